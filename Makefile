@@ -1,0 +1,182 @@
+# csrd: one Makefile, not recursive.  `make help` lists the targets.
+#
+# Respected from outside: CC CFLAGS CPPFLAGS LDFLAGS DESTDIR PREFIX V=1
+# Variants build beside each other under build/: SANITIZE=address,undefined,
+# SANITIZE=thread, COVERAGE=1, FAILPOINTS=1 (tests only), WERROR=1.
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+SYSCONFDIR ?= /etc
+DOCDIR ?= $(PREFIX)/share/doc/csrd
+RUN_DIR ?= run
+PORT ?= 8080
+V ?= 0
+JOBS ?= 2
+
+VERSION := 0.1.0
+
+# ---- variant and flags -------------------------------------------------------
+
+comma := ,
+VARIANT := $(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),$(if $(COVERAGE),coverage,release))$(if $(FAILPOINTS),-failpoints)
+B := build/$(VARIANT)
+
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wcast-qual -Wwrite-strings -Wformat=2 -Wvla -Wundef -Wold-style-definition $(if $(WERROR),-Werror)
+HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -fno-strict-overflow \
+	$(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+HARDENING_LD := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed
+ALL_CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -DCSRD_VERSION='"$(VERSION)"' $(if $(FAILPOINTS),-DCSRD_FAILPOINTS) $(CPPFLAGS)
+ALL_CFLAGS := -std=gnu11 -pthread $(WARNINGS) $(HARDENING) $(CFLAGS) \
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+	$(if $(COVERAGE),--coverage)
+ALL_LDFLAGS := -pthread $(HARDENING_LD) $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(COVERAGE),--coverage)
+
+pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
+P11_CFLAGS := $(call pkg,--cflags,p11-kit-1)
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-5s %s\n'
+endif
+
+# ---- what is built -----------------------------------------------------------
+
+BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/failpoint.c base/fd.c base/key.c base/log.c \
+	base/secret.c base/str.c base/utf8.c
+CONFIG_SRC := config/config.c config/config_table.c
+WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
+HSM_SRC := hsm/hsm.c
+STORE_SRC := store/record.c store/store.c store/sqlite.c store/migrate.c
+API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_read.c \
+	api/csr_json.c api/health.c api/json.c api/problem.c api/reconcile.c api/reply.c api/route.c api/san.c \
+	api/token_verify.c api/validate.c
+DAEMON_SRC := daemon/main.c daemon/http.c daemon/listen.c daemon/reconciler.c
+SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/csr_build.c hsm/signer/key.c hsm/signer/module.c \
+	hsm/signer/server.c hsm/signer/session.c hsm/signer/worker.c
+CLI_SRC := cli/csrctl.c
+
+BASE_LIBS :=
+CONFIG_LIBS := -linih
+STORE_LIBS := -lsqlite3
+HSM_LIBS := -levent_core
+API_LIBS := -ljson-c -lcrypto -luuid -lpsl
+DAEMON_LIBS := -levent_extra -levent_core
+SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
+
+ALL_SRC := $(BASE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+
+PROGRAMS := $(B)/bin/csrd $(B)/bin/csrd-hsm $(B)/bin/csrctl
+
+.PHONY: all
+all: $(PROGRAMS)
+
+# A changed compiler or flag rebuilds everything of the variant.
+FLAGS_NOW := $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+$(B)/flags.stamp: FORCE
+	@mkdir -p $(B)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' >$@
+.PHONY: FORCE
+FORCE:
+
+$(B)/%.o: %.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(EXTRA_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(call obj,$(SIGNER_SRC)): EXTRA_CFLAGS := $(P11_CFLAGS)
+
+define archive
+$(B)/lib$(1).a: $(call obj,$(2))
+	$$(say) AR $$@
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
+endef
+$(eval $(call archive,base,$(BASE_SRC)))
+$(eval $(call archive,config,$(CONFIG_SRC)))
+$(eval $(call archive,wire,$(WIRE_SRC)))
+$(eval $(call archive,hsm,$(HSM_SRC)))
+$(eval $(call archive,store,$(STORE_SRC)))
+$(eval $(call archive,api,$(API_SRC)))
+
+link = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS)
+
+$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(CONFIG_LIBS)
+
+$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libwire.a $(B)/libconfig.a $(B)/libbase.a
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) $(SIGNER_LIBS) $(CONFIG_LIBS)
+
+$(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(link) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(CONFIG_LIBS)
+
+# Schema files are embedded: store/schema/NNN_name.sql → one generated table.
+SCHEMA := $(sort $(wildcard store/schema/[0-9][0-9][0-9]_*.sql))
+$(B)/gen/store_schema.inc: $(SCHEMA) tools/embed_schema.sh $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) GEN $@
+	$(Q)sh tools/embed_schema.sh $(SCHEMA) >$@.tmp && mv $@.tmp $@
+$(B)/store/migrate.o: $(B)/gen/store_schema.inc
+
+-include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC)))
+
+# ---- tests -------------------------------------------------------------------
+
+# Every tests/unit/NAME_test.c and tests/contract/NAME_test.c is one cmocka
+# program.  What it links beside cmocka: TEST_NAME_LINK (archives and objects)
+# and TEST_NAME_LIBS.
+include tests/tests.mk
+
+# ---- the rest ----------------------------------------------------------------
+
+.PHONY: run
+run: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)exec tools/run.sh $(B)/bin '$(RUN_DIR)' '$(PORT)'
+
+.PHONY: deps test-deps
+deps:
+	$(Q)sh tools/install-deps.sh run
+test-deps:
+	$(Q)sh tools/install-deps.sh test
+
+.PHONY: lint
+lint: test-deps
+	$(Q)sh tools/lint.sh
+
+.PHONY: install
+install: all
+	install -D -m 0755 $(B)/bin/csrd $(DESTDIR)$(SBINDIR)/csrd
+	install -D -m 0755 $(B)/bin/csrd-hsm $(DESTDIR)$(SBINDIR)/csrd-hsm
+	install -D -m 0755 $(B)/bin/csrctl $(DESTDIR)$(BINDIR)/csrctl
+	install -D -m 0640 config/csrd.conf $(DESTDIR)$(SYSCONFDIR)/csrd/csrd.conf
+	install -d $(DESTDIR)$(DOCDIR)
+	install -m 0644 README.md LICENSE $(wildcard doc/*.md) $(DESTDIR)$(DOCDIR)
+
+.PHONY: clean
+clean:
+	rm -rf build
+
+.PHONY: help
+help:
+	@printf '%s\n' \
+	'make                 build csrd, csrd-hsm and csrctl (build/release/bin)' \
+	'make run             install what is missing, build, and run a whole service on SoftHSM (RUN_DIR=run PORT=8080)' \
+	'make test            install what the tests need, build the test variant, run every test' \
+	'make test SANITIZE=address,undefined    the same under sanitizers' \
+	'make lint            layers, headers, banned calls, shell and Python checks' \
+	'make install         DESTDIR= PREFIX=/usr/local' \
+	'make clean           remove build/' \
+	'make deps            install the Debian packages that building and running need' \
+	'Variables: V=1 WERROR=1 SANITIZE= COVERAGE=1 CC= CFLAGS= LDFLAGS= JOBS=2'

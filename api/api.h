@@ -1,0 +1,46 @@
+/*
+ * The HTTP contract: routes, authentication, validation, replies
+ * (doc/api.md).  It calls the store and the HSM through their headers and
+ * knows no HTTP library, no SQL and no PKCS#11.  Everything runs on the loop's
+ * thread and nothing blocks.
+ */
+#ifndef CSRD_API_API_H
+#define CSRD_API_API_H
+
+#include "api/request.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "config/config.h"
+#include "hsm/hsm.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct api;
+
+struct api_options {
+	const struct config *config; /* borrowed for the api's life; may change between requests (reload) */
+	struct store *store;
+	struct hsm **hsms;           /* borrowed; in the order of config->tokens; the first makes new keys */
+	size_t hsms_len;
+};
+MUST_USE enum err api_new(const struct api_options *options, struct api **ret_api);
+void api_free(struct api *api); /* only when api_in_flight is 0 */
+
+/* Takes the request until it is replied. */
+void api_handle(struct api *api, struct request *request);
+
+/* Answers a request that was refused before it could be handled (413, 431, 400 of the HTTP layer), in the envelope. */
+void api_refuse(struct request *request, int status, const char *why);
+
+/* Requests taken and not replied yet. */
+unsigned api_in_flight(const struct api *api);
+
+/* From now on /readyz says "draining" and creates and deletes get 503. */
+void api_drain(struct api *api);
+
+/* True while this process works on that CSR, so reconciliation leaves it alone. */
+bool api_works_on(const struct api *api, const char *csr_id);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * Reconciliation: settles rows whose outcome is uncertain by asking the signer,
+ * and compares the token with the store.
+ *
+ *   row pending,  any key            → objects destroyed, row failed
+ *   row pending,  no key             → row failed
+ *   row deleting, any key            → objects destroyed, row destroyed
+ *   row deleting, no key             → row destroyed
+ *   row failed or destroyed, but key → objects destroyed (nobody ever got that CSR, or it was deleted)
+ *   row active,   no key or half     → reported: missing
+ *   no row, but key labelled csrd:   → reported: unknown; never destroyed
+ *
+ * A pass that cannot reach the store or the signer ends early with its error;
+ * what it did until then stays.
+ */
+#ifndef CSRD_API_RECONCILE_H
+#define CSRD_API_RECONCILE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "hsm/hsm.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum reconcile_finding {
+	RECONCILE_PENDING = 1,  /* settled to failed */
+	RECONCILE_DELETING,     /* settled to destroyed */
+	RECONCILE_LEFTOVER,     /* key of a failed or destroyed row */
+	RECONCILE_MISSING,      /* active row without a whole key pair */
+	RECONCILE_UNKNOWN,      /* key with our label and no row */
+	RECONCILE_BUSY,         /* being worked on, or too young: left for the next pass */
+};
+const char *reconcile_finding_name(enum reconcile_finding finding);
+
+struct reconcile_report {
+	uint64_t checked;    /* rows and keys looked at */
+	uint64_t pending;    /* the findings above, counted */
+	uint64_t deleting;
+	uint64_t leftover;
+	uint64_t missing;
+	uint64_t unknown;
+	uint64_t busy;
+	uint64_t half_pairs; /* keys found with one of their two objects only */
+};
+
+struct reconcile_options {
+	struct store *store;
+	struct hsm *hsm;
+	bool apply;            /* false: only look and count */
+	bool compare_keys;     /* list all keys of the token and compare; else settle rows only */
+	int64_t min_age_us;    /* rows whose state is younger are left alone (RECONCILE_BUSY) */
+	const char *actor;     /* for the audit record: "system" or "operator:NAME" */
+	/* Called for each finding; label is "csrd:…", csr_id "" when the label holds no id.  NULL is fine. */
+	void (*on_finding)(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
+	                   enum message_key_presence presence);
+	/* True for a CSR that this process works on right now.  NULL is fine. */
+	bool (*is_in_work)(void *arg, const char *csr_id);
+	void *arg;
+};
+
+typedef void (*reconcile_done_fn)(void *arg, enum err e, const struct reconcile_report *report);
+
+/* Starts one pass over the rows and keys of one token.  done is called once, not from inside. */
+MUST_USE enum err reconcile_start(const struct reconcile_options *options, reconcile_done_fn done);
+
+#endif

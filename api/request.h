@@ -1,0 +1,48 @@
+/*
+ * One HTTP request as the api sees it, without an HTTP library.  daemon/http.c
+ * fills it, api_handle answers it through `reply`, exactly once, now or later,
+ * on the loop's thread.  The request stays valid until `reply` returns.
+ */
+#ifndef CSRD_API_REQUEST_H
+#define CSRD_API_REQUEST_H
+
+#include "base/clock.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum http_method { HTTP_GET = 1, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_OPTIONS, HTTP_PATCH, HTTP_OTHER };
+
+struct http_header {
+	const char *name;
+	const char *value;
+};
+
+#define API_REPLY_HEADERS_MAX 8
+#define REQUEST_ID_SIZE 37
+
+struct reply {
+	int status;
+	struct http_header headers[API_REPLY_HEADERS_MAX]; /* borrowed until reply returns */
+	size_t headers_len;
+	const char *body; /* JSON; borrowed until reply returns */
+	size_t body_len;
+};
+
+struct request {
+	/* Filled by the daemon; borrowed until `reply` returns. */
+	enum http_method method;
+	const char *path;   /* raw, starts with '/', without the query */
+	const char *query;  /* raw, without '?'; NULL when there is none */
+	const char *(*header)(const struct request *r, const char *name); /* first value or NULL */
+	const char *body;   /* not NUL-terminated; NULL when body_len is 0 */
+	size_t body_len;
+	const char *peer;   /* "127.0.0.1:41234" or "unix" */
+	uint64_t deadline_ms; /* clock_ms() */
+	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */
+	void (*reply)(struct request *r, const struct reply *reply);
+	void *transport;    /* the daemon's own */
+};
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * Named points at which a test can kill the process, as a power cut would.
+ *
+ * They exist only in builds with FAILPOINTS=1 (the test builds); elsewhere the
+ * macro is nothing.  In such a build the environment variable
+ * CSRD_FAILPOINT_FILE names a file; when its content is the name of a point
+ * that is reached, the file is unlinked and the process sends itself SIGKILL.
+ * "NAME sleep" instead of "NAME" makes it hang there for ever.
+ */
+#ifndef CSRD_BASE_FAILPOINT_H
+#define CSRD_BASE_FAILPOINT_H
+
+#ifdef CSRD_FAILPOINTS
+void failpoint_hit(const char *name);
+#define FAILPOINT(name) failpoint_hit(name)
+#else
+#define FAILPOINT(name) ((void)0)
+#endif
+
+#endif

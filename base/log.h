@@ -1,0 +1,58 @@
+/*
+ * Operational log, to standard error: one line an event, lower case, no full
+ * stop, what failed first.  Under systemd (JOURNAL_STREAM set) each line
+ * starts with the "<N>" priority that journald reads; elsewhere with a UTC
+ * time, the program and the level.  Control characters in a message are
+ * escaped as \xNN, so one event is one line whatever a client sent.
+ *
+ * Thread-safe.  A secret (PIN, API token, key material) is never an argument.
+ * Audit is not logging: see the store.
+ */
+#ifndef CSRD_BASE_LOG_H
+#define CSRD_BASE_LOG_H
+
+#include "base/attr.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARN = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+
+/* program is borrowed for ever.  Lines above `level` are dropped. */
+void log_open(const char *program, enum log_level level);
+void log_set_level(enum log_level level);
+
+/* "error", "warning", "notice", "info", "debug"; E_INVAL for anything else. */
+MUST_USE enum err log_level_parse(const char *text, enum log_level *ret_level);
+
+/* What an event belongs to; NULL members are left out.  Adds " req=… csr=…". */
+struct log_context {
+	const char *request_id;
+	const char *csr_id;
+};
+
+void log_write(enum log_level level, const struct log_context *context, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+#define log_error(...) log_write(LOG_LEVEL_ERROR, 0, __VA_ARGS__)
+#define log_warn(...) log_write(LOG_LEVEL_WARN, 0, __VA_ARGS__)
+#define log_notice(...) log_write(LOG_LEVEL_NOTICE, 0, __VA_ARGS__)
+#define log_info(...) log_write(LOG_LEVEL_INFO, 0, __VA_ARGS__)
+#define log_debug(...) log_write(LOG_LEVEL_DEBUG, 0, __VA_ARGS__)
+
+/* log_error with ": <text of e>" after the message. */
+void log_err(enum err e, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/*
+ * A gate for an event that may repeat fast: at most one pass in `every_ms`.
+ * *ret_suppressed is how many were held back since the last pass.
+ * Zero-initialise it; not thread-safe, one for each thread.
+ */
+struct log_gate {
+	uint64_t last_ms;
+	unsigned suppressed;
+};
+bool log_gate_pass(struct log_gate *gate, uint64_t every_ms, unsigned *ret_suppressed);
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * The configuration of csrd, csrd-hsm and csrctl: one INI file (see
+ * config/csrd.conf), read by libinih and checked against one table of keys
+ * (config/config_table.c): type, range, default, reloadable or not.
+ *
+ * An unknown section or key, a key given twice, a value out of range and a
+ * contradiction are errors that name file and line.  Secrets are never in the
+ * file: it names files that hold them.
+ */
+#ifndef CSRD_CONFIG_CONFIG_H
+#define CSRD_CONFIG_CONFIG_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/key.h"
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_DEFAULT_PATH "/etc/csrd/csrd.conf"
+#define CONFIG_TOKENS_MAX 16
+#define CONFIG_LISTEN_MAX 8
+#define CONFIG_USERS_MAX 8
+
+struct config_http {
+	char *listen[CONFIG_LISTEN_MAX]; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/csrd/csrd.sock" */
+	size_t listen_len;
+	bool allow_plain_http;           /* off loopback too */
+	uint64_t max_connections;
+	uint64_t max_header_bytes;
+	uint64_t max_body_bytes;
+	uint64_t idle_timeout_ms;        /* of a connection between two bytes */
+	uint64_t request_timeout_ms;     /* absolute: from a request's last byte to its answer */
+	uint64_t drain_timeout_ms;       /* after SIGTERM */
+};
+
+struct config_store {
+	char *url;
+	uint64_t queue_max;
+};
+
+struct config_policy {
+	key_type_set key_types;
+	unsigned san_types;           /* SAN_TYPE_BIT set */
+	bool public_names_only;
+	uint64_t idempotency_ttl_ms;
+	uint64_t reconcile_interval_ms;
+};
+
+struct config_log {
+	enum log_level level;
+};
+
+/* [token NAME] */
+struct config_token {
+	char name[33];
+	char *module;        /* absolute path of the PKCS#11 module */
+	char *uri;           /* RFC 7512; attributes token, serial, manufacturer, model, slot-id */
+	char *pin_file;
+	char *socket;
+	char *client_users[CONFIG_USERS_MAX]; /* user names or numbers that may connect, besides the signer's own and root */
+	size_t client_users_len;
+	uint64_t threads;    /* PKCS#11 sessions at work */
+	uint64_t queue_max;  /* operations waiting in the signer; past it E_BUSY */
+	uint32_t allow_usage; /* enum key_protection bits that I4 forgives (a named exception) */
+};
+
+struct config {
+	char *path;
+	struct config_http http;
+	struct config_store store;
+	struct config_policy policy;
+	struct config_log log;
+	struct config_token tokens[CONFIG_TOKENS_MAX]; /* in file order; the first is the default */
+	size_t tokens_len;
+};
+
+/*
+ * Reads and checks `path`.  On failure E_CONFIG (or E_NOMEM), and `report` holds
+ * every problem found, one a line: "FILE:LINE: [section] key: what is wrong, what is accepted".
+ * A file that cannot be opened is "FILE: cannot open: …" and E_CONFIG too.
+ * *ret_config is owned by the caller.
+ */
+MUST_USE enum err config_load(const char *path, struct buf *report, struct config **ret_config);
+void config_free(struct config *config); /* NULL is fine */
+
+/* The token of that name, or the first for NULL; NULL when there is none. */
+const struct config_token *config_token_find(const struct config *config, const char *name);
+
+/*
+ * Takes over what may change while running from `fresh` into `config`
+ * ([policy], [log], and of [http] the timeouts and sizes); names in `report`
+ * every other difference, which needs a restart.
+ */
+MUST_USE enum err config_reload(struct config *config, const struct config *fresh, struct buf *report);
+
+/* Effective values as an INI text, with "# default" behind those not set in the file. */
+void config_show(const struct config *config, struct buf *b);
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * The HSM as csrd's handlers see it: asynchronous calls to one signer process
+ * (csrd-hsm) over its unix socket.  One `struct hsm` is one token.
+ *
+ * All functions and callbacks run on the thread of the event base.  A callback
+ * runs exactly once for each call, never from inside the call itself; results
+ * are borrowed until the callback returns.  Errors:
+ *
+ *   E_OK          done
+ *   E_UNAVAIL     no link to the signer, or its token is down; nothing was done
+ *   E_BUSY        too many calls in flight, the signer's queue is full, or it works on that
+ *                 id right now; nothing was done
+ *   E_TIMEOUT     the deadline passed before the signer began; nothing was done
+ *   E_UNSUPPORTED the token cannot make that key type; nothing was done
+ *   E_INVAL       the signer refused the values; nothing was done
+ *   E_HSM         the token failed or broke its promises; nothing is left on it
+ *   E_UNCERTAIN   the link died, or the deadline passed, after the call was sent, or the
+ *                 signer could not clean up: ask with hsm_find_key before anything else
+ *   E_NOMEM, E_PROTO, E_BUG
+ *
+ * `detail` (never NULL) is text for the log, never for a client.
+ */
+#ifndef CSRD_HSM_HSM_H
+#define CSRD_HSM_HSM_H
+
+#include "base/attr.h"
+#include "base/csr.h"
+#include "base/err.h"
+#include "hsm/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+struct hsm;
+
+struct hsm_options {
+	const char *token_name;  /* copied */
+	const char *socket_path; /* copied */
+	const char *client_name; /* copied; said in hello */
+	unsigned in_flight_max;  /* calls; past it E_BUSY */
+	uint32_t reconnect_min_ms; /* back-off doubles from here … */
+	uint32_t reconnect_max_ms; /* … to here */
+};
+
+/* Called when the link comes up (hello answered) or goes down. */
+typedef void (*hsm_link_fn)(void *arg, struct hsm *hsm, bool up);
+
+/* Starts to connect at once and for ever again.  E_NOMEM. */
+MUST_USE enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm_link_fn on_link,
+                          void *arg, struct hsm **ret_hsm);
+/* Calls in flight end with E_UNCERTAIN (sent) or E_UNAVAIL, from inside hsm_free. NULL is fine. */
+void hsm_free(struct hsm *hsm);
+
+const char *hsm_token_name(const struct hsm *hsm);
+bool hsm_is_up(const struct hsm *hsm);
+/* Of the last hello; 0 before the first. */
+key_type_set hsm_key_types(const struct hsm *hsm);
+/* Why the link is down, for logs and /readyz; "" when it is up. Borrowed until the loop runs. */
+const char *hsm_down_reason(const struct hsm *hsm);
+unsigned hsm_in_flight(const struct hsm *hsm);
+
+typedef void (*hsm_create_csr_fn)(void *arg, enum err e, const char *detail,
+                                  const struct message_create_csr_reply *reply);
+/* deadline_ms: clock_ms() time. csr_id and spec are read before the call returns. */
+void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *spec, uint64_t deadline_ms,
+                    hsm_create_csr_fn done, void *arg);
+
+typedef void (*hsm_destroy_key_fn)(void *arg, enum err e, const char *detail, uint32_t destroyed);
+/* Success means that a fresh search found no object of that CSR. */
+void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_destroy_key_fn done,
+                     void *arg);
+
+typedef void (*hsm_find_key_fn)(void *arg, enum err e, const char *detail,
+                                const struct message_find_key_reply *reply);
+void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg);
+
+/* Called once for each part; the call is over at `part->last` or at the first error (part is then NULL). */
+typedef void (*hsm_list_keys_fn)(void *arg, enum err e, const char *detail,
+                                 const struct message_list_keys_part *part);
+void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg);
+
+typedef void (*hsm_status_fn)(void *arg, enum err e, const char *detail,
+                              const struct message_status_reply *reply);
+void hsm_status(struct hsm *hsm, uint64_t deadline_ms, hsm_status_fn done, void *arg);
+
+#endif

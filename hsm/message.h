@@ -1,0 +1,180 @@
+/*
+ * The messages between csrd (client) and csrd-hsm (signer): see
+ * doc/hsm-protocol.md.  Both sides meet here and nowhere else.
+ *
+ * A connection starts with one HELLO from the client.  After that many
+ * requests may be in flight; each is answered once with its own request id, in
+ * any order (LIST_KEYS in several parts).  A message that cannot be decoded
+ * ends the connection.  There is no message that signs bytes of the caller's.
+ *
+ * encode: appends the payload to `b`, ask buf_status: E_LIMIT also for a value
+ * that decode would refuse (too long, not UTF-8, no lower-case UUID).  Text for
+ * people (details, labels, what CK_TOKEN_INFO says) never fails: bytes that are
+ * not UTF-8 become '?', and what is too long is cut.  decode: fills *ret, on
+ * failure (E_PROTO, E_NOMEM) *ret is released and zeroed.
+ */
+#ifndef CSRD_HSM_MESSAGE_H
+#define CSRD_HSM_MESSAGE_H
+
+#include "base/buf.h"
+#include "base/csr.h"
+#include "base/err.h"
+#include "base/key.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MESSAGE_PROTOCOL_VERSION 1
+#define MESSAGE_DER_MAX 65536
+#define MESSAGE_TEXT_MAX 1024
+#define MESSAGE_LIST_PART_KEYS 256 /* a full part with the longest labels fits one frame */
+
+enum message_type {
+	MESSAGE_HELLO = 1,
+	MESSAGE_CREATE_CSR = 2,
+	MESSAGE_DESTROY_KEY = 3,
+	MESSAGE_FIND_KEY = 4,
+	MESSAGE_LIST_KEYS = 5,
+	MESSAGE_STATUS = 6,
+	MESSAGE_REPLY = 0x8000, /* added to the request's type */
+	MESSAGE_ERROR = 0xffff, /* reply: struct message_error */
+};
+
+/* ---- hello ---- */
+
+/*
+ * The version comes first and is all that is decoded when it is not
+ * MESSAGE_PROTOCOL_VERSION; the text members are then NULL.
+ */
+struct message_hello {
+	uint32_t version; /* MESSAGE_PROTOCOL_VERSION */
+	char *client;     /* program name for the log, ≤ 64 bytes */
+};
+struct message_hello_reply {
+	uint32_t version;
+	char *token_name;  /* [token NAME] */
+	char *token_label; /* CK_TOKEN_INFO, blanks trimmed */
+	char *token_serial;
+	char *token_manufacturer;
+	char *token_model;
+	key_type_set key_types; /* that this token can make */
+};
+void message_hello_encode(struct buf *b, const struct message_hello *m);
+MUST_USE enum err message_hello_decode(const uint8_t *data, size_t len, struct message_hello *ret);
+void message_hello_release(struct message_hello *m);
+void message_hello_reply_encode(struct buf *b, const struct message_hello_reply *m);
+MUST_USE enum err message_hello_reply_decode(const uint8_t *data, size_t len, struct message_hello_reply *ret);
+void message_hello_reply_release(struct message_hello_reply *m);
+
+/* ---- create-csr: one new key pair and one CSR signed with it ---- */
+
+struct message_create_csr {
+	uint32_t timeout_ms;    /* from receipt; past it, work that has not begun is not begun */
+	char csr_id[CSR_ID_SIZE]; /* lower-case UUID; the key's label is "csrd:<csr_id>" */
+	struct csr_spec spec;
+};
+/* A key as the token gave it back. */
+struct message_key {
+	enum key_type key_type;
+	uint8_t key_id[KEY_ID_BYTES];            /* CKA_ID of both objects */
+	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
+	uint32_t protection;                     /* enum key_protection bits of the private key */
+};
+struct message_create_csr_reply {
+	struct message_key key;
+	uint8_t *der; /* PKCS#10, ≤ MESSAGE_DER_MAX */
+	size_t der_len;
+};
+void message_create_csr_encode(struct buf *b, const struct message_create_csr *m);
+MUST_USE enum err message_create_csr_decode(const uint8_t *data, size_t len, struct message_create_csr *ret);
+void message_create_csr_release(struct message_create_csr *m);
+void message_create_csr_reply_encode(struct buf *b, const struct message_create_csr_reply *m);
+MUST_USE enum err message_create_csr_reply_decode(const uint8_t *data, size_t len, struct message_create_csr_reply *ret);
+void message_create_csr_reply_release(struct message_create_csr_reply *m);
+
+/* ---- destroy-key, find-key: by the label of one CSR ---- */
+
+/* Destroys every object labelled "csrd:<csr_id>", then proves by a fresh search that none is left. */
+struct message_key_request { /* DESTROY_KEY and FIND_KEY */
+	uint32_t timeout_ms;
+	char csr_id[CSR_ID_SIZE];
+};
+struct message_destroy_key_reply {
+	uint32_t destroyed; /* objects; 0 when there was none */
+};
+/* What stands on the token under one label. */
+enum message_key_presence {
+	MESSAGE_KEY_NONE = 0,
+	MESSAGE_KEY_PAIR = 1,         /* one private and one public key that belong together */
+	MESSAGE_KEY_PUBLIC_ONLY = 2,  /* half pair */
+	MESSAGE_KEY_PRIVATE_ONLY = 3, /* half pair */
+	MESSAGE_KEY_AMBIGUOUS = 4,    /* more objects than one pair under one label */
+};
+struct message_find_key_reply {
+	enum message_key_presence presence;
+	uint8_t key_id[KEY_ID_BYTES]; /* of the first object found; zeroes for none */
+};
+void message_key_request_encode(struct buf *b, const struct message_key_request *m);
+MUST_USE enum err message_key_request_decode(const uint8_t *data, size_t len, struct message_key_request *ret);
+void message_destroy_key_reply_encode(struct buf *b, const struct message_destroy_key_reply *m);
+MUST_USE enum err message_destroy_key_reply_decode(const uint8_t *data, size_t len, struct message_destroy_key_reply *ret);
+void message_find_key_reply_encode(struct buf *b, const struct message_find_key_reply *m);
+MUST_USE enum err message_find_key_reply_decode(const uint8_t *data, size_t len, struct message_find_key_reply *ret);
+
+/* ---- list-keys: everything labelled "csrd:…" ---- */
+
+struct message_list_keys {
+	uint32_t timeout_ms;
+};
+struct message_listed_key {
+	char *label; /* ≤ 255 bytes, "csrd:…"; what follows need not be an id */
+	enum message_key_presence presence;
+	uint8_t key_id[KEY_ID_BYTES]; /* zero-padded or cut when the token holds another length */
+};
+struct message_list_keys_part {
+	bool last; /* no part of this request follows */
+	struct message_listed_key *keys;
+	size_t keys_len; /* ≤ MESSAGE_LIST_PART_KEYS */
+};
+void message_list_keys_encode(struct buf *b, const struct message_list_keys *m);
+MUST_USE enum err message_list_keys_decode(const uint8_t *data, size_t len, struct message_list_keys *ret);
+void message_list_keys_part_encode(struct buf *b, const struct message_list_keys_part *m);
+MUST_USE enum err message_list_keys_part_decode(const uint8_t *data, size_t len, struct message_list_keys_part *ret);
+void message_list_keys_part_release(struct message_list_keys_part *m);
+
+/* ---- status: request has no payload ---- */
+
+struct message_status_reply {
+	bool usable;       /* the token answered its last probe and a user is logged in */
+	char *detail;      /* why not, or "" ; ≤ MESSAGE_TEXT_MAX */
+	uint32_t threads;
+	uint32_t busy;     /* threads at work */
+	uint32_t queued;
+	uint64_t created;  /* CSRs since start */
+	uint64_t destroyed; /* keys since start */
+	uint64_t failed;   /* operations that ended in an error since start */
+	uint64_t token_flags; /* CK_TOKEN_INFO flags */
+	key_type_set key_types;
+};
+void message_status_reply_encode(struct buf *b, const struct message_status_reply *m);
+MUST_USE enum err message_status_reply_decode(const uint8_t *data, size_t len, struct message_status_reply *ret);
+void message_status_reply_release(struct message_status_reply *m);
+
+/* ---- error reply ---- */
+
+/*
+ * code: E_BUSY (queue full, or the label is being worked on), E_TIMEOUT (not
+ * begun in time), E_INVAL, E_UNSUPPORTED (key type), E_DENIED, E_HSM (nothing is
+ * left on the token), E_UNAVAIL (token down, nothing was done), E_UNCERTAIN
+ * (objects may be left), E_NOMEM, E_BUG.  Other values decode as E_UNCERTAIN.
+ */
+struct message_error {
+	enum err code;
+	char *detail; /* for csrd's log; ≤ MESSAGE_TEXT_MAX; never a secret */
+};
+void message_error_encode(struct buf *b, const struct message_error *m);
+MUST_USE enum err message_error_decode(const uint8_t *data, size_t len, struct message_error *ret);
+void message_error_release(struct message_error *m);
+
+#endif

@@ -1,0 +1,123 @@
+/* What the store keeps: the shapes shared by its callers and its backends. */
+#ifndef CSRD_STORE_RECORD_H
+#define CSRD_STORE_RECORD_H
+
+#include "base/attr.h"
+#include "base/csr.h"
+#include "base/err.h"
+#include "base/key.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STORE_TAG_SIZE 33      /* account or zone id: 1–32 of [0-9A-Za-z_-], and NUL */
+#define STORE_TOKEN_NAME_SIZE 33 /* [token NAME] */
+#define STORE_HASH_BYTES 32    /* SHA-256 */
+#define STORE_NO_LIMIT (-1)
+
+enum store_scope_kind { STORE_ACCOUNT = 1, STORE_ZONE = 2 };
+
+/* An account or a zone: what a CSR is made for and what a grant is given on. */
+struct store_scope {
+	enum store_scope_kind kind;
+	char id[STORE_TAG_SIZE];
+};
+
+/* pending → active → deleting → destroyed, pending → failed.  No other move is made. */
+enum csr_state {
+	CSR_PENDING = 1,   /* durable before a key is made */
+	CSR_ACTIVE = 2,
+	CSR_DELETING = 3,  /* durable before the key is destroyed */
+	CSR_DESTROYED = 4, /* proven absent; kept for audit, 404 to the API */
+	CSR_FAILED = 5,    /* no key is left of it */
+};
+const char *csr_state_name(enum csr_state state); /* "pending", …; "?" */
+MUST_USE enum err csr_state_parse(const char *name, enum csr_state *ret_state);
+
+struct csr_record {
+	char id[CSR_ID_SIZE];
+	struct store_scope scope;         /* where it was made */
+	char account_tag[STORE_TAG_SIZE]; /* the account, also for a zone's CSR */
+	char token_name[STORE_TOKEN_NAME_SIZE]; /* [token NAME] that holds the key */
+	char principal_id[CSR_ID_SIZE];   /* who asked for it */
+	enum csr_state state;
+	int64_t created_us;               /* UTC; set by store_csr_begin, never changes */
+	int64_t updated_us;               /* last change of state */
+	struct csr_spec spec;
+	char *name;                       /* NULL when not given */
+	char *description;                /* NULL when not given */
+	/* From active on: */
+	char *pem;                        /* NULL before */
+	uint8_t key_id[KEY_ID_BYTES];
+	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
+	uint32_t protection;              /* enum key_protection bits */
+};
+void csr_record_release(struct csr_record *r); /* frees members, zeroes */
+void csr_record_free(struct csr_record *r);    /* release and free; NULL is fine */
+
+enum principal_kind {
+	PRINCIPAL_TOKEN = 1, /* API token: Authorization: Bearer */
+	PRINCIPAL_USER = 2,  /* X-Auth-Email and X-Auth-Key */
+};
+
+enum grant_permission { GRANT_READ = 1, GRANT_WRITE = 2 }; /* write includes read */
+
+struct grant {
+	struct store_scope scope;
+	enum grant_permission permission;
+};
+
+/* Somebody who may call the API.  Only the hash of the secret is kept. */
+struct principal {
+	char id[CSR_ID_SIZE]; /* UUID */
+	enum principal_kind kind;
+	char *name;           /* API token: the operator's words; user: the e-mail address */
+	uint8_t secret_hash[STORE_HASH_BYTES];
+	int64_t created_us;
+	int64_t not_before_us; /* 0: none */
+	int64_t expires_us;    /* 0: never */
+	int64_t revoked_us;    /* 0: not revoked */
+	struct grant *grants;
+	size_t grants_len;
+};
+void principal_release(struct principal *p);
+void principal_free(struct principal *p);
+
+struct account_record {
+	char id[STORE_TAG_SIZE];
+	char *name;          /* may be "" */
+	int64_t csr_quota;   /* CSRs that count (pending, active, deleting); STORE_NO_LIMIT */
+	int64_t csr_count;   /* those of the account itself, not of its zones */
+	int64_t created_us;
+};
+struct zone_record {
+	char id[STORE_TAG_SIZE];
+	char account_id[STORE_TAG_SIZE];
+	char *name;
+	int64_t csr_quota;
+	int64_t csr_count;
+	int64_t created_us;
+};
+
+/* What the audit trail keeps beside the change itself; every text may be NULL. Borrowed for the call. */
+struct audit_origin {
+	const char *actor;      /* principal id, "system" or "operator:<user name>" */
+	const char *request_id; /* X-Request-Id */
+	const char *peer;       /* address of the caller */
+	const char *detail;     /* one line of words */
+};
+
+/* One line of the audit trail. */
+struct audit_record {
+	int64_t sequence;     /* 1, 2, … without gaps */
+	int64_t at_us;
+	char *action;         /* "csr.pending", "csr.active", …, "account.add", "token.revoke" */
+	char *object;         /* id of the CSR, account, zone or principal */
+	char *actor;          /* the four of audit_origin; "" when not given */
+	char *request_id;
+	char *peer;
+	char *detail;
+};
+
+#endif

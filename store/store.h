@@ -1,0 +1,176 @@
+/*
+ * The metadata store, asynchronous.  One thread of its own runs a queue of
+ * operations against one backend and takes what is queued into one transaction
+ * (group commit), so a callback with E_OK means: durable.
+ *
+ * Threads: every function is called on one thread, the owner's.  Callbacks run
+ * on it too, from store_dispatch, exactly once for each call and never inside
+ * the call itself.  store_fd becomes readable when store_dispatch has work.
+ *
+ * Arguments are borrowed for the call (copied), unless it says *takes*.
+ * Results are borrowed until the callback returns, unless it says *owned*.
+ *
+ * Common errors: E_BUSY (queue full, or the database stayed locked; nothing was
+ * done), E_STORE (database error; logged; nothing was done), E_UNAVAIL (the
+ * store cannot be reached; nothing was done), E_UNCERTAIN (the connection was
+ * lost at commit: read before you act), E_NOMEM.
+ */
+#ifndef CSRD_STORE_STORE_H
+#define CSRD_STORE_STORE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "store/record.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+struct store_backend;
+
+struct store_options {
+	const char *url;     /* "sqlite:/var/lib/csrd/csrd.db" */
+	unsigned queue_max;  /* operations waiting; past it E_BUSY */
+	bool sole_service;   /* take the lock that only one csrd may hold (SQLite); else E_EXISTS */
+	bool create;         /* make the database when it is missing */
+};
+
+/*
+ * Opens, migrates to the newest schema, and starts the thread.  Blocks: for
+ * start-up only.  Logs the cause.  E_CONFIG (url not understood, network file
+ * system), E_NOTFOUND, E_EXISTS (another csrd has it), E_STORE (damaged, or
+ * made by a newer program), E_DENIED, E_IO, E_NOMEM.
+ */
+MUST_USE enum err store_open(const struct store_options *options, struct store **ret_store);
+
+/* As store_open over a given backend: for the tests' fake. */
+MUST_USE enum err store_open_backend(const struct store_backend *backend, const struct store_options *options,
+                                     struct store **ret_store);
+
+/* Runs what is queued to its end, calls the callbacks, stops the thread. NULL is fine. */
+void store_close(struct store *store);
+
+int store_fd(const struct store *store); /* borrowed; poll for reading */
+void store_dispatch(struct store *store);
+
+/* Waits for and dispatches until `*done` is true: for command-line programs. */
+void store_wait(struct store *store, const bool *done);
+
+unsigned store_queued(const struct store *store);
+
+typedef void (*store_done_fn)(void *arg, enum err e);
+
+/* One read of the database: E_OK when it is usable. */
+void store_ping(struct store *store, store_done_fn done, void *arg);
+
+/* ---- principals ---- */
+
+/* principal: owned by the callee, NULL unless E_OK. */
+typedef void (*store_principal_fn)(void *arg, enum err e, struct principal *principal);
+/* By hash of the secret; E_NOTFOUND.  Revoked and expired ones are found too: the caller decides. */
+void store_principal_find(struct store *store, enum principal_kind kind,
+                          const uint8_t secret_hash[STORE_HASH_BYTES], store_principal_fn done, void *arg);
+
+/* ---- CSRs ---- */
+
+enum store_begin {
+	STORE_BEGIN_NEW = 1,    /* the row is pending and durable */
+	STORE_BEGIN_REPLAY,     /* idempotency key seen with this request: record is the first result */
+	STORE_BEGIN_IN_FLIGHT,  /* idempotency key seen, its CSR is still pending */
+	STORE_BEGIN_MISMATCH,   /* idempotency key seen with another request */
+	STORE_BEGIN_GONE,       /* idempotency key seen, its CSR has been deleted since */
+	STORE_BEGIN_QUOTA,      /* the scope's quota is used up */
+	STORE_BEGIN_NO_SCOPE,   /* no such account or zone */
+};
+struct store_csr_begin {
+	struct csr_record *record;      /* takes: id, scope, token_name, principal_id, spec, name, description are
+	                                   read; account_tag and the times are set */
+	const char *idempotency_key;    /* NULL: none */
+	uint8_t request_hash[STORE_HASH_BYTES]; /* of scope and body; compared when the key was seen */
+	int64_t idempotency_ttl_us;     /* keys older than this are forgotten */
+	struct audit_origin origin;
+};
+/* record: owned by the callee; set for NEW (complete) and REPLAY. */
+typedef void (*store_csr_begin_fn)(void *arg, enum err e, enum store_begin outcome, struct csr_record *record);
+void store_csr_begin(struct store *store, const struct store_csr_begin *in, store_csr_begin_fn done, void *arg);
+
+/* What becomes known when a CSR becomes active. */
+struct store_csr_result {
+	const char *pem;
+	uint8_t key_id[KEY_ID_BYTES];
+	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
+	uint32_t protection;
+};
+/*
+ * One legal move of state, with its audit record in the same transaction.
+ * result is for → active only.  → failed forgets the idempotency key, so that
+ * the caller may try again.  E_NOTFOUND: no such CSR, or it is not in state
+ * `from` any more.  E_EXISTS: key id or SPKI hash is that of another CSR (I3).
+ */
+struct store_csr_move {
+	const char *id;
+	enum csr_state from;
+	enum csr_state to;
+	const struct store_csr_result *result; /* NULL but for → active */
+	struct audit_origin origin;
+};
+void store_csr_move(struct store *store, const struct store_csr_move *in, store_done_fn done, void *arg);
+
+/* → deleting, by scope and id as a client names it; E_NOTFOUND unless active (or deleting already) there. */
+typedef void (*store_csr_fn)(void *arg, enum err e, struct csr_record *record /* owned by the callee */);
+void store_csr_delete_begin(struct store *store, const struct store_scope *scope, const char *id,
+                            const struct audit_origin *origin, store_csr_fn done, void *arg);
+
+/* Any state; scope NULL: wherever it is (operators).  E_NOTFOUND. */
+void store_csr_get(struct store *store, const struct store_scope *scope, const char *id, store_csr_fn done,
+                   void *arg);
+
+enum store_order { STORE_ORDER_CREATED_AT = 1, STORE_ORDER_NAME, STORE_ORDER_ACCOUNT_TAG };
+#define CSR_STATE_BIT(state) (1u << (unsigned)(state))
+struct store_csr_query {
+	const struct store_scope *scope; /* NULL: all */
+	unsigned states;                 /* CSR_STATE_BIT set */
+	const char *after_id;            /* keyset start for passes over everything: ids > this, ordered by id; else NULL */
+	int64_t updated_before_us;       /* 0: any; only rows whose state is older than this */
+	enum store_order order;          /* ignored with after_id; ties by id in the same direction */
+	bool descending;
+	uint64_t offset;
+	unsigned limit;                  /* 1 … 1000 */
+};
+struct store_csr_page {
+	struct csr_record *records;
+	size_t records_len;
+	uint64_t total; /* of scope and states, counted without a scan where scope is set and states is ACTIVE alone;
+	                   0 with after_id */
+};
+typedef void (*store_csr_page_fn)(void *arg, enum err e, const struct store_csr_page *page);
+/* A row with no name sorts before every name. */
+void store_csr_list(struct store *store, const struct store_csr_query *query, store_csr_page_fn done, void *arg);
+
+/* ---- operators: accounts, zones, principals, audit ---- */
+
+/* E_EXISTS; the zone's account must exist (E_NOTFOUND). */
+void store_account_add(struct store *store, const struct account_record *account, const struct audit_origin *origin,
+                       store_done_fn done, void *arg);
+void store_zone_add(struct store *store, const struct zone_record *zone, const struct audit_origin *origin,
+                    store_done_fn done, void *arg);
+/* Grants must name what exists (E_NOTFOUND); the hash, or a user's e-mail among users not revoked, must be new (E_EXISTS). */
+void store_principal_add(struct store *store, const struct principal *principal, const struct audit_origin *origin,
+                         store_done_fn done, void *arg);
+/* E_NOTFOUND; revoking twice keeps the first time and is E_OK. */
+void store_principal_revoke(struct store *store, enum principal_kind kind, const char *id,
+                            const struct audit_origin *origin, store_done_fn done, void *arg);
+
+typedef void (*store_accounts_fn)(void *arg, enum err e, const struct account_record *accounts, size_t len);
+void store_account_list(struct store *store, store_accounts_fn done, void *arg);
+typedef void (*store_zones_fn)(void *arg, enum err e, const struct zone_record *zones, size_t len);
+void store_zone_list(struct store *store, store_zones_fn done, void *arg);
+typedef void (*store_principals_fn)(void *arg, enum err e, const struct principal *principals, size_t len);
+void store_principal_list(struct store *store, enum principal_kind kind, store_principals_fn done, void *arg);
+
+/* What happened to one CSR, oldest first. */
+typedef void (*store_audit_fn)(void *arg, enum err e, const struct audit_record *records, size_t len);
+void store_audit_list(struct store *store, const char *csr_id, store_audit_fn done, void *arg);
+
+#endif

@@ -1,0 +1,260 @@
+/* base: buffers, secrets, files, locks, sockets, the log line. */
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/secret.h"
+
+#include "tests/unit/cmocka_all.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/csrd-base-test-XXXXXX";
+
+static int enter_folder(void **state)
+{
+	(void)state;
+	return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
+}
+
+static int leave_folder(void **state)
+{
+	static const char *const made[] = { "pin", "sock", "sock.lock", "file", "lock", "log" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
+		unlink(made[i]);
+	return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
+}
+
+static void write_file(const char *path, const char *text, mode_t mode)
+{
+	int fd;
+
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(fd_write_all(fd, text, strlen(text)), E_OK);
+	assert_int_equal(fchmod(fd, mode), 0);
+	fd_close(&fd);
+	assert_int_equal(fd, -1);
+}
+
+static void buf_stops_at_its_ceiling(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 8);
+	assert_string_equal(buf_text(&b), "");
+	buf_put_str(&b, "1234");
+	buf_printf(&b, "%d", 5678);
+	assert_int_equal(buf_status(&b), E_OK);
+	assert_string_equal(buf_text(&b), "12345678");
+	buf_put_u8(&b, '9');
+	assert_int_equal(buf_status(&b), E_LIMIT);
+	assert_string_equal(buf_text(&b), "12345678");
+	buf_reset(&b);
+	buf_put_str(&b, "abc");
+	buf_consume(&b, 2);
+	assert_string_equal(buf_text(&b), "c");
+	assert_int_equal(buf_status(&b), E_OK);
+	buf_release(&b);
+}
+
+static void buf_grows_over_many_puts(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 100000);
+	for (int i = 0; i < 10000; i++)
+		buf_put(&b, "0123456789", 10);
+	assert_int_equal(buf_status(&b), E_OK);
+	assert_int_equal(b.len, 100000);
+	assert_memory_equal(b.data + 99990, "0123456789", 10);
+	buf_put_u8(&b, 0);
+	assert_int_equal(buf_status(&b), E_LIMIT);
+	buf_release(&b);
+}
+
+static void secret_reads_a_private_file(void **state)
+{
+	struct secret *s = NULL;
+
+	(void)state;
+	write_file("pin", "1234\n", 0640);
+	assert_int_equal(secret_read_file("pin", 4, &s), E_OK);
+	assert_int_equal(secret_len(s), 4);
+	assert_memory_equal(secret_bytes(s), "1234", 4);
+	secret_free(s);
+	secret_free(NULL);
+}
+
+/* F91: a PIN file that others can read is refused. */
+static void secret_refuses_bad_files(void **state)
+{
+	struct secret *s = NULL;
+
+	(void)state;
+	assert_int_equal(secret_read_file("absent", 4, &s), E_NOTFOUND);
+	write_file("pin", "1234", 0644);
+	assert_int_equal(secret_read_file("pin", 4, &s), E_DENIED);
+	write_file("pin", "1234", 0620);
+	assert_int_equal(secret_read_file("pin", 4, &s), E_DENIED);
+	write_file("pin", "12345", 0600);
+	assert_int_equal(secret_read_file("pin", 4, &s), E_LIMIT);
+	write_file("pin", "\n", 0600);
+	assert_int_equal(secret_read_file("pin", 4, &s), E_INVAL);
+	assert_int_equal(secret_read_file(".", 4, &s), E_INVAL);
+	assert_null(s);
+}
+
+static void fd_reads_files_within_the_cap(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	write_file("file", "hello", 0600);
+	buf_init(&b, 5);
+	assert_int_equal(fd_read_file("file", &b), E_OK);
+	assert_string_equal(buf_text(&b), "hello");
+	buf_release(&b);
+	buf_init(&b, 4);
+	assert_int_equal(fd_read_file("file", &b), E_LIMIT);
+	assert_int_equal(fd_read_file("absent", &b), E_NOTFOUND);
+	buf_release(&b);
+}
+
+static void one_process_at_a_time_holds_a_lock(void **state)
+{
+	int fd = -1, second = -1;
+
+	(void)state;
+	assert_int_equal(fd_lock_file("lock", &fd), E_OK);
+	assert_int_equal(fd_lock_file("lock", &second), E_EXISTS);
+	fd_close(&fd);
+	assert_int_equal(fd_lock_file("lock", &second), E_OK);
+	fd_close(&second);
+}
+
+static void a_live_socket_is_not_taken_and_a_stale_one_is(void **state)
+{
+	int fd = -1, lock = -1, other = -1, other_lock = -1, client = -1, server;
+	struct fd_peer peer;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(fd_unix_connect("sock", &client), E_NOTFOUND);
+	assert_int_equal(fd_unix_listen("sock", 0660, &fd, &lock), E_OK);
+	assert_int_equal(stat("sock", &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0660);
+	assert_int_equal(fd_unix_listen("sock", 0660, &other, &other_lock), E_EXISTS);
+	assert_int_equal(fd_unix_connect("sock", &client), E_OK);
+	server = accept(fd, NULL, NULL);
+	assert_true(server >= 0);
+	assert_int_equal(fd_unix_peer(server, &peer), E_OK);
+	assert_int_equal(peer.uid, getuid());
+	assert_int_equal(peer.pid, getpid());
+	fd_close(&server);
+	fd_close(&client);
+	fd_close(&fd);
+	fd_close(&lock);
+	/* The file is still there, as after a crash. */
+	assert_int_equal(fd_unix_connect("sock", &client), E_UNAVAIL);
+	assert_int_equal(fd_unix_listen("sock", 0600, &fd, &lock), E_OK);
+	fd_close(&fd);
+	fd_close(&lock);
+}
+
+static void a_file_that_is_no_socket_is_left_alone(void **state)
+{
+	int fd = -1, lock = -1;
+	struct buf b;
+
+	(void)state;
+	unlink("sock");
+	write_file("sock", "precious", 0600);
+	assert_int_equal(fd_unix_listen("sock", 0600, &fd, &lock), E_IO);
+	buf_init(&b, 100);
+	assert_int_equal(fd_read_file("sock", &b), E_OK);
+	assert_string_equal(buf_text(&b), "precious");
+	buf_release(&b);
+}
+
+static void a_socket_path_that_is_too_long_is_refused(void **state)
+{
+	char path[200];
+	int fd = -1, lock = -1;
+
+	(void)state;
+	memset(path, 'a', sizeof(path) - 1);
+	path[sizeof(path) - 1] = 0;
+	assert_int_equal(fd_unix_listen(path, 0600, &fd, &lock), E_LIMIT);
+	assert_int_equal(fd_unix_connect(path, &fd), E_LIMIT);
+}
+
+/* F41: one event is one line, whatever a client sent. */
+static void a_log_event_is_one_line_of_utf8(void **state)
+{
+	struct log_context context = { .request_id = "r1", .csr_id = "c1" };
+	int saved = dup(STDERR_FILENO), file = open("log", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	struct buf b;
+
+	(void)state;
+	assert_true(saved >= 0 && file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+	unsetenv("JOURNAL_STREAM");
+	log_open("prog", LOG_LEVEL_INFO);
+	log_write(LOG_LEVEL_WARN, &context, "bad '%s'", "a\nb\x1b[31m\xff\xe2\x80\xae\xc3\xa9");
+	log_debug("not shown");
+	log_err(E_BUSY, "cannot do '%s'", "x");
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close(saved);
+	close(file);
+	buf_init(&b, 4096);
+	assert_int_equal(fd_read_file("log", &b), E_OK);
+	assert_non_null(strstr(buf_text(&b), " prog warning: bad 'a\\x0ab\\x1b[31m\\xff\\u202e\xc3\xa9' req=r1 csr=c1\n"));
+	assert_non_null(strstr(buf_text(&b), " prog error: cannot do 'x': busy\n"));
+	assert_null(strstr(buf_text(&b), "not shown"));
+	buf_release(&b);
+}
+
+static void a_gate_lets_one_event_pass(void **state)
+{
+	struct log_gate gate = { 0 };
+	unsigned suppressed = 9;
+
+	(void)state;
+	assert_true(log_gate_pass(&gate, 3600000, &suppressed));
+	assert_int_equal(suppressed, 0);
+	assert_false(log_gate_pass(&gate, 3600000, &suppressed));
+	assert_false(log_gate_pass(&gate, 3600000, &suppressed));
+	assert_true(log_gate_pass(&gate, 0, &suppressed));
+	assert_int_equal(suppressed, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(buf_stops_at_its_ceiling),
+		cmocka_unit_test(buf_grows_over_many_puts),
+		cmocka_unit_test(secret_reads_a_private_file),
+		cmocka_unit_test(secret_refuses_bad_files),
+		cmocka_unit_test(fd_reads_files_within_the_cap),
+		cmocka_unit_test(one_process_at_a_time_holds_a_lock),
+		cmocka_unit_test(a_live_socket_is_not_taken_and_a_stale_one_is),
+		cmocka_unit_test(a_file_that_is_no_socket_is_left_alone),
+		cmocka_unit_test(a_socket_path_that_is_too_long_is_refused),
+		cmocka_unit_test(a_log_event_is_one_line_of_utf8),
+		cmocka_unit_test(a_gate_lets_one_event_pass),
+	};
+
+	return cmocka_run_group_tests(tests, enter_folder, leave_folder);
+}

@@ -1,0 +1,227 @@
+/* base: text, UTF-8, times, durations, names of key types. */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/csr.h"
+#include "base/key.h"
+#include "base/str.h"
+#include "base/utf8.h"
+
+#include "tests/unit/cmocka_all.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void copies_only_what_fits(void **state)
+{
+	char small[4] = "xyz";
+
+	(void)state;
+	assert_int_equal(str_copy(small, sizeof(small), "abc"), E_OK);
+	assert_string_equal(small, "abc");
+	assert_int_equal(str_copy(small, sizeof(small), "abcd"), E_LIMIT);
+	assert_string_equal(small, "");
+}
+
+static void reads_hexadecimal_of_the_exact_length(void **state)
+{
+	static const char *const bad[] = { "", "0", "00f", "00fg", "00ff00", " 0ff", "0x0f" };
+	uint8_t bytes[2] = { 1, 2 };
+	char text[5];
+
+	(void)state;
+	assert_int_equal(str_unhex(bytes, 2, "00fF"), E_OK);
+	str_hex(text, bytes, 2);
+	assert_string_equal(text, "00ff");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(str_unhex(bytes, 2, bad[i]), E_INVAL);
+}
+
+static void reads_numbers_strictly(void **state)
+{
+	static const char *const bad[] = { "", "+3", "-1", " 1", "1 ", "0x3", "3,3", "1e3", "101",
+		                           "18446744073709551616", "99999999999999999999999" };
+	uint64_t value = 7;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(str_parse_u64(bad[i], 100, &value), E_INVAL);
+	assert_int_equal(value, 7);
+	assert_int_equal(str_parse_u64("100", 100, &value), E_OK);
+	assert_int_equal(value, 100);
+	assert_int_equal(str_parse_u64("3", 2, &value), E_INVAL);
+	assert_int_equal(str_parse_u64("18446744073709551615", UINT64_MAX, &value), E_OK);
+	assert_true(value == UINT64_MAX);
+	assert_int_equal(str_parse_u64("18446744073709551616", UINT64_MAX, &value), E_INVAL);
+}
+
+static void knows_a_uuid(void **state)
+{
+	(void)state;
+	assert_true(str_is_uuid("7b163417-1d2b-4c84-a38a-2fb7a0cd7752"));
+	assert_true(str_is_uuid("7B163417-1D2B-4C84-A38A-2FB7A0CD7752"));
+	assert_false(str_is_uuid(""));
+	assert_false(str_is_uuid("7b163417-1d2b-4c84-a38a-2fb7a0cd775"));
+	assert_false(str_is_uuid("7b163417-1d2b-4c84-a38a-2fb7a0cd77522"));
+	assert_false(str_is_uuid("7b1634171-d2b-4c84-a38a-2fb7a0cd7752"));
+	assert_false(str_is_uuid("7b163417-1d2b-4c84-a38a-2fb7a0cd775g"));
+}
+
+static void compares_secrets(void **state)
+{
+	(void)state;
+	assert_true(str_equal_constant_time("abcd", "abcd", 4));
+	assert_false(str_equal_constant_time("abcd", "abce", 4));
+	assert_false(str_equal_constant_time("zbcd", "abcd", 4));
+}
+
+/* RFC 3629 §3, §4 and §10: what a decoder must refuse. F32 */
+static void refuses_what_is_not_utf8(void **state)
+{
+	static const char *const bad[] = {
+		"\x80",         "\xc0\xaf",         "\xc1\xbf",         "\xe0\x80\xaf",     "\xed\xa0\x80",
+		"\xed\xbf\xbf", "\xf0\x80\x80\xaf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
+		"a\xc3",        "\xe2\x82",         "\xf0\x9f\x98",     "\xc3(",            "\xe2(\xa1",
+	};
+	static const char *const good[] = { "", "a", "\xc2\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xf4\x8f\xbf\xbf",
+		                            "\xf0\x90\x80\x80", "caf\xc3\xa9" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(utf8_is_valid(bad[i], strlen(bad[i])));
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(utf8_is_valid(good[i], strlen(good[i])));
+	assert_true(utf8_is_valid("a\0b", 3));
+	assert_int_equal(utf8_count("caf\xc3\xa9", 5), 4);
+}
+
+static void knows_unsafe_characters(void **state)
+{
+	static const uint32_t unsafe[] = { 0, 0x1f, 0x7f, 0x85, 0x9f, 0x61c, 0x200b, 0x200e, 0x202e, 0x2066, 0xfeff };
+	static const uint32_t safe[] = { ' ', '~', 0xa0, 0xe9, 0x2010, 0x4e00, 0x1f600 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
+		assert_true(utf8_is_unsafe_in_names(unsafe[i]));
+	for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++)
+		assert_false(utf8_is_unsafe_in_names(safe[i]));
+}
+
+static void writes_and_reads_times(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t us;
+	} good[] = {
+		{ "1970-01-01", 0 },
+		{ "2026-11-23T14:25:01Z", 1795443901000000 },
+		{ "2026-11-23t14:25:01.5z", 1795443901500000 },
+		{ "2026-11-23T15:25:01.123456789+01:00", 1795443901123456 },
+		{ "2024-02-29", 1709164800000000 },
+		{ "9999-12-31T23:59:59Z", 253402300799000000 },
+	};
+	static const char *const bad[] = { "", "2026", "2026-13-01", "2026-00-10", "2025-02-29", "2026-04-31",
+		                           "2026-11-23T14:25Z", "2026-11-23T24:00:00Z", "2026-11-23T14:25:01",
+		                           "2026-11-23 14:25:01Z", "1969-12-31T23:59:59Z", "2026-11-23T14:25:01.Z",
+		                           "2026-11-23T14:25:01Zx", "2026-11-2", "1970-01-01T00:00:00+00:01" };
+	char text[CLOCK_RFC3339_SIZE];
+	int64_t us;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(clock_parse_rfc3339(good[i].text, &us), E_OK);
+		assert_true(us == good[i].us);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(clock_parse_rfc3339(bad[i], &us), E_INVAL);
+	clock_format_rfc3339(1795443901000042, text);
+	assert_string_equal(text, "2026-11-23T14:25:01.000042Z");
+}
+
+static void reads_durations(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t ms;
+	} good[] = { { "250ms", 250 }, { "30s", 30000 }, { "5m", 300000 }, { "24h", 86400000 }, { "7d", 604800000 },
+		     { "0", 0 }, { "0s", 0 } };
+	static const char *const bad[] = { "", "s", "30", "-1s", "1.5s", "1 s", "1w", "1S", "99999999999999999999s" };
+	uint64_t ms;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(clock_parse_duration(good[i].text, &ms), E_OK);
+		assert_true(ms == good[i].ms);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(clock_parse_duration(bad[i], &ms), E_INVAL);
+}
+
+static void names_go_there_and_back(void **state)
+{
+	struct buf b;
+	uint32_t bit;
+
+	(void)state;
+	for (unsigned t = 1; t <= KEY_TYPE_MAX; t++) {
+		enum key_type type;
+
+		assert_int_equal(key_type_parse(key_type_name((enum key_type)t), &type), E_OK);
+		assert_int_equal(type, t);
+	}
+	for (unsigned t = 1; t <= SAN_TYPE_MAX; t++) {
+		enum san_type type;
+
+		assert_int_equal(san_type_parse(san_type_name((enum san_type)t), &type), E_OK);
+		assert_int_equal(type, t);
+	}
+	assert_string_equal(key_type_name((enum key_type)0), "?");
+	assert_int_equal(key_protection_parse("never_extractable", &bit), E_OK);
+	assert_int_equal(bit, KEY_PROT_NEVER_EXTRACTABLE);
+	assert_int_equal(key_protection_parse("", &bit), E_INVAL);
+	buf_init(&b, 1024);
+	key_protection_format(KEY_PROT_REQUIRED, &b);
+	assert_string_equal(buf_text(&b), "token,private,sensitive,always_sensitive,never_extractable,local,sign");
+	buf_reset(&b);
+	key_type_set_format(KEY_TYPE_BIT(KEY_P256V1) | KEY_TYPE_BIT(KEY_RSA2048), &b);
+	assert_string_equal(buf_text(&b), "rsa2048, p256v1");
+	buf_release(&b);
+}
+
+static void copies_a_csr_spec_and_caps_its_sans(void **state)
+{
+	struct csr_spec spec = { .key_type = KEY_P256V1 }, copy;
+
+	(void)state;
+	spec.country = strdup("SE");
+	assert_non_null(spec.country);
+	for (int i = 0; i < CSR_SANS_MAX; i++)
+		assert_int_equal(csr_spec_add_san(&spec, SAN_DNS, "a.example"), E_OK);
+	assert_int_equal(csr_spec_add_san(&spec, SAN_DNS, "b.example"), E_LIMIT);
+	assert_int_equal(csr_spec_copy(&spec, &copy), E_OK);
+	assert_string_equal(copy.country, "SE");
+	assert_null(copy.organizational_unit);
+	assert_int_equal(copy.sans_len, CSR_SANS_MAX);
+	csr_spec_release(&spec);
+	assert_string_equal(copy.sans[149].value, "a.example");
+	csr_spec_release(&copy);
+	csr_spec_release(&copy);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(copies_only_what_fits),
+		cmocka_unit_test(reads_hexadecimal_of_the_exact_length),
+		cmocka_unit_test(reads_numbers_strictly),
+		cmocka_unit_test(knows_a_uuid),
+		cmocka_unit_test(compares_secrets),
+		cmocka_unit_test(refuses_what_is_not_utf8),
+		cmocka_unit_test(knows_unsafe_characters),
+		cmocka_unit_test(writes_and_reads_times),
+		cmocka_unit_test(reads_durations),
+		cmocka_unit_test(names_go_there_and_back),
+		cmocka_unit_test(copies_a_csr_spec_and_caps_its_sans),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
