@@ -1,0 +1,241 @@
+/* A token with a PIN that locks, a session limit, and falsified answers, none of which SoftHSM has. */
+#include "tests/p11shim/fake.h"
+#include "tests/p11shim/call.h"
+#include "tests/p11shim/rules.h"
+#include "tests/p11shim/session.h"
+#include "tests/p11shim/state.h"
+#include "tests/p11shim/trace.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* User PINs refused since the last good one. */
+#define BAD_TRIES "pin.bad-tries"
+
+static bool fired(const struct call *c, size_t i, enum rule_action action)
+{
+	return c->fired >> i & 1 && c->rules->rule[i].action == action;
+}
+
+/* ---- the PIN ------------------------------------------------------------------- */
+
+static bool is_user_login(const struct call *c)
+{
+	return c->function == FN_C_Login && *c->user == CKU_USER && c->rules->pin_tries > 0;
+}
+
+/* The lock is held over the login, so that two wrong ones count two. */
+static bool pin_enter(struct call *c)
+{
+	if (!is_user_login(c))
+		return true;
+	c->pin_lock = state_lock();
+	if (state_value(BAD_TRIES) < c->rules->pin_tries)
+		return true;
+	c->rv = CKR_PIN_LOCKED;
+	return false;
+}
+
+static void pin_answer(const struct call *c)
+{
+	if (is_user_login(c)) {
+		if (c->rv == CKR_PIN_INCORRECT)
+			state_add(BAD_TRIES);
+		else if (c->rv == CKR_OK)
+			state_reset(BAD_TRIES);
+	} else if (c->function == FN_C_InitPIN && c->rv == CKR_OK) {
+		state_reset(BAD_TRIES);
+	}
+}
+
+static CK_FLAGS pin_flags(CK_FLAGS flags, unsigned long tries)
+{
+	unsigned long bad = state_value(BAD_TRIES);
+
+	flags &= ~(CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
+	if (bad > 0)
+		flags |= CKF_USER_PIN_COUNT_LOW;
+	if (bad >= tries)
+		flags |= CKF_USER_PIN_LOCKED;
+	else if (bad + 1 == tries)
+		flags |= CKF_USER_PIN_FINAL_TRY;
+	return flags;
+}
+
+/* ---- sessions ------------------------------------------------------------------ */
+
+static bool session_gate(struct call *c)
+{
+	if (c->function == FN_C_OpenSession && !session_reserve(c->rules->sessions_max)) {
+		c->rv = CKR_SESSION_COUNT;
+		return false;
+	}
+	if (c->session) {
+		c->in_session = session_enter(c->session);
+		c->rv = CKR_SESSION_HANDLE_INVALID;
+		return c->in_session;
+	}
+	return true;
+}
+
+static void session_books(const struct call *c)
+{
+	if (c->function == FN_C_OpenSession) {
+		if (c->rv == CKR_OK && c->new_session)
+			session_opened(*c->new_session, *c->slot);
+		else
+			session_not_opened();
+	}
+	if (c->rv != CKR_OK)
+		return;
+	if (c->function == FN_C_CloseSession)
+		session_closed(c->session);
+	else if (c->function == FN_C_CloseAllSessions)
+		session_closed_slot(*c->slot);
+	else if (c->function == FN_C_Finalize)
+		session_closed_all();
+}
+
+/* ---- C_GetTokenInfo -------------------------------------------------------------- */
+
+static void falsify_token(const struct call *c)
+{
+	CK_TOKEN_INFO *info = c->token_info;
+	const struct rules *rules = c->rules;
+
+	if (!info || c->rv != CKR_OK)
+		return;
+	if (rules->sessions_max > 0) {
+		info->ulMaxSessionCount = rules->sessions_max;
+		info->ulMaxRwSessionCount = rules->sessions_max;
+		info->ulSessionCount = session_count();
+	}
+	if (rules->pin_tries > 0)
+		info->flags = pin_flags(info->flags, rules->pin_tries);
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *r = &rules->rule[i];
+
+		if (fired(c, i, RULE_FLAGS))
+			info->flags = (info->flags | r->set) & ~r->clear;
+		else if (fired(c, i, RULE_SERIAL))
+			memcpy(info->serialNumber, r->serial, sizeof(info->serialNumber));
+	}
+}
+
+/* ---- C_GetAttributeValue --------------------------------------------------------- */
+
+/* The module overwrites the sizes of the buffers, so they are kept. */
+static void keep_capacities(struct call *c)
+{
+	const struct template *t = &c->templates[0];
+
+	if (c->function != FN_C_GetAttributeValue || !c->fired || !t->attributes)
+		return;
+	c->capacities = calloc(t->count ? t->count : 1, sizeof(*c->capacities));
+	if (!c->capacities)
+		trace_fatal("no memory for %lu attributes", t->count);
+	for (CK_ULONG i = 0; i < t->count; i++)
+		c->capacities[i] = t->attributes[i].ulValueLen;
+}
+
+static CK_RV falsify_value(const struct rule *r, CK_ATTRIBUTE *a, CK_ULONG capacity)
+{
+	if (r->falsify == RULE_FALSIFY_ERROR)
+		return r->rv;
+	if (r->falsify == RULE_FALSIFY_MISSING) {
+		a->ulValueLen = CK_UNAVAILABLE_INFORMATION;
+		return CKR_ATTRIBUTE_TYPE_INVALID;
+	}
+	if (a->pValue && capacity < r->bytes_len) {
+		a->ulValueLen = CK_UNAVAILABLE_INFORMATION;
+		return CKR_BUFFER_TOO_SMALL;
+	}
+	if (a->pValue)
+		memcpy(a->pValue, r->bytes, r->bytes_len);
+	a->ulValueLen = r->bytes_len;
+	return CKR_OK;
+}
+
+/* PKCS#11 §5.7.5: with these the other attributes of the template are answered all the same. */
+static bool is_about_one_attribute(CK_RV rv)
+{
+	return rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID ||
+	       rv == CKR_BUFFER_TOO_SMALL;
+}
+
+static bool all_answered(const struct template *t)
+{
+	for (CK_ULONG i = 0; i < t->count; i++) {
+		if (t->attributes[i].ulValueLen == CK_UNAVAILABLE_INFORMATION)
+			return false;
+	}
+	return true;
+}
+
+static void falsify_attributes(struct call *c)
+{
+	const struct template *t = &c->templates[0];
+	CK_RV forced = CKR_OK;
+
+	if (!c->capacities || (c->rv != CKR_OK && !is_about_one_attribute(c->rv)))
+		return;
+	for (size_t i = 0; i < c->rules->count; i++) {
+		const struct rule *r = &c->rules->rule[i];
+
+		if (!fired(c, i, RULE_ATTRIBUTE))
+			continue;
+		for (CK_ULONG k = 0; k < t->count; k++) {
+			CK_ATTRIBUTE *a = &t->attributes[k];
+			CK_RV rv = a->type == r->attribute ? falsify_value(r, a, c->capacities[k]) : CKR_OK;
+
+			if (rv != CKR_OK)
+				forced = rv;
+		}
+	}
+	if (forced != CKR_OK)
+		c->rv = forced;
+	else if (all_answered(t))
+		c->rv = CKR_OK;
+}
+
+/* ---- data ------------------------------------------------------------------------ */
+
+static void corrupt(const struct call *c)
+{
+	if (c->rv != CKR_OK || !c->out || *c->out_len == 0)
+		return;
+	for (size_t i = 0; i < c->rules->count; i++) {
+		if (fired(c, i, RULE_CORRUPT))
+			c->out[*c->out_len / 2] ^= 0x01;
+	}
+}
+
+/* ---- the doors ------------------------------------------------------------------- */
+
+bool fake_enter(struct call *c)
+{
+	c->pin_lock = -1;
+	if (!session_gate(c) || !pin_enter(c))
+		return false;
+	keep_capacities(c);
+	return true;
+}
+
+void fake_answer(struct call *c)
+{
+	session_books(c);
+	pin_answer(c);
+	falsify_token(c);
+	falsify_attributes(c);
+	corrupt(c);
+	state_unlock(c->pin_lock);
+	c->pin_lock = -1;
+}
+
+void fake_leave(struct call *c)
+{
+	state_unlock(c->pin_lock);
+	free(c->capacities);
+	if (c->in_session)
+		session_leave(c->session);
+}

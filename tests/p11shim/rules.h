@@ -1,0 +1,94 @@
+/* The rules file: its text parsed, and which rules take part in a call.  The language is in README.md. */
+#ifndef CSRD_TESTS_P11SHIM_RULES_H
+#define CSRD_TESTS_P11SHIM_RULES_H
+
+#include "tests/p11shim/names.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct call;
+
+/* As many as there are bits in call.fired. */
+#define RULES_MAX 64
+
+enum rule_action {
+	RULE_RETURN,
+	RULE_SLEEP,
+	RULE_HANG,
+	RULE_ABORT,
+	RULE_SEGV,
+	RULE_KILL,
+	RULE_EXIT,
+	RULE_INVALIDATE,
+	RULE_CORRUPT,
+	RULE_ATTRIBUTE,
+	RULE_FLAGS,
+	RULE_SERIAL,
+};
+
+enum rule_falsify {
+	RULE_FALSIFY_BYTES,
+	RULE_FALSIFY_MISSING,
+	RULE_FALSIFY_ERROR,
+};
+
+enum rule_condition {
+	RULE_IF_NOTHING,
+	RULE_IF_MECHANISM,
+	RULE_IF_ATTRIBUTE,
+};
+
+struct rule {
+	unsigned line;
+	enum function function;
+	enum rule_action action;
+	bool after; /* the module is called first */
+	bool once;
+	uint64_t nth; /* 0: every call */
+	bool onwards;
+	enum rule_condition condition;
+	unsigned long condition_value;
+
+	/* arguments of the action */
+	CK_RV rv;
+	uint64_t sleep_ms;
+	int exit_code;
+	CK_ATTRIBUTE_TYPE attribute;
+	enum rule_falsify falsify;
+	uint8_t *bytes;
+	size_t bytes_len;
+	CK_FLAGS set, clear;
+	char serial[16]; /* padded with blanks, without NUL */
+
+	atomic_uint_fast64_t seen; /* calls that it could have meant */
+	atomic_bool spent;         /* of `once` without a state folder */
+};
+
+struct rules {
+	struct rule rule[RULES_MAX];
+	size_t count;
+	unsigned long sessions_max; /* 0: none */
+	unsigned long pin_tries;    /* 0: none */
+	bool invalidate_sessions;
+	atomic_bool invalidated;
+	char id[96]; /* of this state of the file */
+	unsigned users;
+};
+
+/* The file need not exist: no file, no rules.  NULL for no file ever. */
+void rules_open(const char *path);
+
+/*
+ * The rules of now; the file is read again when it is another than last time.
+ * A mistake in it is fatal.  Given back with rules_release.
+ */
+struct rules *rules_acquire(void);
+void rules_release(struct rules *r);
+
+/* Counts the call in each rule that could mean it.  Bit i is set when rule i takes part. */
+uint64_t rules_match(struct rules *r, const struct call *c);
+
+bool rules_template_has(const struct call *c, CK_ATTRIBUTE_TYPE type);
+
+#endif
