@@ -2,16 +2,22 @@
  * Reconciliation: settles rows whose outcome is uncertain by asking the signer,
  * and compares the token with the store.
  *
- *   row pending,  any key            → objects destroyed, row failed
+ *   row pending,  any key            → row failed, then objects destroyed
  *   row pending,  no key             → row failed
  *   row deleting, any key            → objects destroyed, row destroyed
  *   row deleting, no key             → row destroyed
  *   row failed or destroyed, but key → objects destroyed (nobody ever got that CSR, or it was deleted)
- *   row active,   no key or half     → reported: missing
- *   no row, but key labelled csrd:   → reported: unknown; never destroyed
+ *   row active,   no key or half,
+ *                 or another key     → reported: missing
+ *   no row, or a row that says another token, but key labelled csrd:
+ *                                    → reported: unknown; never destroyed
+ *
+ * A pending row is failed before its key is destroyed, so that a create that
+ * still lives somewhere cannot make it active with a key that is gone.
  *
  * A pass that cannot reach the store or the signer ends early with its error;
- * what it did until then stays.
+ * what it did until then stays.  A key that the token will not let go of is
+ * counted busy, the pass goes on, and ends with that error.
  */
 #ifndef CSRD_API_RECONCILE_H
 #define CSRD_API_RECONCILE_H
@@ -44,6 +50,7 @@ struct reconcile_report {
 	uint64_t unknown;
 	uint64_t busy;
 	uint64_t half_pairs; /* keys found with one of their two objects only */
+	bool compare_again;  /* a key of a failed or destroyed row is left: only a comparison shows it */
 };
 
 struct reconcile_options {
@@ -58,12 +65,19 @@ struct reconcile_options {
 	                   enum message_key_presence presence);
 	/* True for a CSR that this process works on right now.  NULL is fine. */
 	bool (*is_in_work)(void *arg, const char *csr_id);
+	/* Asked between any two steps; true ends the pass with E_UNAVAIL, the hsm untouched. NULL is fine. */
+	bool (*should_stop)(void *arg);
 	void *arg;
 };
 
 typedef void (*reconcile_done_fn)(void *arg, enum err e, const struct reconcile_report *report);
 
-/* Starts one pass over the rows and keys of one token.  done is called once, not from inside. */
+/*
+ * Starts one pass over the rows and keys of one token.  done is called once,
+ * with options->arg, not from inside.  options is copied; the store and the hsm
+ * must live until done, or, with should_stop answering true, the store alone.
+ * E_NOMEM.
+ */
 MUST_USE enum err reconcile_start(const struct reconcile_options *options, reconcile_done_fn done);
 
 #endif

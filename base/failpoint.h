@@ -11,10 +11,16 @@
 #define CSRD_BASE_FAILPOINT_H
 
 #ifdef CSRD_FAILPOINTS
+#include <stdbool.h>
+
 void failpoint_hit(const char *name);
+/* Whether FAILPOINT(name) would kill here: for a point that first has to make the mess it dies in. */
+bool failpoint_is_armed(const char *name);
 #define FAILPOINT(name) failpoint_hit(name)
+#define FAILPOINT_ARMED(name) failpoint_is_armed(name)
 #else
 #define FAILPOINT(name) ((void)0)
+#define FAILPOINT_ARMED(name) 0
 #endif
 
 #endif

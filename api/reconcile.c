@@ -1,0 +1,757 @@
+/*
+ * One pass of reconciliation over the rows and keys of one token: a chain of
+ * callbacks with one call to the store or the signer in flight at a time, so
+ * that it never gets in the way of the requests of callers.
+ *
+ * Rows: pages of pending and deleting rows, each settled by itself.  Keys: the
+ * signer's list is kept as sorted runs, merged on the fly with all rows in the
+ * order of their ids.  The list is a snapshot and creates and deletes go on
+ * meanwhile, so whatever looks wrong is asked for again before it counts.
+ */
+#include "api/reconcile.h"
+
+#include "base/clock.h"
+#include "base/csr.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_ROWS 100
+#define RUN_KEYS 512
+#define KEYS_MAX (1024 * 1024)
+#define FAILURES_MAX 16 /* keys that the token cannot settle, before the pass gives up */
+#define CALL_TIMEOUT_MS 30000
+#define LIST_TIMEOUT_MS 300000
+#define UUID_BYTES 16
+#define LABEL_PREFIX "csrd:"
+#define LABEL_SIZE (sizeof(LABEL_PREFIX) + CSR_ID_SIZE)
+
+/* What a pass needs of one row; the rest of the page is given back at once. */
+struct row {
+	char id[CSR_ID_SIZE];
+	uint8_t uuid[UUID_BYTES];
+	enum csr_state state;
+	int64_t updated_us;
+	bool on_this_token;
+	uint8_t key_id[KEY_ID_BYTES];
+};
+
+struct key {
+	uint8_t uuid[UUID_BYTES];
+	uint8_t key_id[KEY_ID_BYTES];
+	uint8_t presence;
+};
+
+/* Keys in the order of their UUIDs (once sealed), taken from the front. */
+struct run {
+	size_t len;
+	size_t at;
+	struct key keys[RUN_KEYS];
+};
+
+struct reconcile {
+	struct reconcile_options options;
+	char *actor;
+	char *token_name;
+	reconcile_done_fn done;
+	struct reconcile_report report;
+	int64_t old_before_us;
+	enum err first_error;
+	unsigned failures;
+
+	bool comparing; /* rows are settled; keys and rows are being compared */
+	char after_id[CSR_ID_SIZE];
+	struct row rows[PAGE_ROWS];
+	size_t rows_len;
+	size_t rows_at;
+	bool rows_end; /* no page follows */
+
+	struct run **runs; /* the last one is being filled; once sealed: a heap, smallest front first */
+	size_t runs_len;
+	size_t runs_capacity;
+	size_t keys_len;
+	enum err collect_error;
+
+	/* What is being asked about right now. */
+	struct row row;
+	struct key key;
+	enum message_key_presence presence;
+};
+
+static void next(struct reconcile *r);
+
+const char *reconcile_finding_name(enum reconcile_finding finding)
+{
+	switch (finding) {
+	case RECONCILE_PENDING:
+		return "pending";
+	case RECONCILE_DELETING:
+		return "deleting";
+	case RECONCILE_LEFTOVER:
+		return "leftover";
+	case RECONCILE_MISSING:
+		return "missing";
+	case RECONCILE_UNKNOWN:
+		return "unknown";
+	case RECONCILE_BUSY:
+		return "busy";
+	}
+	return "?";
+}
+
+/* ---- ids ---- */
+
+/* Only the form that csrd writes: a UUID in lower case.  Anything else is no id of ours. */
+static bool uuid_from_text(const char *text, uint8_t uuid[UUID_BYTES])
+{
+	char digits[2 * UUID_BYTES + 1];
+	size_t n = 0;
+
+	if (!str_is_uuid(text))
+		return false;
+	for (const char *c = text; *c; c++) {
+		if (*c >= 'A' && *c <= 'F')
+			return false;
+		if (*c != '-')
+			digits[n++] = *c;
+	}
+	digits[n] = '\0';
+	return str_unhex(uuid, UUID_BYTES, digits) == E_OK;
+}
+
+static void uuid_to_text(const uint8_t uuid[UUID_BYTES], char text[CSR_ID_SIZE])
+{
+	char digits[2 * UUID_BYTES + 1];
+	const char *from = digits;
+	char *to = text;
+
+	str_hex(digits, uuid, UUID_BYTES);
+	for (unsigned i = 0; i < 2 * UUID_BYTES; i++) {
+		if (i == 8 || i == 12 || i == 16 || i == 20)
+			*to++ = '-';
+		*to++ = *from++;
+	}
+	*to = '\0';
+}
+
+static void label_of(const char *csr_id, char label[LABEL_SIZE])
+{
+	memcpy(label, LABEL_PREFIX, sizeof(LABEL_PREFIX) - 1);
+	memcpy(label + sizeof(LABEL_PREFIX) - 1, csr_id, strlen(csr_id) + 1);
+}
+
+/* ---- the pass as a whole ---- */
+
+static void reconcile_free(struct reconcile *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->runs_len; i++)
+		free(r->runs[i]);
+	free(r->runs);
+	free(r->actor);
+	free(r->token_name);
+	free(r);
+}
+
+static bool must_stop(const struct reconcile *r)
+{
+	return r->options.should_stop && r->options.should_stop(r->options.arg);
+}
+
+static void finish(struct reconcile *r, enum err e)
+{
+	r->done(r->options.arg, e, &r->report);
+	reconcile_free(r);
+}
+
+static bool is_half(enum message_key_presence presence)
+{
+	return presence == MESSAGE_KEY_PUBLIC_ONLY || presence == MESSAGE_KEY_PRIVATE_ONLY;
+}
+
+static void tell(struct reconcile *r, enum reconcile_finding finding, const char *csr_id, const char *label,
+                 enum message_key_presence presence)
+{
+	uint64_t *counts[] = {
+		[RECONCILE_PENDING] = &r->report.pending,   [RECONCILE_DELETING] = &r->report.deleting,
+		[RECONCILE_LEFTOVER] = &r->report.leftover, [RECONCILE_MISSING] = &r->report.missing,
+		[RECONCILE_UNKNOWN] = &r->report.unknown,   [RECONCILE_BUSY] = &r->report.busy,
+	};
+
+	++*counts[finding];
+	if (is_half(presence))
+		r->report.half_pairs++;
+	if (r->options.on_finding)
+		r->options.on_finding(r->options.arg, finding, csr_id, label, presence);
+}
+
+static void tell_row(struct reconcile *r, enum reconcile_finding finding, enum message_key_presence presence)
+{
+	char label[LABEL_SIZE];
+
+	label_of(r->row.id, label);
+	tell(r, finding, r->row.id, label, presence);
+}
+
+/*
+ * The signer did not do what the current row needs.  One bad object must not
+ * keep the rows behind it from being settled; a signer that cannot be reached ends the pass.
+ */
+static void signer_failed(struct reconcile *r, enum err e, const char *detail, const char *what)
+{
+	const struct log_context context = {.csr_id = r->row.id};
+	bool gone = must_stop(r) || e == E_UNAVAIL || e == E_TIMEOUT || e == E_NOMEM || e == E_PROTO ||
+	            (e == E_UNCERTAIN && !hsm_is_up(r->options.hsm));
+
+	if (e != E_BUSY) {
+		log_write(LOG_LEVEL_WARN, &context, "reconciliation: cannot %s: %s: %s", what, err_str(e),
+			  detail);
+		if (r->first_error == E_OK)
+			r->first_error = e;
+		r->failures++;
+	}
+	if (r->row.state == CSR_FAILED || r->row.state == CSR_DESTROYED)
+		r->report.compare_again = true;
+	if (!gone)
+		tell_row(r, RECONCILE_BUSY, MESSAGE_KEY_NONE);
+	if (gone || r->failures >= FAILURES_MAX) {
+		finish(r, e);
+		return;
+	}
+	next(r);
+}
+
+static uint64_t deadline(void)
+{
+	return clock_ms() + CALL_TIMEOUT_MS;
+}
+
+static bool must_wait(const struct reconcile *r, const struct row *row)
+{
+	return row->updated_us > r->old_before_us ||
+	       (r->options.is_in_work && r->options.is_in_work(r->options.arg, row->id));
+}
+
+/* ---- settling one pending or deleting row ---- */
+
+static void on_settled(void *arg, enum err e)
+{
+	struct reconcile *r = arg;
+
+	/* Not in that state any more: somebody else settled it. */
+	if (e != E_OK && e != E_NOTFOUND) {
+		finish(r, e);
+		return;
+	}
+	if (e == E_OK)
+		tell_row(r, RECONCILE_DELETING, r->presence);
+	next(r);
+}
+
+static const char *audit_detail(enum message_key_presence presence)
+{
+	switch (presence) {
+	case MESSAGE_KEY_NONE:
+		return "reconciliation: no key on the token";
+	case MESSAGE_KEY_PAIR:
+		return "reconciliation: key pair on the token destroyed";
+	case MESSAGE_KEY_PUBLIC_ONLY:
+	case MESSAGE_KEY_PRIVATE_ONLY:
+		return "reconciliation: half a key pair on the token destroyed";
+	case MESSAGE_KEY_AMBIGUOUS:
+		break;
+	}
+	return "reconciliation: key objects on the token destroyed";
+}
+
+static void move_row(struct reconcile *r, enum csr_state to, store_done_fn done)
+{
+	struct store_csr_move move = {
+		.id = r->row.id,
+		.from = r->row.state,
+		.to = to,
+		.origin = {.actor = r->actor, .detail = audit_detail(r->presence)},
+	};
+
+	store_csr_move(r->options.store, &move, done, r);
+}
+
+static void on_deleting_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed UNUSED)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK) {
+		signer_failed(r, e, detail, "destroy the key of a deleted CSR");
+		return;
+	}
+	move_row(r, CSR_DESTROYED, on_settled);
+}
+
+static void on_pending_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed UNUSED)
+{
+	struct reconcile *r = arg;
+
+	tell_row(r, RECONCILE_PENDING, r->presence);
+	if (e != E_OK) {
+		signer_failed(r, e, detail, "destroy the key of a failed CSR");
+		return;
+	}
+	next(r);
+}
+
+/*
+ * The row goes first: a create that still lives somewhere can then no longer
+ * answer 201 for a key that is about to be destroyed.  A crash in between
+ * leaves the key of a failed row, which the comparison finds.
+ */
+static void on_pending_failed(void *arg, enum err e)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK && e != E_NOTFOUND) {
+		finish(r, e);
+		return;
+	}
+	if (e == E_NOTFOUND || r->presence == MESSAGE_KEY_NONE) {
+		if (e == E_OK)
+			tell_row(r, RECONCILE_PENDING, r->presence);
+		next(r);
+		return;
+	}
+	r->row.state = CSR_FAILED;
+	hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_pending_destroyed, r);
+}
+
+static void on_row_key(void *arg, enum err e, const char *detail, const struct message_find_key_reply *reply)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK) {
+		signer_failed(r, e, detail, "look for the key of a CSR");
+		return;
+	}
+	r->presence = reply->presence;
+	if (!r->options.apply) {
+		tell_row(r, r->row.state == CSR_PENDING ? RECONCILE_PENDING : RECONCILE_DELETING,
+			 r->presence);
+		next(r);
+	} else if (r->row.state == CSR_PENDING) {
+		move_row(r, CSR_FAILED, on_pending_failed);
+	} else if (r->presence == MESSAGE_KEY_NONE) {
+		move_row(r, CSR_DESTROYED, on_settled);
+	} else {
+		hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_deleting_destroyed, r);
+	}
+}
+
+/* ---- pages of rows ---- */
+
+static void take_row(struct reconcile *r, const struct csr_record *record)
+{
+	struct row *row = &r->rows[r->rows_len];
+
+	if (!uuid_from_text(record->id, row->uuid)) {
+		log_warn("reconciliation: the store holds a CSR whose id '%s' is none; left alone",
+			 record->id);
+		return;
+	}
+	memcpy(row->id, record->id, sizeof(row->id));
+	row->state = record->state;
+	row->updated_us = record->updated_us;
+	row->on_this_token = !strcmp(record->token_name, r->token_name);
+	memcpy(row->key_id, record->key_id, sizeof(row->key_id));
+	r->rows_len++;
+}
+
+static void on_page(void *arg, enum err e, const struct store_csr_page *page)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK) {
+		finish(r, e);
+		return;
+	}
+	r->rows_len = r->rows_at = 0;
+	r->rows_end = page->records_len < PAGE_ROWS;
+	for (size_t i = 0; i < page->records_len && i < PAGE_ROWS; i++)
+		take_row(r, &page->records[i]);
+	if (page->records_len > 0)
+		memcpy(r->after_id, page->records[page->records_len - 1].id, sizeof(r->after_id));
+	next(r);
+}
+
+static void fetch_page(struct reconcile *r)
+{
+	const unsigned unsettled = CSR_STATE_BIT(CSR_PENDING) | CSR_STATE_BIT(CSR_DELETING);
+	const unsigned settled =
+		CSR_STATE_BIT(CSR_ACTIVE) | CSR_STATE_BIT(CSR_FAILED) | CSR_STATE_BIT(CSR_DESTROYED);
+	struct store_csr_query query = {
+		.states = r->comparing ? unsettled | settled : unsettled,
+		.after_id = r->after_id,
+		.order = STORE_ORDER_CREATED_AT,
+		.limit = PAGE_ROWS,
+	};
+
+	store_csr_list(r->options.store, &query, on_page, r);
+}
+
+/* ---- the token's keys as sorted runs ---- */
+
+static int key_compare(const void *a, const void *b)
+{
+	const struct key *x = a, *y = b;
+
+	return memcmp(x->uuid, y->uuid, UUID_BYTES);
+}
+
+static void seal_run(struct reconcile *r)
+{
+	if (r->runs_len > 0)
+		qsort(r->runs[r->runs_len - 1]->keys, r->runs[r->runs_len - 1]->len, sizeof(struct key),
+		      key_compare);
+}
+
+static enum err add_run(struct reconcile *r)
+{
+	seal_run(r);
+	if (r->runs_len == r->runs_capacity) {
+		size_t capacity = r->runs_capacity ? 2 * r->runs_capacity : 16;
+		struct run **runs = reallocarray(r->runs, capacity, sizeof(struct run *));
+
+		if (!runs)
+			return E_NOMEM;
+		r->runs = runs;
+		r->runs_capacity = capacity;
+	}
+	r->runs[r->runs_len] = malloc(sizeof(struct run));
+	if (!r->runs[r->runs_len])
+		return E_NOMEM;
+	r->runs[r->runs_len]->len = r->runs[r->runs_len]->at = 0;
+	r->runs_len++;
+	return E_OK;
+}
+
+static enum err collect(struct reconcile *r, const struct message_listed_key *listed)
+{
+	uint8_t uuid[UUID_BYTES];
+	struct run *run;
+	struct key *key;
+	enum err e;
+
+	r->report.checked++;
+	if (!str_starts_with(listed->label, LABEL_PREFIX) ||
+	    !uuid_from_text(listed->label + sizeof(LABEL_PREFIX) - 1, uuid)) {
+		tell(r, RECONCILE_UNKNOWN, "", listed->label, listed->presence);
+		return E_OK;
+	}
+	if (r->keys_len == KEYS_MAX)
+		return E_LIMIT;
+	if (r->runs_len == 0 || r->runs[r->runs_len - 1]->len == RUN_KEYS) {
+		e = add_run(r);
+		if (e != E_OK)
+			return e;
+	}
+	run = r->runs[r->runs_len - 1];
+	key = &run->keys[run->len++];
+	memcpy(key->uuid, uuid, sizeof(key->uuid));
+	memcpy(key->key_id, listed->key_id, sizeof(key->key_id));
+	key->presence = (uint8_t)listed->presence;
+	r->keys_len++;
+	return E_OK;
+}
+
+static const struct key *run_front(const struct run *run)
+{
+	return &run->keys[run->at];
+}
+
+static void heap_sift_down(struct reconcile *r, size_t i)
+{
+	for (;;) {
+		size_t least = i;
+
+		for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < r->runs_len; child++)
+			if (key_compare(run_front(r->runs[child]), run_front(r->runs[least])) < 0)
+				least = child;
+		if (least == i)
+			return;
+
+		struct run *run = r->runs[i];
+
+		r->runs[i] = r->runs[least];
+		r->runs[least] = run;
+		i = least;
+	}
+}
+
+/* The smallest key that is left, or NULL. */
+static const struct key *keys_front(const struct reconcile *r)
+{
+	return r->runs_len > 0 ? run_front(r->runs[0]) : NULL;
+}
+
+static void keys_pop(struct reconcile *r)
+{
+	struct run *run = r->runs[0];
+
+	if (++run->at == run->len) {
+		r->runs[0] = r->runs[--r->runs_len];
+		free(run);
+	}
+	heap_sift_down(r, 0);
+}
+
+/* Takes the smallest key; what the list names twice counts as ambiguous. */
+static struct key keys_take(struct reconcile *r)
+{
+	struct key key = *keys_front(r);
+
+	for (keys_pop(r); keys_front(r) && !key_compare(keys_front(r), &key); keys_pop(r))
+		key.presence = MESSAGE_KEY_AMBIGUOUS;
+	return key;
+}
+
+static void on_keys(void *arg, enum err e, const char *detail, const struct message_list_keys_part *part)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK) {
+		log_warn("reconciliation: cannot list the keys of token '%s': %s: %s", r->token_name,
+			 err_str(e),
+		         detail);
+		finish(r, e);
+		return;
+	}
+	for (size_t i = 0; i < part->keys_len && r->collect_error == E_OK; i++)
+		r->collect_error = collect(r, &part->keys[i]);
+	if (!part->last)
+		return;
+	if (r->collect_error != E_OK) {
+		log_warn("reconciliation: cannot hold the list of keys of token '%s': %s (at most %d keys)",
+		         r->token_name, err_str(r->collect_error), KEYS_MAX);
+		finish(r, r->collect_error);
+		return;
+	}
+	seal_run(r);
+	for (size_t i = r->runs_len / 2; i-- > 0;)
+		heap_sift_down(r, i);
+	r->after_id[0] = '\0';
+	fetch_page(r);
+}
+
+/* ---- comparing keys and rows ---- */
+
+static void on_leftover_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK) {
+		signer_failed(r, e, detail, "destroy the key of a failed or deleted CSR");
+		return;
+	}
+	if (destroyed > 0)
+		tell_row(r, RECONCILE_LEFTOVER, r->presence);
+	next(r);
+}
+
+/* The key of a failed or destroyed row was listed: is it still there? */
+static void on_leftover_key(void *arg, enum err e, const char *detail,
+			    const struct message_find_key_reply *reply)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK) {
+		signer_failed(r, e, detail, "look for the key of a failed or deleted CSR");
+		return;
+	}
+	r->presence = reply->presence;
+	if (r->presence == MESSAGE_KEY_NONE) {
+		next(r);
+	} else if (!r->options.apply) {
+		tell_row(r, RECONCILE_LEFTOVER, r->presence);
+		next(r);
+	} else {
+		hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_leftover_destroyed, r);
+	}
+}
+
+/* The key went missing before this read: a delete would have changed the row before that. */
+static void on_missing_row(void *arg, enum err e, struct csr_record *record)
+{
+	struct reconcile *r = arg;
+	bool active = e == E_OK && record->state == CSR_ACTIVE;
+
+	csr_record_free(record);
+	if (e != E_OK && e != E_NOTFOUND) {
+		finish(r, e);
+		return;
+	}
+	if (active)
+		tell_row(r, RECONCILE_MISSING, r->presence);
+	next(r);
+}
+
+/* An active row had no whole pair in the list: has it one now, and the one that the row names? */
+static void on_missing_key(void *arg, enum err e, const char *detail,
+			   const struct message_find_key_reply *reply)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK) {
+		signer_failed(r, e, detail, "look for the key of an active CSR");
+		return;
+	}
+	r->presence = reply->presence;
+	if (reply->presence == MESSAGE_KEY_PAIR && !memcmp(reply->key_id, r->row.key_id, KEY_ID_BYTES)) {
+		next(r);
+		return;
+	}
+	store_csr_get(r->options.store, NULL, r->row.id, on_missing_row, r);
+}
+
+static void tell_unknown(struct reconcile *r, const struct key *key)
+{
+	char id[CSR_ID_SIZE], label[LABEL_SIZE];
+
+	uuid_to_text(key->uuid, id);
+	label_of(id, label);
+	tell(r, RECONCILE_UNKNOWN, id, label, (enum message_key_presence)key->presence);
+}
+
+static void on_unknown_row(void *arg, enum err e, struct csr_record *record)
+{
+	struct reconcile *r = arg;
+
+	csr_record_free(record);
+	if (e != E_OK && e != E_NOTFOUND) {
+		finish(r, e);
+		return;
+	}
+	if (e == E_NOTFOUND)
+		tell_unknown(r, &r->key);
+	next(r);
+}
+
+/* False when a call was begun that goes on with next(). */
+static bool compare_row(struct reconcile *r, const struct row *row, const struct key *key)
+{
+	if (!row->on_this_token) {
+		/* Its row says that the key lives on another token: not ours to destroy here. */
+		if (key)
+			tell_unknown(r, key);
+		return true;
+	}
+	if (row->state == CSR_PENDING || row->state == CSR_DELETING)
+		return true; /* settled, or left alone, before */
+	r->row = *row;
+	r->report.checked++;
+	if (row->state == CSR_ACTIVE) {
+		if (key && key->presence == MESSAGE_KEY_PAIR && !memcmp(key->key_id, row->key_id,
+									KEY_ID_BYTES))
+			return true;
+		hsm_find_key(r->options.hsm, row->id, deadline(), on_missing_key, r);
+		return false;
+	}
+	if (!key)
+		return true;
+	if (must_wait(r, row)) {
+		r->report.compare_again = true;
+		tell_row(r, RECONCILE_BUSY, (enum message_key_presence)key->presence);
+		return true;
+	}
+	hsm_find_key(r->options.hsm, row->id, deadline(), on_leftover_key, r);
+	return false;
+}
+
+/* One page of rows at most; then the loop has its turn. */
+static void compare(struct reconcile *r)
+{
+	for (;;) {
+		const struct row *row = r->rows_at < r->rows_len ? &r->rows[r->rows_at] : NULL;
+		const struct key *front = keys_front(r);
+		int order;
+
+		if (!row && !r->rows_end) {
+			fetch_page(r);
+			return;
+		}
+		if (!row && !front) {
+			finish(r, r->first_error);
+			return;
+		}
+		order = !row ? -1 : !front ? 1 : memcmp(front->uuid, row->uuid, UUID_BYTES);
+		if (order < 0) {
+			char id[CSR_ID_SIZE];
+
+			r->key = keys_take(r);
+			uuid_to_text(r->key.uuid, id);
+			store_csr_get(r->options.store, NULL, id, on_unknown_row, r);
+			return;
+		}
+		r->rows_at++;
+		if (order == 0)
+			r->key = keys_take(r);
+		if (!compare_row(r, row, order == 0 ? &r->key : NULL))
+			return;
+	}
+}
+
+/* ---- the chain ---- */
+
+static void next_row(struct reconcile *r)
+{
+	while (r->rows_at < r->rows_len) {
+		r->row = r->rows[r->rows_at++];
+		if (!r->row.on_this_token)
+			continue;
+		r->report.checked++;
+		if (must_wait(r, &r->row)) {
+			tell_row(r, RECONCILE_BUSY, MESSAGE_KEY_NONE);
+			continue;
+		}
+		hsm_find_key(r->options.hsm, r->row.id, deadline(), on_row_key, r);
+		return;
+	}
+	if (!r->rows_end) {
+		fetch_page(r);
+	} else if (r->options.compare_keys) {
+		r->comparing = true;
+		r->rows_len = r->rows_at = 0;
+		r->rows_end = false;
+		hsm_list_keys(r->options.hsm, clock_ms() + LIST_TIMEOUT_MS, on_keys, r);
+	} else {
+		finish(r, r->first_error);
+	}
+}
+
+static void next(struct reconcile *r)
+{
+	if (must_stop(r))
+		finish(r, E_UNAVAIL);
+	else if (r->comparing)
+		compare(r);
+	else
+		next_row(r);
+}
+
+enum err reconcile_start(const struct reconcile_options *options, reconcile_done_fn done)
+{
+	struct reconcile *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return E_NOMEM;
+	r->options = *options;
+	r->done = done;
+	if (!str_dup_opt(options->actor ? options->actor : "system", &r->actor) ||
+	    !str_dup_opt(hsm_token_name(options->hsm), &r->token_name)) {
+		reconcile_free(r);
+		return E_NOMEM;
+	}
+	r->options.actor = r->actor;
+	r->old_before_us = clock_wall_us() - options->min_age_us;
+	fetch_page(r);
+	return E_OK;
+}

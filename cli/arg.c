@@ -1,0 +1,101 @@
+/* Values of options and arguments. */
+#include "cli/arg.h"
+
+#include "api/credential.h"
+#include "base/clock.h"
+#include "base/str.h"
+#include "base/utf8.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#define NAME_CHARS_MAX 255
+#define EMAIL_BYTES_MAX 254 /* RFC 5321 §4.5.3.1.3 without its angle brackets */
+
+enum err arg_tag(const char *text, char ret_tag[STORE_TAG_SIZE])
+{
+	uint8_t bytes[ARG_TAG_BYTES];
+
+	if (!text) {
+		if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+			return E_IO;
+		str_hex(ret_tag, bytes, sizeof(bytes));
+		return E_OK;
+	}
+	if (!credential_tag_is_valid(text))
+		return E_INVAL;
+	return str_copy(ret_tag, STORE_TAG_SIZE, text);
+}
+
+enum err arg_grant(const char *text, enum store_scope_kind kind, struct grant *ret_grant)
+{
+	struct grant grant = {.scope.kind = kind, .permission = GRANT_READ};
+	const char *colon = strchr(text, ':');
+	size_t len = colon ? (size_t)(colon - text) : strlen(text);
+
+	if (len >= sizeof(grant.scope.id))
+		return E_INVAL;
+	memcpy(grant.scope.id, text, len);
+	if (!credential_tag_is_valid(grant.scope.id))
+		return E_INVAL;
+	if (colon && !strcmp(colon, ":write"))
+		grant.permission = GRANT_WRITE;
+	else if (colon && strcmp(colon, ":read") != 0)
+		return E_INVAL;
+	*ret_grant = grant;
+	return E_OK;
+}
+
+enum err arg_quota(const char *text, int64_t *ret_quota)
+{
+	uint64_t quota;
+
+	if (!strcmp(text, "unlimited")) {
+		*ret_quota = STORE_NO_LIMIT;
+		return E_OK;
+	}
+	if (str_parse_u64(text, INT64_MAX, &quota) != E_OK)
+		return E_INVAL;
+	*ret_quota = (int64_t)quota;
+	return E_OK;
+}
+
+enum err arg_time(const char *text, int64_t now_us, int64_t *ret_us)
+{
+	const int64_t far_us = INT64_C(253402300799) * 1000000; /* 9999-12-31T23:59:59Z */
+	uint64_t ms;
+
+	if (!strcmp(text, "never")) {
+		*ret_us = 0;
+		return E_OK;
+	}
+	if (clock_parse_duration(text, &ms) != E_OK)
+		return clock_parse_rfc3339(text, ret_us);
+	if (ms > (uint64_t)(far_us - now_us) / 1000)
+		return E_INVAL;
+	*ret_us = now_us + (int64_t)ms * 1000;
+	return E_OK;
+}
+
+bool arg_name_is_valid(const char *text)
+{
+	size_t len = strlen(text), pos = 0, chars = 0;
+	uint32_t c;
+
+	while (pos < len) {
+		if (!utf8_next(text, len, &pos, &c) || utf8_is_unsafe_in_names(c))
+			return false;
+		chars++;
+	}
+	return chars > 0 && chars <= NAME_CHARS_MAX;
+}
+
+bool arg_email_is_valid(const char *text)
+{
+	const char *at = strchr(text, '@');
+
+	for (const char *c = text; *c; c++)
+		if (*c <= ' ' || *c > '~')
+			return false;
+	return at && at != text && at[1] && !strchr(at + 1, '@') && strlen(text) <= EMAIL_BYTES_MAX;
+}

@@ -1,0 +1,32 @@
+/* Values of options and arguments. */
+#ifndef CSRD_CLI_ARG_H
+#define CSRD_CLI_ARG_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "store/record.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ARG_TAG_BYTES 16 /* a fresh account or zone id: that many random bytes in hex */
+
+/* Takes the given id, or a fresh one of 32 hexadecimal digits for NULL.  E_INVAL, E_IO. */
+MUST_USE enum err arg_tag(const char *text, char ret_tag[STORE_TAG_SIZE]);
+
+/* "ID", "ID:read" or "ID:write"; without a word it is read.  E_INVAL. */
+MUST_USE enum err arg_grant(const char *text, enum store_scope_kind kind, struct grant *ret_grant);
+
+/* A number, or "unlimited".  E_INVAL. */
+MUST_USE enum err arg_quota(const char *text, int64_t *ret_quota);
+
+/* An RFC 3339 time or date, or a duration from now ("90d"), or "never" (0).  E_INVAL. */
+MUST_USE enum err arg_time(const char *text, int64_t now_us, int64_t *ret_us);
+
+/* 1–255 characters of UTF-8 without control, bidirectional and invisible ones. */
+bool arg_name_is_valid(const char *text);
+
+/* Something@something of visible ASCII, at most 254 bytes. */
+bool arg_email_is_valid(const char *text);
+
+#endif

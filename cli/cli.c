@@ -1,0 +1,323 @@
+/* What every command has at hand: common options, configuration, store, errors. */
+#include "cli/cli.h"
+
+#include "base/log.h"
+#include "base/str.h"
+#include "cli/command.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REPORT_BYTES_MAX (64 * 1024)
+#define STORE_QUEUE_MAX 64
+#define USER_NAME_MAX 64
+
+static char actor[sizeof("operator:") + USER_NAME_MAX];
+
+static bool is_plain_name(const char *text)
+{
+	size_t len = strlen(text);
+
+	for (const char *c = text; *c; c++)
+		if (*c <= ' ' || *c > '~')
+			return false;
+	return len > 0 && len <= USER_NAME_MAX;
+}
+
+/* Who acts: the user behind sudo, or the real user. */
+void cli_init(struct cli *cli)
+{
+	const char *sudo_user = getuid() == 0 ? getenv("SUDO_USER") : NULL;
+	const struct passwd *user = getpwuid(getuid());
+
+	memset(cli, 0, sizeof(*cli));
+	cli->config_path = CONFIG_DEFAULT_PATH;
+	if (sudo_user && is_plain_name(sudo_user))
+		snprintf(actor, sizeof(actor), "operator:%s", sudo_user);
+	else if (user && is_plain_name(user->pw_name))
+		snprintf(actor, sizeof(actor), "operator:%s", user->pw_name);
+	else
+		snprintf(actor, sizeof(actor), "operator:%lu", (unsigned long)getuid());
+	cli->origin.actor = actor;
+}
+
+void cli_release(struct cli *cli)
+{
+	store_close(cli->store);
+	config_free(cli->config);
+	cli->store = NULL;
+	cli->config = NULL;
+}
+
+/* ---- saying things ---- */
+
+static void say(const char *format, va_list args)
+{
+	fputs("csrctl: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+}
+
+enum exit_code cli_usage(const struct cli *cli, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+	if (cli->command)
+		fprintf(stderr, "Try 'csrctl %s --help'.\n", cli->command->group);
+	else
+		fputs("Try 'csrctl --help'.\n", stderr);
+	return EXIT_CODE_USAGE;
+}
+
+static enum exit_code exit_code_of(enum err e)
+{
+	switch (e) {
+	case E_OK:
+		return EXIT_CODE_OK;
+	case E_BUSY:
+	case E_TIMEOUT:
+	case E_UNAVAIL:
+	case E_UNCERTAIN:
+	case E_PROTO:
+		return EXIT_CODE_UNAVAILABLE;
+	case E_STORE:
+		return EXIT_CODE_STORE;
+	case E_HSM:
+		return EXIT_CODE_TOKEN_FAILED;
+	case E_CONFIG:
+		return EXIT_CODE_CONFIG;
+	case E_IO:
+		return EXIT_CODE_SYSTEM;
+	case E_NOMEM:
+	case E_BUG:
+		return EXIT_CODE_INTERNAL;
+	case E_INVAL:
+	case E_NOTFOUND:
+	case E_EXISTS:
+	case E_DENIED:
+	case E_LIMIT:
+	case E_UNSUPPORTED:
+	case E_PIN:
+	case E_PIN_LOCKED:
+		break;
+	}
+	return EXIT_CODE_FAILURE;
+}
+
+enum exit_code cli_fail(enum err e, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+	return exit_code_of(e);
+}
+
+void cli_note(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+}
+
+/* ---- the command line ---- */
+
+int cli_getopt(struct cli *cli, int argc, char **argv, const char *short_options,
+	       const struct option *options)
+{
+	for (;;) {
+		int c = getopt_long(argc, argv, short_options, options, NULL);
+
+		switch (c) {
+		case 'c':
+			cli->config_path = optarg;
+			break;
+		case CLI_OPTION_JSON:
+			cli->json = true;
+			break;
+		case 'h':
+			command_print_help(cli->command ? cli->command->group : NULL);
+			exit(EXIT_CODE_OK);
+		case 'V':
+			printf("csrctl %s\n", CSRD_VERSION);
+			exit(EXIT_CODE_OK);
+		case '?':
+			if (cli->command)
+				fprintf(stderr, "Try 'csrctl %s --help'.\n", cli->command->group);
+			else
+				fputs("Try 'csrctl --help'.\n", stderr);
+			return CLI_OPTION_BAD;
+		default:
+			return c;
+		}
+	}
+}
+
+enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int min, int max)
+{
+	const char *verb = cli->command->verb ? cli->command->verb : "";
+	const char *space = cli->command->verb ? " " : "";
+
+	if (argc - optind > max)
+		return cli_usage(cli, "%s%s%s: unexpected argument '%s'", cli->command->group, space, verb,
+		                 argv[optind + max]);
+	if (argc - optind < min)
+		return cli_usage(cli, "%s%s%s: an argument is missing", cli->command->group, space, verb);
+	return EXIT_CODE_OK;
+}
+
+/* ---- configuration and store ---- */
+
+enum exit_code cli_open_config(struct cli *cli)
+{
+	struct buf report;
+	enum err e;
+
+	if (cli->config)
+		return EXIT_CODE_OK;
+	buf_init(&report, REPORT_BYTES_MAX);
+	e = config_load(cli->config_path, &report, &cli->config);
+	if (e != E_OK)
+		fputs(buf_text(&report), stderr);
+	buf_release(&report);
+	return e == E_OK ? EXIT_CODE_OK : cli_fail(e, "cannot use the configuration '%s'", cli->config_path);
+}
+
+/*
+ * Files that root makes in the folder of another user could not be written by
+ * that user, and a folder that another user can write may hold links that lead
+ * root astray.  So root goes on as the owner of the folder, for good.
+ */
+static enum exit_code become_owner(const char *folder)
+{
+	const struct passwd *user;
+	struct stat st;
+	gid_t group;
+
+	if (geteuid() != 0 || stat(folder, &st) != 0 || st.st_uid == 0)
+		return EXIT_CODE_OK;
+	user = getpwuid(st.st_uid);
+	group = user ? user->pw_gid : st.st_gid;
+	if ((user ? initgroups(user->pw_name, group) : setgroups(0, NULL)) != 0 ||
+	    setresgid(group, group, group) != 0 || setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)
+		return cli_fail(E_IO, "cannot become the owner of '%s' (user %lu): %s", folder,
+		                (unsigned long)st.st_uid, strerror(errno));
+	return EXIT_CODE_OK;
+}
+
+static enum exit_code become_store_owner(const char *url)
+{
+	const char *path = str_starts_with(url, "sqlite:") ? url + strlen("sqlite:") : NULL;
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	enum exit_code code;
+	char *folder;
+
+	if (!slash || slash == path)
+		return EXIT_CODE_OK;
+	folder = str_dup_len(path, (size_t)(slash - path));
+	if (!folder)
+		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	code = become_owner(folder);
+	free(folder);
+	return code;
+}
+
+static enum exit_code say_store_error(const char *url, enum err e)
+{
+	switch (e) {
+	case E_NOTFOUND:
+		cli_note("no store at '%s': start csrd once or add an account", url);
+		return EXIT_CODE_UNAVAILABLE;
+	case E_EXISTS:
+		cli_note("the store at '%s' is in use", url);
+		return EXIT_CODE_IN_USE;
+	case E_DENIED:
+		cli_note("no permission to use the store at '%s': run csrctl as root or as the user of csrd",
+			 url);
+		return EXIT_CODE_FAILURE;
+	default:
+		return cli_fail(e, "cannot open the store at '%s': %s", url, err_str(e));
+	}
+}
+
+enum exit_code cli_open_store(struct cli *cli, bool create)
+{
+	struct store_options options = {.queue_max = STORE_QUEUE_MAX, .create = create};
+	enum exit_code code = cli_open_config(cli);
+	enum err e;
+
+	if (code != EXIT_CODE_OK)
+		return code;
+	code = become_store_owner(cli->config->store.url);
+	if (code != EXIT_CODE_OK)
+		return code;
+	options.url = cli->config->store.url;
+	e = store_open(&options, &cli->store);
+	return e == E_OK ? EXIT_CODE_OK : say_store_error(cli->config->store.url, e);
+}
+
+void cli_on_done(void *arg, enum err e)
+{
+	struct cli_wait *wait = arg;
+
+	wait->e = e;
+	wait->done = true;
+}
+
+/* ---- is there such an account or zone? ---- */
+
+struct scope_search {
+	const char *id;
+	bool found;
+	struct cli_wait wait;
+};
+
+static void on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
+{
+	struct scope_search *search = arg;
+
+	for (size_t i = 0; e == E_OK && i < len; i++)
+		if (!strcmp(accounts[i].id, search->id))
+			search->found = true;
+	cli_on_done(&search->wait, e);
+}
+
+static void on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
+{
+	struct scope_search *search = arg;
+
+	for (size_t i = 0; e == E_OK && i < len; i++)
+		if (!strcmp(zones[i].id, search->id))
+			search->found = true;
+	cli_on_done(&search->wait, e);
+}
+
+enum exit_code cli_need_scope(struct cli *cli, const struct store_scope *scope)
+{
+	const char *kind = scope->kind == STORE_ACCOUNT ? "account" : "zone";
+	struct scope_search search = {.id = scope->id};
+
+	if (scope->kind == STORE_ACCOUNT)
+		store_account_list(cli->store, on_accounts, &search);
+	else
+		store_zone_list(cli->store, on_zones, &search);
+	store_wait(cli->store, &search.wait.done);
+	if (search.wait.e != E_OK)
+		return cli_fail(search.wait.e, "cannot list the %ss: %s", kind, err_str(search.wait.e));
+	if (!search.found)
+		return cli_fail(E_NOTFOUND, "no such %s '%s': see 'csrctl %s list'", kind, scope->id, kind);
+	return EXIT_CODE_OK;
+}

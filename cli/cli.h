@@ -1,0 +1,78 @@
+/*
+ * What every command of csrctl has at hand: the options before it, the
+ * configuration, the store, and one way to say what went wrong.
+ */
+#ifndef CSRD_CLI_CLI_H
+#define CSRD_CLI_CLI_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/exit_code.h"
+#include "config/config.h"
+#include "store/store.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+
+struct command; /* cli/command.h */
+
+struct cli {
+	const struct command *command; /* the one that runs */
+	const char *config_path;
+	bool json;
+	struct config *config; /* from cli_open_config on */
+	struct store *store;   /* from cli_open_store on */
+	struct audit_origin origin; /* actor: "operator:NAME" */
+};
+
+/* Finds out who the operator is.  Before anything else. */
+void cli_init(struct cli *cli);
+void cli_release(struct cli *cli);
+
+/* The options that every command knows; they stand last in its table. */
+#define CLI_OPTIONS                                                                         \
+	{"config", required_argument, NULL, 'c'}, {"json", no_argument, NULL, CLI_OPTION_JSON}, \
+	{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},                 \
+	{                                                                                       \
+		NULL, 0, NULL, 0                                                                \
+	}
+#define CLI_SHORT_OPTIONS "c:hV"
+#define CLI_OPTION_JSON 256
+#define CLI_OPTION_BAD '?'
+
+/*
+ * getopt_long that takes the common options by itself: the value of the next
+ * option of the command, -1 at the end, CLI_OPTION_BAD after it has said what
+ * is wrong.  --help and --version end the program.
+ */
+int cli_getopt(struct cli *cli, int argc, char **argv, const char *short_options,
+	       const struct option *options);
+
+/* EXIT_CODE_OK when min to max arguments follow the options; else it says so and answers EXIT_CODE_USAGE. */
+MUST_USE enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int min, int max);
+
+/* Says it on standard error, and where help is. */
+enum exit_code cli_usage(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Says it on standard error and answers the exit code of e. */
+enum exit_code cli_fail(enum err e, const char *format, ...) PRINTF_LIKE(2, 3);
+/* A line on standard error that is no error. */
+void cli_note(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/*
+ * Both say what is wrong.  A root that opens a store in somebody else's folder
+ * becomes that user first, so that no file there belongs to root afterwards.
+ */
+MUST_USE enum exit_code cli_open_config(struct cli *cli);
+MUST_USE enum exit_code cli_open_store(struct cli *cli, bool create); /* the configuration too */
+
+/* The end of one call to the store, for store_wait. */
+struct cli_wait {
+	bool done;
+	enum err e;
+};
+void cli_on_done(void *arg /* struct cli_wait */, enum err e);
+
+/* Says that there is none; EXIT_CODE_OK when there is. */
+MUST_USE enum exit_code cli_need_scope(struct cli *cli, const struct store_scope *scope);
+
+#endif

@@ -1,0 +1,265 @@
+/* csrctl account, csrctl zone. */
+#include "base/str.h"
+#include "cli/arg.h"
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/output.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- add ---- */
+
+struct add {
+	const char *name;
+	const char *quota_text;
+	const char *account;
+	char id[STORE_TAG_SIZE];
+	int64_t quota;
+};
+
+/* Options and argument of both adds. */
+static enum exit_code read_add(struct cli *cli, int argc, char **argv, const struct option *options,
+			       struct add *add)
+{
+	enum exit_code code;
+	enum err e;
+	int c;
+
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
+		switch (c) {
+		case 'n':
+			add->name = optarg;
+			break;
+		case 'q':
+			add->quota_text = optarg;
+			break;
+		case 'a':
+			add->account = optarg;
+			break;
+		default:
+			return EXIT_CODE_USAGE;
+		}
+	}
+	code = cli_arguments(cli, argc, argv, 0, 1);
+	if (code != EXIT_CODE_OK)
+		return code;
+	e = arg_tag(optind < argc ? argv[optind] : NULL, add->id);
+	if (e == E_INVAL)
+		return cli_usage(cli, "'%s' is no id: 1-32 of [0-9A-Za-z_-]", argv[optind]);
+	if (e != E_OK)
+		return cli_fail(e, "cannot make an id: %s", err_str(e));
+	if (add->name && !arg_name_is_valid(add->name))
+		return cli_usage(cli, "--name: 1-255 characters of UTF-8 without control characters");
+	add->quota = STORE_NO_LIMIT;
+	if (add->quota_text && arg_quota(add->quota_text, &add->quota) != E_OK)
+		return cli_usage(cli, "--quota '%s': a number or 'unlimited'", add->quota_text);
+	return EXIT_CODE_OK;
+}
+
+static enum exit_code print_added(const struct cli *cli, const struct add *add)
+{
+	struct output_json j;
+
+	if (cli->json) {
+		output_json_begin(&j);
+		json_put_text_member(&j.w, "id", add->id);
+		if (add->account)
+			json_put_text_member(&j.w, "account", add->account);
+		json_put_text_member(&j.w, "name", add->name ? add->name : "");
+		output_json_quota(&j.w, "quota", add->quota);
+		return output_json_end(&j);
+	}
+	output_fact("id", add->id);
+	output_fact("account", add->account);
+	output_fact("name", add->name);
+	output_fact_quota("quota", add->quota);
+	return EXIT_CODE_OK;
+}
+
+enum exit_code cmd_account_add(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"name", required_argument, NULL, 'n'},
+		{"quota", required_argument, NULL, 'q'},
+		CLI_OPTIONS,
+	};
+	struct account_record account = {0};
+	struct add add = {0};
+	struct cli_wait wait = {0};
+	enum exit_code code = read_add(cli, argc, argv, options, &add);
+	char *name = NULL;
+
+	if (code == EXIT_CODE_OK)
+		code = cli_open_store(cli, true);
+	if (code != EXIT_CODE_OK)
+		return code;
+	if (!str_dup_opt(add.name ? add.name : "", &name))
+		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	memcpy(account.id, add.id, sizeof(account.id));
+	account.name = name;
+	account.csr_quota = add.quota;
+	store_account_add(cli->store, &account, &cli->origin, cli_on_done, &wait);
+	store_wait(cli->store, &wait.done);
+	free(name);
+	if (wait.e == E_EXISTS)
+		return cli_fail(wait.e, "there is an account '%s' already", add.id);
+	if (wait.e != E_OK)
+		return cli_fail(wait.e, "cannot add the account '%s': %s", add.id, err_str(wait.e));
+	return print_added(cli, &add);
+}
+
+enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"account", required_argument, NULL, 'a'},
+		{"name", required_argument, NULL, 'n'},
+		{"quota", required_argument, NULL, 'q'},
+		CLI_OPTIONS,
+	};
+	struct zone_record zone = {0};
+	struct add add = {0};
+	struct cli_wait wait = {0};
+	enum exit_code code = read_add(cli, argc, argv, options, &add);
+	char *name = NULL;
+
+	if (code != EXIT_CODE_OK)
+		return code;
+	if (!add.account)
+		return cli_usage(cli, "zone add: --account is missing");
+	if (arg_tag(add.account, zone.account_id) != E_OK)
+		return cli_usage(cli, "--account '%s' is no id: 1-32 of [0-9A-Za-z_-]", add.account);
+	code = cli_open_store(cli, true);
+	if (code != EXIT_CODE_OK)
+		return code;
+	if (!str_dup_opt(add.name ? add.name : "", &name))
+		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	memcpy(zone.id, add.id, sizeof(zone.id));
+	zone.name = name;
+	zone.csr_quota = add.quota;
+	store_zone_add(cli->store, &zone, &cli->origin, cli_on_done, &wait);
+	store_wait(cli->store, &wait.done);
+	free(name);
+	if (wait.e == E_EXISTS)
+		return cli_fail(wait.e, "there is a zone '%s' already", add.id);
+	if (wait.e == E_NOTFOUND)
+		return cli_fail(wait.e, "no such account '%s': see 'csrctl account list'", add.account);
+	if (wait.e != E_OK)
+		return cli_fail(wait.e, "cannot add the zone '%s': %s", add.id, err_str(wait.e));
+	return print_added(cli, &add);
+}
+
+/* ---- list ---- */
+
+struct list {
+	struct output_list out;
+	struct cli_wait wait;
+};
+
+static void put_json(struct json_writer *w, const char *id, const char *account, const char *name,
+		     int64_t quota,
+                     int64_t count, int64_t created_us)
+{
+	json_open_object(w);
+	json_put_text_member(w, "id", id);
+	if (account)
+		json_put_text_member(w, "account", account);
+	json_put_text_member(w, "name", name ? name : "");
+	output_json_quota(w, "quota", quota);
+	json_put_int_member(w, "csr_count", count);
+	json_put_time_member(w, "created_at", created_us);
+	json_close(w);
+}
+
+static void put_row(struct output_table *t, const char *id, const char *account, const char *name,
+		    int64_t quota,
+                    int64_t count, int64_t created_us)
+{
+	output_table_put(t, id);
+	if (account)
+		output_table_put(t, account);
+	output_table_put_int(t, count);
+	output_table_put_quota(t, quota);
+	output_table_put_time(t, created_us, NULL);
+	output_table_put(t, name);
+}
+
+static void on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
+{
+	struct list *list = arg;
+
+	for (size_t i = 0; e == E_OK && i < len; i++) {
+		const struct account_record *a = &accounts[i];
+
+		if (list->out.json)
+			put_json(&list->out.j.w, a->id, NULL, a->name, a->csr_quota, a->csr_count,
+				 a->created_us);
+		else
+			put_row(&list->out.table, a->id, NULL, a->name, a->csr_quota, a->csr_count,
+				a->created_us);
+	}
+	cli_on_done(&list->wait, e);
+}
+
+static void on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
+{
+	struct list *list = arg;
+
+	for (size_t i = 0; e == E_OK && i < len; i++) {
+		const struct zone_record *z = &zones[i];
+
+		if (list->out.json)
+			put_json(&list->out.j.w, z->id, z->account_id, z->name, z->csr_quota, z->csr_count,
+			         z->created_us);
+		else
+			put_row(&list->out.table, z->id, z->account_id, z->name, z->csr_quota, z->csr_count,
+			        z->created_us);
+	}
+	cli_on_done(&list->wait, e);
+}
+
+static enum exit_code begin_list(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {CLI_OPTIONS};
+	enum exit_code code;
+
+	if (cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options) != -1)
+		return EXIT_CODE_USAGE;
+	code = cli_arguments(cli, argc, argv, 0, 0);
+	return code == EXIT_CODE_OK ? cli_open_store(cli, false) : code;
+}
+
+static enum exit_code end_list(struct cli *cli, struct list *list, const char *what)
+{
+	store_wait(cli->store, &list->wait.done);
+	if (list->wait.e == E_OK)
+		return output_list_end(&list->out);
+	output_list_drop(&list->out);
+	return cli_fail(list->wait.e, "cannot list the %s: %s", what, err_str(list->wait.e));
+}
+
+enum exit_code cmd_account_list(struct cli *cli, int argc, char **argv)
+{
+	static const char *const titles[] = {"ID", "CSRS", "QUOTA", "CREATED", "NAME"};
+	enum exit_code code = begin_list(cli, argc, argv);
+	struct list list = {0};
+
+	if (code != EXIT_CODE_OK)
+		return code;
+	output_list_begin(&list.out, cli->json, "accounts", titles, sizeof(titles) / sizeof(titles[0]));
+	store_account_list(cli->store, on_accounts, &list);
+	return end_list(cli, &list, "accounts");
+}
+
+enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv)
+{
+	static const char *const titles[] = {"ID", "ACCOUNT", "CSRS", "QUOTA", "CREATED", "NAME"};
+	enum exit_code code = begin_list(cli, argc, argv);
+	struct list list = {0};
+
+	if (code != EXIT_CODE_OK)
+		return code;
+	output_list_begin(&list.out, cli->json, "zones", titles, sizeof(titles) / sizeof(titles[0]));
+	store_zone_list(cli->store, on_zones, &list);
+	return end_list(cli, &list, "zones");
+}

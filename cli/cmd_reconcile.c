@@ -1,0 +1,263 @@
+/* csrctl reconcile: one pass of reconciliation on an event loop of its own. */
+#include "api/reconcile.h"
+#include "base/clock.h"
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/loop.h"
+#include "cli/output.h"
+#include "hsm/hsm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LINK_TIMEOUT_SECONDS 5
+#define MIN_AGE_DEFAULT_MS (2 * 60 * 1000)
+#define MIN_AGE_MAX_MS ((uint64_t)365 * 24 * 3600 * 1000)
+
+struct pass {
+	struct cli *cli;
+	const struct config_token *token;
+	bool apply;
+	uint64_t min_age_ms;
+	struct loop *loop;
+	struct hsm *hsm;
+	bool started;
+	struct reconcile_report report;
+	uint64_t told; /* findings */
+	struct output_json j;
+};
+
+static const char *presence_name(enum message_key_presence presence)
+{
+	switch (presence) {
+	case MESSAGE_KEY_NONE:
+		return "none";
+	case MESSAGE_KEY_PAIR:
+		return "pair";
+	case MESSAGE_KEY_PUBLIC_ONLY:
+		return "public-only";
+	case MESSAGE_KEY_PRIVATE_ONLY:
+		return "private-only";
+	case MESSAGE_KEY_AMBIGUOUS:
+		return "ambiguous";
+	}
+	return "?";
+}
+
+/* People see each finding when it is met: a pass over a big token takes its time. */
+static void on_finding(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
+                       enum message_key_presence presence)
+{
+	struct pass *pass = arg;
+
+	if (pass->cli->json) {
+		json_open_object(&pass->j.w);
+		json_put_text_member(&pass->j.w, "finding", reconcile_finding_name(finding));
+		output_json_text_opt(&pass->j.w, "csr", csr_id);
+		json_put_text_member(&pass->j.w, "label", label);
+		json_put_text_member(&pass->j.w, "key", presence_name(presence));
+		json_close(&pass->j.w);
+		return;
+	}
+	if (pass->told++ == 0)
+		printf("%-8s  %-12s  %s\n", "FINDING", "KEY", "LABEL");
+	printf("%-8s  %-12s  ", reconcile_finding_name(finding), presence_name(presence));
+	output_text(label);
+	putchar('\n');
+}
+
+static void on_done(void *arg, enum err e, const struct reconcile_report *report)
+{
+	struct pass *pass = arg;
+
+	pass->report = *report;
+	loop_stop(pass->loop, e);
+}
+
+static void on_link(void *arg, struct hsm *hsm, bool up)
+{
+	struct pass *pass = arg;
+	struct reconcile_options options = {
+		.store = pass->cli->store,
+		.hsm = hsm,
+		.apply = pass->apply,
+		.compare_keys = true,
+		.min_age_us = (int64_t)pass->min_age_ms * 1000,
+		.actor = pass->cli->origin.actor,
+		.on_finding = on_finding,
+		.arg = pass,
+	};
+	enum err e;
+
+	if (!up || pass->started)
+		return;
+	pass->started = true;
+	e = loop_set_timeout(pass->loop, 0);
+	if (e == E_OK)
+		e = reconcile_start(&options, on_done);
+	if (e != E_OK)
+		loop_stop(pass->loop, e);
+}
+
+/* Connects and runs one pass to its end. */
+static enum err run_loop(struct pass *pass)
+{
+	struct hsm_options options = {
+		.token_name = pass->token->name,
+		.socket_path = pass->token->socket,
+		.client_name = "csrctl",
+		.in_flight_max = 4,
+		.reconnect_min_ms = 100,
+		.reconnect_max_ms = 1000,
+	};
+	enum err e = loop_new(pass->cli->store, &pass->loop);
+
+	if (e == E_OK)
+		e = loop_set_timeout(pass->loop, LINK_TIMEOUT_SECONDS);
+	if (e == E_OK)
+		e = hsm_new(loop_base(pass->loop), &options, on_link, pass, &pass->hsm);
+	return e == E_OK ? loop_run(pass->loop) : e;
+}
+
+static uint64_t left_of(const struct pass *pass)
+{
+	const struct reconcile_report *r = &pass->report;
+	uint64_t left = r->missing + r->unknown + r->busy;
+
+	return pass->apply ? left : left + r->pending + r->deleting + r->leftover;
+}
+
+static enum exit_code print_json(struct pass *pass)
+{
+	const struct reconcile_report *r = &pass->report;
+	const struct {
+		const char *name;
+		uint64_t value;
+	} counts[] = {
+		{"checked", r->checked}, {"pending", r->pending}, {"deleting", r->deleting},
+		{"leftover", r->leftover}, {"missing", r->missing}, {"unknown", r->unknown},
+		{"busy", r->busy}, {"half_pairs", r->half_pairs}, {"left", left_of(pass)},
+	};
+
+	json_close(&pass->j.w); /* the findings */
+	json_put_text_member(&pass->j.w, "token", pass->token->name);
+	json_put_bool_member(&pass->j.w, "applied", pass->apply);
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		json_put_int_member(&pass->j.w, counts[i].name, (int64_t)counts[i].value);
+	return output_json_end(&pass->j);
+}
+
+static void print_line(uint64_t count, const char *name, const char *meaning)
+{
+	if (count > 0)
+		printf("%-10s%8llu  %s\n", name, (unsigned long long)count, meaning);
+}
+
+static void print_text(const struct pass *pass)
+{
+	const struct reconcile_report *r = &pass->report;
+	bool apply = pass->apply;
+
+	if (pass->told > 0)
+		putchar('\n');
+	print_line(r->pending, "pending",
+		   apply ? "CSRs that came to no end: failed" : "CSRs that would become failed");
+	print_line(r->deleting, "deleting", apply ? "deletes ended" : "deletes that would be ended");
+	print_line(r->leftover, "leftover",
+	           apply ? "keys of failed or destroyed CSRs: destroyed" :
+	                   "keys of failed or destroyed CSRs that would be destroyed");
+	print_line(r->missing, "missing", "active CSRs without a whole key pair of their own");
+	print_line(r->unknown, "unknown", "keys with csrd's label that no CSR has; csrd never destroys them");
+	print_line(r->busy, "busy", "being worked on or changed a moment ago: look again later");
+	printf("token '%s': %llu rows and keys checked, %llu half pairs, %llu left to do\n",
+	       pass->token->name,
+	       (unsigned long long)r->checked, (unsigned long long)r->half_pairs,
+	       (unsigned long long)left_of(pass));
+	if (!apply && r->pending + r->deleting + r->leftover > 0)
+		puts("nothing was changed: --apply settles pending, deleting and leftover");
+}
+
+static enum exit_code run(struct pass *pass)
+{
+	enum err e = run_loop(pass);
+	enum exit_code shown = EXIT_CODE_OK;
+
+	if (!pass->started && e == E_TIMEOUT)
+		return cli_fail(E_UNAVAIL, "the signer of token '%s' does not answer at '%s': %s",
+				pass->token->name,
+		                pass->token->socket, hsm_down_reason(pass->hsm));
+	if (!pass->started)
+		return cli_fail(e, "cannot reach the signer of token '%s': %s", pass->token->name,
+				err_str(e));
+	if (pass->cli->json)
+		shown = print_json(pass);
+	else
+		print_text(pass);
+	if (e != E_OK)
+		return cli_fail(e, "the pass ended early: %s", err_str(e));
+	if (shown != EXIT_CODE_OK)
+		return shown;
+	return left_of(pass) > 0 ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
+}
+
+static enum exit_code read_options(struct pass *pass, int argc, char **argv, const char **ret_token)
+{
+	static const struct option options[] = {
+		{"token", required_argument, NULL, 't'},
+		{"apply", no_argument, NULL, 'a'},
+		{"min-age", required_argument, NULL, 'm'},
+		CLI_OPTIONS,
+	};
+	int c;
+
+	*ret_token = NULL;
+	while ((c = cli_getopt(pass->cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
+		switch (c) {
+		case 't':
+			*ret_token = optarg;
+			break;
+		case 'a':
+			pass->apply = true;
+			break;
+		case 'm':
+			if (clock_parse_duration(optarg, &pass->min_age_ms) != E_OK ||
+			    pass->min_age_ms > MIN_AGE_MAX_MS)
+				return cli_usage(pass->cli, "--min-age '%s': a duration such as 2m or 30s",
+						 optarg);
+			break;
+		default:
+			return EXIT_CODE_USAGE;
+		}
+	}
+	return cli_arguments(pass->cli, argc, argv, 0, 0);
+}
+
+enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv)
+{
+	struct pass pass = {.cli = cli, .min_age_ms = MIN_AGE_DEFAULT_MS};
+	const char *token;
+	enum exit_code code = read_options(&pass, argc, argv, &token);
+
+	if (code == EXIT_CODE_OK)
+		code = cli_open_config(cli);
+	if (code != EXIT_CODE_OK)
+		return code;
+	pass.token = config_token_find(cli->config, token);
+	if (!pass.token)
+		return cli_fail(E_NOTFOUND, "no [token %s] in '%s'", token ? token : "NAME",
+				cli->config_path);
+	code = cli_open_store(cli, false);
+	if (code != EXIT_CODE_OK)
+		return code;
+	if (cli->json) {
+		output_json_begin(&pass.j);
+		json_put_name(&pass.j.w, "findings");
+		json_open_array(&pass.j.w);
+	}
+	code = run(&pass);
+	hsm_free(pass.hsm);
+	loop_free(pass.loop);
+	if (cli->json)
+		buf_release(&pass.j.buf); /* of a document that was not printed */
+	return code;
+}

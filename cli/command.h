@@ -1,0 +1,37 @@
+/* The commands of csrctl: one function each, run with argv[0] before its options and arguments. */
+#ifndef CSRD_CLI_COMMAND_H
+#define CSRD_CLI_COMMAND_H
+
+#include "base/exit_code.h"
+
+struct cli;
+
+typedef enum exit_code (*command_fn)(struct cli *cli, int argc, char **argv);
+
+struct command {
+	const char *group; /* "account" */
+	const char *verb;  /* "add"; NULL when the group is the command */
+	command_fn run;
+};
+
+/* Prints the help of one group, or of csrctl for NULL, to standard output. */
+void command_print_help(const char *group);
+
+enum exit_code cmd_account_add(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_account_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv);
+
+enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_token_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_token_revoke(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_user_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_user_revoke(struct cli *cli, int argc, char **argv);
+
+enum exit_code cmd_csr_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv);
+
+enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv);
+
+#endif

@@ -1,0 +1,84 @@
+/* The event loop of commands that talk to the signer. */
+#include "cli/loop.h"
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+struct loop {
+	struct event_base *base;
+	struct event *store;
+	struct event *timeout;
+	bool stopped;
+	enum err e;
+};
+
+static void on_store(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+	store_dispatch(arg);
+}
+
+static void on_timeout(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+	loop_stop(arg, E_TIMEOUT);
+}
+
+void loop_free(struct loop *loop)
+{
+	if (!loop)
+		return;
+	if (loop->store)
+		event_free(loop->store);
+	if (loop->timeout)
+		event_free(loop->timeout);
+	if (loop->base)
+		event_base_free(loop->base);
+	free(loop);
+}
+
+enum err loop_new(struct store *store, struct loop **ret_loop)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+
+	if (!loop)
+		return E_NOMEM;
+	loop->base = event_base_new();
+	if (!loop->base)
+		goto fail;
+	loop->store = event_new(loop->base, store_fd(store), EV_READ | EV_PERSIST, on_store, store);
+	loop->timeout = event_new(loop->base, -1, 0, on_timeout, loop);
+	if (!loop->store || !loop->timeout || event_add(loop->store, NULL) != 0)
+		goto fail;
+	*ret_loop = loop;
+	return E_OK;
+fail:
+	loop_free(loop);
+	return E_NOMEM;
+}
+
+struct event_base *loop_base(const struct loop *loop)
+{
+	return loop->base;
+}
+
+enum err loop_set_timeout(struct loop *loop, unsigned seconds)
+{
+	const struct timeval after = {.tv_sec = (time_t)seconds};
+	int rc = seconds > 0 ? event_add(loop->timeout, &after) : event_del(loop->timeout);
+
+	return rc == 0 ? E_OK : E_NOMEM;
+}
+
+enum err loop_run(struct loop *loop)
+{
+	if (event_base_dispatch(loop->base) < 0 || !loop->stopped)
+		return E_IO;
+	return loop->e;
+}
+
+void loop_stop(struct loop *loop, enum err e)
+{
+	loop->stopped = true;
+	loop->e = e;
+	event_base_loopbreak(loop->base);
+}

@@ -1,0 +1,25 @@
+/* The event loop of commands that talk to the signer: the store is dispatched on it too. */
+#ifndef CSRD_CLI_LOOP_H
+#define CSRD_CLI_LOOP_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "store/store.h"
+
+struct event_base;
+struct loop;
+
+/* store is borrowed until loop_free.  E_NOMEM. */
+MUST_USE enum err loop_new(struct store *store, struct loop **ret_loop);
+void loop_free(struct loop *loop); /* NULL is fine */
+
+struct event_base *loop_base(const struct loop *loop); /* borrowed: for hsm_new */
+
+/* Ends loop_run with E_TIMEOUT that much later; 0 takes it back.  E_NOMEM. */
+MUST_USE enum err loop_set_timeout(struct loop *loop, unsigned seconds);
+
+/* Runs until loop_stop and returns what that was given; E_TIMEOUT; E_IO. */
+MUST_USE enum err loop_run(struct loop *loop);
+void loop_stop(struct loop *loop, enum err e);
+
+#endif

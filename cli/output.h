@@ -1,0 +1,87 @@
+/*
+ * What csrctl prints on standard output: aligned columns for people, or one
+ * JSON document.  Control characters in values are shown as \xNN to people.
+ */
+#ifndef CSRD_CLI_OUTPUT_H
+#define CSRD_CLI_OUTPUT_H
+
+#include "api/json.h"
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/exit_code.h"
+#include "store/record.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- JSON ---- */
+
+struct output_json {
+	struct buf buf;
+	struct json_writer w;
+};
+/* Opens the outermost object. */
+void output_json_begin(struct output_json *j);
+/* Closes it, prints it with a newline, scrubs the buffer.  Says what is wrong. */
+enum exit_code output_json_end(struct output_json *j);
+/* Nothing for NULL and "". */
+void output_json_text_opt(struct json_writer *w, const char *name, const char *text);
+/* Nothing for 0. */
+void output_json_time_opt(struct json_writer *w, const char *name, int64_t us);
+/* null for STORE_NO_LIMIT. */
+void output_json_quota(struct json_writer *w, const char *name, int64_t quota);
+
+/* ---- columns ---- */
+
+struct output_table {
+	const char *const *titles;
+	size_t columns;
+	char **cells; /* owned, row by row */
+	size_t cells_len;
+	size_t capacity;
+	bool failed; /* memory is out */
+};
+/* titles are borrowed. */
+void output_table_init(struct output_table *t, const char *const *titles, size_t columns);
+void output_table_put(struct output_table *t, const char *text); /* "-" for NULL and "" */
+void output_table_put_int(struct output_table *t, int64_t value);
+void output_table_put_quota(struct output_table *t, int64_t quota);
+void output_table_put_time(struct output_table *t, int64_t us, const char *never);
+/* Prints titles and rows and releases all.  Says what is wrong. */
+enum exit_code output_table_end(struct output_table *t);
+void output_table_release(struct output_table *t);
+
+/* ---- a list: columns for people, or {"NAME": […]} ---- */
+
+struct output_list {
+	bool json;
+	struct output_json j;
+	struct output_table table;
+	int64_t total; /* written as total_count unless negative */
+};
+/* titles are borrowed.  The caller puts table cells, or objects onto j.w. */
+void output_list_begin(struct output_list *list, bool json, const char *name, const char *const *titles,
+                       size_t columns);
+/* Prints and releases it. */
+enum exit_code output_list_end(struct output_list *list);
+/* Releases it unprinted. */
+void output_list_drop(struct output_list *list);
+
+/* ---- one thing ---- */
+
+/* "name    value"; nothing for a value of NULL or "". */
+void output_fact(const char *name, const char *value);
+void output_fact_quota(const char *name, int64_t quota);
+void output_fact_time(const char *name, int64_t us, const char *never);
+
+/* "2026-11-23T14:25:01Z" and its NUL. */
+#define OUTPUT_TIME_SIZE 32
+void output_format_time(int64_t us, char text[OUTPUT_TIME_SIZE]);
+
+/* As printf("%s") with control characters escaped. */
+void output_text(const char *text);
+
+const char *output_scope_name(enum store_scope_kind kind); /* "account", "zone" */
+
+#endif
