@@ -12,11 +12,19 @@
  *                 id right now; nothing was done
  *   E_TIMEOUT     the deadline passed before the signer began; nothing was done
  *   E_UNSUPPORTED the token cannot make that key type; nothing was done
- *   E_INVAL       the signer refused the values; nothing was done
+ *   E_INVAL       the signer refused the values, or they do not fit a message; nothing was done
+ *   E_DENIED      the signer does not do that for this client; nothing was done
  *   E_HSM         the token failed or broke its promises; nothing is left on it
  *   E_UNCERTAIN   the link died, or the deadline passed, after the call was sent, or the
  *                 signer could not clean up: ask with hsm_find_key before anything else
- *   E_NOMEM, E_PROTO, E_BUG
+ *   E_NOMEM, E_BUG
+ *
+ * find-key, list-keys and status change nothing, so they are never uncertain:
+ * for them the end of the link is E_UNAVAIL and the end of time is E_TIMEOUT,
+ * sent or not.
+ *
+ * A call whose deadline passed stays counted against in_flight_max until the
+ * signer answers it or the link ends, so a signer that hangs makes E_BUSY.
  *
  * `detail` (never NULL) is text for the log, never for a client.
  */
@@ -41,16 +49,20 @@ struct hsm_options {
 	const char *client_name; /* copied; said in hello */
 	unsigned in_flight_max;  /* calls; past it E_BUSY */
 	uint32_t reconnect_min_ms; /* back-off doubles from here … */
-	uint32_t reconnect_max_ms; /* … to here */
+	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was of use */
+	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
 };
 
-/* Called when the link comes up (hello answered) or goes down. */
+/* Called when the link is up (hello answered), and when it is down again and its calls in flight ended. */
 typedef void (*hsm_link_fn)(void *arg, struct hsm *hsm, bool up);
 
 /* Starts to connect at once and for ever again.  E_NOMEM. */
 MUST_USE enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm_link_fn on_link,
                           void *arg, struct hsm **ret_hsm);
-/* Calls in flight end with E_UNCERTAIN (sent) or E_UNAVAIL, from inside hsm_free. NULL is fine. */
+/*
+ * Calls in flight end with E_UNCERTAIN (sent) or E_UNAVAIL, from inside
+ * hsm_free; on_link is not called.  Not from inside a callback.  NULL is fine.
+ */
 void hsm_free(struct hsm *hsm);
 
 const char *hsm_token_name(const struct hsm *hsm);
@@ -59,6 +71,7 @@ bool hsm_is_up(const struct hsm *hsm);
 key_type_set hsm_key_types(const struct hsm *hsm);
 /* Why the link is down, for logs and /readyz; "" when it is up. Borrowed until the loop runs. */
 const char *hsm_down_reason(const struct hsm *hsm);
+/* Calls whose callback has not run yet. */
 unsigned hsm_in_flight(const struct hsm *hsm);
 
 typedef void (*hsm_create_csr_fn)(void *arg, enum err e, const char *detail,

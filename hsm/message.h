@@ -64,7 +64,8 @@ void message_hello_encode(struct buf *b, const struct message_hello *m);
 MUST_USE enum err message_hello_decode(const uint8_t *data, size_t len, struct message_hello *ret);
 void message_hello_release(struct message_hello *m);
 void message_hello_reply_encode(struct buf *b, const struct message_hello_reply *m);
-MUST_USE enum err message_hello_reply_decode(const uint8_t *data, size_t len, struct message_hello_reply *ret);
+MUST_USE enum err message_hello_reply_decode(const uint8_t *data, size_t len,
+					     struct message_hello_reply *ret);
 void message_hello_reply_release(struct message_hello_reply *m);
 
 /* ---- create-csr: one new key pair and one CSR signed with it ---- */
@@ -90,7 +91,8 @@ void message_create_csr_encode(struct buf *b, const struct message_create_csr *m
 MUST_USE enum err message_create_csr_decode(const uint8_t *data, size_t len, struct message_create_csr *ret);
 void message_create_csr_release(struct message_create_csr *m);
 void message_create_csr_reply_encode(struct buf *b, const struct message_create_csr_reply *m);
-MUST_USE enum err message_create_csr_reply_decode(const uint8_t *data, size_t len, struct message_create_csr_reply *ret);
+MUST_USE enum err message_create_csr_reply_decode(const uint8_t *data, size_t len,
+						  struct message_create_csr_reply *ret);
 void message_create_csr_reply_release(struct message_create_csr_reply *m);
 
 /* ---- destroy-key, find-key: by the label of one CSR ---- */
@@ -116,11 +118,14 @@ struct message_find_key_reply {
 	uint8_t key_id[KEY_ID_BYTES]; /* of the first object found; zeroes for none */
 };
 void message_key_request_encode(struct buf *b, const struct message_key_request *m);
-MUST_USE enum err message_key_request_decode(const uint8_t *data, size_t len, struct message_key_request *ret);
+MUST_USE enum err message_key_request_decode(const uint8_t *data, size_t len,
+					     struct message_key_request *ret);
 void message_destroy_key_reply_encode(struct buf *b, const struct message_destroy_key_reply *m);
-MUST_USE enum err message_destroy_key_reply_decode(const uint8_t *data, size_t len, struct message_destroy_key_reply *ret);
+MUST_USE enum err message_destroy_key_reply_decode(const uint8_t *data, size_t len,
+						   struct message_destroy_key_reply *ret);
 void message_find_key_reply_encode(struct buf *b, const struct message_find_key_reply *m);
-MUST_USE enum err message_find_key_reply_decode(const uint8_t *data, size_t len, struct message_find_key_reply *ret);
+MUST_USE enum err message_find_key_reply_decode(const uint8_t *data, size_t len,
+						struct message_find_key_reply *ret);
 
 /* ---- list-keys: everything labelled "csrd:…" ---- */
 
@@ -140,7 +145,8 @@ struct message_list_keys_part {
 void message_list_keys_encode(struct buf *b, const struct message_list_keys *m);
 MUST_USE enum err message_list_keys_decode(const uint8_t *data, size_t len, struct message_list_keys *ret);
 void message_list_keys_part_encode(struct buf *b, const struct message_list_keys_part *m);
-MUST_USE enum err message_list_keys_part_decode(const uint8_t *data, size_t len, struct message_list_keys_part *ret);
+MUST_USE enum err message_list_keys_part_decode(const uint8_t *data, size_t len,
+						struct message_list_keys_part *ret);
 void message_list_keys_part_release(struct message_list_keys_part *m);
 
 /* ---- status: request has no payload ---- */
@@ -158,7 +164,8 @@ struct message_status_reply {
 	key_type_set key_types;
 };
 void message_status_reply_encode(struct buf *b, const struct message_status_reply *m);
-MUST_USE enum err message_status_reply_decode(const uint8_t *data, size_t len, struct message_status_reply *ret);
+MUST_USE enum err message_status_reply_decode(const uint8_t *data, size_t len,
+					      struct message_status_reply *ret);
 void message_status_reply_release(struct message_status_reply *m);
 
 /* ---- error reply ---- */

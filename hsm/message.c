@@ -1,0 +1,615 @@
+/*
+ * The messages as bytes.  Each encode is mirrored by the decode below it; a
+ * value that a decode would refuse is not put on the wire either.
+ */
+#include "hsm/message.h"
+
+#include "base/str.h"
+#include "base/utf8.h"
+#include "hsm/frame.h"
+#include "hsm/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIENT_MAX 64
+#define TOKEN_NAME_MAX 32
+#define TOKEN_TEXT_MAX 64 /* CK_TOKEN_INFO fields have 16 or 32 bytes */
+#define LABEL_MAX 255
+#define UUID_LEN (CSR_ID_SIZE - 1)
+#define LISTED_KEY_MAX (4 + LABEL_MAX + 1 + KEY_ID_BYTES) /* on the wire */
+
+_Static_assert(LISTED_KEY_MAX *MESSAGE_LIST_PART_KEYS + 5 <= FRAME_PAYLOAD_MAX,
+	       "a full part with the longest labels fits one frame");
+_Static_assert(6 * (5 + CSR_FIELD_BYTES_MAX) + CSR_SANS_MAX * (5 + CSR_SAN_BYTES_MAX) + 64 <=
+		   FRAME_PAYLOAD_MAX,
+	       "the largest create-csr fits one frame");
+_Static_assert(MESSAGE_DER_MAX + 256 <= FRAME_PAYLOAD_MAX, "the largest CSR fits one frame");
+
+/* ---- helpers ---- */
+
+static void refuse(struct buf *b)
+{
+	if (b->status == E_OK)
+		b->status = E_LIMIT;
+}
+
+/* Text that must arrive as it is. */
+static void put_exact(struct buf *b, const char *text, size_t max)
+{
+	size_t len = text ? strlen(text) : 0;
+
+	if (len > max || (len > 0 && !utf8_is_valid(text, len)))
+		refuse(b);
+	else
+		wire_put_bytes(b, text, len);
+}
+
+/*
+ * Text for people: what comes from a token may hold any bytes, and an odd
+ * label must not cost the link.  Bad bytes become '?', the rest is cut.
+ */
+static void put_lossy(struct buf *b, const char *text, size_t max)
+{
+	size_t len = text ? strlen(text) : 0;
+	size_t pos = 0;
+	size_t fits = 0;
+	char *copy;
+	uint32_t code_point;
+
+	if (len == 0) {
+		wire_put_bytes(b, NULL, 0);
+		return;
+	}
+	copy = str_dup_len(text, len);
+	if (!copy) {
+		if (b->status == E_OK)
+			b->status = E_NOMEM;
+		return;
+	}
+	while (pos < len) {
+		if (!utf8_next(copy, len, &pos, &code_point)) {
+			copy[pos++] = '?';
+		}
+		if (pos > max)
+			break;
+		fits = pos;
+	}
+	wire_put_bytes(b, copy, fits);
+	free(copy);
+}
+
+static bool is_csr_id(const char *text)
+{
+	if (!str_is_uuid(text))
+		return false;
+	for (; *text; text++)
+		if (*text >= 'A' && *text <= 'F')
+			return false;
+	return true;
+}
+
+static void put_csr_id(struct buf *b, const char *csr_id)
+{
+	if (memchr(csr_id, '\0', CSR_ID_SIZE) && is_csr_id(csr_id))
+		buf_put(b, csr_id, UUID_LEN);
+	else
+		refuse(b);
+}
+
+static void bad(struct wire_reader *r)
+{
+	if (r->status == E_OK)
+		r->status = E_PROTO;
+	r->left = 0;
+}
+
+static void get_csr_id(struct wire_reader *r, char csr_id[CSR_ID_SIZE])
+{
+	wire_get_raw(r, csr_id, UUID_LEN);
+	csr_id[UUID_LEN] = '\0';
+	if (!is_csr_id(csr_id))
+		bad(r);
+}
+
+static bool get_bool(struct wire_reader *r)
+{
+	uint8_t value = wire_get_u8(r);
+
+	if (value > 1)
+		bad(r);
+	return value == 1;
+}
+
+static enum key_type get_key_type(struct wire_reader *r)
+{
+	uint32_t value = wire_get_u32(r);
+
+	if (!key_type_is_valid(value))
+		bad(r);
+	return (enum key_type)value;
+}
+
+static enum message_key_presence get_presence(struct wire_reader *r)
+{
+	uint8_t value = wire_get_u8(r);
+
+	if (value > MESSAGE_KEY_AMBIGUOUS)
+		bad(r);
+	return (enum message_key_presence)value;
+}
+
+/* Types that this program does not know yet are of no use to it: left out. */
+static key_type_set get_key_types(struct wire_reader *r)
+{
+	key_type_set known = 0;
+
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		known |= KEY_TYPE_BIT(type);
+	return wire_get_u32(r) & known;
+}
+
+/* ---- hello ---- */
+
+void message_hello_encode(struct buf *b, const struct message_hello *m)
+{
+	wire_put_u32(b, m->version);
+	put_lossy(b, m->client, CLIENT_MAX);
+}
+
+enum err message_hello_decode(const uint8_t *data, size_t len, struct message_hello *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->version = wire_get_u32(&r);
+	if (r.status == E_OK && ret->version != MESSAGE_PROTOCOL_VERSION)
+		return E_OK;
+	ret->client = wire_get_text(&r, CLIENT_MAX);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_hello_release(ret);
+	return e;
+}
+
+void message_hello_release(struct message_hello *m)
+{
+	free(m->client);
+	memset(m, 0, sizeof(*m));
+}
+
+void message_hello_reply_encode(struct buf *b, const struct message_hello_reply *m)
+{
+	wire_put_u32(b, m->version);
+	put_lossy(b, m->token_name, TOKEN_NAME_MAX);
+	put_lossy(b, m->token_label, TOKEN_TEXT_MAX);
+	put_lossy(b, m->token_serial, TOKEN_TEXT_MAX);
+	put_lossy(b, m->token_manufacturer, TOKEN_TEXT_MAX);
+	put_lossy(b, m->token_model, TOKEN_TEXT_MAX);
+	wire_put_u32(b, m->key_types);
+}
+
+enum err message_hello_reply_decode(const uint8_t *data, size_t len, struct message_hello_reply *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->version = wire_get_u32(&r);
+	if (r.status == E_OK && ret->version != MESSAGE_PROTOCOL_VERSION)
+		return E_OK;
+	ret->token_name = wire_get_text(&r, TOKEN_NAME_MAX);
+	ret->token_label = wire_get_text(&r, TOKEN_TEXT_MAX);
+	ret->token_serial = wire_get_text(&r, TOKEN_TEXT_MAX);
+	ret->token_manufacturer = wire_get_text(&r, TOKEN_TEXT_MAX);
+	ret->token_model = wire_get_text(&r, TOKEN_TEXT_MAX);
+	ret->key_types = get_key_types(&r);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_hello_reply_release(ret);
+	return e;
+}
+
+void message_hello_reply_release(struct message_hello_reply *m)
+{
+	free(m->token_name);
+	free(m->token_label);
+	free(m->token_serial);
+	free(m->token_manufacturer);
+	free(m->token_model);
+	memset(m, 0, sizeof(*m));
+}
+
+/* ---- create-csr ---- */
+
+static void put_spec(struct buf *b, const struct csr_spec *spec)
+{
+	if (!key_type_is_valid(spec->key_type) || spec->sans_len > CSR_SANS_MAX) {
+		refuse(b);
+		return;
+	}
+	wire_put_u32(b, (uint32_t)spec->key_type);
+	put_exact(b, spec->country, CSR_FIELD_BYTES_MAX);
+	put_exact(b, spec->state, CSR_FIELD_BYTES_MAX);
+	put_exact(b, spec->locality, CSR_FIELD_BYTES_MAX);
+	put_exact(b, spec->organization, CSR_FIELD_BYTES_MAX);
+	wire_put_u8(b, spec->organizational_unit != NULL);
+	if (spec->organizational_unit)
+		put_exact(b, spec->organizational_unit, CSR_FIELD_BYTES_MAX);
+	put_exact(b, spec->common_name, CSR_FIELD_BYTES_MAX);
+	wire_put_u16(b, (uint16_t)spec->sans_len);
+	for (size_t i = 0; i < spec->sans_len; i++) {
+		if (spec->sans[i].type < 1 || spec->sans[i].type > SAN_TYPE_MAX)
+			refuse(b);
+		wire_put_u8(b, (uint8_t)spec->sans[i].type);
+		put_exact(b, spec->sans[i].value, CSR_SAN_BYTES_MAX);
+	}
+}
+
+static void get_sans(struct wire_reader *r, struct csr_spec *ret)
+{
+	unsigned count = wire_get_u16(r);
+
+	if (count > CSR_SANS_MAX)
+		bad(r);
+	for (unsigned i = 0; i < count && r->status == E_OK; i++) {
+		unsigned type = wire_get_u8(r);
+		char *value;
+		enum err e;
+
+		if (type < 1 || type > SAN_TYPE_MAX)
+			bad(r);
+		value = wire_get_text(r, CSR_SAN_BYTES_MAX);
+		if (!value)
+			break;
+		e = csr_spec_add_san(ret, (enum san_type)type, value);
+		free(value);
+		if (e != E_OK)
+			r->status = e;
+	}
+}
+
+static void get_spec(struct wire_reader *r, struct csr_spec *ret)
+{
+	ret->key_type = get_key_type(r);
+	ret->country = wire_get_text(r, CSR_FIELD_BYTES_MAX);
+	ret->state = wire_get_text(r, CSR_FIELD_BYTES_MAX);
+	ret->locality = wire_get_text(r, CSR_FIELD_BYTES_MAX);
+	ret->organization = wire_get_text(r, CSR_FIELD_BYTES_MAX);
+	if (get_bool(r))
+		ret->organizational_unit = wire_get_text(r, CSR_FIELD_BYTES_MAX);
+	ret->common_name = wire_get_text(r, CSR_FIELD_BYTES_MAX);
+	get_sans(r, ret);
+}
+
+void message_create_csr_encode(struct buf *b, const struct message_create_csr *m)
+{
+	wire_put_u32(b, m->timeout_ms);
+	put_csr_id(b, m->csr_id);
+	put_spec(b, &m->spec);
+}
+
+enum err message_create_csr_decode(const uint8_t *data, size_t len, struct message_create_csr *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->timeout_ms = wire_get_u32(&r);
+	get_csr_id(&r, ret->csr_id);
+	get_spec(&r, &ret->spec);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_create_csr_release(ret);
+	return e;
+}
+
+void message_create_csr_release(struct message_create_csr *m)
+{
+	csr_spec_release(&m->spec);
+	memset(m, 0, sizeof(*m));
+}
+
+static void put_key(struct buf *b, const struct message_key *key)
+{
+	if (!key_type_is_valid(key->key_type) || key->protection > KEY_PROT_MAX)
+		refuse(b);
+	wire_put_u32(b, (uint32_t)key->key_type);
+	buf_put(b, key->key_id, KEY_ID_BYTES);
+	buf_put(b, key->spki_sha256, KEY_SPKI_HASH_BYTES);
+	wire_put_u32(b, key->protection);
+}
+
+static void get_key(struct wire_reader *r, struct message_key *ret)
+{
+	ret->key_type = get_key_type(r);
+	wire_get_raw(r, ret->key_id, KEY_ID_BYTES);
+	wire_get_raw(r, ret->spki_sha256, KEY_SPKI_HASH_BYTES);
+	ret->protection = wire_get_u32(r);
+	if (ret->protection > KEY_PROT_MAX)
+		bad(r);
+}
+
+void message_create_csr_reply_encode(struct buf *b, const struct message_create_csr_reply *m)
+{
+	put_key(b, &m->key);
+	if (m->der_len < 1 || m->der_len > MESSAGE_DER_MAX)
+		refuse(b);
+	else
+		wire_put_bytes(b, m->der, m->der_len);
+}
+
+enum err message_create_csr_reply_decode(const uint8_t *data, size_t len,
+					 struct message_create_csr_reply *ret)
+{
+	struct wire_reader r;
+	const uint8_t *der;
+	size_t der_len;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	get_key(&r, &ret->key);
+	der = wire_get_bytes(&r, MESSAGE_DER_MAX, &der_len);
+	if (der_len == 0)
+		bad(&r);
+	e = wire_reader_finish(&r);
+	if (e == E_OK) {
+		ret->der = malloc(der_len);
+		e = ret->der ? E_OK : E_NOMEM;
+	}
+	if (e != E_OK) {
+		message_create_csr_reply_release(ret);
+		return e;
+	}
+	memcpy(ret->der, der, der_len);
+	ret->der_len = der_len;
+	return E_OK;
+}
+
+void message_create_csr_reply_release(struct message_create_csr_reply *m)
+{
+	free(m->der);
+	memset(m, 0, sizeof(*m));
+}
+
+/* ---- destroy-key, find-key ---- */
+
+void message_key_request_encode(struct buf *b, const struct message_key_request *m)
+{
+	wire_put_u32(b, m->timeout_ms);
+	put_csr_id(b, m->csr_id);
+}
+
+enum err message_key_request_decode(const uint8_t *data, size_t len, struct message_key_request *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->timeout_ms = wire_get_u32(&r);
+	get_csr_id(&r, ret->csr_id);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		memset(ret, 0, sizeof(*ret));
+	return e;
+}
+
+void message_destroy_key_reply_encode(struct buf *b, const struct message_destroy_key_reply *m)
+{
+	wire_put_u32(b, m->destroyed);
+}
+
+enum err message_destroy_key_reply_decode(const uint8_t *data, size_t len,
+					  struct message_destroy_key_reply *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->destroyed = wire_get_u32(&r);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		memset(ret, 0, sizeof(*ret));
+	return e;
+}
+
+void message_find_key_reply_encode(struct buf *b, const struct message_find_key_reply *m)
+{
+	if ((unsigned)m->presence > MESSAGE_KEY_AMBIGUOUS)
+		refuse(b);
+	wire_put_u8(b, (uint8_t)m->presence);
+	buf_put(b, m->key_id, KEY_ID_BYTES);
+}
+
+enum err message_find_key_reply_decode(const uint8_t *data, size_t len, struct message_find_key_reply *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->presence = get_presence(&r);
+	wire_get_raw(&r, ret->key_id, KEY_ID_BYTES);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		memset(ret, 0, sizeof(*ret));
+	return e;
+}
+
+/* ---- list-keys ---- */
+
+void message_list_keys_encode(struct buf *b, const struct message_list_keys *m)
+{
+	wire_put_u32(b, m->timeout_ms);
+}
+
+enum err message_list_keys_decode(const uint8_t *data, size_t len, struct message_list_keys *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->timeout_ms = wire_get_u32(&r);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		memset(ret, 0, sizeof(*ret));
+	return e;
+}
+
+void message_list_keys_part_encode(struct buf *b, const struct message_list_keys_part *m)
+{
+	if (m->keys_len > MESSAGE_LIST_PART_KEYS) {
+		refuse(b);
+		return;
+	}
+	wire_put_u8(b, m->last);
+	wire_put_u32(b, (uint32_t)m->keys_len);
+	for (size_t i = 0; i < m->keys_len; i++) {
+		put_lossy(b, m->keys[i].label, LABEL_MAX);
+		if ((unsigned)m->keys[i].presence > MESSAGE_KEY_AMBIGUOUS)
+			refuse(b);
+		wire_put_u8(b, (uint8_t)m->keys[i].presence);
+		buf_put(b, m->keys[i].key_id, KEY_ID_BYTES);
+	}
+}
+
+enum err message_list_keys_part_decode(const uint8_t *data, size_t len, struct message_list_keys_part *ret)
+{
+	struct wire_reader r;
+	size_t count;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->last = get_bool(&r);
+	count = wire_get_u32(&r);
+	if (count > MESSAGE_LIST_PART_KEYS)
+		bad(&r);
+	if (r.status == E_OK && count > 0) {
+		ret->keys = calloc(count, sizeof(*ret->keys));
+		if (!ret->keys)
+			r.status = E_NOMEM;
+	}
+	for (size_t i = 0; i < count && r.status == E_OK; i++) {
+		struct message_listed_key *key = &ret->keys[i];
+
+		ret->keys_len = i + 1;
+		key->label = wire_get_text(&r, LABEL_MAX);
+		key->presence = get_presence(&r);
+		wire_get_raw(&r, key->key_id, KEY_ID_BYTES);
+	}
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_list_keys_part_release(ret);
+	return e;
+}
+
+void message_list_keys_part_release(struct message_list_keys_part *m)
+{
+	for (size_t i = 0; i < m->keys_len; i++)
+		free(m->keys[i].label);
+	free(m->keys);
+	memset(m, 0, sizeof(*m));
+}
+
+/* ---- status ---- */
+
+void message_status_reply_encode(struct buf *b, const struct message_status_reply *m)
+{
+	wire_put_u8(b, m->usable);
+	put_lossy(b, m->detail, MESSAGE_TEXT_MAX);
+	wire_put_u32(b, m->threads);
+	wire_put_u32(b, m->busy);
+	wire_put_u32(b, m->queued);
+	wire_put_u64(b, m->created);
+	wire_put_u64(b, m->destroyed);
+	wire_put_u64(b, m->failed);
+	wire_put_u64(b, m->token_flags);
+	wire_put_u32(b, m->key_types);
+}
+
+enum err message_status_reply_decode(const uint8_t *data, size_t len, struct message_status_reply *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->usable = get_bool(&r);
+	ret->detail = wire_get_text(&r, MESSAGE_TEXT_MAX);
+	ret->threads = wire_get_u32(&r);
+	ret->busy = wire_get_u32(&r);
+	ret->queued = wire_get_u32(&r);
+	ret->created = wire_get_u64(&r);
+	ret->destroyed = wire_get_u64(&r);
+	ret->failed = wire_get_u64(&r);
+	ret->token_flags = wire_get_u64(&r);
+	ret->key_types = get_key_types(&r);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_status_reply_release(ret);
+	return e;
+}
+
+void message_status_reply_release(struct message_status_reply *m)
+{
+	free(m->detail);
+	memset(m, 0, sizeof(*m));
+}
+
+/* ---- error ---- */
+
+/* The wire has its own numbers: enum err may grow and move.  0 stands for every other error. */
+static const struct {
+	uint16_t wire;
+	enum err e;
+} error_codes[] = {
+    {1, E_BUSY}, {2, E_TIMEOUT}, {3, E_INVAL},     {4, E_UNSUPPORTED}, {5, E_DENIED},
+    {6, E_HSM},  {7, E_UNAVAIL}, {8, E_UNCERTAIN}, {9, E_NOMEM},       {10, E_BUG},
+};
+#define ERROR_CODES (sizeof(error_codes) / sizeof(error_codes[0]))
+
+void message_error_encode(struct buf *b, const struct message_error *m)
+{
+	uint16_t wire = 0;
+
+	for (size_t i = 0; i < ERROR_CODES; i++)
+		if (error_codes[i].e == m->code)
+			wire = error_codes[i].wire;
+	wire_put_u16(b, wire);
+	put_lossy(b, m->detail, MESSAGE_TEXT_MAX);
+}
+
+enum err message_error_decode(const uint8_t *data, size_t len, struct message_error *ret)
+{
+	struct wire_reader r;
+	uint16_t wire;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	wire = wire_get_u16(&r);
+	ret->code = E_UNCERTAIN;
+	for (size_t i = 0; i < ERROR_CODES; i++)
+		if (error_codes[i].wire == wire)
+			ret->code = error_codes[i].e;
+	ret->detail = wire_get_text(&r, MESSAGE_TEXT_MAX);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_error_release(ret);
+	return e;
+}
+
+void message_error_release(struct message_error *m)
+{
+	free(m->detail);
+	memset(m, 0, sizeof(*m));
+}
