@@ -59,13 +59,14 @@ struct config_token {
 	char name[33];
 	char *module;        /* absolute path of the PKCS#11 module */
 	char *uri;           /* RFC 7512; attributes token, serial, manufacturer, model, slot-id */
-	char *pin_file;
-	char *socket;
-	char *client_users[CONFIG_USERS_MAX]; /* user names or numbers that may connect, besides the signer's own and root */
+	char *pin_file;      /* default: $CREDENTIALS_DIRECTORY/pin, outside of systemd /etc/csrd/NAME.pin */
+	char *socket;        /* default: /run/csrd-hsm/NAME.sock */
+	char *client_users[CONFIG_USERS_MAX]; /* names or numbers; besides them root and the signer's own */
 	size_t client_users_len;
 	uint64_t threads;    /* PKCS#11 sessions at work */
 	uint64_t queue_max;  /* operations waiting in the signer; past it E_BUSY */
 	uint32_t allow_usage; /* enum key_protection bits that I4 forgives (a named exception) */
+	uint64_t given;      /* config.c's own, as below */
 };
 
 struct config {
@@ -76,12 +77,14 @@ struct config {
 	struct config_log log;
 	struct config_token tokens[CONFIG_TOKENS_MAX]; /* in file order; the first is the default */
 	size_t tokens_len;
+	uint64_t given; /* config.c's own: bit by key of the table, set when the file names it */
 };
 
 /*
  * Reads and checks `path`.  On failure E_CONFIG (or E_NOMEM), and `report` holds
  * every problem found, one a line: "FILE:LINE: [section] key: what is wrong, what is accepted".
- * A file that cannot be opened is "FILE: cannot open: …" and E_CONFIG too.
+ * A file that cannot be opened is "FILE: cannot open: …" and E_CONFIG too, and
+ * so is one that others than its owner and group may write.
  * *ret_config is owned by the caller.
  */
 MUST_USE enum err config_load(const char *path, struct buf *report, struct config **ret_config);
@@ -92,8 +95,9 @@ const struct config_token *config_token_find(const struct config *config, const 
 
 /*
  * Takes over what may change while running from `fresh` into `config`
- * ([policy], [log], and of [http] the timeouts and sizes); names in `report`
- * every other difference, which needs a restart.
+ * ([policy], [log], and of [http] the timeouts and sizes) and is E_OK; names in `report`
+ * every other difference, one a line, which needs a restart.  E_NOMEM: nothing
+ * was taken over.
  */
 MUST_USE enum err config_reload(struct config *config, const struct config *fresh, struct buf *report);
 

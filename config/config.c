@@ -1,0 +1,669 @@
+/*
+ * Reads the configuration file.  libinih splits the lines; everything it would
+ * pass over in silence (a line longer than its buffer, a continued line, a
+ * section without keys) is met before, in the function it reads its lines with.
+ */
+#include "config/config.h"
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "base/utf8.h"
+#include "config/config_table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_BYTES_MAX (256 * 1024)
+#define LINE_BYTES_MAX 2048
+#define TOKEN_NAME_CHARS (sizeof(((struct config_token *)0)->name) - 1)
+#define UTF8_BOM "\xef\xbb\xbf"
+
+static const char *const plain_sections[] = {"http", "store", "policy", "log"};
+#define PLAIN_SECTIONS (sizeof(plain_sections) / sizeof(plain_sections[0]))
+
+_Static_assert(CONFIG_KEYS <= 64, "struct config's `given` holds a bit for each key");
+
+struct parse {
+	const char *path;
+	struct config *config;
+	struct buf *report;
+	struct buf text; /* the whole file */
+	size_t at;
+	unsigned line;
+	unsigned problems;
+	enum err status; /* E_OK or E_NOMEM */
+
+	const char *section;        /* "http" …, "token"; NULL: none yet, or one that was refused */
+	bool section_was_refused;   /* so its keys are passed over */
+	struct config_token *token; /* of section "token" */
+	unsigned section_lines[PLAIN_SECTIONS];
+	unsigned token_lines[CONFIG_TOKENS_MAX];
+	unsigned key_lines[CONFIG_KEYS]
+			  [CONFIG_TOKENS_MAX]; /* [0] for those that are not of a token; 0: not given */
+};
+
+/* ---- reporting ---- */
+
+/* Starts one line of the report; the caller ends it with "\n". */
+static void problem_at(struct parse *p, unsigned line)
+{
+	p->problems++;
+	if (line > 0)
+		buf_printf(p->report, "%s:%u: ", p->path, line);
+	else
+		buf_printf(p->report, "%s: ", p->path);
+}
+
+static void put_section(struct parse *p, const struct config_token *token, const char *section)
+{
+	if (token)
+		buf_printf(p->report, "[token %s] ", token->name);
+	else
+		buf_printf(p->report, "[%s] ", section);
+}
+
+static void problem_at_key(struct parse *p, unsigned line, const struct config_key *key,
+			   const struct config_token *token)
+{
+	problem_at(p, line);
+	put_section(p, token, key->section);
+	buf_printf(p->report, "%s: ", key->name);
+}
+
+/* ---- keys ---- */
+
+static size_t find_key(const char *section, const char *name)
+{
+	size_t i = 0;
+
+	while (i < CONFIG_KEYS &&
+	       (strcmp(config_table[i].section, section) != 0 || strcmp(config_table[i].name, name) != 0))
+		i++;
+	return i;
+}
+
+static size_t token_index(const struct parse *p, const struct config_token *token)
+{
+	return token ? (size_t)(token - p->config->tokens) : 0;
+}
+
+static unsigned *key_line(struct parse *p, size_t key, const struct config_token *token)
+{
+	return &p->key_lines[key][token_index(p, token)];
+}
+
+static void set_key(struct parse *p, size_t key, struct config_token *token, const char *text, unsigned line)
+{
+	void *base = token ? (void *)token : (void *)p->config;
+	struct buf why;
+	enum err e;
+
+	buf_init(&why, 2 * LINE_BYTES_MAX);
+	e = config_key_set(&config_table[key], base, text, &why);
+	if (e == E_INVAL) {
+		problem_at_key(p, line, &config_table[key], token);
+		buf_printf(p->report, "%s\n", buf_text(&why));
+	} else if (e != E_OK) {
+		p->status = e;
+	}
+	buf_release(&why);
+}
+
+static void unknown_key(struct parse *p, const char *name)
+{
+	const char *separator = "";
+
+	problem_at(p, p->line);
+	put_section(p, p->token, p->section);
+	buf_printf(p->report, "%s: unknown key, accepted are ", name);
+	for (size_t i = 0; i < CONFIG_KEYS; i++) {
+		if (strcmp(config_table[i].section, p->section) != 0)
+			continue;
+		buf_printf(p->report, "%s%s", separator, config_table[i].name);
+		separator = ", ";
+	}
+	buf_put_str(p->report, "\n");
+}
+
+/* Called by libinih; its section is not used, p->section is newer and was checked. */
+static int on_key(void *arg, const char *section, const char *name, const char *value)
+{
+	struct parse *p = arg;
+	size_t key;
+	unsigned *line;
+
+	(void)section;
+	if (p->section_was_refused)
+		return 1;
+	if (!p->section) {
+		problem_at(p, p->line);
+		buf_printf(p->report, "%s: stands before the first [section]\n", name);
+		return 1;
+	}
+	key = find_key(p->section, name);
+	if (key == CONFIG_KEYS) {
+		unknown_key(p, name);
+		return 1;
+	}
+	line = key_line(p, key, p->token);
+	if (*line > 0) {
+		problem_at_key(p, p->line, &config_table[key], p->token);
+		buf_printf(p->report, "given twice, first in line %u\n", *line);
+		return 1;
+	}
+	*line = p->line;
+	if (p->token)
+		p->token->given |= 1ull << key;
+	else
+		p->config->given |= 1ull << key;
+	set_key(p, key, p->token, value, p->line);
+	return 1;
+}
+
+/* ---- defaults ---- */
+
+static void set_made_default(struct parse *p, const char *name, struct config_token *token, const char *head,
+			     const char *tail)
+{
+	struct buf text;
+
+	buf_init(&text, LINE_BYTES_MAX);
+	buf_printf(&text, "%s%s", head, tail);
+	if (buf_status(&text) == E_NOMEM)
+		p->status = E_NOMEM;
+	else
+		set_key(p, find_key("token", name), token, buf_text(&text), p->line);
+	buf_release(&text);
+}
+
+static void set_defaults(struct parse *p, struct config_token *token)
+{
+	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+	char file[TOKEN_NAME_CHARS + 6];
+
+	for (size_t i = 0; i < CONFIG_KEYS; i++)
+		if (config_table[i].fallback && config_key_is_of_token(&config_table[i]) == (token != NULL))
+			set_key(p, i, token, config_table[i].fallback, 0);
+	if (!token)
+		return;
+	snprintf(file, sizeof(file), "%s.sock", token->name);
+	set_made_default(p, "socket", token, "/run/csrd-hsm/", file);
+	snprintf(file, sizeof(file), "%s.pin", token->name);
+	if (credentials && credentials[0] == '/')
+		set_made_default(p, "pin_file", token, credentials, "/pin");
+	else
+		set_made_default(p, "pin_file", token, "/etc/csrd/", file);
+}
+
+/* ---- sections ---- */
+
+static void refuse_section(struct parse *p, const char *name, const char *why)
+{
+	p->section = NULL;
+	p->section_was_refused = true;
+	problem_at(p, p->line);
+	buf_printf(p->report, "[%s]: %s\n", name, why);
+}
+
+static void section_twice(struct parse *p, const char *name, unsigned first)
+{
+	char why[64];
+
+	snprintf(why, sizeof(why), "given twice, first in line %u", first);
+	refuse_section(p, name, why);
+}
+
+static void open_token(struct parse *p, const char *section, const char *name)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+	struct config_token *token = &p->config->tokens[p->config->tokens_len];
+
+	if (strlen(name) < 1 || strlen(name) > TOKEN_NAME_CHARS || strspn(name, allowed) != strlen(name)) {
+		refuse_section(p, section, "the name of a token must be 1 to 32 of A-Z, a-z, 0-9, _ and -");
+		return;
+	}
+	for (size_t i = 0; i < p->config->tokens_len; i++) {
+		if (strcmp(p->config->tokens[i].name, name) == 0) {
+			section_twice(p, section, p->token_lines[i]);
+			return;
+		}
+	}
+	if (p->config->tokens_len == CONFIG_TOKENS_MAX) {
+		refuse_section(p, section, "too many tokens");
+		return;
+	}
+	memcpy(token->name, name, strlen(name) + 1);
+	p->token_lines[p->config->tokens_len++] = p->line;
+	p->section = "token";
+	p->token = token;
+	set_defaults(p, token);
+}
+
+static void open_section(struct parse *p, const char *name)
+{
+	p->section = NULL;
+	p->section_was_refused = false;
+	p->token = NULL;
+	if (str_starts_with(name, "token ")) {
+		open_token(p, name, name + strlen("token ") + strspn(name + strlen("token "), " "));
+		return;
+	}
+	for (size_t i = 0; i < PLAIN_SECTIONS; i++) {
+		if (strcmp(plain_sections[i], name) != 0)
+			continue;
+		if (p->section_lines[i] > 0) {
+			section_twice(p, name, p->section_lines[i]);
+			return;
+		}
+		p->section_lines[i] = p->line;
+		p->section = plain_sections[i];
+		return;
+	}
+	refuse_section(p, name,
+		       "unknown section, accepted are [http], [store], [policy], [log] and [token NAME]");
+}
+
+/* ---- lines ---- */
+
+static const char not_a_line[] = "the line is none of: key = value, [section], # comment";
+
+static void bad_line(struct parse *p, const char *why)
+{
+	problem_at(p, p->line);
+	buf_printf(p->report, "%s\n", why);
+}
+
+static bool is_text(const char *line, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (((unsigned char)line[i] < ' ' && line[i] != '\t') || line[i] == 0x7f)
+			return false;
+	return utf8_is_valid(line, len);
+}
+
+/* "[name]", and nothing but a comment behind it.  `line` is overwritten. */
+static void take_section_line(struct parse *p, char *line)
+{
+	char *end = strchr(line, ']');
+	const char *rest = end ? end + 1 + strspn(end + 1, " \t") : "";
+
+	if (!end || (*rest && *rest != '#' && *rest != ';')) {
+		p->section = NULL;
+		p->section_was_refused = true;
+		bad_line(p, "a section must be one line of the form [NAME]");
+		return;
+	}
+	*end = '\0';
+	open_section(p, line + 1);
+}
+
+/* What libinih is to see of a line: the line when it is "key = value", else nothing. */
+static bool take_line(struct parse *p, char *line, size_t len)
+{
+	const char *sign;
+
+	if (len == 0 || line[0] == '#' || line[0] == ';')
+		return false;
+	if (!is_text(line, len)) {
+		bad_line(p, "the line holds a control character, or is not UTF-8");
+		return false;
+	}
+	if (line[0] == '[') {
+		take_section_line(p, line);
+		return false;
+	}
+	sign = strpbrk(line, "=:");
+	if (!sign || *sign != '=' || sign == line) {
+		bad_line(p, not_a_line);
+		return false;
+	}
+	return true;
+}
+
+/* Hands libinih one line, without the blanks at its ends (it would take a line that starts with one for a
+ * continuation).  Called once for each line of the file, so p->line is right in on_key. */
+static char *read_line(char *line, int size, void *stream)
+{
+	struct parse *p = stream;
+	const char *text = (const char *)p->text.data + p->at;
+	const char *newline;
+	size_t len;
+
+	if (p->at >= p->text.len)
+		return NULL;
+	newline = memchr(text, '\n', p->text.len - p->at);
+	len = newline ? (size_t)(newline - text) : p->text.len - p->at;
+	p->at += len + (newline ? 1 : 0);
+	p->line++;
+	if (p->line == 1 && len >= strlen(UTF8_BOM) && memcmp(text, UTF8_BOM, strlen(UTF8_BOM)) == 0) {
+		text += strlen(UTF8_BOM);
+		len -= strlen(UTF8_BOM);
+	}
+	while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t' || text[len - 1] == '\r'))
+		len--;
+	while (len > 0 && (*text == ' ' || *text == '\t')) {
+		text++;
+		len--;
+	}
+	line[0] = '\0';
+	if (len > LINE_BYTES_MAX || len + 2 > (size_t)size) {
+		problem_at(p, p->line);
+		buf_printf(p->report, "the line is longer than %d bytes\n", LINE_BYTES_MAX);
+		return line;
+	}
+	memcpy(line, text, len);
+	line[len] = '\0';
+	if (!take_line(p, line, len))
+		line[0] = '\0';
+	return line;
+}
+
+/* libinih's options are variables of the library; all of csrd's programs read this one format. */
+static void split_lines(struct parse *p)
+{
+	static char inline_comments[] = "#;";
+	int line;
+
+	ini_max_line = LINE_BYTES_MAX + 3;
+	ini_allow_inline_comments = true;
+	ini_inline_comment_prefixes = inline_comments;
+	line = ini_parse_stream(read_line, p, on_key, p);
+	if (line < 0)
+		p->status = E_NOMEM;
+	if (line > 0) {
+		p->line = (unsigned)line; /* its '=' stands in a comment */
+		bad_line(p, not_a_line);
+	}
+}
+
+/* ---- the file ---- */
+
+static enum err read_open_file(struct parse *p, int fd)
+{
+	struct stat st;
+	char block[4096];
+	ssize_t n;
+
+	if (fstat(fd, &st))
+		return E_IO;
+	if (!S_ISREG(st.st_mode)) {
+		bad_line(p, "is not a regular file");
+		return E_CONFIG;
+	}
+	if (st.st_mode & S_IWOTH) {
+		problem_at(p, 0);
+		buf_printf(p->report, "others may write it (mode %04o), chmod o-w\n", st.st_mode & 07777u);
+		return E_CONFIG;
+	}
+	while ((n = read(fd, block, sizeof(block))) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return E_IO;
+		buf_put(&p->text, block, (size_t)n);
+		if (buf_status(&p->text) == E_LIMIT) {
+			problem_at(p, 0);
+			buf_printf(p->report, "is longer than %d bytes\n", FILE_BYTES_MAX);
+			return E_CONFIG;
+		}
+	}
+	return buf_status(&p->text);
+}
+
+static enum err read_file(struct parse *p)
+{
+	int fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	enum err e = fd < 0 ? E_IO : read_open_file(p, fd);
+
+	if (e == E_IO) {
+		problem_at(p, 0);
+		buf_printf(p->report, "cannot %s: %s\n", fd < 0 ? "open" : "read", strerror(errno));
+		e = E_CONFIG;
+	}
+	fd_close(&fd);
+	return e;
+}
+
+/* ---- what only the whole tells ---- */
+
+static void check_required(struct parse *p)
+{
+	for (size_t t = 0; t < p->config->tokens_len; t++) {
+		struct config_token *token = &p->config->tokens[t];
+
+		for (size_t i = 0; i < CONFIG_KEYS; i++) {
+			if (!config_table[i].required || *key_line(p, i, token) > 0)
+				continue;
+			problem_at_key(p, p->token_lines[t], &config_table[i], token);
+			buf_put_str(p->report, "missing, it has no default\n");
+		}
+	}
+	if (p->config->tokens_len == 0 && p->problems == 0)
+		bad_line(p, "no [token NAME] section, at least one is needed");
+}
+
+static void check_listen(struct parse *p)
+{
+	size_t key = find_key("http", "listen");
+
+	for (size_t i = 0; i < p->config->http.listen_len; i++) {
+		if (p->config->http.allow_plain_http || config_listen_is_local(p->config->http.listen[i]))
+			continue;
+		problem_at_key(p, *key_line(p, key, NULL), &config_table[key], NULL);
+		buf_printf(p->report,
+			   "plain HTTP on '%s' can be read by others on the way, listen on 127.0.0.1, [::1] "
+			   "or unix:/PATH, "
+			   "or say allow_plain_http = yes\n",
+			   p->config->http.listen[i]);
+	}
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
+/* Two signers cannot serve one socket, and must not work on one token. */
+static void check_tokens(struct parse *p)
+{
+	size_t socket = find_key("token", "socket");
+	size_t uri = find_key("token", "uri");
+
+	for (size_t b = 1; b < p->config->tokens_len; b++) {
+		struct config_token *second = &p->config->tokens[b];
+
+		for (size_t a = 0; a < b; a++) {
+			struct config_token *first = &p->config->tokens[a];
+
+			if (same(first->socket, second->socket)) {
+				problem_at_key(p, *key_line(p, socket, second), &config_table[socket],
+					       second);
+				buf_printf(p->report, "'%s' is the socket of [token %s] too\n",
+					   second->socket, first->name);
+			}
+			if (same(first->uri, second->uri) && same(first->module, second->module)) {
+				problem_at_key(p, *key_line(p, uri, second), &config_table[uri], second);
+				buf_printf(p->report, "[token %s] is the same token of the same module\n",
+					   first->name);
+			}
+		}
+	}
+}
+
+/* ---- doors ---- */
+
+enum err config_load(const char *path, struct buf *report, struct config **ret_config)
+{
+	struct parse *p = calloc(1, sizeof(*p));
+	enum err e = E_NOMEM;
+
+	if (!p)
+		return E_NOMEM;
+	p->path = path;
+	p->report = report;
+	buf_init(&p->text, FILE_BYTES_MAX);
+	p->config = calloc(1, sizeof(*p->config));
+	if (!p->config)
+		goto out;
+	p->config->path = strdup(path);
+	if (!p->config->path)
+		goto out;
+	set_defaults(p, NULL);
+	e = read_file(p);
+	if (e != E_OK)
+		goto out;
+	split_lines(p);
+	p->line = 0;
+	check_required(p);
+	check_listen(p);
+	check_tokens(p);
+	e = p->status;
+	if (e == E_OK && p->problems > 0)
+		e = E_CONFIG;
+	if (e != E_OK)
+		goto out;
+	*ret_config = p->config;
+	p->config = NULL;
+out:
+	config_free(p->config);
+	buf_release(&p->text);
+	free(p);
+	return e;
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	for (size_t i = 0; i < CONFIG_KEYS; i++) {
+		if (!config_key_is_of_token(&config_table[i]))
+			config_key_release(&config_table[i], config);
+		for (size_t t = 0; config_key_is_of_token(&config_table[i]) && t < config->tokens_len; t++)
+			config_key_release(&config_table[i], &config->tokens[t]);
+	}
+	free(config->path);
+	free(config);
+}
+
+const struct config_token *config_token_find(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->tokens_len; i++)
+		if (!name || strcmp(config->tokens[i].name, name) == 0)
+			return &config->tokens[i];
+	return NULL;
+}
+
+/* ---- reload ---- */
+
+/* "" for a value that does not exist on that side. */
+static enum err format_value(const struct config_key *key, const void *base, struct buf *b)
+{
+	buf_reset(b);
+	if (base)
+		config_key_format(key, base, b);
+	return buf_status(b);
+}
+
+static enum err name_difference(const struct config_key *key, const struct config_token *token,
+				const void *before, const void *after, struct buf *report)
+{
+	struct buf old, fresh;
+	enum err e;
+
+	buf_init(&old, FILE_BYTES_MAX);
+	buf_init(&fresh, FILE_BYTES_MAX);
+	e = format_value(key, before, &old);
+	if (e == E_OK)
+		e = format_value(key, after, &fresh);
+	if (e == E_OK && strcmp(buf_text(&old), buf_text(&fresh)) != 0)
+		buf_printf(report, "[%s%s%s] %s: changed from '%s' to '%s', needs a restart\n", key->section,
+			   token ? " " : "", token ? token->name : "", key->name, buf_text(&old),
+			   buf_text(&fresh));
+	buf_release(&old);
+	buf_release(&fresh);
+	return e;
+}
+
+static enum err name_differences(const struct config *config, const struct config *fresh, struct buf *report)
+{
+	size_t len = config->tokens_len < fresh->tokens_len ? config->tokens_len : fresh->tokens_len;
+	enum err e = E_OK;
+
+	for (size_t i = 0; i < CONFIG_KEYS && e == E_OK; i++)
+		if (!config_key_is_of_token(&config_table[i]) && !config_table[i].reloadable)
+			e = name_difference(&config_table[i], NULL, config, fresh, report);
+	for (size_t t = 0; t < len; t++) {
+		const struct config_token *old = &config->tokens[t];
+
+		if (strcmp(old->name, fresh->tokens[t].name) != 0) {
+			buf_printf(report, "[token %s]: stands where [token %s] stood, needs a restart\n",
+				   fresh->tokens[t].name, old->name);
+			continue;
+		}
+		for (size_t i = 0; i < CONFIG_KEYS && e == E_OK; i++)
+			if (config_key_is_of_token(&config_table[i]))
+				e = name_difference(&config_table[i], old, old, &fresh->tokens[t], report);
+	}
+	for (size_t t = len; t < config->tokens_len; t++)
+		buf_printf(report, "[token %s]: removed, needs a restart\n", config->tokens[t].name);
+	for (size_t t = len; t < fresh->tokens_len; t++)
+		buf_printf(report, "[token %s]: added, needs a restart\n", fresh->tokens[t].name);
+	return e;
+}
+
+enum err config_reload(struct config *config, const struct config *fresh, struct buf *report)
+{
+	enum err e = name_differences(config, fresh, report);
+
+	if (e != E_OK)
+		return e;
+	for (size_t i = 0; i < CONFIG_KEYS; i++) {
+		if (!config_table[i].reloadable)
+			continue;
+		config_key_copy(&config_table[i], config, fresh);
+		config->given = (config->given & ~(1ull << i)) | (fresh->given & 1ull << i);
+	}
+	return E_OK;
+}
+
+/* ---- show ---- */
+
+static void show_key(size_t i, const void *base, uint64_t given, struct buf *b)
+{
+	struct buf value;
+
+	buf_init(&value, FILE_BYTES_MAX);
+	config_key_format(&config_table[i], base, &value);
+	if (value.len == 0) /* an empty value could not be read again */
+		buf_printf(b, "# %s is not set\n", config_table[i].name);
+	else
+		buf_printf(b, "%s = %s%s\n", config_table[i].name, buf_text(&value),
+			   given & 1ull << i ? "" : " # default");
+	buf_release(&value);
+}
+
+void config_show(const struct config *config, struct buf *b)
+{
+	const char *section = "";
+
+	for (size_t i = 0; i < CONFIG_KEYS; i++) {
+		if (config_key_is_of_token(&config_table[i]))
+			continue;
+		if (strcmp(section, config_table[i].section) != 0) {
+			buf_printf(b, "%s[%s]\n", section[0] ? "\n" : "", config_table[i].section);
+			section = config_table[i].section;
+		}
+		show_key(i, config, config->given, b);
+	}
+	for (size_t t = 0; t < config->tokens_len; t++) {
+		buf_printf(b, "\n[token %s]\n", config->tokens[t].name);
+		for (size_t i = 0; i < CONFIG_KEYS; i++)
+			if (config_key_is_of_token(&config_table[i]))
+				show_key(i, &config->tokens[t], config->tokens[t].given, b);
+	}
+}

@@ -1,0 +1,71 @@
+/*
+ * Every key of the configuration file: where its value lives, its type, range
+ * and default, and whether a reload may change it.  Private to config/.
+ */
+#ifndef CSRD_CONFIG_CONFIG_TABLE_H
+#define CSRD_CONFIG_CONFIG_TABLE_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "config/config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum config_type {
+	CONFIG_BOOL,      /* bool: "yes", "no" */
+	CONFIG_COUNT,     /* uint64_t in min … max */
+	CONFIG_DURATION,  /* uint64_t of milliseconds in min … max */
+	CONFIG_PATH,      /* char *: absolute */
+	CONFIG_SOCKET,    /* char *: absolute, fits sun_path */
+	CONFIG_STORE_URL, /* char * */
+	CONFIG_TOKEN_URI, /* char *: RFC 7512 */
+	CONFIG_LISTEN,    /* char *[max] and its size_t at len_offset */
+	CONFIG_USERS,     /* char *[max] and its size_t at len_offset */
+	CONFIG_KEY_TYPES, /* key_type_set */
+	CONFIG_SAN_TYPES, /* unsigned, SAN_TYPE_BIT */
+	CONFIG_LOG_LEVEL, /* enum log_level */
+	CONFIG_USAGE,     /* uint32_t, enum key_protection; may be empty */
+};
+
+struct config_key {
+	const char *section; /* "token" for [token NAME] */
+	const char *name;
+	enum config_type type;
+	size_t offset; /* in struct config; for [token NAME] in struct config_token */
+	size_t len_offset;
+	uint64_t min;
+	uint64_t max;
+	const char *fallback; /* as it would stand in the file; NULL: none, or made from other values */
+	bool required;
+	bool reloadable;
+	bool may_be_secret; /* a PIN may stand here by mistake: a value that is refused is not repeated */
+};
+
+#define CONFIG_KEYS 24
+extern const struct config_key config_table[CONFIG_KEYS];
+
+/* `base` below is the struct config, or the struct config_token for a key of [token NAME]. */
+bool config_key_is_of_token(const struct config_key *key);
+
+/*
+ * Sets the value from its text.  E_INVAL: nothing has changed, and `why` holds
+ * what is wrong and what is accepted.  E_NOMEM.
+ */
+MUST_USE enum err config_key_set(const struct config_key *key, void *base, const char *text, struct buf *why);
+
+/* The value as it would stand in the file; nothing for an empty or unset one. */
+void config_key_format(const struct config_key *key, const void *base, struct buf *b);
+
+/* Copies the value; for reloadable keys, whose values own no memory. */
+void config_key_copy(const struct config_key *key, void *base, const void *from);
+
+/* Frees what the value owns and zeroes it. */
+void config_key_release(const struct config_key *key, void *base);
+
+/* True for an address of CONFIG_LISTEN that other machines cannot reach: loopback, or a unix socket. */
+bool config_listen_is_local(const char *address);
+
+#endif
