@@ -24,14 +24,24 @@ struct api_options {
 	struct store *store;
 	struct hsm **hsms;           /* borrowed; in the order of config->tokens; the first makes new keys */
 	size_t hsms_len;
+	/*
+	 * Called when a create or delete ended with its outcome unsettled, so that reconciliation
+	 * need not wait. NULL is fine.
+	 */
+	void (*want_reconcile)(void *arg);
+	void *want_reconcile_arg;
 };
+/* Copies the options.  Reads files (the Public Suffix List): for start-up.  E_NOMEM. */
 MUST_USE enum err api_new(const struct api_options *options, struct api **ret_api);
 void api_free(struct api *api); /* only when api_in_flight is 0 */
 
 /* Takes the request until it is replied. */
 void api_handle(struct api *api, struct request *request);
 
-/* Answers a request that was refused before it could be handled (413, 431, 400 of the HTTP layer), in the envelope. */
+/*
+ * Answers a request that was refused before it could be handled (413, 431, 400 of the HTTP layer),
+ * in the envelope.
+ */
 void api_refuse(struct request *request, int status, const char *why);
 
 /* Requests taken and not replied yet. */

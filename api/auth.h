@@ -1,0 +1,33 @@
+/*
+ * Who is asking, and what may they do.  Bearer wins over X-Auth-Email and
+ * X-Auth-Key; when it is there and no good, nothing else is tried.
+ */
+#ifndef CSRD_API_AUTH_H
+#define CSRD_API_AUTH_H
+
+#include "api/credential.h"
+#include "api/problem.h"
+#include "api/request.h"
+#include "store/record.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a request says of its sender, to be looked up in the store. */
+struct auth_claim {
+	enum principal_kind kind;
+	uint8_t secret_hash[CREDENTIAL_HASH_BYTES];
+	const char *email; /* PRINCIPAL_USER: borrowed from the request's headers; else NULL */
+};
+
+/* PROBLEM_NONE and *ret_claim; PROBLEM_NO_CREDENTIAL, PROBLEM_CREDENTIAL, PROBLEM_UNAVAILABLE (no memory). */
+MUST_USE enum problem_code auth_read(const struct request *r, struct auth_claim *ret_claim);
+
+/* NULL when the principal found is the claimed one and may act now; else why not, for the log. */
+const char *auth_refusal(const struct auth_claim *claim, const struct principal *principal, int64_t now_us);
+
+/* True when one of the grants is for exactly this account or zone; write includes read. */
+bool auth_may(const struct principal *principal, const struct store_scope *scope,
+	      enum grant_permission permission);
+
+#endif

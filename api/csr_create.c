@@ -1,0 +1,449 @@
+/*
+ * POST …/custom_csrs: a row that is pending and durable, then the key and the
+ * CSR from the signer, then the row active and durable, then 201.
+ */
+#include "api/credential.h"
+#include "api/csr_json.h"
+#include "api/json.h"
+#include "api/op.h"
+#include "api/validate.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/str.h"
+
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IDEMPOTENCY_KEY_MAX 255
+#define CLEANUP_MS 5000 /* for destroying a key that came to nothing, whatever the client's deadline */
+
+/* What a create holds between its steps. */
+struct create {
+	struct csr_record *record; /* as begun */
+	char *pem;
+	struct hsm *hsm;
+	enum err failure;          /* why it fails: what the client is told once the row is failed */
+	char reason[160];          /* the same for the audit trail */
+};
+
+static void create_free(void *state)
+{
+	struct create *create = state;
+
+	csr_record_free(create->record);
+	free(create->pem);
+	free(create);
+}
+
+/* ---- the answer ---- */
+
+static void reply_created(struct op *op, const struct csr_record *record)
+{
+	struct json_writer w;
+	struct buf b;
+
+	buf_init(&b, CSR_JSON_MAX);
+	json_writer_init(&w, &b);
+	csr_json_put(&w, record);
+	if (buf_status(&b))
+		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
+	else
+		op_reply(op, 201, buf_text(&b), NULL);
+	buf_release(&b);
+}
+
+static const char *words(enum err e)
+{
+	switch (e) {
+	case E_UNCERTAIN:
+		return "the outcome is not known yet and will be settled; try again";
+	case E_BUSY:
+		return "the HSM is busy; try again";
+	case E_TIMEOUT:
+		return "the HSM did not begin in time; try again";
+	case E_UNAVAIL:
+		return "the HSM is not available at the moment; try again";
+	case E_UNSUPPORTED:
+		return "the HSM does not make keys of this key_type";
+	default:
+		return NULL;
+	}
+}
+
+/* ---- ways to fail, last step first ---- */
+
+static void on_failed(void *arg, enum err e)
+{
+	struct op *op = arg;
+	struct create *create = op->state;
+
+	if (e) {
+		if (e != E_NOTFOUND)
+			op_log(op, LOG_LEVEL_ERROR, "cannot mark the CSR as failed: %s", err_str(e));
+		op_want_reconcile(op);
+	}
+	op_refuse_err(op, create->failure, words(create->failure));
+}
+
+/* Nothing is left on the token. */
+static void fail_row(struct op *op)
+{
+	struct create *create = op->state;
+	struct store_csr_move move = {
+		.id = create->record->id,
+		.from = CSR_PENDING,
+		.to = CSR_FAILED,
+		.origin = op_origin(op),
+	};
+
+	move.origin.detail = create->reason;
+	store_csr_move(op->api->options.store, &move, on_failed, op);
+}
+
+/* The row stays pending, and reconciliation finds out. */
+static void leave_unsettled(struct op *op, enum err e)
+{
+	op_want_reconcile(op);
+	op_refuse_err(op, e, words(e));
+}
+
+static void on_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed)
+{
+	struct op *op = arg;
+	struct create *create = op->state;
+
+	if (e) {
+		op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key of a failed create: %s (%s)", err_str(e),
+		       detail);
+		leave_unsettled(op, create->failure);
+		return;
+	}
+	op_log(op, LOG_LEVEL_WARN, "destroyed the key of a failed create (%u objects)", (unsigned)destroyed);
+	fail_row(op);
+}
+
+/* The key is on the token and must not stay. */
+static void destroy_key(struct op *op, enum err failure, const char *reason)
+{
+	struct create *create = op->state;
+	uint64_t deadline_ms = op_hsm_deadline_ms(op);
+	uint64_t enough_ms = clock_ms() + CLEANUP_MS;
+
+	create->failure = failure;
+	snprintf(create->reason, sizeof(create->reason), "%s", reason);
+	hsm_destroy_key(create->hsm, create->record->id, deadline_ms > enough_ms ? deadline_ms : enough_ms,
+	                on_destroyed, op);
+}
+
+/* ---- step 3: active ---- */
+
+static void on_active(void *arg, enum err e)
+{
+	struct op *op = arg;
+	struct create *create = op->state;
+
+	switch (e) {
+	case E_OK:
+		FAILPOINT("create.after-active");
+		create->record->pem = create->pem;
+		create->pem = NULL;
+		reply_created(op, create->record);
+		break;
+	case E_NOTFOUND:
+		op_log(op, LOG_LEVEL_ERROR, "the CSR is no longer pending: its key is destroyed");
+		destroy_key(op, E_UNAVAIL, "no longer pending when its key was made");
+		break;
+	case E_EXISTS:
+		op_log(op, LOG_LEVEL_ERROR,
+		       "the token gave a key that another CSR has: check the token; this one is refused");
+		destroy_key(op, E_BUG, "the token gave a key that another CSR has already");
+		break;
+	default:
+		op_log(op, LOG_LEVEL_ERROR, "cannot commit the CSR: %s", err_str(e));
+		leave_unsettled(op, E_UNCERTAIN);
+		break;
+	}
+}
+
+/* Lines of 64 columns, the last one ended too (RFC 7468 §2).  NULL when memory is out. */
+static char *pem_from_der(const uint8_t *der, size_t der_len)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *text = NULL;
+	char *data;
+	long len;
+
+	if (bio && PEM_write_bio(bio, PEM_STRING_X509_REQ, "", der, (long)der_len) > 0) {
+		len = BIO_get_mem_data(bio, &data);
+		text = str_dup_len(data, (size_t)len);
+	}
+	BIO_free(bio);
+	return text;
+}
+
+static void commit_active(struct op *op, const struct message_create_csr_reply *reply)
+{
+	struct create *create = op->state;
+	struct store_csr_result result = { .protection = reply->key.protection };
+	struct store_csr_move move = {
+		.id = create->record->id,
+		.from = CSR_PENDING,
+		.to = CSR_ACTIVE,
+		.result = &result,
+		.origin = op_origin(op),
+	};
+
+	create->pem = pem_from_der(reply->der, reply->der_len);
+	if (!create->pem) {
+		destroy_key(op, E_NOMEM, "out of memory");
+		return;
+	}
+	result.pem = create->pem;
+	memcpy(result.key_id, reply->key.key_id, sizeof(result.key_id));
+	memcpy(result.spki_sha256, reply->key.spki_sha256, sizeof(result.spki_sha256));
+	FAILPOINT("create.before-active");
+	store_csr_move(op->api->options.store, &move, on_active, op);
+}
+
+/* ---- step 2: the key and the CSR ---- */
+
+/* Does hsm.h promise that nothing is left on the token? */
+static bool leaves_nothing(enum err e)
+{
+	return e == E_UNAVAIL || e == E_BUSY || e == E_TIMEOUT || e == E_UNSUPPORTED || e == E_INVAL ||
+	       e == E_HSM;
+}
+
+static void on_signed(void *arg, enum err e, const char *detail, const struct message_create_csr_reply *reply)
+{
+	struct op *op = arg;
+	struct create *create = op->state;
+
+	if (!e && reply->key.key_type != create->record->spec.key_type) {
+		op_log(op, LOG_LEVEL_ERROR, "the signer made a key of type '%s' where '%s' was asked for",
+		       key_type_name(reply->key.key_type), key_type_name(create->record->spec.key_type));
+		destroy_key(op, E_BUG, "the signer made a key of another type");
+	} else if (!e) {
+		commit_active(op, reply);
+	} else {
+		op_log(op, LOG_LEVEL_ERROR, "the HSM made no CSR: %s (%s)", err_str(e), detail);
+		create->failure = e;
+		snprintf(create->reason, sizeof(create->reason), "hsm: %s", err_str(e));
+		if (leaves_nothing(e))
+			fail_row(op);
+		else
+			leave_unsettled(op, e);
+	}
+}
+
+/* ---- step 1: pending ---- */
+
+static void begun(struct op *op, struct csr_record *record)
+{
+	struct create *create = op->state;
+
+	FAILPOINT("create.after-pending");
+	create->record = record;
+	hsm_create_csr(create->hsm, record->id, &record->spec, op_hsm_deadline_ms(op), on_signed, op);
+}
+
+static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+{
+	struct op *op = arg;
+
+	if (e) {
+		op_log(op, LOG_LEVEL_ERROR, "cannot begin a CSR: %s", err_str(e));
+		if (e == E_UNCERTAIN)
+			op_want_reconcile(op);
+		op_refuse_err(op, e, "the store is not available at the moment; try again");
+		return;
+	}
+	switch (outcome) {
+	case STORE_BEGIN_NEW:
+		begun(op, record);
+		return;
+	case STORE_BEGIN_REPLAY:
+		reply_created(op, record);
+		csr_record_free(record);
+		return;
+	case STORE_BEGIN_IN_FLIGHT:
+		op_refuse_later(op, "the first request with this Idempotency-Key is still in work; try again",
+				1);
+		return;
+	case STORE_BEGIN_MISMATCH:
+		op_refuse(op, PROBLEM_IDEMPOTENCY, NULL);
+		return;
+	case STORE_BEGIN_GONE:
+		op_refuse(op, PROBLEM_IDEMPOTENCY,
+		          "the CSR made under this Idempotency-Key has been deleted since; use a new key");
+		return;
+	case STORE_BEGIN_QUOTA:
+		op_refuse(op, PROBLEM_QUOTA, NULL);
+		return;
+	case STORE_BEGIN_NO_SCOPE:
+		op_refuse(op, PROBLEM_DENIED, NULL);
+		return;
+	}
+	op_refuse_internal(op, E_BUG, "the store gave an unknown outcome");
+}
+
+/* SHA-256 of what makes two requests the same: the scope and the bytes of the body. */
+static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BYTES])
+{
+	const struct store_scope *scope = &op->route.scope;
+	uint8_t kind = (uint8_t)scope->kind;
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	bool done = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+	            EVP_DigestUpdate(md, &kind, 1) == 1 &&
+	            EVP_DigestUpdate(md, scope->id, strlen(scope->id) + 1) == 1 &&
+	            EVP_DigestUpdate(md, op->request->body, op->request->body_len) == 1 &&
+	            EVP_DigestFinal_ex(md, ret_hash, NULL) == 1;
+
+	EVP_MD_CTX_free(md);
+	return done ? E_OK : E_NOMEM;
+}
+
+/* Takes csr's contents. */
+static struct csr_record *record_new(const struct op *op, struct validate_csr *csr)
+{
+	struct csr_record *record = calloc(1, sizeof(*record));
+	const struct create *create = op->state;
+
+	if (!record)
+		return NULL;
+	memcpy(record->id, op->works_on, sizeof(record->id));
+	record->scope = op->route.scope;
+	snprintf(record->token_name, sizeof(record->token_name), "%s", hsm_token_name(create->hsm));
+	memcpy(record->principal_id, op->principal->id, sizeof(record->principal_id));
+	record->spec = csr->spec;
+	record->name = csr->name;
+	record->description = csr->description;
+	memset(csr, 0, sizeof(*csr));
+	return record;
+}
+
+static void begin(struct op *op, struct validate_csr *csr)
+{
+	struct store_csr_begin in = {
+		.idempotency_key = op->request->header(op->request, "Idempotency-Key"),
+		.idempotency_ttl_us = (int64_t)op->api->options.config->policy.idempotency_ttl_ms * 1000,
+		.origin = op_origin(op),
+	};
+	char id[CSR_ID_SIZE];
+
+	credential_make_uuid(id);
+	if (op_work_on(op, id)) {
+		op_refuse_internal(op, E_BUG, "a new id is in work already");
+		return;
+	}
+	if (request_hash(op, in.request_hash) || !(in.record = record_new(op, csr))) {
+		op_refuse_err(op, E_NOMEM, NULL);
+		return;
+	}
+	store_csr_begin(op->api->options.store, &in, on_begin, op);
+}
+
+/* ---- before anything is done ---- */
+
+/* application/json, with or without parameters. */
+static bool is_json(const char *content_type)
+{
+	static const char wanted[] = "application/json";
+	size_t i;
+
+	if (!content_type)
+		return false;
+	for (i = 0; wanted[i] != '\0'; i++) {
+		if (str_ascii_lower(content_type[i]) != wanted[i])
+			return false;
+	}
+	i += strspn(content_type + i, " \t");
+	return content_type[i] == '\0' || content_type[i] == ';';
+}
+
+static bool idempotency_key_is_valid(const char *key)
+{
+	size_t len = strlen(key);
+
+	for (size_t i = 0; i < len; i++) {
+		if (key[i] < '!' || key[i] > '~')
+			return false;
+	}
+	return len >= 1 && len <= IDEMPOTENCY_KEY_MAX;
+}
+
+/* False when the op was refused. */
+static bool headers_are_good(struct op *op)
+{
+	const char *key = op->request->header(op->request, "Idempotency-Key");
+
+	if (!is_json(op->request->header(op->request, "Content-Type"))) {
+		op_refuse(op, PROBLEM_MEDIA_TYPE, NULL);
+		return false;
+	}
+	if (key && !idempotency_key_is_valid(key)) {
+		op_refuse(op, PROBLEM_REQUEST, "Idempotency-Key must be 1 to 255 visible ASCII characters");
+		return false;
+	}
+	return true;
+}
+
+/* What the operator permits and the token can make, once the token has said it. */
+static key_type_set accepted_key_types(const struct op *op)
+{
+	key_type_set permitted = op->api->options.config->policy.key_types;
+	key_type_set offered = op->api->options.hsms_len > 0 ? hsm_key_types(op->api->options.hsms[0]) : 0;
+
+	return offered ? permitted & offered : permitted;
+}
+
+static enum err read_body(const struct op *op, struct problem_list *problems, struct validate_csr *ret_csr)
+{
+	const struct config_policy *config = &op->api->options.config->policy;
+	struct validate_policy policy = {
+		.key_types = accepted_key_types(op),
+		.sans = { .types = config->san_types,
+		          .public_names_only = config->public_names_only,
+		          .suffixes = op->api->suffixes },
+	};
+
+	return validate_body(op->request->body ? op->request->body : "", op->request->body_len, &policy,
+			     problems, ret_csr);
+}
+
+void csr_create_start(struct op *op)
+{
+	struct problem_list problems = { 0 };
+	struct validate_csr csr = { 0 };
+	struct create *create;
+	enum err e;
+
+	if (op->api->draining) {
+		op_refuse_later(op, "this process is about to end; try again", 5);
+		return;
+	}
+	if (!headers_are_good(op))
+		return;
+	e = read_body(op, &problems, &csr);
+	create = e ? NULL : calloc(1, sizeof(*create));
+	if (e == E_INVAL) {
+		op_refuse_list(op, &problems);
+	} else if (!create) {
+		op_refuse_err(op, E_NOMEM, NULL);
+	} else if (op->api->options.hsms_len == 0 || !hsm_is_up(op->api->options.hsms[0])) {
+		free(create);
+		op_refuse_err(op, E_UNAVAIL, words(E_UNAVAIL));
+	} else {
+		create->hsm = op->api->options.hsms[0];
+		op->state = create;
+		op->state_free = create_free;
+		begin(op, &csr);
+	}
+	validate_csr_release(&csr);
+	problem_list_release(&problems);
+}

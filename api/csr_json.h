@@ -1,0 +1,14 @@
+/* A CSR as the API shows it. */
+#ifndef CSRD_API_CSR_JSON_H
+#define CSRD_API_CSR_JSON_H
+
+#include "api/json.h"
+#include "store/record.h"
+
+/* Puts one object: the same in create, get and list.  What was not given is left out. */
+void csr_json_put(struct json_writer *w, const struct csr_record *record);
+
+/* Room for the largest record. */
+#define CSR_JSON_MAX ((size_t)256 * 1024)
+
+#endif

@@ -1,0 +1,273 @@
+/* GET one CSR, and GET a page of them. */
+#include "api/csr_json.h"
+#include "api/json.h"
+#include "api/op.h"
+#include "base/buf.h"
+#include "base/str.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PER_PAGE_MIN 5
+#define PER_PAGE_MAX 50
+#define PER_PAGE_ACCOUNT 50
+#define PER_PAGE_ZONE 20
+#define PAGE_MAX (INT64_MAX / PER_PAGE_MAX) /* the offset is a signed 64-bit number in SQL */
+#define PARAMETER_BYTES 64                  /* of a value that can be right */
+
+/* ---- one ---- */
+
+static void on_get(void *arg, enum err e, struct csr_record *record)
+{
+	struct op *op = arg;
+	struct json_writer w;
+	struct buf b;
+
+	buf_init(&b, CSR_JSON_MAX);
+	json_writer_init(&w, &b);
+	if (!e && record->state != CSR_ACTIVE)
+		e = E_NOTFOUND;
+	if (e) {
+		if (e != E_NOTFOUND)
+			op_log(op, LOG_LEVEL_ERROR, "cannot read a CSR: %s", err_str(e));
+		op_refuse_err(op, e, NULL);
+		goto out;
+	}
+	csr_json_put(&w, record);
+	if (buf_status(&b))
+		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
+	else
+		op_reply(op, 200, buf_text(&b), NULL);
+out:
+	buf_release(&b);
+	csr_record_free(record);
+}
+
+void csr_get_start(struct op *op)
+{
+	store_csr_get(op->api->options.store, &op->route.scope, op->route.csr_id, on_get, op);
+}
+
+/* ---- query parameters ---- */
+
+enum parameter { PARAMETER_PAGE, PARAMETER_PER_PAGE, PARAMETER_ORDER, PARAMETER_DIRECTION, PARAMETERS };
+
+static const char *const parameter_names[PARAMETERS] = {
+	[PARAMETER_PAGE] = "page",
+	[PARAMETER_PER_PAGE] = "per_page",
+	[PARAMETER_ORDER] = "order",
+	[PARAMETER_DIRECTION] = "direction",
+};
+
+struct page_request {
+	uint64_t page;
+	uint64_t per_page;
+	enum store_order order;
+	bool descending;
+};
+
+/* application/x-www-form-urlencoded; E_INVAL: a bad escape, a NUL, or too long for dst. */
+static enum err form_decode(const char *text, size_t len, char dst[PARAMETER_BYTES])
+{
+	size_t out = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		uint8_t byte = (uint8_t)text[i];
+
+		if (byte == '+') {
+			byte = ' ';
+		} else if (byte == '%') {
+			char digits[3] = { 0 };
+
+			if (len - i < 3)
+				return E_INVAL;
+			memcpy(digits, text + i + 1, 2);
+			if (str_unhex(&byte, 1, digits) || byte == 0)
+				return E_INVAL;
+			i += 2;
+		}
+		if (out + 1 >= PARAMETER_BYTES)
+			return E_INVAL;
+		dst[out++] = (char)byte;
+	}
+	dst[out] = '\0';
+	return E_OK;
+}
+
+/* A whole number: "2", and also "2.0", which some clients send. */
+static enum err number_parse(const char *text, uint64_t max, uint64_t *ret_value)
+{
+	char digits[PARAMETER_BYTES];
+	size_t len = strcspn(text, ".");
+
+	memcpy(digits, text, len);
+	digits[len] = '\0';
+	if (text[len] == '.' &&
+	    (text[len + 1] == '\0' || strspn(text + len + 1, "0") != strlen(text + len + 1)))
+		return E_INVAL;
+	return str_parse_u64(digits, max, ret_value);
+}
+
+/* NULL, or what is accepted. */
+static const char *parameter_set(struct page_request *page, enum parameter parameter, const char *value)
+{
+	switch (parameter) {
+	case PARAMETER_PAGE:
+		return number_parse(value, PAGE_MAX, &page->page) || page->page < 1 ?
+		           "a whole number from 1" :
+		           NULL;
+	case PARAMETER_PER_PAGE:
+		return number_parse(value, PER_PAGE_MAX, &page->per_page) || page->per_page < PER_PAGE_MIN ?
+		           "a whole number from 5 to 50" :
+		           NULL;
+	case PARAMETER_ORDER:
+		page->order = strcmp(value, "created_at") == 0  ? STORE_ORDER_CREATED_AT :
+		              strcmp(value, "name") == 0        ? STORE_ORDER_NAME :
+		              strcmp(value, "account_tag") == 0 ? STORE_ORDER_ACCOUNT_TAG :
+		                                                  0;
+		return page->order ? NULL : "name, account_tag or created_at";
+	case PARAMETER_DIRECTION:
+		page->descending = strcmp(value, "desc") == 0;
+		return page->descending || strcmp(value, "asc") == 0 ? NULL : "asc or desc";
+	case PARAMETERS:
+		break;
+	}
+	return "nothing";
+}
+
+static enum parameter parameter_find(const char *name, size_t len)
+{
+	char decoded[PARAMETER_BYTES];
+	enum parameter p = 0;
+
+	if (form_decode(name, len, decoded))
+		return PARAMETERS;
+	while (p < PARAMETERS && strcmp(decoded, parameter_names[p]) != 0)
+		p++;
+	return p;
+}
+
+/* One "name=value"; parameters that are not known are ignored. */
+static enum err parameter_read(struct page_request *page, const char *text, size_t len, bool seen[PARAMETERS],
+                               char why[128])
+{
+	const char *equals = memchr(text, '=', len);
+	size_t name_len = equals ? (size_t)(equals - text) : len;
+	enum parameter p = parameter_find(text, name_len);
+	char value[PARAMETER_BYTES] = "";
+	const char *accepted = "a readable value";
+
+	if (p == PARAMETERS)
+		return E_OK;
+	if (seen[p]) {
+		snprintf(why, 128, "query parameter '%s' is there twice", parameter_names[p]);
+		return E_INVAL;
+	}
+	seen[p] = true;
+	if (!equals || form_decode(equals + 1, len - name_len - 1, value) == E_OK)
+		accepted = parameter_set(page, p, value);
+	if (!accepted)
+		return E_OK;
+	snprintf(why, 128, "query parameter '%s' must be %s", parameter_names[p], accepted);
+	return E_INVAL;
+}
+
+static enum err query_read(const char *query, struct page_request *page, char why[128])
+{
+	bool seen[PARAMETERS] = { false };
+	const char *at = query;
+
+	while (at && *at != '\0') {
+		size_t len = strcspn(at, "&");
+
+		if (parameter_read(page, at, len, seen, why))
+			return E_INVAL;
+		at += len;
+		at += *at == '&';
+	}
+	return E_OK;
+}
+
+/* ---- a page ---- */
+
+static void put_page(struct json_writer *w, const struct store_csr_page *page)
+{
+	json_open_array(w);
+	for (size_t i = 0; i < page->records_len; i++)
+		csr_json_put(w, &page->records[i]);
+	json_close(w);
+}
+
+static void put_info(struct json_writer *w, const struct page_request *asked,
+		     const struct store_csr_page *page)
+{
+	uint64_t pages = page->total / asked->per_page + (page->total % asked->per_page != 0);
+
+	json_open_object(w);
+	json_put_int_member(w, "page", (int64_t)asked->page);
+	json_put_int_member(w, "per_page", (int64_t)asked->per_page);
+	json_put_int_member(w, "count", (int64_t)page->records_len);
+	json_put_int_member(w, "total_count", (int64_t)page->total);
+	json_put_int_member(w, "total_pages", (int64_t)pages);
+	json_close(w);
+}
+
+static void on_list(void *arg, enum err e, const struct store_csr_page *page)
+{
+	struct op *op = arg;
+	struct json_writer list;
+	struct json_writer info;
+	struct buf list_text;
+	struct buf info_text;
+
+	buf_init(&list_text, CSR_JSON_MAX * PER_PAGE_MAX);
+	buf_init(&info_text, 512);
+	json_writer_init(&list, &list_text);
+	json_writer_init(&info, &info_text);
+	if (e) {
+		op_log(op, LOG_LEVEL_ERROR, "cannot list CSRs: %s", err_str(e));
+		op_refuse_err(op, e, NULL);
+		goto out;
+	}
+	put_page(&list, page);
+	put_info(&info, op->state, page);
+	if (buf_status(&list_text) || buf_status(&info_text))
+		op_refuse_internal(op,
+				   buf_status(&list_text) ? buf_status(&list_text) : buf_status(&info_text),
+		                   "cannot build the answer");
+	else
+		op_reply(op, 200, buf_text(&list_text), buf_text(&info_text));
+out:
+	buf_release(&list_text);
+	buf_release(&info_text);
+}
+
+void csr_list_start(struct op *op)
+{
+	struct page_request *page = malloc(sizeof(*page));
+	struct store_csr_query query = { .scope = &op->route.scope, .states = CSR_STATE_BIT(CSR_ACTIVE) };
+	char why[128];
+
+	if (!page) {
+		op_refuse_err(op, E_NOMEM, NULL);
+		return;
+	}
+	op->state = page;
+	op->state_free = free;
+	*page = (struct page_request){
+		.page = 1,
+		.per_page = op->route.scope.kind == STORE_ACCOUNT ? PER_PAGE_ACCOUNT : PER_PAGE_ZONE,
+		.order = STORE_ORDER_CREATED_AT,
+	};
+	if (query_read(op->request->query, page, why)) {
+		op_refuse(op, PROBLEM_REQUEST, why);
+		return;
+	}
+	query.order = page->order;
+	query.descending = page->descending;
+	query.offset = (page->page - 1) * page->per_page;
+	query.limit = (unsigned)page->per_page;
+	store_csr_list(op->api->options.store, &query, on_list, op);
+}

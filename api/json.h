@@ -1,0 +1,106 @@
+/*
+ * JSON, strictly (RFC 8259), and the only place that knows json-c.
+ *
+ * Reading: a body is checked whole before json-c sees it.  Refused are: bytes
+ * that are not UTF-8, a byte order mark, a name given twice in one object
+ * (compared after unescaping), \u0000, lone surrogates, raw control
+ * characters, anything that RFC 8259 does not know (comments, single quotes,
+ * NaN, trailing commas), more than JSON_DEPTH_MAX levels, anything after the
+ * value, and a value that is not an object.
+ *
+ * Writing: puts onto a `struct buf`; ask buf_status once at the end.
+ */
+#ifndef CSRD_API_JSON_H
+#define CSRD_API_JSON_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define JSON_DEPTH_MAX 8 /* the outermost object is level 1 */
+#define JSON_WHY_SIZE 80
+
+enum json_kind {
+	JSON_ABSENT = 0, /* no such member */
+	JSON_NULL,
+	JSON_BOOLEAN,
+	JSON_NUMBER,
+	JSON_STRING,
+	JSON_ARRAY,
+	JSON_OBJECT,
+};
+/* "a string", "an array", …: with its article, for messages. */
+const char *json_kind_name(enum json_kind kind);
+
+struct json_doc;
+
+/* A value inside a document; lives as long as the document. */
+struct json_value {
+	enum json_kind kind;
+	void *node; /* json-c's; of no use outside */
+};
+
+/*
+ * E_INVAL: why says what is wrong and at which byte (counted from 0); it never
+ * holds bytes of the text.  E_NOMEM.  The time taken grows as n log n.
+ */
+MUST_USE enum err json_read(const char *text, size_t len, char why[JSON_WHY_SIZE], struct json_doc **ret_doc);
+void json_doc_free(struct json_doc *doc); /* NULL is fine */
+
+/* The outermost object. */
+struct json_value json_root(const struct json_doc *doc);
+
+/* kind is JSON_ABSENT when there is none. */
+struct json_value json_member(struct json_value object, const char *name);
+
+/* For each member in the order of the text. */
+typedef void (*json_member_fn)(void *arg, const char *name, struct json_value value);
+void json_each_member(struct json_value object, json_member_fn each, void *arg);
+
+/* Of a JSON_STRING: UTF-8, NUL-terminated, without a NUL inside.  NULL for any other kind. */
+const char *json_text(struct json_value string);
+
+/* Of a JSON_ARRAY; 0 and JSON_ABSENT for any other kind. */
+size_t json_array_len(struct json_value array);
+struct json_value json_array_item(struct json_value array, size_t index);
+
+/* ---- writing ---- */
+
+#define JSON_WRITER_DEPTH 16
+
+struct json_writer {
+	struct buf *out;
+	unsigned depth;
+	char closers[JSON_WRITER_DEPTH];
+	bool need_comma;
+};
+/* out is borrowed while the writer is used. */
+void json_writer_init(struct json_writer *w, struct buf *out);
+
+void json_open_object(struct json_writer *w);
+void json_open_array(struct json_writer *w);
+/* Ends the innermost object or array. */
+void json_close(struct json_writer *w);
+
+/* The name of the next value, inside an object. */
+void json_put_name(struct json_writer *w, const char *name);
+/* NULL is written as null; bytes that are not UTF-8 as U+FFFD. */
+void json_put_text(struct json_writer *w, const char *text);
+void json_put_int(struct json_writer *w, int64_t value);
+void json_put_bool(struct json_writer *w, bool value);
+void json_put_null(struct json_writer *w);
+/* A value that is JSON already. */
+void json_put_raw(struct json_writer *w, const char *json);
+
+/* A name and its value. */
+void json_put_text_member(struct json_writer *w, const char *name, const char *text);
+void json_put_int_member(struct json_writer *w, const char *name, int64_t value);
+void json_put_bool_member(struct json_writer *w, const char *name, bool value);
+/* RFC 3339 in UTC; wall_us counts microseconds since 1970. */
+void json_put_time_member(struct json_writer *w, const char *name, int64_t wall_us);
+
+#endif

@@ -1,0 +1,90 @@
+/*
+ * Inside the api: one request on its way, and what its handlers share.  An op
+ * owns everything made for its request.  It ends with exactly one of the
+ * op_reply and op_refuse functions, each of which answers and frees it; after
+ * that neither the op nor the api is touched.
+ */
+#ifndef CSRD_API_OP_H
+#define CSRD_API_OP_H
+
+#include "api/api.h"
+#include "api/auth.h"
+#include "api/problem.h"
+#include "api/request.h"
+#include "api/route.h"
+#include "api/san.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct op;
+struct health;
+
+struct api {
+	struct api_options options;
+	struct san_suffixes *suffixes; /* NULL when this machine has none */
+	struct op *ops;                /* in flight */
+	unsigned in_flight;
+	bool draining;
+	struct health *health;         /* the readiness check that is running, or NULL */
+	struct log_gate auth_gate;     /* refused credentials */
+	struct log_gate unknown_gate;  /* requests refused before authentication */
+};
+
+struct op {
+	struct api *api;
+	struct request *request;
+	struct route route;
+	struct auth_claim claim;
+	struct principal *principal; /* owned; NULL before authentication */
+	char works_on[CSR_ID_SIZE];  /* CSR that this op changes; "": none */
+	uint64_t started_ms;
+	void *state;                 /* the handler's own, owned */
+	void (*state_free)(void *state);
+	struct op *next;
+	struct op **link;            /* what points here in api->ops */
+};
+
+/* Handlers, by route; called with the principal permitted (but for health). */
+void csr_create_start(struct op *op);
+void csr_delete_start(struct op *op);
+void csr_get_start(struct op *op);
+void csr_list_start(struct op *op);
+void token_verify_start(struct op *op);
+void health_alive(struct op *op);
+void health_ready(struct op *op);
+
+/* From now on api_works_on(id) is true, until the op ends.  E_BUSY: another op works on it. */
+MUST_USE enum err op_work_on(struct op *op, const char *csr_id);
+
+/* Who did it, for the audit trail; borrowed from the op. */
+struct audit_origin op_origin(const struct op *op);
+
+/* Tells the daemon that reconciliation has something to do. */
+void op_want_reconcile(struct op *op);
+
+/* The signer that holds a token, or NULL. */
+struct hsm *op_hsm_find(const struct op *op, const char *token_name);
+
+/* When a call to the HSM has to be over, so that the answer still comes in time. */
+uint64_t op_hsm_deadline_ms(const struct op *op);
+
+void op_log(const struct op *op, enum log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* result and result_info are JSON. */
+void op_reply(struct op *op, int status, const char *result, const char *result_info);
+/* When the answer could not be built. */
+void op_refuse_internal(struct op *op, enum err e, const char *what);
+void op_refuse(struct op *op, enum problem_code code, const char *message);
+void op_refuse_later(struct op *op, const char *message, unsigned retry_after_s); /* 503 */
+void op_refuse_method(struct op *op, const char *allow);
+void op_refuse_list(struct op *op, const struct problem_list *list);
+/* As problem_from_err says; message NULL: the code's own text. */
+void op_refuse_err(struct op *op, enum err e, const char *message);
+
+#endif

@@ -1,0 +1,191 @@
+/* The table of the contract's errors, and lists of them. */
+#include "api/problem.h"
+
+#include "base/str.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct problem_row {
+	enum problem_code code;
+	int status;
+	bool is_final; /* see problem_is_final */
+	const char *text;
+};
+
+/* 971 and 1420 are of the contract; nothing here gives rise to them yet. */
+static const struct problem_row rows[] = {
+	{ PROBLEM_RATE_LIMIT, 429, false, "too many requests" },
+	{ PROBLEM_CREDENTIAL, 401, false, "the credential is unreadable, unknown, expired or revoked" },
+	{ PROBLEM_BODY, 400, false, "the body cannot be decoded" },
+	{ PROBLEM_NO_SCOPE_ID, 400, false, "the id of the account or zone is missing" },
+	{ PROBLEM_NO_CREDENTIAL, 400, false,
+	  "no credential: send Authorization: Bearer, or X-Auth-Email and X-Auth-Key" },
+	{ PROBLEM_QUOTA, 403, false, "the CSR quota of this account or zone is used up" },
+	{ PROBLEM_DENIED, 403, false, "not permitted for this account or zone" },
+	{ PROBLEM_COUNTRY, 400, false, "country is missing or invalid" },
+	{ PROBLEM_STATE, 400, false, "state is missing or invalid" },
+	{ PROBLEM_LOCALITY, 400, false, "locality is missing or invalid" },
+	{ PROBLEM_ORGANIZATION, 400, false, "organization is missing or invalid" },
+	{ PROBLEM_COMMON_NAME, 400, false, "common_name is missing or invalid" },
+	{ PROBLEM_COMMON_NAME_LENGTH, 400, false, "common_name is too long" },
+	{ PROBLEM_NO_SAN, 400, false, "at least one SAN is required" },
+	{ PROBLEM_SAN, 400, false, "invalid SAN" },
+	{ PROBLEM_SAN_NOT_ASCII, 400, false, "a SAN holds characters that are not ASCII" },
+	{ PROBLEM_SAN_RESERVED, 400, false, "a SAN ends in a reserved top-level name" },
+	{ PROBLEM_SAN_PUBLIC_SUFFIX, 400, false, "a SAN is a public suffix" },
+	{ PROBLEM_SAN_EXAMPLE, 400, false, "a SAN is a documentation name" },
+	{ PROBLEM_KEY_TYPE, 400, false, "key_type is not accepted" },
+	{ PROBLEM_CSR_ID, 400, false, "the CSR id is not an id" },
+	{ PROBLEM_NO_CSR, 404, false, "no such CSR" },
+	{ PROBLEM_IN_USE, 409, true, "the CSR is bound to an active certificate" },
+	{ PROBLEM_IDEMPOTENCY, 409, true, "this Idempotency-Key was used before with another request" },
+	{ PROBLEM_INTERNAL, 500, true, "internal error; the log has its cause under the X-Request-Id" },
+	{ PROBLEM_UNAVAILABLE, 503, false, "not available at the moment; try again" },
+	{ PROBLEM_NO_ROUTE, 404, false, "no such route" },
+	{ PROBLEM_REQUEST, 400, false, "the request is not acceptable" },
+	{ PROBLEM_METHOD, 405, false, "the method is not allowed here" },
+	{ PROBLEM_REQUEST_TIMEOUT, 408, false, "the request did not arrive in time" },
+	{ PROBLEM_TOO_LARGE, 413, false, "the body is too large" },
+	{ PROBLEM_MEDIA_TYPE, 415, false, "the body must be sent as Content-Type: application/json" },
+	{ PROBLEM_EXPECTATION, 417, false, "the expectation cannot be met" },
+	{ PROBLEM_HEADERS_TOO_LARGE, 431, false, "the headers are too large" },
+	{ PROBLEM_NOT_IMPLEMENTED, 501, true, "not implemented" },
+	{ PROBLEM_HTTP_VERSION, 505, true, "this HTTP version is not spoken here" },
+};
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+static const struct problem_row *row_find(enum problem_code code)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		if (rows[i].code == code)
+			return &rows[i];
+	}
+	return NULL;
+}
+
+int problem_status(enum problem_code code)
+{
+	const struct problem_row *row = row_find(code);
+
+	return row ? row->status : 500;
+}
+
+const char *problem_text(enum problem_code code)
+{
+	const struct problem_row *row = row_find(code);
+
+	return row ? row->text : problem_text(PROBLEM_INTERNAL);
+}
+
+bool problem_is_final(enum problem_code code)
+{
+	const struct problem_row *row = row_find(code);
+
+	return !row || row->is_final;
+}
+
+enum problem_code problem_from_status(int status)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		if ((int)rows[i].code == 10000 + status)
+			return rows[i].code;
+	}
+	if (status == 404)
+		return PROBLEM_NO_ROUTE;
+	if (status == 503)
+		return PROBLEM_UNAVAILABLE;
+	return status >= 500 ? PROBLEM_INTERNAL : PROBLEM_REQUEST;
+}
+
+enum problem_code problem_from_err(enum err e)
+{
+	switch (e) {
+	case E_NOMEM:
+	case E_BUSY:
+	case E_TIMEOUT:
+	case E_UNAVAIL:
+	case E_UNCERTAIN:
+	case E_STORE:
+	case E_IO:
+	case E_PIN:
+	case E_PIN_LOCKED:
+		return PROBLEM_UNAVAILABLE;
+	case E_NOTFOUND:
+		return PROBLEM_NO_CSR;
+	case E_DENIED:
+		return PROBLEM_DENIED;
+	case E_LIMIT:
+		return PROBLEM_QUOTA;
+	case E_UNSUPPORTED:
+		return PROBLEM_KEY_TYPE;
+	case E_OK:
+	case E_INVAL:
+	case E_EXISTS:
+	case E_PROTO:
+	case E_HSM:
+	case E_CONFIG:
+	case E_BUG:
+		break;
+	}
+	return PROBLEM_INTERNAL;
+}
+
+unsigned problem_retry_after_s(enum err e)
+{
+	if (problem_from_err(e) != PROBLEM_UNAVAILABLE)
+		return 0;
+	return e == E_BUSY ? 1 : 5;
+}
+
+/* ---- several at once ---- */
+
+void problem_list_release(struct problem_list *list)
+{
+	for (size_t i = 0; i < list->len; i++) {
+		free(list->items[i].message);
+		free(list->items[i].pointer);
+	}
+	free(list->items);
+	memset(list, 0, sizeof(*list));
+}
+
+static enum err append(struct problem_list *list, struct problem *item)
+{
+	struct problem *items;
+
+	if (!item->message)
+		return E_NOMEM;
+	items = reallocarray(list->items, list->len + 1, sizeof(*items));
+	if (!items)
+		return E_NOMEM;
+	items[list->len++] = *item;
+	list->items = items;
+	return E_OK;
+}
+
+void problem_list_add(struct problem_list *list, enum problem_code code, const char *pointer,
+		      const char *format, ...)
+{
+	struct problem item = { .code = code };
+	va_list args;
+	enum err e = E_NOMEM;
+
+	if (list->len >= PROBLEM_LIST_MAX)
+		return;
+	va_start(args, format);
+	if (!format)
+		item.message = strdup(problem_text(code));
+	else if (vasprintf(&item.message, format, args) < 0)
+		item.message = NULL;
+	va_end(args);
+	if (str_dup_opt(pointer, &item.pointer))
+		e = append(list, &item);
+	if (e) {
+		free(item.message);
+		free(item.pointer);
+		list->status = e;
+	}
+}

@@ -1,0 +1,348 @@
+/* Every field of a create request, checked. */
+#include "api/validate.h"
+
+#include "api/country.h"
+#include "api/json.h"
+#include "base/buf.h"
+#include "base/utf8.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How much of what a caller sent is quoted in a message. */
+#define QUOTE_BYTES 64
+
+enum text_kind {
+	TEXT_SUBJECT, /* part of a distinguished name: nothing unsafe, no blank at its ends, not empty */
+	TEXT_NAME,    /* one line for people */
+	TEXT_PROSE,   /* line breaks and tabs too */
+};
+
+struct text_field {
+	const char *name;
+	enum text_kind kind;
+	enum problem_code code;
+	enum problem_code length_code;
+	unsigned chars_max;
+	bool is_required;
+	size_t offset; /* of the char * in struct validate_csr */
+};
+
+#define SPEC(member) offsetof(struct validate_csr, spec.member)
+
+static const struct text_field country_field = {
+	"country", TEXT_SUBJECT, PROBLEM_COUNTRY, PROBLEM_COUNTRY, CSR_COUNTRY_CHARS, true, SPEC(country),
+};
+static const struct text_field subject_fields[] = {
+	{ "state", TEXT_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state) },
+	{ "locality", TEXT_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true,
+	  SPEC(locality) },
+	{ "organization", TEXT_SUBJECT, PROBLEM_ORGANIZATION, PROBLEM_ORGANIZATION, CSR_ORGANIZATION_CHARS,
+	  true, SPEC(organization) },
+	{ "organizational_unit", TEXT_SUBJECT, PROBLEM_BODY, PROBLEM_BODY, CSR_ORGANIZATIONAL_UNIT_CHARS,
+	  false, SPEC(organizational_unit) },
+	{ "common_name", TEXT_SUBJECT, PROBLEM_COMMON_NAME, PROBLEM_COMMON_NAME_LENGTH, CSR_COMMON_NAME_CHARS,
+	  true, SPEC(common_name) },
+};
+static const struct text_field label_fields[] = {
+	{ "name", TEXT_NAME, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
+	  offsetof(struct validate_csr, name) },
+	{ "description", TEXT_PROSE, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
+	  offsetof(struct validate_csr, description) },
+};
+#define LEN(array) (sizeof(array) / sizeof((array)[0]))
+
+static const char sans_name[] = "sans";
+static const char key_type_field[] = "key_type";
+
+struct validation {
+	struct json_value body;
+	const struct validate_policy *policy;
+	struct problem_list *problems;
+	struct validate_csr *csr;
+	size_t unknown;
+	enum err status;
+};
+
+void validate_csr_release(struct validate_csr *csr)
+{
+	csr_spec_release(&csr->spec);
+	free(csr->name);
+	free(csr->description);
+	memset(csr, 0, sizeof(*csr));
+}
+
+/* ---- texts ---- */
+
+static bool is_blank(uint32_t c)
+{
+	/* Zs of Unicode, and tab; other blanks are refused wherever they stand. */
+	return c == ' ' || c == '\t' || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+	       c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+/* Noncharacters (Unicode §23.7) say nothing to anybody. */
+static bool is_noncharacter(uint32_t c)
+{
+	return (c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef);
+}
+
+/* What is wrong with its characters, or NULL. */
+static const char *text_fault(const char *text, enum text_kind kind)
+{
+	size_t len = strlen(text);
+	uint32_t c = 0;
+	uint32_t first = 0;
+
+	for (size_t pos = 0; pos < len;) {
+		bool is_first = pos == 0;
+
+		if (!utf8_next(text, len, &pos, &c))
+			return "is not UTF-8";
+		if (is_first)
+			first = c;
+		if (kind == TEXT_PROSE && (c == '\n' || c == '\r' || c == '\t'))
+			continue;
+		if (utf8_is_unsafe_in_names(c) || is_noncharacter(c))
+			return "holds a control, bidirectional or invisible character";
+	}
+	if (kind != TEXT_SUBJECT)
+		return NULL;
+	if (len == 0)
+		return "must not be empty";
+	if (is_blank(first) || is_blank(c))
+		return "starts or ends with a blank";
+	return NULL;
+}
+
+static void check_text(struct validation *v, const struct text_field *field, const char *pointer,
+		       const char *text)
+{
+	const char *fault = text_fault(text, field->kind);
+	char **slot = (char **)(void *)((char *)v->csr + field->offset);
+
+	if (fault) {
+		problem_list_add(v->problems, field->code, pointer, "%s %s", field->name, fault);
+	} else if (utf8_count(text, strlen(text)) > field->chars_max) {
+		problem_list_add(v->problems, field->length_code, pointer, "%s is longer than %u characters",
+		                 field->name, field->chars_max);
+	} else {
+		*slot = strdup(text);
+		if (!*slot)
+			v->status = E_NOMEM;
+	}
+}
+
+static void check_text_field(struct validation *v, const struct text_field *field)
+{
+	struct json_value value = json_member(v->body, field->name);
+	char pointer[32];
+
+	snprintf(pointer, sizeof(pointer), "/%s", field->name);
+	if (value.kind == JSON_STRING)
+		check_text(v, field, pointer, json_text(value));
+	else if (value.kind != JSON_ABSENT)
+		problem_list_add(v->problems, PROBLEM_BODY, pointer, "%s must be a string, not %s",
+				 field->name, json_kind_name(value.kind));
+	else if (field->is_required)
+		problem_list_add(v->problems, field->code, pointer, "%s is required", field->name);
+}
+
+static void check_country(struct validation *v)
+{
+	struct json_value value = json_member(v->body, country_field.name);
+
+	if (value.kind == JSON_STRING && !country_is_assigned(json_text(value)))
+		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
+		                 "country must be an upper-case ISO 3166-1 alpha-2 code, such as US");
+	else
+		check_text_field(v, &country_field);
+}
+
+/* ---- SANs ---- */
+
+static void check_san(struct validation *v, size_t index, struct json_value value)
+{
+	struct csr_spec *spec = &v->csr->spec;
+	struct csr_san san;
+	char why[SAN_WHY_SIZE] = "";
+	char pointer[32];
+	enum problem_code code;
+
+	snprintf(pointer, sizeof(pointer), "/sans/%zu", index);
+	if (value.kind != JSON_STRING) {
+		problem_list_add(v->problems, PROBLEM_BODY, pointer, "sans[%zu] must be a string, not %s",
+				 index, json_kind_name(value.kind));
+		return;
+	}
+	code = san_check(json_text(value), &v->policy->sans, why, &san.type);
+	if (code == PROBLEM_SAN_NOT_ASCII) {
+		problem_list_add(v->problems, code, pointer, "sans[%zu] %s", index, why);
+		return;
+	}
+	if (code) {
+		problem_list_add(v->problems, code, pointer, "sans[%zu] \"%.*s\" %s", index, QUOTE_BYTES,
+		                 json_text(value), why);
+		return;
+	}
+	san.value = (char *)(uintptr_t)json_text(value);
+	for (size_t i = 0; i < spec->sans_len; i++) {
+		if (san_is_same(&spec->sans[i], &san)) {
+			problem_list_add(v->problems, PROBLEM_SAN, pointer,
+					 "sans[%zu] \"%.*s\" is there twice", index, QUOTE_BYTES, san.value);
+			return;
+		}
+	}
+	if (csr_spec_add_san(spec, san.type, san.value))
+		v->status = E_NOMEM;
+}
+
+static void check_sans(struct validation *v)
+{
+	struct json_value value = json_member(v->body, sans_name);
+	size_t len = json_array_len(value);
+
+	if (value.kind != JSON_ARRAY && value.kind != JSON_ABSENT) {
+		problem_list_add(v->problems, PROBLEM_BODY, "/sans",
+				 "sans must be an array of strings, not %s", json_kind_name(value.kind));
+		return;
+	}
+	if (len == 0) {
+		problem_list_add(v->problems, PROBLEM_NO_SAN, "/sans", NULL);
+		return;
+	}
+	if (len > CSR_SANS_MAX) {
+		problem_list_add(v->problems, PROBLEM_SAN, "/sans",
+				 "sans has %zu items; at most %d are accepted", len, CSR_SANS_MAX);
+		return;
+	}
+	for (size_t i = 0; i < len; i++)
+		check_san(v, i, json_array_item(value, i));
+}
+
+/* ---- the rest ---- */
+
+static void refuse_key_type(struct validation *v)
+{
+	struct buf names;
+
+	buf_init(&names, 256);
+	key_type_set_format(v->policy->key_types, &names);
+	problem_list_add(v->problems, PROBLEM_KEY_TYPE, "/key_type",
+			 "key_type is not accepted; accepted are: %s", buf_text(&names));
+	buf_release(&names);
+}
+
+static void check_key_type(struct validation *v)
+{
+	struct json_value value = json_member(v->body, key_type_field);
+	enum key_type type = KEY_RSA2048;
+
+	if (value.kind != JSON_ABSENT && value.kind != JSON_STRING) {
+		problem_list_add(v->problems, PROBLEM_BODY, "/key_type", "key_type must be a string, not %s",
+		                 json_kind_name(value.kind));
+		return;
+	}
+	if ((value.kind == JSON_STRING && key_type_parse(json_text(value), &type)) ||
+	    !(v->policy->key_types & KEY_TYPE_BIT(type)))
+		refuse_key_type(v);
+	else
+		v->csr->spec.key_type = type;
+}
+
+static bool is_known(const char *name)
+{
+	if (strcmp(name, country_field.name) == 0 || strcmp(name, sans_name) == 0 ||
+	    strcmp(name, key_type_field) == 0)
+		return true;
+	for (size_t i = 0; i < LEN(subject_fields); i++) {
+		if (strcmp(name, subject_fields[i].name) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < LEN(label_fields); i++) {
+		if (strcmp(name, label_fields[i].name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* RFC 6901 §3 */
+static void put_pointer(struct buf *b, const char *name)
+{
+	buf_put_str(b, "/");
+	for (; *name != '\0'; name++) {
+		if (*name == '~')
+			buf_put_str(b, "~0");
+		else if (*name == '/')
+			buf_put_str(b, "~1");
+		else
+			buf_put(b, name, 1);
+	}
+}
+
+static void check_unknown(void *arg, const char *name, struct json_value value)
+{
+	struct validation *v = arg;
+	struct buf pointer;
+
+	(void)value;
+	if (is_known(name))
+		return;
+	if (v->unknown++ >= VALIDATE_UNKNOWN_MAX)
+		return;
+	buf_init(&pointer, 1024);
+	put_pointer(&pointer, name);
+	/* A name too long for a pointer of that size is quoted in part only. */
+	problem_list_add(v->problems, PROBLEM_BODY, buf_status(&pointer) ? "" : buf_text(&pointer),
+	                 "unknown field \"%.*s\"", QUOTE_BYTES, name);
+	buf_release(&pointer);
+}
+
+static void check_all(struct validation *v)
+{
+	check_country(v);
+	for (size_t i = 0; i < LEN(subject_fields); i++)
+		check_text_field(v, &subject_fields[i]);
+	check_sans(v);
+	check_key_type(v);
+	for (size_t i = 0; i < LEN(label_fields); i++)
+		check_text_field(v, &label_fields[i]);
+	json_each_member(v->body, check_unknown, v);
+	if (v->unknown > VALIDATE_UNKNOWN_MAX)
+		problem_list_add(v->problems, PROBLEM_BODY, "", "and %zu more unknown fields",
+		                 v->unknown - VALIDATE_UNKNOWN_MAX);
+}
+
+enum err validate_body(const char *body, size_t len, const struct validate_policy *policy,
+                       struct problem_list *problems, struct validate_csr *ret_csr)
+{
+	struct validate_csr csr = { 0 };
+	struct validation v = { .policy = policy, .problems = problems, .csr = &csr };
+	struct json_doc *doc = NULL;
+	char why[JSON_WHY_SIZE];
+	enum err e = json_read(body, len, why, &doc);
+
+	if (e == E_INVAL)
+		problem_list_add(problems, PROBLEM_BODY, "", "the body cannot be decoded: %s", why);
+	if (e)
+		goto out;
+	v.body = json_root(doc);
+	check_all(&v);
+	if (problems->status || v.status)
+		e = E_NOMEM;
+	else if (problems->len > 0)
+		e = E_INVAL;
+	if (e)
+		goto out;
+	*ret_csr = csr;
+	memset(&csr, 0, sizeof(csr));
+out:
+	if (e == E_INVAL && problems->len == 0)
+		e = E_NOMEM;
+	validate_csr_release(&csr);
+	json_doc_free(doc);
+	return e;
+}

@@ -1,0 +1,420 @@
+/* An HSM for tests: in this process, and at the test's command. */
+#include "tests/fakes/hsm_fake.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCRIPT_MAX 64
+
+struct fake_key {
+	char label[256];
+	enum message_key_presence presence;
+	uint8_t key_id[KEY_ID_BYTES];
+	struct fake_key *next;
+};
+
+struct fake_call {
+	enum hsm_fake_call kind;
+	char csr_id[CSR_ID_SIZE];
+	enum key_type key_type;
+	union {
+		hsm_create_csr_fn create;
+		hsm_destroy_key_fn destroy;
+		hsm_find_key_fn find;
+		hsm_list_keys_fn list;
+		hsm_status_fn status;
+	} done;
+	void *arg;
+	struct fake_call *next;
+};
+
+struct fake_script {
+	enum hsm_fake_call kind;
+	enum err e;
+	bool takes_effect;
+};
+
+struct hsm {
+	char *token_name;
+	bool up;
+	bool usable;
+	key_type_set key_types;
+	uint64_t keys_made;
+	bool repeat_key;
+	enum key_type mistaken_type;
+	struct fake_key *keys;
+	struct fake_call *first;
+	struct fake_call **last;
+	unsigned queued;
+	struct fake_script scripts[SCRIPT_MAX];
+	size_t scripts_len;
+	unsigned calls[HSM_FAKE_CALLS];
+	struct csr_spec last_spec;
+	uint64_t last_deadline_ms;
+	hsm_link_fn on_link;
+	void *on_link_arg;
+};
+
+struct hsm *hsm_fake_new(const char *token_name)
+{
+	struct hsm *hsm = calloc(1, sizeof(*hsm));
+
+	assert(hsm);
+	hsm->token_name = strdup(token_name);
+	assert(hsm->token_name);
+	hsm->up = true;
+	hsm->usable = true;
+	hsm->key_types = KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1);
+	hsm->last = &hsm->first;
+	return hsm;
+}
+
+void hsm_free(struct hsm *hsm)
+{
+	struct fake_key *key;
+
+	if (!hsm)
+		return;
+	hsm->up = false;
+	while (hsm_fake_run(hsm) > 0)
+		;
+	while ((key = hsm->keys)) {
+		hsm->keys = key->next;
+		free(key);
+	}
+	csr_spec_release(&hsm->last_spec);
+	free(hsm->token_name);
+	free(hsm);
+}
+
+/* ---- orders of the test ---- */
+
+void hsm_fake_script(struct hsm *hsm, enum hsm_fake_call call, enum err e, bool takes_effect)
+{
+	assert(hsm->scripts_len < SCRIPT_MAX);
+	hsm->scripts[hsm->scripts_len++] = (struct fake_script){ call, e, takes_effect };
+}
+
+void hsm_fake_set_up(struct hsm *hsm, bool up)
+{
+	hsm->up = up;
+	if (hsm->on_link)
+		hsm->on_link(hsm->on_link_arg, hsm, up);
+}
+
+void hsm_fake_on_link(struct hsm *hsm, hsm_link_fn on_link, void *arg)
+{
+	hsm->on_link = on_link;
+	hsm->on_link_arg = arg;
+}
+
+void hsm_fake_set_usable(struct hsm *hsm, bool usable)
+{
+	hsm->usable = usable;
+}
+
+void hsm_fake_set_key_types(struct hsm *hsm, key_type_set types)
+{
+	hsm->key_types = types;
+}
+
+void hsm_fake_repeat_key(struct hsm *hsm)
+{
+	hsm->repeat_key = true;
+}
+
+void hsm_fake_mistake_type(struct hsm *hsm, enum key_type type)
+{
+	hsm->mistaken_type = type;
+}
+
+unsigned hsm_fake_calls(const struct hsm *hsm, enum hsm_fake_call call)
+{
+	return hsm->calls[call];
+}
+
+const struct csr_spec *hsm_fake_last_spec(const struct hsm *hsm)
+{
+	return &hsm->last_spec;
+}
+
+uint64_t hsm_fake_last_deadline_ms(const struct hsm *hsm)
+{
+	return hsm->last_deadline_ms;
+}
+
+/* ---- the token ---- */
+
+static void number_key(uint64_t number, uint8_t *dst, size_t len)
+{
+	memset(dst, 0x5a, len);
+	memcpy(dst, &number, sizeof(number));
+}
+
+void hsm_fake_put_key(struct hsm *hsm, const char *label, enum message_key_presence presence)
+{
+	struct fake_key *key = calloc(1, sizeof(*key));
+
+	assert(key);
+	snprintf(key->label, sizeof(key->label), "%s", label);
+	key->presence = presence;
+	number_key(hsm->keys_made, key->key_id, sizeof(key->key_id));
+	key->next = hsm->keys;
+	hsm->keys = key;
+}
+
+static struct fake_key **key_find(struct hsm *hsm, const char *csr_id)
+{
+	char label[64];
+	struct fake_key **at = &hsm->keys;
+
+	snprintf(label, sizeof(label), "csrd:%s", csr_id);
+	while (*at && strcmp((*at)->label, label) != 0)
+		at = &(*at)->next;
+	return at;
+}
+
+enum message_key_presence hsm_fake_key(const struct hsm *hsm, const char *csr_id)
+{
+	char label[64];
+
+	snprintf(label, sizeof(label), "csrd:%s", csr_id);
+	for (const struct fake_key *key = hsm->keys; key; key = key->next) {
+		if (strcmp(key->label, label) == 0)
+			return key->presence;
+	}
+	return MESSAGE_KEY_NONE;
+}
+
+size_t hsm_fake_keys_len(const struct hsm *hsm)
+{
+	size_t len = 0;
+
+	for (const struct fake_key *key = hsm->keys; key; key = key->next)
+		len++;
+	return len;
+}
+
+static uint32_t key_destroy(struct hsm *hsm, const char *csr_id)
+{
+	struct fake_key **at = key_find(hsm, csr_id);
+	struct fake_key *key = *at;
+	uint32_t objects;
+
+	if (!key)
+		return 0;
+	objects = key->presence == MESSAGE_KEY_PAIR ? 2 : 1;
+	*at = key->next;
+	free(key);
+	return objects;
+}
+
+/* ---- hsm.h ---- */
+
+const char *hsm_token_name(const struct hsm *hsm)
+{
+	return hsm->token_name;
+}
+
+bool hsm_is_up(const struct hsm *hsm)
+{
+	return hsm->up;
+}
+
+key_type_set hsm_key_types(const struct hsm *hsm)
+{
+	return hsm->key_types;
+}
+
+const char *hsm_down_reason(const struct hsm *hsm)
+{
+	return hsm->up ? "" : "told to be down";
+}
+
+unsigned hsm_in_flight(const struct hsm *hsm)
+{
+	return hsm->queued;
+}
+
+static struct fake_call *enqueue(struct hsm *hsm, enum hsm_fake_call kind, const char *csr_id,
+				 uint64_t deadline_ms, void *arg)
+{
+	struct fake_call *call = calloc(1, sizeof(*call));
+
+	assert(call);
+	call->kind = kind;
+	call->arg = arg;
+	if (csr_id)
+		snprintf(call->csr_id, sizeof(call->csr_id), "%s", csr_id);
+	*hsm->last = call;
+	hsm->last = &call->next;
+	hsm->queued++;
+	hsm->calls[kind]++;
+	hsm->last_deadline_ms = deadline_ms;
+	return call;
+}
+
+void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *spec, uint64_t deadline_ms,
+                    hsm_create_csr_fn done, void *arg)
+{
+	struct fake_call *call = enqueue(hsm, HSM_FAKE_CREATE_CSR, csr_id, deadline_ms, arg);
+
+	csr_spec_release(&hsm->last_spec);
+	if (csr_spec_copy(spec, &hsm->last_spec))
+		abort();
+	call->key_type = spec->key_type;
+	call->done.create = done;
+}
+
+void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_destroy_key_fn done,
+		     void *arg)
+{
+	enqueue(hsm, HSM_FAKE_DESTROY_KEY, csr_id, deadline_ms, arg)->done.destroy = done;
+}
+
+void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg)
+{
+	enqueue(hsm, HSM_FAKE_FIND_KEY, csr_id, deadline_ms, arg)->done.find = done;
+}
+
+void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg)
+{
+	enqueue(hsm, HSM_FAKE_LIST_KEYS, NULL, deadline_ms, arg)->done.list = done;
+}
+
+void hsm_status(struct hsm *hsm, uint64_t deadline_ms, hsm_status_fn done, void *arg)
+{
+	enqueue(hsm, HSM_FAKE_STATUS, NULL, deadline_ms, arg)->done.status = done;
+}
+
+/* ---- running ---- */
+
+static void run_create(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
+{
+	/* Not a PKCS#10 request, but bytes enough for three lines of PEM. */
+	uint8_t der[100];
+	struct message_create_csr_reply reply = { .der = der, .der_len = sizeof(der) };
+	char label[64];
+
+	memset(der, 0x30, sizeof(der));
+	if (script.e && !script.takes_effect) {
+		call->done.create(call->arg, script.e, "as scripted", NULL);
+		return;
+	}
+	if (!hsm->repeat_key)
+		hsm->keys_made++;
+	hsm->repeat_key = false;
+	snprintf(label, sizeof(label), "csrd:%s", call->csr_id);
+	hsm_fake_put_key(hsm, label, MESSAGE_KEY_PAIR);
+	reply.key.key_type = hsm->mistaken_type ? hsm->mistaken_type : call->key_type;
+	hsm->mistaken_type = 0;
+	reply.key.protection = KEY_PROT_REQUIRED;
+	number_key(hsm->keys_made, reply.key.key_id, sizeof(reply.key.key_id));
+	number_key(hsm->keys_made, reply.key.spki_sha256, sizeof(reply.key.spki_sha256));
+	call->done.create(call->arg, script.e, script.e ? "as scripted" : "", script.e ? NULL : &reply);
+}
+
+static void run_list(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
+{
+	struct message_listed_key one;
+	struct message_list_keys_part part = { .keys = &one, .keys_len = 1 };
+
+	if (script.e) {
+		call->done.list(call->arg, script.e, "as scripted", NULL);
+		return;
+	}
+	for (const struct fake_key *key = hsm->keys; key; key = key->next) {
+		one = (struct message_listed_key){ .label = (char *)(uintptr_t)key->label,
+						   .presence = key->presence };
+		memcpy(one.key_id, key->key_id, sizeof(one.key_id));
+		call->done.list(call->arg, E_OK, "", &part);
+	}
+	part.keys_len = 0;
+	part.last = true;
+	call->done.list(call->arg, E_OK, "", &part);
+}
+
+static void run_find(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
+{
+	struct fake_key *key = *key_find(hsm, call->csr_id);
+	struct message_find_key_reply reply = { .presence = key ? key->presence : MESSAGE_KEY_NONE };
+
+	if (key)
+		memcpy(reply.key_id, key->key_id, sizeof(reply.key_id));
+	call->done.find(call->arg, script.e, script.e ? "as scripted" : "", script.e ? NULL : &reply);
+}
+
+static void run_status(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
+{
+	char detail[] = "told to be unusable";
+	struct message_status_reply reply = { .usable = hsm->usable, .detail = detail,
+					      .key_types = hsm->key_types };
+
+	if (hsm->usable)
+		detail[0] = '\0';
+	call->done.status(call->arg, script.e, script.e ? "as scripted" : "", script.e ? NULL : &reply);
+}
+
+static struct fake_script script_take(struct hsm *hsm, enum hsm_fake_call kind)
+{
+	struct fake_script script = { kind, E_OK, true };
+
+	for (size_t i = 0; i < hsm->scripts_len; i++) {
+		if (hsm->scripts[i].kind != kind)
+			continue;
+		script = hsm->scripts[i];
+		hsm->scripts_len--;
+		memmove(&hsm->scripts[i], &hsm->scripts[i + 1], (hsm->scripts_len - i) * sizeof(script));
+		break;
+	}
+	if (!hsm->up && !script.e)
+		script = (struct fake_script){ kind, E_UNAVAIL, false };
+	return script;
+}
+
+static void run_one(struct hsm *hsm, const struct fake_call *call)
+{
+	struct fake_script script = script_take(hsm, call->kind);
+	uint32_t objects = 0;
+
+	switch (call->kind) {
+	case HSM_FAKE_CREATE_CSR:
+		run_create(hsm, call, script);
+		break;
+	case HSM_FAKE_DESTROY_KEY:
+		if (!script.e || script.takes_effect)
+			objects = key_destroy(hsm, call->csr_id);
+		call->done.destroy(call->arg, script.e, script.e ? "as scripted" : "", objects);
+		break;
+	case HSM_FAKE_FIND_KEY:
+		run_find(hsm, call, script);
+		break;
+	case HSM_FAKE_LIST_KEYS:
+		run_list(hsm, call, script);
+		break;
+	case HSM_FAKE_STATUS:
+		run_status(hsm, call, script);
+		break;
+	case HSM_FAKE_CALLS:
+		abort();
+	}
+}
+
+unsigned hsm_fake_run(struct hsm *hsm)
+{
+	unsigned n = hsm->queued;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct fake_call *call = hsm->first;
+
+		hsm->first = call->next;
+		if (!hsm->first)
+			hsm->last = &hsm->first;
+		hsm->queued--;
+		run_one(hsm, call);
+		free(call);
+	}
+	return n;
+}

@@ -1,0 +1,1593 @@
+/*
+ * api_handle from end to end, over the real store on its memory backend and
+ * the fake HSM: every row of the contract's error table, idempotency, what
+ * becomes of a create and a delete when the HSM or the store fails, draining
+ * (F87, F95, F96, F99).
+ */
+#include "tests/unit/cmocka_all.h"
+
+#include "api/api.h"
+#include "api/credential.h"
+#include "api/json.h"
+#include "api/problem.h"
+#include "base/clock.h"
+#include "tests/fakes/hsm_fake.h"
+#include "tests/fakes/store_memory.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ACCOUNT "account_id"
+#define ZONE "zone_id"
+#define OTHER_ACCOUNT "other_account"
+#define SMALL_ACCOUNT "small_account"
+#define ID_OF_NONE "7b163417-1d2b-4c84-a38a-2fb7a0cd7752"
+#define WRITER "writer-token"
+#define READER "reader-token"
+#define EXPIRED "expired-token"
+#define REVOKED "revoked-token"
+#define FUTURE "future-token"
+#define USER_KEY "144c9defac04969c7bfad8efaa8ea194"
+#define ACCOUNT_CSRS "/client/v4/accounts/" ACCOUNT "/custom_csrs"
+#define ZONE_CSRS "/client/v4/zones/" ZONE "/custom_csrs"
+#define PATIENCE_MS 20000
+#define REQUEST_ID "11111111-2222-4333-8444-555555555555"
+#define GOOD_BODY \
+	"{\"country\":\"US\",\"state\":\"California\",\"locality\":\"Here\",\"organization\":\"Some\"," \
+	"\"common_name\":\"app.example.com\",\"sans\":[\"app.example.com\"]}"
+
+struct fixture {
+	struct config config;
+	struct store *store;
+	struct hsm *hsm;
+	struct api *api;
+	unsigned reconciles;
+};
+
+/* ---- one request ---- */
+
+struct call {
+	struct request request;
+	const char *authorization;
+	const char *email;
+	const char *key;
+	const char *content_type;
+	const char *idempotency_key;
+	bool replied;
+	int status;
+	char *body;
+	struct json_doc *doc;
+	char headers[API_REPLY_HEADERS_MAX][2][128];
+	size_t headers_len;
+};
+
+static const char *request_header(const struct request *r, const char *name)
+{
+	const struct call *call = r->transport;
+
+	if (strcmp(name, "Authorization") == 0)
+		return call->authorization;
+	if (strcmp(name, "X-Auth-Email") == 0)
+		return call->email;
+	if (strcmp(name, "X-Auth-Key") == 0)
+		return call->key;
+	if (strcmp(name, "Content-Type") == 0)
+		return call->content_type;
+	return strcmp(name, "Idempotency-Key") == 0 ? call->idempotency_key : NULL;
+}
+
+static void on_reply(struct request *r, const struct reply *reply)
+{
+	struct call *call = r->transport;
+	char why[JSON_WHY_SIZE];
+
+	assert_false(call->replied);
+	call->replied = true;
+	call->status = reply->status;
+	call->body = strndup(reply->body, reply->body_len);
+	assert_non_null(call->body);
+	assert_true(reply->headers_len <= API_REPLY_HEADERS_MAX);
+	call->headers_len = reply->headers_len;
+	for (size_t i = 0; i < reply->headers_len; i++) {
+		snprintf(call->headers[i][0], sizeof(call->headers[i][0]), "%s", reply->headers[i].name);
+		snprintf(call->headers[i][1], sizeof(call->headers[i][1]), "%s", reply->headers[i].value);
+	}
+	if (json_read(call->body, reply->body_len, why, &call->doc))
+		fail_msg("the answer is no JSON object: %s: %s", why, call->body);
+}
+
+static struct call new_call(enum http_method method, const char *path, const char *body)
+{
+	struct call call = {
+		.request = { .method = method,
+		             .path = path,
+		             .header = request_header,
+		             .body = body,
+		             .body_len = body ? strlen(body) : 0,
+		             .peer = "127.0.0.1:41234",
+		             .deadline_ms = clock_ms() + 30000,
+		             .id = REQUEST_ID,
+		             .reply = on_reply },
+		.authorization = "Bearer " WRITER,
+		.content_type = "application/json",
+	};
+
+	return call;
+}
+
+static void call_release(struct call *call)
+{
+	free(call->body);
+	json_doc_free(call->doc);
+	call->body = NULL;
+	call->doc = NULL;
+	call->replied = false;
+}
+
+static const char *reply_header(const struct call *call, const char *name)
+{
+	for (size_t i = 0; i < call->headers_len; i++) {
+		if (strcmp(call->headers[i][0], name) == 0)
+			return call->headers[i][1];
+	}
+	return "";
+}
+
+static void start(struct fixture *f, struct call *call)
+{
+	call->request.transport = call;
+	api_handle(f->api, &call->request);
+}
+
+/* Lets the store say what it has to say. */
+static void store_turn(struct fixture *f)
+{
+	struct pollfd p = { .fd = store_fd(f->store), .events = POLLIN };
+
+	if (poll(&p, 1, 10) > 0)
+		store_dispatch(f->store);
+}
+
+static void wait_for_reply(struct fixture *f, struct call *call)
+{
+	uint64_t until = clock_ms() + PATIENCE_MS;
+
+	while (!call->replied) {
+		hsm_fake_run(f->hsm);
+		if (!call->replied)
+			store_turn(f);
+		if (clock_ms() > until)
+			fail_msg("no answer to '%s'", call->request.path);
+	}
+}
+
+/* Until the handler has asked the HSM for something. */
+static void wait_for_hsm(struct fixture *f, struct call *call)
+{
+	uint64_t until = clock_ms() + PATIENCE_MS;
+
+	while (hsm_in_flight(f->hsm) == 0) {
+		store_turn(f);
+		if (call->replied)
+			fail_msg("answered before the HSM was asked: %s", call->body);
+		if (clock_ms() > until)
+			fail_msg("the HSM is not asked");
+	}
+}
+
+static void perform(struct fixture *f, struct call *call)
+{
+	start(f, call);
+	wait_for_reply(f, call);
+}
+
+/* ---- what is in an answer ---- */
+
+static struct json_value member_of(const struct call *call, const char *outer, const char *name)
+{
+	return json_member(json_member(json_root(call->doc), outer), name);
+}
+
+static const char *result_text(const struct call *call, const char *name)
+{
+	return json_text(member_of(call, "result", name));
+}
+
+static struct json_value first_error(const struct call *call)
+{
+	return json_array_item(json_member(json_root(call->doc), "errors"), 0);
+}
+
+static bool has_code(const struct call *call, int code)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "{\"code\":%d,", code);
+	return strstr(call->body, text) != NULL;
+}
+
+/* The envelope and the headers of every answer, whatever it says. */
+static void check_envelope(const struct call *call)
+{
+	struct json_value root = json_root(call->doc);
+	bool success = call->status < 300;
+
+	assert_string_equal(reply_header(call, "Content-Type"), "application/json");
+	assert_string_equal(reply_header(call, "X-Request-Id"), REQUEST_ID);
+	assert_string_equal(reply_header(call, "Cache-Control"), "no-store");
+	assert_non_null(strstr(call->body, success ? "{\"success\":true," : "{\"success\":false,"));
+	assert_int_equal(json_member(root, "messages").kind, JSON_ARRAY);
+	assert_int_equal(json_array_len(json_member(root, "errors")) > 0, !success);
+	if (!success)
+		assert_int_equal(json_member(root, "result").kind, JSON_NULL);
+	if (call->status == 503)
+		assert_string_not_equal(reply_header(call, "Retry-After"), "");
+	if (call->status == 409 || call->status == 500)
+		assert_string_equal(reply_header(call, "x-should-retry"), "false");
+	else
+		assert_string_equal(reply_header(call, "x-should-retry"), "");
+	if (call->status == 401)
+		assert_string_equal(reply_header(call, "WWW-Authenticate"), "Bearer");
+}
+
+static void expect(struct call *call, int status, int code)
+{
+	if (call->status != status || (code && !has_code(call, code)))
+		fail_msg("'%s': %d instead of %d %d: %s", call->request.path, call->status, status, code,
+			 call->body);
+	check_envelope(call);
+}
+
+static void perform_expect(struct fixture *f, struct call *call, int status, int code)
+{
+	perform(f, call);
+	expect(call, status, code);
+}
+
+/* Performs, expects, and lets go. */
+static void once(struct fixture *f, struct call call, int status, int code)
+{
+	perform_expect(f, &call, status, code);
+	call_release(&call);
+}
+
+/* Creates one, and says its id. */
+static void create(struct fixture *f, const char *path, const char *body, char id[CSR_ID_SIZE])
+{
+	struct call call = new_call(HTTP_POST, path, body);
+
+	perform_expect(f, &call, 201, 0);
+	snprintf(id, CSR_ID_SIZE, "%s", result_text(&call, "id"));
+	call_release(&call);
+}
+
+static struct call item_call(enum http_method method, const char *collection, const char *id, char path[160])
+{
+	snprintf(path, 160, "%s/%s", collection, id);
+	return new_call(method, path, NULL);
+}
+
+/* ---- what is in the store ---- */
+
+struct row {
+	bool done;
+	enum err e;
+	enum csr_state state;
+	char actions[256];
+	char last_request_id[64];
+	char id[CSR_ID_SIZE];
+	unsigned count;
+};
+
+static void on_row(void *arg, enum err e, struct csr_record *record)
+{
+	struct row *row = arg;
+
+	row->e = e;
+	row->state = record ? record->state : 0;
+	row->done = true;
+	csr_record_free(record);
+}
+
+static enum csr_state state_of(struct fixture *f, const char *id)
+{
+	struct row row = { 0 };
+
+	store_csr_get(f->store, NULL, id, on_row, &row);
+	store_wait(f->store, &row.done);
+	assert_int_equal(row.e, E_OK);
+	return row.state;
+}
+
+static void on_rows(void *arg, enum err e, const struct store_csr_page *page)
+{
+	struct row *row = arg;
+
+	row->e = e;
+	row->count = (unsigned)page->records_len;
+	if (page->records_len > 0) {
+		row->state = page->records[0].state;
+		snprintf(row->id, sizeof(row->id), "%s", page->records[0].id);
+	}
+	row->done = true;
+}
+
+/* The only row of all that there is. */
+static struct row only_row(struct fixture *f)
+{
+	struct row row = { 0 };
+	struct store_csr_query query = { .states = 0x3e, .order = STORE_ORDER_CREATED_AT, .limit = 10 };
+
+	store_csr_list(f->store, &query, on_rows, &row);
+	store_wait(f->store, &row.done);
+	assert_int_equal(row.e, E_OK);
+	assert_int_equal(row.count, 1);
+	return row;
+}
+
+static void on_audit(void *arg, enum err e, const struct audit_record *records, size_t len)
+{
+	struct row *row = arg;
+
+	row->e = e;
+	for (size_t i = 0; i < len; i++) {
+		size_t used = strlen(row->actions);
+
+		snprintf(row->actions + used, sizeof(row->actions) - used, "%s%s", i ? " " : "",
+			 records[i].action);
+		snprintf(row->last_request_id, sizeof(row->last_request_id), "%s", records[i].request_id);
+	}
+	row->done = true;
+}
+
+static void expect_audit(struct fixture *f, const char *id, const char *actions)
+{
+	struct row row = { 0 };
+
+	store_audit_list(f->store, id, on_audit, &row);
+	store_wait(f->store, &row.done);
+	assert_int_equal(row.e, E_OK);
+	assert_string_equal(row.actions, actions);
+	assert_string_equal(row.last_request_id, REQUEST_ID);
+}
+
+static void on_done(void *arg, enum err e)
+{
+	struct row *row = arg;
+
+	row->e = e;
+	row->done = true;
+}
+
+static void await(struct fixture *f, struct row *row)
+{
+	store_wait(f->store, &row->done);
+	assert_int_equal(row->e, E_OK);
+	row->done = false;
+}
+
+static void add_principal(struct fixture *f, struct principal *p, const char *secret)
+{
+	static const struct audit_origin origin = { .actor = "operator:test" };
+	struct row row = { 0 };
+
+	credential_make_uuid(p->id);
+	assert_int_equal(credential_hash(secret, p->secret_hash), E_OK);
+	store_principal_add(f->store, p, &origin, on_done, &row);
+	await(f, &row);
+}
+
+static void fill_store(struct fixture *f)
+{
+	static const struct audit_origin origin = { .actor = "operator:test" };
+	char name[] = "test";
+	char email[] = "user@example.com";
+	struct grant write[] = {
+		{ { STORE_ACCOUNT, ACCOUNT }, GRANT_WRITE },
+		{ { STORE_ZONE, ZONE }, GRANT_WRITE },
+		{ { STORE_ACCOUNT, SMALL_ACCOUNT }, GRANT_WRITE },
+	};
+	struct grant read[] = { { { STORE_ACCOUNT, ACCOUNT }, GRANT_READ } };
+	static const char *const accounts[] = { ACCOUNT, OTHER_ACCOUNT, SMALL_ACCOUNT };
+	struct zone_record zone = { .id = ZONE, .account_id = ACCOUNT, .name = name,
+				    .csr_quota = STORE_NO_LIMIT };
+	struct principal p = { .kind = PRINCIPAL_TOKEN, .name = name, .grants = write, .grants_len = 3 };
+	struct row row = { 0 };
+
+	for (size_t i = 0; i < 3; i++) {
+		struct account_record account = { .name = name, .csr_quota = i == 2 ? 1 : STORE_NO_LIMIT };
+
+		snprintf(account.id, sizeof(account.id), "%s", accounts[i]);
+		store_account_add(f->store, &account, &origin, on_done, &row);
+		await(f, &row);
+	}
+	store_zone_add(f->store, &zone, &origin, on_done, &row);
+	await(f, &row);
+	add_principal(f, &p, WRITER);
+	add_principal(f, &p, REVOKED);
+	store_principal_revoke(f->store, PRINCIPAL_TOKEN, p.id, &origin, on_done, &row);
+	await(f, &row);
+	p.expires_us = clock_wall_us() - 1;
+	add_principal(f, &p, EXPIRED);
+	p.expires_us = 0;
+	p.not_before_us = clock_wall_us() + 3600 * (int64_t)1000000;
+	add_principal(f, &p, FUTURE);
+	p.not_before_us = clock_wall_us() - 1000000;
+	p.expires_us = clock_wall_us() + 3600 * (int64_t)1000000;
+	p.grants = read;
+	p.grants_len = 1;
+	add_principal(f, &p, READER);
+	p = (struct principal){ .kind = PRINCIPAL_USER, .name = email, .grants = write, .grants_len = 3 };
+	add_principal(f, &p, USER_KEY);
+}
+
+static void on_want_reconcile(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->reconciles++;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct api_options options = { .hsms_len = 1, .want_reconcile = on_want_reconcile };
+
+	assert_non_null(f);
+	f->config.policy.key_types = KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1);
+	f->config.policy.san_types = SAN_TYPE_BIT(SAN_DNS);
+	f->config.policy.idempotency_ttl_ms = (uint64_t)24 * 3600 * 1000;
+	assert_int_equal(store_memory_open("handlers", &f->store), E_OK);
+	f->hsm = hsm_fake_new("default");
+	fill_store(f);
+	options.config = &f->config;
+	options.store = f->store;
+	options.hsms = &f->hsm;
+	options.want_reconcile_arg = f;
+	assert_int_equal(api_new(&options, &f->api), E_OK);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(api_in_flight(f->api), 0);
+	store_close(f->store);
+	hsm_free(f->hsm);
+	api_free(f->api);
+	free(f);
+	store_memory_forget();
+	return 0;
+}
+
+/* ---- create ---- */
+
+static void a_create_answers_what_was_sent(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = new_call(
+	    HTTP_POST, ACCOUNT_CSRS,
+	    "{\"common_name\":\"J\\u00fcrgen\",\"country\":\"DE\",\"locality\":\"K\xc3\xb6ln\","
+	    "\"organization\":\"O\","
+	    "\"organizational_unit\":\"U\",\"sans\":[\"B.example.com\",\"*.a.example.com\"],"
+	    "\"state\":\"NRW\","
+	    "\"key_type\":\"p256v1\",\"name\":\"n\",\"description\":\"d\"}");
+	struct json_value sans;
+
+	perform_expect(f, &call, 201, 0);
+	assert_string_equal(result_text(&call, "key_type"), "p256v1");
+	assert_string_equal(result_text(&call, "account_tag"), ACCOUNT);
+	assert_string_equal(result_text(&call, "common_name"), "J\xc3\xbcrgen");
+	assert_string_equal(result_text(&call, "country"), "DE");
+	assert_string_equal(result_text(&call, "locality"), "K\xc3\xb6ln");
+	assert_string_equal(result_text(&call, "organization"), "O");
+	assert_string_equal(result_text(&call, "organizational_unit"), "U");
+	assert_string_equal(result_text(&call, "state"), "NRW");
+	assert_string_equal(result_text(&call, "name"), "n");
+	assert_string_equal(result_text(&call, "description"), "d");
+	sans = member_of(&call, "result", "sans");
+	assert_int_equal(json_array_len(sans), 2);
+	assert_string_equal(json_text(json_array_item(sans, 0)), "B.example.com");
+	assert_string_equal(json_text(json_array_item(sans, 1)), "*.a.example.com");
+	/* 100 bytes of 0x30 in lines of 64 columns */
+	assert_string_equal(result_text(&call, "csr"),
+	                    "-----BEGIN CERTIFICATE REQUEST-----\n"
+	                    "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw\n"
+	                    "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw\n"
+	                    "MDAwMA==\n"
+	                    "-----END CERTIFICATE REQUEST-----\n");
+	assert_int_equal(strlen(result_text(&call, "created_at")), 27);
+	assert_int_equal(state_of(f, result_text(&call, "id")), CSR_ACTIVE);
+	assert_int_equal(hsm_fake_key(f->hsm, result_text(&call, "id")), MESSAGE_KEY_PAIR);
+	assert_string_equal(hsm_fake_last_spec(f->hsm)->sans[1].value, "*.a.example.com");
+	expect_audit(f, result_text(&call, "id"), "csr.pending csr.active");
+	call_release(&call);
+}
+
+static void fields_not_given_are_left_out(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = new_call(HTTP_POST, ZONE_CSRS, GOOD_BODY);
+
+	perform_expect(f, &call, 201, 0);
+	assert_string_equal(result_text(&call, "key_type"), "rsa2048");
+	assert_string_equal(result_text(&call, "account_tag"), ACCOUNT); /* the zone's */
+	assert_int_equal(member_of(&call, "result", "name").kind, JSON_ABSENT);
+	assert_int_equal(member_of(&call, "result", "description").kind, JSON_ABSENT);
+	assert_int_equal(member_of(&call, "result", "organizational_unit").kind, JSON_ABSENT);
+	assert_int_equal(member_of(&call, "result", "state").kind, JSON_STRING);
+	call_release(&call);
+}
+
+/*
+ * I2 and I1: pending before the HSM is asked, active before the answer; and the HSM's deadline is
+ * before the caller's.
+ */
+static void the_row_comes_first(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+	struct row row;
+
+	start(f, &call);
+	assert_int_equal(api_in_flight(f->api), 1);
+	wait_for_hsm(f, &call);
+	row = only_row(f);
+	assert_int_equal(row.state, CSR_PENDING);
+	assert_true(api_works_on(f->api, row.id));
+	assert_true(hsm_fake_last_deadline_ms(f->hsm) <= call.request.deadline_ms - 2000);
+	assert_true(hsm_fake_last_deadline_ms(f->hsm) > clock_ms());
+	hsm_fake_run(f->hsm);
+	assert_false(call.replied);
+	wait_for_reply(f, &call);
+	expect(&call, 201, 0);
+	assert_int_equal(state_of(f, row.id), CSR_ACTIVE);
+	assert_false(api_works_on(f->api, row.id));
+	call_release(&call);
+}
+
+static void content_types(void **state)
+{
+	static const struct {
+		const char *type;
+		int status;
+	} table[] = {
+		{ "application/json", 201 },
+		{ "Application/JSON; charset=utf-8", 201 },
+		{ "application/json ;charset=utf-8", 201 },
+		{ NULL, 415 },
+		{ "", 415 },
+		{ "text/plain", 415 },
+		{ "application/x-www-form-urlencoded", 415 },
+		{ "application/jsonx", 415 },
+		{ "application/json-patch+json", 415 },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+
+		call.content_type = table[i].type;
+		once(*state, call, table[i].status, table[i].status == 415 ? 10415 : 0);
+	}
+}
+
+/* ---- every row of the error table ---- */
+
+#define SUBJECT "\"country\":\"US\",\"state\":\"S\",\"locality\":\"L\",\"organization\":\"O\""
+#define A32 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define CN ",\"common_name\":\"cn\""
+#define SANS ",\"sans\":[\"a.debian.org\"]"
+
+static const struct {
+	int code;
+	const char *body;
+	const char *pointer;
+} body_errors[] = {
+	{ 1400, NULL, "" },
+	{ 1400, "{", "" },
+	{ 1400, "{" SUBJECT CN SANS ",\"x\":1}", "/x" },
+	{ 1405, "{\"country\":\"ZZ\",\"state\":\"S\",\"locality\":\"L\",\"organization\":\"O\"" CN SANS "}",
+	  "/country" },
+	{ 1406, "{\"country\":\"US\",\"locality\":\"L\",\"organization\":\"O\"" CN SANS "}", "/state" },
+	{ 1407, "{\"country\":\"US\",\"state\":\"S\",\"organization\":\"O\"" CN SANS "}", "/locality" },
+	{ 1408, "{\"country\":\"US\",\"state\":\"S\",\"locality\":\"L\"" CN SANS "}", "/organization" },
+	{ 1409, "{" SUBJECT SANS "}", "/common_name" },
+	{ 1410, "{" SUBJECT SANS ",\"common_name\":\"" A32 A32 "a\"}", "/common_name" },
+	{ 1411, "{" SUBJECT CN "}", "/sans" },
+	{ 1412, "{" SUBJECT CN ",\"sans\":[\"a.debian.org\",\"a_b\"]}", "/sans/1" },
+	{ 1413, "{" SUBJECT CN ",\"sans\":[\"\xc3\xa9.org\"]}", "/sans/0" },
+	{ 1414, "{" SUBJECT CN ",\"sans\":[\"a.local\"]}", "/sans/0" },
+	{ 1415, "{" SUBJECT CN ",\"sans\":[\"co.uk\"]}", "/sans/0" },
+	{ 1416, "{" SUBJECT CN ",\"sans\":[\"a.example.com\"]}", "/sans/0" },
+	{ 1417, "{" SUBJECT CN SANS ",\"key_type\":\"dsa\"}", "/key_type" },
+};
+
+static void body_errors_have_their_codes(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.policy.public_names_only = true;
+	for (size_t i = 0; i < sizeof(body_errors) / sizeof(body_errors[0]); i++) {
+		struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, body_errors[i].body);
+		struct json_value source;
+
+		perform_expect(f, &call, 400, body_errors[i].code);
+		source = json_member(first_error(&call), "source");
+		assert_string_equal(json_text(json_member(source, "pointer")), body_errors[i].pointer);
+		call_release(&call);
+	}
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 0);
+}
+
+struct credential_row {
+	const char *authorization;
+	const char *email;
+	const char *key;
+	int status;
+	int code;
+};
+
+static const struct credential_row credential_table[] = {
+	{ NULL, NULL, NULL, 400, 1402 },
+	{ NULL, "user@example.com", NULL, 400, 1402 },
+	{ "Bearer unknown", NULL, NULL, 401, 1000 },
+	{ "Bearer", NULL, NULL, 401, 1000 },
+	{ "Basic dTpw", NULL, NULL, 401, 1000 },
+	{ "Bearer " EXPIRED, NULL, NULL, 401, 1000 },
+	{ "Bearer " REVOKED, NULL, NULL, 401, 1000 },
+	{ "Bearer " FUTURE, NULL, NULL, 401, 1000 },
+	{ "Bearer " USER_KEY, NULL, NULL, 401, 1000 },
+	{ "Bearer unknown", "user@example.com", USER_KEY, 401, 1000 }, /* no fall-through */
+	{ NULL, "user@example.com", "unknown", 401, 1000 },
+	{ NULL, "other@example.com", USER_KEY, 401, 1000 },
+	{ NULL, "user@example.com", WRITER, 401, 1000 },
+	{ NULL, "user@example.com", USER_KEY, 200, 0 },
+	{ NULL, "USER@example.com", USER_KEY, 200, 0 },
+	{ "Bearer " WRITER, "nobody@example.com", "nothing", 200, 0 },
+	{ "Bearer " READER, NULL, NULL, 200, 0 },
+};
+
+static void credentials_decide(void **state)
+{
+	for (size_t i = 0; i < sizeof(credential_table) / sizeof(credential_table[0]); i++) {
+		struct call call = new_call(HTTP_GET, ACCOUNT_CSRS, NULL);
+
+		call.authorization = credential_table[i].authorization;
+		call.email = credential_table[i].email;
+		call.key = credential_table[i].key;
+		once(*state, call, credential_table[i].status, credential_table[i].code);
+	}
+}
+
+static const struct {
+	enum http_method method;
+	const char *path;
+	const char *token;
+	int status;
+	int code;
+} path_table[] = {
+	/* nothing is said to those without a credential, but which routes there are */
+	{ HTTP_GET, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs", NULL, 400, 1402 },
+	{ HTTP_GET, ACCOUNT_CSRS "/not-an-id", NULL, 400, 1402 },
+	{ HTTP_GET, "/client/v4/accounts//custom_csrs", NULL, 400, 1402 },
+	{ HTTP_GET, "/nowhere", NULL, 404, 7003 },
+	{ HTTP_PUT, ACCOUNT_CSRS, NULL, 405, 10405 },
+	{ HTTP_GET, "/client/v4/accounts//custom_csrs", WRITER, 400, 1401 },
+	{ HTTP_POST, "/client/v4/zones//custom_csrs", WRITER, 400, 1401 },
+	{ HTTP_GET, "/client/v4/accounts//tokens/verify", WRITER, 400, 1401 },
+	/* F95: other people's scopes, and grants that do not reach that far */
+	{ HTTP_GET, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs", WRITER, 403, 1404 },
+	{ HTTP_GET, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs/" ID_OF_NONE, WRITER, 403, 1404 },
+	{ HTTP_GET, "/client/v4/accounts/nobody/custom_csrs", WRITER, 403, 1404 },
+	{ HTTP_GET, "/client/v4/zones/" ACCOUNT "/custom_csrs", WRITER, 403, 1404 },
+	{ HTTP_POST, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs", WRITER, 403, 1404 },
+	{ HTTP_POST, ACCOUNT_CSRS, READER, 403, 1404 },
+	{ HTTP_DELETE, ACCOUNT_CSRS "/" ID_OF_NONE, READER, 403, 1404 },
+	{ HTTP_GET, ZONE_CSRS, READER, 403, 1404 },
+	{ HTTP_GET, ACCOUNT_CSRS "/" ID_OF_NONE, READER, 404, 1419 },
+	{ HTTP_GET, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 404, 1419 },
+	{ HTTP_DELETE, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 404, 1419 },
+	{ HTTP_GET, ACCOUNT_CSRS "/", WRITER, 400, 1418 },
+	{ HTTP_DELETE, ACCOUNT_CSRS "/", WRITER, 400, 1418 },
+	{ HTTP_POST, ACCOUNT_CSRS "/", WRITER, 400, 1418 },
+	{ HTTP_GET, ACCOUNT_CSRS "/x", WRITER, 400, 1418 },
+	{ HTTP_DELETE, ACCOUNT_CSRS "/%2e", WRITER, 400, 1418 },
+	{ HTTP_DELETE, ACCOUNT_CSRS "/' OR 1=1 --", WRITER, 400, 1418 },
+	{ HTTP_GET, "/client/v4/accounts/%61/custom_csrs", WRITER, 404, 7003 },
+	{ HTTP_HEAD, ACCOUNT_CSRS, WRITER, 405, 10405 },
+	{ HTTP_OPTIONS, ACCOUNT_CSRS, WRITER, 405, 10405 },
+	{ HTTP_PATCH, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 405, 10405 },
+};
+
+static void paths_decide(void **state)
+{
+	for (size_t i = 0; i < sizeof(path_table) / sizeof(path_table[0]); i++) {
+		struct call call = new_call(path_table[i].method, path_table[i].path,
+		                            path_table[i].method == HTTP_POST ? GOOD_BODY : NULL);
+		char bearer[64];
+
+		snprintf(bearer, sizeof(bearer), "Bearer %s", path_table[i].token ? path_table[i].token : "");
+		call.authorization = path_table[i].token ? bearer : NULL;
+		perform_expect(*state, &call, path_table[i].status, path_table[i].code);
+		if (call.status == 405)
+			assert_string_not_equal(reply_header(&call, "Allow"), "");
+		call_release(&call);
+	}
+}
+
+static void the_http_layer_refuses_in_the_envelope(void **state)
+{
+	static const struct {
+		int status;
+		int code;
+	} table[] = {
+		{ 400, 10400 }, { 404, 7003 },  { 408, 10408 }, { 413, 10413 }, { 414, 10400 },
+		{ 415, 10415 }, { 417, 10417 }, { 431, 10431 }, { 503, 1503 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct call call = new_call(HTTP_POST, "/", NULL);
+
+		call.request.transport = &call;
+		api_refuse(&call.request, table[i].status, i % 2 ? "the reason" : NULL);
+		expect(&call, table[i].status, table[i].code);
+		if (i % 2)
+			assert_non_null(strstr(call.body, "the reason"));
+		call_release(&call);
+	}
+}
+
+/* The numbers themselves, with those that nothing here gives rise to yet. */
+static void the_table_is_that_of_the_contract(void **state)
+{
+	static const struct {
+		int code;
+		int status;
+	} table[] = {
+		{ 971, 429 },  { 1000, 401 }, { 1400, 400 }, { 1401, 400 }, { 1402, 400 },   { 1403, 403 },
+		{ 1404, 403 }, { 1405, 400 }, { 1406, 400 }, { 1407, 400 }, { 1408, 400 },   { 1409, 400 },
+		{ 1410, 400 }, { 1411, 400 }, { 1412, 400 }, { 1413, 400 }, { 1414, 400 },   { 1415, 400 },
+		{ 1416, 400 }, { 1417, 400 }, { 1418, 400 }, { 1419, 404 }, { 1420, 409 },   { 1421, 409 },
+		{ 1500, 500 }, { 1503, 503 }, { 7003, 404 }, { 10405, 405 }, { 10413, 413 }, { 10415, 415 },
+		{ 10431, 431 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		enum problem_code code = (enum problem_code)table[i].code;
+
+		assert_int_equal(problem_status(code), table[i].status);
+		assert_true(strlen(problem_text(code)) > 0);
+		assert_int_equal(problem_is_final(code), table[i].status == 409 || table[i].status == 500);
+	}
+	for (int e = 0; e <= E_BUG; e++)
+		assert_true(problem_status(problem_from_err((enum err)e)) >= 400);
+	assert_int_equal(problem_status((enum problem_code)1), 500);
+}
+
+static void a_quota_ends(void **state)
+{
+	static const char path[] = "/client/v4/accounts/" SMALL_ACCOUNT "/custom_csrs";
+	char item[160];
+	char id[CSR_ID_SIZE];
+
+	create(*state, path, GOOD_BODY, id);
+	once(*state, new_call(HTTP_POST, path, GOOD_BODY), 403, 1403);
+	once(*state, item_call(HTTP_DELETE, path, id, item), 200, 0);
+	once(*state, new_call(HTTP_POST, path, GOOD_BODY), 201, 0);
+}
+
+/* ---- idempotency (F87) ---- */
+
+static struct call keyed_call(const char *path, const char *body, const char *key)
+{
+	struct call call = new_call(HTTP_POST, path, body);
+
+	call.idempotency_key = key;
+	return call;
+}
+
+static void the_same_key_answers_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct call first = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key-1");
+	struct call second = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key-1");
+	struct call other = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key-2");
+	struct call zone = keyed_call(ZONE_CSRS, GOOD_BODY, "key-1");
+
+	perform_expect(f, &first, 201, 0);
+	perform_expect(f, &second, 201, 0);
+	assert_string_equal(first.body, second.body);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
+	perform_expect(f, &other, 201, 0);
+	assert_string_not_equal(result_text(&other, "id"), result_text(&first, "id"));
+	/* another scope is another request */
+	perform_expect(f, &zone, 201, 0);
+	assert_string_not_equal(result_text(&zone, "id"), result_text(&first, "id"));
+	call_release(&first);
+	call_release(&second);
+	call_release(&other);
+	call_release(&zone);
+}
+
+static void the_same_key_with_another_body_is_refused(void **state)
+{
+	static const char other_body[] =
+	    "{\"country\":\"US\",\"state\":\"California\",\"locality\":\"Here\",\"organization\":\"Some\","
+	    "\"common_name\":\"app.example.com\",\"sans\":[\"app.example.com\"] }";
+
+	once(*state, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 201, 0);
+	once(*state, keyed_call(ACCOUNT_CSRS, other_body, "key"), 409, 1421);
+}
+
+static void ten_at_once_make_one_key(void **state)
+{
+	struct fixture *f = *state;
+	struct call calls[10];
+	struct call again = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+	unsigned created = 0;
+
+	for (size_t i = 0; i < 10; i++) {
+		calls[i] = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+		start(f, &calls[i]);
+	}
+	assert_int_equal(api_in_flight(f->api), 10);
+	for (size_t i = 0; i < 10; i++) {
+		/* the nine are told to come back while the first is still in work */
+		uint64_t until = clock_ms() + PATIENCE_MS;
+
+		while (i > 0 && !calls[i].replied && clock_ms() < until)
+			store_turn(f);
+	}
+	for (size_t i = 0; i < 10; i++) {
+		wait_for_reply(f, &calls[i]);
+		if (calls[i].status == 201) {
+			created++;
+		} else {
+			expect(&calls[i], 503, 1503);
+			assert_string_equal(reply_header(&calls[i], "Retry-After"), "1");
+		}
+		call_release(&calls[i]);
+	}
+	assert_int_equal(created, 1);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
+	perform_expect(f, &again, 201, 0);
+	call_release(&again);
+}
+
+static void a_failed_create_frees_its_key(void **state)
+{
+	struct fixture *f = *state;
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_HSM, false);
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 500, 1500);
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 201, 0);
+}
+
+static void the_key_of_a_deleted_csr_is_spent(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+	char path[160];
+
+	perform_expect(f, &call, 201, 0);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, result_text(&call, "id"), path), 200, 0);
+	call_release(&call);
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 409, 1421);
+}
+
+static void idempotency_keys_have_a_shape(void **state)
+{
+	char longest[258];
+
+	memset(longest, 'k', sizeof(longest));
+	longest[255] = '\0';
+	once(*state, keyed_call(ACCOUNT_CSRS, GOOD_BODY, longest), 201, 0);
+	longest[255] = 'k';
+	longest[256] = '\0';
+	once(*state, keyed_call(ACCOUNT_CSRS, GOOD_BODY, longest), 400, 10400);
+	once(*state, keyed_call(ACCOUNT_CSRS, GOOD_BODY, ""), 400, 10400);
+	once(*state, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "a b"), 400, 10400);
+	once(*state, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "a\tb"), 400, 10400);
+	once(*state, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "\xc3\xa9"), 400, 10400);
+	once(*state, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "!~"), 201, 0);
+}
+
+/* ---- when a create goes wrong ---- */
+
+static void without_the_hsm_nothing_is_begun(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before;
+
+	once(f, new_call(HTTP_GET, ACCOUNT_CSRS, NULL), 200, 0);
+	before = store_memory_write_commits();
+	hsm_fake_set_up(f->hsm, false);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 503, 1503);
+	assert_int_equal(store_memory_write_commits(), before);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, "{}"), 400, 1405); /* a bad body is bad whatever else is */
+	once(f, new_call(HTTP_GET, ACCOUNT_CSRS, NULL), 200, 0);
+	hsm_fake_set_up(f->hsm, true);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 201, 0);
+}
+
+static const struct {
+	enum err e;
+	int status;
+	int code;
+	enum csr_state state; /* of the row afterwards */
+} hsm_errors[] = {
+	{ E_UNAVAIL, 503, 1503, CSR_FAILED },
+	{ E_BUSY, 503, 1503, CSR_FAILED },
+	{ E_TIMEOUT, 503, 1503, CSR_FAILED },
+	{ E_HSM, 500, 1500, CSR_FAILED },
+	{ E_INVAL, 500, 1500, CSR_FAILED },
+	{ E_UNSUPPORTED, 400, 1417, CSR_FAILED },
+	{ E_UNCERTAIN, 503, 1503, CSR_PENDING },
+	{ E_NOMEM, 503, 1503, CSR_PENDING },
+	{ E_PROTO, 500, 1500, CSR_PENDING },
+	{ E_BUG, 500, 1500, CSR_PENDING },
+};
+
+static void errors_of_the_hsm(void **state)
+{
+	for (size_t i = 0; i < sizeof(hsm_errors) / sizeof(hsm_errors[0]); i++) {
+		void *inner = NULL;
+		struct fixture *f;
+		struct row row;
+
+		tear_down(state);
+		set_up(&inner);
+		f = *state = inner;
+		hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, hsm_errors[i].e,
+				hsm_errors[i].state == CSR_PENDING);
+		once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), hsm_errors[i].status,
+		     hsm_errors[i].code);
+		row = only_row(f);
+		assert_int_equal(row.state, hsm_errors[i].state);
+		assert_int_equal(f->reconciles, row.state == CSR_PENDING);
+		assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 0);
+		if (row.state == CSR_FAILED)
+			expect_audit(f, row.id, "csr.pending csr.failed");
+	}
+}
+
+/* The second commit fails: the row stays pending, the key stays, reconciliation is told. */
+static void the_second_commit_fails(void **state)
+{
+	static const enum err errors[] = { E_BUSY, E_STORE, E_UNAVAIL, E_NOMEM };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+
+		start(f, &call);
+		wait_for_hsm(f, &call);
+		store_memory_fail(STORE_MEMORY_COMMIT, errors[i], 1);
+		wait_for_reply(f, &call);
+		expect(&call, 503, 1503);
+		assert_int_equal(f->reconciles, i + 1);
+		assert_int_equal(hsm_fake_keys_len(f->hsm), i + 1);
+		assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 0);
+		call_release(&call);
+	}
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 201, 0);
+}
+
+/* The commit's outcome is lost: the caller who comes back with its key gets the CSR that was made. */
+static void the_second_commit_is_uncertain(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+
+	start(f, &call);
+	wait_for_hsm(f, &call);
+	store_memory_fail(STORE_MEMORY_COMMIT, E_UNCERTAIN, 1);
+	wait_for_reply(f, &call);
+	expect(&call, 503, 1503);
+	call_release(&call);
+	assert_int_equal(f->reconciles, 1);
+	assert_int_equal(only_row(f).state, CSR_ACTIVE);
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 201, 0);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
+}
+
+static void the_first_commit_fails(void **state)
+{
+	static const enum err errors[] = { E_BUSY, E_STORE, E_UNAVAIL, E_NOMEM, E_UNCERTAIN };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		store_memory_fail(STORE_MEMORY_COMMIT, errors[i], 1);
+		once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 503, 1503);
+	}
+	assert_int_equal(f->reconciles, 1); /* E_UNCERTAIN left a pending row */
+	assert_int_equal(only_row(f).state, CSR_PENDING);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 0);
+}
+
+static void the_store_cannot_read(void **state)
+{
+	struct fixture *f = *state;
+
+	store_memory_fail(STORE_MEMORY_READ, E_UNAVAIL, 1);
+	once(f, new_call(HTTP_GET, ACCOUNT_CSRS, NULL), 503, 1503); /* the principal */
+	once(f, new_call(HTTP_GET, ACCOUNT_CSRS, NULL), 200, 0);
+}
+
+/* Somebody settled the row while the HSM worked: its key must go. */
+static void a_row_that_is_no_longer_pending_loses_its_key(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+	struct row row;
+	struct row moved = { 0 };
+	struct store_csr_move move = { .from = CSR_PENDING, .to = CSR_FAILED };
+
+	start(f, &call);
+	wait_for_hsm(f, &call);
+	row = only_row(f);
+	move.id = row.id;
+	store_csr_move(f->store, &move, on_done, &moved);
+	await(f, &moved);
+	wait_for_reply(f, &call);
+	expect(&call, 503, 1503);
+	assert_int_equal(state_of(f, row.id), CSR_FAILED);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
+	call_release(&call);
+}
+
+/* I3: a token that gives the same key twice. */
+static void a_key_that_another_csr_has_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char id[CSR_ID_SIZE];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	hsm_fake_repeat_key(f->hsm);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 500, 1500);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 1);
+	assert_int_equal(hsm_fake_key(f->hsm, id), MESSAGE_KEY_PAIR);
+	assert_int_equal(state_of(f, id), CSR_ACTIVE);
+	assert_int_equal(f->reconciles, 0);
+	/* the same, and the key cannot be destroyed: left to reconciliation */
+	hsm_fake_repeat_key(f->hsm);
+	hsm_fake_script(f->hsm, HSM_FAKE_DESTROY_KEY, E_UNCERTAIN, false);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 500, 1500);
+	assert_int_equal(f->reconciles, 1);
+}
+
+static void a_key_of_another_type_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct row row;
+
+	hsm_fake_mistake_type(f->hsm, KEY_P256V1);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 500, 1500);
+	row = only_row(f);
+	assert_int_equal(row.state, CSR_FAILED);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
+}
+
+/* The HSM says that nothing is left, but that cannot be written down. */
+static void failing_cannot_be_committed(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_BUSY, false);
+	start(f, &call);
+	wait_for_hsm(f, &call);
+	store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 1);
+	wait_for_reply(f, &call);
+	expect(&call, 503, 1503);
+	assert_string_equal(reply_header(&call, "Retry-After"), "1");
+	assert_int_equal(only_row(f).state, CSR_PENDING);
+	assert_int_equal(f->reconciles, 1);
+	call_release(&call);
+}
+
+static void key_types_follow_policy_and_token(void **state)
+{
+	static const char p256[] = "{" SUBJECT CN SANS ",\"key_type\":\"p256v1\"}";
+	struct fixture *f = *state;
+
+	hsm_fake_set_key_types(f->hsm, KEY_TYPE_BIT(KEY_P256V1));
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 400, 1417);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, p256), 201, 0);
+	hsm_fake_set_key_types(f->hsm, 0); /* no hello yet */
+	f->config.policy.key_types = KEY_TYPE_BIT(KEY_RSA2048);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, p256), 400, 1417);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 201, 0);
+}
+
+/* ---- get, list ---- */
+
+static void a_get_answers_as_the_create_did(void **state)
+{
+	struct fixture *f = *state;
+	struct call made = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+	struct call got;
+	char path[160];
+
+	perform_expect(f, &made, 201, 0);
+	got = item_call(HTTP_GET, ACCOUNT_CSRS, result_text(&made, "id"), path);
+	got.authorization = "Bearer " READER;
+	perform_expect(f, &got, 200, 0);
+	assert_string_equal(got.body, made.body);
+	call_release(&got);
+	/* F95: under the account's zone it does not exist */
+	got = item_call(HTTP_GET, ZONE_CSRS, result_text(&made, "id"), path);
+	perform_expect(f, &got, 404, 1419);
+	call_release(&got);
+	got = item_call(HTTP_DELETE, ZONE_CSRS, result_text(&made, "id"), path);
+	perform_expect(f, &got, 404, 1419);
+	call_release(&got);
+	assert_int_equal(state_of(f, result_text(&made, "id")), CSR_ACTIVE);
+	call_release(&made);
+}
+
+static void expect_info(const struct call *call, int page, int per_page, int count, int total, int pages)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text),
+	         "\"result_info\":{\"page\":%d,\"per_page\":%d,\"count\":%d,\"total_count\":%d,"
+	         "\"total_pages\":%d}",
+	         page, per_page, count, total, pages);
+	if (!strstr(call->body, text))
+		fail_msg("no %s in %s", text, call->body);
+	assert_int_equal(json_array_len(json_member(json_root(call->doc), "result")), count);
+}
+
+static const struct {
+	const char *query;
+	int page, per_page, count, pages;
+	const char *first; /* name of the first */
+} list_table[] = {
+	{ NULL, 1, 20, 12, 1, "n00" },
+	{ "", 1, 20, 12, 1, "n00" },
+	{ "page=1", 1, 20, 12, 1, "n00" },
+	{ "per_page=5", 1, 5, 5, 3, "n00" },
+	{ "per_page=5&page=2", 2, 5, 5, 3, "n05" },
+	{ "page=3&per_page=5", 3, 5, 2, 3, "n10" },
+	{ "page=4&per_page=5", 4, 5, 0, 3, NULL },
+	{ "page=2.0&per_page=5.00", 2, 5, 5, 3, "n05" },
+	{ "per_page=50", 1, 50, 12, 1, "n00" },
+	{ "per_page=12", 1, 12, 12, 1, "n00" },
+	{ "page=1000000000&per_page=50", 1000000000, 50, 0, 1, NULL },
+	{ "order=name", 1, 20, 12, 1, "n00" },
+	{ "order=name&direction=desc", 1, 20, 12, 1, "n11" },
+	{ "order=created_at&direction=desc&per_page=5", 1, 5, 5, 3, "n11" },
+	{ "order=account_tag&direction=asc", 1, 20, 12, 1, "" },
+	{ "%70age=%32&per%5Fpage=5", 2, 5, 5, 3, "n05" },
+	{ "unknown=1&unknown=2&x&&=&%zz=1&per_page=5", 1, 5, 5, 3, "n00" },
+};
+
+static void lists_are_paged(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 12; i++) {
+		char body[512];
+		char id[CSR_ID_SIZE];
+
+		snprintf(body, sizeof(body), "{" SUBJECT CN SANS ",\"name\":\"n%02d\"}", i);
+		create(f, ZONE_CSRS, body, id);
+	}
+	for (size_t i = 0; i < sizeof(list_table) / sizeof(list_table[0]); i++) {
+		struct call call = new_call(HTTP_GET, ZONE_CSRS, NULL);
+		struct json_value first;
+
+		call.request.query = list_table[i].query;
+		perform_expect(f, &call, 200, 0);
+		expect_info(&call, list_table[i].page, list_table[i].per_page, list_table[i].count, 12,
+		            list_table[i].pages);
+		first = json_array_item(json_member(json_root(call.doc), "result"), 0);
+		if (list_table[i].first && *list_table[i].first)
+			assert_string_equal(json_text(json_member(first, "name")), list_table[i].first);
+		call_release(&call);
+	}
+}
+
+static void an_account_lists_its_own(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = new_call(HTTP_GET, ACCOUNT_CSRS, NULL);
+	char id[CSR_ID_SIZE];
+	char gone[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	create(f, ACCOUNT_CSRS, GOOD_BODY, gone);
+	create(f, ZONE_CSRS, GOOD_BODY, path);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, gone, path), 200, 0);
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_UNCERTAIN, false);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 503, 1503);
+	perform_expect(f, &call, 200, 0);
+	expect_info(&call, 1, 50, 1, 1, 1);
+	assert_non_null(strstr(call.body, id));
+	call_release(&call);
+}
+
+static void an_empty_list_is_empty(void **state)
+{
+	struct call call = new_call(HTTP_GET, ACCOUNT_CSRS, NULL);
+
+	perform_expect(*state, &call, 200, 0);
+	expect_info(&call, 1, 50, 0, 0, 0);
+	call_release(&call);
+}
+
+static void bad_query_parameters_are_named(void **state)
+{
+	static const struct {
+		const char *query;
+		const char *name;
+	} table[] = {
+		{ "page=0", "'page'" },
+		{ "page=-1", "'page'" },
+		{ "page=+1", "'page'" },
+		{ "page=", "'page'" },
+		{ "page", "'page'" },
+		{ "page=x", "'page'" },
+		{ "page=1x", "'page'" },
+		{ "page=1.5", "'page'" },
+		{ "page=1.", "'page'" },
+		{ "page=.0", "'page'" },
+		{ "page=1.0.0", "'page'" },
+		{ "page=1e3", "'page'" },
+		{ "page=0x1", "'page'" },
+		{ "page=%00", "'page'" },
+		{ "page=1%00", "'page'" },
+		{ "page=%zz", "'page'" },
+		{ "page=%3", "'page'" },
+		{ "page=1%", "'page'" },
+		{ "page=18446744073709551616", "'page'" },
+		{ "page=18446744073709551615", "'page'" },
+		{ "page=9223372036854775807", "'page'" },
+		{ "page=9999999999999999999999999999999999999999999999999999999999999999999", "'page'" },
+		{ "page=1&page=1", "'page' is there twice" },
+		{ "page=1&p%61ge=2", "'page' is there twice" },
+		{ "per_page=4", "'per_page'" },
+		{ "per_page=51", "'per_page'" },
+		{ "per_page=0", "'per_page'" },
+		{ "order=id", "'order'" },
+		{ "order=", "'order'" },
+		{ "order=name;DROP", "'order'" },
+		{ "order=NAME", "'order'" },
+		{ "direction=up", "'direction'" },
+		{ "direction=", "'direction'" },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct call call = new_call(HTTP_GET, ACCOUNT_CSRS, NULL);
+
+		call.request.query = table[i].query;
+		perform_expect(*state, &call, 400, 10400);
+		if (!strstr(call.body, table[i].name))
+			fail_msg("'%s': %s", table[i].query, call.body);
+		call_release(&call);
+	}
+}
+
+/* ---- delete ---- */
+
+static void a_delete_destroys_key_and_row(void **state)
+{
+	struct fixture *f = *state;
+	struct call call;
+	char id[CSR_ID_SIZE];
+	char path[160];
+	char expected[64];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	call = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+	start(f, &call);
+	wait_for_hsm(f, &call);
+	assert_int_equal(state_of(f, id), CSR_DELETING);
+	assert_true(api_works_on(f->api, id));
+	wait_for_reply(f, &call);
+	expect(&call, 200, 0);
+	snprintf(expected, sizeof(expected), "\"result\":{\"id\":\"%s\"}", id);
+	assert_non_null(strstr(call.body, expected));
+	call_release(&call);
+	assert_int_equal(state_of(f, id), CSR_DESTROYED);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
+	expect_audit(f, id, "csr.pending csr.active csr.deleting csr.destroyed");
+	once(f, item_call(HTTP_GET, ACCOUNT_CSRS, id, path), 404, 1419);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 404, 1419);
+}
+
+static void an_id_in_upper_case_is_the_same(void **state)
+{
+	struct fixture *f = *state;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	for (char *c = id; *c; c++)
+		*c = (char)(*c >= 'a' && *c <= 'f' ? *c - 32 : *c);
+	once(f, item_call(HTTP_GET, ACCOUNT_CSRS, id, path), 200, 0);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
+}
+
+static void a_delete_that_stopped_is_taken_up_again(void **state)
+{
+	static const enum err errors[] = { E_UNCERTAIN, E_BUSY, E_TIMEOUT, E_UNAVAIL };
+	struct fixture *f = *state;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		hsm_fake_script(f->hsm, HSM_FAKE_DESTROY_KEY, errors[i], i == 0);
+		once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 503, 1503);
+		assert_int_equal(state_of(f, id), CSR_DELETING);
+		assert_int_equal(f->reconciles, i + 1);
+		once(f, item_call(HTTP_GET, ACCOUNT_CSRS, id, path), 404, 1419);
+	}
+	hsm_fake_script(f->hsm, HSM_FAKE_DESTROY_KEY, E_HSM, false);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 500, 1500);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
+	assert_int_equal(state_of(f, id), CSR_DESTROYED);
+}
+
+static void without_the_hsm_nothing_is_deleted(void **state)
+{
+	struct fixture *f = *state;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	hsm_fake_set_up(f->hsm, false);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 503, 1503);
+	assert_int_equal(state_of(f, id), CSR_ACTIVE);
+	once(f, item_call(HTTP_GET, ACCOUNT_CSRS, id, path), 200, 0);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, ID_OF_NONE, path), 404, 1419);
+	assert_int_equal(f->reconciles, 0);
+}
+
+static void commits_of_a_delete_fail(void **state)
+{
+	struct fixture *f = *state;
+	struct call call;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 1);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 503, 1503);
+	assert_int_equal(state_of(f, id), CSR_ACTIVE);
+	assert_int_equal(f->reconciles, 0);
+	call = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+	start(f, &call);
+	wait_for_hsm(f, &call);
+	store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 1);
+	wait_for_reply(f, &call);
+	expect(&call, 503, 1503);
+	call_release(&call);
+	assert_int_equal(state_of(f, id), CSR_DELETING);
+	assert_int_equal(f->reconciles, 1);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
+}
+
+/* Another process finished it while the key was being destroyed here. */
+static void a_delete_settled_by_another_is_done(void **state)
+{
+	struct fixture *f = *state;
+	struct call call;
+	struct row moved = { 0 };
+	struct store_csr_move move = { .from = CSR_DELETING, .to = CSR_DESTROYED };
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	call = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+	start(f, &call);
+	wait_for_hsm(f, &call);
+	move.id = id;
+	store_csr_move(f->store, &move, on_done, &moved);
+	await(f, &moved);
+	wait_for_reply(f, &call);
+	expect(&call, 200, 0);
+	call_release(&call);
+}
+
+static void two_deletes_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct call first;
+	struct call second;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	first = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+	second = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+	start(f, &first);
+	wait_for_hsm(f, &first);
+	start(f, &second);
+	while (!second.replied)
+		store_turn(f);
+	expect(&second, 503, 1503);
+	assert_string_equal(reply_header(&second, "Retry-After"), "1");
+	wait_for_reply(f, &first);
+	expect(&first, 200, 0);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 1);
+	call_release(&first);
+	call_release(&second);
+}
+
+/* ---- the rest ---- */
+
+static void draining(void **state)
+{
+	struct fixture *f = *state;
+	struct call running = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	start(f, &running);
+	wait_for_hsm(f, &running);
+	api_drain(f->api);
+	once(f, new_call(HTTP_GET, "/readyz", NULL), 503, 1503);
+	once(f, new_call(HTTP_GET, "/healthz", NULL), 200, 0);
+	wait_for_reply(f, &running);
+	expect(&running, 201, 0);
+	call_release(&running);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 503, 1503);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 503, 1503);
+	once(f, item_call(HTTP_GET, ACCOUNT_CSRS, id, path), 200, 0);
+	assert_int_equal(state_of(f, id), CSR_ACTIVE);
+}
+
+static void ready_says_which_part_is_not(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = new_call(HTTP_GET, "/readyz", NULL);
+
+	call.authorization = NULL;
+	perform_expect(f, &call, 200, 0);
+	call_release(&call);
+	hsm_fake_set_usable(f->hsm, false);
+	perform_expect(f, &call, 503, 1503);
+	assert_non_null(strstr(call.body, "signer 'default': its token is not usable"));
+	assert_null(strstr(call.body, "told to be unusable"));
+	call_release(&call);
+	hsm_fake_set_up(f->hsm, false);
+	store_memory_fail(STORE_MEMORY_READ, E_UNAVAIL, 1);
+	store_memory_fail(STORE_MEMORY_BEGIN, E_UNAVAIL, 1);
+	perform(f, &call);
+	expect(&call, 503, 1503);
+	assert_non_null(strstr(call.body, "signer 'default': cannot be reached"));
+	call_release(&call);
+}
+
+static void ready_checks_are_shared(void **state)
+{
+	struct fixture *f = *state;
+	struct call calls[20];
+
+	for (size_t i = 0; i < 20; i++) {
+		calls[i] = new_call(HTTP_GET, "/readyz", NULL);
+		start(f, &calls[i]);
+	}
+	for (size_t i = 0; i < 20; i++) {
+		wait_for_reply(f, &calls[i]);
+		expect(&calls[i], 200, 0);
+		call_release(&calls[i]);
+	}
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_STATUS), 1);
+	once(f, new_call(HTTP_GET, "/readyz", NULL), 200, 0);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_STATUS), 2);
+}
+
+static void health_needs_nobody(void **state)
+{
+	struct call call = new_call(HTTP_GET, "/healthz", NULL);
+
+	call.authorization = NULL;
+	start(*state, &call);
+	assert_true(call.replied); /* at once */
+	expect(&call, 200, 0);
+	call_release(&call);
+}
+
+static void tokens_verify(void **state)
+{
+	static const char *const paths[] = {
+		"/client/v4/user/tokens/verify",
+		"/user/tokens/verify",
+		"/client/v4/accounts/" ACCOUNT "/tokens/verify",
+		"/client/v4/accounts/" OTHER_ACCOUNT "/tokens/verify",
+	};
+	struct call call = new_call(HTTP_GET, paths[0], NULL);
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		once(*state, new_call(HTTP_GET, paths[i], NULL), 200, 0);
+	perform_expect(*state, &call, 200, 0);
+	assert_string_equal(result_text(&call, "status"), "active");
+	assert_int_equal(strlen(result_text(&call, "id")), 36);
+	assert_int_equal(member_of(&call, "result", "expires_on").kind, JSON_ABSENT);
+	assert_int_equal(member_of(&call, "result", "not_before").kind, JSON_ABSENT);
+	call_release(&call);
+	call.authorization = "Bearer " READER;
+	perform_expect(*state, &call, 200, 0);
+	assert_int_equal(strlen(result_text(&call, "expires_on")), 27);
+	assert_int_equal(strlen(result_text(&call, "not_before")), 27);
+	call_release(&call);
+	call.authorization = "Bearer " EXPIRED;
+	perform_expect(*state, &call, 401, 1000);
+	call_release(&call);
+}
+
+/* Headers that come with a GET or DELETE of an SDK, and a body that is not asked for. */
+static void a_get_with_a_json_content_type_is_fine(void **state)
+{
+	struct call call = new_call(HTTP_GET, ACCOUNT_CSRS, "not JSON");
+
+	once(*state, call, 200, 0);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_create_answers_what_was_sent),
+		TEST(fields_not_given_are_left_out),
+		TEST(the_row_comes_first),
+		TEST(content_types),
+		TEST(body_errors_have_their_codes),
+		TEST(credentials_decide),
+		TEST(paths_decide),
+		TEST(the_http_layer_refuses_in_the_envelope),
+		TEST(the_table_is_that_of_the_contract),
+		TEST(a_quota_ends),
+		TEST(the_same_key_answers_the_same),
+		TEST(the_same_key_with_another_body_is_refused),
+		TEST(ten_at_once_make_one_key),
+		TEST(a_failed_create_frees_its_key),
+		TEST(the_key_of_a_deleted_csr_is_spent),
+		TEST(idempotency_keys_have_a_shape),
+		TEST(without_the_hsm_nothing_is_begun),
+		TEST(errors_of_the_hsm),
+		TEST(the_second_commit_fails),
+		TEST(the_second_commit_is_uncertain),
+		TEST(the_first_commit_fails),
+		TEST(the_store_cannot_read),
+		TEST(a_row_that_is_no_longer_pending_loses_its_key),
+		TEST(a_key_that_another_csr_has_is_refused),
+		TEST(a_key_of_another_type_is_refused),
+		TEST(failing_cannot_be_committed),
+		TEST(key_types_follow_policy_and_token),
+		TEST(a_get_answers_as_the_create_did),
+		TEST(lists_are_paged),
+		TEST(an_account_lists_its_own),
+		TEST(an_empty_list_is_empty),
+		TEST(bad_query_parameters_are_named),
+		TEST(a_delete_destroys_key_and_row),
+		TEST(an_id_in_upper_case_is_the_same),
+		TEST(a_delete_that_stopped_is_taken_up_again),
+		TEST(without_the_hsm_nothing_is_deleted),
+		TEST(commits_of_a_delete_fail),
+		TEST(a_delete_settled_by_another_is_done),
+		TEST(two_deletes_at_once),
+		TEST(draining),
+		TEST(ready_says_which_part_is_not),
+		TEST(ready_checks_are_shared),
+		TEST(health_needs_nobody),
+		TEST(tokens_verify),
+		TEST(a_get_with_a_json_content_type_is_fine),
+	};
+
+	return cmocka_run_group_tests_name("api_handler", tests, NULL, NULL);
+}

@@ -1,0 +1,701 @@
+/* The body of a create: every field, every limit, all errors at once (F36, F37, F43–F48, F86). */
+#include "tests/unit/cmocka_all.h"
+
+#include "api/country.h"
+#include "api/validate.h"
+#include "base/buf.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALL_KEYS (KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1))
+#define ALL_SANS \
+	(SAN_TYPE_BIT(SAN_DNS) | SAN_TYPE_BIT(SAN_IP) | SAN_TYPE_BIT(SAN_EMAIL) | SAN_TYPE_BIT(SAN_URI))
+
+static struct validate_policy policy(void)
+{
+	return (struct validate_policy){ .key_types = ALL_KEYS, .sans = { .types = SAN_TYPE_BIT(SAN_DNS) } };
+}
+
+/* The required fields, each of which can be replaced; NULL: as it should be; "": left out. */
+struct body {
+	const char *country;
+	const char *state;
+	const char *locality;
+	const char *organization;
+	const char *common_name;
+	const char *sans;
+	const char *more; /* ",\"x\":…" */
+};
+
+static void put_member(struct buf *b, const char *name, const char *json, const char *standard)
+{
+	if (json && *json == '\0')
+		return;
+	buf_printf(b, "%s\"%s\":%s", b->len > 1 ? "," : "", name, json ? json : standard);
+}
+
+static char *body_text(const struct body *body)
+{
+	struct buf b;
+	char *text;
+
+	buf_init(&b, 1024 * 1024);
+	buf_put_str(&b, "{");
+	put_member(&b, "country", body->country, "\"US\"");
+	put_member(&b, "state", body->state, "\"California\"");
+	put_member(&b, "locality", body->locality, "\"San Francisco\"");
+	put_member(&b, "organization", body->organization, "\"Some Organization\"");
+	put_member(&b, "common_name", body->common_name, "\"app.example.com\"");
+	put_member(&b, "sans", body->sans, "[\"app.example.com\"]");
+	buf_put_str(&b, body->more ? body->more : "");
+	buf_put_str(&b, "}");
+	assert_int_equal(buf_status(&b), E_OK);
+	text = strdup(buf_text(&b));
+	assert_non_null(text);
+	buf_release(&b);
+	return text;
+}
+
+/* "1405 /country; 1412 /sans/0", or "" when the text is good. */
+static void judge(const char *text, const struct validate_policy *p, char *verdict, size_t size)
+{
+	struct problem_list problems = { 0 };
+	struct validate_csr csr = { 0 };
+	enum err e = validate_body(text, strlen(text), p, &problems, &csr);
+
+	*verdict = '\0';
+	for (size_t i = 0; i < problems.len; i++) {
+		const struct problem *problem = &problems.items[i];
+		size_t used = strlen(verdict);
+
+		assert_non_null(problem->pointer);
+		assert_true(strlen(problem->message) > 0);
+		snprintf(verdict + used, size - used, "%s%d %s", i ? "; " : "", (int)problem->code,
+			 problem->pointer);
+	}
+	if (e != (problems.len ? E_INVAL : E_OK))
+		snprintf(verdict, size, "%s", err_str(e));
+	problem_list_release(&problems);
+	validate_csr_release(&csr);
+}
+
+static void expect(const struct body *body, const struct validate_policy *p, const char *verdict)
+{
+	char got[4096];
+	char *text = body_text(body);
+
+	judge(text, p, got, sizeof(got));
+	if (strcmp(got, verdict) != 0)
+		fail_msg("%s: '%s' instead of '%s'", text, got, verdict);
+	free(text);
+}
+
+/* ---- a good body ---- */
+
+static void everything_is_kept_as_sent(void **state)
+{
+	static const char text[] =
+	    "{\"key_type\":\"p256v1\",\"name\":\"\",\"description\":\"a\\tb\\nc\","
+	    "\"sans\":[\"B.example.com\",\"*.a.example.com\"],"
+	    "\"common_name\":\"J\\u00fcrgen\",\"organizational_unit\":\"R&D\","
+	    "\"organization\":\"'; DROP TABLE csrs; --\","
+	    "\"locality\":\"K\xc3\xb6ln\",\"state\":\"NRW\",\"country\":\"DE\"}";
+	struct validate_policy p = policy();
+	struct problem_list problems = { 0 };
+	struct validate_csr csr = { 0 };
+
+	(void)state;
+	assert_int_equal(validate_body(text, sizeof(text) - 1, &p, &problems, &csr), E_OK);
+	assert_int_equal(problems.len, 0);
+	assert_int_equal(csr.spec.key_type, KEY_P256V1);
+	assert_string_equal(csr.name, "");
+	assert_string_equal(csr.description, "a\tb\nc");
+	assert_int_equal(csr.spec.sans_len, 2);
+	assert_string_equal(csr.spec.sans[0].value, "B.example.com");
+	assert_string_equal(csr.spec.sans[1].value, "*.a.example.com");
+	assert_int_equal(csr.spec.sans[1].type, SAN_DNS);
+	assert_string_equal(csr.spec.common_name, "J\xc3\xbcrgen");
+	assert_string_equal(csr.spec.organizational_unit, "R&D");
+	assert_string_equal(csr.spec.organization, "'; DROP TABLE csrs; --");
+	assert_string_equal(csr.spec.locality, "K\xc3\xb6ln");
+	assert_string_equal(csr.spec.state, "NRW");
+	assert_string_equal(csr.spec.country, "DE");
+	validate_csr_release(&csr);
+}
+
+static void what_is_not_given_is_absent(void **state)
+{
+	struct validate_policy p = policy();
+	struct problem_list problems = { 0 };
+	struct validate_csr csr = { 0 };
+	char *text = body_text(&(struct body){ 0 });
+
+	(void)state;
+	assert_int_equal(validate_body(text, strlen(text), &p, &problems, &csr), E_OK);
+	assert_int_equal(csr.spec.key_type, KEY_RSA2048);
+	assert_null(csr.name);
+	assert_null(csr.description);
+	assert_null(csr.spec.organizational_unit);
+	validate_csr_release(&csr);
+	free(text);
+}
+
+/* ---- fields ---- */
+
+static const struct {
+	struct body body;
+	const char *verdict;
+} field_table[] = {
+	{ { 0 }, "" },
+	/* F48 */
+	{ { "", "", "", "", "", "", "" },
+	  "1405 /country; 1406 /state; 1407 /locality; 1408 /organization; 1409 /common_name; 1411 /sans" },
+	/* F45 */
+	{ { .country = "\"us\"" }, "1405 /country" },
+	{ { .country = "\"ZZ\"" }, "1405 /country" },
+	{ { .country = "\"USA\"" }, "1405 /country" },
+	{ { .country = "\"U\"" }, "1405 /country" },
+	{ { .country = "\"\"" }, "1405 /country" },
+	{ { .country = "\"@@\"" }, "1405 /country" },
+	{ { .country = "\"\\u00e9\"" }, "1405 /country" },
+	{ { .country = "\"US \"" }, "1405 /country" },
+	{ { .country = "\"UK\"" }, "1405 /country" },
+	{ { .country = "\"EU\"" }, "1405 /country" },
+	{ { .country = "\"GB\"" }, "" },
+	{ { .country = "\"SS\"" }, "" },
+	{ { .country = "\"XK\"" }, "1405 /country" },
+	/* F36: types */
+	{ { .country = "1" }, "1400 /country" },
+	{ { .country = "null" }, "1400 /country" },
+	{ { .state = "true" }, "1400 /state" },
+	{ { .locality = "[\"x\"]" }, "1400 /locality" },
+	{ { .organization = "{}" }, "1400 /organization" },
+	{ { .common_name = "3072.9" }, "1400 /common_name" },
+	{ { .sans = "\"a.example.com\"" }, "1400 /sans" },
+	{ { .sans = "null" }, "1400 /sans" },
+	{ { .sans = "{\"0\":\"a.example.com\"}" }, "1400 /sans" },
+	{ { .sans = "[1]" }, "1400 /sans/0" },
+	{ { .sans = "[\"a.example.com\",null,\"b.example.com\",[\"c\"]]" }, "1400 /sans/1; 1400 /sans/3" },
+	{ { .more = ",\"organizational_unit\":null" }, "1400 /organizational_unit" },
+	{ { .more = ",\"organizational_unit\":5" }, "1400 /organizational_unit" },
+	{ { .more = ",\"key_type\":2048" }, "1400 /key_type" },
+	{ { .more = ",\"key_type\":null" }, "1400 /key_type" },
+	{ { .more = ",\"name\":null" }, "1400 /name" },
+	{ { .more = ",\"name\":{}" }, "1400 /name" },
+	{ { .more = ",\"description\":[]" }, "1400 /description" },
+	/* F37 and F30: fields that are not known */
+	{ { .more = ",\"bits\":2048" }, "1400 /bits" },
+	{ { .more = ",\"Country\":\"US\"" }, "1400 /Country" },
+	{ { .more = ",\"country \":\"US\"" }, "1400 /country " },
+	{ { .more = ",\"a/b~c\":1" }, "1400 /a~1b~0c" },
+	{ { .more = ",\"\":1" }, "1400 /" },
+	{ { .more = ",\"id\":1,\"csr\":1" }, "1400 /id; 1400 /csr" },
+	/* empty, blanks, characters that fool the eye */
+	{ { .state = "\"\"" }, "1406 /state" },
+	{ { .locality = "\" \"" }, "1407 /locality" },
+	{ { .organization = "\" x\"" }, "1408 /organization" },
+	{ { .organization = "\"x \"" }, "1408 /organization" },
+	{ { .organization = "\"x\\u00a0\"" }, "1408 /organization" },
+	{ { .organization = "\"\\u3000x\"" }, "1408 /organization" },
+	{ { .organization = "\"x  y\"" }, "" },
+	{ { .organization = "\"x\\u0085y\"" }, "1408 /organization" },
+	{ { .organization = "\"x\\ny\"" }, "1408 /organization" },
+	{ { .organization = "\"x\\ty\"" }, "1408 /organization" },
+	{ { .organization = "\"x\\u007fy\"" }, "1408 /organization" },
+	{ { .common_name = "\"x\\r\\nCN=y\"" }, "1409 /common_name" },
+	{ { .common_name = "\"x\\u202ey\"" }, "1409 /common_name" },
+	{ { .common_name = "\"\\ufeffx\"" }, "1409 /common_name" },
+	{ { .common_name = "\"x\\u200by\"" }, "1409 /common_name" },
+	{ { .common_name = "\"x\\u2028y\"" }, "1409 /common_name" },
+	{ { .common_name = "\"x\\uffff\"" }, "1409 /common_name" },
+	{ { .common_name = "\"\"" }, "1409 /common_name" },
+	{ { .common_name = "\"\\u6771\\u4eac\"" }, "" },
+	{ { .common_name = "\"CN=x,O=y/OU=z+\\\\\"" }, "" },
+	{ { .more = ",\"organizational_unit\":\"\"" }, "1400 /organizational_unit" },
+	{ { .more = ",\"organizational_unit\":\"x \"" }, "1400 /organizational_unit" },
+	{ { .more = ",\"organizational_unit\":\"x\"" }, "" },
+	{ { .more = ",\"name\":\" x \"" }, "" },
+	{ { .more = ",\"name\":\"x\\ny\"" }, "1400 /name" },
+	{ { .more = ",\"description\":\"x\\u0007\"" }, "1400 /description" },
+	{ { .more = ",\"description\":\"x\\u202ey\"" }, "1400 /description" },
+	/* key types */
+	{ { .more = ",\"key_type\":\"rsa2048\"" }, "" },
+	{ { .more = ",\"key_type\":\"p256v1\"" }, "" },
+	{ { .more = ",\"key_type\":\"RSA2048\"" }, "1417 /key_type" },
+	{ { .more = ",\"key_type\":\"rsa1024\"" }, "1417 /key_type" },
+	{ { .more = ",\"key_type\":\"\"" }, "1417 /key_type" },
+	{ { .more = ",\"key_type\":\"?\"" }, "1417 /key_type" },
+	/* all at once, in the order of the fields whatever the order of the body */
+	{ { "\"zz\"", "\"\"", "5", "\"\\u0001\"", "\" x\"",
+	    "[\"ok.example.com\",\"a_b.example.com\",\"\xc3\xa9.example.com\"]",
+	    ",\"extra\":1,\"description\":7,\"name\":\"\\u0007\","
+	    "\"key_type\":\"dsa\",\"organizational_unit\":\"\"" },
+	  "1405 /country; 1406 /state; 1400 /locality; 1408 /organization; 1400 /organizational_unit; "
+	  "1409 /common_name; 1412 /sans/1; 1413 /sans/2; 1417 /key_type; 1400 /name; 1400 /description; "
+	  "1400 /extra" },
+};
+
+static void fields_are_checked(void **state)
+{
+	struct validate_policy p = policy();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(field_table) / sizeof(field_table[0]); i++)
+		expect(&field_table[i].body, &p, field_table[i].verdict);
+}
+
+/* F43: limits are of characters, not bytes. */
+static void expect_length(const char *field, const char *character, unsigned count, const char *verdict)
+{
+	struct validate_policy p = policy();
+	struct body body = { 0 };
+	struct buf b;
+
+	buf_init(&b, 65536);
+	if (strcmp(field, "common_name") != 0 && strcmp(field, "state") != 0 &&
+	    strcmp(field, "locality") != 0 && strcmp(field, "organization") != 0)
+		buf_printf(&b, ",\"%s\":", field);
+	buf_put_str(&b, "\"");
+	for (unsigned i = 0; i < count; i++)
+		buf_put_str(&b, character);
+	buf_put_str(&b, "\"");
+	if (*buf_text(&b) == ',')
+		body.more = buf_text(&b);
+	else if (strcmp(field, "common_name") == 0)
+		body.common_name = buf_text(&b);
+	else if (strcmp(field, "state") == 0)
+		body.state = buf_text(&b);
+	else if (strcmp(field, "locality") == 0)
+		body.locality = buf_text(&b);
+	else
+		body.organization = buf_text(&b);
+	expect(&body, &p, verdict);
+	buf_release(&b);
+}
+
+static void lengths_are_exact(void **state)
+{
+	static const struct {
+		const char *field;
+		unsigned max;
+		const char *verdict;
+	} limits[] = {
+		{ "state", 128, "1406 /state" },
+		{ "locality", 128, "1407 /locality" },
+		{ "organization", 64, "1408 /organization" },
+		{ "organizational_unit", 64, "1400 /organizational_unit" },
+		{ "common_name", 64, "1410 /common_name" },
+		{ "name", 255, "1400 /name" },
+		{ "description", 1024, "1400 /description" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		expect_length(limits[i].field, "x", limits[i].max, "");
+		expect_length(limits[i].field, "\xc3\xa9", limits[i].max, "");
+		expect_length(limits[i].field, "\xf0\x9f\x98\x80", limits[i].max, "");
+		expect_length(limits[i].field, "\\ud83d\\ude00", limits[i].max, "");
+		expect_length(limits[i].field, "x", limits[i].max + 1, limits[i].verdict);
+		expect_length(limits[i].field, "\xc3\xa9", limits[i].max + 1, limits[i].verdict);
+	}
+}
+
+static void countries_are_those_that_exist(void **state)
+{
+	unsigned count = 0;
+
+	(void)state;
+	for (char a = 'A'; a <= 'Z'; a++) {
+		for (char b = 'A'; b <= 'Z'; b++)
+			count += country_is_assigned((char[]){ a, b, '\0' });
+	}
+	assert_int_equal(count, 249);
+	assert_true(country_is_assigned("AX"));
+	assert_true(country_is_assigned("CW"));
+	assert_false(country_is_assigned("AN")); /* withdrawn 2010 */
+	assert_false(country_is_assigned("SU"));
+	assert_false(country_is_assigned("XX"));
+	assert_false(country_is_assigned("A"));
+	assert_false(country_is_assigned("[A"));
+}
+
+/* ---- F47: SANs ---- */
+
+#define L63 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define L61 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define N253 L63 "." L63 "." L63 "." L61
+
+static const struct {
+	const char *value;
+	unsigned types; /* 0: dns only */
+	int code;
+	enum san_type type;
+} san_table[] = {
+	{ "a.example.com", 0, 0, SAN_DNS },
+	{ "A.Example.COM", 0, 0, SAN_DNS },
+	{ "localhost", 0, 0, SAN_DNS },
+	{ "db1", 0, 0, SAN_DNS },
+	{ "1.example.com", 0, 0, SAN_DNS },
+	{ "a-b--c.example.com", 0, 0, SAN_DNS },
+	{ "r3--sn-x.example.com", 0, 0, SAN_DNS },
+	{ "0x.example", 0, 0, SAN_DNS },
+	{ "*.example.com", 0, 0, SAN_DNS },
+	{ "*.corp", 0, 0, SAN_DNS },
+	{ L63 ".com", 0, 0, SAN_DNS },
+	{ N253, 0, 0, SAN_DNS },
+	{ "xn--bcher-kva.example", 0, 0, SAN_DNS },
+	{ "XN--BCHER-KVA.example", 0, 0, SAN_DNS },
+	{ "xn--p1ai", 0, 0, SAN_DNS },
+	{ "a.xn--wgbl6a", 0, 0, SAN_DNS },
+	{ "xn--1lqs71d", 0, 0, SAN_DNS },
+	{ "xn--ls8h.example", 0, 0, SAN_DNS }, /* U+1F4A9 */
+	{ "", 0, 1412, 0 },
+	{ "*", 0, 1412, 0 },
+	{ "*.", 0, 1412, 0 },
+	{ "*.*.example.com", 0, 1412, 0 },
+	{ "a*.example.com", 0, 1412, 0 },
+	{ "*a.example.com", 0, 1412, 0 },
+	{ "a.*.example.com", 0, 1412, 0 },
+	{ "example.*", 0, 1412, 0 },
+	{ ".", 0, 1412, 0 },
+	{ "..", 0, 1412, 0 },
+	{ ".example.com", 0, 1412, 0 },
+	{ "a..example.com", 0, 1412, 0 },
+	{ "example.com.", 0, 1412, 0 },
+	{ "-a.example.com", 0, 1412, 0 },
+	{ "a-.example.com", 0, 1412, 0 },
+	{ "a_b.example.com", 0, 1412, 0 },
+	{ "_dmarc.example.com", 0, 1412, 0 },
+	{ "a b.example.com", 0, 1412, 0 },
+	{ " a.example.com", 0, 1412, 0 },
+	{ "a.example.com ", 0, 1412, 0 },
+	{ "a.example.com\n", 0, 1412, 0 },
+	{ "a.example.com\r\nb", 0, 1412, 0 },
+	{ "a.example.com\x01", 0, 1412, 0 },
+	{ "a.example.com, DNS:b.example.com", 0, 1412, 0 },
+	{ "a.example.com,b.example.com", 0, 1412, 0 },
+	{ "DNS:a.example.com", 0, 1412, 0 },
+	{ "critical,a.example.com", 0, 1412, 0 },
+	{ "a.example.com:443", 0, 1412, 0 },
+	{ "a.example.com/x", 0, 1412, 0 },
+	{ "http://a.example.com", 0, 1412, 0 },
+	{ "a.example.com;b", 0, 1412, 0 },
+	{ "a\\.example.com", 0, 1412, 0 },
+	{ "a%2eexample.com", 0, 1412, 0 },
+	{ "a'.example.com", 0, 1412, 0 },
+	{ L63 "a.com", 0, 1412, 0 },
+	{ N253 "a", 0, 1412, 0 },
+	{ N253 "aa", 0, 1412, 0 },
+	{ N253 "aaa", 0, 1412, 0 },
+	{ "*." N253, 0, 1412, 0 },
+	/* A-labels that say nothing */
+	{ "xn--", 0, 1412, 0 },
+	{ "xn--a", 0, 1412, 0 },
+	{ "xn--abc-.example", 0, 1412, 0 },
+	{ "xn---a.example", 0, 1412, 0 },
+	{ "xn--99999999.example", 0, 1412, 0 },
+	{ "xn--zzzzzzzzzzzzzzzz.example", 0, 0, SAN_DNS },
+	{ "xn--0ca24w0ca24w9.example", 0, 1412, 0 },
+	/* U-labels */
+	{ "b\xc3\xbc" "cher.example", 0, 1413, 0 },
+	{ "\xe6\x9d\xb1\xe4\xba\xac", 0, 1413, 0 },
+	{ "a.example.com\xe2\x80\x8b", 0, 1413, 0 },
+	{ "\xd0\xb0pple.com", 0, 1413, 0 },
+	{ "a\xe3\x80\x82" "com", 0, 1413, 0 }, /* U+3002, a full stop to some */
+	/* addresses are not DNS names */
+	{ "192.0.2.1", 0, 1412, 0 },
+	{ "2001:db8::1", 0, 1412, 0 },
+	{ "::1", 0, 1412, 0 },
+	{ "1.2.3", 0, 1412, 0 },
+	{ "1", 0, 1412, 0 },
+	{ "4294967295", 0, 1412, 0 },
+	{ "010.0.0.1", 0, 1412, 0 },
+	{ "1.2.3.4.5", 0, 1412, 0 },
+	{ "256.0.0.1", 0, 1412, 0 },
+	{ "0x7f.0.0.0x1", 0, 1412, 0 },
+	{ "0x7f000001", 0, 1412, 0 },
+	{ "example.123", 0, 1412, 0 },
+	{ "*.0.0.1", 0, 1412, 0 },
+	/* ip, where it is accepted */
+	{ "192.0.2.1", ALL_SANS, 0, SAN_IP },
+	{ "2001:db8::1", ALL_SANS, 0, SAN_IP },
+	{ "2001:DB8:0:0:0:0:0:1", ALL_SANS, 0, SAN_IP },
+	{ "::ffff:192.0.2.1", ALL_SANS, 0, SAN_IP },
+	{ "::", ALL_SANS, 0, SAN_IP },
+	{ "1.2.3", ALL_SANS, 1412, 0 },
+	{ "010.0.0.1", ALL_SANS, 1412, 0 },
+	{ "1.2.3.256", ALL_SANS, 1412, 0 },
+	{ "::1%lo", ALL_SANS, 1412, 0 },
+	{ "[::1]", ALL_SANS, 1412, 0 },
+	{ "192.0.2.0/24", ALL_SANS, 1412, 0 },
+	{ "2001:db8::/32", ALL_SANS, 1412, 0 },
+	{ ":::", ALL_SANS, 1412, 0 },
+	{ "1:2:3:4:5:6:7:8:9", ALL_SANS, 1412, 0 },
+	{ "192.0.2.1", SAN_TYPE_BIT(SAN_EMAIL), 1412, 0 },
+	/* email */
+	{ "user@example.com", 0, 1412, 0 },
+	{ "user@example.com", ALL_SANS, 0, SAN_EMAIL },
+	{ "a.b+c_d@mail.example.com", ALL_SANS, 0, SAN_EMAIL },
+	{ "@example.com", ALL_SANS, 1412, 0 },
+	{ "user@", ALL_SANS, 1412, 0 },
+	{ "a@b@example.com", ALL_SANS, 1412, 0 },
+	{ ".a@example.com", ALL_SANS, 1412, 0 },
+	{ "a.@example.com", ALL_SANS, 1412, 0 },
+	{ "a..b@example.com", ALL_SANS, 1412, 0 },
+	{ "\"a\"@example.com", ALL_SANS, 1412, 0 },
+	{ "a,b@example.com", ALL_SANS, 1412, 0 },
+	{ "user@*.example.com", ALL_SANS, 1412, 0 },
+	{ "user@[192.0.2.1]", ALL_SANS, 1412, 0 },
+	{ "user@192.0.2.1", ALL_SANS, 1412, 0 },
+	{ "user@example.com.", ALL_SANS, 1412, 0 },
+	{ "<user@example.com>", ALL_SANS, 1412, 0 },
+	{ L63 "aa@example.com", ALL_SANS, 1412, 0 },
+	{ L63 "a@example.com", ALL_SANS, 0, SAN_EMAIL },
+	/* uri */
+	{ "https://a.example.com/x?y=z#w", ALL_SANS, 0, SAN_URI },
+	{ "https://a.example.com:8443", ALL_SANS, 0, SAN_URI },
+	{ "spiffe://trust.example/ns/x", ALL_SANS, 0, SAN_URI },
+	{ "https://192.0.2.1/", ALL_SANS, 0, SAN_URI },
+	{ "https://[2001:db8::1]:443/", ALL_SANS, 0, SAN_URI },
+	{ "urn:uuid:7b163417-1d2b-4c84-a38a-2fb7a0cd7752", ALL_SANS, 0, SAN_URI },
+	{ "https://a.example.com/%41", ALL_SANS, 0, SAN_URI },
+	{ "https://", ALL_SANS, 1412, 0 },
+	{ "https:///x", ALL_SANS, 1412, 0 },
+	{ "://a.example.com", ALL_SANS, 1412, 0 },
+	{ "1http://a.example.com", ALL_SANS, 1412, 0 },
+	{ "ht_tp://a.example.com", ALL_SANS, 1412, 0 },
+	{ "https://user@a.example.com/", ALL_SANS, 1412, 0 },
+	{ "https://a_b.example.com/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com:port/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com:123456/", ALL_SANS, 1412, 0 },
+	{ "https://[::1/", ALL_SANS, 1412, 0 },
+	{ "https://[example.com]/", ALL_SANS, 1412, 0 },
+	{ "https://[::1]x/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com/%4", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com/%zz", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com/<x>", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com/\"", ALL_SANS, 1412, 0 },
+	{ "urn:", ALL_SANS, 1412, 0 },
+};
+
+static void san_syntax(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(san_table) / sizeof(san_table[0]); i++) {
+		struct san_policy p =
+		    { .types = san_table[i].types ? san_table[i].types : SAN_TYPE_BIT(SAN_DNS) };
+		enum san_type type = 0;
+		char why[SAN_WHY_SIZE] = "";
+		enum problem_code code = san_check(san_table[i].value, &p, why, &type);
+
+		if ((int)code != san_table[i].code || type != san_table[i].type)
+			fail_msg("'%s': %d %s, '%s'", san_table[i].value, (int)code, san_type_name(type),
+				 why);
+		if (code)
+			assert_true(strlen(why) > 0);
+	}
+}
+
+static const struct {
+	const char *value;
+	int code;
+} public_table[] = {
+	{ "www.cloudflare.com", 0 },
+	{ "*.debian.org", 0 },
+	{ "a.b.co.uk", 0 },
+	{ "myexample.com", 0 },
+	{ "example.com.de", 0 },
+	{ "testing.dev", 0 },
+	{ "localhost", 1414 },
+	{ "db1", 1414 },
+	{ "com", 1414 }, /* a single label first of all */
+	{ "a.test", 1414 },
+	{ "a.TEST", 1414 },
+	{ "a.example", 1414 },
+	{ "a.invalid", 1414 },
+	{ "a.localhost", 1414 },
+	{ "printer.local", 1414 },
+	{ "x.onion", 1414 },
+	{ "a.internal", 1414 },
+	{ "a.corp", 1414 },
+	{ "*.lan", 1414 },
+	{ "nas.home.arpa", 1414 },
+	{ "home.arpa", 1414 },
+	{ "co.uk", 1415 },
+	{ "CO.UK", 1415 },
+	{ "*.co.uk", 1415 },
+	{ "github.io", 1415 },
+	{ "a.ck", 1415 },    /* *.ck */
+	{ "www.ck", 0 },     /* !www.ck */
+	{ "xn--55qx5d.cn", 1415 },
+	{ "example.com", 1416 },
+	{ "a.example.com", 1416 },
+	{ "*.example.net", 1416 },
+	{ "A.EXAMPLE.ORG", 1416 },
+	{ "user@example.com", 1416 },
+	{ "user@debian.org", 0 },
+	{ "user@a.local", 1414 },
+	{ "https://a.example.org/", 1416 },
+	{ "https://a.debian.org/", 0 },
+};
+
+static void public_names_only(void **state)
+{
+	struct san_policy p = { .types = ALL_SANS, .public_names_only = true };
+	struct san_suffixes *suffixes = NULL;
+
+	(void)state;
+	assert_int_equal(san_suffixes_load(&suffixes), E_OK);
+	p.suffixes = suffixes;
+	for (size_t i = 0; i < sizeof(public_table) / sizeof(public_table[0]); i++) {
+		enum san_type type;
+		char why[SAN_WHY_SIZE] = "";
+		enum problem_code code = san_check(public_table[i].value, &p, why, &type);
+
+		if ((int)code != public_table[i].code)
+			fail_msg("'%s': %d '%s'", public_table[i].value, (int)code, why);
+	}
+	san_suffixes_free(suffixes);
+	san_suffixes_free(NULL);
+}
+
+static void duplicates_are_refused(void **state)
+{
+	struct validate_policy p = policy();
+
+	(void)state;
+	p.sans.types = ALL_SANS;
+	expect(&(struct body){ .sans = "[\"a.example.com\",\"b.example.com\",\"a.example.com\"]" }, &p,
+	       "1412 /sans/2");
+	expect(&(struct body){ .sans = "[\"a.example.com\",\"A.EXAMPLE.com\"]" }, &p, "1412 /sans/1");
+	expect(&(struct body){ .sans = "[\"::1\",\"0:0::1\",\"::2\"]" }, &p, "1412 /sans/1");
+	expect(&(struct body){ .sans = "[\"192.0.2.1\",\"::ffff:192.0.2.1\"]" }, &p, "");
+	expect(&(struct body){ .sans = "[\"a.example.com\",\"*.example.com\",\"example.com\"]" }, &p, "");
+	expect(&(struct body){ .sans = "[]" }, &p, "1411 /sans");
+}
+
+/* count different names of exactly 255, or few, characters */
+static char *many_sans(unsigned count)
+{
+	struct buf b;
+	char *text;
+
+	buf_init(&b, 1024 * 1024);
+	buf_put_str(&b, "[");
+	for (unsigned i = 0; i < count; i++)
+		buf_printf(&b, "%s\"h%u.example.com\"", i ? "," : "", i);
+	buf_put_str(&b, "]");
+	text = strdup(buf_text(&b));
+	assert_non_null(text);
+	buf_release(&b);
+	return text;
+}
+
+static void there_are_at_most_150_sans(void **state)
+{
+	struct validate_policy p = policy();
+	char *sans = many_sans(150);
+
+	(void)state;
+	expect(&(struct body){ .sans = sans }, &p, "");
+	free(sans);
+	sans = many_sans(151);
+	expect(&(struct body){ .sans = sans }, &p, "1412 /sans");
+	free(sans);
+	sans = many_sans(1000);
+	expect(&(struct body){ .sans = sans }, &p, "1412 /sans");
+	free(sans);
+}
+
+static void refused_messages_name_what_and_why(void **state)
+{
+	struct validate_policy p = policy();
+	struct problem_list problems = { 0 };
+	struct validate_csr csr;
+	char *text = body_text(&(struct body){ .common_name = "\"" L63 "aa\"",
+					       .sans = "[\"ok.example.com\",\"a_b\"]",
+	                                       .more = ",\"key_type\":\"dsa\",\"extra\":1" });
+
+	(void)state;
+	assert_int_equal(validate_body(text, strlen(text), &p, &problems, &csr), E_INVAL);
+	assert_int_equal(problems.len, 4);
+	assert_non_null(strstr(problems.items[0].message, "64"));
+	assert_non_null(strstr(problems.items[1].message, "sans[1] \"a_b\""));
+	assert_non_null(strstr(problems.items[2].message, "rsa2048, p256v1"));
+	assert_non_null(strstr(problems.items[3].message, "\"extra\""));
+	problem_list_release(&problems);
+	free(text);
+}
+
+static void the_policy_limits_key_types(void **state)
+{
+	struct validate_policy p = policy();
+
+	(void)state;
+	p.key_types = KEY_TYPE_BIT(KEY_P256V1);
+	expect(&(struct body){ 0 }, &p, "1417 /key_type");
+	expect(&(struct body){ .more = ",\"key_type\":\"rsa2048\"" }, &p, "1417 /key_type");
+	expect(&(struct body){ .more = ",\"key_type\":\"p256v1\"" }, &p, "");
+}
+
+/* A body full of unknown fields gets a short answer. */
+static void unknown_fields_are_counted(void **state)
+{
+	struct validate_policy p = policy();
+	struct problem_list problems = { 0 };
+	struct validate_csr csr;
+	struct buf b;
+	uint64_t started = clock_ms();
+
+	(void)state;
+	buf_init(&b, 4 * 1024 * 1024);
+	buf_put_str(&b, "{");
+	for (unsigned i = 0; i < 100000; i++)
+		buf_printf(&b, "%s\"x%u\":[]", i ? "," : "", i);
+	buf_put_str(&b, "}");
+	assert_int_equal(validate_body(buf_text(&b), b.len, &p, &problems, &csr), E_INVAL);
+	assert_int_equal(problems.len, 6 + VALIDATE_UNKNOWN_MAX + 1);
+	assert_non_null(strstr(problems.items[problems.len - 1].message, "99984 more"));
+	assert_true(clock_ms() - started < 5000);
+	problem_list_release(&problems);
+	buf_release(&b);
+}
+
+static void bodies_that_are_not_json(void **state)
+{
+	static const char *const texts[] = { "", "[]", "null", "{\"country\":\"US\",\"country\":\"US\"}",
+					     "{\"a\":1}x" };
+	struct validate_policy p = policy();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		char verdict[256];
+
+		judge(texts[i], &p, verdict, sizeof(verdict));
+		assert_string_equal(verdict, "1400 ");
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(everything_is_kept_as_sent),
+		cmocka_unit_test(what_is_not_given_is_absent),
+		cmocka_unit_test(fields_are_checked),
+		cmocka_unit_test(lengths_are_exact),
+		cmocka_unit_test(countries_are_those_that_exist),
+		cmocka_unit_test(san_syntax),
+		cmocka_unit_test(public_names_only),
+		cmocka_unit_test(duplicates_are_refused),
+		cmocka_unit_test(there_are_at_most_150_sans),
+		cmocka_unit_test(refused_messages_name_what_and_why),
+		cmocka_unit_test(the_policy_limits_key_types),
+		cmocka_unit_test(unknown_fields_are_counted),
+		cmocka_unit_test(bodies_that_are_not_json),
+	};
+
+	return cmocka_run_group_tests_name("api_validate", tests, NULL, NULL);
+}
