@@ -1,0 +1,35 @@
+/*
+ * The sockets that csrd listens on, and what happens when no more connections
+ * can be taken: listening pauses and goes on by itself, with one line a while
+ * in the log, and the process never spins on accept(2).
+ */
+#ifndef CSRD_DAEMON_LISTEN_H
+#define CSRD_DAEMON_LISTEN_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "config/config.h"
+
+#include <stdbool.h>
+
+struct event_base;
+struct http;
+struct listen;
+
+/*
+ * Opens every address of config->listen and hands the listeners to `http`.
+ * Each real address is logged: "listening on '127.0.0.1:43211'".  Logs the
+ * cause of a failure.  E_EXISTS when another process has an address,
+ * E_CONFIG when one cannot be understood, E_DENIED, E_IO, E_NOMEM.
+ */
+MUST_USE enum err listen_new(struct event_base *base, const struct config_http *config, struct http *http,
+                             struct listen **ret_listen);
+
+/* Goes on, or not, accepting. */
+void listen_set_room(struct listen *listen, bool room);
+
+/* Closes the sockets; unix sockets are unlinked. */
+void listen_stop(struct listen *listen);
+void listen_free(struct listen *listen); /* after listen_stop; NULL is fine */
+
+#endif

@@ -1,0 +1,483 @@
+/*
+ * csrd: answers HTTP.  This file reads the command line and the configuration,
+ * wires store, signer links, api and listeners to one event loop, and turns
+ * signals into draining, reloading and exit codes.
+ */
+#include "api/api.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/exit_code.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "config/config.h"
+#include "daemon/http.h"
+#include "daemon/listen.h"
+#include "daemon/reconciler.h"
+#include "daemon/reload.h"
+#include "hsm/hsm.h"
+#include "store/store.h"
+
+#include <event2/event.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define REPORT_BYTES (64 * 1024)
+#define RECONNECT_MIN_MS 50
+#define RECONNECT_MAX_MS 1000
+/* Descriptors that are not connections: standard ones, loop, store, links, listeners, lingering sockets. */
+#define DESCRIPTORS_KEPT 96
+#define DESCRIPTORS_KEPT_MIN 24
+#define LIBEVENT_LOG_MS 1000
+
+enum signal_slot { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNALS_LEN };
+static const int signal_numbers[SIGNALS_LEN] = {SIGTERM, SIGINT, SIGHUP};
+
+struct daemon {
+	struct config *config;
+	struct event_base *base;
+	struct store *store;
+	struct hsm *hsms[CONFIG_TOKENS_MAX];
+	struct api *api;
+	struct http *http;
+	struct listen *listen;
+	struct reconciler *reconciler;
+	struct reload *reload;
+	struct event *store_event;
+	struct event *drain_event;
+	struct event *signals[SIGNALS_LEN];
+	bool draining;
+	bool drained;
+};
+
+/* ---- configuration ---- */
+
+static void log_report(enum log_level level, const struct buf *report)
+{
+	const char *line = buf_text(report);
+
+	while (*line != '\0') {
+		size_t len = strcspn(line, "\n");
+
+		if (len > 0)
+			log_write(level, NULL, "%.*s", (int)len, line);
+		line += len + (line[len] == '\n');
+	}
+}
+
+static int check_config(const char *path)
+{
+	struct config *config = NULL;
+	struct buf report;
+	enum err e;
+
+	buf_init(&report, REPORT_BYTES);
+	e = config_load(path, &report, &config);
+	if (e == E_OK)
+		printf("%s: the configuration is sound\n", path);
+	else
+		fprintf(stderr, "%s%s", buf_text(&report), report.len == 0 ? "out of memory\n" : "");
+	buf_release(&report);
+	config_free(config);
+	return e == E_OK ? EXIT_CODE_OK : EXIT_CODE_CONFIG;
+}
+
+static void on_reloaded(void *arg, struct config *fresh, const struct buf *problems)
+{
+	struct daemon *d = arg;
+	struct buf kept;
+	enum err e;
+
+	if (fresh == NULL) {
+		log_report(LOG_LEVEL_ERROR, problems);
+		log_error("the configuration was not reloaded: the old one stays in force");
+		return;
+	}
+	buf_init(&kept, REPORT_BYTES);
+	e = config_reload(d->config, fresh, &kept);
+	if (e != E_OK) {
+		log_err(e, "the configuration was not reloaded: the old one stays in force");
+	} else {
+		log_report(LOG_LEVEL_WARN, &kept);
+		log_set_level(d->config->log.level);
+		reconciler_reload(d->reconciler);
+		log_notice("configuration '%s' reloaded", d->config->path);
+	}
+	buf_release(&kept);
+	config_free(fresh);
+}
+
+/* ---- the way out ---- */
+
+static void finish_if_drained(struct daemon *d)
+{
+	if (d->draining && d->drained && api_in_flight(d->api) == 0)
+		event_base_loopbreak(d->base);
+}
+
+static void on_drained(void *arg)
+{
+	struct daemon *d = arg;
+
+	d->drained = true;
+	finish_if_drained(d);
+}
+
+static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)fd;
+	(void)what;
+	log_warn("%u requests are unanswered at the end of the drain time", http_in_flight(d->http));
+	event_base_loopbreak(d->base);
+}
+
+static void begin_drain(struct daemon *d, int number)
+{
+	uint64_t ms = d->config->http.drain_timeout_ms;
+	struct timeval limit = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	log_notice("stopping on signal %d: %u requests in flight", number, http_in_flight(d->http));
+	d->draining = true;
+	listen_stop(d->listen);
+	api_drain(d->api);
+	reconciler_stop(d->reconciler);
+	event_add(d->drain_event, &limit);
+	http_drain(d->http);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)what;
+	if (number == SIGHUP) {
+		if (!d->draining)
+			reload_start(d->reload);
+	} else if (!d->draining) {
+		begin_drain(d, (int)number);
+	} else {
+		log_warn("second signal %d: stopping at once, %u requests unanswered", (int)number,
+			 http_in_flight(d->http));
+		_exit(EXIT_CODE_OK);
+	}
+}
+
+/* ---- wiring ---- */
+
+static void on_store(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)fd;
+	(void)what;
+	store_dispatch(d->store);
+}
+
+static void on_link(void *arg, struct hsm *hsm, bool up)
+{
+	struct daemon *d = arg;
+
+	if (up)
+		reconciler_link_up(d->reconciler, hsm);
+}
+
+static void on_want_reconcile(void *arg)
+{
+	struct daemon *d = arg;
+
+	reconciler_want(d->reconciler);
+}
+
+static void on_room(void *arg, bool room)
+{
+	struct daemon *d = arg;
+
+	if (d->listen != NULL)
+		listen_set_room(d->listen, room);
+}
+
+static void on_libevent_log(int severity, const char *text)
+{
+	static struct log_gate gate;
+	unsigned held_back;
+
+	if (severity >= EVENT_LOG_WARN && log_gate_pass(&gate, LIBEVENT_LOG_MS, &held_back))
+		log_warn("libevent: %s (%u more held back)", text, held_back);
+}
+
+static int exit_code_of(enum err e)
+{
+	switch (e) {
+	case E_CONFIG:
+		return EXIT_CODE_CONFIG;
+	case E_EXISTS:
+		return EXIT_CODE_IN_USE;
+	case E_STORE:
+		return EXIT_CODE_STORE;
+	case E_UNAVAIL:
+		return EXIT_CODE_UNAVAILABLE;
+	case E_NOTFOUND:
+	case E_DENIED:
+	case E_IO:
+	case E_LIMIT:
+		return EXIT_CODE_SYSTEM;
+	default:
+		return EXIT_CODE_INTERNAL;
+	}
+}
+
+/* Asks for the descriptors that the connections need; how many connections those it got allow. */
+static uint64_t connections_that_fit(uint64_t wanted)
+{
+	struct rlimit limit = {0, 0};
+	rlim_t need = (rlim_t)wanted + DESCRIPTORS_KEPT;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return wanted;
+	if (limit.rlim_cur < need) {
+		limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+		(void)getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur >= need)
+		return wanted;
+	need = limit.rlim_cur > (rlim_t)DESCRIPTORS_KEPT * 2 ? limit.rlim_cur - DESCRIPTORS_KEPT
+	       : limit.rlim_cur > DESCRIPTORS_KEPT_MIN	     ? limit.rlim_cur - DESCRIPTORS_KEPT_MIN
+							     : 1;
+	log_warn("[http] max_connections is %llu, but the limit of %llu descriptors allows %llu",
+	         (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (unsigned long long)need);
+	return need;
+}
+
+static enum err start_store(struct daemon *d)
+{
+	struct store_options options = {
+	    .url = d->config->store.url,
+	    .queue_max = (unsigned)d->config->store.queue_max,
+	    .sole_service = true,
+	    .create = true,
+	};
+	enum err e = store_open(&options, &d->store); /* logs the cause */
+
+	if (e != E_OK)
+		return e;
+	d->store_event = event_new(d->base, store_fd(d->store), EV_READ | EV_PERSIST, on_store, d);
+	if (d->store_event == NULL || event_add(d->store_event, NULL) != 0)
+		return E_NOMEM;
+	return E_OK;
+}
+
+static enum err start_links(struct daemon *d)
+{
+	for (size_t i = 0; i < d->config->tokens_len; i++) {
+		const struct config_token *token = &d->config->tokens[i];
+		struct hsm_options options = {
+		    .token_name = token->name,
+		    .socket_path = token->socket,
+		    .client_name = "csrd",
+		    .in_flight_max = (unsigned)(token->queue_max + token->threads),
+		    .reconnect_min_ms = RECONNECT_MIN_MS,
+		    .reconnect_max_ms = RECONNECT_MAX_MS,
+		};
+		enum err e = hsm_new(d->base, &options, on_link, d, &d->hsms[i]);
+
+		if (e != E_OK)
+			return e;
+	}
+	return E_OK;
+}
+
+static enum err start_services(struct daemon *d)
+{
+	size_t hsms_len = d->config->tokens_len;
+	struct api_options api = {
+	    .config = d->config,
+	    .store = d->store,
+	    .hsms = d->hsms,
+	    .hsms_len = hsms_len,
+	    .want_reconcile = on_want_reconcile,
+	    .want_reconcile_arg = d,
+	};
+	struct reconciler_options reconciler = {
+	    .config = d->config,
+	    .store = d->store,
+	    .hsms = d->hsms,
+	    .hsms_len = hsms_len,
+	};
+	struct http_options http = {
+	    .config = &d->config->http,
+	    .connections_max = connections_that_fit(d->config->http.max_connections),
+	    .on_room = on_room,
+	    .on_drained = on_drained,
+	    .arg = d,
+	};
+	enum err e = api_new(&api, &d->api);
+
+	if (e != E_OK)
+		return e;
+	reconciler.api = http.api = d->api;
+	e = reconciler_new(d->base, &reconciler, &d->reconciler);
+	if (e == E_OK)
+		e = http_new(d->base, &http, &d->http);
+	if (e == E_OK)
+		e = reload_new(d->base, d->config->path, on_reloaded, d, &d->reload);
+	return e;
+}
+
+static enum err catch_signals(struct daemon *d)
+{
+	signal(SIGPIPE, SIG_IGN);
+	d->drain_event = evtimer_new(d->base, on_drain_timeout, d);
+	if (d->drain_event == NULL)
+		return E_NOMEM;
+	for (int i = 0; i < SIGNALS_LEN; i++) {
+		d->signals[i] = evsignal_new(d->base, signal_numbers[i], on_signal, d);
+		if (d->signals[i] == NULL || evsignal_add(d->signals[i], NULL) != 0)
+			return E_NOMEM;
+	}
+	return E_OK;
+}
+
+static enum err start(struct daemon *d)
+{
+	enum err e;
+
+	event_set_log_callback(on_libevent_log);
+	d->base = event_base_new();
+	if (d->base == NULL)
+		return E_NOMEM;
+	/* The signer's links come last: their first callback may ask for a pass. */
+	e = start_store(d);
+	if (e == E_OK)
+		e = start_links(d);
+	if (e == E_OK)
+		e = start_services(d);
+	if (e == E_OK)
+		e = catch_signals(d);
+	if (e == E_OK)
+		e = listen_new(d->base, &d->config->http, d->http, &d->listen); /* logs the cause */
+	return e;
+}
+
+/*
+ * Nothing is in flight, or nothing was ever started.  The links go first:
+ * what still runs of a reconciliation pass ends through the store's callbacks.
+ */
+static void release(struct daemon *d)
+{
+	if (d->listen != NULL)
+		listen_stop(d->listen);
+	if (d->reconciler != NULL)
+		reconciler_stop(d->reconciler);
+	http_free(d->http);
+	listen_free(d->listen);
+	reload_free(d->reload);
+	for (size_t i = 0; i < CONFIG_TOKENS_MAX; i++)
+		hsm_free(d->hsms[i]);
+	if (d->store_event != NULL)
+		event_free(d->store_event);
+	store_close(d->store);
+	reconciler_free(d->reconciler);
+	api_free(d->api);
+	for (int i = 0; i < SIGNALS_LEN; i++)
+		if (d->signals[i] != NULL)
+			event_free(d->signals[i]);
+	if (d->drain_event != NULL)
+		event_free(d->drain_event);
+	if (d->base != NULL) {
+		(void)event_base_loop(d->base, EVLOOP_NONBLOCK); /* frees the bufferevents */
+		event_base_free(d->base);
+	}
+	config_free(d->config);
+}
+
+static void protect_memory(void)
+{
+#ifndef __SANITIZE_ADDRESS__ /* its leak check attaches to the process */
+	enum err e = secret_forbid_dumps();
+
+	if (e != E_OK)
+		log_err(e, "cannot forbid core files");
+#endif
+}
+
+static int run(const char *config_path)
+{
+	struct daemon d = {0};
+	struct buf report;
+	enum err e;
+
+	buf_init(&report, REPORT_BYTES);
+	e = config_load(config_path, &report, &d.config);
+	if (e != E_OK) {
+		log_report(LOG_LEVEL_ERROR, &report);
+		buf_release(&report);
+		return exit_code_of(e);
+	}
+	buf_release(&report);
+	log_set_level(d.config->log.level);
+	protect_memory();
+	e = start(&d);
+	if (e != E_OK) {
+		log_err(e, "cannot start");
+		release(&d);
+		return exit_code_of(e);
+	}
+	log_notice("csrd %s is ready to serve", CSRD_VERSION);
+	event_base_dispatch(d.base);
+	if (http_in_flight(d.http) > 0 || api_in_flight(d.api) > 0) {
+		log_warn("stopped with work in flight: reconciliation settles it at the next start");
+		_exit(EXIT_CODE_OK);
+	}
+	release(&d);
+	log_notice("stopped");
+	return EXIT_CODE_OK;
+}
+
+static void usage(FILE *out)
+{
+	fprintf(out, "usage: csrd [-c FILE] [-t] [-V] [-h]\n"
+		     "  -c FILE  configuration (default " CONFIG_DEFAULT_PATH ")\n"
+		     "  -t       check the configuration and exit\n"
+		     "  -V       print the version and exit\n"
+		     "  -h       print this text and exit\n");
+}
+
+int main(int argc, char **argv)
+{
+	const char *config_path = CONFIG_DEFAULT_PATH;
+	bool check = false;
+	int option;
+
+	while ((option = getopt(argc, argv, "c:tVh")) != -1) {
+		switch (option) {
+		case 'c':
+			config_path = optarg;
+			break;
+		case 't':
+			check = true;
+			break;
+		case 'V':
+			printf("csrd %s\nlibevent %s\n", CSRD_VERSION, event_get_version());
+			return EXIT_CODE_OK;
+		case 'h':
+			usage(stdout);
+			return EXIT_CODE_OK;
+		default:
+			usage(stderr);
+			return EXIT_CODE_USAGE;
+		}
+	}
+	if (optind != argc) {
+		usage(stderr);
+		return EXIT_CODE_USAGE;
+	}
+	log_open("csrd", LOG_LEVEL_INFO);
+	return check ? check_config(config_path) : run(config_path);
+}

@@ -1,0 +1,273 @@
+/* Decides when the passes of api/reconcile.h run, one at a time, and says what they found. */
+#include "daemon/reconciler.h"
+
+#include "api/api.h"
+#include "api/reconcile.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "hsm/hsm.h"
+
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define COMPARE_EVERY_MS ((uint64_t)60 * 60 * 1000)
+#define SOON_MS 200   /* after the api asked: what is in flight may end meanwhile */
+#define RETRY_MIN_MS 5000 /* after a pass that failed or left something; doubles from here … */
+#define RETRY_MAX_MS 300000 /* … to here */
+
+/* What one token is due. */
+struct due {
+	bool settle;
+	uint64_t compared_ms; /* clock_ms of the last whole comparison; 0: never */
+};
+
+struct reconciler {
+	struct event_base *base;
+	struct reconciler_options options;
+	struct event *interval;
+	struct event *soon;
+	uint64_t retry_ms;
+	struct due *dues; /* in the order of the hsms */
+	size_t running;   /* index of the token whose pass runs */
+	bool runs;
+	bool compares;
+	bool stopped;
+};
+
+static void add_timer(struct event *timer, uint64_t ms)
+{
+	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	event_add(timer, &tv);
+}
+
+static void look_again_in(struct reconciler *r, uint64_t ms)
+{
+	if (r->stopped)
+		return;
+	if (ms < RETRY_MIN_MS || !evtimer_pending(r->soon, NULL))
+		add_timer(r->soon, ms);
+}
+
+static void retry_later(struct reconciler *r)
+{
+	look_again_in(r, r->retry_ms);
+	r->retry_ms = r->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : r->retry_ms * 2;
+}
+
+static void start_interval(struct reconciler *r)
+{
+	uint64_t ms = r->options.config->policy.reconcile_interval_ms;
+
+	event_del(r->interval);
+	if (ms > 0)
+		add_timer(r->interval, ms);
+}
+
+static bool is_in_work(void *arg, const char *csr_id)
+{
+	const struct reconciler *r = arg;
+
+	return api_works_on(r->options.api, csr_id);
+}
+
+static bool should_stop(void *arg)
+{
+	const struct reconciler *r = arg;
+
+	return r->stopped;
+}
+
+static void say_finding(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
+                        enum message_key_presence presence)
+{
+	const struct reconciler *r = arg;
+	struct log_context context = {.csr_id = csr_id[0] != '\0' ? csr_id : NULL};
+	enum log_level level = LOG_LEVEL_NOTICE;
+
+	(void)presence;
+	if (finding == RECONCILE_BUSY)
+		return;
+	if (finding == RECONCILE_MISSING || finding == RECONCILE_UNKNOWN)
+		level = LOG_LEVEL_WARN;
+	log_write(level, &context, "reconciliation of token '%s': %s, key '%s'",
+	          hsm_token_name(r->options.hsms[r->running]), reconcile_finding_name(finding), label);
+}
+
+static void say_counts(const char *token, const struct reconcile_report *c)
+{
+	uint64_t findings =
+	    c->pending + c->deleting + c->leftover + c->missing + c->unknown + c->busy + c->half_pairs;
+
+	log_write(findings == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE, NULL,
+	          "reconciliation of token '%s': %" PRIu64 " checked, %" PRIu64 " pending, %" PRIu64
+	          " deleting, %" PRIu64 " leftover, %" PRIu64 " missing, %" PRIu64 " unknown, %" PRIu64
+	          " half pairs, %" PRIu64 " busy",
+	          token, c->checked, c->pending, c->deleting, c->leftover, c->missing, c->unknown,
+	          c->half_pairs, c->busy);
+}
+
+static void start_next(struct reconciler *r);
+
+static void on_done(void *arg, enum err e, const struct reconcile_report *report)
+{
+	struct reconciler *r = arg;
+	struct due *due = &r->dues[r->running];
+	const char *token;
+
+	r->runs = false;
+	if (r->stopped)
+		return; /* the hsm may be gone */
+	token = hsm_token_name(r->options.hsms[r->running]);
+	say_counts(token, report);
+	if (e == E_OK) {
+		if (r->compares)
+			due->compared_ms = clock_ms();
+	} else {
+		log_warn("reconciliation of token '%s' ended early: %s", token, err_str(e));
+	}
+	if (report->compare_again)
+		due->compared_ms = 0;
+	if (e != E_OK || report->busy > 0) {
+		due->settle = true;
+		retry_later(r);
+	} else {
+		r->retry_ms = RETRY_MIN_MS;
+		start_next(r);
+	}
+}
+
+/* With SQLite this process is the only service, and it knows its own work; else others may be at it. */
+static int64_t min_age_us(const struct config *config)
+{
+	if (str_starts_with(config->store.url, "sqlite:"))
+		return 0;
+	return (int64_t)config->http.request_timeout_ms * 2000;
+}
+
+static bool start_pass(struct reconciler *r, size_t i)
+{
+	struct due *due = &r->dues[i];
+	bool compare = due->compared_ms == 0 || clock_ms() - due->compared_ms >= COMPARE_EVERY_MS;
+	struct reconcile_options options = {
+	    .store = r->options.store,
+	    .hsm = r->options.hsms[i],
+	    .apply = true,
+	    .compare_keys = compare,
+	    .min_age_us = min_age_us(r->options.config),
+	    .actor = "system",
+	    .on_finding = say_finding,
+	    .is_in_work = is_in_work,
+	    .should_stop = should_stop,
+	    .arg = r,
+	};
+	enum err e;
+
+	due->settle = false;
+	r->running = i;
+	r->runs = true;
+	r->compares = compare;
+	e = reconcile_start(&options, on_done);
+	if (e == E_OK)
+		return true;
+	r->runs = false;
+	due->settle = true;
+	log_err(e, "cannot start reconciliation of token '%s'", hsm_token_name(r->options.hsms[i]));
+	retry_later(r);
+	return false;
+}
+
+static void start_next(struct reconciler *r)
+{
+	for (size_t i = 0; i < r->options.hsms_len && !r->runs && !r->stopped; i++)
+		if (r->dues[i].settle && hsm_is_up(r->options.hsms[i]) && !start_pass(r, i))
+			return;
+}
+
+static void on_soon(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	start_next(arg);
+}
+
+static void on_interval(evutil_socket_t fd, short what, void *arg)
+{
+	struct reconciler *r = arg;
+
+	(void)fd;
+	(void)what;
+	start_interval(r);
+	for (size_t i = 0; i < r->options.hsms_len; i++)
+		r->dues[i].settle = true;
+	start_next(r);
+}
+
+void reconciler_link_up(struct reconciler *r, const struct hsm *hsm)
+{
+	for (size_t i = 0; i < r->options.hsms_len; i++)
+		if (r->options.hsms[i] == hsm)
+			r->dues[i].settle = true;
+	look_again_in(r, 0);
+}
+
+void reconciler_want(struct reconciler *r)
+{
+	for (size_t i = 0; i < r->options.hsms_len; i++)
+		r->dues[i].settle = true;
+	look_again_in(r, SOON_MS);
+}
+
+void reconciler_reload(struct reconciler *r)
+{
+	if (!r->stopped)
+		start_interval(r);
+}
+
+void reconciler_stop(struct reconciler *r)
+{
+	r->stopped = true;
+	event_del(r->interval);
+	event_del(r->soon);
+}
+
+bool reconciler_runs(const struct reconciler *r)
+{
+	return r->runs;
+}
+
+enum err reconciler_new(struct event_base *base, const struct reconciler_options *options,
+                        struct reconciler **ret_reconciler)
+{
+	struct reconciler *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return E_NOMEM;
+	r->base = base;
+	r->options = *options;
+	r->retry_ms = RETRY_MIN_MS;
+	r->dues = calloc(options->hsms_len, sizeof(*r->dues));
+	r->interval = evtimer_new(base, on_interval, r);
+	r->soon = evtimer_new(base, on_soon, r);
+	if (r->dues == NULL || r->interval == NULL || r->soon == NULL) {
+		reconciler_free(r);
+		return E_NOMEM;
+	}
+	start_interval(r);
+	*ret_reconciler = r;
+	return E_OK;
+}
+
+void reconciler_free(struct reconciler *r)
+{
+	if (r == NULL)
+		return;
+	if (r->interval != NULL)
+		event_free(r->interval);
+	if (r->soon != NULL)
+		event_free(r->soon);
+	free(r->dues);
+	free(r);
+}

@@ -1,0 +1,48 @@
+/*
+ * When to reconcile: at start as soon as a token's link is up, after each
+ * reconnect, when the api asks for it, and on the [policy] reconcile_interval.
+ * Rows are settled each time; all keys of the token are compared with the
+ * store at the first pass, and from then on once an hour.  One pass at a time.
+ */
+#ifndef CSRD_DAEMON_RECONCILER_H
+#define CSRD_DAEMON_RECONCILER_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "config/config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct api;
+struct event_base;
+struct hsm;
+struct reconciler;
+struct store;
+
+struct reconciler_options {
+	const struct config *config; /* all borrowed for the life */
+	struct store *store;
+	const struct api *api;
+	struct hsm **hsms;
+	size_t hsms_len;
+};
+MUST_USE enum err reconciler_new(struct event_base *base, const struct reconciler_options *options,
+                                 struct reconciler **ret_reconciler);
+void reconciler_free(struct reconciler *r); /* only when no pass runs; NULL is fine */
+
+/* The link to this token came up. */
+void reconciler_link_up(struct reconciler *r, const struct hsm *hsm);
+
+/* Something is unsettled: look soon. */
+void reconciler_want(struct reconciler *r);
+
+/* The interval may have changed. */
+void reconciler_reload(struct reconciler *r);
+
+/* Starts no further pass; the running one ends soon and, from now on, without touching its hsm. */
+void reconciler_stop(struct reconciler *r);
+
+bool reconciler_runs(const struct reconciler *r);
+
+#endif

@@ -1,0 +1,84 @@
+#!/bin/sh
+# Installs the Debian packages that csrd needs and that are missing.
+#
+#   tools/install-deps.sh run    to build csrd and run it on SoftHSM
+#   tools/install-deps.sh test   that, and what the tests need
+#   tools/install-deps.sh bench  what "make bench" needs
+#
+# As root it installs them; as somebody else through sudo, when that needs no
+# password or there is a terminal to ask on; else it prints the command to
+# give and exits with 1.
+set -eu
+
+run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev libevent-dev libjson-c-dev
+	libinih-dev libsqlite3-dev uuid-dev libpsl-dev publicsuffix softhsm2 openssl curl'
+test_packages='libcmocka-dev opensc libengine-pkcs11-openssl gnutls-bin python3 python3-cryptography
+	golang-cfssl sqlite3 shellcheck'
+bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
+
+usage()
+{
+	echo 'usage: tools/install-deps.sh run|test|bench' >&2
+	exit 64
+}
+
+is_installed()
+{
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# node of version 18 or newer, from wherever, with npm
+has_node()
+{
+	command -v npm >/dev/null 2>&1 || return 1
+	major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\)\..*/\1/p')
+	[ -n "$major" ] && [ "$major" -ge 18 ]
+}
+
+[ $# -eq 1 ] || usage
+case $1 in
+run)
+	packages=$run_packages
+	;;
+test)
+	packages="$run_packages $test_packages"
+	has_node || packages="$packages nodejs npm"
+	;;
+bench)
+	packages="$run_packages $bench_packages"
+	;;
+*)
+	usage
+	;;
+esac
+
+missing=
+for package in $packages; do
+	is_installed "$package" || missing="$missing $package"
+done
+missing=${missing# }
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+	echo "install-deps: not a Debian system; missing packages: $missing" >&2
+	exit 1
+fi
+
+if [ "$(id -u)" -eq 0 ]; then
+	as_root='env'
+elif command -v sudo >/dev/null 2>&1 && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+	as_root='sudo env'
+else
+	echo 'install-deps: Debian packages are missing; install them as root with' >&2
+	echo "  apt-get update && apt-get install -y --no-install-recommends $missing" >&2
+	exit 1
+fi
+
+echo "install-deps: installing $missing"
+# $as_root and $missing are lists of words.
+# shellcheck disable=SC2086
+if ! $as_root DEBIAN_FRONTEND=noninteractive apt-get -q update; then
+	echo 'install-deps: apt-get update failed; trying with the lists at hand' >&2
+fi
+# shellcheck disable=SC2086
+exec $as_root DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing
