@@ -28,7 +28,8 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-pr
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -fno-strict-overflow \
 	$(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 HARDENING_LD := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed
-ALL_CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -DCSRD_VERSION='"$(VERSION)"' $(if $(FAILPOINTS),-DCSRD_FAILPOINTS) $(CPPFLAGS)
+ALL_CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -DCSRD_VERSION='"$(VERSION)"' $(if $(FAILPOINTS),-DCSRD_FAILPOINTS) \
+	$(if $(SANITIZE)$(COVERAGE),-DCSRD_INSTRUMENTED) $(CPPFLAGS)
 ALL_CFLAGS := -std=gnu11 -pthread $(WARNINGS) $(HARDENING) $(CFLAGS) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
 	$(if $(COVERAGE),--coverage)
@@ -56,10 +57,14 @@ STORE_SRC := store/record.c store/store.c store/sqlite.c store/migrate.c
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/problem.c api/reconcile.c api/reply.c api/route.c api/san.c \
 	api/token_verify.c api/validate.c
-DAEMON_SRC := daemon/main.c daemon/http.c daemon/listen.c daemon/reconciler.c
-SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/csr_build.c hsm/signer/key.c hsm/signer/module.c \
-	hsm/signer/server.c hsm/signer/session.c hsm/signer/worker.c
-CLI_SRC := cli/csrctl.c
+DAEMON_SRC := daemon/main.c daemon/conn.c daemon/head.c daemon/http.c daemon/closer.c daemon/listen.c \
+	daemon/reconciler.c daemon/reload.c
+SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
+	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/listener.c hsm/signer/login.c \
+	hsm/signer/module.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/public_key.c hsm/signer/server.c \
+	hsm/signer/session.c hsm/signer/sign.c hsm/signer/worker.c
+CLI_SRC := cli/csrctl.c cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_csr.c cli/cmd_principal.c cli/cmd_reconcile.c \
+	cli/loop.c cli/output.c
 
 BASE_LIBS :=
 CONFIG_LIBS := -linih
@@ -138,6 +143,8 @@ $(B)/store/migrate.o: $(B)/gen/store_schema.inc
 # and TEST_NAME_LIBS.
 include tests/tests.mk
 
+include bench/bench.mk
+
 # ---- the rest ----------------------------------------------------------------
 
 .PHONY: run
@@ -175,6 +182,7 @@ help:
 	'make run             install what is missing, build, and run a whole service on SoftHSM (RUN_DIR=run PORT=8080)' \
 	'make test            install what the tests need, build the test variant, run every test' \
 	'make test SANITIZE=address,undefined    the same under sanitizers' \
+	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
 	'make lint            layers, headers, banned calls, shell and Python checks' \
 	'make install         DESTDIR= PREFIX=/usr/local' \
 	'make clean           remove build/' \
