@@ -18,7 +18,7 @@ enum exit_code {
 	EXIT_CODE_IN_USE = 73,       /* another process serves this socket or store */
 	EXIT_CODE_TOKEN_FAILED = 75, /* the token failed in operation: start again */
 	EXIT_CODE_PIN = 77,          /* the PIN was refused: do not start again */
-	EXIT_CODE_CONFIG = 78,       /* the configuration is wrong: do not start again */
+	EXIT_CODE_CONFIG = 78,       /* the configuration or its PIN file is wrong: do not start again */
 };
 
 #endif

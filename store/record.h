@@ -23,6 +23,7 @@ struct store_scope {
 	enum store_scope_kind kind;
 	char id[STORE_TAG_SIZE];
 };
+bool store_scope_equal(const struct store_scope *a, const struct store_scope *b);
 
 /* pending → active → deleting → destroyed, pending → failed.  No other move is made. */
 enum csr_state {
@@ -34,6 +35,8 @@ enum csr_state {
 };
 const char *csr_state_name(enum csr_state state); /* "pending", …; "?" */
 MUST_USE enum err csr_state_parse(const char *name, enum csr_state *ret_state);
+bool csr_state_may_move(enum csr_state from, enum csr_state to); /* the moves above */
+bool csr_state_counts(enum csr_state state); /* towards a quota: pending, active, deleting */
 
 struct csr_record {
 	char id[CSR_ID_SIZE];
@@ -55,6 +58,7 @@ struct csr_record {
 };
 void csr_record_release(struct csr_record *r); /* frees members, zeroes */
 void csr_record_free(struct csr_record *r);    /* release and free; NULL is fine */
+MUST_USE enum err csr_record_copy(const struct csr_record *from, struct csr_record *ret_to); /* E_NOMEM */
 
 enum principal_kind {
 	PRINCIPAL_TOKEN = 1, /* API token: Authorization: Bearer */
@@ -83,6 +87,7 @@ struct principal {
 };
 void principal_release(struct principal *p);
 void principal_free(struct principal *p);
+MUST_USE enum err principal_copy(const struct principal *from, struct principal *ret_to); /* E_NOMEM */
 
 struct account_record {
 	char id[STORE_TAG_SIZE];
@@ -91,6 +96,8 @@ struct account_record {
 	int64_t csr_count;   /* those of the account itself, not of its zones */
 	int64_t created_us;
 };
+void account_record_release(struct account_record *a); /* frees members, zeroes */
+
 struct zone_record {
 	char id[STORE_TAG_SIZE];
 	char account_id[STORE_TAG_SIZE];
@@ -99,6 +106,7 @@ struct zone_record {
 	int64_t csr_count;
 	int64_t created_us;
 };
+void zone_record_release(struct zone_record *z);
 
 /* What the audit trail keeps beside the change itself; every text may be NULL. Borrowed for the call. */
 struct audit_origin {
@@ -119,5 +127,6 @@ struct audit_record {
 	char *peer;
 	char *detail;
 };
+void audit_record_release(struct audit_record *a);
 
 #endif

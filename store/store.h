@@ -5,15 +5,21 @@
  *
  * Threads: every function is called on one thread, the owner's.  Callbacks run
  * on it too, from store_dispatch, exactly once for each call and never inside
- * the call itself.  store_fd becomes readable when store_dispatch has work.
+ * the call itself, in the order of the calls but for those that are refused
+ * unqueued, which may come sooner.  store_fd becomes readable when
+ * store_dispatch has work.  A callback may make new calls, but not store_dispatch,
+ * store_wait or store_close.
  *
  * Arguments are borrowed for the call (copied), unless it says *takes*.
  * Results are borrowed until the callback returns, unless it says *owned*.
  *
  * Common errors: E_BUSY (queue full, or the database stayed locked; nothing was
  * done), E_STORE (database error; logged; nothing was done), E_UNAVAIL (the
- * store cannot be reached; nothing was done), E_UNCERTAIN (the connection was
- * lost at commit: read before you act), E_NOMEM.
+ * store cannot be reached, or is being closed; nothing was done), E_UNCERTAIN
+ * (the connection was lost, or the disk refused a flush, at commit: read before
+ * you act), E_NOMEM.  When a commit fails, all that it would have made durable
+ * fails with it.  After a refused flush every call is E_STORE until the store
+ * is opened again.
  */
 #ifndef CSRD_STORE_STORE_H
 #define CSRD_STORE_STORE_H
@@ -30,25 +36,28 @@ struct store;
 struct store_backend;
 
 struct store_options {
-	const char *url;     /* "sqlite:/var/lib/csrd/csrd.db" */
-	unsigned queue_max;  /* operations waiting; past it E_BUSY */
-	bool sole_service;   /* take the lock that only one csrd may hold (SQLite); else E_EXISTS */
-	bool create;         /* make the database when it is missing */
+	const char *url;    /* "sqlite:/var/lib/csrd/csrd.db": the path is absolute */
+	unsigned queue_max; /* operations waiting; past it E_BUSY */
+	bool sole_service;  /* take the lock that only one csrd may hold (SQLite); else E_EXISTS */
+	bool create;        /* make the database when it is missing */
 };
 
 /*
  * Opens, migrates to the newest schema, and starts the thread.  Blocks: for
  * start-up only.  Logs the cause.  E_CONFIG (url not understood, network file
- * system), E_NOTFOUND, E_EXISTS (another csrd has it), E_STORE (damaged, or
- * made by a newer program), E_DENIED, E_IO, E_NOMEM.
+ * system), E_NOTFOUND, E_EXISTS (another csrd has it, or runs on it while its
+ * schema is to be changed), E_STORE (damaged, empty, or made by a newer
+ * program), E_DENIED, E_BUSY, E_IO, E_NOMEM.  The sole service also has the
+ * pages of a database that is not too large for that checked.
  */
 MUST_USE enum err store_open(const struct store_options *options, struct store **ret_store);
 
 /* As store_open over a given backend: for the tests' fake. */
 MUST_USE enum err store_open_backend(const struct store_backend *backend, const struct store_options *options,
-                                     struct store **ret_store);
+				     struct store **ret_store);
 
-/* Runs what is queued to its end, calls the callbacks, stops the thread. NULL is fine. */
+/* Runs what is queued to its end, calls the callbacks, stops the thread. NULL is fine.
+   Calls that the callbacks make meanwhile are answered E_UNAVAIL. */
 void store_close(struct store *store);
 
 int store_fd(const struct store *store); /* borrowed; poll for reading */
@@ -57,6 +66,7 @@ void store_dispatch(struct store *store);
 /* Waits for and dispatches until `*done` is true: for command-line programs. */
 void store_wait(struct store *store, const bool *done);
 
+/* Operations that wait for the store thread; those it works on are not among them. */
 unsigned store_queued(const struct store *store);
 
 typedef void (*store_done_fn)(void *arg, enum err e);
@@ -70,30 +80,36 @@ void store_ping(struct store *store, store_done_fn done, void *arg);
 typedef void (*store_principal_fn)(void *arg, enum err e, struct principal *principal);
 /* By hash of the secret; E_NOTFOUND.  Revoked and expired ones are found too: the caller decides. */
 void store_principal_find(struct store *store, enum principal_kind kind,
-                          const uint8_t secret_hash[STORE_HASH_BYTES], store_principal_fn done, void *arg);
+			  const uint8_t secret_hash[STORE_HASH_BYTES], store_principal_fn done, void *arg);
 
 /* ---- CSRs ---- */
 
 enum store_begin {
-	STORE_BEGIN_NEW = 1,    /* the row is pending and durable */
-	STORE_BEGIN_REPLAY,     /* idempotency key seen with this request: record is the first result */
-	STORE_BEGIN_IN_FLIGHT,  /* idempotency key seen, its CSR is still pending */
-	STORE_BEGIN_MISMATCH,   /* idempotency key seen with another request */
-	STORE_BEGIN_GONE,       /* idempotency key seen, its CSR has been deleted since */
-	STORE_BEGIN_QUOTA,      /* the scope's quota is used up */
-	STORE_BEGIN_NO_SCOPE,   /* no such account or zone */
+	STORE_BEGIN_NEW = 1,   /* the row is pending and durable */
+	STORE_BEGIN_REPLAY,    /* idempotency key seen with this request: record is the first result */
+	STORE_BEGIN_IN_FLIGHT, /* idempotency key seen, its CSR is still pending */
+	STORE_BEGIN_MISMATCH,  /* idempotency key seen with another request */
+	STORE_BEGIN_GONE,      /* idempotency key seen, its CSR has been deleted since */
+	STORE_BEGIN_QUOTA,     /* the scope's quota is used up */
+	STORE_BEGIN_NO_SCOPE,  /* no such account or zone */
 };
 struct store_csr_begin {
-	struct csr_record *record;      /* takes: id, scope, token_name, principal_id, spec, name, description are
-	                                   read; account_tag and the times are set */
-	const char *idempotency_key;    /* NULL: none */
+	struct csr_record *record; /* takes: id, scope, token_name, principal_id, spec, name, description are
+				      read; account_tag, state and the times are set */
+	const char *idempotency_key;            /* NULL: none */
 	uint8_t request_hash[STORE_HASH_BYTES]; /* of scope and body; compared when the key was seen */
-	int64_t idempotency_ttl_us;     /* keys older than this are forgotten */
+	int64_t idempotency_ttl_us;             /* keys older than this are forgotten */
 	struct audit_origin origin;
 };
-/* record: owned by the callee; set for NEW (complete) and REPLAY. */
-typedef void (*store_csr_begin_fn)(void *arg, enum err e, enum store_begin outcome, struct csr_record *record);
-void store_csr_begin(struct store *store, const struct store_csr_begin *in, store_csr_begin_fn done, void *arg);
+/*
+ * record: owned by the callee; set for NEW (complete) and REPLAY, else NULL.
+ * The scope is looked at first, then the idempotency key, then the quota.
+ * E_EXISTS: the id is in use.  E_INVAL: a SAN holds a newline.
+ */
+typedef void (*store_csr_begin_fn)(void *arg, enum err e, enum store_begin outcome,
+				   struct csr_record *record);
+void store_csr_begin(struct store *store, const struct store_csr_begin *in, store_csr_begin_fn done,
+		     void *arg);
 
 /* What becomes known when a CSR becomes active. */
 struct store_csr_result {
@@ -106,7 +122,8 @@ struct store_csr_result {
  * One legal move of state, with its audit record in the same transaction.
  * result is for → active only.  → failed forgets the idempotency key, so that
  * the caller may try again.  E_NOTFOUND: no such CSR, or it is not in state
- * `from` any more.  E_EXISTS: key id or SPKI hash is that of another CSR (I3).
+ * `from` any more.  E_EXISTS: key id or SPKI hash is, or was, that of another
+ * CSR (I3).  E_INVAL: not a legal move, or a result that does not belong to it.
  */
 struct store_csr_move {
 	const char *id;
@@ -117,59 +134,65 @@ struct store_csr_move {
 };
 void store_csr_move(struct store *store, const struct store_csr_move *in, store_done_fn done, void *arg);
 
-/* → deleting, by scope and id as a client names it; E_NOTFOUND unless active (or deleting already) there. */
+/* → deleting, by scope (NULL: wherever it is) and id as a client names it; E_NOTFOUND unless active (or
+   deleting already: then nothing is changed) there. */
 typedef void (*store_csr_fn)(void *arg, enum err e, struct csr_record *record /* owned by the callee */);
 void store_csr_delete_begin(struct store *store, const struct store_scope *scope, const char *id,
-                            const struct audit_origin *origin, store_csr_fn done, void *arg);
+			    const struct audit_origin *origin, store_csr_fn done, void *arg);
 
 /* Any state; scope NULL: wherever it is (operators).  E_NOTFOUND. */
 void store_csr_get(struct store *store, const struct store_scope *scope, const char *id, store_csr_fn done,
-                   void *arg);
+		   void *arg);
 
 enum store_order { STORE_ORDER_CREATED_AT = 1, STORE_ORDER_NAME, STORE_ORDER_ACCOUNT_TAG };
 #define CSR_STATE_BIT(state) (1u << (unsigned)(state))
 struct store_csr_query {
 	const struct store_scope *scope; /* NULL: all */
 	unsigned states;                 /* CSR_STATE_BIT set */
-	const char *after_id;            /* keyset start for passes over everything: ids > this, ordered by id; else NULL */
-	int64_t updated_before_us;       /* 0: any; only rows whose state is older than this */
-	enum store_order order;          /* ignored with after_id; ties by id in the same direction */
+	const char *after_id;      /* for passes over everything: ids > this, ordered by id; else NULL */
+	int64_t updated_before_us; /* 0: any; only rows whose state is older than this */
+	enum store_order order;    /* ignored with after_id; ties by id in the same direction */
 	bool descending;
 	uint64_t offset;
-	unsigned limit;                  /* 1 … 1000 */
+	unsigned limit; /* 1 … 1000 */
 };
 struct store_csr_page {
 	struct csr_record *records;
 	size_t records_len;
-	uint64_t total; /* of scope and states, counted without a scan where scope is set and states is ACTIVE alone;
-	                   0 with after_id */
+	uint64_t total; /* of scope and states, counted without a scan where scope is set and states is ACTIVE
+			   alone; 0 with after_id */
 };
 typedef void (*store_csr_page_fn)(void *arg, enum err e, const struct store_csr_page *page);
-/* A row with no name sorts before every name. */
-void store_csr_list(struct store *store, const struct store_csr_query *query, store_csr_page_fn done, void *arg);
+/* A row with no name sorts before every name.  A scope that does not exist is an empty page.  E_INVAL: limit,
+   order or offset (≤ INT64_MAX) out of range.  Lists of one scope and ACTIVE alone, and passes by after_id,
+   go along an index; others may read and sort all rows. */
+void store_csr_list(struct store *store, const struct store_csr_query *query, store_csr_page_fn done,
+		    void *arg);
 
 /* ---- operators: accounts, zones, principals, audit ---- */
 
-/* E_EXISTS; the zone's account must exist (E_NOTFOUND). */
-void store_account_add(struct store *store, const struct account_record *account, const struct audit_origin *origin,
-                       store_done_fn done, void *arg);
+/* E_EXISTS; the zone's account must exist (E_NOTFOUND).  The store sets counts and the time of creation. */
+void store_account_add(struct store *store, const struct account_record *account,
+		       const struct audit_origin *origin, store_done_fn done, void *arg);
 void store_zone_add(struct store *store, const struct zone_record *zone, const struct audit_origin *origin,
-                    store_done_fn done, void *arg);
-/* Grants must name what exists (E_NOTFOUND); the hash, or a user's e-mail among users not revoked, must be new (E_EXISTS). */
-void store_principal_add(struct store *store, const struct principal *principal, const struct audit_origin *origin,
-                         store_done_fn done, void *arg);
+		    store_done_fn done, void *arg);
+/* Grants must name what exists (E_NOTFOUND); the id, the hash, and a user's e-mail among users not revoked
+   (in any case of its letters), must be new (E_EXISTS).  Of two grants on one thing the stronger holds.  The
+   times of creation and revocation are the store's to set. */
+void store_principal_add(struct store *store, const struct principal *principal,
+			 const struct audit_origin *origin, store_done_fn done, void *arg);
 /* E_NOTFOUND; revoking twice keeps the first time and is E_OK. */
 void store_principal_revoke(struct store *store, enum principal_kind kind, const char *id,
-                            const struct audit_origin *origin, store_done_fn done, void *arg);
+			    const struct audit_origin *origin, store_done_fn done, void *arg);
 
 typedef void (*store_accounts_fn)(void *arg, enum err e, const struct account_record *accounts, size_t len);
-void store_account_list(struct store *store, store_accounts_fn done, void *arg);
+void store_account_list(struct store *store, store_accounts_fn done, void *arg); /* by id */
 typedef void (*store_zones_fn)(void *arg, enum err e, const struct zone_record *zones, size_t len);
-void store_zone_list(struct store *store, store_zones_fn done, void *arg);
+void store_zone_list(struct store *store, store_zones_fn done, void *arg); /* by id */
 typedef void (*store_principals_fn)(void *arg, enum err e, const struct principal *principals, size_t len);
 void store_principal_list(struct store *store, enum principal_kind kind, store_principals_fn done, void *arg);
 
-/* What happened to one CSR, oldest first. */
+/* What happened to one CSR, oldest first; works for the id of an account, zone or principal too. */
 typedef void (*store_audit_fn)(void *arg, enum err e, const struct audit_record *records, size_t len);
 void store_audit_list(struct store *store, const char *csr_id, store_audit_fn done, void *arg);
 

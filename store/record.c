@@ -1,0 +1,152 @@
+/* Names, legal moves, copies and release of the shapes in record.h. */
+#include "store/record.h"
+
+#include "base/secret.h"
+#include "base/str.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const state_names[] = {
+    [CSR_PENDING] = "pending",     [CSR_ACTIVE] = "active", [CSR_DELETING] = "deleting",
+    [CSR_DESTROYED] = "destroyed", [CSR_FAILED] = "failed",
+};
+#define STATE_NAMES_LEN (sizeof(state_names) / sizeof(state_names[0]))
+
+const char *csr_state_name(enum csr_state state)
+{
+	if ((unsigned)state < STATE_NAMES_LEN && state_names[state] != NULL)
+		return state_names[state];
+	return "?";
+}
+
+enum err csr_state_parse(const char *name, enum csr_state *ret_state)
+{
+	for (unsigned i = CSR_PENDING; i < STATE_NAMES_LEN; i++) {
+		if (strcmp(name, state_names[i]) == 0) {
+			*ret_state = (enum csr_state)i;
+			return E_OK;
+		}
+	}
+	return E_INVAL;
+}
+
+bool csr_state_may_move(enum csr_state from, enum csr_state to)
+{
+	switch (from) {
+	case CSR_PENDING:
+		return to == CSR_ACTIVE || to == CSR_FAILED;
+	case CSR_ACTIVE:
+		return to == CSR_DELETING;
+	case CSR_DELETING:
+		return to == CSR_DESTROYED;
+	case CSR_DESTROYED:
+	case CSR_FAILED:
+		return false;
+	}
+	return false;
+}
+
+bool csr_state_counts(enum csr_state state)
+{
+	return state == CSR_PENDING || state == CSR_ACTIVE || state == CSR_DELETING;
+}
+
+bool store_scope_equal(const struct store_scope *a, const struct store_scope *b)
+{
+	return a->kind == b->kind && strcmp(a->id, b->id) == 0;
+}
+
+void csr_record_release(struct csr_record *r)
+{
+	csr_spec_release(&r->spec);
+	free(r->name);
+	free(r->description);
+	free(r->pem);
+	memset(r, 0, sizeof(*r));
+}
+
+void csr_record_free(struct csr_record *r)
+{
+	if (r == NULL)
+		return;
+	csr_record_release(r);
+	free(r);
+}
+
+enum err csr_record_copy(const struct csr_record *from, struct csr_record *ret_to)
+{
+	struct csr_record to = *from;
+
+	memset(&to.spec, 0, sizeof(to.spec));
+	to.name = to.description = to.pem = NULL;
+	enum err e = csr_spec_copy(&from->spec, &to.spec);
+	if (e == E_OK &&
+	    (!str_dup_opt(from->name, &to.name) || !str_dup_opt(from->description, &to.description) ||
+	     !str_dup_opt(from->pem, &to.pem)))
+		e = E_NOMEM;
+	if (e != E_OK) {
+		csr_record_release(&to);
+		return e;
+	}
+	*ret_to = to;
+	return E_OK;
+}
+
+void principal_release(struct principal *p)
+{
+	free(p->name);
+	free(p->grants);
+	secret_scrub(p, sizeof(*p));
+}
+
+void principal_free(struct principal *p)
+{
+	if (p == NULL)
+		return;
+	principal_release(p);
+	free(p);
+}
+
+enum err principal_copy(const struct principal *from, struct principal *ret_to)
+{
+	struct principal to = *from;
+
+	to.name = NULL;
+	to.grants = NULL;
+	if (!str_dup_opt(from->name, &to.name))
+		return E_NOMEM;
+	if (from->grants_len > 0) {
+		to.grants = calloc(from->grants_len, sizeof(*to.grants));
+		if (to.grants == NULL) {
+			principal_release(&to);
+			return E_NOMEM;
+		}
+		memcpy(to.grants, from->grants, from->grants_len * sizeof(*to.grants));
+	}
+	*ret_to = to;
+	return E_OK;
+}
+
+void account_record_release(struct account_record *a)
+{
+	free(a->name);
+	memset(a, 0, sizeof(*a));
+}
+
+void zone_record_release(struct zone_record *z)
+{
+	free(z->name);
+	memset(z, 0, sizeof(*z));
+}
+
+void audit_record_release(struct audit_record *a)
+{
+	free(a->action);
+	free(a->object);
+	free(a->actor);
+	free(a->request_id);
+	free(a->peer);
+	free(a->detail);
+	memset(a, 0, sizeof(*a));
+}

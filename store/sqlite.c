@@ -1,0 +1,1693 @@
+/*
+ * The embedded store: SQLite in WAL mode, every commit flushed.  The only file
+ * that knows SQLite.
+ *
+ * A commit whose flush fails may come back after a power cut, and what the
+ * kernel still has of the file is not known any more; so such a database is
+ * not used again until the program is restarted.
+ */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "store/migrate.h"
+#include "store/store_backend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define APPLICATION_ID 0x63737264 /* "csrd" in the file's header, for file(1) and for us */
+#define BUSY_TIMEOUT_MS 5000
+#define LOG_EVERY_MS 10000
+#define CACHE_KIB 16384
+#define WAL_KEPT_BYTES 67108864                   /* of its file between checkpoints */
+#define FULL_CHECK_MAX_BYTES (1024 * 1024 * 1024) /* a second or two, four when not in memory */
+#define CHECKPOINT_PAGES 4000                     /* of the log, 16 MiB */
+#define PURGE_MAX 8                               /* expired idempotency keys that one create removes */
+#define SANS_BYTES_MAX (CSR_SANS_MAX * (CSR_SAN_BYTES_MAX + 8))
+#define PATH_BYTES_MAX 4000
+
+/* ---- statements ---- */
+
+#define CSR_COLUMNS                                                                                          \
+	"id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us, key_type, "       \
+	"country, province, locality, organization, organizational_unit, common_name, sans, name, "          \
+	"description, pem, key_id, spki_sha256, protection"
+
+/* Active CSRs of one scope, straight along an index. */
+#define LIST_ACTIVE(index, by)                                                                               \
+	"SELECT " CSR_COLUMNS " FROM csrs INDEXED BY " index " WHERE state = 2"                              \
+	" AND account_id = ?1 AND zone_id IS ?2 ORDER BY " by " LIMIT ?3 OFFSET ?4"
+/* ?1 states, ?2 account or NULL for all, ?3 zone or NULL, ?4 updated before or 0. */
+#define ANY_WHERE                                                                                            \
+	" WHERE (1 << state) & ?1 AND (?2 IS NULL OR (account_id = ?2 AND zone_id IS ?3))"                   \
+	" AND (?4 = 0 OR updated_us < ?4)"
+#define LIST_ANY(by) "SELECT " CSR_COLUMNS " FROM csrs" ANY_WHERE " ORDER BY " by " LIMIT ?5 OFFSET ?6"
+
+enum statement {
+	BEGIN_READ,
+	BEGIN_WRITE,
+	COMMIT,
+	ROLLBACK,
+	GUARD_SET,
+	GUARD_KEEP,
+	GUARD_UNDO,
+	ACCOUNT_FIND,
+	ZONE_FIND,
+	ACCOUNT_ADD,
+	ZONE_ADD,
+	ACCOUNT_LIST,
+	ZONE_LIST,
+	PRINCIPAL_FIND,
+	PRINCIPAL_LIST,
+	PRINCIPAL_ADD,
+	PRINCIPAL_STATE,
+	PRINCIPAL_REVOKE,
+	GRANT_LIST,
+	GRANT_ADD_ACCOUNT,
+	GRANT_ADD_ZONE,
+	IDEMPOTENCY_FIND,
+	IDEMPOTENCY_REMOVE,
+	IDEMPOTENCY_ADD,
+	IDEMPOTENCY_PURGE,
+	IDEMPOTENCY_FORGET,
+	CSR_ADD,
+	CSR_GET,
+	CSR_MOVE,
+	CSR_MOVE_ACTIVE,
+	AUDIT_ADD,
+	AUDIT_LIST,
+	ACTIVE_TOTAL,
+	ANY_TOTAL,
+	PASS_UNSETTLED,
+	PASS_ANY,
+	/* Two a store_order, ascending and descending, in its order. */
+	LIST_ACTIVE_FIRST,
+	LIST_ANY_FIRST = LIST_ACTIVE_FIRST + 6,
+	STATEMENTS_LEN = LIST_ANY_FIRST + 6
+};
+
+static const char *const statement_sql[STATEMENTS_LEN] = {
+    [BEGIN_READ] = "BEGIN",
+    [BEGIN_WRITE] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [GUARD_SET] = "SAVEPOINT guard",
+    [GUARD_KEEP] = "RELEASE guard",
+    [GUARD_UNDO] = "ROLLBACK TO guard",
+    [ACCOUNT_FIND] = "SELECT id, csr_quota, csr_count, csr_active FROM accounts WHERE id = ?",
+    [ZONE_FIND] = "SELECT account_id, csr_quota, csr_count, csr_active FROM zones WHERE id = ?",
+    [ACCOUNT_ADD] = "INSERT INTO accounts (id, name, csr_quota, created_us) VALUES (?, ?, ?, ?)",
+    [ZONE_ADD] = "INSERT INTO zones (id, account_id, name, csr_quota, created_us) VALUES (?, ?, ?, ?, ?)",
+    [ACCOUNT_LIST] = "SELECT id, name, csr_quota, csr_count, created_us FROM accounts ORDER BY id",
+    [ZONE_LIST] = "SELECT id, account_id, name, csr_quota, csr_count, created_us FROM zones ORDER BY id",
+    [PRINCIPAL_FIND] = "SELECT id, kind, name, secret_hash, created_us, not_before_us, expires_us, revoked_us"
+		       " FROM principals WHERE secret_hash = ?1 AND kind = ?2",
+    [PRINCIPAL_LIST] = "SELECT id, kind, name, secret_hash, created_us, not_before_us, expires_us, revoked_us"
+		       " FROM principals WHERE kind = ? ORDER BY created_us, rowid",
+    [PRINCIPAL_ADD] =
+	"INSERT INTO principals (id, kind, name, secret_hash, created_us, not_before_us, expires_us,"
+	" revoked_us) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+    [PRINCIPAL_STATE] = "SELECT revoked_us FROM principals WHERE id = ? AND kind = ?",
+    [PRINCIPAL_REVOKE] = "UPDATE principals SET revoked_us = ? WHERE id = ?",
+    [GRANT_LIST] = "SELECT account_id, zone_id, permission FROM grants WHERE principal_id = ? ORDER BY rowid",
+    /* Named twice: the stronger permission holds. */
+    [GRANT_ADD_ACCOUNT] = "INSERT INTO grants (principal_id, account_id, permission) VALUES (?, ?, ?)"
+			  " ON CONFLICT (principal_id, account_id) DO UPDATE"
+			  " SET permission = max(permission, excluded.permission)",
+    [GRANT_ADD_ZONE] = "INSERT INTO grants (principal_id, zone_id, permission) VALUES (?, ?, ?)"
+		       " ON CONFLICT (principal_id, zone_id) DO UPDATE"
+		       " SET permission = max(permission, excluded.permission)",
+    [IDEMPOTENCY_FIND] = "SELECT created_us, request_hash, csr_id FROM idempotency"
+			 " WHERE principal_id = ? AND scope_kind = ? AND scope_id = ? AND key = ?",
+    [IDEMPOTENCY_REMOVE] = "DELETE FROM idempotency"
+			   " WHERE principal_id = ? AND scope_kind = ? AND scope_id = ? AND key = ?",
+    [IDEMPOTENCY_ADD] =
+	"INSERT INTO idempotency (principal_id, scope_kind, scope_id, key, csr_id, request_hash,"
+	" created_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    [IDEMPOTENCY_PURGE] = "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency"
+			  " WHERE created_us < ? ORDER BY created_us LIMIT ?)",
+    [IDEMPOTENCY_FORGET] = "DELETE FROM idempotency WHERE csr_id = ?",
+    [CSR_ADD] =
+	"INSERT INTO csrs (id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us,"
+	" key_type, country, province, locality, organization, organizational_unit, common_name, sans, name,"
+	" description) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [CSR_GET] = "SELECT " CSR_COLUMNS " FROM csrs WHERE id = ?",
+    [CSR_MOVE] = "UPDATE csrs SET state = ?, updated_us = ? WHERE id = ? AND state = ?",
+    [CSR_MOVE_ACTIVE] = "UPDATE csrs SET state = ?, updated_us = ?, pem = ?, key_id = ?, spki_sha256 = ?,"
+			" protection = ? WHERE id = ? AND state = ?",
+    [AUDIT_ADD] = "INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"
+		  " VALUES (?, ?, ?, ?, ?, ?, ?)",
+    [AUDIT_LIST] = "SELECT sequence, at_us, action, object, actor, request_id, peer, detail FROM audit"
+		   " WHERE object = ? ORDER BY sequence",
+    [ACTIVE_TOTAL] = "SELECT coalesce((SELECT sum(csr_active) FROM accounts), 0)"
+		     " + coalesce((SELECT sum(csr_active) FROM zones), 0)",
+    [ANY_TOTAL] = "SELECT count(*) FROM csrs" ANY_WHERE,
+    [PASS_UNSETTLED] = "SELECT " CSR_COLUMNS " FROM csrs INDEXED BY csrs_unsettled" ANY_WHERE
+		       " AND state IN (1, 3) AND id > ?5 ORDER BY id LIMIT ?6",
+    [PASS_ANY] = "SELECT " CSR_COLUMNS " FROM csrs" ANY_WHERE " AND id > ?5 ORDER BY id LIMIT ?6",
+    [LIST_ACTIVE_FIRST + 0] = LIST_ACTIVE("csrs_active_created", "created_us, id"),
+    [LIST_ACTIVE_FIRST + 1] = LIST_ACTIVE("csrs_active_created", "created_us DESC, id DESC"),
+    [LIST_ACTIVE_FIRST + 2] = LIST_ACTIVE("csrs_active_name", "name, id"),
+    [LIST_ACTIVE_FIRST + 3] = LIST_ACTIVE("csrs_active_name", "name DESC, id DESC"),
+    [LIST_ACTIVE_FIRST + 4] = LIST_ACTIVE("csrs_active_id", "id"),
+    [LIST_ACTIVE_FIRST + 5] = LIST_ACTIVE("csrs_active_id", "id DESC"),
+    [LIST_ANY_FIRST + 0] = LIST_ANY("created_us, id"),
+    [LIST_ANY_FIRST + 1] = LIST_ANY("created_us DESC, id DESC"),
+    [LIST_ANY_FIRST + 2] = LIST_ANY("name, id"),
+    [LIST_ANY_FIRST + 3] = LIST_ANY("name DESC, id DESC"),
+    [LIST_ANY_FIRST + 4] = LIST_ANY("account_id, id"),
+    [LIST_ANY_FIRST + 5] = LIST_ANY("account_id DESC, id DESC"),
+};
+
+struct sqlite {
+	sqlite3 *db;
+	char *path;
+	int lock_fd;
+	bool stopped; /* a flush failed: see the top */
+	struct log_gate gate;
+	sqlite3_stmt *statements[STATEMENTS_LEN];
+};
+
+/* ---- errors ---- */
+
+static enum err err_of(int rc)
+{
+	switch (rc & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_ROW:
+	case SQLITE_DONE:
+		return E_OK;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return E_BUSY;
+	case SQLITE_NOMEM:
+		return E_NOMEM;
+	default:
+		return E_STORE;
+	}
+}
+
+/* Turns a result code into ours, and logs it, at most one line in LOG_EVERY_MS. */
+static enum err report(struct sqlite *s, int rc, const char *what)
+{
+	unsigned suppressed = 0;
+
+	if (log_gate_pass(&s->gate, LOG_EVERY_MS, &suppressed)) {
+		bool known = s->db != NULL && sqlite3_extended_errcode(s->db) == rc;
+		bool of_os = (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN;
+		int os = known && of_os ? sqlite3_system_errno(s->db) : 0;
+
+		log_error("store '%s': cannot %s: %s%s%s (sqlite error %d, %u more not logged)", s->path,
+			  what, known ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc), os == 0 ? "" : ": ",
+			  os == 0 ? "" : strerror(os), rc, suppressed);
+	}
+	return err_of(rc);
+}
+
+/* ---- running one statement ---- */
+
+/*
+ * Parameters are bound in their order and borrowed until query_end.  The first
+ * error sticks; query_step then does nothing but return it.
+ */
+struct query {
+	struct sqlite *s;
+	sqlite3_stmt *st;
+	int bound;
+	int rc;
+};
+
+static struct query query_of(struct sqlite *s, enum statement which)
+{
+	struct query q = {.s = s, .st = s->statements[which], .bound = 0, .rc = SQLITE_OK};
+
+	return q;
+}
+
+static void bind_result(struct query *q, int rc)
+{
+	if (q->rc == SQLITE_OK)
+		q->rc = rc;
+}
+
+static void bind_int(struct query *q, int64_t value)
+{
+	bind_result(q, sqlite3_bind_int64(q->st, ++q->bound, value));
+}
+
+static void bind_text(struct query *q, const char *text) /* NULL for NULL */
+{
+	bind_result(q, sqlite3_bind_text(q->st, ++q->bound, text, -1, SQLITE_STATIC));
+}
+
+static void bind_blob(struct query *q, const uint8_t *data, size_t len)
+{
+	bind_result(q, sqlite3_bind_blob(q->st, ++q->bound, data, (int)len, SQLITE_STATIC));
+}
+
+/* SQLITE_ROW, SQLITE_DONE or an error. */
+static int query_step(struct query *q)
+{
+	if (q->rc == SQLITE_OK || q->rc == SQLITE_ROW)
+		q->rc = sqlite3_step(q->st);
+	return q->rc;
+}
+
+static void query_end(struct query *q)
+{
+	sqlite3_reset(q->st);
+	sqlite3_clear_bindings(q->st);
+}
+
+/* Steps to the end a statement that returns no rows.  The code is for those who expect an error. */
+static int query_run(struct query *q)
+{
+	while (query_step(q) == SQLITE_ROW)
+		;
+	query_end(q);
+	return q->rc == SQLITE_DONE ? SQLITE_OK : q->rc;
+}
+
+/* The same where every error is a surprise. */
+static enum err query_do(struct query *q, const char *what)
+{
+	int rc = query_run(q);
+
+	return rc == SQLITE_OK ? E_OK : report(q->s, rc, what);
+}
+
+static enum err run_plain(struct sqlite *s, enum statement which, const char *what)
+{
+	struct query q = query_of(s, which);
+
+	return query_do(&q, what);
+}
+
+/* How a read ended: E_OK when the last step gave SQLITE_DONE. */
+static enum err query_finish(struct query *q, enum err e, const char *what)
+{
+	if (e == E_OK && q->rc != SQLITE_DONE)
+		e = report(q->s, q->rc, what);
+	query_end(q);
+	return e;
+}
+
+static enum err column_text(struct query *q, int column, char **ret_text)
+{
+	const unsigned char *text = sqlite3_column_text(q->st, column);
+
+	if (text == NULL && sqlite3_column_type(q->st, column) != SQLITE_NULL)
+		return E_NOMEM;
+	return str_dup_opt((const char *)text, ret_text) ? E_OK : E_NOMEM;
+}
+
+/* For text that must be there and fit; anything else is a damaged row. */
+static enum err column_fixed(struct query *q, int column, char *dst, size_t dst_size)
+{
+	const unsigned char *text = sqlite3_column_text(q->st, column);
+
+	if (text == NULL || str_copy(dst, dst_size, (const char *)text) != E_OK)
+		return report(q->s, SQLITE_CORRUPT, "read a text column");
+	return E_OK;
+}
+
+static enum err column_blob(struct query *q, int column, uint8_t *dst, size_t len)
+{
+	const void *data = sqlite3_column_blob(q->st, column);
+
+	if (data == NULL || (size_t)sqlite3_column_bytes(q->st, column) != len)
+		return report(q->s, SQLITE_CORRUPT, "read a binary column");
+	memcpy(dst, data, len);
+	return E_OK;
+}
+
+/* One integer by a statement of no parameters, given as text: for opening. */
+static enum err read_int(struct sqlite *s, const char *sql, int64_t *ret_value)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		*ret_value = sqlite3_column_int64(st, 0);
+	enum err e = rc == SQLITE_ROW ? E_OK : report(s, rc, "read its settings");
+	sqlite3_finalize(st);
+	return e;
+}
+
+static enum err execute(struct sqlite *s, const char *sql, const char *what)
+{
+	int rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? E_OK : report(s, rc, what);
+}
+
+/* ---- opening: the place ---- */
+
+/* WAL needs shared memory and locks that all users of the file see: one machine, one kernel. */
+static const char *remote_file_system(long type)
+{
+	static const struct {
+		unsigned long magic;
+		const char *name;
+	} remote[] = {
+	    {NFS_SUPER_MAGIC, "NFS"},   {SMB_SUPER_MAGIC, "SMB"}, {CIFS_SUPER_MAGIC, "CIFS"},
+	    {SMB2_SUPER_MAGIC, "SMB2"}, {V9FS_MAGIC, "9p"},       {FUSE_SUPER_MAGIC, "FUSE"},
+	    {CEPH_SUPER_MAGIC, "Ceph"}, {AFS_SUPER_MAGIC, "AFS"}, {AFS_FS_MAGIC, "AFS"},
+	    {CODA_SUPER_MAGIC, "Coda"}, {NCP_SUPER_MAGIC, "NCP"}, {OCFS2_SUPER_MAGIC, "OCFS2"},
+	    {0x01161970, "GFS2"},       {0x0bd00bd0, "Lustre"},   {0x47504653, "GPFS"},
+	    {0x786f4256, "VirtualBox"}, {0x19830326, "BeeGFS"},   {0x20030528, "OrangeFS"},
+	};
+
+	for (size_t i = 0; i < sizeof(remote) / sizeof(remote[0]); i++) {
+		if (((unsigned long)type & 0xffffffffUL) == remote[i].magic)
+			return remote[i].name;
+	}
+	return NULL;
+}
+
+static enum err err_of_errno(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+		return E_NOTFOUND;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return E_DENIED;
+	case ENOMEM:
+		return E_NOMEM;
+	default:
+		return E_IO;
+	}
+}
+
+static enum err check_folder(const char *folder)
+{
+	struct statfs fs;
+
+	if (statfs(folder, &fs) != 0) {
+		int error = errno;
+
+		log_error("store folder '%s' cannot be used: %s", folder, strerror(error));
+		return err_of_errno(error);
+	}
+	const char *remote = remote_file_system((long)fs.f_type);
+	if (remote != NULL) {
+		log_error("store folder '%s' is on a network or shared file system (%s): "
+			  "SQLite cannot keep its promises there, use a local disk",
+			  folder, remote);
+		return E_CONFIG;
+	}
+	return E_OK;
+}
+
+/* E_NOTFOUND, not logged, when there is no such file. */
+static enum err check_file(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0) {
+		int error = errno;
+
+		if (error != ENOENT)
+			log_error("store '%s' cannot be used: %s", path, strerror(error));
+		return err_of_errno(error);
+	}
+	if (!S_ISREG(st.st_mode)) {
+		log_error("store '%s' is not a regular file", path);
+		return E_CONFIG;
+	}
+	if (st.st_size == 0) {
+		log_error("store '%s' is empty, not a database: restore it from a backup, "
+			  "or remove it to start with a new one",
+			  path);
+		return E_STORE;
+	}
+	if ((st.st_mode & S_IWOTH) != 0) {
+		log_error("store '%s' can be written by every user (mode %04o): chmod o-rwx", path,
+			  (unsigned)st.st_mode & 07777);
+		return E_DENIED;
+	}
+	if ((st.st_mode & S_IROTH) != 0)
+		log_warn("store '%s' can be read by every user (mode %04o): chmod o-rwx", path,
+			 (unsigned)st.st_mode & 07777);
+	return E_OK;
+}
+
+/* ---- opening: the connection ---- */
+
+static enum err setting_is(struct sqlite *s, const char *sql, const char *name, int64_t wanted)
+{
+	int64_t value = -1;
+
+	enum err e = read_int(s, sql, &value);
+	if (e == E_OK && value != wanted) {
+		log_error("store '%s': setting %s stays at %lld, %lld is needed", s->path, name,
+			  (long long)value, (long long)wanted);
+		e = E_STORE;
+	}
+	return e;
+}
+
+static enum err use_wal(struct sqlite *s)
+{
+	sqlite3_stmt *st = NULL;
+	enum err e = E_OK;
+	int rc = sqlite3_prepare_v2(s->db, "PRAGMA journal_mode = WAL", -1, &st, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(st);
+	if (rc != SQLITE_ROW) {
+		e = report(s, rc, "use a write-ahead log");
+	} else if (strcmp((const char *)sqlite3_column_text(st, 0), "wal") != 0) {
+		log_error("store '%s': journal mode stays at '%s', 'wal' is needed", s->path,
+			  (const char *)sqlite3_column_text(st, 0));
+		e = E_STORE;
+	}
+	sqlite3_finalize(st);
+	return e;
+}
+
+#define STRING(x) #x
+#define STRING_OF(x) STRING(x)
+
+static enum err connect_to(struct sqlite *s, const char *path)
+{
+	int rc = sqlite3_open_v2(path, &s->db,
+				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+
+	if (rc != SQLITE_OK) {
+		enum err e = report(s, rc, "open it");
+
+		return (rc & 0xff) != SQLITE_CANTOPEN ? e : err_of_errno(sqlite3_system_errno(s->db));
+	}
+	if (sqlite3_db_readonly(s->db, "main") == 1) {
+		log_error("store '%s' cannot be written: permission denied", s->path);
+		return E_DENIED;
+	}
+	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+	return execute(s,
+		       "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;"
+		       "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
+		       "PRAGMA cache_size = -" STRING_OF(CACHE_KIB),
+		       "set it up");
+}
+
+static enum err set_up(struct sqlite *s)
+{
+	enum err e = use_wal(s);
+
+	if (e == E_OK)
+		e = execute(s,
+			    "PRAGMA wal_autocheckpoint = " STRING_OF(
+				CHECKPOINT_PAGES) ";"
+						  "PRAGMA journal_size_limit = " STRING_OF(WAL_KEPT_BYTES),
+			    "limit its write-ahead log");
+	if (e == E_OK)
+		e = setting_is(s, "PRAGMA synchronous", "synchronous", 2);
+	if (e == E_OK)
+		e = setting_is(s, "PRAGMA foreign_keys", "foreign_keys", 1);
+	if (e == E_OK)
+		e = setting_is(s, "PRAGMA trusted_schema", "trusted_schema", 0);
+	return e;
+}
+
+/* ---- opening: the schema ---- */
+
+static enum err read_version(void *db, int *ret_version)
+{
+	int64_t version;
+
+	enum err e = read_int(db, "PRAGMA user_version", &version);
+	if (e == E_OK)
+		*ret_version = (int)version;
+	return e;
+}
+
+static enum err set_version(struct sqlite *s, const struct migrate_step *step)
+{
+	char *sql = sqlite3_mprintf("INSERT INTO schema_history (version, name, program, applied_us)"
+				    " VALUES (%d, %Q, %Q, %lld); PRAGMA user_version = %d",
+				    step->version, step->name, "csrd " CSRD_VERSION,
+				    (long long)clock_wall_us(), step->version);
+
+	if (sql == NULL)
+		return E_NOMEM;
+	enum err e = execute(s, sql, "set its schema version");
+	sqlite3_free(sql);
+	return e;
+}
+
+static enum err apply_step(void *db, const struct migrate_step *step)
+{
+	struct sqlite *s = db;
+	int version = 0;
+
+	enum err e = execute(s, "BEGIN IMMEDIATE", "begin a schema step");
+	if (e != E_OK)
+		return e;
+	e = read_version(s, &version);
+	if (e == E_OK && version < step->version) {
+		e = execute(s, step->sql, "run a schema step");
+		if (e == E_OK)
+			e = set_version(s, step);
+	}
+	if (e == E_OK)
+		e = execute(s, "COMMIT", "commit a schema step");
+	if (e != E_OK && sqlite3_get_autocommit(s->db) == 0)
+		(void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+	return e;
+}
+
+static enum err migrate(struct sqlite *s)
+{
+	const struct migrate_driver driver = {
+	    .db = s, .subject = s->path, .version = read_version, .apply = apply_step};
+	size_t steps_len;
+	const struct migrate_step *steps = migrate_steps(&steps_len);
+
+	return migrate_run(&driver, steps, steps_len);
+}
+
+static enum err check_is_ours(struct sqlite *s)
+{
+	int64_t id;
+
+	enum err e = read_int(s, "PRAGMA application_id", &id);
+	if (e == E_OK && id != APPLICATION_ID) {
+		log_error("store '%s' is a database, but not one of csrd", s->path);
+		e = E_STORE;
+	}
+	return e;
+}
+
+static enum err prepare_all(struct sqlite *s)
+{
+	for (int i = 0; i < STATEMENTS_LEN; i++) {
+		int rc = sqlite3_prepare_v3(s->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+					    &s->statements[i], NULL);
+		if (rc != SQLITE_OK)
+			return report(s, rc, "prepare a statement: its schema is damaged");
+	}
+	return E_OK;
+}
+
+/* Reads the whole file, so it is for the daemon's start and a size that it can afford. */
+static enum err check_pages(struct sqlite *s)
+{
+	sqlite3_stmt *st = NULL;
+	struct stat file;
+	enum err e = E_OK;
+
+	if (stat(s->path, &file) == 0 && file.st_size > FULL_CHECK_MAX_BYTES) {
+		log_notice("store '%s' has %lld MiB: its pages are not all checked at start", s->path,
+			   (long long)file.st_size / (1024 * 1024));
+		return E_OK;
+	}
+	int rc = sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(st);
+	const char *answer = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
+	if (answer == NULL) {
+		e = report(s, rc, "check its pages");
+	} else if (strcmp(answer, "ok") != 0) {
+		const char *last_line = strrchr(answer, '\n');
+
+		log_error("store '%s' is damaged: %s; restore it from a backup", s->path,
+			  last_line == NULL ? answer : last_line + 1);
+		e = E_STORE;
+	}
+	sqlite3_finalize(st);
+	return e;
+}
+
+/* ---- opening and closing ---- */
+
+static void disconnect(struct sqlite *s)
+{
+	for (int i = 0; i < STATEMENTS_LEN; i++) {
+		sqlite3_finalize(s->statements[i]);
+		s->statements[i] = NULL;
+	}
+	sqlite3_close_v2(s->db);
+	s->db = NULL;
+}
+
+static void sqlite_close(void *db)
+{
+	struct sqlite *s = db;
+
+	if (s == NULL)
+		return;
+	disconnect(s);
+	fd_close(&s->lock_fd);
+	free(s->path);
+	free(s);
+}
+
+/* A root that makes the database for a service makes it the service's, like the folder. */
+static enum err give_to_owner_of(const char *folder, int fd)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return E_OK;
+	if (stat(folder, &st) != 0 || fchown(fd, st.st_uid, st.st_gid) != 0)
+		return E_IO;
+	return E_OK;
+}
+
+static void sync_folder(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && fsync(fd) != 0)
+		log_warn("cannot flush store folder '%s': %s", folder, strerror(errno));
+	fd_close(&fd);
+}
+
+static enum err fill_new(struct sqlite *s, const char *temporary)
+{
+	enum err e = connect_to(s, temporary);
+
+	if (e == E_OK)
+		e = use_wal(s);
+	if (e == E_OK)
+		e = execute(s, "PRAGMA application_id = " STRING_OF(APPLICATION_ID), "mark it");
+	if (e == E_OK)
+		e = migrate(s);
+	disconnect(s); /* moves the log into the file and flushes it */
+	return e;
+}
+
+/*
+ * Makes the database under another name and links it into place when it is
+ * whole, so that a crash never leaves half of one, and of two programs that
+ * make it at once only one does.
+ */
+static enum err make_new(struct sqlite *s, const char *folder)
+{
+	struct buf name;
+	enum err e;
+	int fd = -1;
+	bool made = false;
+
+	buf_init(&name, PATH_BYTES_MAX);
+	buf_printf(&name, "%s.new.XXXXXX", s->path);
+	e = buf_status(&name);
+	if (e != E_OK)
+		goto out;
+	char *temporary = (char *)name.data;
+	fd = mkostemp(temporary, O_CLOEXEC);
+	if (fd < 0 || give_to_owner_of(folder, fd) != E_OK) {
+		e = err_of_errno(errno);
+		log_error("store '%s' cannot be made: %s", s->path, strerror(errno));
+		made = fd >= 0;
+		goto out;
+	}
+	made = true;
+	e = fill_new(s, temporary);
+	if (e != E_OK)
+		goto out;
+	if (link(temporary, s->path) == 0) {
+		sync_folder(folder);
+		log_notice("store '%s' made", s->path);
+	} else if (errno != EEXIST) {
+		e = err_of_errno(errno);
+		log_error("store '%s' cannot be made: %s", s->path, strerror(errno));
+	}
+out:
+	fd_close(&fd);
+	if (made) {
+		unlink((const char *)name.data);
+		buf_put_str(&name, "-wal");
+		unlink(buf_text(&name));
+		memcpy(name.data + name.len - 3, "shm", 3);
+		unlink(buf_text(&name));
+	}
+	buf_release(&name);
+	return e;
+}
+
+static enum err lock_for_service(struct sqlite *s, const char *folder)
+{
+	struct buf name;
+
+	buf_init(&name, PATH_BYTES_MAX);
+	buf_printf(&name, "%s.lock", s->path);
+	enum err e = buf_status(&name);
+	if (e == E_OK) {
+		e = fd_lock_file(buf_text(&name), &s->lock_fd);
+		if (e == E_EXISTS)
+			log_error("store '%s' is served by another csrd already", s->path);
+		else if (e != E_OK)
+			log_err(e, "cannot lock '%s' (%s)", buf_text(&name), strerror(errno));
+		else
+			e = give_to_owner_of(folder, s->lock_fd);
+	}
+	buf_release(&name);
+	return e;
+}
+
+/*
+ * A schema is not changed under a csrd that runs: whoever is not the service
+ * takes the service's lock for as long as that takes.
+ */
+static enum err migrate_alone(struct sqlite *s, const char *folder, bool is_service)
+{
+	size_t newest;
+	int version;
+
+	(void)migrate_steps(&newest);
+	enum err e = read_version(s, &version);
+	if (e != E_OK)
+		return e;
+	if (is_service || version >= (int)newest)
+		return migrate(s);
+	e = lock_for_service(s, folder);
+	if (e == E_EXISTS)
+		log_error(
+		    "store '%s' is at schema version %d and must be brought to %zu: stop that csrd first",
+		    s->path, version, newest);
+	if (e == E_OK)
+		e = migrate(s);
+	fd_close(&s->lock_fd);
+	return e;
+}
+
+/* The file is there, and may be opened. */
+static enum err find_or_make(struct sqlite *s, const char *folder, bool create)
+{
+	enum err e = check_file(s->path);
+
+	if (e != E_NOTFOUND)
+		return e;
+	if (create)
+		return make_new(s, folder);
+	log_error("store '%s' does not exist", s->path);
+	return e;
+}
+
+static enum err open_file(struct sqlite *s, const char *folder, const struct store_options *options)
+{
+	enum err e = check_folder(folder);
+
+	if (e == E_OK && options->sole_service)
+		e = lock_for_service(s, folder);
+	if (e == E_OK)
+		e = find_or_make(s, folder, options->create);
+	if (e == E_OK)
+		e = connect_to(s, s->path);
+	if (e == E_OK)
+		e = check_is_ours(s);
+	if (e == E_OK)
+		e = set_up(s);
+	if (e == E_OK)
+		e = migrate_alone(s, folder, options->sole_service);
+	if (e == E_OK && options->sole_service)
+		e = check_pages(s);
+	if (e == E_OK)
+		e = prepare_all(s);
+	return e;
+}
+
+static enum err sqlite_open(const struct store_options *options, const char *location, void **ret_db)
+{
+	struct sqlite *s;
+	enum err e;
+
+	if (location[0] != '/' || location[strlen(location) - 1] == '/' ||
+	    strlen(location) > PATH_BYTES_MAX - 16) {
+		log_error("store url '%s' is not understood: 'sqlite:' and the absolute path of a file",
+			  options->url);
+		return E_CONFIG;
+	}
+	s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return E_NOMEM;
+	s->lock_fd = -1;
+	s->path = str_dup_len(location, strlen(location));
+	char *folder = str_dup_len(location, (size_t)(strrchr(location, '/') - location) + 1);
+	e = s->path == NULL || folder == NULL ? E_NOMEM : open_file(s, folder, options);
+	free(folder);
+	if (e != E_OK) {
+		sqlite_close(s);
+		return e;
+	}
+	memset(&s->gate, 0, sizeof(s->gate));
+	*ret_db = s;
+	return E_OK;
+}
+
+/* ---- transactions ---- */
+
+static enum err sqlite_begin(void *db, bool writes)
+{
+	struct sqlite *s = db;
+
+	if (s->stopped)
+		return E_STORE;
+	return run_plain(s, writes ? BEGIN_WRITE : BEGIN_READ, "begin a transaction");
+}
+
+static void roll_back(struct sqlite *s)
+{
+	/* SQLite has ended it already after some errors. */
+	if (sqlite3_get_autocommit(s->db) == 0) {
+		enum err e = run_plain(s, ROLLBACK, "roll back");
+		(void)e;
+	}
+}
+
+static enum err sqlite_end(void *db, bool commit)
+{
+	struct sqlite *s = db;
+
+	if (!commit) {
+		roll_back(s);
+		return E_OK;
+	}
+	struct query q = query_of(s, COMMIT);
+	int rc = query_run(&q);
+	if (rc == SQLITE_OK)
+		return E_OK;
+	enum err e = report(s, rc, "commit");
+	roll_back(s);
+	if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC) {
+		s->stopped = true;
+		log_error("store '%s' is not used any more: the disk refused a flush; look at the disk, then "
+			  "restart",
+			  s->path);
+		return E_UNCERTAIN;
+	}
+	return e;
+}
+
+static enum err sqlite_guard(void *db, enum store_guard step)
+{
+	struct sqlite *s = db;
+
+	if (sqlite3_get_autocommit(s->db) != 0)
+		return E_STORE; /* lost in the operation, which has logged why */
+	if (step == STORE_GUARD_SET)
+		return run_plain(s, GUARD_SET, "set a savepoint");
+	if (step == STORE_GUARD_UNDO) {
+		enum err e = run_plain(s, GUARD_UNDO, "roll back to a savepoint");
+		if (e != E_OK)
+			return e;
+	}
+	return run_plain(s, GUARD_KEEP, "release a savepoint");
+}
+
+/* ---- rows ---- */
+
+static enum err add_audit(struct sqlite *s, int64_t now_us, const char *action, const char *object,
+			  const struct audit_origin *origin)
+{
+	struct query q = query_of(s, AUDIT_ADD);
+
+	bind_int(&q, now_us);
+	bind_text(&q, action);
+	bind_text(&q, object);
+	bind_text(&q, origin->actor == NULL ? "" : origin->actor);
+	bind_text(&q, origin->request_id == NULL ? "" : origin->request_id);
+	bind_text(&q, origin->peer == NULL ? "" : origin->peer);
+	bind_text(&q, origin->detail == NULL ? "" : origin->detail);
+	return query_do(&q, "write the audit trail");
+}
+
+/* One "type value" a line. */
+static enum err format_sans(const struct csr_spec *spec, struct buf *b)
+{
+	for (size_t i = 0; i < spec->sans_len; i++) {
+		if (strchr(spec->sans[i].value, '\n') != NULL)
+			return E_INVAL;
+		buf_printf(b, "%s %s\n", san_type_name(spec->sans[i].type), spec->sans[i].value);
+	}
+	return buf_status(b);
+}
+
+static enum err parse_san_line(char *line, struct csr_spec *spec)
+{
+	char *value = strchr(line, ' ');
+	enum san_type type;
+
+	if (value == NULL)
+		return E_STORE;
+	*value++ = '\0';
+	if (san_type_parse(line, &type) != E_OK)
+		return E_STORE;
+	return csr_spec_add_san(spec, type, value);
+}
+
+static enum err parse_sans(struct query *q, int column, struct csr_spec *spec)
+{
+	char *lines, *line, *end;
+	enum err e = column_text(q, column, &lines);
+
+	for (line = lines; e == E_OK && line != NULL && *line != '\0'; line = end + 1) {
+		end = strchr(line, '\n');
+		if (end == NULL) {
+			e = E_STORE;
+			break;
+		}
+		*end = '\0';
+		e = parse_san_line(line, spec);
+	}
+	free(lines);
+	return e == E_OK || e == E_NOMEM ? e : report(q->s, SQLITE_CORRUPT, "read the names of a CSR");
+}
+
+static enum err read_spec(struct query *q, struct csr_spec *spec)
+{
+	char **const texts[] = {
+	    &spec->country,    &spec->state, &spec->locality, &spec->organization, &spec->organizational_unit,
+	    &spec->common_name};
+	const int first = 9;
+	enum err e = E_OK;
+
+	spec->key_type = (enum key_type)sqlite3_column_int(q->st, 8);
+	for (int i = 0; e == E_OK && i < 6; i++)
+		e = column_text(q, first + i, texts[i]);
+	return e == E_OK ? parse_sans(q, first + 6, spec) : e;
+}
+
+static enum err read_key(struct query *q, struct csr_record *r)
+{
+	if (r->pem == NULL)
+		return E_OK;
+	r->protection = (uint32_t)sqlite3_column_int64(q->st, 21);
+	enum err e = column_blob(q, 19, r->key_id, sizeof(r->key_id));
+	return e == E_OK ? column_blob(q, 20, r->spki_sha256, sizeof(r->spki_sha256)) : e;
+}
+
+/* The columns CSR_COLUMNS of the row at hand.  The record is filled as far as it got, also after an error. */
+static enum err read_csr(struct query *q, struct csr_record *r)
+{
+	bool in_zone = sqlite3_column_type(q->st, 2) != SQLITE_NULL;
+	struct {
+		int column;
+		char *dst;
+		size_t size;
+	} fixed[] = {
+	    {0, r->id, sizeof(r->id)},
+	    {1, r->account_tag, sizeof(r->account_tag)},
+	    {in_zone ? 2 : 1, r->scope.id, sizeof(r->scope.id)},
+	    {3, r->token_name, sizeof(r->token_name)},
+	    {4, r->principal_id, sizeof(r->principal_id)},
+	};
+	enum err e = E_OK;
+
+	for (size_t i = 0; e == E_OK && i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		e = column_fixed(q, fixed[i].column, fixed[i].dst, fixed[i].size);
+	r->scope.kind = in_zone ? STORE_ZONE : STORE_ACCOUNT;
+	r->state = (enum csr_state)sqlite3_column_int(q->st, 5);
+	r->created_us = sqlite3_column_int64(q->st, 6);
+	r->updated_us = sqlite3_column_int64(q->st, 7);
+	if (e == E_OK)
+		e = read_spec(q, &r->spec);
+	if (e == E_OK)
+		e = column_text(q, 16, &r->name);
+	if (e == E_OK)
+		e = column_text(q, 17, &r->description);
+	if (e == E_OK)
+		e = column_text(q, 18, &r->pem);
+	return e == E_OK ? read_key(q, r) : e;
+}
+
+/* What a create or a list needs to know of an account or zone. */
+struct scope_row {
+	char account_id[STORE_TAG_SIZE];
+	int64_t csr_quota;
+	int64_t csr_count;
+	int64_t csr_active;
+};
+
+static enum err find_scope(struct sqlite *s, const struct store_scope *scope, struct scope_row *ret_row)
+{
+	struct query q = query_of(s, scope->kind == STORE_ZONE ? ZONE_FIND : ACCOUNT_FIND);
+	struct scope_row row;
+	enum err e = E_OK;
+
+	bind_text(&q, scope->id);
+	int rc = query_step(&q);
+	if (rc == SQLITE_ROW) {
+		e = column_fixed(&q, 0, row.account_id, sizeof(row.account_id));
+		row.csr_quota = sqlite3_column_int64(q.st, 1);
+		row.csr_count = sqlite3_column_int64(q.st, 2);
+		row.csr_active = sqlite3_column_int64(q.st, 3);
+		if (e == E_OK)
+			*ret_row = row;
+	} else {
+		e = rc == SQLITE_DONE ? E_NOTFOUND : report(s, rc, "find an account or zone");
+	}
+	query_end(&q);
+	return e;
+}
+
+/* ---- principals ---- */
+
+static enum err read_grants(struct sqlite *s, struct principal *p)
+{
+	struct query q = query_of(s, GRANT_LIST);
+	enum err e = E_OK;
+
+	bind_text(&q, p->id);
+	while (e == E_OK && query_step(&q) == SQLITE_ROW) {
+		struct grant *grown = reallocarray(p->grants, p->grants_len + 1, sizeof(*grown));
+		if (grown == NULL) {
+			e = E_NOMEM;
+			break;
+		}
+		p->grants = grown;
+		struct grant *g = &grown[p->grants_len++];
+		bool on_zone = sqlite3_column_type(q.st, 1) != SQLITE_NULL;
+		g->scope.kind = on_zone ? STORE_ZONE : STORE_ACCOUNT;
+		g->permission = (enum grant_permission)sqlite3_column_int(q.st, 2);
+		e = column_fixed(&q, on_zone ? 1 : 0, g->scope.id, sizeof(g->scope.id));
+	}
+	return query_finish(&q, e, "read the grants of a principal");
+}
+
+static enum err read_principal(struct query *q, struct principal *p)
+{
+	p->kind = (enum principal_kind)sqlite3_column_int(q->st, 1);
+	p->created_us = sqlite3_column_int64(q->st, 4);
+	p->not_before_us = sqlite3_column_int64(q->st, 5);
+	p->expires_us = sqlite3_column_int64(q->st, 6);
+	p->revoked_us = sqlite3_column_int64(q->st, 7);
+	enum err e = column_fixed(q, 0, p->id, sizeof(p->id));
+	if (e == E_OK)
+		e = column_text(q, 2, &p->name);
+	if (e == E_OK)
+		e = column_blob(q, 3, p->secret_hash, sizeof(p->secret_hash));
+	return e == E_OK ? read_grants(q->s, p) : e;
+}
+
+static enum err sqlite_principal_find(void *db, enum principal_kind kind,
+				      const uint8_t secret_hash[STORE_HASH_BYTES],
+				      struct principal *ret_principal)
+{
+	struct query q = query_of(db, PRINCIPAL_FIND);
+	struct principal found = {0};
+	enum err e;
+
+	bind_blob(&q, secret_hash, STORE_HASH_BYTES);
+	bind_int(&q, kind);
+	int rc = query_step(&q);
+	if (rc == SQLITE_ROW)
+		e = read_principal(&q, &found);
+	else
+		e = rc == SQLITE_DONE ? E_NOTFOUND : report(db, rc, "find a principal");
+	query_end(&q);
+	if (e == E_OK)
+		*ret_principal = found;
+	else
+		principal_release(&found);
+	return e;
+}
+
+/* ---- CSRs: create ---- */
+
+static void bind_idempotency_key(struct query *q, const struct store_csr_begin *in)
+{
+	bind_text(q, in->record->principal_id);
+	bind_int(q, in->record->scope.kind);
+	bind_text(q, in->record->scope.id);
+	bind_text(q, in->idempotency_key);
+}
+
+static enum err sqlite_csr_get(void *db, const char *id, struct csr_record *ret_record);
+
+/* What an idempotency key that was seen before makes of this create. */
+static enum err judge_repeat(struct sqlite *s, const struct store_csr_begin *in, const uint8_t *hash,
+			     const char *csr_id, enum store_begin *ret_outcome, struct csr_record *ret_replay)
+{
+	struct csr_record first;
+
+	if (memcmp(hash, in->request_hash, STORE_HASH_BYTES) != 0) {
+		*ret_outcome = STORE_BEGIN_MISMATCH;
+		return E_OK;
+	}
+	enum err e = sqlite_csr_get(s, csr_id, &first);
+	if (e != E_OK)
+		return e == E_NOTFOUND ? E_STORE : e;
+	if (first.state == CSR_ACTIVE) {
+		*ret_replay = first;
+		*ret_outcome = STORE_BEGIN_REPLAY;
+		return E_OK;
+	}
+	*ret_outcome = first.state == CSR_PENDING ? STORE_BEGIN_IN_FLIGHT : STORE_BEGIN_GONE;
+	csr_record_release(&first);
+	return E_OK;
+}
+
+/* Outcome NEW when the key is not known, or so old that it has been forgotten. */
+static enum err check_idempotency(struct sqlite *s, const struct store_csr_begin *in, int64_t now_us,
+				  enum store_begin *ret_outcome, struct csr_record *ret_replay)
+{
+	struct query q = query_of(s, IDEMPOTENCY_FIND);
+	uint8_t hash[STORE_HASH_BYTES];
+	char csr_id[CSR_ID_SIZE];
+	enum err e = E_OK;
+
+	bind_idempotency_key(&q, in);
+	int rc = query_step(&q);
+	if (rc == SQLITE_ROW && sqlite3_column_int64(q.st, 0) >= now_us - in->idempotency_ttl_us) {
+		e = column_blob(&q, 1, hash, sizeof(hash));
+		if (e == E_OK)
+			e = column_fixed(&q, 2, csr_id, sizeof(csr_id));
+		query_end(&q);
+		return e == E_OK ? judge_repeat(s, in, hash, csr_id, ret_outcome, ret_replay) : e;
+	}
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		e = report(s, rc, "find an idempotency key");
+	query_end(&q);
+	if (e == E_OK && rc == SQLITE_ROW) {
+		q = query_of(s, IDEMPOTENCY_REMOVE);
+		bind_idempotency_key(&q, in);
+		e = query_do(&q, "remove an idempotency key");
+	}
+	if (e == E_OK)
+		*ret_outcome = STORE_BEGIN_NEW;
+	return e;
+}
+
+static enum err purge_idempotency(struct sqlite *s, const struct store_csr_begin *in, int64_t now_us)
+{
+	struct query q = query_of(s, IDEMPOTENCY_PURGE);
+
+	if (in->idempotency_ttl_us <= 0)
+		return E_OK;
+	bind_int(&q, now_us - in->idempotency_ttl_us);
+	bind_int(&q, PURGE_MAX);
+	return query_do(&q, "remove old idempotency keys");
+}
+
+static enum err add_csr(struct sqlite *s, const struct csr_record *r)
+{
+	const struct csr_spec *spec = &r->spec;
+	struct query q = query_of(s, CSR_ADD);
+	struct buf sans;
+
+	buf_init(&sans, SANS_BYTES_MAX);
+	enum err e = format_sans(spec, &sans);
+	if (e != E_OK)
+		goto out;
+	bind_text(&q, r->id);
+	bind_text(&q, r->account_tag);
+	bind_text(&q, r->scope.kind == STORE_ZONE ? r->scope.id : NULL);
+	bind_text(&q, r->token_name);
+	bind_text(&q, r->principal_id);
+	bind_int(&q, r->state);
+	bind_int(&q, r->created_us);
+	bind_int(&q, r->updated_us);
+	bind_int(&q, spec->key_type);
+	bind_text(&q, spec->country);
+	bind_text(&q, spec->state);
+	bind_text(&q, spec->locality);
+	bind_text(&q, spec->organization);
+	bind_text(&q, spec->organizational_unit);
+	bind_text(&q, spec->common_name);
+	bind_text(&q, buf_text(&sans));
+	bind_text(&q, r->name);
+	bind_text(&q, r->description);
+	int rc = query_run(&q);
+	if (rc == SQLITE_CONSTRAINT_PRIMARYKEY)
+		e = E_EXISTS;
+	else if (rc != SQLITE_OK)
+		e = report(s, rc, "add a CSR");
+out:
+	buf_release(&sans);
+	return e;
+}
+
+static enum err add_idempotency(struct sqlite *s, const struct store_csr_begin *in, int64_t now_us)
+{
+	struct query q = query_of(s, IDEMPOTENCY_ADD);
+
+	if (in->idempotency_key == NULL)
+		return E_OK;
+	bind_idempotency_key(&q, in);
+	bind_text(&q, in->record->id);
+	bind_blob(&q, in->request_hash, STORE_HASH_BYTES);
+	bind_int(&q, now_us);
+	return query_do(&q, "add an idempotency key");
+}
+
+static enum err begin_new(struct sqlite *s, const struct store_csr_begin *in, const char *account_tag,
+			  int64_t now_us)
+{
+	struct csr_record *r = in->record;
+
+	enum err e = str_copy(r->account_tag, sizeof(r->account_tag), account_tag);
+	if (e != E_OK)
+		return e;
+	r->state = CSR_PENDING;
+	r->created_us = now_us;
+	r->updated_us = now_us;
+	e = add_csr(s, r);
+	if (e == E_OK)
+		e = add_idempotency(s, in, now_us);
+	if (e == E_OK)
+		e = purge_idempotency(s, in, now_us);
+	if (e == E_OK)
+		e = add_audit(s, now_us, store_audit_action_of_state(CSR_PENDING), r->id, &in->origin);
+	return e;
+}
+
+static enum err sqlite_csr_begin(void *db, const struct store_csr_begin *in, int64_t now_us,
+				 enum store_begin *ret_outcome, struct csr_record *ret_replay)
+{
+	enum store_begin outcome = STORE_BEGIN_NEW;
+	struct scope_row scope;
+
+	enum err e = find_scope(db, &in->record->scope, &scope);
+	if (e == E_NOTFOUND) {
+		*ret_outcome = STORE_BEGIN_NO_SCOPE;
+		return E_OK;
+	}
+	if (e == E_OK && in->idempotency_key != NULL)
+		e = check_idempotency(db, in, now_us, &outcome, ret_replay);
+	if (e == E_OK && outcome == STORE_BEGIN_NEW) {
+		if (scope.csr_quota != STORE_NO_LIMIT && scope.csr_count >= scope.csr_quota)
+			outcome = STORE_BEGIN_QUOTA;
+		else
+			e = begin_new(db, in, scope.account_id, now_us);
+	}
+	if (e == E_OK)
+		*ret_outcome = outcome;
+	return e;
+}
+
+/* ---- CSRs: the rest ---- */
+
+static int run_move(struct sqlite *s, const struct store_csr_move *in, int64_t now_us)
+{
+	struct query q = query_of(s, in->result == NULL ? CSR_MOVE : CSR_MOVE_ACTIVE);
+
+	bind_int(&q, in->to);
+	bind_int(&q, now_us);
+	if (in->result != NULL) {
+		bind_text(&q, in->result->pem);
+		bind_blob(&q, in->result->key_id, sizeof(in->result->key_id));
+		bind_blob(&q, in->result->spki_sha256, sizeof(in->result->spki_sha256));
+		bind_int(&q, in->result->protection);
+	}
+	bind_text(&q, in->id);
+	bind_int(&q, in->from);
+	return query_run(&q);
+}
+
+static enum err sqlite_csr_move(void *db, const struct store_csr_move *in, int64_t now_us)
+{
+	struct sqlite *s = db;
+	enum err e = E_OK;
+
+	int rc = run_move(s, in, now_us);
+	if (rc == SQLITE_CONSTRAINT_UNIQUE)
+		return E_EXISTS;
+	if (rc != SQLITE_OK)
+		return report(s, rc, "change the state of a CSR");
+	if (sqlite3_changes(s->db) == 0)
+		return E_NOTFOUND;
+	if (in->to == CSR_FAILED) {
+		struct query q = query_of(s, IDEMPOTENCY_FORGET);
+
+		bind_text(&q, in->id);
+		e = query_do(&q, "remove an idempotency key");
+	}
+	return e == E_OK ? add_audit(s, now_us, store_audit_action_of_state(in->to), in->id, &in->origin) : e;
+}
+
+static enum err sqlite_csr_get(void *db, const char *id, struct csr_record *ret_record)
+{
+	struct query q = query_of(db, CSR_GET);
+	struct csr_record found = {0};
+	enum err e;
+
+	bind_text(&q, id);
+	int rc = query_step(&q);
+	if (rc == SQLITE_ROW)
+		e = read_csr(&q, &found);
+	else
+		e = rc == SQLITE_DONE ? E_NOTFOUND : report(db, rc, "read a CSR");
+	query_end(&q);
+	if (e == E_OK)
+		*ret_record = found;
+	else
+		csr_record_release(&found);
+	return e;
+}
+
+static enum err read_page(struct query *q, unsigned limit, struct store_csr_page *page)
+{
+	enum err e = E_OK;
+
+	page->records = calloc(limit, sizeof(*page->records));
+	if (page->records == NULL) {
+		query_end(q);
+		return E_NOMEM;
+	}
+	while (e == E_OK && query_step(q) == SQLITE_ROW && page->records_len < limit)
+		e = read_csr(q, &page->records[page->records_len++]);
+	return query_finish(q, e, "list CSRs");
+}
+
+#define ONLY_ACTIVE CSR_STATE_BIT(CSR_ACTIVE)
+#define UNSETTLED (CSR_STATE_BIT(CSR_PENDING) | CSR_STATE_BIT(CSR_DELETING))
+
+/* The four parameters of ANY_WHERE. */
+static void bind_any(struct query *q, const struct store_csr_query *query, const char *account_id)
+{
+	bool in_zone = query->scope != NULL && query->scope->kind == STORE_ZONE;
+
+	bind_int(q, query->states);
+	bind_text(q, account_id);
+	bind_text(q, in_zone ? query->scope->id : NULL);
+	bind_int(q, query->updated_before_us);
+}
+
+static struct query list_query(struct sqlite *s, const struct store_csr_query *query, const char *account_id)
+{
+	int way = 2 * ((int)query->order - STORE_ORDER_CREATED_AT) + (query->descending ? 1 : 0);
+	bool in_zone = query->scope != NULL && query->scope->kind == STORE_ZONE;
+	struct query q;
+
+	if (query->after_id != NULL) {
+		q = query_of(s, (query->states & ~UNSETTLED) == 0 ? PASS_UNSETTLED : PASS_ANY);
+		bind_any(&q, query, account_id);
+		bind_text(&q, query->after_id);
+		bind_int(&q, query->limit);
+		return q;
+	}
+	if (query->scope != NULL && query->states == ONLY_ACTIVE && query->updated_before_us == 0) {
+		q = query_of(s, (enum statement)(LIST_ACTIVE_FIRST + way));
+		bind_text(&q, account_id);
+		bind_text(&q, in_zone ? query->scope->id : NULL);
+	} else {
+		q = query_of(s, (enum statement)(LIST_ANY_FIRST + way));
+		bind_any(&q, query, account_id);
+	}
+	bind_int(&q, query->limit);
+	bind_int(&q, (int64_t)query->offset);
+	return q;
+}
+
+static enum err read_total(struct sqlite *s, const struct store_csr_query *query,
+			   const struct scope_row *scope, uint64_t *ret_total)
+{
+	bool active = query->states == ONLY_ACTIVE;
+	struct query q;
+
+	if (query->after_id != NULL) {
+		*ret_total = 0;
+		return E_OK;
+	}
+	if (active && query->scope != NULL) {
+		*ret_total = (uint64_t)scope->csr_active;
+		return E_OK;
+	}
+	q = query_of(s, active ? ACTIVE_TOTAL : ANY_TOTAL);
+	if (!active) {
+		struct store_csr_query of_any_age = *query;
+
+		of_any_age.updated_before_us = 0;
+		bind_any(&q, &of_any_age, query->scope == NULL ? NULL : scope->account_id);
+	}
+	if (query_step(&q) != SQLITE_ROW) {
+		query_end(&q);
+		return report(s, q.rc, "count CSRs");
+	}
+	*ret_total = (uint64_t)sqlite3_column_int64(q.st, 0);
+	query_end(&q);
+	return E_OK;
+}
+
+static enum err sqlite_csr_list(void *db, const struct store_csr_query *query,
+				struct store_csr_page *ret_page)
+{
+	struct store_csr_page page = {0};
+	struct scope_row scope;
+	enum err e = E_OK;
+
+	if (query->scope != NULL)
+		e = find_scope(db, query->scope, &scope);
+	if (e == E_NOTFOUND) {
+		*ret_page = page;
+		return E_OK;
+	}
+	if (e == E_OK)
+		e = read_total(db, query, &scope, &page.total);
+	if (e == E_OK && query->after_id == NULL && query->offset >= page.total) {
+		*ret_page = page; /* past the end: not looked for along the whole index */
+		return E_OK;
+	}
+	if (e == E_OK) {
+		struct query q = list_query(db, query, query->scope == NULL ? NULL : scope.account_id);
+
+		e = read_page(&q, query->limit, &page);
+	}
+	if (e == E_OK)
+		*ret_page = page;
+	else
+		store_csr_page_release(&page);
+	return e;
+}
+
+/* ---- operators ---- */
+
+/* An insert by an operator: what is in the way already, and what is missing, are answers and not faults. */
+static enum err run_insert(struct query *q, const char *what)
+{
+	int rc = query_run(q);
+
+	switch (rc) {
+	case SQLITE_OK:
+		return E_OK;
+	case SQLITE_CONSTRAINT_PRIMARYKEY:
+	case SQLITE_CONSTRAINT_UNIQUE:
+		return E_EXISTS;
+	case SQLITE_CONSTRAINT_FOREIGNKEY:
+		return E_NOTFOUND;
+	default:
+		return report(q->s, rc, what);
+	}
+}
+
+static const char *text_or_empty(const char *text)
+{
+	return text == NULL ? "" : text;
+}
+
+static enum err add_account(struct sqlite *s, const struct account_record *account, int64_t now_us)
+{
+	struct query q = query_of(s, ACCOUNT_ADD);
+
+	bind_text(&q, account->id);
+	bind_text(&q, text_or_empty(account->name));
+	bind_int(&q, account->csr_quota);
+	bind_int(&q, now_us);
+	return run_insert(&q, "add an account");
+}
+
+static enum err add_zone(struct sqlite *s, const struct zone_record *zone, int64_t now_us)
+{
+	struct query q = query_of(s, ZONE_ADD);
+
+	bind_text(&q, zone->id);
+	bind_text(&q, zone->account_id);
+	bind_text(&q, text_or_empty(zone->name));
+	bind_int(&q, zone->csr_quota);
+	bind_int(&q, now_us);
+	return run_insert(&q, "add a zone");
+}
+
+static enum err add_principal(struct sqlite *s, const struct principal *p, int64_t now_us)
+{
+	struct query q = query_of(s, PRINCIPAL_ADD);
+
+	bind_text(&q, p->id);
+	bind_int(&q, p->kind);
+	bind_text(&q, text_or_empty(p->name));
+	bind_blob(&q, p->secret_hash, sizeof(p->secret_hash));
+	bind_int(&q, now_us);
+	bind_int(&q, p->not_before_us);
+	bind_int(&q, p->expires_us);
+	enum err e = run_insert(&q, "add a principal");
+	for (size_t i = 0; e == E_OK && i < p->grants_len; i++) {
+		const struct grant *g = &p->grants[i];
+
+		q = query_of(s, g->scope.kind == STORE_ZONE ? GRANT_ADD_ZONE : GRANT_ADD_ACCOUNT);
+		bind_text(&q, p->id);
+		bind_text(&q, g->scope.id);
+		bind_int(&q, g->permission);
+		e = run_insert(&q, "add a grant");
+	}
+	return e;
+}
+
+/* *ret_changed: false when it was revoked before. */
+static enum err revoke_principal(struct sqlite *s, const struct store_change *in, int64_t now_us,
+				 bool *ret_changed)
+{
+	struct query q = query_of(s, PRINCIPAL_STATE);
+
+	bind_text(&q, in->principal_id);
+	bind_int(&q, in->principal_kind);
+	int rc = query_step(&q);
+	int64_t revoked_us = rc == SQLITE_ROW ? sqlite3_column_int64(q.st, 0) : 0;
+	query_end(&q);
+	if (rc != SQLITE_ROW)
+		return rc == SQLITE_DONE ? E_NOTFOUND : report(s, rc, "find a principal");
+	*ret_changed = revoked_us == 0;
+	if (revoked_us != 0)
+		return E_OK;
+	q = query_of(s, PRINCIPAL_REVOKE);
+	bind_int(&q, now_us);
+	bind_text(&q, in->principal_id);
+	return query_do(&q, "revoke a principal");
+}
+
+static enum err sqlite_change(void *db, const struct store_change *in, int64_t now_us)
+{
+	const char *object = NULL;
+	bool changed = true;
+	enum err e = E_BUG;
+
+	switch (in->kind) {
+	case STORE_CHANGE_ACCOUNT_ADD:
+		object = in->account->id;
+		e = add_account(db, in->account, now_us);
+		break;
+	case STORE_CHANGE_ZONE_ADD:
+		object = in->zone->id;
+		e = add_zone(db, in->zone, now_us);
+		break;
+	case STORE_CHANGE_PRINCIPAL_ADD:
+		object = in->principal->id;
+		e = add_principal(db, in->principal, now_us);
+		break;
+	case STORE_CHANGE_PRINCIPAL_REVOKE:
+		object = in->principal_id;
+		e = revoke_principal(db, in, now_us, &changed);
+		break;
+	}
+	if (e != E_OK || !changed)
+		return e;
+	return add_audit(db, now_us, store_audit_action_of_change(in), object, &in->origin);
+}
+
+static enum err read_account(struct query *q, struct account_record *a)
+{
+	a->csr_quota = sqlite3_column_int64(q->st, 2);
+	a->csr_count = sqlite3_column_int64(q->st, 3);
+	a->created_us = sqlite3_column_int64(q->st, 4);
+	enum err e = column_fixed(q, 0, a->id, sizeof(a->id));
+	return e == E_OK ? column_text(q, 1, &a->name) : e;
+}
+
+static enum err read_zone(struct query *q, struct zone_record *z)
+{
+	z->csr_quota = sqlite3_column_int64(q->st, 3);
+	z->csr_count = sqlite3_column_int64(q->st, 4);
+	z->created_us = sqlite3_column_int64(q->st, 5);
+	enum err e = column_fixed(q, 0, z->id, sizeof(z->id));
+	if (e == E_OK)
+		e = column_fixed(q, 1, z->account_id, sizeof(z->account_id));
+	return e == E_OK ? column_text(q, 2, &z->name) : e;
+}
+
+static enum err read_audit(struct query *q, struct audit_record *a)
+{
+	char **const texts[] = {&a->action, &a->object, &a->actor, &a->request_id, &a->peer, &a->detail};
+	enum err e = E_OK;
+
+	a->sequence = sqlite3_column_int64(q->st, 0);
+	a->at_us = sqlite3_column_int64(q->st, 1);
+	for (int i = 0; e == E_OK && i < 6; i++)
+		e = column_text(q, 2 + i, texts[i]);
+	return e;
+}
+
+static enum err read_item(struct query *q, enum store_inventory_kind kind, void *item)
+{
+	switch (kind) {
+	case STORE_INVENTORY_ACCOUNTS:
+		return read_account(q, item);
+	case STORE_INVENTORY_ZONES:
+		return read_zone(q, item);
+	case STORE_INVENTORY_PRINCIPALS:
+		return read_principal(q, item);
+	case STORE_INVENTORY_AUDIT:
+		return read_audit(q, item);
+	}
+	return E_BUG;
+}
+
+static struct query inventory_query(struct sqlite *s, const struct store_inventory_query *query)
+{
+	static const enum statement statement_of[] = {
+	    [STORE_INVENTORY_ACCOUNTS] = ACCOUNT_LIST,
+	    [STORE_INVENTORY_ZONES] = ZONE_LIST,
+	    [STORE_INVENTORY_PRINCIPALS] = PRINCIPAL_LIST,
+	    [STORE_INVENTORY_AUDIT] = AUDIT_LIST,
+	};
+	struct query q = query_of(s, statement_of[query->kind]);
+
+	if (query->kind == STORE_INVENTORY_PRINCIPALS)
+		bind_int(&q, query->principal_kind);
+	if (query->kind == STORE_INVENTORY_AUDIT)
+		bind_text(&q, query->object);
+	return q;
+}
+
+static enum err sqlite_inventory(void *db, const struct store_inventory_query *query,
+				 struct store_inventory *ret_inventory)
+{
+	struct store_inventory found = {.kind = query->kind};
+	struct query q = inventory_query(db, query);
+	enum err e = E_OK;
+
+	while (e == E_OK && query_step(&q) == SQLITE_ROW) {
+		void *item = store_inventory_append(&found);
+		e = item == NULL ? E_NOMEM : read_item(&q, query->kind, item);
+	}
+	e = query_finish(&q, e, "read a list");
+	if (e == E_OK)
+		*ret_inventory = found;
+	else
+		store_inventory_release(&found);
+	return e;
+}
+
+const struct store_backend store_sqlite_backend = {
+    .scheme = "sqlite",
+    .open = sqlite_open,
+    .close = sqlite_close,
+    .begin = sqlite_begin,
+    .end = sqlite_end,
+    .guard = sqlite_guard,
+    .principal_find = sqlite_principal_find,
+    .csr_begin = sqlite_csr_begin,
+    .csr_move = sqlite_csr_move,
+    .csr_get = sqlite_csr_get,
+    .csr_list = sqlite_csr_list,
+    .change = sqlite_change,
+    .inventory = sqlite_inventory,
+};

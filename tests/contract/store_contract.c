@@ -1,0 +1,1325 @@
+/* The cases that every store backend passes. */
+#include "tests/contract/store_contract.h"
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "tests/unit/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct audit_origin contract_origin = {
+    .actor = "tester", .request_id = "request-1", .peer = "127.0.0.1:1", .detail = "by a test"};
+const struct store_scope contract_account = {.kind = STORE_ACCOUNT, .id = CONTRACT_ACCOUNT};
+const struct store_scope contract_zone = {.kind = STORE_ZONE, .id = CONTRACT_ZONE};
+
+/* ---- asking and waiting ---- */
+
+const char *contract_id(unsigned n)
+{
+	static char ids[8][CSR_ID_SIZE];
+	static unsigned next;
+	char *id = ids[next++ % 8];
+
+	snprintf(id, CSR_ID_SIZE, "00000000-0000-4000-8000-%012u", n % 1000000000);
+	return id;
+}
+
+static char *text(const char *from)
+{
+	char *copy = strdup(from);
+
+	assert_non_null(copy);
+	return copy;
+}
+
+struct csr_record *contract_record(unsigned n, const struct store_scope *scope)
+{
+	struct csr_record *r = calloc(1, sizeof(*r));
+
+	assert_non_null(r);
+	strcpy(r->id, contract_id(n));
+	r->scope = *scope;
+	strcpy(r->token_name, "default");
+	strcpy(r->principal_id, "11111111-1111-4111-8111-111111111111");
+	r->spec.key_type = KEY_P256V1;
+	r->spec.country = text("DE");
+	r->spec.state = text("Bavaria");
+	r->spec.locality = text("Munich");
+	r->spec.organization = text("Example GmbH");
+	r->spec.common_name = text("www.example.com");
+	assert_int_equal(csr_spec_add_san(&r->spec, SAN_DNS, "www.example.com"), E_OK);
+	return r;
+}
+
+struct store_csr_result contract_result(unsigned n)
+{
+	struct store_csr_result result = {.pem = "-----BEGIN CERTIFICATE REQUEST-----\n", .protection = 0xed};
+
+	memset(result.key_id, 0x5a, sizeof(result.key_id));
+	memcpy(result.key_id, &n, sizeof(n));
+	memset(result.spki_sha256, 0xa5, sizeof(result.spki_sha256));
+	memcpy(result.spki_sha256, &n, sizeof(n));
+	return result;
+}
+
+void contract_done_fn(void *arg, enum err e)
+{
+	struct contract_done *d = arg;
+
+	assert_false(d->done);
+	d->done = true;
+	d->e = e;
+}
+
+static void begin_done(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+{
+	struct contract_begin *b = arg;
+
+	assert_false(b->done);
+	b->done = true;
+	b->e = e;
+	b->outcome = outcome;
+	b->record = record;
+}
+
+void contract_begin_release(struct contract_begin *b)
+{
+	csr_record_free(b->record);
+	b->record = NULL;
+}
+
+void contract_begin_ask(struct store *store, struct csr_record *record, const char *key, unsigned hash,
+			struct contract_begin *b)
+{
+	struct store_csr_begin in = {
+	    .record = record,
+	    .idempotency_key = key,
+	    .idempotency_ttl_us = CONTRACT_TTL_US,
+	    .origin = contract_origin,
+	};
+
+	memcpy(in.request_hash, &hash, sizeof(hash));
+	memset(b, 0, sizeof(*b));
+	store_csr_begin(store, &in, begin_done, b);
+	assert_false(b->done); /* never inside the call */
+}
+
+struct contract_begin contract_begin(struct store *store, struct csr_record *record, const char *key,
+				     unsigned hash)
+{
+	struct contract_begin b;
+
+	contract_begin_ask(store, record, key, hash, &b);
+	store_wait(store, &b.done);
+	if (b.e != E_OK || (b.outcome != STORE_BEGIN_NEW && b.outcome != STORE_BEGIN_REPLAY))
+		assert_null(b.record);
+	return b;
+}
+
+/* The outcome alone; 0 after an error. */
+static enum store_begin outcome_of(struct store *store, struct csr_record *record, const char *key,
+				   unsigned hash)
+{
+	struct contract_begin b = contract_begin(store, record, key, hash);
+	enum store_begin outcome = b.e == E_OK ? b.outcome : 0;
+
+	contract_begin_release(&b);
+	return outcome;
+}
+
+enum err contract_move(struct store *store, unsigned n, enum csr_state from, enum csr_state to,
+		       unsigned result)
+{
+	struct store_csr_result made = contract_result(result);
+	struct store_csr_move move = {
+	    .id = contract_id(n), .from = from, .to = to, .origin = contract_origin};
+	struct contract_done d = {0};
+
+	if (to == CSR_ACTIVE && result != 0)
+		move.result = &made;
+	store_csr_move(store, &move, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+void contract_make_active(struct store *store, unsigned n, const struct store_scope *scope)
+{
+	assert_int_equal(outcome_of(store, contract_record(n, scope), NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_move(store, n, CSR_PENDING, CSR_ACTIVE, n), E_OK);
+}
+
+struct csr_answer {
+	bool done;
+	enum err e;
+	struct csr_record *record;
+};
+
+static void csr_done(void *arg, enum err e, struct csr_record *record)
+{
+	struct csr_answer *a = arg;
+
+	assert_false(a->done);
+	assert_true((e == E_OK) == (record != NULL));
+	a->done = true;
+	a->e = e;
+	a->record = record;
+}
+
+enum err contract_delete_begin(struct store *store, unsigned n, const struct store_scope *scope)
+{
+	struct csr_answer a = {0};
+
+	store_csr_delete_begin(store, scope, contract_id(n), &contract_origin, csr_done, &a);
+	store_wait(store, &a.done);
+	if (a.e == E_OK)
+		assert_int_equal(a.record->state, CSR_DELETING);
+	csr_record_free(a.record);
+	return a.e;
+}
+
+enum err contract_get(struct store *store, const struct store_scope *scope, const char *id,
+		      struct csr_record **ret_record)
+{
+	struct csr_answer a = {0};
+
+	store_csr_get(store, scope, id, csr_done, &a);
+	store_wait(store, &a.done);
+	*ret_record = a.record;
+	return a.e;
+}
+
+enum err contract_account_add(struct store *store, const char *id, int64_t quota)
+{
+	struct account_record account = {.name = text("an account"), .csr_quota = quota};
+	struct contract_done d = {0};
+
+	strcpy(account.id, id);
+	store_account_add(store, &account, &contract_origin, contract_done_fn, &d);
+	account_record_release(&account); /* it was borrowed for the call alone */
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+enum err contract_zone_add(struct store *store, const char *id, const char *account_id, int64_t quota)
+{
+	struct zone_record zone = {.name = text("example.com"), .csr_quota = quota};
+	struct contract_done d = {0};
+
+	strcpy(zone.id, id);
+	strcpy(zone.account_id, account_id);
+	store_zone_add(store, &zone, &contract_origin, contract_done_fn, &d);
+	zone_record_release(&zone);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+void contract_fill(struct store *store)
+{
+	assert_int_equal(contract_account_add(store, CONTRACT_ACCOUNT, STORE_NO_LIMIT), E_OK);
+	assert_int_equal(contract_zone_add(store, CONTRACT_ZONE, CONTRACT_ACCOUNT, STORE_NO_LIMIT), E_OK);
+}
+
+enum err contract_ping(struct store *store)
+{
+	struct contract_done d = {0};
+
+	store_ping(store, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+struct text_answer {
+	bool done;
+	enum err e;
+	char *text;
+	size_t size;
+	int64_t last;
+};
+
+static void PRINTF_LIKE(2, 3) add_text(struct text_answer *a, const char *format, ...)
+{
+	size_t len = strlen(a->text);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(a->text + len, a->size - len, format, args);
+	va_end(args);
+}
+
+static void page_done(void *arg, enum err e, const struct store_csr_page *page)
+{
+	struct text_answer *a = arg;
+
+	a->done = true;
+	a->e = e;
+	a->text[0] = '\0';
+	if (e != E_OK) {
+		assert_int_equal(page->records_len, 0);
+		return;
+	}
+	for (size_t i = 0; i < page->records_len; i++)
+		add_text(a, "%lu ", strtoul(strrchr(page->records[i].id, '-') + 1, NULL, 10));
+	add_text(a, "/%llu", (unsigned long long)page->total);
+}
+
+enum err contract_list(struct store *store, const struct store_csr_query *query, char *list, size_t list_size)
+{
+	struct text_answer a = {.text = list, .size = list_size};
+
+	store_csr_list(store, query, page_done, &a);
+	store_wait(store, &a.done);
+	return a.e;
+}
+
+static void audit_done(void *arg, enum err e, const struct audit_record *records, size_t len)
+{
+	struct text_answer *a = arg;
+
+	a->done = true;
+	a->e = e;
+	a->text[0] = '\0';
+	for (size_t i = 0; i < len; i++) {
+		assert_true(records[i].sequence > a->last);
+		a->last = records[i].sequence;
+		add_text(a, "%s@%s ", records[i].action, records[i].actor);
+	}
+}
+
+enum err contract_audit(struct store *store, const char *object, char *trail, size_t trail_size,
+			int64_t *ret_last)
+{
+	struct text_answer a = {.text = trail, .size = trail_size};
+
+	store_audit_list(store, object, audit_done, &a);
+	store_wait(store, &a.done);
+	*ret_last = a.last;
+	return a.e;
+}
+
+/* ---- set-up ---- */
+
+static const struct store_contract_target *target;
+
+static struct store *open_or_fail(void)
+{
+	struct store *store = NULL;
+
+	assert_int_equal(target->open(&store), E_OK);
+	assert_non_null(store);
+	return store;
+}
+
+static int set_up(void **state)
+{
+	struct store *store = open_or_fail();
+
+	contract_fill(store);
+	*state = store;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	store_close(*state);
+	target->wipe();
+	return 0;
+}
+
+static void assert_list(struct store *store, const struct store_csr_query *query, const char *expected)
+{
+	char list[4096];
+
+	assert_int_equal(contract_list(store, query, list, sizeof(list)), E_OK);
+	assert_string_equal(list, expected);
+}
+
+static void assert_trail(struct store *store, const char *object, const char *expected)
+{
+	char trail[4096];
+	int64_t last;
+
+	assert_int_equal(contract_audit(store, object, trail, sizeof(trail), &last), E_OK);
+	assert_string_equal(trail, expected);
+}
+
+static enum csr_state state_of(struct store *store, unsigned n)
+{
+	struct csr_record *r;
+
+	assert_int_equal(contract_get(store, NULL, contract_id(n), &r), E_OK);
+	enum csr_state state = r->state;
+	csr_record_free(r);
+	return state;
+}
+
+static void accounts_done(void *arg, enum err e, const struct account_record *accounts, size_t len)
+{
+	struct text_answer *a = arg;
+
+	a->done = true;
+	a->e = e;
+	a->text[0] = '\0';
+	for (size_t i = 0; i < len; i++)
+		add_text(a, "%s=%lld ", accounts[i].id, (long long)accounts[i].csr_count);
+}
+
+static void zones_done(void *arg, enum err e, const struct zone_record *zones, size_t len)
+{
+	struct text_answer *a = arg;
+
+	a->done = true;
+	a->e = e;
+	a->text[0] = '\0';
+	for (size_t i = 0; i < len; i++)
+		add_text(a, "%s:%s=%lld ", zones[i].account_id, zones[i].id, (long long)zones[i].csr_count);
+}
+
+static void assert_counts(struct store *store, const char *accounts, const char *zones)
+{
+	char list[256];
+	struct text_answer a = {.text = list, .size = sizeof(list)}, z = a;
+
+	store_account_list(store, accounts_done, &a);
+	store_wait(store, &a.done);
+	assert_int_equal(a.e, E_OK);
+	assert_string_equal(list, accounts);
+	store_zone_list(store, zones_done, &z);
+	store_wait(store, &z.done);
+	assert_int_equal(z.e, E_OK);
+	assert_string_equal(list, zones);
+}
+
+static const struct store_csr_query all_active = {.scope = &contract_account,
+						  .states = CSR_STATE_BIT(CSR_ACTIVE),
+						  .order = STORE_ORDER_CREATED_AT,
+						  .limit = 50};
+
+/* ---- create ---- */
+
+static void assert_same_spec(const struct csr_spec *a, const struct csr_spec *b)
+{
+	assert_int_equal(a->key_type, b->key_type);
+	assert_string_equal(a->country, b->country);
+	assert_string_equal(a->state, b->state);
+	assert_string_equal(a->locality, b->locality);
+	assert_string_equal(a->organization, b->organization);
+	assert_true((a->organizational_unit == NULL) == (b->organizational_unit == NULL));
+	if (a->organizational_unit != NULL)
+		assert_string_equal(a->organizational_unit, b->organizational_unit);
+	assert_string_equal(a->common_name, b->common_name);
+	assert_int_equal(a->sans_len, b->sans_len);
+	for (size_t i = 0; i < a->sans_len; i++) {
+		assert_int_equal(a->sans[i].type, b->sans[i].type);
+		assert_string_equal(a->sans[i].value, b->sans[i].value);
+	}
+}
+
+static void new_csr_is_pending_and_whole(void **state)
+{
+	struct store *store = *state;
+	int64_t before = clock_wall_us();
+	struct contract_begin b = contract_begin(store, contract_record(1, &contract_zone), NULL, 0);
+	struct csr_record *r;
+
+	assert_int_equal(b.e, E_OK);
+	assert_int_equal(b.outcome, STORE_BEGIN_NEW);
+	assert_string_equal(b.record->account_tag, CONTRACT_ACCOUNT);
+	assert_int_equal(contract_get(store, &contract_zone, contract_id(1), &r), E_OK);
+	assert_same_spec(&b.record->spec, &r->spec);
+	assert_int_equal(r->state, CSR_PENDING);
+	assert_int_equal(b.record->state, CSR_PENDING);
+	assert_true(store_scope_equal(&r->scope, &contract_zone));
+	assert_string_equal(r->account_tag, CONTRACT_ACCOUNT);
+	assert_string_equal(r->token_name, "default");
+	assert_string_equal(r->principal_id, b.record->principal_id);
+	assert_true(r->created_us >= before && r->created_us <= clock_wall_us());
+	assert_true(r->created_us == b.record->created_us && r->updated_us == r->created_us);
+	assert_null(r->name);
+	assert_null(r->description);
+	assert_null(r->pem);
+	assert_trail(store, contract_id(1), "csr.pending@tester ");
+	csr_record_free(r);
+	contract_begin_release(&b);
+}
+
+static void result_is_kept_and_time_of_creation_stays(void **state)
+{
+	struct store *store = *state;
+	struct csr_record *before, *after;
+	struct store_csr_result result = contract_result(7);
+
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_get(store, NULL, contract_id(1), &before), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 7), E_OK);
+	assert_int_equal(contract_get(store, NULL, contract_id(1), &after), E_OK);
+	assert_int_equal(after->state, CSR_ACTIVE);
+	assert_string_equal(after->pem, result.pem);
+	assert_memory_equal(after->key_id, result.key_id, sizeof(result.key_id));
+	assert_memory_equal(after->spki_sha256, result.spki_sha256, sizeof(result.spki_sha256));
+	assert_int_equal(after->protection, result.protection);
+	assert_true(after->created_us == before->created_us);
+	assert_true(after->updated_us >= before->updated_us);
+	csr_record_free(before);
+	csr_record_free(after);
+}
+
+/* F86: what means something to SQL, to LIKE, to a shell or to a line format is only text here. */
+static void strings_are_kept_literally(void **state)
+{
+	static const char *const nasty[] = {
+	    "'; DROP TABLE csrs; --",
+	    "\" OR \"\"=\"",
+	    "%_\\%",
+	    "a\nb\r\tc",
+	    "?1 :id @x $y",
+	    "\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x91",
+	    "NULL",
+	    " leading and trailing ",
+	    "",
+	    "0x41",
+	    "1e3",
+	    "/* */",
+	    "x'00'",
+	    "\\x27\\0",
+	};
+	struct store *store = *state;
+
+	for (unsigned i = 0; i < sizeof(nasty) / sizeof(nasty[0]); i++) {
+		struct csr_record *r = contract_record(i + 1, &contract_account), *found;
+		char **texts[] = {&r->spec.country, &r->spec.state, &r->spec.locality, &r->spec.organization,
+				  &r->spec.common_name};
+		struct csr_spec expected;
+
+		for (size_t t = 0; t < 5; t++) {
+			free(*texts[t]);
+			*texts[t] = text(nasty[i]);
+		}
+		r->spec.organizational_unit = text(nasty[i]);
+		r->name = text(nasty[i]);
+		r->description = text(nasty[i]);
+		if (strchr(nasty[i], '\n') == NULL)
+			assert_int_equal(csr_spec_add_san(&r->spec, SAN_URI, nasty[i]), E_OK);
+		assert_int_equal(csr_spec_copy(&r->spec, &expected), E_OK);
+		assert_int_equal(outcome_of(store, r, nasty[i], 1), STORE_BEGIN_NEW);
+		assert_int_equal(contract_get(store, NULL, contract_id(i + 1), &found), E_OK);
+		assert_same_spec(&expected, &found->spec);
+		assert_string_equal(found->name, nasty[i]);
+		assert_string_equal(found->description, nasty[i]);
+		csr_record_free(found);
+		csr_spec_release(&expected);
+		assert_int_equal(contract_get(store, NULL, nasty[i], &found), E_NOTFOUND);
+		/* The key is found again as it was, and no other is. */
+		assert_int_equal(outcome_of(store, contract_record(100 + i, &contract_account), nasty[i], 1),
+				 STORE_BEGIN_IN_FLIGHT);
+	}
+}
+
+static void sans_keep_order_case_and_number(void **state)
+{
+	struct store *store = *state;
+	struct csr_record *r = contract_record(1, &contract_account), *found;
+	struct csr_spec expected;
+
+	for (unsigned i = 1; i < CSR_SANS_MAX; i++) {
+		char value[CSR_SAN_BYTES_MAX + 1];
+
+		memset(value, 'a', sizeof(value));
+		snprintf(value, sizeof(value), "Host-%u.Example.COM", (i * 7919) % 1000);
+		value[strlen(value)] = i % 2 ? ' ' : '.';
+		value[CSR_SAN_BYTES_MAX] = '\0';
+		assert_int_equal(csr_spec_add_san(&r->spec, (enum san_type)(1 + i % SAN_TYPE_MAX), value),
+				 E_OK);
+	}
+	assert_int_equal(csr_spec_copy(&r->spec, &expected), E_OK);
+	assert_int_equal(outcome_of(store, r, NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_get(store, NULL, contract_id(1), &found), E_OK);
+	assert_int_equal(found->spec.sans_len, CSR_SANS_MAX);
+	assert_same_spec(&expected, &found->spec);
+	csr_spec_release(&expected);
+	csr_record_free(found);
+}
+
+static void san_with_a_newline_is_refused(void **state)
+{
+	struct store *store = *state;
+	struct csr_record *r = contract_record(1, &contract_account), *found;
+
+	assert_int_equal(csr_spec_add_san(&r->spec, SAN_DNS, "a\ndns evil.example"), E_OK);
+	struct contract_begin b = contract_begin(store, r, "key", 1);
+	assert_int_equal(b.e, E_INVAL);
+	assert_int_equal(contract_get(store, NULL, contract_id(1), &found), E_NOTFOUND);
+	assert_counts(store, "account-1=0 ", "account-1:zone-1=0 ");
+}
+
+static void id_in_use_is_refused(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	struct contract_begin b = contract_begin(store, contract_record(1, &contract_zone), "key", 1);
+	assert_int_equal(b.e, E_EXISTS);
+	assert_counts(store, "account-1=1 ", "account-1:zone-1=0 ");
+	assert_trail(store, contract_id(1), "csr.pending@tester ");
+}
+
+static void unknown_scope_is_said(void **state)
+{
+	static const struct store_scope unknown[] = {{STORE_ACCOUNT, "nobody"},
+						     {STORE_ZONE, "nobody"},
+						     {STORE_ACCOUNT, CONTRACT_ZONE},
+						     {STORE_ZONE, CONTRACT_ACCOUNT}};
+	struct store *store = *state;
+
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(outcome_of(store, contract_record(1, &unknown[i]), "key", 1),
+				 STORE_BEGIN_NO_SCOPE);
+	assert_trail(store, contract_id(1), "");
+}
+
+/* ---- idempotency ---- */
+
+static void key_seen_before_decides(void **state)
+{
+	struct store *store = *state;
+	struct contract_begin b;
+
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), "k", 1), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), "k", 1),
+			 STORE_BEGIN_IN_FLIGHT);
+	assert_int_equal(outcome_of(store, contract_record(3, &contract_account), "k", 2),
+			 STORE_BEGIN_MISMATCH);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
+	b = contract_begin(store, contract_record(4, &contract_account), "k", 1);
+	assert_int_equal(b.outcome, STORE_BEGIN_REPLAY);
+	assert_string_equal(b.record->id, contract_id(1));
+	assert_int_equal(b.record->state, CSR_ACTIVE);
+	assert_non_null(b.record->pem);
+	contract_begin_release(&b);
+	assert_int_equal(outcome_of(store, contract_record(5, &contract_account), "k", 2),
+			 STORE_BEGIN_MISMATCH);
+	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(6, &contract_account), "k", 1), STORE_BEGIN_GONE);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(7, &contract_account), "k", 1), STORE_BEGIN_GONE);
+	assert_counts(store, "account-1=0 ", "account-1:zone-1=0 ");
+}
+
+static void failed_create_may_be_tried_again(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), "k", 1), STORE_BEGIN_NEW);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), "k", 2), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_of(store, contract_record(3, &contract_account), "k", 2),
+			 STORE_BEGIN_IN_FLIGHT);
+}
+
+static void keys_belong_to_principal_and_scope(void **state)
+{
+	struct store *store = *state;
+	struct csr_record *of_another = contract_record(3, &contract_account);
+
+	strcpy(of_another->principal_id, "22222222-2222-4222-8222-222222222222");
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), "k", 1), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_zone), "k", 1), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_of(store, of_another, "k", 1), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_of(store, contract_record(4, &contract_account), "K", 1), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_of(store, contract_record(5, &contract_account), "k ", 1), STORE_BEGIN_NEW);
+}
+
+static enum store_begin outcome_with_ttl(struct store *store, unsigned n, const char *key, int64_t ttl_us)
+{
+	struct store_csr_begin in = {.record = contract_record(n, &contract_account),
+				     .idempotency_key = key,
+				     .idempotency_ttl_us = ttl_us,
+				     .origin = contract_origin};
+	struct contract_begin b = {0};
+
+	store_csr_begin(store, &in, begin_done, &b);
+	store_wait(store, &b.done);
+	assert_int_equal(b.e, E_OK);
+	contract_begin_release(&b);
+	return b.outcome;
+}
+
+static void old_keys_are_forgotten(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(outcome_with_ttl(store, 1, "k", CONTRACT_TTL_US), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_with_ttl(store, 2, "k", CONTRACT_TTL_US), STORE_BEGIN_IN_FLIGHT);
+	for (int64_t made = clock_wall_us(); clock_wall_us() <= made + 1;)
+		;
+	assert_int_equal(outcome_with_ttl(store, 3, "k", 1), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_with_ttl(store, 4, "k", CONTRACT_TTL_US), STORE_BEGIN_IN_FLIGHT);
+}
+
+/* F87: of many at once with one key, one is new and the others wait for it. */
+static void one_key_many_times_at_once(void **state)
+{
+	struct store *store = *state;
+	struct contract_begin b[40];
+	unsigned news = 0, in_flight = 0, mismatch = 0;
+
+	for (unsigned i = 0; i < 40; i++)
+		contract_begin_ask(store, contract_record(i + 1, &contract_account), "k", i < 30 ? 1 : 2,
+				   &b[i]);
+	for (unsigned i = 0; i < 40; i++) {
+		store_wait(store, &b[i].done);
+		assert_int_equal(b[i].e, E_OK);
+		news += b[i].outcome == STORE_BEGIN_NEW;
+		in_flight += b[i].outcome == STORE_BEGIN_IN_FLIGHT;
+		mismatch += b[i].outcome == STORE_BEGIN_MISMATCH;
+		contract_begin_release(&b[i]);
+	}
+	assert_int_equal(b[0].outcome, STORE_BEGIN_NEW); /* in the order of the calls */
+	assert_int_equal(news, 1);
+	assert_int_equal(in_flight, 29);
+	assert_int_equal(mismatch, 10);
+	assert_counts(store, "account-1=1 ", "account-1:zone-1=0 ");
+}
+
+/* ---- quota ---- */
+
+static void quota_counts_what_may_have_a_key(void **state)
+{
+	struct store *store = *state;
+	static const struct store_scope two = {STORE_ACCOUNT, "two"}, none = {STORE_ACCOUNT, "none"};
+
+	assert_int_equal(contract_account_add(store, "two", 2), E_OK);
+	assert_int_equal(contract_account_add(store, "none", 0), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(9, &none), NULL, 0), STORE_BEGIN_QUOTA);
+	contract_make_active(store, 1, &two);
+	assert_int_equal(outcome_of(store, contract_record(2, &two), NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_of(store, contract_record(3, &two), NULL, 0), STORE_BEGIN_QUOTA);
+	assert_int_equal(contract_delete_begin(store, 1, &two), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(3, &two), NULL, 0), STORE_BEGIN_QUOTA);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(3, &two), NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_of(store, contract_record(4, &two), NULL, 0), STORE_BEGIN_QUOTA);
+	assert_int_equal(contract_move(store, 2, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(4, &two), NULL, 0), STORE_BEGIN_NEW);
+	assert_counts(store, "account-1=0 none=0 two=2 ", "account-1:zone-1=0 ");
+}
+
+static void zone_and_account_count_apart(void **state)
+{
+	struct store *store = *state;
+	static const struct store_scope account = {STORE_ACCOUNT, "one"}, zone = {STORE_ZONE, "one.example"};
+
+	assert_int_equal(contract_account_add(store, "one", 1), E_OK);
+	assert_int_equal(contract_zone_add(store, "one.example", "one", 1), E_OK);
+	contract_make_active(store, 1, &zone);
+	contract_make_active(store, 2, &account);
+	assert_int_equal(outcome_of(store, contract_record(3, &zone), NULL, 0), STORE_BEGIN_QUOTA);
+	assert_int_equal(outcome_of(store, contract_record(3, &account), NULL, 0), STORE_BEGIN_QUOTA);
+	assert_counts(store, "account-1=0 one=1 ", "one:one.example=1 account-1:zone-1=0 ");
+}
+
+static void known_key_is_answered_before_the_quota(void **state)
+{
+	struct store *store = *state;
+	static const struct store_scope one = {STORE_ACCOUNT, "one"};
+
+	assert_int_equal(contract_account_add(store, "one", 1), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(1, &one), "k", 1), STORE_BEGIN_NEW);
+	assert_int_equal(outcome_of(store, contract_record(2, &one), "other", 1), STORE_BEGIN_QUOTA);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(3, &one), "k", 1), STORE_BEGIN_REPLAY);
+	/* A create that the quota refused leaves its key unused. */
+	assert_int_equal(contract_delete_begin(store, 1, &one), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(outcome_of(store, contract_record(4, &one), "other", 2), STORE_BEGIN_NEW);
+}
+
+/* ---- moves of state ---- */
+
+static void only_legal_moves_are_made(void **state)
+{
+	struct store *store = *state;
+
+	for (enum csr_state from = CSR_PENDING; from <= CSR_FAILED; from++) {
+		for (enum csr_state to = CSR_PENDING; to <= CSR_FAILED; to++) {
+			bool legal = (from == CSR_PENDING && (to == CSR_ACTIVE || to == CSR_FAILED)) ||
+				     (from == CSR_ACTIVE && to == CSR_DELETING) ||
+				     (from == CSR_DELETING && to == CSR_DESTROYED);
+			assert_int_equal(contract_move(store, 1, from, to, 1), legal ? E_NOTFOUND : E_INVAL);
+		}
+	}
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 0), E_INVAL);
+}
+
+static void move_needs_the_state_it_names(void **state)
+{
+	struct store *store = *state;
+
+	contract_make_active(store, 1, &contract_account);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_NOTFOUND);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 2), E_NOTFOUND);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_NOTFOUND);
+	assert_int_equal(state_of(store, 1), CSR_ACTIVE);
+	assert_trail(store, contract_id(1), "csr.pending@tester csr.active@tester ");
+}
+
+static void whole_life_leaves_its_trail(void **state)
+{
+	struct store *store = *state;
+	struct csr_record *r;
+
+	contract_make_active(store, 1, &contract_zone);
+	assert_int_equal(contract_move(store, 1, CSR_ACTIVE, CSR_DELETING, 0), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(contract_get(store, NULL, contract_id(1), &r), E_OK);
+	assert_int_equal(r->state, CSR_DESTROYED);
+	assert_non_null(r->pem); /* kept for audit */
+	csr_record_free(r);
+	assert_trail(store, contract_id(1),
+		     "csr.pending@tester csr.active@tester csr.deleting@tester csr.destroyed@tester ");
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_zone), NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_move(store, 2, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	assert_trail(store, contract_id(2), "csr.pending@tester csr.failed@tester ");
+}
+
+/* I3: no two CSRs ever share a key, not even one whose key is destroyed. */
+static void key_of_another_csr_is_refused(void **state)
+{
+	struct store *store = *state;
+	struct store_csr_result mixed = contract_result(1);
+	struct store_csr_move move = {.id = contract_id(2),
+				      .from = CSR_PENDING,
+				      .to = CSR_ACTIVE,
+				      .result = &mixed,
+				      .origin = contract_origin};
+	struct store_csr_result other = contract_result(2);
+	struct contract_done d = {0};
+
+	contract_make_active(store, 1, &contract_account);
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_zone), NULL, 0), STORE_BEGIN_NEW);
+	memcpy(mixed.key_id, other.key_id, sizeof(mixed.key_id)); /* the hash alone is the same */
+	store_csr_move(store, &move, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	assert_int_equal(d.e, E_EXISTS);
+	mixed = other;
+	memcpy(mixed.key_id, contract_result(1).key_id, sizeof(mixed.key_id)); /* the key id alone */
+	d.done = false;
+	store_csr_move(store, &move, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	assert_int_equal(d.e, E_EXISTS);
+	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(contract_move(store, 2, CSR_PENDING, CSR_ACTIVE, 1), E_EXISTS);
+	assert_int_equal(state_of(store, 2), CSR_PENDING);
+	assert_trail(store, contract_id(2), "csr.pending@tester ");
+	assert_int_equal(contract_move(store, 2, CSR_PENDING, CSR_ACTIVE, 2), E_OK);
+}
+
+static void delete_goes_by_scope_and_state(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_NOTFOUND);
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_NOTFOUND);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
+	assert_int_equal(contract_delete_begin(store, 1, &contract_zone), E_NOTFOUND);
+	assert_int_equal(state_of(store, 1), CSR_ACTIVE);
+	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
+	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK); /* goes on */
+	assert_trail(store, contract_id(1), "csr.pending@tester csr.active@tester csr.deleting@tester ");
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_NOTFOUND);
+}
+
+static void get_goes_by_scope(void **state)
+{
+	static const struct store_scope scopes[] = {{STORE_ZONE, CONTRACT_ZONE},
+						    {STORE_ACCOUNT, CONTRACT_ACCOUNT},
+						    {STORE_ACCOUNT, CONTRACT_ZONE},
+						    {STORE_ZONE, "x"}};
+	struct store *store = *state;
+	struct csr_record *r;
+
+	contract_make_active(store, 1, &contract_zone);
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(contract_get(store, &scopes[i], contract_id(1), &r),
+				 i == 0 ? E_OK : E_NOTFOUND);
+		csr_record_free(r);
+	}
+	assert_int_equal(contract_get(store, NULL, contract_id(2), &r), E_NOTFOUND);
+}
+
+/* ---- lists ---- */
+
+static void make_named(struct store *store, unsigned n, const char *name)
+{
+	struct csr_record *r = contract_record(n, &contract_account);
+
+	r->name = name == NULL ? NULL : text(name);
+	assert_int_equal(outcome_of(store, r, NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_move(store, n, CSR_PENDING, CSR_ACTIVE, n), E_OK);
+}
+
+static void list_has_three_orders_and_two_directions(void **state)
+{
+	struct store *store = *state;
+	struct store_csr_query q = all_active;
+
+	make_named(store, 5, "b");
+	make_named(store, 2, NULL);
+	make_named(store, 4, "a");
+	make_named(store, 1, "b");
+	make_named(store, 6, "");
+	make_named(store, 3, NULL);
+	make_named(store, 7, "B");
+	assert_list(store, &q, "5 2 4 1 6 3 7 /7");
+	q.descending = true;
+	assert_list(store, &q, "7 3 6 1 4 2 5 /7");
+	q.order = STORE_ORDER_NAME;
+	assert_list(store, &q, "5 1 4 7 6 3 2 /7");
+	q.descending = false;
+	assert_list(store, &q, "2 3 6 7 4 1 5 /7");
+	q.order = STORE_ORDER_ACCOUNT_TAG;
+	assert_list(store, &q, "1 2 3 4 5 6 7 /7");
+	q.descending = true;
+	assert_list(store, &q, "7 6 5 4 3 2 1 /7");
+}
+
+static void list_pages_cover_all_once(void **state)
+{
+	struct store *store = *state;
+	struct store_csr_query q = all_active;
+
+	for (unsigned i = 1; i <= 7; i++)
+		contract_make_active(store, i, &contract_account);
+	q.limit = 3;
+	assert_list(store, &q, "1 2 3 /7");
+	q.offset = 3;
+	assert_list(store, &q, "4 5 6 /7");
+	q.offset = 6;
+	assert_list(store, &q, "7 /7");
+	q.offset = 9;
+	assert_list(store, &q, "/7");
+	q.offset = INT64_MAX;
+	assert_list(store, &q, "/7");
+}
+
+static void list_shows_active_ones_of_its_scope(void **state)
+{
+	struct store *store = *state;
+	struct store_csr_query q = all_active;
+	static const struct store_scope unknown = {STORE_ZONE, "nobody"};
+
+	contract_make_active(store, 1, &contract_account);
+	contract_make_active(store, 2, &contract_zone);
+	assert_int_equal(outcome_of(store, contract_record(3, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	contract_make_active(store, 4, &contract_account);
+	assert_int_equal(contract_delete_begin(store, 4, &contract_account), E_OK);
+	assert_list(store, &q, "1 /1");
+	q.scope = &contract_zone;
+	assert_list(store, &q, "2 /1");
+	q.scope = &unknown;
+	assert_list(store, &q, "/0");
+	q.scope = NULL;
+	assert_list(store, &q, "1 2 /2");
+	q.states |= CSR_STATE_BIT(CSR_PENDING) | CSR_STATE_BIT(CSR_DELETING);
+	assert_list(store, &q, "1 2 3 4 /4");
+	q.scope = &contract_account;
+	q.order = STORE_ORDER_NAME;
+	q.descending = true;
+	assert_list(store, &q, "4 3 1 /3");
+	q.states = CSR_STATE_BIT(CSR_FAILED);
+	assert_list(store, &q, "/0");
+	q.states = 0;
+	assert_list(store, &q, "/0");
+}
+
+static void list_by_age_of_state(void **state)
+{
+	struct store *store = *state;
+	struct store_csr_query q = all_active;
+	struct csr_record *r;
+
+	contract_make_active(store, 1, &contract_account);
+	for (int64_t made = clock_wall_us(); clock_wall_us() <= made;)
+		;
+	contract_make_active(store, 2, &contract_account);
+	assert_int_equal(contract_get(store, NULL, contract_id(2), &r), E_OK);
+	q.updated_before_us = r->updated_us;
+	assert_list(store, &q, "1 /2");
+	q.updated_before_us = r->updated_us + 1;
+	assert_list(store, &q, "1 2 /2");
+	q.after_id = "";
+	q.updated_before_us = r->updated_us;
+	assert_list(store, &q, "1 /0");
+	csr_record_free(r);
+}
+
+static void pass_goes_by_id(void **state)
+{
+	struct store *store = *state;
+	struct store_csr_query q = {
+	    .states = CSR_STATE_BIT(CSR_PENDING) | CSR_STATE_BIT(CSR_DELETING), .after_id = "", .limit = 2};
+
+	for (unsigned i = 6; i >= 1; i--)
+		assert_int_equal(outcome_of(store,
+					    contract_record(i, i % 2 ? &contract_zone : &contract_account),
+					    NULL, 0),
+				 STORE_BEGIN_NEW);
+	assert_int_equal(contract_move(store, 3, CSR_PENDING, CSR_ACTIVE, 3), E_OK);
+	assert_int_equal(contract_move(store, 4, CSR_PENDING, CSR_ACTIVE, 4), E_OK);
+	assert_int_equal(contract_delete_begin(store, 4, &contract_account), E_OK);
+	assert_list(store, &q, "1 2 /0");
+	q.after_id = contract_id(2);
+	assert_list(store, &q, "4 5 /0");
+	q.after_id = contract_id(6);
+	assert_list(store, &q, "/0");
+	q.after_id = "";
+	q.limit = 1000;
+	q.states = CSR_STATE_BIT(CSR_DELETING);
+	assert_list(store, &q, "4 /0");
+	q.states = ~0u;
+	assert_list(store, &q, "1 2 3 4 5 6 /0");
+	q.scope = &contract_zone;
+	assert_list(store, &q, "1 3 5 /0");
+}
+
+static void list_out_of_range_is_refused(void **state)
+{
+	struct store *store = *state;
+	struct store_csr_query q = all_active;
+	char list[16];
+
+	q.limit = 0;
+	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
+	q.limit = 1001;
+	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
+	q.limit = 1;
+	q.offset = (uint64_t)INT64_MAX + 1;
+	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
+	q.offset = 0;
+	q.order = 0;
+	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
+	q.order = STORE_ORDER_ACCOUNT_TAG + 1;
+	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
+}
+
+/* ---- operators ---- */
+
+static void accounts_and_zones_are_added_once(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(contract_account_add(store, CONTRACT_ACCOUNT, 1), E_EXISTS);
+	assert_int_equal(contract_zone_add(store, CONTRACT_ZONE, CONTRACT_ACCOUNT, 1), E_EXISTS);
+	assert_int_equal(contract_zone_add(store, "zone-2", "nobody", 1), E_NOTFOUND);
+	assert_int_equal(contract_account_add(store, "a", 1), E_OK);
+	assert_int_equal(contract_zone_add(store, "a", "a", 1),
+			 E_OK); /* an account and a zone may share an id */
+	assert_counts(store, "a=0 account-1=0 ", "a:a=0 account-1:zone-1=0 ");
+	assert_trail(store, "zone-2", "");
+	assert_trail(store, "a", "account.add@tester zone.add@tester ");
+}
+
+struct principal_answer {
+	bool done;
+	enum err e;
+	struct principal *principal;
+};
+
+static void principal_done(void *arg, enum err e, struct principal *principal)
+{
+	struct principal_answer *a = arg;
+
+	assert_true((e == E_OK) == (principal != NULL));
+	a->done = true;
+	a->e = e;
+	a->principal = principal;
+}
+
+static struct principal_answer find_principal(struct store *store, enum principal_kind kind, uint8_t hash)
+{
+	struct principal_answer a = {0};
+	uint8_t secret_hash[STORE_HASH_BYTES];
+
+	memset(secret_hash, hash, sizeof(secret_hash));
+	store_principal_find(store, kind, secret_hash, principal_done, &a);
+	store_wait(store, &a.done);
+	return a;
+}
+
+static enum err find_principal_error(struct store *store, enum principal_kind kind, uint8_t hash)
+{
+	struct principal_answer a = find_principal(store, kind, hash);
+
+	principal_free(a.principal);
+	return a.e;
+}
+
+static enum err add_principal(struct store *store, unsigned n, enum principal_kind kind, const char *name,
+			      const struct grant *grants, size_t grants_len)
+{
+	struct principal p = {.kind = kind,
+			      .name = text(name),
+			      .not_before_us = 5,
+			      .expires_us = 6,
+			      .revoked_us = 7, /* not for the caller to say */
+			      .grants_len = grants_len};
+	struct contract_done d = {0};
+
+	strcpy(p.id, contract_id(n));
+	memset(p.secret_hash, (int)n, sizeof(p.secret_hash));
+	if (grants_len > 0) {
+		p.grants = calloc(grants_len, sizeof(*grants));
+		assert_non_null(p.grants);
+		memcpy(p.grants, grants, grants_len * sizeof(*grants));
+	}
+	store_principal_add(store, &p, &contract_origin, contract_done_fn, &d);
+	principal_release(&p);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+static enum err revoke(struct store *store, unsigned n, enum principal_kind kind)
+{
+	struct contract_done d = {0};
+
+	store_principal_revoke(store, kind, contract_id(n), &contract_origin, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+static void principal_is_found_by_hash_with_its_grants(void **state)
+{
+	static const struct grant grants[] = {
+	    {{STORE_ZONE, CONTRACT_ZONE}, GRANT_WRITE},
+	    {{STORE_ACCOUNT, CONTRACT_ACCOUNT}, GRANT_READ},
+	    {{STORE_ZONE, CONTRACT_ZONE}, GRANT_READ}, /* weaker: changes nothing */
+	};
+	struct store *store = *state;
+
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "ci", grants, 3), E_OK);
+	assert_int_equal(find_principal_error(store, PRINCIPAL_USER, 1), E_NOTFOUND);
+	assert_int_equal(find_principal_error(store, PRINCIPAL_TOKEN, 2), E_NOTFOUND);
+	struct principal_answer a = find_principal(store, PRINCIPAL_TOKEN, 1);
+	assert_int_equal(a.e, E_OK);
+	assert_string_equal(a.principal->id, contract_id(1));
+	assert_int_equal(a.principal->kind, PRINCIPAL_TOKEN);
+	assert_string_equal(a.principal->name, "ci");
+	assert_int_equal(a.principal->secret_hash[31], 1);
+	assert_true(a.principal->created_us > 1);
+	assert_int_equal(a.principal->not_before_us, 5);
+	assert_int_equal(a.principal->expires_us, 6);
+	assert_int_equal(a.principal->revoked_us, 0);
+	assert_int_equal(a.principal->grants_len, 2);
+	assert_true(store_scope_equal(&a.principal->grants[0].scope, &contract_zone));
+	assert_int_equal(a.principal->grants[0].permission, GRANT_WRITE);
+	assert_true(store_scope_equal(&a.principal->grants[1].scope, &contract_account));
+	assert_int_equal(a.principal->grants[1].permission, GRANT_READ);
+	principal_free(a.principal);
+	assert_trail(store, contract_id(1), "token.create@tester ");
+}
+
+static void principal_with_a_wrong_grant_is_not_added(void **state)
+{
+	static const struct grant grants[] = {
+	    {{STORE_ACCOUNT, CONTRACT_ACCOUNT}, GRANT_READ},
+	    {{STORE_ACCOUNT, CONTRACT_ZONE}, GRANT_READ},
+	};
+	struct store *store = *state;
+
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "ci", grants, 2), E_NOTFOUND);
+	assert_int_equal(find_principal_error(store, PRINCIPAL_TOKEN, 1), E_NOTFOUND);
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "ci", grants, 1), E_OK);
+}
+
+static void secrets_and_addresses_are_unique(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_USER, "a@example.com", NULL, 0), E_OK);
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "same id and hash", NULL, 0), E_EXISTS);
+	assert_int_equal(add_principal(store, 2, PRINCIPAL_USER, "A@Example.com", NULL, 0), E_EXISTS);
+	assert_int_equal(add_principal(store, 3, PRINCIPAL_TOKEN, "a@example.com", NULL, 0), E_OK);
+	assert_int_equal(add_principal(store, 4, PRINCIPAL_TOKEN, "a@example.com", NULL, 0), E_OK);
+	assert_int_equal(revoke(store, 1, PRINCIPAL_USER), E_OK);
+	assert_int_equal(add_principal(store, 2, PRINCIPAL_USER, "A@Example.com", NULL, 0), E_OK);
+}
+
+static void revoking_twice_keeps_the_first_time(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "ci", NULL, 0), E_OK);
+	assert_int_equal(revoke(store, 1, PRINCIPAL_USER), E_NOTFOUND);
+	assert_int_equal(revoke(store, 2, PRINCIPAL_TOKEN), E_NOTFOUND);
+	assert_int_equal(revoke(store, 1, PRINCIPAL_TOKEN), E_OK);
+	struct principal_answer first = find_principal(store, PRINCIPAL_TOKEN, 1);
+	assert_true(first.principal->revoked_us > 0);
+	for (int64_t at = clock_wall_us(); clock_wall_us() <= at;)
+		;
+	assert_int_equal(revoke(store, 1, PRINCIPAL_TOKEN), E_OK);
+	struct principal_answer again = find_principal(store, PRINCIPAL_TOKEN, 1);
+	assert_true(again.principal->revoked_us == first.principal->revoked_us);
+	principal_free(first.principal);
+	principal_free(again.principal);
+	assert_trail(store, contract_id(1), "token.create@tester token.revoke@tester ");
+}
+
+static void principals_done(void *arg, enum err e, const struct principal *principals, size_t len)
+{
+	struct text_answer *a = arg;
+
+	a->done = true;
+	a->e = e;
+	a->text[0] = '\0';
+	for (size_t i = 0; i < len; i++)
+		add_text(a, "%s/%zu ", principals[i].name, principals[i].grants_len);
+}
+
+static void principals_are_listed_by_kind(void **state)
+{
+	static const struct grant grants[] = {{{STORE_ACCOUNT, CONTRACT_ACCOUNT}, GRANT_READ}};
+	struct store *store = *state;
+	char list[64];
+	struct text_answer tokens = {.text = list, .size = sizeof(list)}, users = tokens;
+
+	assert_int_equal(add_principal(store, 2, PRINCIPAL_TOKEN, "b", grants, 1), E_OK);
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "a", NULL, 0), E_OK);
+	assert_int_equal(add_principal(store, 3, PRINCIPAL_USER, "u", grants, 1), E_OK);
+	store_principal_list(store, PRINCIPAL_TOKEN, principals_done, &tokens);
+	store_wait(store, &tokens.done);
+	assert_string_equal(list, "b/1 a/0 ");
+	store_principal_list(store, PRINCIPAL_USER, principals_done, &users);
+	store_wait(store, &users.done);
+	assert_string_equal(list, "u/1 ");
+}
+
+/* ---- together ---- */
+
+static void failing_operation_leaves_its_neighbours(void **state)
+{
+	struct store *store = *state;
+	struct account_record account = {.csr_quota = 1};
+	struct contract_done d[3] = {0};
+
+	for (int i = 0; i < 3; i++) {
+		snprintf(account.id, sizeof(account.id), "batch-%d", i == 2 ? 2 : 0);
+		store_account_add(store, &account, &contract_origin, contract_done_fn, &d[i]);
+	}
+	for (int i = 0; i < 3; i++)
+		store_wait(store, &d[i].done);
+	assert_int_equal(d[0].e, E_OK);
+	assert_int_equal(d[1].e, E_EXISTS);
+	assert_int_equal(d[2].e, E_OK);
+	assert_counts(store, "account-1=0 batch-0=0 batch-2=0 ", "account-1:zone-1=0 ");
+}
+
+static void audit_has_no_gaps(void **state)
+{
+	struct store *store = *state;
+	char trail[64];
+	int64_t last;
+
+	/* contract_fill made 1 and 2; refused changes take no number. */
+	assert_int_equal(contract_account_add(store, CONTRACT_ACCOUNT, 1), E_EXISTS);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_NOTFOUND);
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_audit(store, contract_id(1), trail, sizeof(trail), &last), E_OK);
+	assert_int_equal(last, 3);
+	struct contract_begin b = contract_begin(store, contract_record(1, &contract_account), NULL, 0);
+	assert_int_equal(b.e, E_EXISTS);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
+	assert_int_equal(contract_audit(store, contract_id(1), trail, sizeof(trail), &last), E_OK);
+	assert_int_equal(last, 4);
+}
+
+static void many_at_once_are_all_done(void **state)
+{
+	enum { MANY = 600 };
+	struct store *store = *state;
+	static struct contract_begin b[MANY];
+
+	for (unsigned i = 0; i < MANY; i++)
+		contract_begin_ask(store, contract_record(i + 1, &contract_zone), NULL, 0, &b[i]);
+	for (unsigned i = 0; i < MANY; i++) {
+		store_wait(store, &b[i].done);
+		assert_int_equal(b[i].e, E_OK);
+		assert_int_equal(b[i].outcome, STORE_BEGIN_NEW);
+		contract_begin_release(&b[i]);
+	}
+	assert_counts(store, "account-1=0 ", "account-1:zone-1=600 ");
+}
+
+static void all_is_there_after_a_restart(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), "k", 1), STORE_BEGIN_NEW);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
+	assert_int_equal(add_principal(store, 3, PRINCIPAL_TOKEN, "ci", NULL, 0), E_OK);
+	store_close(store);
+	*state = store = open_or_fail();
+	assert_list(store, &all_active, "1 /1");
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), "k", 1),
+			 STORE_BEGIN_REPLAY);
+	assert_int_equal(find_principal_error(store, PRINCIPAL_TOKEN, 3), E_OK);
+	assert_trail(store, contract_id(1), "csr.pending@tester csr.active@tester ");
+	assert_counts(store, "account-1=1 ", "account-1:zone-1=0 ");
+}
+
+static void ping_is_answered(void **state)
+{
+	assert_int_equal(contract_ping(*state), E_OK);
+}
+
+#define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int store_contract_run(const struct store_contract_target *t)
+{
+	const struct CMUnitTest cases[] = {
+	    CASE(new_csr_is_pending_and_whole),
+	    CASE(result_is_kept_and_time_of_creation_stays),
+	    CASE(strings_are_kept_literally),
+	    CASE(sans_keep_order_case_and_number),
+	    CASE(san_with_a_newline_is_refused),
+	    CASE(id_in_use_is_refused),
+	    CASE(unknown_scope_is_said),
+	    CASE(key_seen_before_decides),
+	    CASE(failed_create_may_be_tried_again),
+	    CASE(keys_belong_to_principal_and_scope),
+	    CASE(old_keys_are_forgotten),
+	    CASE(one_key_many_times_at_once),
+	    CASE(quota_counts_what_may_have_a_key),
+	    CASE(zone_and_account_count_apart),
+	    CASE(known_key_is_answered_before_the_quota),
+	    CASE(only_legal_moves_are_made),
+	    CASE(move_needs_the_state_it_names),
+	    CASE(whole_life_leaves_its_trail),
+	    CASE(key_of_another_csr_is_refused),
+	    CASE(delete_goes_by_scope_and_state),
+	    CASE(get_goes_by_scope),
+	    CASE(list_has_three_orders_and_two_directions),
+	    CASE(list_pages_cover_all_once),
+	    CASE(list_shows_active_ones_of_its_scope),
+	    CASE(list_by_age_of_state),
+	    CASE(pass_goes_by_id),
+	    CASE(list_out_of_range_is_refused),
+	    CASE(accounts_and_zones_are_added_once),
+	    CASE(principal_is_found_by_hash_with_its_grants),
+	    CASE(principal_with_a_wrong_grant_is_not_added),
+	    CASE(secrets_and_addresses_are_unique),
+	    CASE(revoking_twice_keeps_the_first_time),
+	    CASE(principals_are_listed_by_kind),
+	    CASE(failing_operation_leaves_its_neighbours),
+	    CASE(audit_has_no_gaps),
+	    CASE(many_at_once_are_all_done),
+	    CASE(all_is_there_after_a_restart),
+	    CASE(ping_is_answered),
+	};
+
+	target = t;
+	return cmocka_run_group_tests_name(t->name, cases, NULL, NULL);
+}
