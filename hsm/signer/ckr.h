@@ -1,0 +1,36 @@
+/* Cryptoki return values (PKCS#11 v2.40 §5.1) in csrd's words: the one place where CK_RV becomes enum err. */
+#ifndef CSRD_HSM_SIGNER_CKR_H
+#define CSRD_HSM_SIGNER_CKR_H
+
+#include "base/attr.h"
+#include "base/err.h"
+
+#include <p11-kit/pkcs11.h>
+#include <stdbool.h>
+
+/*
+ * E_OK         CKR_OK
+ * E_NOMEM      memory of this host is out
+ * E_UNAVAIL    the device, the token, the session or the login is gone, or the token is full
+ * E_BUSY       the token has no session to spare
+ * E_UNSUPPORTED  mechanism, curve, key size or template that this token does not do
+ * E_PIN, E_PIN_LOCKED
+ * E_BUG        a call that cannot be right whatever the token does
+ * E_HSM        everything else
+ */
+MUST_USE enum err ckr_err(CK_RV rv);
+
+/* "CKR_DEVICE_ERROR"; "CKR_VENDOR_DEFINED" from 0x80000000 up; "unknown CK_RV".  Never NULL. */
+const char *ckr_name(CK_RV rv);
+
+/* The call was turned away because the session or its login is gone: it did nothing, a new session may help.
+ */
+bool ckr_is_session_lost(CK_RV rv);
+
+/* The device or the token itself is gone or upset: the session cannot be trusted further. */
+bool ckr_is_device_lost(CK_RV rv);
+
+/* A message argument pair for "%s (0x%lx)". */
+#define CKR_ARGS(rv) ckr_name(rv), (rv)
+
+#endif

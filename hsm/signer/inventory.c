@@ -1,0 +1,163 @@
+/* Lists the token's key objects and pairs them. */
+#include "hsm/signer/inventory.h"
+
+#include "hsm/message.h"
+#include "hsm/signer/ckr.h"
+#include "hsm/signer/object.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LABEL_READ_MAX 1024
+
+struct inventory_object {
+	uint32_t label; /* offset in labels */
+	bool is_public;
+	uint8_t key_id[KEY_ID_BYTES];
+};
+
+void inventory_release(struct inventory *inv)
+{
+	free(inv->labels);
+	free(inv->objects);
+	memset(inv, 0, sizeof(*inv));
+}
+
+/* ---- taking ---- */
+
+static enum err grow(void *memory, size_t *capacity, size_t needed, size_t size)
+{
+	size_t wanted = *capacity ? *capacity : 256;
+	void **block = memory;
+	void *bigger;
+
+	while (wanted < needed)
+		wanted *= 2;
+	if (wanted == *capacity)
+		return E_OK;
+	bigger = reallocarray(*block, wanted, size);
+	if (!bigger)
+		return E_NOMEM;
+	*block = bigger;
+	*capacity = wanted;
+	return E_OK;
+}
+
+static enum err add(struct inventory *inv, bool is_public, const char *label, size_t label_len,
+		    const uint8_t *id, size_t id_len)
+{
+	struct inventory_object *object;
+	void *labels = inv->labels, *objects = inv->objects;
+	enum err e;
+
+	if (inv->labels_len + label_len + 1 > UINT32_MAX)
+		return E_LIMIT;
+	e = grow(&labels, &inv->labels_capacity, inv->labels_len + label_len + 1, 1);
+	inv->labels = labels;
+	if (e || (e = grow(&objects, &inv->capacity, inv->len + 1, sizeof(*inv->objects))))
+		return e;
+	inv->objects = objects;
+	object = &inv->objects[inv->len++];
+	memset(object, 0, sizeof(*object));
+	object->label = (uint32_t)inv->labels_len;
+	object->is_public = is_public;
+	memcpy(object->key_id, id, id_len < KEY_ID_BYTES ? id_len : KEY_ID_BYTES);
+	memcpy(inv->labels + inv->labels_len, label, label_len);
+	inv->labels_len += label_len;
+	inv->labels[inv->labels_len++] = '\0';
+	return E_OK;
+}
+
+/* An object that cannot be read is gone, half-written or not ours: only the loss of the session ends the
+ * look. */
+static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_public, struct inventory *inv)
+{
+	const size_t prefix_len = strlen(OBJECT_LABEL_PREFIX);
+	char label[LABEL_READ_MAX];
+	uint8_t id[256];
+	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, label, sizeof(label)}, {CKA_ID, id, sizeof(id)}};
+	CK_RV rv = s->token->p11->C_GetAttributeValue(s->handle, handle, attributes, 2);
+	size_t label_len = attributes[0].ulValueLen, id_len = attributes[1].ulValueLen;
+
+	if (ckr_is_session_lost(rv) || ckr_is_device_lost(rv))
+		return session_fail(s, "C_GetAttributeValue", rv);
+	if (rv == CKR_OBJECT_HANDLE_INVALID || label_len > sizeof(label) || label_len < prefix_len ||
+	    memcmp(label, OBJECT_LABEL_PREFIX, prefix_len) != 0)
+		return E_OK;
+	return add(inv, is_public, label, strnlen(label, label_len), id, id_len > sizeof(id) ? 0 : id_len);
+}
+
+static enum err take_class(struct session *s, CK_OBJECT_CLASS class, struct inventory *inv)
+{
+	CK_BBOOL yes = CK_TRUE;
+	CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_TOKEN, &yes, sizeof(yes)}};
+	CK_OBJECT_HANDLE *handles = NULL;
+	size_t len = 0;
+	enum err e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &handles, &len);
+
+	for (size_t i = 0; i < len && e == E_OK; i++)
+		e = look_at(s, handles[i], class == CKO_PUBLIC_KEY, inv);
+	free(handles);
+	return e;
+}
+
+static int compare(const void *a, const void *b, void *arg)
+{
+	const struct inventory_object *left = a, *right = b;
+	const struct inventory *inv = arg;
+	int order = strcmp(inv->labels + left->label, inv->labels + right->label);
+
+	return order ? order : (int)left->is_public - (int)right->is_public;
+}
+
+enum err inventory_take(struct session *s, struct inventory *ret_inventory)
+{
+	struct inventory inv = {0};
+	enum err e;
+
+	if ((e = take_class(s, CKO_PRIVATE_KEY, &inv)) || (e = take_class(s, CKO_PUBLIC_KEY, &inv))) {
+		inventory_release(&inv);
+		return e;
+	}
+	if (inv.len)
+		qsort_r(inv.objects, inv.len, sizeof(*inv.objects), compare, &inv);
+	*ret_inventory = inv;
+	return E_OK;
+}
+
+/* ---- telling ---- */
+
+/* All objects of one label become one entry; moves *at behind them. */
+static void next_key(const struct inventory *inv, size_t *at, struct message_listed_key *key)
+{
+	const struct inventory_object *first = &inv->objects[*at];
+	struct object_found found = {0};
+
+	key->label = inv->labels + first->label;
+	memcpy(key->key_id, first->key_id, KEY_ID_BYTES);
+	for (; *at < inv->len; (*at)++) {
+		const struct inventory_object *object = &inv->objects[*at];
+
+		if (strcmp(inv->labels + object->label, key->label) != 0)
+			break;
+		if (object->is_public)
+			found.public_keys++;
+		else
+			found.private_keys++;
+		if (memcmp(object->key_id, first->key_id, KEY_ID_BYTES) != 0)
+			found.ids_differ = true;
+	}
+	key->presence = object_presence(&found);
+}
+
+bool inventory_encode_part(const struct inventory *inv, size_t *at, struct buf *payload)
+{
+	struct message_listed_key keys[MESSAGE_LIST_PART_KEYS]; /* labels are borrowed */
+	struct message_list_keys_part part = {.keys = keys};
+
+	while (*at < inv->len && part.keys_len < MESSAGE_LIST_PART_KEYS)
+		next_key(inv, at, &keys[part.keys_len++]);
+	part.last = *at == inv->len;
+	message_list_keys_part_encode(payload, &part);
+	return part.last;
+}

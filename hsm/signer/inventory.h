@@ -1,0 +1,44 @@
+/*
+ * Everything on the token whose label begins with "csrd:", as one look at it saw it.
+ *
+ * A generation that was killed half-way can leave objects of three kinds: with
+ * a label and without a partner (listed, as a half pair), with a label and
+ * without key material (listed likewise, and destroyed like any other), and
+ * without either.  The last are no keys, cannot be told from other programs'
+ * objects in the making, and are left alone.
+ */
+#ifndef CSRD_HSM_SIGNER_INVENTORY_H
+#define CSRD_HSM_SIGNER_INVENTORY_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "hsm/signer/session.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define INVENTORY_OBJECTS_MAX 4000000 /* of each class on the token, ours or not */
+
+struct inventory_object;
+struct inventory {
+	char *labels; /* one after the other, each with its NUL */
+	size_t labels_len;
+	size_t labels_capacity;
+	struct inventory_object *objects; /* sorted by label */
+	size_t len;
+	size_t capacity;
+};
+
+/* Objects that come or go meanwhile may be in it or not.  E_LIMIT, E_NOMEM, as session_fail. */
+MUST_USE enum err inventory_take(struct session *s, struct inventory *ret_inventory);
+void inventory_release(struct inventory *inventory); /* leaves it zeroed */
+
+/*
+ * Appends the payload of one LIST_KEYS part and moves *at, which starts at 0.
+ * True when that was the last part; an empty inventory has one empty part.
+ */
+bool inventory_encode_part(const struct inventory *inventory, size_t *at, struct buf *payload);
+
+#endif

@@ -1,0 +1,211 @@
+/* Generates a key pair in the token and reads its attributes back. */
+#include "hsm/signer/key.h"
+
+#include "base/failpoint.h"
+#include "hsm/signer/ckr.h"
+#include "hsm/signer/object.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+const uint8_t key_p256_oid[KEY_P256_OID_BYTES] = {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
+
+enum err key_new_id(uint8_t ret_id[KEY_ID_BYTES])
+{
+	return getrandom(ret_id, KEY_ID_BYTES, 0) == KEY_ID_BYTES ? E_OK : E_IO;
+}
+
+/* ---- generation ---- */
+
+/* What is not in these templates, a token is free to choose: some say yes to every usage left out. */
+static enum err generate(struct session *s, CK_MECHANISM_TYPE type, CK_ATTRIBUTE *special, size_t special_len,
+			 const char *label, const uint8_t *id, struct key *key)
+{
+	CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+	CK_MECHANISM mechanism = {type, NULL, 0};
+	CK_ATTRIBUTE public_template[12] = {
+	    {CKA_TOKEN, &yes, sizeof(yes)},
+	    {CKA_PRIVATE, &no, sizeof(no)},
+	    {CKA_VERIFY, &yes, sizeof(yes)},
+	    {CKA_VERIFY_RECOVER, &no, sizeof(no)},
+	    {CKA_ENCRYPT, &no, sizeof(no)},
+	    {CKA_WRAP, &no, sizeof(no)},
+	    {CKA_DERIVE, &no, sizeof(no)},
+	    {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)},
+	    {CKA_ID, (void *)(uintptr_t)id, KEY_ID_BYTES},
+	};
+	CK_ATTRIBUTE private_template[] = {
+	    {CKA_TOKEN, &yes, sizeof(yes)},
+	    {CKA_PRIVATE, &yes, sizeof(yes)},
+	    {CKA_SENSITIVE, &yes, sizeof(yes)},
+	    {CKA_EXTRACTABLE, &no, sizeof(no)},
+	    {CKA_SIGN, &yes, sizeof(yes)},
+	    {CKA_SIGN_RECOVER, &no, sizeof(no)},
+	    {CKA_DECRYPT, &no, sizeof(no)},
+	    {CKA_UNWRAP, &no, sizeof(no)},
+	    {CKA_DERIVE, &no, sizeof(no)},
+	    {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)},
+	    {CKA_ID, (void *)(uintptr_t)id, KEY_ID_BYTES},
+	};
+	CK_RV rv;
+
+	memcpy(public_template + 9, special, special_len * sizeof(*special));
+	rv = s->token->p11->C_GenerateKeyPair(
+	    s->handle, &mechanism, public_template, 9 + special_len, private_template,
+	    sizeof(private_template) / sizeof(private_template[0]), &key->public_key, &key->private_key);
+	return rv == CKR_OK ? E_OK : session_fail(s, "C_GenerateKeyPair", rv);
+}
+
+static enum err generate_type(struct session *s, const char *label, struct key *key)
+{
+	CK_ULONG bits = 2048;
+	unsigned char exponent[] = {0x01, 0x00, 0x01};
+	CK_ATTRIBUTE rsa[] = {
+	    {CKA_MODULUS_BITS, &bits, sizeof(bits)},
+	    {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)},
+	};
+	CK_ATTRIBUTE p256[] = {{CKA_EC_PARAMS, (void *)(uintptr_t)key_p256_oid, KEY_P256_OID_BYTES}};
+
+	switch (key->type) {
+	case KEY_RSA2048:
+		return generate(s, CKM_RSA_PKCS_KEY_PAIR_GEN, rsa, 2, label, key->id, key);
+	case KEY_P256V1:
+		return generate(s, CKM_EC_KEY_PAIR_GEN, p256, 1, label, key->id, key);
+	}
+	return E_BUG;
+}
+
+enum err key_generate(struct session *s, enum key_type type, const char *label,
+		      const uint8_t id[KEY_ID_BYTES], struct key *ret_key)
+{
+	struct key key = {.type = type};
+	enum err e;
+
+	memcpy(key.id, id, KEY_ID_BYTES);
+	if ((e = generate_type(s, label, &key)))
+		return e;
+	if (FAILPOINT_ARMED("signer.create.half-pair"))
+		s->token->p11->C_DestroyObject(s->handle, key.private_key);
+	FAILPOINT("signer.create.half-pair");
+	*ret_key = key;
+	return E_OK;
+}
+
+/* ---- reading back ---- */
+
+static const struct {
+	CK_ATTRIBUTE_TYPE type;
+	uint32_t bit;
+} protections[] = {
+    {CKA_TOKEN, KEY_PROT_TOKEN},
+    {CKA_PRIVATE, KEY_PROT_PRIVATE},
+    {CKA_SENSITIVE, KEY_PROT_SENSITIVE},
+    {CKA_ALWAYS_SENSITIVE, KEY_PROT_ALWAYS_SENSITIVE},
+    {CKA_EXTRACTABLE, KEY_PROT_EXTRACTABLE},
+    {CKA_NEVER_EXTRACTABLE, KEY_PROT_NEVER_EXTRACTABLE},
+    {CKA_LOCAL, KEY_PROT_LOCAL},
+    {CKA_SIGN, KEY_PROT_SIGN},
+    {CKA_SIGN_RECOVER, KEY_PROT_SIGN_RECOVER},
+    {CKA_DECRYPT, KEY_PROT_DECRYPT},
+    {CKA_UNWRAP, KEY_PROT_UNWRAP},
+    {CKA_DERIVE, KEY_PROT_DERIVE},
+};
+#define PROTECTIONS (sizeof(protections) / sizeof(protections[0]))
+
+/* *ret_answered holds the bits that the token answered at all. */
+static enum err read_protection(struct session *s, CK_OBJECT_HANDLE object, uint32_t *ret_set,
+				uint32_t *ret_answered)
+{
+	CK_ATTRIBUTE attributes[PROTECTIONS];
+	CK_BBOOL values[PROTECTIONS];
+	uint32_t set = 0, answered = 0;
+	CK_RV rv;
+
+	memset(values, 0xff, sizeof(values)); /* neither true nor false */
+	for (size_t i = 0; i < PROTECTIONS; i++)
+		attributes[i] = (CK_ATTRIBUTE){protections[i].type, &values[i], sizeof(values[i])};
+	rv = s->token->p11->C_GetAttributeValue(s->handle, object, attributes, PROTECTIONS);
+	/* After these two values every attribute that can be had was filled in (PKCS#11 v2.40 §5.7). */
+	if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_SENSITIVE)
+		return session_fail(s, "C_GetAttributeValue", rv);
+	for (size_t i = 0; i < PROTECTIONS; i++) {
+		if (attributes[i].ulValueLen != sizeof(values[i]) || values[i] > CK_TRUE)
+			continue;
+		answered |= protections[i].bit;
+		if (values[i] == CK_TRUE)
+			set |= protections[i].bit;
+	}
+	*ret_set = set;
+	*ret_answered = answered;
+	return E_OK;
+}
+
+static enum err check_protection(struct session *s, struct key *key)
+{
+	uint32_t forgiven = s->token->allow_usage;
+	uint32_t set = 0, answered = 0, missing, forbidden, silent;
+	enum err e = read_protection(s, key->private_key, &set, &answered);
+	struct buf b;
+
+	if (e)
+		return e;
+	key->protection = set;
+	missing = KEY_PROT_REQUIRED & answered & ~set;
+	forbidden = KEY_PROT_FORBIDDEN & set & ~forgiven;
+	silent = KEY_PROT_MAX & ~answered & ~forgiven;
+	if (!(missing | forbidden | silent))
+		return E_OK;
+	buf_init(&b, 1024);
+	buf_put_str(&b, "private key attributes: not set [");
+	key_protection_format(missing, &b);
+	buf_put_str(&b, "] wrongly set [");
+	key_protection_format(forbidden, &b);
+	buf_put_str(&b, "] not answered [");
+	key_protection_format(silent, &b);
+	session_explain(s, "%s]", buf_text(&b));
+	buf_release(&b);
+	return E_HSM;
+}
+
+static enum err check_object(struct session *s, CK_OBJECT_HANDLE object, CK_OBJECT_CLASS class,
+			     const char *label, const struct key *key)
+{
+	CK_KEY_TYPE type = key->type == KEY_RSA2048 ? CKK_RSA : CKK_EC;
+	const struct {
+		CK_ATTRIBUTE_TYPE type;
+		const char *name;
+		const void *value;
+		size_t len;
+	} wanted[] = {
+	    {CKA_CLASS, "class", &class, sizeof(class)},
+	    {CKA_KEY_TYPE, "key type", &type, sizeof(type)},
+	    {CKA_LABEL, "label", label, strlen(label)},
+	    {CKA_ID, "id", key->id, KEY_ID_BYTES},
+	};
+	CK_ATTRIBUTE actual[4];
+	uint8_t values[4][256];
+	enum err e;
+
+	for (size_t i = 0; i < 4; i++)
+		actual[i] = (CK_ATTRIBUTE){wanted[i].type, values[i], sizeof(values[i])};
+	if ((e = object_read(s, object, actual, 4)))
+		return e;
+	for (size_t i = 0; i < 4; i++) {
+		if (actual[i].ulValueLen == wanted[i].len &&
+		    memcmp(values[i], wanted[i].value, wanted[i].len) == 0)
+			continue;
+		session_explain(s, "%s read back differs from what was asked for", wanted[i].name);
+		return E_HSM;
+	}
+	return E_OK;
+}
+
+enum err key_read_back(struct session *s, const char *label, struct key *key)
+{
+	enum err e;
+
+	if ((e = check_object(s, key->private_key, CKO_PRIVATE_KEY, label, key)) ||
+	    (e = check_object(s, key->public_key, CKO_PUBLIC_KEY, label, key)))
+		return e;
+	return check_protection(s, key);
+}

@@ -1,0 +1,334 @@
+/* Loads the PKCS#11 module and finds the token. */
+#include "hsm/signer/module.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "hsm/signer/ckr.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <libgen.h>
+#include <libp11.h>
+#include <openssl/err.h>
+#include <p11-kit/uri.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct module {
+	char *path;
+	void *dl; /* held by us besides libp11, so the function list outlives no mapping */
+	PKCS11_CTX *ctx;
+	bool initialised;
+	PKCS11_SLOT *slots;
+	unsigned slots_len;
+	CK_FUNCTION_LIST_PTR p11;
+};
+
+/* ---- the file ---- */
+
+/* Whoever can replace or rewrite the file can run code with the PIN at hand. */
+static enum err check_file(const char *path)
+{
+	char directory[4096];
+	struct stat st;
+
+	if (path[0] != '/' || strlen(path) >= sizeof(directory)) {
+		log_error("pkcs#11 module '%s': not an absolute path", path);
+		return E_CONFIG;
+	}
+	if (stat(path, &st)) {
+		log_error("pkcs#11 module '%s': %s", path, strerror(errno));
+		return errno == ENOENT || errno == ENOTDIR ? E_NOTFOUND : E_DENIED;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		log_error("pkcs#11 module '%s': not a regular file", path);
+		return E_CONFIG;
+	}
+	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH))) {
+		log_error("pkcs#11 module '%s': writable by others (owner %lu, mode %04o), refused", path,
+			  (unsigned long)st.st_uid, (unsigned)(st.st_mode & 07777));
+		return E_CONFIG;
+	}
+	memcpy(directory, path, strlen(path) + 1);
+	if (stat(dirname(directory), &st) || ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))) {
+		log_error("pkcs#11 module '%s': its directory is writable by everybody, refused", path);
+		return E_CONFIG;
+	}
+	return E_OK;
+}
+
+/* ---- load ---- */
+
+static enum err load_functions(struct module *m)
+{
+	CK_C_GetFunctionList get_functions;
+	CK_RV rv;
+
+	/* Before libp11, which keeps the reason of a failure to itself. */
+	m->dl = dlopen(m->path, RTLD_NOW | RTLD_LOCAL);
+	if (!m->dl) {
+		const char *reason = dlerror();
+
+		log_error("pkcs#11 module '%s' does not load: %s", m->path,
+			  reason ? reason : "unknown reason");
+		return E_HSM;
+	}
+	*(void **)&get_functions = dlsym(m->dl, "C_GetFunctionList");
+	if (!get_functions) {
+		log_error("'%s' is not a pkcs#11 module: it has no C_GetFunctionList", m->path);
+		return E_HSM;
+	}
+	rv = get_functions(&m->p11);
+	if (rv != CKR_OK || !m->p11) {
+		log_error("pkcs#11 module '%s': C_GetFunctionList: %s (0x%lx)", m->path, CKR_ARGS(rv));
+		return E_HSM;
+	}
+	return E_OK;
+}
+
+static enum err initialise(struct module *m)
+{
+	m->ctx = PKCS11_CTX_new();
+	if (!m->ctx)
+		return E_NOMEM;
+	if (PKCS11_CTX_load(m->ctx, m->path)) {
+		const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+
+		log_error("pkcs#11 module '%s' does not initialise: %s", m->path,
+			  reason ? reason : "unknown reason");
+		ERR_clear_error();
+		return E_HSM;
+	}
+	m->initialised = true;
+	return E_OK;
+}
+
+enum err module_load(const char *path, struct module **ret_module)
+{
+	struct module *m = NULL;
+	enum err e = check_file(path);
+
+	if (e)
+		return e;
+	m = calloc(1, sizeof(*m));
+	if (!m || !(m->path = strdup(path))) {
+		e = E_NOMEM;
+		goto out;
+	}
+	if ((e = load_functions(m)) || (e = initialise(m)))
+		goto out;
+	*ret_module = m;
+	m = NULL;
+out:
+	module_free(m);
+	return e;
+}
+
+void module_free(struct module *m)
+{
+	if (!m)
+		return;
+	if (m->slots)
+		PKCS11_release_all_slots(m->ctx, m->slots, m->slots_len);
+	if (m->initialised)
+		PKCS11_CTX_unload(m->ctx);
+	if (m->ctx)
+		PKCS11_CTX_free(m->ctx);
+	if (m->dl)
+		dlclose(m->dl);
+	free(m->path);
+	free(m);
+}
+
+/* ---- the URI ---- */
+
+static bool attribute_is_allowed(const char *name, size_t len)
+{
+	static const char *const allowed[] = {"token", "serial", "manufacturer", "model", "slot-id"};
+
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		if (strlen(allowed[i]) == len && strncmp(allowed[i], name, len) == 0)
+			return true;
+	return false;
+}
+
+static enum err check_attributes(const char *uri, const char **ret_reason)
+{
+	const char *at = uri;
+
+	if (strncmp(at, "pkcs11:", 7) != 0) {
+		*ret_reason = "it does not begin with 'pkcs11:'";
+		return E_CONFIG;
+	}
+	if (strchr(at, '?')) {
+		*ret_reason = "it has a query part (a pin or a module path does not belong there)";
+		return E_CONFIG;
+	}
+	for (at += 7; *at; at += strcspn(at, ";"), at += *at == ';') {
+		if (!attribute_is_allowed(at, strcspn(at, "=;"))) {
+			*ret_reason =
+			    "it has an attribute other than token, serial, manufacturer, model and slot-id";
+			return E_CONFIG;
+		}
+	}
+	return E_OK;
+}
+
+/* *ret_uri is to be freed with p11_kit_uri_free. */
+static enum err parse_uri(const char *text, const char **ret_reason, P11KitUri **ret_uri)
+{
+	P11KitUri *uri;
+	int rc;
+	enum err e = check_attributes(text, ret_reason);
+
+	if (e)
+		return e;
+	uri = p11_kit_uri_new();
+	if (!uri) {
+		*ret_reason = "memory is out";
+		return E_NOMEM;
+	}
+	rc = p11_kit_uri_parse(text, P11_KIT_URI_FOR_ANY, uri);
+	if (rc != P11_KIT_URI_OK || p11_kit_uri_any_unrecognized(uri)) {
+		*ret_reason = rc != P11_KIT_URI_OK ? p11_kit_uri_message(rc) : "it has an unknown attribute";
+		p11_kit_uri_free(uri);
+		return E_CONFIG;
+	}
+	*ret_uri = uri;
+	return E_OK;
+}
+
+enum err module_check_uri(const char *text, const char **ret_reason)
+{
+	P11KitUri *uri;
+	enum err e = parse_uri(text, ret_reason, &uri);
+
+	if (e == E_OK)
+		p11_kit_uri_free(uri);
+	return e;
+}
+
+/* ---- the token ---- */
+
+/* CK_TOKEN_INFO texts are padded with blanks; some modules pad with NUL. */
+static void trim(char *dst, const unsigned char *src, size_t len)
+{
+	while (len && (src[len - 1] == ' ' || src[len - 1] == '\0'))
+		len--;
+	memcpy(dst, src, len);
+	dst[len] = '\0';
+}
+
+static void fill_token(const struct module *m, CK_SLOT_ID slot, const CK_TOKEN_INFO *info, struct token *t)
+{
+	t->p11 = m->p11;
+	t->slot = slot;
+	trim(t->label, info->label, sizeof(info->label));
+	trim(t->serial, info->serialNumber, sizeof(info->serialNumber));
+	trim(t->manufacturer, info->manufacturerID, sizeof(info->manufacturerID));
+	trim(t->model, info->model, sizeof(info->model));
+	t->flags = info->flags;
+	t->max_pin_len = info->ulMaxPinLen == CK_UNAVAILABLE_INFORMATION ? 0 : info->ulMaxPinLen;
+}
+
+static bool fits(P11KitUri *uri, CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
+{
+	CK_SLOT_ID wanted = p11_kit_uri_get_slot_id(uri);
+
+	return p11_kit_uri_match_token_info(uri, info) && (wanted == (CK_SLOT_ID)-1 || wanted == slot);
+}
+
+/* Every token goes into `present` for the log; the last that fits into *ret_token. */
+static enum err look_at_slots(struct module *m, P11KitUri *uri, struct buf *present, unsigned *ret_count,
+			      struct token *ret_token)
+{
+	unsigned count = 0;
+
+	if (PKCS11_enumerate_slots(m->ctx, &m->slots, &m->slots_len)) {
+		const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+
+		log_error("cannot list the slots of '%s': %s", m->path, reason ? reason : "unknown reason");
+		ERR_clear_error();
+		return E_HSM;
+	}
+	for (unsigned i = 0; i < m->slots_len; i++) {
+		CK_SLOT_ID slot = PKCS11_get_slotid_from_slot(&m->slots[i]);
+		CK_TOKEN_INFO info;
+		struct token t;
+
+		if (!m->slots[i].token || !m->slots[i].token->initialized ||
+		    m->p11->C_GetTokenInfo(slot, &info) != CKR_OK)
+			continue;
+		fill_token(m, slot, &info, &t);
+		buf_printf(present, "%s'%s' serial '%s' slot %lu", present->len ? ", " : "", t.label,
+			   t.serial, slot);
+		if (!fits(uri, slot, &info))
+			continue;
+		count++;
+		t.key_types = 0;
+		t.signs_sha256_rsa = false;
+		t.allow_usage = ret_token->allow_usage;
+		*ret_token = t;
+	}
+	*ret_count = count;
+	return E_OK;
+}
+
+static bool offers(const struct token *t, CK_MECHANISM_TYPE mechanism, CK_FLAGS flag)
+{
+	CK_MECHANISM_INFO info;
+
+	return t->p11->C_GetMechanismInfo(t->slot, mechanism, &info) == CKR_OK && (info.flags & flag);
+}
+
+/* CKF_GENERATE_KEY_PAIR and CKF_SIGN are asked for: some modules list mechanisms that they only verify with.
+ */
+static void look_at_mechanisms(struct token *t)
+{
+	t->signs_sha256_rsa = offers(t, CKM_SHA256_RSA_PKCS, CKF_SIGN);
+	if (offers(t, CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR) &&
+	    (t->signs_sha256_rsa || offers(t, CKM_RSA_PKCS, CKF_SIGN)))
+		t->key_types |= KEY_TYPE_BIT(KEY_RSA2048);
+	if (offers(t, CKM_EC_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR) && offers(t, CKM_ECDSA, CKF_SIGN))
+		t->key_types |= KEY_TYPE_BIT(KEY_P256V1);
+}
+
+enum err module_find_token(struct module *m, const char *uri_text, struct token *ret_token)
+{
+	struct token found = {.allow_usage = ret_token->allow_usage};
+	const char *reason = "";
+	P11KitUri *uri = NULL;
+	unsigned count = 0;
+	struct buf present;
+	enum err e;
+
+	buf_init(&present, 16384);
+	if ((e = parse_uri(uri_text, &reason, &uri))) {
+		log_error("token uri refused: %s",
+			  reason); /* not its text: somebody may have put a pin into it */
+		goto out;
+	}
+	if ((e = look_at_slots(m, uri, &present, &count, &found)))
+		goto out;
+	if (count != 1) {
+		log_error("%s token fits '%s' in '%s'; present: %s", count ? "more than one" : "no", uri_text,
+			  m->path, present.len ? buf_text(&present) : "none");
+		e = count ? E_EXISTS : E_NOTFOUND;
+		goto out;
+	}
+	look_at_mechanisms(&found);
+	if (!found.key_types) {
+		log_error("token '%s' makes neither rsa2048 nor p256v1 keys that it can sign with",
+			  found.label);
+		e = E_UNSUPPORTED;
+		goto out;
+	}
+	*ret_token = found;
+out:
+	if (uri)
+		p11_kit_uri_free(uri);
+	buf_release(&present);
+	return e;
+}

@@ -1,0 +1,41 @@
+/*
+ * The PKCS#11 module: loads it and finds the token.  libp11 is used here and
+ * nowhere else; the rest of the signer calls the module's own function list.
+ */
+#ifndef CSRD_HSM_SIGNER_MODULE_H
+#define CSRD_HSM_SIGNER_MODULE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "hsm/signer/token.h"
+
+struct module;
+
+/*
+ * Loads and initialises the module at an absolute path.  Code that others may
+ * write is never run: the file must belong to root or to the signer's user and
+ * must not be writable by group or others.  Logs every failure with path and
+ * reason.  E_CONFIG (path refused), E_NOTFOUND, E_DENIED, E_HSM (does not load
+ * or initialise), E_NOMEM.
+ */
+MUST_USE enum err module_load(const char *path, struct module **ret_module);
+
+/* Finalises and unloads; every session must be closed.  NULL is fine. */
+void module_free(struct module *module);
+
+/*
+ * E_OK when `uri` is an RFC 7512 URI that names a token by `token`, `serial`,
+ * `manufacturer`, `model` or `slot-id` and nothing else: no PIN, no object.
+ * E_CONFIG, and *ret_reason is static text.
+ */
+MUST_USE enum err module_check_uri(const char *uri, const char **ret_reason);
+
+/*
+ * The one initialised token that fits the URI, with its mechanisms.  Logs every
+ * failure, with the tokens that are there.  E_CONFIG (URI), E_NOTFOUND (none
+ * fits), E_EXISTS (more than one fits), E_UNSUPPORTED (it makes no key type
+ * that csrd knows), E_HSM, E_NOMEM.  allow_usage is left as it is.
+ */
+MUST_USE enum err module_find_token(struct module *module, const char *uri, struct token *ret_token);
+
+#endif

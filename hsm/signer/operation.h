@@ -1,0 +1,15 @@
+/* What a worker does for one request: the steps of create, destroy, find and list on the token. */
+#ifndef CSRD_HSM_SIGNER_OPERATION_H
+#define CSRD_HSM_SIGNER_OPERATION_H
+
+#include "hsm/signer/job.h"
+#include "hsm/signer/session.h"
+
+/*
+ * Does the work and leaves the answer, or an error, in the job; logs what
+ * fails.  The session is opened when it is closed, and left closed when it
+ * cannot be trusted any more.
+ */
+void operation_run(struct session *s, struct job *job);
+
+#endif

@@ -1,0 +1,19 @@
+/* The public half of a new pair, from the token into OpenSSL, and checked there. */
+#ifndef CSRD_HSM_SIGNER_PUBLIC_KEY_H
+#define CSRD_HSM_SIGNER_PUBLIC_KEY_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "hsm/signer/key.h"
+#include "hsm/signer/session.h"
+
+#include <openssl/evp.h>
+
+/*
+ * RSA: a modulus of exactly 2048 bits and e = 65537.  EC: the named curve
+ * P-256 and a point on it.  E_HSM for anything else; else as session_fail.
+ * *ret_key is owned (EVP_PKEY_free).
+ */
+MUST_USE enum err public_key_read(struct session *s, const struct key *key, EVP_PKEY **ret_key);
+
+#endif

@@ -1,0 +1,368 @@
+/* Speaks the protocol of hsm/message.h to a csrd-hsm, one thread, blocking. */
+#include "tests/unit/cmocka_all.h"
+
+#include "tests/contract/signer_client.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IN_MAX (64 * 1024 * 1024)
+
+static void pause_ms(long ms)
+{
+	struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+
+	nanosleep(&t, NULL);
+}
+
+void signer_client_connect(struct signer_client *c, const char *socket)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	enum err e;
+
+	memset(c, 0, sizeof(*c));
+	c->fd = -1;
+	buf_init(&c->in, IN_MAX);
+	buf_init(&c->kept, IN_MAX);
+	while ((e = fd_unix_connect(socket, &c->fd)) == E_NOTFOUND || e == E_UNAVAIL) {
+		assert_true(clock_ms() < deadline);
+		pause_ms(2);
+	}
+	assert_int_equal(e, E_OK);
+}
+
+void signer_client_close(struct signer_client *c)
+{
+	fd_close(&c->fd);
+	buf_release(&c->in);
+	buf_release(&c->kept);
+}
+
+void signer_client_send_raw(struct signer_client *c, const void *data, size_t len)
+{
+	const char *at = data;
+
+	while (len) {
+		struct pollfd p = {c->fd, POLLOUT, 0};
+		ssize_t put;
+
+		assert_int_equal(poll(&p, 1, CLIENT_DEADLINE_MS), 1);
+		put = send(c->fd, at, len, MSG_NOSIGNAL);
+		if (put < 0 && (errno == EPIPE || errno == ECONNRESET))
+			return; /* the signer has had enough */
+		assert_true(put > 0 || errno == EAGAIN);
+		if (put > 0) {
+			at += put;
+			len -= (size_t)put;
+		}
+	}
+}
+
+uint32_t signer_client_send(struct signer_client *c, uint16_t type, const struct buf *payload)
+{
+	uint32_t id = ++c->next_id;
+	struct buf b;
+
+	buf_init(&b, FRAME_BYTES_MAX);
+	frame_put(&b, id, type, payload ? payload->data : NULL, payload ? payload->len : 0);
+	assert_int_equal(buf_status(&b), E_OK);
+	signer_client_send_raw(c, b.data, b.len);
+	buf_release(&b);
+	return id;
+}
+
+/* False at the end of the stream. */
+static bool read_some(struct signer_client *c)
+{
+	struct pollfd p = {c->fd, POLLIN, 0};
+	char block[65536];
+	ssize_t got;
+
+	assert_int_equal(poll(&p, 1, CLIENT_DEADLINE_MS), 1);
+	got = recv(c->fd, block, sizeof(block), 0);
+	if (got <= 0)
+		return false;
+	buf_put(&c->in, block, (size_t)got);
+	assert_int_equal(buf_status(&c->in), E_OK);
+	return true;
+}
+
+static void take_answer(const struct frame *f, struct signer_answer *ret)
+{
+	ret->type = f->type;
+	buf_init(&ret->payload, FRAME_PAYLOAD_MAX);
+	if (f->payload_len)
+		buf_put(&ret->payload, f->payload, f->payload_len);
+	assert_int_equal(buf_status(&ret->payload), E_OK);
+}
+
+static bool take_kept(struct signer_client *c, uint32_t request_id, struct signer_answer *ret)
+{
+	size_t at = 0, size = 0;
+	struct buf rest;
+	struct frame f;
+	bool found = false;
+
+	buf_init(&rest, IN_MAX);
+	while (at < c->kept.len && frame_parse(c->kept.data + at, c->kept.len - at, &f, &size) == E_OK) {
+		if (!found && f.request_id == request_id) {
+			take_answer(&f, ret);
+			found = true;
+		} else {
+			buf_put(&rest, c->kept.data + at, size);
+		}
+		at += size;
+	}
+	buf_release(&c->kept);
+	c->kept = rest;
+	return found;
+}
+
+void signer_client_receive(struct signer_client *c, uint32_t request_id, struct signer_answer *ret)
+{
+	if (c->kept.len && take_kept(c, request_id, ret))
+		return;
+	for (;;) {
+		struct frame f;
+		size_t size;
+		enum err e = c->in.len ? frame_parse(c->in.data, c->in.len, &f, &size) : E_BUSY;
+
+		if (e == E_BUSY) {
+			assert_true(read_some(c));
+			continue;
+		}
+		assert_int_equal(e, E_OK);
+		if (f.request_id == request_id) {
+			take_answer(&f, ret);
+			buf_consume(&c->in, size);
+			return;
+		}
+		buf_put(&c->kept, c->in.data, size);
+		buf_consume(&c->in, size);
+	}
+}
+
+void signer_client_expect_end(struct signer_client *c)
+{
+	while (read_some(c))
+		;
+	assert_int_equal(c->in.len, 0);
+}
+
+void signer_client_open(struct signer_client *c, const char *socket, struct message_hello_reply *ret_reply)
+{
+	struct message_hello hello = {.version = MESSAGE_PROTOCOL_VERSION,
+				      .client = (char *)(uintptr_t) "signer_test"};
+	struct message_hello_reply reply;
+	struct signer_answer answer;
+	struct buf b;
+
+	signer_client_connect(c, socket);
+	buf_init(&b, 1024);
+	message_hello_encode(&b, &hello);
+	signer_client_receive(c, signer_client_send(c, MESSAGE_HELLO, &b), &answer);
+	assert_int_equal(answer.type, MESSAGE_HELLO | MESSAGE_REPLY);
+	assert_int_equal(message_hello_reply_decode(answer.payload.data, answer.payload.len, &reply), E_OK);
+	buf_release(&answer.payload);
+	buf_release(&b);
+	if (ret_reply)
+		*ret_reply = reply;
+	else
+		message_hello_reply_release(&reply);
+}
+
+/* E_OK with the reply's payload, or the code of an error. */
+static enum err receive_reply(struct signer_client *c, uint32_t id, uint16_t request_type,
+			      struct signer_answer *ret)
+{
+	struct message_error error;
+	enum err code;
+
+	signer_client_receive(c, id, ret);
+	if (ret->type == (request_type | MESSAGE_REPLY))
+		return E_OK;
+	assert_int_equal(ret->type, MESSAGE_ERROR);
+	assert_int_equal(message_error_decode(ret->payload.data, ret->payload.len, &error), E_OK);
+	code = error.code;
+	assert_int_not_equal(code, E_OK);
+	message_error_release(&error);
+	buf_release(&ret->payload);
+	return code;
+}
+
+uint32_t signer_create_send(struct signer_client *c, const char *csr_id, const struct csr_spec *spec,
+			    uint32_t timeout_ms)
+{
+	struct message_create_csr m = {.timeout_ms = timeout_ms, .spec = *spec};
+	struct buf b;
+	uint32_t id;
+
+	memcpy(m.csr_id, csr_id, CSR_ID_SIZE);
+	buf_init(&b, FRAME_PAYLOAD_MAX);
+	message_create_csr_encode(&b, &m);
+	assert_int_equal(buf_status(&b), E_OK);
+	id = signer_client_send(c, MESSAGE_CREATE_CSR, &b);
+	buf_release(&b);
+	return id;
+}
+
+enum err signer_create_get(struct signer_client *c, uint32_t id, struct message_create_csr_reply *ret)
+{
+	struct message_create_csr_reply reply;
+	struct signer_answer answer;
+	enum err e = receive_reply(c, id, MESSAGE_CREATE_CSR, &answer);
+
+	if (e)
+		return e;
+	assert_int_equal(message_create_csr_reply_decode(answer.payload.data, answer.payload.len, &reply),
+			 E_OK);
+	buf_release(&answer.payload);
+	if (ret)
+		*ret = reply;
+	else
+		message_create_csr_reply_release(&reply);
+	return E_OK;
+}
+
+uint32_t signer_key_send(struct signer_client *c, uint16_t type, const char *csr_id, uint32_t timeout_ms)
+{
+	struct message_key_request m = {.timeout_ms = timeout_ms};
+	struct buf b;
+	uint32_t id;
+
+	memcpy(m.csr_id, csr_id, CSR_ID_SIZE);
+	buf_init(&b, FRAME_PAYLOAD_MAX);
+	message_key_request_encode(&b, &m);
+	assert_int_equal(buf_status(&b), E_OK);
+	id = signer_client_send(c, type, &b);
+	buf_release(&b);
+	return id;
+}
+
+enum err signer_destroy_get(struct signer_client *c, uint32_t id, uint32_t *ret_destroyed)
+{
+	struct message_destroy_key_reply reply;
+	struct signer_answer answer;
+	enum err e = receive_reply(c, id, MESSAGE_DESTROY_KEY, &answer);
+
+	if (e)
+		return e;
+	assert_int_equal(message_destroy_key_reply_decode(answer.payload.data, answer.payload.len, &reply),
+			 E_OK);
+	buf_release(&answer.payload);
+	*ret_destroyed = reply.destroyed;
+	return E_OK;
+}
+
+enum err signer_find_get(struct signer_client *c, uint32_t id, struct message_find_key_reply *ret)
+{
+	struct signer_answer answer;
+	enum err e = receive_reply(c, id, MESSAGE_FIND_KEY, &answer);
+
+	if (e)
+		return e;
+	assert_int_equal(message_find_key_reply_decode(answer.payload.data, answer.payload.len, ret), E_OK);
+	buf_release(&answer.payload);
+	return E_OK;
+}
+
+enum err signer_create(struct signer_client *c, const char *csr_id, enum key_type type,
+		       struct message_create_csr_reply *ret)
+{
+	struct csr_spec spec;
+	enum err e;
+
+	signer_spec(&spec, type);
+	e = signer_create_get(c, signer_create_send(c, csr_id, &spec, CLIENT_DEADLINE_MS), ret);
+	csr_spec_release(&spec);
+	return e;
+}
+
+enum err signer_destroy(struct signer_client *c, const char *csr_id, uint32_t *ret_destroyed)
+{
+	return signer_destroy_get(c, signer_key_send(c, MESSAGE_DESTROY_KEY, csr_id, CLIENT_DEADLINE_MS),
+				  ret_destroyed);
+}
+
+enum message_key_presence signer_find(struct signer_client *c, const char *csr_id)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	struct message_find_key_reply reply;
+	enum err e;
+
+	while ((e = signer_find_get(c, signer_key_send(c, MESSAGE_FIND_KEY, csr_id, CLIENT_DEADLINE_MS),
+				    &reply)) == E_BUSY) {
+		assert_true(clock_ms() < deadline);
+		pause_ms(2);
+	}
+	assert_int_equal(e, E_OK);
+	return reply.presence;
+}
+
+void signer_status(struct signer_client *c, struct message_status_reply *ret)
+{
+	struct signer_answer answer;
+
+	assert_int_equal(
+	    receive_reply(c, signer_client_send(c, MESSAGE_STATUS, NULL), MESSAGE_STATUS, &answer), E_OK);
+	assert_int_equal(message_status_reply_decode(answer.payload.data, answer.payload.len, ret), E_OK);
+	buf_release(&answer.payload);
+}
+
+void signer_list(struct signer_client *c, struct message_list_keys_part *ret, unsigned *ret_parts)
+{
+	struct message_list_keys m = {.timeout_ms = CLIENT_DEADLINE_MS};
+	struct message_list_keys_part all = {0};
+	struct buf b;
+	uint32_t id;
+
+	*ret_parts = 0;
+	buf_init(&b, 64);
+	message_list_keys_encode(&b, &m);
+	id = signer_client_send(c, MESSAGE_LIST_KEYS, &b);
+	buf_release(&b);
+	while (!all.last) {
+		struct message_list_keys_part part;
+		struct signer_answer answer;
+
+		assert_int_equal(receive_reply(c, id, MESSAGE_LIST_KEYS, &answer), E_OK);
+		assert_int_equal(
+		    message_list_keys_part_decode(answer.payload.data, answer.payload.len, &part), E_OK);
+		buf_release(&answer.payload);
+		all.keys = realloc(all.keys, (all.keys_len + part.keys_len + 1) * sizeof(*all.keys));
+		assert_non_null(all.keys);
+		for (size_t i = 0; i < part.keys_len; i++)
+			all.keys[all.keys_len++] = part.keys[i]; /* with its label */
+		all.last = part.last;
+		free(part.keys);
+		(*ret_parts)++;
+	}
+	*ret = all;
+}
+
+void signer_spec(struct csr_spec *spec, enum key_type type)
+{
+	memset(spec, 0, sizeof(*spec));
+	spec->key_type = type;
+	spec->country = strdup("CH");
+	spec->state = strdup("Zürich");
+	spec->locality = strdup("Winterthur");
+	spec->organization = strdup("Example AG");
+	spec->common_name = strdup("www.example.com");
+	assert_int_equal(csr_spec_add_san(spec, SAN_DNS, "*.example.com"), E_OK);
+	assert_int_equal(csr_spec_add_san(spec, SAN_IP, "192.0.2.1"), E_OK);
+}
+
+void signer_csr_id(char csr_id[CSR_ID_SIZE], unsigned number)
+{
+	snprintf(csr_id, CSR_ID_SIZE, "00000000-0000-4000-8000-%012x", number);
+}

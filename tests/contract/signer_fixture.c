@@ -1,0 +1,456 @@
+/* Tokens, configurations and processes for signer_test. */
+#include "tests/unit/cmocka_all.h"
+
+#include "tests/contract/signer_fixture.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fd.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SO_PIN "57721566"
+
+/* ---- files ---- */
+
+const char *signer_path(const struct signer_fixture *f, const char *name)
+{
+	static char paths[8][PATH_MAX];
+	static size_t next;
+	char *path = paths[next++ % 8];
+
+	snprintf(path, PATH_MAX, "%s/%s", f->folder, name);
+	return path;
+}
+
+void signer_write_file(const char *path, const char *text, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fd_write_all(fd, text, strlen(text)), E_OK);
+	assert_int_equal(fchmod(fd, mode), 0);
+	close(fd);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	remove(path);
+	return 0;
+}
+
+static bool file_has(const char *path, const char *text)
+{
+	struct buf b;
+	bool found;
+
+	buf_init(&b, 64 * 1024 * 1024);
+	found = fd_read_file(path, &b) == E_OK && strstr(buf_text(&b), text) != NULL;
+	buf_release(&b);
+	return found;
+}
+
+static void pause_ms(long ms)
+{
+	struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+
+	nanosleep(&t, NULL);
+}
+
+/* ---- kinds of tokens ---- */
+
+/* Quietly; must succeed. */
+static void run_tool(const struct signer_fixture *f, char *const argv[])
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int fd = open(signer_path(f, "tool.log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+		dup2(fd, 1);
+		dup2(fd, 2);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void make_softhsm_token(struct signer_fixture *f, const char *label)
+{
+	char text[PATH_MAX];
+	char *argv[] = {(char *)(uintptr_t) "softhsm2-util",
+			(char *)(uintptr_t) "--init-token",
+			(char *)(uintptr_t) "--free",
+			(char *)(uintptr_t) "--label",
+			(char *)(uintptr_t)label,
+			(char *)(uintptr_t) "--pin",
+			(char *)(uintptr_t)SIGNER_PIN,
+			(char *)(uintptr_t) "--so-pin",
+			(char *)(uintptr_t)SO_PIN,
+			NULL};
+
+	assert_true(mkdir(signer_path(f, "tokens"), 0700) == 0 || errno == EEXIST);
+	snprintf(text, sizeof(text),
+		 "directories.tokendir = %s/tokens\nobjectstore.backend = file\nlog.level = ERROR\n",
+		 f->folder);
+	signer_write_file(signer_path(f, "softhsm2.conf"), text, 0600);
+	setenv("SOFTHSM2_CONF", signer_path(f, "softhsm2.conf"), 1);
+	run_tool(f, argv);
+}
+
+const struct signer_token_kind signer_token_kinds[] = {
+    {"softhsm", "/usr/lib/softhsm/libsofthsm2.so", make_softhsm_token},
+};
+const size_t signer_token_kinds_len = sizeof(signer_token_kinds) / sizeof(signer_token_kinds[0]);
+
+/* ---- set up ---- */
+
+/* Beside this test program: ../../bin/csrd-hsm and ../p11shim.so. */
+static void find_programs(struct signer_fixture *f)
+{
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	const char *folder;
+
+	assert_true(len > 0);
+	self[len] = '\0';
+	folder = dirname(self);
+	assert_true((size_t)snprintf(f->program, PATH_MAX, "%.3900s/../../bin/csrd-hsm", folder) < PATH_MAX);
+	assert_true((size_t)snprintf(f->shim, PATH_MAX, "%.3900s/../p11shim.so", folder) < PATH_MAX);
+	assert_int_equal(access(f->program, X_OK), 0);
+	assert_non_null(realpath(f->shim, self));
+	memcpy(f->shim, self, sizeof(self));
+}
+
+int signer_fixture_setup(void **state)
+{
+	struct signer_fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->kind = *state;
+	strcpy(f->folder, "/tmp/csrd-signer-test-XXXXXX");
+	assert_non_null(mkdtemp(f->folder));
+	find_programs(f);
+	snprintf(f->socket, sizeof(f->socket), "%s/hsm.sock", f->folder);
+	signer_write_file(signer_path(f, "pin"), SIGNER_PIN "\n", 0600);
+	f->kind->make_token(f, SIGNER_TOKEN_LABEL);
+	*state = f;
+	return 0;
+}
+
+int signer_fixture_teardown(void **state)
+{
+	struct signer_fixture *f = *state;
+
+	if (f->pid) { /* the test failed half-way: show what it said */
+		struct buf log;
+
+		kill(f->pid, SIGKILL);
+		waitpid(f->pid, NULL, 0);
+		buf_init(&log, 1 << 20);
+		if (fd_read_file(signer_path(f, "log"), &log) == E_OK)
+			fprintf(stderr, "%s", buf_text(&log));
+		buf_release(&log);
+	}
+	nftw(f->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	unsetenv("P11SHIM_RULES");
+	free(f);
+	return 0;
+}
+
+/* ---- the shim ---- */
+
+void signer_set_rules(const struct signer_fixture *f, const char *rules)
+{
+	signer_write_file(signer_path(f, "rules.new"), rules, 0600);
+	assert_int_equal(rename(signer_path(f, "rules.new"), signer_path(f, "rules")), 0);
+}
+
+void signer_use_shim(struct signer_fixture *f, const char *rules)
+{
+	signer_set_rules(f, rules);
+	setenv("P11SHIM_MODULE", f->kind->module, 1);
+	setenv("P11SHIM_RULES", signer_path(f, "rules"), 1);
+	setenv("P11SHIM_TRACE", signer_path(f, "trace"), 1);
+	setenv("P11SHIM_STATE", signer_path(f, "state"), 1);
+	f->module = f->shim;
+}
+
+long signer_shim_count(const struct signer_fixture *f, const char *name)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "state/%s", name);
+	return stat(signer_path(f, path), &st) == 0 ? (long)st.st_size : 0;
+}
+
+static void wait_for_text(const char *path, const char *text)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+
+	while (!file_has(path, text)) {
+		assert_true(clock_ms() < deadline);
+		pause_ms(2);
+	}
+}
+
+void signer_wait_for_trace(const struct signer_fixture *f, const char *text)
+{
+	wait_for_text(signer_path(f, "trace"), text);
+}
+
+/* ---- the process ---- */
+
+void signer_write_config(struct signer_fixture *f)
+{
+	struct buf b;
+
+	buf_init(&b, 65536);
+	buf_printf(
+	    &b,
+	    "[log]\nlevel = debug\n\n[token default]\nmodule = %s\nuri = %s\npin_file = %s\nsocket = %s\n",
+	    f->module ? f->module : f->kind->module, f->uri ? f->uri : "pkcs11:token=" SIGNER_TOKEN_LABEL,
+	    signer_path(f, "pin"), f->socket);
+	buf_printf(&b, "threads = %u\nqueue_max = %u\n%s", f->threads ? f->threads : 4,
+		   f->queue_max ? f->queue_max : 1024, f->extra ? f->extra : "");
+	assert_int_equal(buf_status(&b), E_OK);
+	signer_write_file(signer_path(f, "csrd.conf"), buf_text(&b), 0600);
+	buf_release(&b);
+}
+
+void signer_start(struct signer_fixture *f)
+{
+	const char *config = signer_path(f, "csrd.conf"), *log = signer_path(f, "log");
+
+	assert_int_equal(f->pid, 0);
+	signer_write_config(f);
+	unlink(log);
+	f->pid = fork();
+	assert_true(f->pid >= 0);
+	if (f->pid == 0) {
+		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+		dup2(fd, 1);
+		dup2(fd, 2);
+		execl(f->program, "csrd-hsm", "-c", config, (char *)NULL);
+		_exit(127);
+	}
+}
+
+int signer_wait(struct signer_fixture *f)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	int status;
+	pid_t got;
+
+	while ((got = waitpid(f->pid, &status, WNOHANG)) == 0) {
+		assert_true(clock_ms() < deadline);
+		pause_ms(2);
+	}
+	assert_int_equal(got, f->pid);
+	f->pid = 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+void signer_stop(struct signer_fixture *f)
+{
+	assert_int_equal(kill(f->pid, SIGTERM), 0);
+	assert_int_equal(signer_wait(f), 0);
+}
+
+bool signer_log_has(const struct signer_fixture *f, const char *text)
+{
+	return file_has(signer_path(f, "log"), text);
+}
+
+void signer_wait_for_log(const struct signer_fixture *f, const char *text)
+{
+	wait_for_text(signer_path(f, "log"), text);
+}
+
+void signer_expect_exit(struct signer_fixture *f, int code, const char *text)
+{
+	int got;
+
+	signer_start(f);
+	got = signer_wait(f);
+	if (got != code || !signer_log_has(f, text)) {
+		struct buf log;
+
+		buf_init(&log, 1 << 20);
+		if (fd_read_file(signer_path(f, "log"), &log) == E_OK)
+			fprintf(stderr, "%s", buf_text(&log));
+		buf_release(&log);
+	}
+	assert_int_equal(got, code);
+	assert_true(signer_log_has(f, text));
+	assert_false(signer_log_has(f, SIGNER_PIN));
+}
+
+/* ---- the token from outside ---- */
+
+struct token_session {
+	void *dl;
+	CK_FUNCTION_LIST_PTR p11;
+	CK_SESSION_HANDLE handle;
+};
+
+static void open_token(const struct signer_fixture *f, struct token_session *t)
+{
+	CK_C_GetFunctionList get;
+	CK_SLOT_ID slots[16];
+	CK_ULONG len = 16;
+
+	t->dl = dlopen(f->kind->module, RTLD_NOW | RTLD_LOCAL);
+	assert_non_null(t->dl);
+	*(void **)&get = dlsym(t->dl, "C_GetFunctionList");
+	assert_non_null(get);
+	assert_int_equal(get(&t->p11), CKR_OK);
+	assert_int_equal(t->p11->C_Initialize(NULL), CKR_OK);
+	assert_int_equal(t->p11->C_GetSlotList(CK_TRUE, slots, &len), CKR_OK);
+	for (CK_ULONG i = 0; i < len; i++) {
+		CK_TOKEN_INFO info;
+
+		assert_int_equal(t->p11->C_GetTokenInfo(slots[i], &info), CKR_OK);
+		if (memcmp(info.label, SIGNER_TOKEN_LABEL " ", sizeof(SIGNER_TOKEN_LABEL)) != 0)
+			continue;
+		assert_int_equal(t->p11->C_OpenSession(slots[i], CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL,
+						       NULL, &t->handle),
+				 CKR_OK);
+		assert_int_equal(t->p11->C_Login(t->handle, CKU_USER, (unsigned char *)(uintptr_t)SIGNER_PIN,
+						 strlen(SIGNER_PIN)),
+				 CKR_OK);
+		return;
+	}
+	fail_msg("the token is not there");
+}
+
+static void close_token(struct token_session *t)
+{
+	assert_int_equal(t->p11->C_Finalize(NULL), CKR_OK);
+	dlclose(t->dl);
+}
+
+static size_t find(struct token_session *t, CK_OBJECT_CLASS class, const char *label,
+		   CK_OBJECT_HANDLE *handles, size_t max)
+{
+	CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
+				   {CKA_LABEL, (void *)(uintptr_t)label, label ? strlen(label) : 0}};
+	CK_ULONG got = 0;
+
+	assert_int_equal(t->p11->C_FindObjectsInit(t->handle, template, label ? 2 : 1), CKR_OK);
+	assert_int_equal(t->p11->C_FindObjects(t->handle, handles, max, &got), CKR_OK);
+	assert_int_equal(t->p11->C_FindObjectsFinal(t->handle), CKR_OK);
+	return got;
+}
+
+size_t signer_token_count(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label)
+{
+	CK_OBJECT_HANDLE handles[4096];
+	struct token_session t;
+	size_t len;
+
+	open_token(f, &t);
+	len = find(&t, class, label, handles, 4096);
+	close_token(&t);
+	return len;
+}
+
+static CK_ULONG value_len(struct token_session *t, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type)
+{
+	CK_ATTRIBUTE attribute = {type, NULL, 0};
+	CK_RV rv = t->p11->C_GetAttributeValue(t->handle, handle, &attribute, 1);
+
+	return rv == CKR_OK ? attribute.ulValueLen : 0;
+}
+
+size_t signer_token_count_keys(const struct signer_fixture *f, CK_OBJECT_CLASS class)
+{
+	CK_OBJECT_HANDLE handles[4096];
+	struct token_session t;
+	size_t len, keys = 0;
+
+	open_token(f, &t);
+	len = find(&t, class, NULL, handles, 4096);
+	for (size_t i = 0; i < len; i++)
+		keys += value_len(&t, handles[i], CKA_LABEL) > 0 || value_len(&t, handles[i], CKA_ID) > 0 ||
+			value_len(&t, handles[i], CKA_EC_POINT) > 0;
+	close_token(&t);
+	return keys;
+}
+
+void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label)
+{
+	CK_OBJECT_HANDLE handles[16];
+	struct token_session t;
+	size_t len;
+
+	open_token(f, &t);
+	len = find(&t, class, label, handles, 16);
+	assert_true(len > 0);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(t.p11->C_DestroyObject(t.handle, handles[i]), CKR_OK);
+	close_token(&t);
+}
+
+void signer_token_add_public(const struct signer_fixture *f, unsigned from, unsigned count)
+{
+	unsigned char oid[] = {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
+	unsigned char point[67] = {0x04, 0x41, 0x04};
+	char label[5 + CSR_ID_SIZE] = "csrd:";
+	CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
+	CK_KEY_TYPE type = CKK_EC;
+	CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+	CK_ATTRIBUTE template[] = {
+	    {CKA_CLASS, &class, sizeof(class)},    {CKA_KEY_TYPE, &type, sizeof(type)},
+	    {CKA_TOKEN, &yes, sizeof(yes)},        {CKA_PRIVATE, &no, sizeof(no)},
+	    {CKA_EC_PARAMS, oid, sizeof(oid)},     {CKA_EC_POINT, point, sizeof(point)},
+	    {CKA_LABEL, label, sizeof(label) - 1},
+	};
+	struct token_session t;
+
+	open_token(f, &t);
+	for (unsigned i = 0; i < count; i++) {
+		CK_OBJECT_HANDLE handle;
+
+		signer_csr_id(label + 5, from + i);
+		assert_int_equal(t.p11->C_CreateObject(t.handle, template,
+						       sizeof(template) / sizeof(template[0]), &handle),
+				 CKR_OK);
+	}
+	close_token(&t);
+}
+
+void signer_token_expect_sealed(const struct signer_fixture *f, const char *label,
+				CK_ATTRIBUTE_TYPE private_value)
+{
+	unsigned char value[1024];
+	CK_ATTRIBUTE attribute = {private_value, value, sizeof(value)};
+	CK_OBJECT_HANDLE handles[2];
+	struct token_session t;
+
+	open_token(f, &t);
+	assert_int_equal(find(&t, CKO_PRIVATE_KEY, label, handles, 2), 1);
+	assert_int_equal(t.p11->C_GetAttributeValue(t.handle, handles[0], &attribute, 1),
+			 CKR_ATTRIBUTE_SENSITIVE);
+	close_token(&t);
+}

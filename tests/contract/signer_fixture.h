@@ -1,0 +1,91 @@
+/*
+ * A fresh token in a folder of its own, the configuration for it, and the real
+ * csrd-hsm run on it.  Which module it is, is a row of signer_token_kinds.
+ */
+#ifndef CSRD_TESTS_SIGNER_FIXTURE_H
+#define CSRD_TESTS_SIGNER_FIXTURE_H
+
+#include "tests/contract/signer_client.h"
+
+#include <limits.h>
+#include <p11-kit/pkcs11.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define SIGNER_PIN "271828"
+#define SIGNER_TOKEN_LABEL "signer-test"
+
+struct signer_fixture;
+
+struct signer_token_kind {
+	const char *name;
+	const char *module; /* absolute path */
+	/* Makes a token labelled SIGNER_TOKEN_LABEL with SIGNER_PIN in the fixture's folder, and sets the
+	 * environment. */
+	void (*make_token)(struct signer_fixture *f, const char *label);
+};
+extern const struct signer_token_kind signer_token_kinds[];
+extern const size_t signer_token_kinds_len;
+
+struct signer_fixture {
+	const struct signer_token_kind *kind;
+	char folder[64];
+	char program[PATH_MAX];
+	char shim[PATH_MAX];
+	char socket[PATH_MAX];
+	pid_t pid; /* of the csrd-hsm that runs; 0: none */
+
+	/* for the next start; NULL or 0: the usual */
+	const char *module;
+	const char *uri;
+	const char *extra; /* more lines of [token default] */
+	unsigned threads;
+	unsigned queue_max;
+};
+
+/* cmocka: *state is a struct signer_token_kind before and a struct signer_fixture after setup. */
+int signer_fixture_setup(void **state);
+int signer_fixture_teardown(void **state);
+
+/* "<folder>/name"; good for a few calls. */
+const char *signer_path(const struct signer_fixture *f, const char *name);
+void signer_write_file(const char *path, const char *text, mode_t mode);
+
+/* Rules of tests/p11shim for the next start, which then runs on the shim over the fixture's module. */
+void signer_use_shim(struct signer_fixture *f, const char *rules);
+void signer_set_rules(const struct signer_fixture *f, const char *rules);
+/* Calls that the shim counted, in all processes: "C_Login". */
+long signer_shim_count(const struct signer_fixture *f, const char *name);
+/* Waits for a text in the shim's trace. */
+void signer_wait_for_trace(const struct signer_fixture *f, const char *text);
+
+void signer_write_config(struct signer_fixture *f);
+/* Writes the configuration and starts csrd-hsm; its log goes to "<folder>/log". */
+void signer_start(struct signer_fixture *f);
+/* Waits for its end; the exit code, or minus the signal. */
+int signer_wait(struct signer_fixture *f);
+/* SIGTERM, and 0 must come back. */
+void signer_stop(struct signer_fixture *f);
+/* Starts it and waits for the exit code that it must give up with; the log must have all of `text`. */
+void signer_expect_exit(struct signer_fixture *f, int code, const char *text);
+bool signer_log_has(const struct signer_fixture *f, const char *text);
+void signer_wait_for_log(const struct signer_fixture *f, const char *text);
+
+/* ---- the token, looked at by the test itself (csrd-hsm may run) ---- */
+
+/* Objects of one class under a label, or all of that class for NULL. */
+size_t signer_token_count(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label);
+/*
+ * EC key objects that have a label or a value.  What else a generation that was killed leaves is an object
+ * that has neither: no key, and nobody's.
+ */
+size_t signer_token_count_keys(const struct signer_fixture *f, CK_OBJECT_CLASS class);
+void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label);
+/* Public EC keys "csrd:<signer_csr_id(from + i)>". */
+void signer_token_add_public(const struct signer_fixture *f, unsigned from, unsigned count);
+/* The private key of that label gives its private value to nobody: every read of it is refused. */
+void signer_token_expect_sealed(const struct signer_fixture *f, const char *label,
+				CK_ATTRIBUTE_TYPE private_value);
+
+#endif

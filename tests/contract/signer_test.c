@@ -1,0 +1,1182 @@
+/*
+ * The real csrd-hsm on a fresh token, spoken to over its socket.  Cases of
+ * `contract_cases` hold for every module and run once for each kind of token;
+ * those of `fault_cases` need tests/p11shim in between.
+ */
+#include "tests/unit/cmocka_all.h"
+
+#include "tests/contract/signer_fixture.h"
+
+#include "base/clock.h"
+#include "base/exit_code.h"
+#include "base/str.h"
+
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+#include <openssl/x509.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LONG_MS 60000u
+#define ID_A "0b54b6a4-3c1f-4b5e-9f0e-1a2b3c4d5e6f"
+#define ID_B "1c65c7b5-4d20-4c6f-a01f-2b3c4d5e6f70"
+#define LABEL_A "csrd:" ID_A
+#define LABEL_B "csrd:" ID_B
+
+static void assert_csr(const struct message_create_csr_reply *reply, enum key_type type)
+{
+	const unsigned char *at = reply->der;
+	X509_REQ *req = d2i_X509_REQ(NULL, &at, (long)reply->der_len);
+	unsigned char hash[SHA256_DIGEST_LENGTH], *spki = NULL;
+	EVP_PKEY *key;
+	int len;
+
+	assert_non_null(req);
+	assert_ptr_equal(at, reply->der + reply->der_len);
+	key = X509_REQ_get0_pubkey(req);
+	assert_int_equal(X509_REQ_verify(req, key), 1);
+	assert_int_equal(X509_REQ_get_version(req), 0);
+	assert_int_equal(EVP_PKEY_get_bits(key), type == KEY_RSA2048 ? 2048 : 256);
+	assert_int_equal(X509_NAME_entry_count(X509_REQ_get_subject_name(req)), 5);
+	len = i2d_PUBKEY(key, &spki);
+	assert_true(len > 0);
+	SHA256(spki, (size_t)len, hash);
+	assert_memory_equal(hash, reply->key.spki_sha256, sizeof(hash));
+	OPENSSL_free(spki);
+	X509_REQ_free(req);
+}
+
+static void assert_nothing_left(const struct signer_fixture *f)
+{
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 0);
+	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, NULL), 0);
+}
+
+/* ---- the life of a key ---- */
+
+static void hello_tells_the_token(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_hello_reply hello;
+	struct message_status_reply status;
+	struct signer_client c;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, &hello);
+	assert_int_equal(hello.version, MESSAGE_PROTOCOL_VERSION);
+	assert_string_equal(hello.token_name, "default");
+	assert_string_equal(hello.token_label, SIGNER_TOKEN_LABEL);
+	assert_true(strlen(hello.token_serial) > 0);
+	assert_int_equal(hello.key_types, KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1));
+	message_hello_reply_release(&hello);
+	signer_status(&c, &status);
+	assert_true(status.usable);
+	assert_string_equal(status.detail, "");
+	assert_int_equal(status.threads, 4);
+	assert_int_equal(status.busy + status.queued + status.created + status.failed, 0);
+	assert_true(status.token_flags & CKF_TOKEN_INITIALIZED);
+	message_status_reply_release(&status);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void keys_of_both_types_are_made_found_and_destroyed(void **state)
+{
+	struct signer_fixture *f = *state;
+	static const char *const ids[] = {NULL, ID_A, ID_B};
+	struct message_create_csr_reply reply;
+	struct message_find_key_reply found;
+	struct message_status_reply status;
+	struct signer_client c;
+	uint32_t destroyed = 99;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	for (int type = 1; type <= KEY_TYPE_MAX; type++) {
+		assert_int_equal(signer_find(&c, ids[type]), MESSAGE_KEY_NONE);
+		assert_int_equal(signer_create(&c, ids[type], (enum key_type)type, &reply), E_OK);
+		assert_int_equal(reply.key.key_type, type);
+		assert_int_equal(reply.key.protection, KEY_PROT_REQUIRED);
+		assert_csr(&reply, (enum key_type)type);
+		assert_int_equal(
+		    signer_find_get(&c, signer_key_send(&c, MESSAGE_FIND_KEY, ids[type], LONG_MS), &found),
+		    E_OK);
+		assert_int_equal(found.presence, MESSAGE_KEY_PAIR);
+		assert_memory_equal(found.key_id, reply.key.key_id, KEY_ID_BYTES);
+		message_create_csr_reply_release(&reply);
+	}
+	signer_token_expect_sealed(f, LABEL_A, CKA_PRIVATE_EXPONENT);
+	signer_token_expect_sealed(f, LABEL_B, CKA_VALUE);
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
+	assert_int_equal(destroyed, 2);
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
+	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_PAIR);
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
+	assert_int_equal(destroyed, 0);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 1);
+	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, NULL), 1);
+	signer_status(&c, &status);
+	assert_int_equal(status.created, 2);
+	assert_int_equal(status.destroyed, 1);
+	assert_int_equal(status.failed, 0);
+	message_status_reply_release(&status);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* F69 */
+static void half_pairs_are_found_and_cleaned_F69(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_list_keys_part list;
+	struct signer_client c;
+	uint32_t destroyed = 0;
+	unsigned parts;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
+	signer_token_destroy(f, CKO_PRIVATE_KEY, LABEL_A);
+	signer_token_destroy(f, CKO_PUBLIC_KEY, LABEL_B);
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PUBLIC_ONLY);
+	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_PRIVATE_ONLY);
+	signer_list(&c, &list, &parts);
+	assert_int_equal(list.keys_len, 2);
+	assert_string_equal(list.keys[0].label, LABEL_A);
+	assert_int_equal(list.keys[0].presence, MESSAGE_KEY_PUBLIC_ONLY);
+	assert_string_equal(list.keys[1].label, LABEL_B);
+	assert_int_equal(list.keys[1].presence, MESSAGE_KEY_PRIVATE_ONLY);
+	message_list_keys_part_release(&list);
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
+	assert_int_equal(destroyed, 1);
+	assert_int_equal(signer_destroy(&c, ID_B, &destroyed), E_OK);
+	assert_int_equal(destroyed, 1);
+	assert_nothing_left(f);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void two_pairs_under_one_label_are_ambiguous(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	uint32_t destroyed = 0;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_AMBIGUOUS);
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
+	assert_int_equal(destroyed, 4);
+	assert_nothing_left(f);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void a_long_list_comes_in_parts(void **state)
+{
+	struct signer_fixture *f = *state;
+	const unsigned count = 2 * MESSAGE_LIST_PART_KEYS + 1;
+	struct message_list_keys_part list;
+	char label[5 + CSR_ID_SIZE] = "csrd:";
+	struct signer_client c;
+	unsigned parts;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_list(&c, &list, &parts);
+	assert_int_equal(list.keys_len, 0);
+	assert_int_equal(parts, 1);
+	message_list_keys_part_release(&list);
+	signer_token_add_public(f, 0, count);
+	signer_list(&c, &list, &parts);
+	assert_int_equal(list.keys_len, count);
+	assert_int_equal(parts, 3);
+	for (unsigned i = 0; i < count; i++) {
+		signer_csr_id(label + 5, i);
+		assert_string_equal(list.keys[i].label, label);
+		assert_int_equal(list.keys[i].presence, MESSAGE_KEY_PUBLIC_ONLY);
+	}
+	message_list_keys_part_release(&list);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void fifty_creates_in_flight(void **state)
+{
+	enum { COUNT = 50 };
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply replies[COUNT];
+	uint32_t ids[COUNT];
+	struct csr_spec spec;
+	struct signer_client c;
+	char csr_id[CSR_ID_SIZE];
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	for (unsigned i = 0; i < COUNT; i++) {
+		signer_spec(&spec, i % 10 ? KEY_P256V1 : KEY_RSA2048);
+		signer_csr_id(csr_id, i);
+		ids[i] = signer_create_send(&c, csr_id, &spec, LONG_MS);
+		csr_spec_release(&spec);
+	}
+	for (unsigned i = 0; i < COUNT; i++) {
+		assert_int_equal(signer_create_get(&c, ids[i], &replies[i]), E_OK);
+		assert_csr(&replies[i], i % 10 ? KEY_P256V1 : KEY_RSA2048);
+		for (unsigned j = 0; j < i; j++) {
+			assert_memory_not_equal(replies[i].key.key_id, replies[j].key.key_id, KEY_ID_BYTES);
+			assert_memory_not_equal(replies[i].key.spki_sha256, replies[j].key.spki_sha256,
+						KEY_SPKI_HASH_BYTES);
+		}
+	}
+	for (unsigned i = 0; i < COUNT; i++)
+		message_create_csr_reply_release(&replies[i]);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), COUNT);
+	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, NULL), COUNT);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void unusable_values_are_refused_before_a_key_is_made(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct csr_spec spec;
+	struct signer_client c;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_spec(&spec, KEY_P256V1);
+	spec.country[1] = '1';
+	assert_int_equal(signer_create_get(&c, signer_create_send(&c, ID_A, &spec, LONG_MS), NULL), E_INVAL);
+	spec.country[1] = 'H';
+	free(spec.sans[1].value);
+	spec.sans[1].value = strdup("192.0.2");
+	assert_int_equal(signer_create_get(&c, signer_create_send(&c, ID_A, &spec, LONG_MS), NULL), E_INVAL);
+	csr_spec_release(&spec);
+	assert_nothing_left(f);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* ---- order, limits, time ---- */
+
+static void a_csr_at_work_is_busy(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_find_key_reply found;
+	uint32_t create, find, destroy, again, destroyed;
+	struct csr_spec spec;
+	struct signer_client c;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_spec(&spec, KEY_RSA2048);
+	create = signer_create_send(&c, ID_A, &spec, LONG_MS);
+	find = signer_key_send(&c, MESSAGE_FIND_KEY, ID_A, LONG_MS);
+	destroy = signer_key_send(&c, MESSAGE_DESTROY_KEY, ID_A, LONG_MS);
+	again = signer_create_send(&c, ID_A, &spec, LONG_MS);
+	assert_int_equal(signer_find_get(&c, find, &found), E_BUSY);
+	assert_int_equal(signer_destroy_get(&c, destroy, &destroyed), E_BUSY);
+	assert_int_equal(signer_create_get(&c, again, NULL), E_BUSY);
+	assert_int_equal(signer_create_get(&c, create, NULL), E_OK);
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
+	csr_spec_release(&spec);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void a_full_queue_is_busy(void **state)
+{
+	enum { COUNT = 6 };
+	struct signer_fixture *f = *state;
+	unsigned done = 0, busy = 0;
+	uint32_t ids[COUNT];
+	struct csr_spec spec;
+	struct signer_client c;
+	char csr_id[CSR_ID_SIZE];
+
+	f->threads = 1;
+	f->queue_max = 1;
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_spec(&spec, KEY_RSA2048);
+	for (unsigned i = 0; i < COUNT; i++) {
+		signer_csr_id(csr_id, i);
+		ids[i] = signer_create_send(&c, csr_id, &spec, LONG_MS);
+	}
+	for (unsigned i = 0; i < COUNT; i++) {
+		enum err e = signer_create_get(&c, ids[i], NULL);
+
+		assert_true(e == E_OK || e == E_BUSY);
+		done += e == E_OK;
+		busy += e == E_BUSY;
+	}
+	assert_true(done >= 1 && busy >= COUNT - 3);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), done);
+	csr_spec_release(&spec);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void a_late_request_is_not_begun(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint32_t first, late;
+	struct csr_spec spec;
+	struct signer_client c;
+
+	f->threads = 1;
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_spec(&spec, KEY_RSA2048);
+	first = signer_create_send(&c, ID_A, &spec, LONG_MS);
+	late = signer_create_send(&c, ID_B, &spec, 1);
+	assert_int_equal(signer_create_get(&c, late, NULL), E_TIMEOUT);
+	assert_int_equal(signer_create_get(&c, first, NULL), E_OK);
+	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_NONE);
+	csr_spec_release(&spec);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void wait_until_busy(struct signer_client *c)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	bool begun = false;
+
+	while (!begun) {
+		struct message_status_reply status;
+
+		signer_status(c, &status);
+		begun = status.busy || status.created;
+		message_status_reply_release(&status);
+		assert_true(clock_ms() < deadline);
+	}
+}
+
+/* What a client that died left waiting is never begun; what was begun is found by the next client. */
+static void requests_of_a_dead_client_are_dropped(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_status_reply status;
+	struct signer_client dead, c;
+	struct csr_spec spec;
+
+	f->threads = 1;
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_client_open(&dead, f->socket, NULL);
+	signer_spec(&spec, KEY_RSA2048);
+	signer_create_send(&dead, ID_A, &spec, LONG_MS);
+	wait_until_busy(&c);
+	for (unsigned i = 0; i < 20; i++) {
+		char csr_id[CSR_ID_SIZE];
+
+		signer_csr_id(csr_id, i);
+		signer_create_send(&dead, csr_id, &spec, LONG_MS);
+	}
+	signer_create_send(&dead, ID_B, &spec, LONG_MS);
+	signer_client_close(&dead);
+	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_NONE);
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
+	signer_status(&c, &status);
+	assert_int_equal(status.queued, 0);
+	assert_true(status.created <= 2); /* on a fast machine the first of the twenty had begun */
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), status.created);
+	message_status_reply_release(&status);
+	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_NONE);
+	csr_spec_release(&spec);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* F28 */
+static void sigterm_lets_work_end_F28(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint32_t running, waiting;
+	struct signer_client c;
+	struct csr_spec spec;
+	enum err e;
+
+	f->threads = 1;
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_spec(&spec, KEY_RSA2048);
+	running = signer_create_send(&c, ID_A, &spec, LONG_MS);
+	waiting = signer_create_send(&c, ID_B, &spec, LONG_MS);
+	wait_until_busy(&c);
+	assert_int_equal(kill(f->pid, SIGTERM), 0);
+	assert_int_equal(signer_create_get(&c, running, NULL), E_OK);
+	e = signer_create_get(&c, waiting, NULL);
+	assert_true(e == E_UNAVAIL || e == E_OK);
+	signer_client_expect_end(&c);
+	assert_int_equal(signer_wait(f), 0);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, LABEL_A), 1);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, LABEL_B), e == E_OK);
+	csr_spec_release(&spec);
+	signer_client_close(&c);
+}
+
+/* Sends requests without reading until no more are taken; returns how many that were. */
+static uint32_t flood(struct signer_client *c, uint32_t max)
+{
+	for (uint32_t sent = 0; sent < max; sent++) {
+		struct pollfd p = {c->fd, POLLOUT, 0};
+
+		if (poll(&p, 1, 1000) == 0)
+			return sent;
+		signer_client_send(c, MESSAGE_STATUS, NULL);
+	}
+	return max;
+}
+
+/*
+ * A client that asks and does not read is not read from any more, so nothing grows without end; others are
+ * served meanwhile, and it gets every answer, in order, once it reads.
+ */
+static void answers_wait_for_a_slow_reader(void **state)
+{
+	const uint32_t more_than_fits = 200000;
+	struct signer_fixture *f = *state;
+	struct message_status_reply status;
+	struct signer_client slow, c;
+	uint32_t sent;
+
+	signer_start(f);
+	signer_client_open(&slow, f->socket, NULL);
+	signer_client_open(&c, f->socket, NULL);
+	sent = flood(&slow, more_than_fits);
+	assert_true(sent < more_than_fits);
+	signer_status(&c, &status);
+	message_status_reply_release(&status);
+	for (uint32_t id = 2; id < sent + 2; id++) {
+		struct signer_answer answer;
+
+		signer_client_receive(&slow, id, &answer);
+		assert_int_equal(answer.type, MESSAGE_STATUS | MESSAGE_REPLY);
+		buf_release(&answer.payload);
+		assert_int_equal(slow.kept.len, 0);
+	}
+	signer_client_close(&slow);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* ---- who may say what ---- */
+
+static void hello_comes_first_and_once(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_hello hello = {.version = MESSAGE_PROTOCOL_VERSION + 1,
+				      .client = (char *)(uintptr_t) "x"};
+	struct signer_client c;
+	struct buf b;
+
+	signer_start(f);
+	signer_client_connect(&c, f->socket);
+	signer_key_send(&c, MESSAGE_FIND_KEY, ID_A, LONG_MS);
+	signer_client_expect_end(&c);
+	signer_client_close(&c);
+
+	buf_init(&b, 1024);
+	message_hello_encode(&b, &hello);
+	signer_client_connect(&c, f->socket);
+	signer_client_send(&c, MESSAGE_HELLO, &b);
+	signer_client_expect_end(&c);
+	signer_client_close(&c);
+
+	hello.version = MESSAGE_PROTOCOL_VERSION;
+	buf_reset(&b);
+	message_hello_encode(&b, &hello);
+	signer_client_open(&c, f->socket, NULL);
+	signer_client_send(&c, MESSAGE_HELLO, &b);
+	signer_client_expect_end(&c);
+	signer_client_close(&c);
+	buf_release(&b);
+	signer_stop(f);
+}
+
+static void bad_frames_end_the_connection_and_nothing_else(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *bytes;
+		size_t len;
+	} bad[] = {
+	    {"length 0", "\0\0\0\0\0\0\0\7\0\6", 10},
+	    {"length too big", "\xff\xff\xff\xff\0\0\0\7\0\6", 10},
+	    {"unknown type", "\0\0\0\6\0\0\0\7\0\x63", 10},
+	    {"a reply", "\0\0\0\6\0\0\0\7\x80\6", 10},
+	    {"status with a payload", "\0\0\0\7\0\0\0\7\0\6x", 11},
+	    {"create without a payload", "\0\0\0\6\0\0\0\7\0\2", 10},
+	    {"find with half an id", "\0\0\0\x0e\0\0\0\7\0\4\0\0\0\1abcd", 18},
+	    {"text", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27},
+	};
+	struct signer_fixture *f = *state;
+	struct signer_client good, c;
+
+	signer_start(f);
+	signer_client_open(&good, f->socket, NULL);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		signer_client_open(&c, f->socket, NULL);
+		signer_client_send_raw(&c, bad[i].bytes, bad[i].len);
+		signer_client_expect_end(&c);
+		signer_client_close(&c);
+	}
+	signer_client_connect(&c, f->socket); /* half a frame, then gone */
+	signer_client_send_raw(&c, "\0\0\0\x0e\0\0", 6);
+	signer_client_close(&c);
+	assert_int_equal(signer_create(&good, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_client_close(&good);
+	signer_stop(f);
+}
+
+/* In a child that is `nobody`: 0 when hello was answered. */
+static int connect_as_nobody(const char *path)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct sockaddr_un address = {.sun_family = AF_UNIX};
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		char byte;
+
+		if (setgid(65534) || setuid(65534))
+			_exit(10);
+		strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+		if (connect(fd, (struct sockaddr *)&address, sizeof(address)))
+			_exit(11);
+		if (send(fd, "\0\0\0\x0f\0\0\0\1\0\1\0\0\0\1\0\0\0\1x", 19, MSG_NOSIGNAL) != 19)
+			_exit(12);
+		_exit(read(fd, &byte, 1) == 1 ? 0 : 13);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void only_permitted_users_connect(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	int code;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(chmod(f->folder, 0755), 0);
+	f->extra = "client_users = 65533\n";
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_client_close(&c);
+	code = connect_as_nobody(f->socket);
+	assert_true(code == 12 || code == 13); /* cut off, before or after the write */
+	signer_wait_for_log(f, "connection from uid 65534");
+	signer_stop(f);
+
+	f->extra = "client_users = 65534\n";
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_client_close(&c);
+	assert_int_equal(connect_as_nobody(f->socket), 0);
+	signer_stop(f);
+}
+
+/* ---- start ---- */
+
+static void a_second_instance_gives_up(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	pid_t first;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	first = f->pid;
+	f->pid = 0;
+	signer_expect_exit(f, EXIT_CODE_IN_USE, f->socket);
+	f->pid = first;
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_client_close(&c);
+	signer_stop(f);
+	signer_start(f); /* the socket's file of a gone process is no hindrance */
+	signer_client_open(&c, f->socket, NULL);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void modules_that_cannot_be_used(void **state)
+{
+	struct signer_fixture *f = *state;
+	const char *path = signer_path(f, "module.so");
+	char local[PATH_MAX];
+
+	snprintf(local, sizeof(local), "%s", path);
+	f->module = local;
+	signer_expect_exit(f, EXIT_CODE_NO_MODULE, local);
+	signer_write_file(local, "no library\n", 0600);
+	signer_expect_exit(f, EXIT_CODE_NO_MODULE, local);
+	assert_int_equal(chmod(local, 0622), 0);
+	signer_expect_exit(f, EXIT_CODE_NO_MODULE, "writable by others");
+	f->module = f->folder;
+	signer_expect_exit(f, EXIT_CODE_NO_MODULE, f->folder);
+	f->module = "/lib/x86_64-linux-gnu/libz.so.1";
+	if (access(f->module, R_OK) == 0)
+		signer_expect_exit(f, EXIT_CODE_NO_MODULE, "C_GetFunctionList");
+}
+
+static void tokens_that_are_not_there(void **state)
+{
+	struct signer_fixture *f = *state;
+
+	f->uri = "pkcs11:token=nobody";
+	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "pkcs11:token=nobody");
+	assert_true(signer_log_has(f, "'" SIGNER_TOKEN_LABEL "' serial '"));
+	f->uri = "pkcs11:serial=0000000000000000";
+	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "no token fits");
+	f->kind->make_token(f, "second");
+	f->uri = "pkcs11:model=SoftHSM%20v2";
+	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "more than one token fits");
+	assert_true(signer_log_has(f, "'second' serial '"));
+}
+
+static void uris_that_are_refused(void **state)
+{
+	static const char *const bad[] = {
+	    "pkcs11:token=signer-test?pin-value=" SIGNER_PIN,
+	    "pkcs11:token=signer-test?pin-source=/etc/pin",
+	    "pkcs11:token=signer-test?module-path=/tmp/x.so",
+	    "pkcs11:token=signer-test;object=key",
+	    "pkcs11:token=signer-test;pin-value=" SIGNER_PIN,
+	    "pkcs11:library-manufacturer=x",
+	    "pkcs11:token=%zz",
+	    "signer-test",
+	};
+	struct signer_fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		f->uri = bad[i];
+		signer_expect_exit(f, EXIT_CODE_CONFIG, "uri");
+	}
+}
+
+/* F91 */
+static void pin_files_that_are_refused_F91(void **state)
+{
+	struct signer_fixture *f = *state;
+	const char *pin = signer_path(f, "pin");
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s", pin);
+	assert_int_equal(chmod(path, 0644), 0);
+	signer_expect_exit(f, EXIT_CODE_CONFIG, path);
+	assert_int_equal(chmod(path, 0620), 0);
+	signer_expect_exit(f, EXIT_CODE_CONFIG, path);
+	signer_write_file(path, "\n", 0600);
+	signer_expect_exit(f, EXIT_CODE_CONFIG, path);
+	assert_int_equal(unlink(path), 0);
+	signer_expect_exit(f, EXIT_CODE_CONFIG, path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	signer_expect_exit(f, EXIT_CODE_CONFIG, path);
+}
+
+static void the_socket_may_be_inherited(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct signer_client c;
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	assert_true(fd >= 0);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/inherited.sock", f->folder);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	signer_write_config(f);
+	f->pid = fork();
+	assert_true(f->pid >= 0);
+	if (f->pid == 0) {
+		char pid[16];
+
+		if (!freopen(signer_path(f, "log"), "we", stderr))
+			_exit(125);
+		snprintf(pid, sizeof(pid), "%d", (int)getpid());
+		setenv("LISTEN_PID", pid, 1);
+		setenv("LISTEN_FDS", "1", 1);
+		if (dup2(fd, 3) != 3)
+			_exit(126);
+		execl(f->program, "csrd-hsm", "-c", signer_path(f, "csrd.conf"), (char *)NULL);
+		_exit(127);
+	}
+	signer_client_open(&c, address.sun_path, NULL);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	assert_int_not_equal(access(f->socket, F_OK), 0);
+	signer_client_close(&c);
+	close(fd);
+	signer_stop(f);
+}
+
+/* ---- sudden death ---- */
+
+/* Kill -9 in the middle of generations: all that is left can be listed and destroyed, and nothing hides. */
+static void kill_9_leaves_what_can_be_cleaned_F69(void **state)
+{
+	enum { ROUNDS = 6, CREATES = 12 };
+	struct signer_fixture *f = *state;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct message_list_keys_part list;
+		uint32_t first, destroyed;
+		struct signer_client c;
+		struct csr_spec spec;
+		unsigned parts;
+
+		signer_start(f);
+		signer_client_open(&c, f->socket, NULL);
+		signer_spec(&spec, KEY_P256V1);
+		first = c.next_id + 1;
+		for (unsigned i = 0; i < CREATES; i++) {
+			char csr_id[CSR_ID_SIZE];
+
+			signer_csr_id(csr_id, i);
+			signer_create_send(&c, csr_id, &spec, LONG_MS);
+		}
+		csr_spec_release(&spec);
+		for (unsigned i = 0; i <= round; i++) {
+			assert_int_equal(signer_create_get(&c, first + i, NULL), E_OK);
+		}
+		assert_int_equal(kill(f->pid, SIGKILL), 0);
+		assert_int_equal(signer_wait(f), -SIGKILL);
+		signer_client_close(&c);
+
+		signer_start(f);
+		signer_client_open(&c, f->socket, NULL);
+		signer_list(&c, &list, &parts);
+		assert_true(list.keys_len > round && list.keys_len <= CREATES);
+		for (size_t i = 0; i < list.keys_len; i++)
+			assert_int_equal(signer_destroy(&c, list.keys[i].label + 5, &destroyed), E_OK);
+		message_list_keys_part_release(&list);
+		signer_list(&c, &list, &parts);
+		assert_int_equal(list.keys_len, 0);
+		message_list_keys_part_release(&list);
+		assert_int_equal(signer_token_count_keys(f, CKO_PRIVATE_KEY), 0);
+		assert_int_equal(signer_token_count_keys(f, CKO_PUBLIC_KEY), 0);
+		signer_client_close(&c);
+		signer_stop(f);
+	}
+}
+
+/* ---- a token that misbehaves (tests/p11shim) ---- */
+
+/* F60: once, with four threads, and not again at the next starts. */
+static void a_wrong_pin_is_tried_once_F60(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	signer_use_shim(f, "");
+	signer_write_file(signer_path(f, "pin"), "141421", 0600);
+	signer_expect_exit(f, EXIT_CODE_PIN, "refused the pin");
+	assert_int_equal(signer_shim_count(f, "C_Login"), 1);
+	assert_false(signer_log_has(f, "141421"));
+	for (int i = 0; i < 3; i++)
+		signer_expect_exit(f, EXIT_CODE_PIN, "not tried again");
+	assert_int_equal(signer_shim_count(f, "C_Login"), 1);
+	signer_write_file(signer_path(f, "pin"), SIGNER_PIN, 0600);
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_shim_count(f, "C_Login"), 2);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_client_close(&c);
+	signer_stop(f);
+	assert_int_not_equal(access(signer_path(f, "hsm.sock.pin-refused"), F_OK), 0);
+}
+
+/* F61 */
+static void the_last_try_is_left_alone_F61(void **state)
+{
+	struct signer_fixture *f = *state;
+
+	signer_use_shim(f, "C_GetTokenInfo flags +CKF_USER_PIN_FINAL_TRY\n");
+	signer_expect_exit(f, EXIT_CODE_PIN, "no attempt made");
+	signer_set_rules(f, "C_GetTokenInfo flags +CKF_USER_PIN_LOCKED\n");
+	signer_expect_exit(f, EXIT_CODE_PIN, "is locked");
+	assert_int_equal(signer_shim_count(f, "C_Login"), 0);
+	signer_set_rules(f, "C_Login return CKR_PIN_LOCKED\n");
+	signer_expect_exit(f, EXIT_CODE_PIN, "CKR_PIN_LOCKED");
+	assert_int_equal(signer_shim_count(f, "C_Login"), 1);
+}
+
+/* F50, F51, F52: the token lies or cannot keep a promise: the request fails and no key is left. */
+static void broken_promises_F50_F51_F52(void **state)
+{
+	static const struct {
+		enum key_type type;
+		const char *rules;
+	} lies[] = {
+	    {KEY_P256V1, "C_Sign corrupt\n"},
+	    {KEY_RSA2048, "C_Sign corrupt\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_EXTRACTABLE true\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_SENSITIVE false\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_ALWAYS_SENSITIVE false\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_NEVER_EXTRACTABLE false\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_LOCAL false\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_TOKEN false\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_DECRYPT true\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_UNWRAP true\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_DERIVE true\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_SIGN_RECOVER true\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_LOCAL missing\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_UNWRAP missing\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_SENSITIVE error CKR_FUNCTION_FAILED\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_KEY_TYPE number 0\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_EC_PARAMS hex 06052b81040022\n"},
+	    {KEY_P256V1, "C_GetAttributeValue attr CKA_EC_POINT hex 0400\n"},
+	    {KEY_RSA2048, "C_GetAttributeValue attr CKA_PUBLIC_EXPONENT hex 03\n"},
+	    {KEY_RSA2048, "C_GetAttributeValue attr CKA_MODULUS hex c000000000000000000000000000000001\n"},
+	};
+	struct signer_fixture *f = *state;
+	struct message_status_reply status;
+	struct signer_client c;
+	const size_t len = sizeof(lies) / sizeof(lies[0]);
+
+	signer_use_shim(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	for (size_t i = 0; i < len; i++) {
+		signer_set_rules(f, lies[i].rules);
+		if (signer_create(&c, ID_A, lies[i].type, NULL) != E_HSM)
+			fail_msg("not refused: %s", lies[i].rules);
+		signer_set_rules(f, "");
+		assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
+	}
+	assert_nothing_left(f);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_status(&c, &status);
+	assert_int_equal(status.failed, len);
+	assert_true(status.usable);
+	message_status_reply_release(&status);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* A usage that the operator has named is forgiven, and reported with the key. */
+static void a_named_exception_is_forgiven(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply reply;
+	struct signer_client c;
+
+	signer_use_shim(f, "C_GetAttributeValue attr CKA_DECRYPT true\n");
+	f->extra = "allow_usage = decrypt\n";
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, &reply), E_OK);
+	assert_int_equal(reply.key.protection, KEY_PROT_REQUIRED | KEY_PROT_DECRYPT);
+	message_create_csr_reply_release(&reply);
+	signer_set_rules(f, "C_GetAttributeValue attr CKA_UNWRAP true\n");
+	assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_HSM);
+	signer_client_close(&c);
+	signer_stop(f);
+	assert_true(signer_log_has(f, "allow_usage"));
+}
+
+/* F53: any call of a create fails once, with any of these values: a mapped error, nothing left, and the next
+ * one works. */
+static void every_call_may_fail_F53(void **state)
+{
+	static const char *const calls[] = {"C_GenerateKeyPair", "C_GetAttributeValue", "C_SignInit",
+					    "C_Sign"};
+	static const char *const values[] = {
+	    "CKR_DEVICE_ERROR",           "CKR_DEVICE_MEMORY",      "CKR_DEVICE_REMOVED",
+	    "CKR_GENERAL_ERROR",          "CKR_FUNCTION_FAILED",    "CKR_HOST_MEMORY",
+	    "CKR_TOKEN_NOT_PRESENT",      "CKR_USER_NOT_LOGGED_IN", "CKR_SESSION_CLOSED",
+	    "CKR_SESSION_HANDLE_INVALID", "CKR_KEY_HANDLE_INVALID", "0x80000001",
+	};
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	char rules[256];
+
+	f->threads = 1;
+	signer_use_shim(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		for (size_t j = 0; j < sizeof(values) / sizeof(values[0]); j++) {
+			uint32_t destroyed = 0;
+			enum err e;
+
+			snprintf(rules, sizeof(rules), "%s@1 return %s\n", calls[i], values[j]);
+			signer_set_rules(f, rules);
+			e = signer_create(&c, ID_A, KEY_P256V1, NULL);
+			if (e != E_OK && e != E_HSM && e != E_UNAVAIL && e != E_NOMEM)
+				fail_msg("%s: %s", rules, err_str(e));
+			signer_set_rules(f, "");
+			assert_int_equal(signer_find(&c, ID_A),
+					 e == E_OK ? MESSAGE_KEY_PAIR : MESSAGE_KEY_NONE);
+			assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
+			assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
+			assert_int_equal(signer_destroy(&c, ID_B, &destroyed), E_OK);
+			assert_int_equal(destroyed, 2);
+		}
+	}
+	assert_nothing_left(f);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* An error after the pair was made all the same: it is found by its id and destroyed. */
+static void a_failed_generation_may_have_made_keys(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	signer_use_shim(f, "C_GenerateKeyPair after-return CKR_DEVICE_ERROR\n");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_UNAVAIL);
+	assert_nothing_left(f);
+	signer_set_rules(
+	    f,
+	    "C_GenerateKeyPair after-return CKR_DEVICE_ERROR\nC_DestroyObject return CKR_FUNCTION_FAILED\n");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_UNCERTAIN);
+	signer_set_rules(f, "");
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+static void a_destroy_is_proven(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	uint32_t destroyed = 0;
+
+	signer_use_shim(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_DestroyObject return CKR_OK\n"); /* said, not done */
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
+	signer_set_rules(f, "C_DestroyObject return CKR_DEVICE_ERROR\n");
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
+	signer_set_rules(
+	    f, "C_GetAttributeValue attr CKA_LABEL hex 6f74686572\n"); /* a search that found too much */
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
+	signer_set_rules(f, "");
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
+	assert_int_equal(destroyed, 2);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* F55, F59: all sessions end at once, and the login with them. */
+static void lost_sessions_are_opened_again_F55(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	uint32_t destroyed = 0;
+
+	signer_use_shim(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	for (int i = 0; i < 5; i++) {
+		char csr_id[CSR_ID_SIZE];
+
+		signer_set_rules(f, "invalidate-sessions\n");
+		signer_csr_id(csr_id, (unsigned)i);
+		assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+		signer_set_rules(f, "");
+		signer_set_rules(f, "invalidate-sessions\n");
+		assert_int_equal(signer_find(&c, csr_id), MESSAGE_KEY_PAIR);
+		signer_set_rules(f, "");
+		signer_set_rules(f, "invalidate-sessions\n");
+		assert_int_equal(signer_destroy(&c, csr_id, &destroyed), E_OK);
+		assert_int_equal(destroyed, 2);
+		signer_set_rules(f, "");
+	}
+	assert_nothing_left(f);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* F54: no session to be had, for ever: errors, no hang; then it goes on. */
+static void no_session_is_an_error_F54(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_status_reply status;
+	struct signer_client c;
+
+	signer_use_shim(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_set_rules(f, "invalidate-sessions\nC_OpenSession return CKR_DEVICE_ERROR\n");
+	for (int i = 0; i < 8; i++) {
+		enum err e = signer_create(&c, ID_A, KEY_P256V1, NULL);
+
+		assert_true(e == E_UNAVAIL || e == E_UNCERTAIN);
+	}
+	signer_status(&c, &status);
+	assert_false(status.usable);
+	assert_non_null(strstr(status.detail, "CKR_DEVICE_ERROR"));
+	message_status_reply_release(&status);
+	signer_set_rules(f, "");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_status(&c, &status);
+	assert_true(status.usable);
+	message_status_reply_release(&status);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* I6 also when the PIN stops being right while running: one try, then the end. */
+static void a_pin_that_goes_bad_ends_the_process(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	signer_use_shim(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_write_file(signer_path(f, "pin"), "141421", 0600);
+	assert_int_equal(mkdir(signer_path(f, "hsm.sock.pin-refused"), 0700),
+			 0); /* no marker can be written */
+	signer_set_rules(f, "invalidate-sessions\n");
+	for (unsigned i = 0; i < 8; i++) {
+		char csr_id[CSR_ID_SIZE];
+		struct csr_spec spec;
+
+		signer_csr_id(csr_id, i);
+		signer_spec(&spec, KEY_P256V1);
+		signer_create_send(&c, csr_id, &spec, LONG_MS);
+		csr_spec_release(&spec);
+	}
+	assert_int_equal(signer_wait(f), EXIT_CODE_PIN);
+	assert_int_equal(signer_shim_count(f, "C_Login.bad"), 1);
+	signer_client_close(&c);
+}
+
+/* F56, F29: the token hangs: the socket still answers, and a stop comes to an end. */
+static void a_hanging_token_hangs_nobody_else_F56(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_status_reply status;
+	struct signer_client c;
+	struct csr_spec spec;
+	uint64_t before;
+
+	signer_use_shim(f, "C_GenerateKeyPair hang\n");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_spec(&spec, KEY_P256V1);
+	signer_create_send(&c, ID_A, &spec, LONG_MS);
+	signer_wait_for_trace(f, "C_GenerateKeyPair");
+	before = clock_ms();
+	signer_status(&c, &status);
+	assert_int_equal(status.busy, 1);
+	message_status_reply_release(&status);
+	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_NONE);
+	assert_true(clock_ms() - before < 5000);
+	assert_int_equal(kill(f->pid, SIGTERM), 0);
+	signer_wait_for_log(f, "stopping: SIGTERM");
+	assert_int_equal(kill(f->pid, SIGTERM), 0); /* one alone waits for 20 s */
+	assert_int_equal(signer_wait(f), EXIT_CODE_TOKEN_FAILED);
+	csr_spec_release(&spec);
+	signer_client_close(&c);
+}
+
+/* ---- the tables ---- */
+
+struct signer_case {
+	const char *name;
+	CMUnitTestFunction run;
+};
+#define CASE(function)                                                                                       \
+	{                                                                                                    \
+#function, function                                                                          \
+	}
+
+/* Hold for every module. */
+static const struct signer_case contract_cases[] = {
+    CASE(hello_tells_the_token),
+    CASE(keys_of_both_types_are_made_found_and_destroyed),
+    CASE(half_pairs_are_found_and_cleaned_F69),
+    CASE(two_pairs_under_one_label_are_ambiguous),
+    CASE(a_long_list_comes_in_parts),
+    CASE(fifty_creates_in_flight),
+    CASE(unusable_values_are_refused_before_a_key_is_made),
+    CASE(a_csr_at_work_is_busy),
+    CASE(a_full_queue_is_busy),
+    CASE(a_late_request_is_not_begun),
+    CASE(requests_of_a_dead_client_are_dropped),
+    CASE(sigterm_lets_work_end_F28),
+    CASE(answers_wait_for_a_slow_reader),
+    CASE(hello_comes_first_and_once),
+    CASE(bad_frames_end_the_connection_and_nothing_else),
+    CASE(only_permitted_users_connect),
+    CASE(a_second_instance_gives_up),
+    CASE(modules_that_cannot_be_used),
+    CASE(tokens_that_are_not_there),
+    CASE(uris_that_are_refused),
+    CASE(pin_files_that_are_refused_F91),
+    CASE(the_socket_may_be_inherited),
+    CASE(kill_9_leaves_what_can_be_cleaned_F69),
+};
+
+/* Need the shim in between. */
+static const struct signer_case fault_cases[] = {
+    CASE(a_wrong_pin_is_tried_once_F60),
+    CASE(the_last_try_is_left_alone_F61),
+    CASE(broken_promises_F50_F51_F52),
+    CASE(a_named_exception_is_forgiven),
+    CASE(every_call_may_fail_F53),
+    CASE(a_failed_generation_may_have_made_keys),
+    CASE(a_destroy_is_proven),
+    CASE(lost_sessions_are_opened_again_F55),
+    CASE(no_session_is_an_error_F54),
+    CASE(a_pin_that_goes_bad_ends_the_process),
+    CASE(a_hanging_token_hangs_nobody_else_F56),
+};
+
+#define CONTRACT_CASES (sizeof(contract_cases) / sizeof(contract_cases[0]))
+#define FAULT_CASES (sizeof(fault_cases) / sizeof(fault_cases[0]))
+#define KINDS_MAX 4
+
+static char names[KINDS_MAX * (CONTRACT_CASES + FAULT_CASES)][128];
+
+static size_t add_cases(struct CMUnitTest *tests, size_t at, const struct signer_token_kind *kind,
+			const struct signer_case *cases, size_t len)
+{
+	for (size_t i = 0; i < len; i++, at++) {
+		snprintf(names[at], sizeof(names[at]), "%s_%s", kind->name, cases[i].name);
+		tests[at] = (struct CMUnitTest){names[at], cases[i].run, signer_fixture_setup,
+						signer_fixture_teardown, (void *)(uintptr_t)kind};
+	}
+	return at;
+}
+
+/* signer_test [PATTERN]: only the tests whose name fits, as in "*F53". */
+int main(int argc, char **argv)
+{
+	struct CMUnitTest tests[KINDS_MAX * (CONTRACT_CASES + FAULT_CASES)];
+	size_t len = 0;
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	for (size_t i = 0; i < signer_token_kinds_len && i < KINDS_MAX; i++)
+		len = add_cases(tests, len, &signer_token_kinds[i], contract_cases, CONTRACT_CASES);
+	len = add_cases(tests, len, &signer_token_kinds[0], fault_cases, FAULT_CASES);
+	return _cmocka_run_group_tests("signer", tests, len, NULL, NULL);
+}
