@@ -19,9 +19,32 @@ $(B)/tests/$(1): $(B)/tests/$(1).o $(2)
 -include $(B)/tests/$(1).d
 endef
 
+STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory.o
+
 # One line a test program, in the order of the folders they test.
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
+$(eval $(call test_program,unit/config_test,$(A_config),$(CONFIG_LIBS)))
+$(eval $(call test_program,unit/wire_test,$(A_wire),))
+$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr_build.o csr_check.o csr_verify.o) $(A_base),-lcrypto))
+$(eval $(call test_program,unit/hsm_link_test,$(A_hsm),$(HSM_LIBS)))
+$(eval $(call test_program,unit/api_json_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/api_route_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
+$(eval $(call test_program,contract/store_memory_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/reconcile_test,$(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(A_base),))
+
+SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o
+$(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_test.o $(SIGNER_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+-include $(SIGNER_TEST_OBJ:.o=.d)
 
 # ---- targets -------------------------------------------------------------------
 
@@ -45,3 +68,32 @@ check-system: all
 test-programs: all
 	$(Q)$(MAKE) --no-print-directory $(TEST_PROGRAMS)
 run_tests = /usr/bin/python3 tests/run.py --build $(B) --sanitize '$(SANITIZE)' --jobs $(JOBS)
+
+# For tools/lint.sh: how a file is compiled.
+.PHONY: print-flags
+print-flags:
+	@printf '%s\n' '$(subst ','\'',$(ALL_CPPFLAGS) $(ALL_CFLAGS) $(P11_CFLAGS))'
+
+# ---- the PKCS#11 module that misbehaves on order ---------------------------------
+
+# Without sanitizers and coverage whatever the variant, so that any program can load it.
+P11SHIM_OBJ := $(patsubst %,$(B)/tests/p11shim/%.pic.o,call fake module names p11shim rules rules_parse session \
+	state trace)
+P11SHIM_CFLAGS := -std=gnu11 -pthread $(WARNINGS) $(filter-out -fPIE,$(HARDENING)) -fPIC -fvisibility=hidden \
+	$(CFLAGS) $(P11_CFLAGS)
+
+$(P11SHIM_OBJ): $(B)/%.pic.o: %.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(P11SHIM_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/tests/p11shim.so: $(P11SHIM_OBJ)
+	$(say) LD $@
+	$(Q)$(CC) -shared -pthread -Wl,-soname,libcsrd-p11shim.so -Wl,-z,defs -Wl,-z,nodelete $(filter-out -pie,$(HARDENING_LD)) \
+		$(LDFLAGS) -o $@ $^ -ldl
+-include $(P11SHIM_OBJ:.o=.d)
+
+$(eval $(call test_program,contract/p11shim_test,,-lp11 -ldl))
+$(B)/tests/contract/p11shim_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/p11shim_test: | $(B)/tests/p11shim.so
+test-programs check-system: $(B)/tests/p11shim.so

@@ -1,0 +1,105 @@
+"""kill -9 of csrd at each named point of create and delete (F73): nothing acknowledged is lost, no key is without a
+row, no row stays open."""
+# run: seconds=90 timeout=400
+import random
+import threading
+import time
+import unittest
+
+from crash_rounds import ROUNDS, CrashCase
+
+CREATE = ("create.after-pending", "create.before-active", "create.after-active")
+DELETE = ("delete.after-deleting", "delete.before-destroyed", "delete.after-destroyed")
+
+
+class CrashCsrdTest(CrashCase):
+    def crash(self, point, act):
+        self.s.arm("csrd", point)
+        act()
+        self.wait_killed(self.s.csrd)
+        self.restart()
+
+    def restart(self):
+        self.s.start_csrd()
+        self.s.wait_ready()
+
+    def rounds(self, point, one_round):
+        self.start_service()
+        for number in range(ROUNDS):
+            one_round()
+            self.check_round("%s, round %d" % (point, number + 1))
+        self.finish()
+
+    def create_rounds(self, point):
+        def one_round():
+            self.acknowledge()
+            answers = []
+            self.crash(point, lambda: answers.append(self.create_while_crashing()))
+            self.assertEqual(answers, [None], "no answer is given past the point")
+        self.rounds(point, one_round)
+        # The create was durable before the crash, answered or not.
+        extra = 1 if point == "create.after-active" else 0
+        self.assertEqual(len(self.final_active), len(self.acknowledged) + extra * ROUNDS)
+
+    def delete_rounds(self, point):
+        def one_round():
+            deleted = []
+            self.crash(point, lambda: deleted.append(self.delete_while_crashing()))
+            answer, csr_id = deleted[0]
+            self.assertIsNone(answer)
+            # `deleting` was durable before the point, so it ends destroyed.
+            self.gone.append(csr_id)
+        self.rounds(point, one_round)
+
+    def finish(self):
+        self.final_active = self.s.rows("active")
+        self.acknowledged_before_finish = len(self.acknowledged)
+        super().finish()
+        self.acknowledged = self.acknowledged[:self.acknowledged_before_finish]
+
+    def test_create_after_pending(self):
+        self.create_rounds(CREATE[0])
+
+    def test_create_before_active(self):
+        self.create_rounds(CREATE[1])
+
+    def test_create_after_active(self):
+        self.create_rounds(CREATE[2])
+
+    def test_delete_after_deleting(self):
+        self.delete_rounds(DELETE[0])
+
+    def test_delete_before_destroyed(self):
+        self.delete_rounds(DELETE[1])
+
+    def test_delete_after_destroyed(self):
+        self.delete_rounds(DELETE[2])
+
+    def test_random_kill(self):
+        """No failpoint: creates and deletes at work, and the signer goes on with what it was told."""
+        self.start_service()
+        rng = random.Random(21)  # the same delays each time; what they hit differs anyhow
+        for number in range(ROUNDS):
+            victims = [self.acknowledge() for _ in range(2)]
+            work = [lambda kind=kind: self.create_while_crashing(key_type=kind) for kind in ("rsa2048", "p256v1", "p256v1")]
+            work += [lambda victim=victim: self.delete_one_while_crashing(victim) for victim in victims]
+            workers = [threading.Thread(target=self.ignore_refusal, args=(one,)) for one in work]
+            for worker in workers:
+                worker.start()
+            time.sleep(rng.uniform(0.0, 0.15))  # not for being right: to hit another instant each round
+            self.s.csrd.kill()
+            for worker in workers:
+                worker.join()
+            self.restart()
+            self.check_round("random kill, round %d" % (number + 1))
+        super().finish()
+
+    def ignore_refusal(self, function):
+        try:
+            function()
+        except ConnectionRefusedError:
+            pass  # csrd was dead before this one came
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,103 @@
+"""npm `cloudflare` (the official TypeScript SDK, its exact version in tests/sdk/package.json) against the real
+service.  The steps are in tests/sdk/scenario.mjs; it is installed by `npm ci` into build/sdk."""
+# run: seconds=40
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import unittest
+
+import harness
+
+SOURCE = harness.ROOT / "tests" / "sdk"
+INSTALLED = harness.ROOT / "build" / "sdk"
+VERSION = "7.3.0"
+
+
+def installed_version():
+    try:
+        text = (INSTALLED / "node_modules" / "cloudflare" / "package.json").read_text(encoding="utf-8")
+        same_lock = (INSTALLED / "package-lock.json").read_bytes() == (SOURCE / "package-lock.json").read_bytes()
+        return json.loads(text)["version"] if same_lock else None
+    except (OSError, ValueError):
+        return None
+
+
+def install():
+    """npm ci, once, however many variants are tested at the same time."""
+    INSTALLED.mkdir(parents=True, exist_ok=True)
+    with open(INSTALLED / ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if installed_version() != VERSION:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copyfile(SOURCE / name, INSTALLED / name)
+            harness.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=INSTALLED, timeout=300)
+        shutil.copyfile(SOURCE / "scenario.mjs", INSTALLED / "scenario.mjs")
+
+
+class SdkTest(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        if not shutil.which("node") or not shutil.which("npm"):
+            raise unittest.SkipTest("node and npm are not installed")
+        install()
+
+    def environment(self, service):
+        other = "a" * 32
+        service.csrctl("account", "add", other, "--name", "somebody else")
+        reader = service.csrctl("token", "create", "--name", "reader", "--account", service.account + ":read")["token"]
+        return harness.clean_environment(
+            CSRD_URL=service.url, CSRD_TOKEN=service.token, CSRD_EMAIL=service.email, CSRD_KEY=service.key,
+            CSRD_ACCOUNT=service.account, CSRD_ZONE=service.zone, CSRD_READ_TOKEN=reader, CSRD_OTHER_ACCOUNT=other,
+            NO_COLOR="1")
+
+    def node(self, name, environment):
+        return subprocess.Popen(["node", "scenario.mjs", name], cwd=INSTALLED, env=environment, text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def finish(self, process, steps):
+        out, err = process.communicate(timeout=harness.PATIENCE * 6)
+        self.assertEqual(process.returncode, 0, out + err)
+        self.assertEqual(len([line for line in out.splitlines() if line.startswith("step: ")]), steps, out)
+
+    def play(self, name, steps):
+        service = self.service().start()
+        self.finish(self.node(name, self.environment(service)), steps)
+        service.stop()
+
+    def test_version(self):
+        self.assertEqual(installed_version(), VERSION)
+        self.assertNotIn("http", (SOURCE / "package-lock.json").read_text(encoding="utf-8"))
+
+    def test_create(self):
+        self.play("create", 8)
+
+    def test_list(self):
+        self.play("list", 3)
+
+    def test_delete(self):
+        self.play("delete", 1)
+
+    def test_errors(self):
+        self.play("errors", 5)
+
+    def test_verify(self):
+        self.play("verify", 2)
+
+    def test_signer_down(self):
+        service = self.service().start()
+        environment = self.environment(service)
+        service.hsm.kill()
+        service.wait_ready(status=503)
+        self.finish(self.node("down", environment), 1)
+
+        process = self.node("comeback", environment)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stdout.readline(), "step: waiting\n")
+        service.start_hsm()
+        self.finish(process, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,91 @@
+# Functions that are not called here, each with its reason.  Comments, strings
+# and character constants do not count.  Tests may call what only the product
+# may not.  Prints "FILE:LINE: what is wrong".
+
+BEGIN {
+	everywhere("gets", "has no bound")
+	everywhere("strtok", "keeps state: use strtok_r or a scan of your own")
+	everywhere("atoi atol atoll atof", "has no error: use the parsers of base/str.h")
+	everywhere("alloca", "takes stack without a bound")
+	everywhere("tmpnam tempnam mktemp", "races: use mkstemp")
+	everywhere("asctime ctime gmtime localtime", "shares a static result: use base/clock.h or the _r form")
+	everywhere("X509V3_EXT_conf X509V3_EXT_conf_nid X509V3_EXT_nconf X509V3_EXT_nconf_nid X509V3_EXT_add_conf",
+		"reads a config text that names can inject into: build GENERAL_NAMEs")
+	everywhere("PKCS11_generate_key", "ignores its algorithm and template: use C_GenerateKeyPair")
+	everywhere("PKCS11_enumerate_keys PKCS11_open_session", "locks up or moves handles: use the function list")
+	product("strcpy strcat stpcpy sprintf vsprintf", "has no bound: use struct buf or snprintf")
+	product("strncpy strncat", "may leave no NUL: use struct buf, snprintf or memcpy")
+	product("system popen fork vfork", "starts a process: a loaded PKCS#11 module does not survive it")
+	product("rand srand random srandom drand48", "is no source of secrets: use getrandom or RAND_bytes")
+	product("longjmp setjmp", "leaves cleanup behind")
+}
+
+function everywhere(names, why, n, list, i)
+{
+	n = split(names, list, " ")
+	for (i = 1; i <= n; i++)
+		reason[list[i]] = why
+}
+
+function product(names, why, n, list, i)
+{
+	n = split(names, list, " ")
+	for (i = 1; i <= n; i++)
+		reason_product[list[i]] = why
+}
+
+FNR == 1 {
+	in_comment = 0
+	is_test = FILENAME ~ /^(tests|bench)\//
+}
+
+# The line without comments and with literals emptied.
+function bare(line, out, c, two, quote)
+{
+	out = ""
+	while (line != "") {
+		two = substr(line, 1, 2)
+		c = substr(line, 1, 1)
+		if (in_comment) {
+			if (!match(line, /\*\//))
+				return out
+			line = substr(line, RSTART + 2)
+			in_comment = 0
+		} else if (two == "/*") {
+			in_comment = 1
+			line = substr(line, 3)
+		} else if (two == "//") {
+			return out
+		} else if (c == "\"" || c == "'") {
+			quote = c
+			line = substr(line, 2)
+			while (line != "" && substr(line, 1, 1) != quote)
+				line = substr(line, substr(line, 1, 1) == "\\" ? 3 : 2)
+			line = substr(line, 2)
+			out = out quote quote
+		} else if (match(line, /^[^\/"']+/)) {
+			out = out substr(line, 1, RLENGTH)
+			line = substr(line, RLENGTH + 1)
+		} else {
+			out = out c
+			line = substr(line, 2)
+		}
+	}
+	return out
+}
+
+{
+	text = bare($0)
+	while (match(text, /[A-Za-z_][A-Za-z_0-9]*[ \t]*\(/)) {
+		name = substr(text, RSTART, RLENGTH)
+		before = RSTART > 1 ? substr(text, RSTART - 1, 1) : ""
+		text = substr(text, RSTART + RLENGTH)
+		sub(/[ \t]*\($/, "", name)
+		if (before ~ /[.>0-9]/)
+			continue # a member, not the function
+		if (name in reason)
+			printf "%s:%d: %s() %s\n", FILENAME, FNR, name, reason[name]
+		else if (!is_test && (name in reason_product))
+			printf "%s:%d: %s() %s\n", FILENAME, FNR, name, reason_product[name]
+	}
+}

@@ -1,0 +1,95 @@
+# Who may include whom (doc/architecture.md).  Prints "FILE:LINE: what is wrong".
+#
+# A folder not named here, such as tests/, may include everything.
+
+BEGIN {
+	# folder → folders whose headers it may include
+	may["base"] = "base"
+	may["config"] = "base config"
+	may["hsm"] = "base hsm"
+	may["hsm/signer"] = "base config hsm hsm/signer"
+	may["store"] = "base store"
+	may["api"] = "base config hsm store api"
+	may["cli"] = "base config hsm store api cli"
+	may["daemon"] = "base config hsm store api daemon"
+
+	# library header → where it may be known; a folder ends in '/'
+	library("event2/", "daemon/ hsm/hsm.c cli/loop.c")
+	library("event.h", "")
+	library("evhttp.h", "")
+	library("sqlite3.h", "store/sqlite.c")
+	library("libpq-fe.h", "store/postgres.c")
+	library("json-c/", "api/json.c")
+	library("libp11.h", "hsm/signer/module.c")
+	library("p11-kit/", "hsm/signer/")
+	library("pkcs11.h", "hsm/signer/")
+	library("openssl/", "api/ daemon/ hsm/signer/")
+	library("ini.h", "config/config.c")
+	library("libpsl.h", "api/")
+	library("uuid/", "api/")
+}
+
+function library(prefix, where)
+{
+	libraries[prefix] = where
+}
+
+function folder_of(path)
+{
+	if (!match(path, /\/[^\/]*$/))
+		return ""
+	return substr(path, 1, RSTART - 1)
+}
+
+function complain(text)
+{
+	printf "%s:%d: %s\n", FILENAME, FNR, text
+}
+
+function in_words(word, words)
+{
+	return index(" " words " ", " " word " ") > 0
+}
+
+function check_own(header, folder, to)
+{
+	to = folder_of(header)
+	if (to == "") {
+		# generated beside the objects
+		if (header != "store_schema.inc" || folder != "store")
+			complain("\"" header "\" is included without its folder")
+		return
+	}
+	if (!in_words(to, may[folder]))
+		complain(folder "/ may not include \"" header "\"")
+	else if (folder == "hsm/signer" && header == "hsm/hsm.h")
+		complain("the signer is the other end of \"" header "\"")
+}
+
+function check_library(header, prefix, places, n, i)
+{
+	for (prefix in libraries) {
+		if (index(header, prefix) != 1)
+			continue
+		n = split(libraries[prefix], places, " ")
+		for (i = 1; i <= n; i++)
+			if (FILENAME == places[i] || (places[i] ~ /\/$/ && index(FILENAME, places[i]) == 1))
+				return
+		complain("<" header "> may be included by " (n ? libraries[prefix] : "nobody") " only")
+		return
+	}
+}
+
+/^[ \t]*#[ \t]*include[ \t]*[<"]/ {
+	folder = folder_of(FILENAME)
+	if (!(folder in may))
+		next
+	header = $0
+	sub(/^[ \t]*#[ \t]*include[ \t]*/, "", header)
+	quote = substr(header, 1, 1)
+	header = substr(header, 2)
+	sub(/[>"].*$/, "", header)
+	check_library(header)
+	if (quote == "\"")
+		check_own(header, folder)
+}
