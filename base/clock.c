@@ -32,8 +32,9 @@ void clock_format_rfc3339(int64_t wall_us, char text[CLOCK_RFC3339_SIZE])
 	gmtime_r(&seconds, &parts);
 	snprintf(text, CLOCK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ",
 	         (unsigned)(parts.tm_year + 1900) % 10000u, (unsigned)(parts.tm_mon + 1) % 100u,
-	         (unsigned)parts.tm_mday % 100u, (unsigned)parts.tm_hour % 100u, (unsigned)parts.tm_min % 100u,
-	         (unsigned)parts.tm_sec % 100u, (unsigned)(wall_us % 1000000) % 1000000u);
+	         (unsigned)parts.tm_mday % 100u, (unsigned)parts.tm_hour % 100u,
+	         (unsigned)parts.tm_min % 100u, (unsigned)parts.tm_sec % 100u,
+	         (unsigned)(wall_us % 1000000) % 1000000u);
 }
 
 /* `count` digits at *text, moved behind them; -1 when there are none. */

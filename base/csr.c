@@ -62,7 +62,8 @@ enum err csr_spec_copy(const struct csr_spec *from, struct csr_spec *ret_to)
 	enum err e = E_NOMEM;
 
 	if (!str_dup_opt(from->country, &copy.country) || !str_dup_opt(from->state, &copy.state) ||
-	    !str_dup_opt(from->locality, &copy.locality) || !str_dup_opt(from->organization, &copy.organization) ||
+	    !str_dup_opt(from->locality, &copy.locality) ||
+	    !str_dup_opt(from->organization, &copy.organization) ||
 	    !str_dup_opt(from->organizational_unit, &copy.organizational_unit) ||
 	    !str_dup_opt(from->common_name, &copy.common_name))
 		goto out;

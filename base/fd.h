@@ -36,7 +36,10 @@ MUST_USE enum err fd_lock_file(const char *path, int *ret_fd);
  */
 MUST_USE enum err fd_unix_listen(const char *path, mode_t mode, int *ret_fd, int *ret_lock_fd);
 
-/* Non-blocking connect.  E_NOTFOUND, E_UNAVAIL (nobody listens), E_BUSY (backlog full), E_DENIED, E_LIMIT, E_IO. */
+/*
+ * Non-blocking connect.  E_NOTFOUND, E_UNAVAIL (nobody listens), E_BUSY
+ * (backlog full), E_DENIED, E_LIMIT (path too long), E_IO.
+ */
 MUST_USE enum err fd_unix_connect(const char *path, int *ret_fd);
 
 /* The peer's user and group (SO_PEERCRED) and process id. */

@@ -220,7 +220,8 @@ static void a_log_event_is_one_line_of_utf8(void **state)
 	close(file);
 	buf_init(&b, 4096);
 	assert_int_equal(fd_read_file("log", &b), E_OK);
-	assert_non_null(strstr(buf_text(&b), " prog warning: bad 'a\\x0ab\\x1b[31m\\xff\\u202e\xc3\xa9' req=r1 csr=c1\n"));
+	assert_non_null(strstr(buf_text(&b), " prog warning: bad 'a\\x0ab\\x1b[31m\\xff\\u202e\xc3\xa9'"
+	                                     " req=r1 csr=c1\n"));
 	assert_non_null(strstr(buf_text(&b), " prog error: cannot do 'x': busy\n"));
 	assert_null(strstr(buf_text(&b), "not shown"));
 	buf_release(&b);

@@ -78,12 +78,14 @@ static void compares_secrets(void **state)
 static void refuses_what_is_not_utf8(void **state)
 {
 	static const char *const bad[] = {
-		"\x80",         "\xc0\xaf",         "\xc1\xbf",         "\xe0\x80\xaf",     "\xed\xa0\x80",
-		"\xed\xbf\xbf", "\xf0\x80\x80\xaf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
-		"a\xc3",        "\xe2\x82",         "\xf0\x9f\x98",     "\xc3(",            "\xe2(\xa1",
+		"\x80", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xed\xbf\xbf",
+		"\xf0\x80\x80\xaf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "a\xc3",
+		"\xe2\x82", "\xf0\x9f\x98", "\xc3(", "\xe2(\xa1",
 	};
-	static const char *const good[] = { "", "a", "\xc2\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xf4\x8f\xbf\xbf",
-		                            "\xf0\x90\x80\x80", "caf\xc3\xa9" };
+	static const char *const good[] = {
+		"", "a", "\xc2\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xf4\x8f\xbf\xbf", "\xf0\x90\x80\x80",
+		"caf\xc3\xa9",
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -96,7 +98,9 @@ static void refuses_what_is_not_utf8(void **state)
 
 static void knows_unsafe_characters(void **state)
 {
-	static const uint32_t unsafe[] = { 0, 0x1f, 0x7f, 0x85, 0x9f, 0x61c, 0x200b, 0x200e, 0x202e, 0x2066, 0xfeff };
+	static const uint32_t unsafe[] = {
+		0, 0x1f, 0x7f, 0x85, 0x9f, 0x61c, 0x200b, 0x200e, 0x202e, 0x2066, 0xfeff,
+	};
 	static const uint32_t safe[] = { ' ', '~', 0xa0, 0xe9, 0x2010, 0x4e00, 0x1f600 };
 
 	(void)state;
@@ -119,10 +123,12 @@ static void writes_and_reads_times(void **state)
 		{ "2024-02-29", 1709164800000000 },
 		{ "9999-12-31T23:59:59Z", 253402300799000000 },
 	};
-	static const char *const bad[] = { "", "2026", "2026-13-01", "2026-00-10", "2025-02-29", "2026-04-31",
-		                           "2026-11-23T14:25Z", "2026-11-23T24:00:00Z", "2026-11-23T14:25:01",
-		                           "2026-11-23 14:25:01Z", "1969-12-31T23:59:59Z", "2026-11-23T14:25:01.Z",
-		                           "2026-11-23T14:25:01Zx", "2026-11-2", "1970-01-01T00:00:00+00:01" };
+	static const char *const bad[] = {
+		"", "2026", "2026-13-01", "2026-00-10", "2025-02-29", "2026-04-31", "2026-11-2",
+		"2026-11-23T14:25Z", "2026-11-23T24:00:00Z", "2026-11-23T14:25:01", "2026-11-23 14:25:01Z",
+		"1969-12-31T23:59:59Z", "2026-11-23T14:25:01.Z", "2026-11-23T14:25:01Zx",
+		"1970-01-01T00:00:00+00:01",
+	};
 	char text[CLOCK_RFC3339_SIZE];
 	int64_t us;
 
@@ -142,9 +148,13 @@ static void reads_durations(void **state)
 	static const struct {
 		const char *text;
 		uint64_t ms;
-	} good[] = { { "250ms", 250 }, { "30s", 30000 }, { "5m", 300000 }, { "24h", 86400000 }, { "7d", 604800000 },
-		     { "0", 0 }, { "0s", 0 } };
-	static const char *const bad[] = { "", "s", "30", "-1s", "1.5s", "1 s", "1w", "1S", "99999999999999999999s" };
+	} good[] = {
+		{ "250ms", 250 }, { "30s", 30000 }, { "5m", 300000 }, { "24h", 86400000 },
+		{ "7d", 604800000 }, { "0", 0 }, { "0s", 0 },
+	};
+	static const char *const bad[] = {
+		"", "s", "30", "-1s", "1.5s", "1 s", "1w", "1S", "99999999999999999999s",
+	};
 	uint64_t ms;
 
 	(void)state;
