@@ -190,7 +190,8 @@ static void names_go_there_and_back(void **state)
 	assert_int_equal(key_protection_parse("", &bit), E_INVAL);
 	buf_init(&b, 1024);
 	key_protection_format(KEY_PROT_REQUIRED, &b);
-	assert_string_equal(buf_text(&b), "token,private,sensitive,always_sensitive,never_extractable,local,sign");
+	assert_string_equal(buf_text(&b),
+	                    "token,private,sensitive,always_sensitive,never_extractable,local,sign");
 	buf_reset(&b);
 	key_type_set_format(KEY_TYPE_BIT(KEY_P256V1) | KEY_TYPE_BIT(KEY_RSA2048), &b);
 	assert_string_equal(buf_text(&b), "rsa2048, p256v1");
