@@ -323,6 +323,8 @@ static void authenticate(struct op *op)
 		return;
 	}
 	store_principal_find(op->api->options.store, op->claim.kind, op->claim.secret_hash, on_principal, op);
+	if (op->route.action == ROUTE_CSR_GET && op->route.csr_id[0] != '\0')
+		csr_get_prefetch(op);
 }
 
 void api_handle(struct api *api, struct request *request)

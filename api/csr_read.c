@@ -19,9 +19,37 @@
 
 /* ---- one ---- */
 
-static void on_get(void *arg, enum err e, struct csr_record *record)
+/*
+ * The record is asked for together with the principal, so that the store is
+ * woken once; it is looked at only when the op has been permitted, and may
+ * come before or after that.
+ */
+struct prefetch {
+	struct op *op; /* NULL: refused meanwhile */
+	bool permitted;
+	bool came;
+	enum err e;
+	struct csr_record *record; /* owned */
+};
+
+static void prefetch_free(struct prefetch *prefetch)
 {
-	struct op *op = arg;
+	csr_record_free(prefetch->record);
+	free(prefetch);
+}
+
+/* The op ends; what it asked for may still come. */
+static void prefetch_leave(void *state)
+{
+	struct prefetch *prefetch = state;
+
+	prefetch->op = NULL;
+	if (prefetch->came)
+		prefetch_free(prefetch);
+}
+
+static void reply_record(struct op *op, enum err e, const struct csr_record *record)
+{
 	struct json_writer w;
 	struct buf b;
 
@@ -42,12 +70,50 @@ static void on_get(void *arg, enum err e, struct csr_record *record)
 		op_reply(op, 200, buf_text(&b), NULL);
 out:
 	buf_release(&b);
-	csr_record_free(record);
+}
+
+/* The reply ends the op, and so the prefetch. */
+static void reply_when_ready(struct prefetch *prefetch)
+{
+	if (prefetch->permitted && prefetch->came)
+		reply_record(prefetch->op, prefetch->e, prefetch->record);
+}
+
+static void on_record(void *arg, enum err e, struct csr_record *record)
+{
+	struct prefetch *prefetch = arg;
+
+	prefetch->came = true;
+	prefetch->e = e;
+	prefetch->record = record;
+	if (prefetch->op)
+		reply_when_ready(prefetch);
+	else
+		prefetch_free(prefetch);
+}
+
+void csr_get_prefetch(struct op *op)
+{
+	struct prefetch *prefetch = calloc(1, sizeof(*prefetch));
+
+	if (!prefetch)
+		return; /* csr_get_start says so */
+	prefetch->op = op;
+	op->state = prefetch;
+	op->state_free = prefetch_leave;
+	store_csr_get(op->api->options.store, &op->route.scope, op->route.csr_id, on_record, prefetch);
 }
 
 void csr_get_start(struct op *op)
 {
-	store_csr_get(op->api->options.store, &op->route.scope, op->route.csr_id, on_get, op);
+	struct prefetch *prefetch = op->state;
+
+	if (!prefetch) {
+		op_refuse_err(op, E_NOMEM, NULL);
+		return;
+	}
+	prefetch->permitted = true;
+	reply_when_ready(prefetch);
 }
 
 /* ---- query parameters ---- */

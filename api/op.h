@@ -54,6 +54,8 @@ struct op {
 void csr_create_start(struct op *op);
 void csr_delete_start(struct op *op);
 void csr_get_start(struct op *op);
+/* Before it is known whether the op is permitted: reads the CSR in the same turn of the store. */
+void csr_get_prefetch(struct op *op);
 void csr_list_start(struct op *op);
 void token_verify_start(struct op *op);
 void health_alive(struct op *op);

@@ -81,6 +81,12 @@ static void put_escaped(struct buf *line, const char *text, size_t len)
 		size_t start = pos;
 		uint32_t code_point;
 
+		while (pos < len && text[pos] >= ' ' && text[pos] <= '~')
+			pos++;
+		buf_put(line, text + start, pos - start);
+		if (pos == len)
+			break;
+		start = pos;
 		if (!utf8_next(text, len, &pos, &code_point))
 			buf_printf(line, "\\x%02x", (unsigned char)text[pos++]);
 		else if (code_point < 0x80 && utf8_is_unsafe_in_names(code_point))

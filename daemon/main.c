@@ -344,12 +344,25 @@ static enum err catch_signals(struct daemon *d)
 	return E_OK;
 }
 
+/* Epoll changes are gathered over one turn of the loop: no descriptor here is a dup of another. */
+static struct event_base *base_new(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+		base = event_base_new_with_config(config);
+	if (config != NULL)
+		event_config_free(config);
+	return base;
+}
+
 static enum err start(struct daemon *d)
 {
 	enum err e;
 
 	event_set_log_callback(on_libevent_log);
-	d->base = event_base_new();
+	d->base = base_new();
 	if (d->base == NULL)
 		return E_NOMEM;
 	/* The signer's links come last: their first callback may ask for a pass. */

@@ -99,9 +99,10 @@ struct store {
 
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	struct op_list queued; /* these four under the lock */
+	struct op_list queued; /* these five under the lock */
 	unsigned queued_len;
 	struct op_list finished;
+	bool waiting; /* the thread sleeps and wants a signal */
 	bool closing;
 
 	/* For telling "out of memory" when memory is out; owner's thread only. */
@@ -233,17 +234,30 @@ static struct audit_origin op_keep_origin(struct op *op, const struct audit_orig
 
 /* ---- the queue ---- */
 
-static void wake_owner(struct store *store)
+/* Hands operations back to the owner, who was told already when earlier ones wait for it. */
+static void finish_locked(struct store *store, struct op_list *done)
 {
+	bool told = store->finished.first != NULL;
 	uint64_t one = 1;
-	ssize_t n = write(store->wake_fd, &one, sizeof(one));
+	ssize_t n = 0;
 
-	(void)n; /* EAGAIN: the counter is full, so it is readable anyway */
+	list_move_all(done, &store->finished);
+	if (!told)
+		n = write(store->wake_fd, &one, sizeof(one));
+	(void)n; /* cannot be full: store_dispatch reads it when it empties `finished` */
 }
 
-/* Takes the operation: onto the queue, or straight to the finished ones with its error. */
+/*
+ * Takes the operation: onto the queue, or straight to the finished ones with
+ * its error.  The thread is woken outside the lock, or it would wake only to
+ * wait for it; and while it works it needs no waking.
+ */
 static void submit(struct store *store, struct op *op)
 {
+	struct op_list refused;
+	bool wake;
+
+	list_init(&refused);
 	pthread_mutex_lock(&store->lock);
 	if (op->e == E_OK && store->closing)
 		op->e = E_UNAVAIL;
@@ -252,12 +266,16 @@ static void submit(struct store *store, struct op *op)
 	if (op->e == E_OK) {
 		list_append(&store->queued, op);
 		store->queued_len++;
-		pthread_cond_signal(&store->work);
 	} else {
-		list_append(&store->finished, op);
-		wake_owner(store);
+		list_append(&refused, op);
+		finish_locked(store, &refused);
 	}
+	wake = op->e == E_OK && store->waiting;
+	if (wake)
+		store->waiting = false;
 	pthread_mutex_unlock(&store->lock);
+	if (wake)
+		pthread_cond_signal(&store->work);
 }
 
 static enum err run_guarded(struct store *store, struct op *op)
@@ -336,8 +354,11 @@ static void *store_thread(void *arg)
 	list_init(&batch);
 	pthread_mutex_lock(&store->lock);
 	for (;;) {
-		while (store->queued.first == NULL && !store->closing)
+		while (store->queued.first == NULL && !store->closing) {
+			store->waiting = true;
 			pthread_cond_wait(&store->work, &store->lock);
+		}
+		store->waiting = false;
 		if (store->queued.first == NULL)
 			break;
 		store->queued_len -= list_move_some(&store->queued, &batch, BATCH_MAX);
@@ -346,8 +367,7 @@ static void *store_thread(void *arg)
 		run_batch(store, batch.first);
 
 		pthread_mutex_lock(&store->lock);
-		list_move_all(&batch, &store->finished);
-		wake_owner(store);
+		finish_locked(store, &batch);
 	}
 	pthread_mutex_unlock(&store->lock);
 	return NULL;
