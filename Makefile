@@ -60,11 +60,14 @@ API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c 
 DAEMON_SRC := daemon/main.c daemon/conn.c daemon/head.c daemon/http.c daemon/closer.c daemon/listen.c \
 	daemon/reconciler.c daemon/reload.c
 SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
-	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/listener.c hsm/signer/login.c \
-	hsm/signer/module.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/public_key.c hsm/signer/server.c \
-	hsm/signer/session.c hsm/signer/sign.c hsm/signer/worker.c
+	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
+	hsm/signer/module.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/pool.c hsm/signer/pool_fill.c hsm/signer/pool_key.c hsm/signer/public_key.c hsm/signer/server.c \
+	hsm/signer/session.c hsm/signer/sign.c hsm/signer/weak_key.c \
+	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/pin_guard.c hsm/signer/probe.c \
+	hsm/signer/quirks.c hsm/signer/served.c hsm/signer/state_dir.c hsm/signer/watchdog.c \
+	hsm/signer/worker.c
 CLI_SRC := cli/csrctl.c cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_csr.c cli/cmd_principal.c cli/cmd_reconcile.c \
-	cli/loop.c cli/output.c
+	cli/cmd_status.c cli/loop.c cli/output.c
 
 BASE_LIBS :=
 CONFIG_LIBS := -linih
@@ -182,6 +185,8 @@ help:
 	'make run             install what is missing, build, and run a whole service on SoftHSM (RUN_DIR=run PORT=8080)' \
 	'make test            install what the tests need, build the test variant, run every test' \
 	'make test SANITIZE=address,undefined    the same under sanitizers' \
+	'make tsan            the signer under load with ThreadSanitizer' \
+	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
 	'make lint            layers, headers, banned calls, shell and Python checks' \
 	'make install         DESTDIR= PREFIX=/usr/local' \

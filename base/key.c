@@ -4,13 +4,13 @@
 #include <string.h>
 
 static const char *const type_names[KEY_TYPE_MAX + 1] = {
-	[KEY_RSA2048] = "rsa2048",
-	[KEY_P256V1] = "p256v1",
+    [KEY_RSA2048] = "rsa2048", [KEY_P256V1] = "p256v1", [KEY_RSA3072] = "rsa3072",
+    [KEY_RSA4096] = "rsa4096", [KEY_P384V1] = "p384v1", [KEY_ED25519] = "ed25519",
 };
 
 static const char *const protection_names[] = {
-	"token", "private", "sensitive", "always_sensitive", "extractable", "never_extractable",
-	"local", "sign",    "sign_recover", "decrypt",        "unwrap",      "derive",
+    "token", "private", "sensitive",    "always_sensitive", "extractable", "never_extractable",
+    "local", "sign",    "sign_recover", "decrypt",          "unwrap",      "derive",
 };
 #define PROTECTION_COUNT (sizeof(protection_names) / sizeof(protection_names[0]))
 _Static_assert(KEY_PROT_MAX == (1u << PROTECTION_COUNT) - 1, "a name for each protection bit");
@@ -47,6 +47,8 @@ void key_type_set_format(key_type_set set, struct buf *b)
 		buf_put_str(b, type_names[type]);
 		separator = ", ";
 	}
+	if (!(set & KEY_TYPES_ALL))
+		buf_put_str(b, "none");
 }
 
 void key_protection_format(uint32_t protection, struct buf *b)

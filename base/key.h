@@ -13,10 +13,15 @@
 enum key_type {
 	KEY_RSA2048 = 1, /* RSA, 2048 bits, e = 65537; CSR signed with SHA-256 */
 	KEY_P256V1 = 2,  /* ECDSA on NIST P-256 (prime256v1); SHA-256 */
+	KEY_RSA3072 = 3, /* as KEY_RSA2048, of 3072 bits */
+	KEY_RSA4096 = 4, /* as KEY_RSA2048, of 4096 bits */
+	KEY_P384V1 = 5,  /* ECDSA on NIST P-384 (secp384r1); SHA-384 */
+	KEY_ED25519 = 6, /* EdDSA on edwards25519 (RFC 8032); signs the message itself */
 };
-#define KEY_TYPE_MAX 2 /* the highest value above */
+#define KEY_TYPE_MAX 6                                  /* the highest value above */
+#define KEY_TYPES_ALL (((1u << KEY_TYPE_MAX) - 1) << 1) /* the set of them all */
 
-/* "rsa2048", "p256v1"; "?" for a value that is none. */
+/* "rsa2048", "p256v1", "rsa3072", "rsa4096", "p384v1", "ed25519"; "?" for a value that is none. */
 const char *key_type_name(enum key_type type);
 MUST_USE enum err key_type_parse(const char *name, enum key_type *ret_type); /* E_INVAL */
 bool key_type_is_valid(uint64_t value);
@@ -24,10 +29,10 @@ bool key_type_is_valid(uint64_t value);
 /* A set of key types: bit (1u << type). */
 typedef uint32_t key_type_set;
 #define KEY_TYPE_BIT(type) ((key_type_set)1u << (unsigned)(type))
-/* "rsa2048, p256v1" in the order of the enum. */
+/* "rsa2048, p256v1" in the order of the enum; "none" for the empty set. */
 void key_type_set_format(key_type_set set, struct buf *b);
 
-#define KEY_ID_BYTES 16   /* CKA_ID: random */
+#define KEY_ID_BYTES 16        /* CKA_ID: random */
 #define KEY_SPKI_HASH_BYTES 32 /* SHA-256 of the DER SubjectPublicKeyInfo */
 
 /*
@@ -48,12 +53,11 @@ enum key_protection {
 	KEY_PROT_UNWRAP = 1 << 10,
 	KEY_PROT_DERIVE = 1 << 11,
 };
-#define KEY_PROT_REQUIRED                                                                    \
-	(KEY_PROT_TOKEN | KEY_PROT_PRIVATE | KEY_PROT_SENSITIVE | KEY_PROT_ALWAYS_SENSITIVE | \
+#define KEY_PROT_REQUIRED                                                                                    \
+	(KEY_PROT_TOKEN | KEY_PROT_PRIVATE | KEY_PROT_SENSITIVE | KEY_PROT_ALWAYS_SENSITIVE |                \
 	 KEY_PROT_NEVER_EXTRACTABLE | KEY_PROT_LOCAL | KEY_PROT_SIGN)
-#define KEY_PROT_FORBIDDEN                                                              \
-	(KEY_PROT_EXTRACTABLE | KEY_PROT_SIGN_RECOVER | KEY_PROT_DECRYPT | KEY_PROT_UNWRAP | \
-	 KEY_PROT_DERIVE)
+#define KEY_PROT_FORBIDDEN                                                                                   \
+	(KEY_PROT_EXTRACTABLE | KEY_PROT_SIGN_RECOVER | KEY_PROT_DECRYPT | KEY_PROT_UNWRAP | KEY_PROT_DERIVE)
 #define KEY_PROT_MAX ((1u << 12) - 1)
 
 /* "token,private,sensitive,…": the names of the set bits in the order above. */

@@ -365,7 +365,9 @@ static void parse(int argc, char **argv)
 			options.mode = optarg;
 			break;
 		case 'k':
-			must_have(key_type_parse(optarg, &options.key_type) == E_OK, "no such key type");
+			must_have(key_type_parse(optarg, &options.key_type) == E_OK &&
+			                  (options.key_type == KEY_RSA2048 || options.key_type == KEY_P256V1),
+			          "the raw loop makes rsa2048 and p256v1 only");
 			break;
 		case 'n':
 			options.threads = (unsigned)stats_parse_number("--threads", optarg);

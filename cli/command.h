@@ -33,5 +33,6 @@ enum exit_code cmd_csr_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv);
 
 enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_status(struct cli *cli, int argc, char **argv);
 
 #endif

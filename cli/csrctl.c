@@ -20,6 +20,7 @@ static const struct command commands[] = {
 	{"csr", "list", cmd_csr_list},
 	{"csr", "show", cmd_csr_show},
 	{"reconcile", NULL, cmd_reconcile},
+	{"status", NULL, cmd_status},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -43,6 +44,7 @@ static const struct help helps[] = {
 	 "  user create|list|revoke   users (X-Auth-Email and X-Auth-Key)\n"
 	 "  csr list|show             certificate signing requests, with their keys and history\n"
 	 "  reconcile                 compares store and HSM; --apply settles what can be settled\n"
+	 "  status                    how the signer, its token and its key pool are\n"
 	 "\n"
 	 "Options, before or after the command:\n"
 	 "  -c, --config FILE  default " CONFIG_DEFAULT_PATH "\n"
@@ -154,6 +156,16 @@ static const struct help helps[] = {
 	 "JSON: {token, applied, checked, pending, deleting, leftover, missing, unknown, busy, half_pairs,\n"
 	 "left, findings: [{finding, csr?, label, key}]}; key is none, pair, public-only, private-only or\n"
 	 "ambiguous.\n"},
+	{"status",
+	 "Usage: csrctl status [--token NAME]\n"
+	 "\n"
+	 "Asks the signer how it, its token and its key pool are. Does not need the store.\n"
+	 "\n"
+	 "  --token NAME  [token NAME] of the configuration (default: the first)\n"
+	 "\n"
+	 "Exit code 0: the token can be worked with; 1: it cannot; 69: the signer does not answer.\n"
+	 "JSON: {token, usable, detail?, threads, busy, queued, created, destroyed, failed,\n"
+	 "pool: [{key_type, ready, target}], pool_detail?}.\n"},
 };
 
 void command_print_help(const char *group)
@@ -183,8 +195,11 @@ static const struct command *find_command(const char *group, const char *verb)
 static enum exit_code bad_group(const struct cli *cli, const char *name)
 {
 	if (!name)
-		return cli_usage(cli, "a command is missing: account, zone, token, user, csr or reconcile");
-	return cli_usage(cli, "unknown command '%s': it is one of account, zone, token, user, csr, reconcile",
+		return cli_usage(
+		    cli, "a command is missing: account, zone, token, user, csr, reconcile or status");
+	return cli_usage(cli,
+			 "unknown command '%s': it is one of account, zone, token, user, csr, reconcile, "
+			 "status",
 			 name);
 }
 

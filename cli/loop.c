@@ -45,9 +45,13 @@ enum err loop_new(struct store *store, struct loop **ret_loop)
 	loop->base = event_base_new();
 	if (!loop->base)
 		goto fail;
-	loop->store = event_new(loop->base, store_fd(store), EV_READ | EV_PERSIST, on_store, store);
+	if (store) {
+		loop->store = event_new(loop->base, store_fd(store), EV_READ | EV_PERSIST, on_store, store);
+		if (!loop->store || event_add(loop->store, NULL) != 0)
+			goto fail;
+	}
 	loop->timeout = event_new(loop->base, -1, 0, on_timeout, loop);
-	if (!loop->store || !loop->timeout || event_add(loop->store, NULL) != 0)
+	if (!loop->timeout)
 		goto fail;
 	*ret_loop = loop;
 	return E_OK;

@@ -9,7 +9,7 @@
 struct event_base;
 struct loop;
 
-/* store is borrowed until loop_free.  E_NOMEM. */
+/* store is borrowed until loop_free; NULL: none.  E_NOMEM. */
 MUST_USE enum err loop_new(struct store *store, struct loop **ret_loop);
 void loop_free(struct loop *loop); /* NULL is fine */
 

@@ -193,6 +193,7 @@ static void set_defaults(struct parse *p, struct config_token *token)
 		return;
 	snprintf(file, sizeof(file), "%s.sock", token->name);
 	set_made_default(p, "socket", token, "/run/csrd-hsm/", file);
+	set_made_default(p, "state_dir", token, "/var/lib/csrd-hsm/", token->name);
 	snprintf(file, sizeof(file), "%s.pin", token->name);
 	if (credentials && credentials[0] == '/')
 		set_made_default(p, "pin_file", token, credentials, "/pin");

@@ -24,6 +24,7 @@
 #define CONFIG_TOKENS_MAX 16
 #define CONFIG_LISTEN_MAX 8
 #define CONFIG_USERS_MAX 8
+#define CONFIG_NODE_MAX 63
 
 struct config_http {
 	char *listen[CONFIG_LISTEN_MAX]; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/csrd/csrd.sock" */
@@ -66,6 +67,16 @@ struct config_token {
 	uint64_t threads;    /* PKCS#11 sessions at work */
 	uint64_t queue_max;  /* operations waiting in the signer; past it E_BUSY */
 	uint32_t allow_usage; /* enum key_protection bits that I4 forgives (a named exception) */
+	char *state_dir;     /* default: /var/lib/csrd-hsm/NAME */
+	uint64_t timeout_generate_ms;       /* of one PKCS#11 call: keys up to RSA-2048, EC, Ed25519 */
+	uint64_t timeout_generate_large_ms; /* larger RSA keys */
+	uint64_t timeout_sign_ms;
+	uint64_t timeout_other_ms;
+	uint64_t keep_alive_ms; /* an idle session is asked for its state that often */
+	uint64_t pool_targets[KEY_TYPE_MAX + 1]; /* by key type: keys to keep ready; 0: none */
+	uint64_t pool_pause_ms;    /* least time between two fills while callers are served */
+	uint64_t pool_objects_max; /* no fill when the token holds that many objects; 0: no ceiling */
+	char *node;          /* in the label of the pool's keys; NULL: the host name */
 	uint64_t given;      /* config.c's own, as below */
 };
 

@@ -16,6 +16,7 @@
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
+#define POOL_MAX 100000
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 #define ALLOWABLE_USAGE (KEY_PROT_FORBIDDEN & ~(unsigned)KEY_PROT_EXTRACTABLE)
 
@@ -64,6 +65,34 @@ const struct config_key config_table[CONFIG_KEYS] = {
     {"token", "threads", CONFIG_COUNT, AT_TOKEN(threads), .min = 1, .max = 64, .fallback = "4"},
     {"token", "queue_max", CONFIG_COUNT, AT_TOKEN(queue_max), .min = 1, .max = 65536, .fallback = "1024"},
     {"token", "allow_usage", CONFIG_USAGE, AT_TOKEN(allow_usage)},
+    {"token", "state_dir", CONFIG_PATH, AT_TOKEN(state_dir)},
+    {"token", "timeout_generate", CONFIG_DURATION, AT_TOKEN(timeout_generate_ms), .min = 100, .max = HOUR,
+     .fallback = "60s"},
+    {"token", "timeout_generate_large", CONFIG_DURATION, AT_TOKEN(timeout_generate_large_ms), .min = 100,
+     .max = HOUR, .fallback = "5m"},
+    {"token", "timeout_sign", CONFIG_DURATION, AT_TOKEN(timeout_sign_ms), .min = 100, .max = HOUR,
+     .fallback = "30s"},
+    {"token", "timeout_other", CONFIG_DURATION, AT_TOKEN(timeout_other_ms), .min = 100, .max = HOUR,
+     .fallback = "30s"},
+    {"token", "keep_alive", CONFIG_DURATION, AT_TOKEN(keep_alive_ms), .min = 100, .max = HOUR,
+     .fallback = "10s"},
+    {"token", "pool_rsa2048", CONFIG_COUNT, AT_TOKEN(pool_targets[KEY_RSA2048]), .min = 0, .max = POOL_MAX,
+     .fallback = "0"},
+    {"token", "pool_rsa3072", CONFIG_COUNT, AT_TOKEN(pool_targets[KEY_RSA3072]), .min = 0, .max = POOL_MAX,
+     .fallback = "0"},
+    {"token", "pool_rsa4096", CONFIG_COUNT, AT_TOKEN(pool_targets[KEY_RSA4096]), .min = 0, .max = POOL_MAX,
+     .fallback = "0"},
+    {"token", "pool_p256v1", CONFIG_COUNT, AT_TOKEN(pool_targets[KEY_P256V1]), .min = 0, .max = POOL_MAX,
+     .fallback = "0"},
+    {"token", "pool_p384v1", CONFIG_COUNT, AT_TOKEN(pool_targets[KEY_P384V1]), .min = 0, .max = POOL_MAX,
+     .fallback = "0"},
+    {"token", "pool_ed25519", CONFIG_COUNT, AT_TOKEN(pool_targets[KEY_ED25519]), .min = 0, .max = POOL_MAX,
+     .fallback = "0"},
+    {"token", "pool_pause", CONFIG_DURATION, AT_TOKEN(pool_pause_ms), .min = 0, .max = MINUTE,
+     .fallback = "100ms"},
+    {"token", "pool_objects_max", CONFIG_COUNT, AT_TOKEN(pool_objects_max), .min = 0, .max = 10000000,
+     .fallback = "0"},
+    {"token", "node", CONFIG_NAME, AT_TOKEN(node), .max = CONFIG_NODE_MAX},
 };
 
 /* ---- what is wrong with a value ---- */
@@ -162,6 +191,19 @@ static enum err set_path(const struct config_key *key, char **value, const char 
 {
 	if (!is_file_path(text))
 		return refuse(key, why, text, "the absolute path of a file");
+	return replace_text(value, text);
+}
+
+static enum err set_name(const struct config_key *key, char **value, const char *text, struct buf *why)
+{
+	size_t len = strlen(text);
+
+	if (len > key->max ||
+	    strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != len) {
+		put_refused(key, why, text);
+		buf_printf(why, "1 to %llu of A-Z, a-z, 0-9, '.', '-' and '_'", (unsigned long long)key->max);
+		return E_INVAL;
+	}
 	return replace_text(value, text);
 }
 
@@ -290,12 +332,8 @@ static enum err take_key_type(const struct config_key *key, void *into, const ch
 
 	(void)key;
 	if (key_type_parse(item, &type) != E_OK) {
-		key_type_set all = 0;
-
-		for (unsigned i = 1; i <= KEY_TYPE_MAX; i++)
-			all |= KEY_TYPE_BIT(i);
 		buf_printf(why, "'%s' is no key type, accepted are ", item);
-		key_type_set_format(all, why);
+		key_type_set_format(KEY_TYPES_ALL, why);
 		return E_INVAL;
 	}
 	return add_bit(into, KEY_TYPE_BIT(type), item, why);
@@ -543,6 +581,8 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 		return set_log_level(key, value, text, why);
 	case CONFIG_USAGE:
 		return set_bits(key, value, text, take_usage, why);
+	case CONFIG_NAME:
+		return set_name(key, value, text, why);
 	}
 	return E_BUG;
 }
@@ -565,6 +605,7 @@ void config_key_format(const struct config_key *key, const void *base, struct bu
 	case CONFIG_SOCKET:
 	case CONFIG_STORE_URL:
 	case CONFIG_TOKEN_URI:
+	case CONFIG_NAME:
 		if (*(char *const *)value)
 			buf_put_str(b, *(char *const *)value);
 		break;
@@ -622,6 +663,7 @@ void config_key_release(const struct config_key *key, void *base)
 	case CONFIG_SOCKET:
 	case CONFIG_STORE_URL:
 	case CONFIG_TOKEN_URI:
+	case CONFIG_NAME:
 		free(*(char **)value);
 		*(char **)value = NULL;
 		break;

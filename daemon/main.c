@@ -86,6 +86,22 @@ static int check_config(const char *path)
 	return e == E_OK ? EXIT_CODE_OK : EXIT_CODE_CONFIG;
 }
 
+/* A type that is permitted and refused all the same would puzzle: callers learn only what is accepted. */
+static void warn_of_key_types(const struct daemon *d)
+{
+	key_type_set offered = hsm_key_types(d->hsms[0]);
+	key_type_set lacking = d->config->policy.key_types & ~offered;
+	struct buf names;
+
+	if (!offered || !lacking)
+		return;
+	buf_init(&names, 256);
+	key_type_set_format(lacking, &names);
+	log_warn("[policy] key_types: token '%s' does not make %s, so it is refused",
+		 d->config->tokens[0].name, buf_text(&names));
+	buf_release(&names);
+}
+
 static void on_reloaded(void *arg, struct config *fresh, const struct buf *problems)
 {
 	struct daemon *d = arg;
@@ -106,6 +122,7 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 		log_set_level(d->config->log.level);
 		reconciler_reload(d->reconciler);
 		log_notice("configuration '%s' reloaded", d->config->path);
+		warn_of_key_types(d);
 	}
 	buf_release(&kept);
 	config_free(fresh);
@@ -183,8 +200,11 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct daemon *d = arg;
 
-	if (up)
-		reconciler_link_up(d->reconciler, hsm);
+	if (!up)
+		return;
+	if (hsm == d->hsms[0])
+		warn_of_key_types(d);
+	reconciler_link_up(d->reconciler, hsm);
 }
 
 static void on_want_reconcile(void *arg)

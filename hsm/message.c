@@ -142,11 +142,7 @@ static enum message_key_presence get_presence(struct wire_reader *r)
 /* Types that this program does not know yet are of no use to it: left out. */
 static key_type_set get_key_types(struct wire_reader *r)
 {
-	key_type_set known = 0;
-
-	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
-		known |= KEY_TYPE_BIT(type);
-	return wire_get_u32(r) & known;
+	return wire_get_u32(r) & KEY_TYPES_ALL;
 }
 
 /* ---- hello ---- */
@@ -522,6 +518,38 @@ void message_list_keys_part_release(struct message_list_keys_part *m)
 
 /* ---- status ---- */
 
+static void put_pools(struct buf *b, const struct message_status_reply *m)
+{
+	if (m->pools_len > KEY_TYPE_MAX) {
+		refuse(b);
+		return;
+	}
+	wire_put_u8(b, (uint8_t)m->pools_len);
+	for (size_t i = 0; i < m->pools_len; i++) {
+		wire_put_u32(b, m->pools[i].key_type);
+		wire_put_u32(b, m->pools[i].ready);
+		wire_put_u32(b, m->pools[i].target);
+	}
+	put_lossy(b, m->pool_detail, MESSAGE_TEXT_MAX);
+}
+
+static void get_pools(struct wire_reader *r, struct message_status_reply *ret)
+{
+	size_t count = wire_get_u8(r);
+
+	if (count > KEY_TYPE_MAX)
+		bad(r);
+	for (size_t i = 0; i < count && r->status == E_OK; i++) {
+		struct message_pool *pool = &ret->pools[i];
+
+		pool->key_type = get_key_type(r);
+		pool->ready = wire_get_u32(r);
+		pool->target = wire_get_u32(r);
+		ret->pools_len = i + 1;
+	}
+	ret->pool_detail = wire_get_text(r, MESSAGE_TEXT_MAX);
+}
+
 void message_status_reply_encode(struct buf *b, const struct message_status_reply *m)
 {
 	wire_put_u8(b, m->usable);
@@ -534,6 +562,8 @@ void message_status_reply_encode(struct buf *b, const struct message_status_repl
 	wire_put_u64(b, m->failed);
 	wire_put_u64(b, m->token_flags);
 	wire_put_u32(b, m->key_types);
+	put_pools(b, m);
+	put_lossy(b, m->capabilities, MESSAGE_TEXT_MAX);
 }
 
 enum err message_status_reply_decode(const uint8_t *data, size_t len, struct message_status_reply *ret)
@@ -553,6 +583,8 @@ enum err message_status_reply_decode(const uint8_t *data, size_t len, struct mes
 	ret->failed = wire_get_u64(&r);
 	ret->token_flags = wire_get_u64(&r);
 	ret->key_types = get_key_types(&r);
+	get_pools(&r, ret);
+	ret->capabilities = wire_get_text(&r, MESSAGE_TEXT_MAX);
 	e = wire_reader_finish(&r);
 	if (e != E_OK)
 		message_status_reply_release(ret);
@@ -562,6 +594,8 @@ enum err message_status_reply_decode(const uint8_t *data, size_t len, struct mes
 void message_status_reply_release(struct message_status_reply *m)
 {
 	free(m->detail);
+	free(m->pool_detail);
+	free(m->capabilities);
 	memset(m, 0, sizeof(*m));
 }
 

@@ -151,6 +151,12 @@ void message_list_keys_part_release(struct message_list_keys_part *m);
 
 /* ---- status: request has no payload ---- */
 
+/* How many keys of one type are ready in the pool, and how many there should be. */
+struct message_pool {
+	enum key_type key_type;
+	uint32_t ready;
+	uint32_t target;
+};
 struct message_status_reply {
 	bool usable;       /* the token answered its last probe and a user is logged in */
 	char *detail;      /* why not, or "" ; ≤ MESSAGE_TEXT_MAX */
@@ -162,6 +168,10 @@ struct message_status_reply {
 	uint64_t failed;   /* operations that ended in an error since start */
 	uint64_t token_flags; /* CK_TOKEN_INFO flags */
 	key_type_set key_types;
+	size_t pools_len;
+	struct message_pool pools[KEY_TYPE_MAX]; /* types that have a target or ready keys */
+	char *pool_detail; /* why the pool is not filled, or ""; ≤ MESSAGE_TEXT_MAX */
+	char *capabilities; /* what the token was found to do, for people; ≤ MESSAGE_TEXT_MAX */
 };
 void message_status_reply_encode(struct buf *b, const struct message_status_reply *m);
 MUST_USE enum err message_status_reply_decode(const uint8_t *data, size_t len,

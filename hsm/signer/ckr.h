@@ -13,7 +13,7 @@
  * E_NOMEM      memory of this host is out
  * E_UNAVAIL    the device, the token, the session or the login is gone, or the token is full
  * E_BUSY       the token has no session to spare
- * E_UNSUPPORTED  mechanism, curve, key size or template that this token does not do
+ * E_UNSUPPORTED  mechanism, curve or key size that this token does not do
  * E_PIN, E_PIN_LOCKED
  * E_BUG        a call that cannot be right whatever the token does
  * E_HSM        everything else
@@ -29,6 +29,12 @@ bool ckr_is_session_lost(CK_RV rv);
 
 /* The device or the token itself is gone or upset: the session cannot be trusted further. */
 bool ckr_is_device_lost(CK_RV rv);
+
+/*
+ * A healthy token would not have answered this, whatever was asked of it: more
+ * than one request may be concerned.
+ */
+bool ckr_is_trouble(CK_RV rv);
 
 /* A message argument pair for "%s (0x%lx)". */
 #define CKR_ARGS(rv) ckr_name(rv), (rv)

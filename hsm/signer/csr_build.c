@@ -4,6 +4,7 @@
 #include "hsm/message.h"
 #include "hsm/signer/csr_check.h"
 #include "hsm/signer/csr_verify.h"
+#include "hsm/signer/key_kind.h"
 
 #include <openssl/err.h>
 #include <openssl/objects.h>
@@ -142,15 +143,16 @@ out:
 
 /* ---- signature ---- */
 
-/* Parameters: NULL with RSA (RFC 4055 §5), absent with ECDSA (RFC 5758 §3.2). */
+/* Parameters: NULL with RSA (RFC 4055 §5), absent with ECDSA (RFC 5758 §3.2) and EdDSA (RFC 8410 §3). */
 static enum err put_algorithm(X509_REQ *req, enum key_type type)
 {
 	X509_ALGOR *algorithm = X509_ALGOR_new();
-	int nid = type == KEY_RSA2048 ? NID_sha256WithRSAEncryption : NID_ecdsa_with_SHA256;
-	int parameters = type == KEY_RSA2048 ? V_ASN1_NULL : V_ASN1_UNDEF;
+	const struct key_kind *kind = key_kind(type);
+	int parameters = kind->family == KEY_FAMILY_RSA ? V_ASN1_NULL : V_ASN1_UNDEF;
 	enum err e = E_NOMEM;
 
-	if (algorithm && X509_ALGOR_set0(algorithm, OBJ_nid2obj(nid), parameters, NULL) == 1 &&
+	if (algorithm &&
+	    X509_ALGOR_set0(algorithm, OBJ_nid2obj(kind->signature_nid), parameters, NULL) == 1 &&
 	    X509_REQ_set1_signature_algo(req, algorithm) == 1)
 		e = E_OK;
 	X509_ALGOR_free(algorithm);

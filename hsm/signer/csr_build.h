@@ -15,8 +15,9 @@
 #include <stdint.h>
 
 /*
- * Signs SHA-256 of the bytes with the private half of the public key: appends a
- * PKCS #1 v1.5 block for RSA, a DER ECDSA-Sig-Value for EC.
+ * Signs the bytes with the private half of the public key, over the digest that the
+ * key's type has (key_kind.h): appends a PKCS #1 v1.5 block for RSA, a DER
+ * ECDSA-Sig-Value for EC, the 64 octets of RFC 8032 §5.1.6 for Ed25519.
  */
 typedef enum err (*csr_build_sign_fn)(void *arg, const uint8_t *data, size_t len, struct buf *signature);
 

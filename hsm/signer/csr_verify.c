@@ -3,6 +3,7 @@
 
 #include "hsm/signer/csr_build.h"
 #include "hsm/signer/csr_check.h"
+#include "hsm/signer/key_kind.h"
 
 #include <openssl/err.h>
 #include <openssl/objects.h>
@@ -103,22 +104,34 @@ static const char *check_attributes(X509_REQ *req, const struct csr_spec *spec)
 }
 
 /* The curve is named by its object identifier, whatever EVP_PKEY thinks of it. */
-static const char *check_curve(X509_PUBKEY *spki)
+static const char *check_curve(X509_PUBKEY *spki, const struct key_kind *kind)
 {
-	const ASN1_OBJECT *curve = NULL;
 	X509_ALGOR *algorithm = NULL;
 	const void *value = NULL;
 	int type = 0;
 
 	X509_PUBKEY_get0_param(NULL, NULL, NULL, &algorithm, spki);
 	X509_ALGOR_get0(NULL, &type, &value, algorithm);
-	curve = value;
-	if (type != V_ASN1_OBJECT || OBJ_obj2nid(curve) != NID_X9_62_prime256v1)
-		return "public key: not the named curve p-256";
+	if (type != V_ASN1_OBJECT || OBJ_obj2nid(value) != kind->curve_nid)
+		return "public key: not the named curve asked for";
 	return NULL;
 }
 
-static const char *check_public_key(X509_REQ *req, const struct csr_spec *spec, EVP_PKEY *public_key)
+static const char *check_kind(X509_PUBKEY *spki, const struct key_kind *kind, EVP_PKEY *public_key)
+{
+	static const char *const names[] = {
+	    [KEY_FAMILY_RSA] = "RSA", [KEY_FAMILY_EC] = "EC", [KEY_FAMILY_EDWARDS] = "ED25519"};
+
+	if (!EVP_PKEY_is_a(public_key, names[kind->family]))
+		return "public key: of another type";
+	if (kind->family == KEY_FAMILY_EC)
+		return check_curve(spki, kind);
+	if (kind->family == KEY_FAMILY_RSA && EVP_PKEY_get_bits(public_key) != kind->bits)
+		return "public key: of another size";
+	return NULL;
+}
+
+static const char *check_public_key(X509_REQ *req, const struct key_kind *kind, EVP_PKEY *public_key)
 {
 	unsigned char *actual = NULL, *wanted = NULL;
 	int actual_len = i2d_X509_PUBKEY(X509_REQ_get_X509_PUBKEY(req), &actual);
@@ -127,20 +140,16 @@ static const char *check_public_key(X509_REQ *req, const struct csr_spec *spec, 
 
 	if (actual_len <= 0 || actual_len != wanted_len || memcmp(actual, wanted, (size_t)actual_len) != 0)
 		reason = "public key: not the one in the token";
-	else if (!EVP_PKEY_is_a(public_key, spec->key_type == KEY_RSA2048 ? "RSA" : "EC"))
-		reason = "public key: of another type";
-	else if (spec->key_type == KEY_P256V1)
-		reason = check_curve(X509_REQ_get_X509_PUBKEY(req));
+	else
+		reason = check_kind(X509_REQ_get_X509_PUBKEY(req), kind, public_key);
 	OPENSSL_free(actual);
 	OPENSSL_free(wanted);
 	return reason;
 }
 
-static const char *check_signature(X509_REQ *req, const struct csr_spec *spec, EVP_PKEY *public_key)
+static const char *check_signature(X509_REQ *req, const struct key_kind *kind, EVP_PKEY *public_key)
 {
-	int wanted = spec->key_type == KEY_RSA2048 ? NID_sha256WithRSAEncryption : NID_ecdsa_with_SHA256;
-
-	if (X509_REQ_get_signature_nid(req) != wanted)
+	if (X509_REQ_get_signature_nid(req) != kind->signature_nid)
 		return "signature: algorithm";
 	/* Anything but 1, also -1, is a failure. */
 	if (X509_REQ_verify(req, public_key) != 1)
@@ -151,6 +160,7 @@ static const char *check_signature(X509_REQ *req, const struct csr_spec *spec, E
 enum err csr_verify_der(const uint8_t *der, size_t len, const struct csr_spec *spec, EVP_PKEY *public_key,
 			const char **ret_reason)
 {
+	const struct key_kind *kind = key_kind(spec->key_type);
 	const unsigned char *at = der;
 	X509_REQ *req = d2i_X509_REQ(NULL, &at, (long)len);
 	const char *reason;
@@ -161,8 +171,8 @@ enum err csr_verify_der(const uint8_t *der, size_t len, const struct csr_spec *s
 		reason = "version is not 0";
 	else if ((reason = check_subject(req, spec)) == NULL &&
 		 (reason = check_attributes(req, spec)) == NULL &&
-		 (reason = check_public_key(req, spec, public_key)) == NULL)
-		reason = check_signature(req, spec, public_key);
+		 (reason = check_public_key(req, kind, public_key)) == NULL)
+		reason = check_signature(req, kind, public_key);
 	X509_REQ_free(req);
 	ERR_clear_error();
 	if (!reason)

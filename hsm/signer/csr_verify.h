@@ -14,8 +14,9 @@
  * E_OK: the bytes are one DER request of version 0 whose subject is that of
  * `spec` entry by entry, with one extensionRequest that holds one
  * subjectAltName, not critical, equal to the SANs in value and order; whose
- * SubjectPublicKeyInfo is that of `public_key`, with a named curve if EC; and
- * whose signature, SHA-256 with that kind of key, verifies with it.
+ * SubjectPublicKeyInfo is that of `public_key` and of the type asked for, with a
+ * named curve if EC; and whose signature, by the one algorithm of that type
+ * (key_kind.h), verifies with it.
  * E_HSM: it is not; *ret_reason is static text.  E_NOMEM.
  */
 MUST_USE enum err csr_verify_der(const uint8_t *der, size_t len, const struct csr_spec *spec,

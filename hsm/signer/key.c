@@ -2,13 +2,11 @@
 #include "hsm/signer/key.h"
 
 #include "base/failpoint.h"
-#include "hsm/signer/ckr.h"
+#include "hsm/signer/key_kind.h"
 #include "hsm/signer/object.h"
 
 #include <string.h>
 #include <sys/random.h>
-
-const uint8_t key_p256_oid[KEY_P256_OID_BYTES] = {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
 
 enum err key_new_id(uint8_t ret_id[KEY_ID_BYTES])
 {
@@ -17,60 +15,101 @@ enum err key_new_id(uint8_t ret_id[KEY_ID_BYTES])
 
 /* ---- generation ---- */
 
+#define TEMPLATE_MAX 20
+
+struct template {
+	CK_ATTRIBUTE attributes[TEMPLATE_MAX];
+	CK_ULONG len;
+};
+
+static CK_BBOOL yes = CK_TRUE, no = CK_FALSE; /* never written: Cryptoki's prototypes lack a const */
+
+static void put(struct template *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
+{
+	t->attributes[t->len++] = (CK_ATTRIBUTE){type, (void *)(uintptr_t)value, len};
+}
+
+static void put_bool(struct template *t, CK_ATTRIBUTE_TYPE type, CK_BBOOL *value)
+{
+	put(t, type, value, sizeof(*value));
+}
+
+static void fill_public(struct template *t, uint32_t options)
+{
+	put_bool(t, CKA_TOKEN, &yes);
+	put_bool(t, CKA_PRIVATE, &no);
+	if (options & TEMPLATE_PUBLIC_USAGE) {
+		put_bool(t, CKA_VERIFY, &yes);
+		put_bool(t, CKA_VERIFY_RECOVER, &no);
+		put_bool(t, CKA_ENCRYPT, &no);
+		put_bool(t, CKA_WRAP, &no);
+	}
+	if (options & TEMPLATE_PUBLIC_DERIVE)
+		put_bool(t, CKA_DERIVE, &no);
+}
+
+static void fill_private(struct template *t, const struct template_profile *profile)
+{
+	put_bool(t, CKA_TOKEN, &yes);
+	put_bool(t, CKA_PRIVATE, &yes);
+	put_bool(t, CKA_SENSITIVE, &yes);
+	put_bool(t, CKA_EXTRACTABLE, &no);
+	put_bool(t, CKA_SIGN, &yes);
+	if (profile->options & TEMPLATE_PRIVATE_USAGE) {
+		put_bool(t, CKA_SIGN_RECOVER, &no);
+		put_bool(t, CKA_DECRYPT, &no);
+		put_bool(t, CKA_UNWRAP, &no);
+	}
+	if (profile->options & TEMPLATE_PRIVATE_DERIVE)
+		put_bool(t, CKA_DERIVE, &no);
+	if (profile->options & TEMPLATE_NO_COPY)
+		put_bool(t, CKA_COPYABLE, &no);
+	if ((profile->options & TEMPLATE_MECHANISMS) && profile->mechanisms_len)
+		put(t, CKA_ALLOWED_MECHANISMS, profile->mechanisms,
+		    profile->mechanisms_len * sizeof(profile->mechanisms[0]));
+}
+
 /* What is not in these templates, a token is free to choose: some say yes to every usage left out. */
 static enum err generate(struct session *s, CK_MECHANISM_TYPE type, CK_ATTRIBUTE *special, size_t special_len,
 			 const char *label, const uint8_t *id, struct key *key)
 {
-	CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+	const struct template_profile *profile = &s->token->profiles[key_kind(key->type)->family];
+	struct template public = {.len = 0}, private = {.len = 0};
 	CK_MECHANISM mechanism = {type, NULL, 0};
-	CK_ATTRIBUTE public_template[12] = {
-	    {CKA_TOKEN, &yes, sizeof(yes)},
-	    {CKA_PRIVATE, &no, sizeof(no)},
-	    {CKA_VERIFY, &yes, sizeof(yes)},
-	    {CKA_VERIFY_RECOVER, &no, sizeof(no)},
-	    {CKA_ENCRYPT, &no, sizeof(no)},
-	    {CKA_WRAP, &no, sizeof(no)},
-	    {CKA_DERIVE, &no, sizeof(no)},
-	    {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)},
-	    {CKA_ID, (void *)(uintptr_t)id, KEY_ID_BYTES},
-	};
-	CK_ATTRIBUTE private_template[] = {
-	    {CKA_TOKEN, &yes, sizeof(yes)},
-	    {CKA_PRIVATE, &yes, sizeof(yes)},
-	    {CKA_SENSITIVE, &yes, sizeof(yes)},
-	    {CKA_EXTRACTABLE, &no, sizeof(no)},
-	    {CKA_SIGN, &yes, sizeof(yes)},
-	    {CKA_SIGN_RECOVER, &no, sizeof(no)},
-	    {CKA_DECRYPT, &no, sizeof(no)},
-	    {CKA_UNWRAP, &no, sizeof(no)},
-	    {CKA_DERIVE, &no, sizeof(no)},
-	    {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)},
-	    {CKA_ID, (void *)(uintptr_t)id, KEY_ID_BYTES},
-	};
 	CK_RV rv;
 
-	memcpy(public_template + 9, special, special_len * sizeof(*special));
-	rv = s->token->p11->C_GenerateKeyPair(
-	    s->handle, &mechanism, public_template, 9 + special_len, private_template,
-	    sizeof(private_template) / sizeof(private_template[0]), &key->public_key, &key->private_key);
+	fill_public(&public, profile->options);
+	fill_private(&private, profile);
+	put(&public, CKA_LABEL, label, strlen(label));
+	put(&private, CKA_LABEL, label, strlen(label));
+	put(&public, CKA_ID, id, KEY_ID_BYTES);
+	put(&private, CKA_ID, id, KEY_ID_BYTES);
+	for (size_t i = 0; i < special_len; i++)
+		public.attributes[public.len++] = special[i];
+	rv = s->token->p11->C_GenerateKeyPair(s->handle, &mechanism, public.attributes, public.len,
+					      private.attributes, private.len, &key->public_key,
+					      &key->private_key);
 	return rv == CKR_OK ? E_OK : session_fail(s, "C_GenerateKeyPair", rv);
 }
 
 static enum err generate_type(struct session *s, const char *label, struct key *key)
 {
-	CK_ULONG bits = 2048;
+	const struct key_kind *kind = key_kind(key->type);
+	CK_ULONG bits = (CK_ULONG)kind->bits;
 	unsigned char exponent[] = {0x01, 0x00, 0x01};
 	CK_ATTRIBUTE rsa[] = {
 	    {CKA_MODULUS_BITS, &bits, sizeof(bits)},
 	    {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)},
 	};
-	CK_ATTRIBUTE p256[] = {{CKA_EC_PARAMS, (void *)(uintptr_t)key_p256_oid, KEY_P256_OID_BYTES}};
+	CK_ATTRIBUTE curve[] = {{CKA_EC_PARAMS, (void *)(uintptr_t)kind->oid, kind->oid_len}};
 
-	switch (key->type) {
-	case KEY_RSA2048:
+	switch (kind->family) {
+	case KEY_FAMILY_RSA:
 		return generate(s, CKM_RSA_PKCS_KEY_PAIR_GEN, rsa, 2, label, key->id, key);
-	case KEY_P256V1:
-		return generate(s, CKM_EC_KEY_PAIR_GEN, p256, 1, label, key->id, key);
+	case KEY_FAMILY_EC:
+		return generate(s, CKM_EC_KEY_PAIR_GEN, curve, 1, label, key->id, key);
+	case KEY_FAMILY_EDWARDS:
+		return generate(s, CKM_EC_EDWARDS_KEY_PAIR_GEN, curve, 1, label, key->id, key);
 	}
 	return E_BUG;
 }
@@ -81,6 +120,8 @@ enum err key_generate(struct session *s, enum key_type type, const char *label,
 	struct key key = {.type = type};
 	enum err e;
 
+	if (s->stale && (e = session_refresh(s)))
+		return e;
 	memcpy(key.id, id, KEY_ID_BYTES);
 	if ((e = generate_type(s, label, &key)))
 		return e;
@@ -170,7 +211,9 @@ static enum err check_protection(struct session *s, struct key *key)
 static enum err check_object(struct session *s, CK_OBJECT_HANDLE object, CK_OBJECT_CLASS class,
 			     const char *label, const struct key *key)
 {
-	CK_KEY_TYPE type = key->type == KEY_RSA2048 ? CKK_RSA : CKK_EC;
+	static const CK_KEY_TYPE types[] = {
+	    [KEY_FAMILY_RSA] = CKK_RSA, [KEY_FAMILY_EC] = CKK_EC, [KEY_FAMILY_EDWARDS] = CKK_EC_EDWARDS};
+	CK_KEY_TYPE type = types[key_kind(key->type)->family];
 	const struct {
 		CK_ATTRIBUTE_TYPE type;
 		const char *name;

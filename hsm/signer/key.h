@@ -9,12 +9,9 @@
 #include "base/err.h"
 #include "base/key.h"
 #include "hsm/signer/session.h"
+#include "hsm/signer/template.h"
 
 #include <stdint.h>
-
-/* prime256v1 (RFC 5480 §2.1.1.1) as a DER object identifier: a named curve, never explicit parameters. */
-#define KEY_P256_OID_BYTES 10
-extern const uint8_t key_p256_oid[KEY_P256_OID_BYTES];
 
 /* Handles are of the session that made the pair. */
 struct key {

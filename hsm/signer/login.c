@@ -1,45 +1,39 @@
 /* Logs in to the token, and sees to it that a wrong PIN is tried once. */
 #include "hsm/signer/login.h"
 
-#include "base/buf.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "hsm/signer/ckr.h"
+#include "hsm/signer/module.h"
+#include "hsm/signer/pin_guard.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define PIN_MAX_BYTES 255
 
 struct login {
 	const struct token *token;
 	const char *pin_file;
-	char *marker_path;
+	const struct state_dir *state;
 	pthread_mutex_t lock; /* held over C_Login: no second thread may try meanwhile */
+	struct stat good;     /* of the PIN file when its PIN was last accepted; zeroed: not yet */
 	atomic_bool refused;  /* read without the lock: C_Login may hang */
 };
 
-enum err login_new(const struct token *token, const char *pin_file, const char *socket,
+enum err login_new(const struct token *token, const char *pin_file, const struct state_dir *state,
 		   struct login **ret_login)
 {
 	struct login *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return E_NOMEM;
-	if (asprintf(&l->marker_path, "%s.pin-refused", socket) < 0) {
-		free(l);
-		return E_NOMEM;
-	}
 	l->token = token;
 	l->pin_file = pin_file;
+	l->state = state;
 	pthread_mutex_init(&l->lock, NULL);
 	*ret_login = l;
 	return E_OK;
@@ -50,55 +44,7 @@ void login_free(struct login *l)
 	if (!l)
 		return;
 	pthread_mutex_destroy(&l->lock);
-	free(l->marker_path);
 	free(l);
-}
-
-/* ---- the marker ---- */
-
-/* Which PIN file it was, without a word about what is in it. */
-static void describe_attempt(const struct login *l, struct buf *b)
-{
-	struct stat st;
-
-	if (stat(l->pin_file, &st))
-		memset(&st, 0, sizeof(st));
-	buf_printf(b,
-		   "The token refused the PIN, and csrd-hsm does not try it again.\n"
-		   "Put the right PIN into the PIN file, or remove this file, and start csrd-hsm.\n"
-		   "token-serial %s\npin-file %llu:%llu size %lld changed %lld.%09ld\n",
-		   l->token->serial, (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
-		   (long long)st.st_size, (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
-}
-
-static bool was_refused_before(const struct login *l)
-{
-	struct buf now, then;
-	bool same;
-
-	buf_init(&now, 4096);
-	buf_init(&then, 4096);
-	describe_attempt(l, &now);
-	same = buf_status(&now) == E_OK && fd_read_file(l->marker_path, &then) == E_OK &&
-	       strcmp(buf_text(&now), buf_text(&then)) == 0;
-	buf_release(&now);
-	buf_release(&then);
-	return same;
-}
-
-static void remember_refusal(const struct login *l)
-{
-	struct buf b;
-	int fd;
-
-	buf_init(&b, 4096);
-	describe_attempt(l, &b);
-	fd = open(l->marker_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || buf_status(&b) != E_OK || fd_write_all(fd, b.data, b.len) != E_OK || fsync(fd))
-		log_error("cannot write '%s': %s; do not start csrd-hsm again with the same pin",
-			  l->marker_path, strerror(errno));
-	fd_close(&fd);
-	buf_release(&b);
 }
 
 /* ---- the login ---- */
@@ -112,6 +58,11 @@ static enum err check_flags(const struct login *l, CK_RV *ret_rv)
 	if (rv != CKR_OK) {
 		*ret_rv = rv;
 		return ckr_err(rv);
+	}
+	if (!module_is_token(l->token, &info)) {
+		log_error("another token is in the place of '%s' with serial '%s': no login", l->token->label,
+			  l->token->serial);
+		return E_UNAVAIL;
 	}
 	if (info.flags & CKF_USER_PIN_LOCKED) {
 		log_error("the user pin of token '%s' is locked", l->token->label);
@@ -128,7 +79,8 @@ static enum err check_flags(const struct login *l, CK_RV *ret_rv)
 		return E_PIN;
 	}
 	if (info.flags & CKF_USER_PIN_COUNT_LOW)
-		log_warn("somebody gave token '%s' a wrong pin since the last login", l->token->label);
+		log_warn("somebody gave token '%s' a wrong pin since the last login; one attempt is made now",
+			 l->token->label);
 	return E_OK;
 }
 
@@ -160,44 +112,71 @@ static enum err read_pin(const struct login *l, struct secret **ret_pin)
 	}
 }
 
-static enum err try_pin(struct login *l, CK_SESSION_HANDLE session, CK_RV *ret_rv)
+/* This process has logged in with what is in the file, and the file is as it was. */
+static bool is_proven(const struct login *l, const struct stat *st)
 {
-	struct secret *pin = NULL;
-	enum err e = read_pin(l, &pin);
+	return st->st_ino && st->st_dev == l->good.st_dev && st->st_ino == l->good.st_ino &&
+	       st->st_size == l->good.st_size && st->st_ctim.tv_sec == l->good.st_ctim.tv_sec &&
+	       st->st_ctim.tv_nsec == l->good.st_ctim.tv_nsec;
+}
+
+static CK_RV ask_token(const struct login *l, CK_SESSION_HANDLE session, const struct secret *pin)
+{
+	/* Cryptoki's prototype lacks a const; the PIN is not changed. */
+	return l->token->p11->C_Login(session, CKU_USER, (unsigned char *)(uintptr_t)secret_bytes(pin),
+				      (CK_ULONG)secret_len(pin));
+}
+
+/*
+ * With the marker standing, which goes when the token has said anything but
+ * that the PIN is no good.  A PIN that was accepted before in this process is
+ * spared that (some tokens need a login for every key): the marker is then
+ * made when the token refuses it after all.
+ */
+static enum err try_pin(struct login *l, CK_SESSION_HANDLE session, const struct secret *pin, bool proven,
+			CK_RV *ret_rv)
+{
+	const char *serial = l->token->serial;
+	enum err e;
 	CK_RV rv;
 
-	if (e)
-		return e;
-	/* Cryptoki's prototype lacks a const; the PIN is not changed. */
-	rv = l->token->p11->C_Login(session, CKU_USER, (unsigned char *)(uintptr_t)secret_bytes(pin),
-				    (CK_ULONG)secret_len(pin));
-	secret_free(pin);
+	if (!proven && pin_guard_arm(l->state, serial, pin))
+		return E_CONFIG;
+	rv = ask_token(l, session, pin);
 	*ret_rv = rv;
-	if (rv == CKR_USER_ALREADY_LOGGED_IN)
-		rv = CKR_OK;
-	e = ckr_err(rv);
+	e = rv == CKR_USER_ALREADY_LOGGED_IN ? E_OK : ckr_err(rv);
 	if (e == E_PIN || e == E_PIN_LOCKED) {
 		log_error("token '%s' refused the pin of '%s': %s (0x%lx)", l->token->label, l->pin_file,
 			  CKR_ARGS(rv));
-		remember_refusal(l);
+		if (proven && pin_guard_arm(l->state, serial, pin))
+			log_error("do not start csrd-hsm again with the same pin");
+	} else if (!proven) {
+		pin_guard_disarm(l->state);
 	}
 	return e;
 }
 
 static enum err login_once(struct login *l, CK_SESSION_HANDLE session, CK_RV *ret_rv)
 {
-	enum err e = check_flags(l, ret_rv);
+	struct secret *pin = NULL;
+	struct stat st;
+	bool proven;
+	enum err e;
 
-	if (e)
+	if (stat(l->pin_file, &st))
+		memset(&st, 0, sizeof(st));
+	if ((e = check_flags(l, ret_rv)) || (e = read_pin(l, &pin)))
 		return e;
-	if (was_refused_before(l)) {
-		log_error("the pin of '%s' was refused before and has not changed since: not tried again "
-			  "(see '%s')",
-			  l->pin_file, l->marker_path);
-		return E_PIN;
-	}
-	if ((e = try_pin(l, session, ret_rv)) == E_OK && unlink(l->marker_path) && errno != ENOENT)
-		log_warn("cannot remove '%s': %s", l->marker_path, strerror(errno));
+	proven = is_proven(l, &st);
+	if (!proven)
+		e = pin_guard_check(l->state, l->token->serial, l->pin_file, pin);
+	if (e == E_OK)
+		e = try_pin(l, session, pin, proven, ret_rv);
+	else if (e == E_IO)
+		e = E_CONFIG;
+	if (e == E_OK)
+		l->good = st;
+	secret_free(pin);
 	return e;
 }
 

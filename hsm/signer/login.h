@@ -2,22 +2,22 @@
  * The one login of this process (PKCS#11 v2.40 §5.6: a login counts for all
  * sessions of an application).  The PIN is in memory for the time of C_Login
  * only.  A PIN that the token refused is not tried again by any thread, nor by
- * a later start: a marker file beside the socket remembers which PIN file it
- * was, until that file changes or an operator removes the marker.
+ * a later start (pin_guard.h).
  */
 #ifndef CSRD_HSM_SIGNER_LOGIN_H
 #define CSRD_HSM_SIGNER_LOGIN_H
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "hsm/signer/state_dir.h"
 #include "hsm/signer/token.h"
 
 #include <stdbool.h>
 
 struct login;
 
-/* token and pin_file are borrowed; the marker is "<socket>.pin-refused". E_NOMEM. */
-MUST_USE enum err login_new(const struct token *token, const char *pin_file, const char *socket,
+/* All borrowed.  E_NOMEM. */
+MUST_USE enum err login_new(const struct token *token, const char *pin_file, const struct state_dir *state,
 			    struct login **ret_login);
 void login_free(struct login *login); /* NULL is fine */
 
@@ -26,7 +26,8 @@ void login_free(struct login *login); /* NULL is fine */
  * Thread-safe.  Logs what fails, but not E_UNAVAIL and its like:
  *   E_PIN         refused now or before; no further attempt is made by this process
  *   E_PIN_LOCKED  locked, or one try from it: no attempt is made
- *   E_CONFIG      the PIN file is missing, not a file, too long, or open to others
+ *   E_CONFIG      the PIN file is missing, not a file, too long, or open to others; or the state folder fails
+ *   E_UNAVAIL     with CKR_OK: another token is in the place of ours, which is not asked
  *   else          *ret_rv is what the token said (CKR_OK when it was not asked)
  */
 MUST_USE enum err login_ensure(struct login *login, CK_SESSION_HANDLE session, CK_RV *ret_rv);

@@ -4,11 +4,18 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "config/config.h"
+#include "hsm/signer/device.h"
+#include "hsm/signer/ending.h"
 #include "hsm/signer/listener.h"
 #include "hsm/signer/login.h"
 #include "hsm/signer/module.h"
+#include "hsm/signer/pool.h"
+#include "hsm/signer/probe.h"
+#include "hsm/signer/served.h"
 #include "hsm/signer/server.h"
+#include "hsm/signer/state_dir.h"
 #include "hsm/signer/token.h"
+#include "hsm/signer/watchdog.h"
 #include "hsm/signer/worker.h"
 
 #include <signal.h>
@@ -32,9 +39,12 @@ struct signer {
 	const struct config_token *settings;
 	int signal_fd;
 	struct listener listener;
+	struct state_dir *state;
 	struct module *module;
 	struct token token;
 	struct login *login;
+	struct device *device;
+	struct pool *keys; /* made ahead */
 	struct worker_pool *pool;
 };
 
@@ -170,6 +180,25 @@ static enum exit_code take_signals(struct signer *s)
 	return EXIT_CODE_OK;
 }
 
+static enum exit_code open_state(struct signer *s)
+{
+	enum err e = state_dir_open(s->settings->state_dir, &s->state);
+
+	return e == E_OK ? EXIT_CODE_OK : e == E_NOMEM ? EXIT_CODE_INTERNAL : EXIT_CODE_CONFIG;
+}
+
+/* From here on the module's code may run: nothing that it does keeps the process from its end. */
+static enum exit_code watch_module(struct signer *s)
+{
+	const struct watchdog_limits limits = {
+	    .ms = {[WATCHDOG_OTHER] = s->settings->timeout_other_ms,
+		   [WATCHDOG_SIGN] = s->settings->timeout_sign_ms,
+		   [WATCHDOG_GENERATE] = s->settings->timeout_generate_ms,
+		   [WATCHDOG_GENERATE_LARGE] = s->settings->timeout_generate_large_ms}};
+
+	return ending_prepare() || watchdog_start(&limits) ? EXIT_CODE_SYSTEM : EXIT_CODE_OK;
+}
+
 static enum exit_code open_socket(struct signer *s)
 {
 	switch (listener_open(s->settings->socket, s->settings->client_users, s->settings->client_users_len,
@@ -185,13 +214,29 @@ static enum exit_code open_socket(struct signer *s)
 	}
 }
 
+/* What is missing now was there in an earlier start: nothing is wrong with the configuration. */
+static bool is_outage(const struct signer *s)
+{
+	if (!served_before(s->state, s->settings->uri))
+		return false;
+	log_error("it was served before, so the hsm is taken to be away; to be started again");
+	return true;
+}
+
 static enum exit_code load_module(struct signer *s)
 {
 	enum err e = module_load(s->settings->module, &s->module);
 
 	if (e == E_NOMEM)
 		log_error("memory is out");
+	if (e == E_HSM && is_outage(s)) /* many modules do not initialise while their HSM is away */
+		return EXIT_CODE_TOKEN_FAILED;
 	return e ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;
+}
+
+static unsigned thread_count(const struct signer *s)
+{
+	return s->token.quirks.one_session ? 1 : (unsigned)s->settings->threads;
 }
 
 static enum exit_code find_token(struct signer *s)
@@ -200,9 +245,18 @@ static enum exit_code find_token(struct signer *s)
 	enum err e;
 
 	s->token.allow_usage = s->settings->allow_usage;
+	s->token.template_limit = TEMPLATE_ALL;
 	e = module_find_token(s->module, s->settings->uri, &s->token);
+	if ((e == E_NOTFOUND || e == E_HSM) && is_outage(s))
+		return EXIT_CODE_TOKEN_FAILED;
 	if (e)
 		return e == E_CONFIG ? EXIT_CODE_CONFIG : EXIT_CODE_NO_TOKEN;
+	if ((e = served_check(s->state, s->settings->uri, &s->token)))
+		return e == E_DENIED ? EXIT_CODE_NO_TOKEN : EXIT_CODE_SYSTEM;
+	if (s->token.quirks.one_session)
+		log_notice("module %s: one thread, and a new session after each key, whatever [token %s] "
+			   "threads says",
+			   s->token.quirks.module, s->settings->name);
 	if (s->token.allow_usage) {
 		buf_init(&forgiven, 1024);
 		key_protection_format(s->token.allow_usage, &forgiven);
@@ -213,17 +267,37 @@ static enum exit_code find_token(struct signer *s)
 	return EXIT_CODE_OK;
 }
 
+static enum exit_code make_pool(struct signer *s)
+{
+	struct pool_options options = {.node = s->settings->node,
+				       .pause_ms = s->settings->pool_pause_ms,
+				       .objects_max = s->settings->pool_objects_max,
+				       .threads = thread_count(s),
+				       .key_types = s->token.key_types};
+
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		options.targets[type] = s->settings->pool_targets[type];
+		if (options.targets[type] && !(s->token.key_types & KEY_TYPE_BIT(type)))
+			log_error("[token %s] pool_%s: the token makes no such keys", s->settings->name,
+				  key_type_name((enum key_type)type));
+	}
+	return pool_new(&options, &s->keys) ? EXIT_CODE_INTERNAL : EXIT_CODE_OK;
+}
+
 /* The PIN is read, used and scrubbed while the first session opens; the others find the user logged in. */
 static enum exit_code open_sessions(struct signer *s)
 {
 	struct worker_options options = {.token = &s->token,
-					 .threads = (unsigned)s->settings->threads,
+					 .keep_alive_ms = s->settings->keep_alive_ms,
+					 .threads = thread_count(s),
 					 .queue_max = (size_t)s->settings->queue_max};
-	enum err e = login_new(&s->token, s->settings->pin_file, s->settings->socket, &s->login);
+	enum err e = login_new(&s->token, s->settings->pin_file, s->state, &s->login);
 
-	if (e)
+	if (e || device_new(s->module, &s->token, s->login, &s->device))
 		return EXIT_CODE_INTERNAL;
-	options.login = s->login;
+	probe_set_label(&s->token, s->settings->node);
+	options.device = s->device;
+	options.pool = s->keys;
 	switch (worker_pool_new(&options, &s->pool)) {
 	case E_OK:
 		return EXIT_CODE_OK;
@@ -236,6 +310,8 @@ static enum exit_code open_sessions(struct signer *s)
 	case E_NOMEM:
 		return EXIT_CODE_SYSTEM;
 	default:
+		if (s->token.quirks.advice)
+			log_error("%s", s->token.quirks.advice);
 		return EXIT_CODE_TOKEN_FAILED;
 	}
 }
@@ -246,6 +322,7 @@ static enum exit_code serve(struct signer *s)
 	    .token_name = s->settings->name,
 	    .token = &s->token,
 	    .login = s->login,
+	    .device = s->device,
 	    .listener = &s->listener,
 	    .pool = s->pool,
 	    .signal_fd = s->signal_fd,
@@ -254,9 +331,9 @@ static enum exit_code serve(struct signer *s)
 
 	if (worker_pool_start(s->pool) != E_OK)
 		return EXIT_CODE_SYSTEM;
-	log_notice("serving token '%s' (serial '%s', %s) on '%s' with %llu threads", s->token.label,
+	log_notice("serving token '%s' (serial '%s', %s) on '%s' with %u threads", s->token.label,
 		   s->token.serial, s->token.model, s->settings->socket,
-		   (unsigned long long)s->settings->threads);
+		   thread_count(s));
 	code = server_run(&options);
 	log_notice("stopped");
 	return code;
@@ -264,33 +341,22 @@ static enum exit_code serve(struct signer *s)
 
 /* ---- the recipe ---- */
 
-/*
- * A vendor's module may crash in its destructors when the process ends by
- * exit(3): all is closed in order before, so there is nothing left for them to
- * do.  Instrumented builds need exit(3) for their reports.
- */
-static void NORETURN leave(enum exit_code code)
-{
-	fflush(NULL);
-#ifdef CSRD_INSTRUMENTED
-	exit(code);
-#else
-	_exit(code);
-#endif
-}
-
 static void NORETURN close_all(struct signer *s, enum exit_code code)
 {
+	ending_begin(code);
 	if (s->pool && !worker_pool_is_idle(s->pool))
 		_exit(code); /* a thread is still inside the module: nothing can be closed under it */
 	worker_pool_free(s->pool);
+	pool_free(s->keys);
+	device_free(s->device);
 	login_free(s->login);
 	module_free(s->module);
+	state_dir_close(s->state);
 	listener_close(&s->listener);
 	config_free(s->config);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
-	leave(code);
+	ending_leave(code);
 }
 
 int main(int argc, char **argv)
@@ -304,7 +370,9 @@ int main(int argc, char **argv)
 	if ((code = load_config(&s)) || s.arguments.check_only)
 		close_all(&s, code);
 	if ((code = forbid_dumps(&s)) || (code = take_signals(&s)) || (code = open_socket(&s)) ||
-	    (code = load_module(&s)) || (code = find_token(&s)) || (code = open_sessions(&s)))
+	    (code = open_state(&s)) || (code = watch_module(&s)) ||
+	    (code = load_module(&s)) || (code = find_token(&s)) ||
+	    (code = make_pool(&s)) || (code = open_sessions(&s)))
 		close_all(&s, code);
 	close_all(&s, serve(&s));
 }

@@ -4,6 +4,9 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "hsm/signer/ckr.h"
+#include "hsm/signer/guard.h"
+#include "hsm/signer/key_kind.h"
+#include "hsm/signer/watchdog.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,19 +14,20 @@
 #include <libp11.h>
 #include <openssl/err.h>
 #include <p11-kit/uri.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define SLOTS_MAX 256
 
 struct module {
 	char *path;
 	void *dl; /* held by us besides libp11, so the function list outlives no mapping */
 	PKCS11_CTX *ctx;
 	bool initialised;
-	PKCS11_SLOT *slots;
-	unsigned slots_len;
-	CK_FUNCTION_LIST_PTR p11;
+	CK_FUNCTION_LIST_PTR p11; /* guard.h's */
 };
 
 /* ---- the file ---- */
@@ -63,11 +67,14 @@ static enum err check_file(const char *path)
 
 static enum err load_functions(struct module *m)
 {
+	CK_FUNCTION_LIST_PTR functions = NULL;
 	CK_C_GetFunctionList get_functions;
 	CK_RV rv;
 
 	/* Before libp11, which keeps the reason of a failure to itself. */
+	watchdog_enter(WATCHDOG_OTHER, "dlopen");
 	m->dl = dlopen(m->path, RTLD_NOW | RTLD_LOCAL);
+	watchdog_leave();
 	if (!m->dl) {
 		const char *reason = dlerror();
 
@@ -80,20 +87,28 @@ static enum err load_functions(struct module *m)
 		log_error("'%s' is not a pkcs#11 module: it has no C_GetFunctionList", m->path);
 		return E_HSM;
 	}
-	rv = get_functions(&m->p11);
-	if (rv != CKR_OK || !m->p11) {
+	watchdog_enter(WATCHDOG_OTHER, "C_GetFunctionList");
+	rv = get_functions(&functions);
+	watchdog_leave();
+	if (rv != CKR_OK || !functions) {
 		log_error("pkcs#11 module '%s': C_GetFunctionList: %s (0x%lx)", m->path, CKR_ARGS(rv));
 		return E_HSM;
 	}
+	m->p11 = guard_functions(functions);
 	return E_OK;
 }
 
 static enum err initialise(struct module *m)
 {
+	int rc;
+
 	m->ctx = PKCS11_CTX_new();
 	if (!m->ctx)
 		return E_NOMEM;
-	if (PKCS11_CTX_load(m->ctx, m->path)) {
+	watchdog_enter(WATCHDOG_OTHER, "C_Initialize");
+	rc = PKCS11_CTX_load(m->ctx, m->path);
+	watchdog_leave();
+	if (rc) {
 		const char *reason = ERR_reason_error_string(ERR_peek_last_error());
 
 		log_error("pkcs#11 module '%s' does not initialise: %s", m->path,
@@ -130,8 +145,6 @@ void module_free(struct module *m)
 {
 	if (!m)
 		return;
-	if (m->slots)
-		PKCS11_release_all_slots(m->ctx, m->slots, m->slots_len);
 	if (m->initialised)
 		PKCS11_CTX_unload(m->ctx);
 	if (m->ctx)
@@ -240,25 +253,49 @@ static bool fits(P11KitUri *uri, CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
 	return p11_kit_uri_match_token_info(uri, info) && (wanted == (CK_SLOT_ID)-1 || wanted == slot);
 }
 
-/* Every token goes into `present` for the log; the last that fits into *ret_token. */
-static enum err look_at_slots(struct module *m, P11KitUri *uri, struct buf *present, unsigned *ret_count,
-			      struct token *ret_token)
+/* libp11's view of the slots; it is given back before a session of ours is open. */
+static enum err list_slots(struct module *m, PKCS11_SLOT **ret_slots, unsigned *ret_len)
 {
-	unsigned count = 0;
+	int rc;
 
-	if (PKCS11_enumerate_slots(m->ctx, &m->slots, &m->slots_len)) {
+	watchdog_enter(WATCHDOG_OTHER, "C_GetSlotList");
+	rc = PKCS11_enumerate_slots(m->ctx, ret_slots, ret_len);
+	watchdog_leave();
+	if (rc) {
 		const char *reason = ERR_reason_error_string(ERR_peek_last_error());
 
 		log_error("cannot list the slots of '%s': %s", m->path, reason ? reason : "unknown reason");
 		ERR_clear_error();
 		return E_HSM;
 	}
-	for (unsigned i = 0; i < m->slots_len; i++) {
-		CK_SLOT_ID slot = PKCS11_get_slotid_from_slot(&m->slots[i]);
-		CK_TOKEN_INFO info;
-		struct token t;
+	return E_OK;
+}
 
-		if (!m->slots[i].token || !m->slots[i].token->initialized ||
+static void release_slots(struct module *m, PKCS11_SLOT *slots, unsigned len)
+{
+	if (!slots)
+		return;
+	watchdog_enter(WATCHDOG_OTHER, "release of the slots");
+	PKCS11_release_all_slots(m->ctx, slots, len);
+	watchdog_leave();
+}
+
+/* Every token goes into `present` for the log; the last that fits into *ret_token. */
+static enum err look_at_slots(struct module *m, P11KitUri *uri, struct buf *present, unsigned *ret_count,
+			      struct token *ret_token)
+{
+	PKCS11_SLOT *slots = NULL;
+	unsigned slots_len = 0, count = 0;
+	enum err e = list_slots(m, &slots, &slots_len);
+
+	if (e)
+		return e;
+	for (unsigned i = 0; i < slots_len; i++) {
+		CK_SLOT_ID slot = PKCS11_get_slotid_from_slot(&slots[i]);
+		CK_TOKEN_INFO info;
+		struct token t = *ret_token;
+
+		if (!slots[i].token || !slots[i].token->initialized ||
 		    m->p11->C_GetTokenInfo(slot, &info) != CKR_OK)
 			continue;
 		fill_token(m, slot, &info, &t);
@@ -267,37 +304,59 @@ static enum err look_at_slots(struct module *m, P11KitUri *uri, struct buf *pres
 		if (!fits(uri, slot, &info))
 			continue;
 		count++;
-		t.key_types = 0;
-		t.signs_sha256_rsa = false;
-		t.allow_usage = ret_token->allow_usage;
 		*ret_token = t;
 	}
+	release_slots(m, slots, slots_len);
 	*ret_count = count;
 	return E_OK;
 }
 
-static bool offers(const struct token *t, CK_MECHANISM_TYPE mechanism, CK_FLAGS flag)
+/*
+ * Sizes are the bits of modulus or field; 0 for the largest is a module that
+ * does not say.  For Edwards curves modules count in different ways: bits 0
+ * asks for no size.
+ */
+static bool offers(const struct token *t, CK_MECHANISM_TYPE mechanism, CK_FLAGS flag, int bits)
 {
 	CK_MECHANISM_INFO info;
+	CK_ULONG size = (CK_ULONG)bits;
 
-	return t->p11->C_GetMechanismInfo(t->slot, mechanism, &info) == CKR_OK && (info.flags & flag);
+	if (t->p11->C_GetMechanismInfo(t->slot, mechanism, &info) != CKR_OK || !(info.flags & flag))
+		return false;
+	return !size || !info.ulMaxKeySize || (size >= info.ulMinKeySize && size <= info.ulMaxKeySize);
 }
 
-/* CKF_GENERATE_KEY_PAIR and CKF_SIGN are asked for: some modules list mechanisms that they only verify with.
- */
+/* Flags are asked for: some modules list mechanisms that they only verify with. */
+static bool makes(const struct token *t, const struct key_kind *kind)
+{
+	const CK_MECHANISM_TYPE sign_rsa = t->signs_sha256_rsa ? CKM_SHA256_RSA_PKCS : CKM_RSA_PKCS;
+
+	switch (kind->family) {
+	case KEY_FAMILY_RSA:
+		return offers(t, CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kind->bits) &&
+		       offers(t, sign_rsa, CKF_SIGN, kind->bits);
+	case KEY_FAMILY_EC:
+		return offers(t, CKM_EC_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kind->bits) &&
+		       offers(t, CKM_ECDSA, CKF_SIGN, kind->bits);
+	case KEY_FAMILY_EDWARDS:
+		return offers(t, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, 0) &&
+		       offers(t, CKM_EDDSA, CKF_SIGN, 0);
+	}
+	return false;
+}
+
 static void look_at_mechanisms(struct token *t)
 {
-	t->signs_sha256_rsa = offers(t, CKM_SHA256_RSA_PKCS, CKF_SIGN);
-	if (offers(t, CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR) &&
-	    (t->signs_sha256_rsa || offers(t, CKM_RSA_PKCS, CKF_SIGN)))
-		t->key_types |= KEY_TYPE_BIT(KEY_RSA2048);
-	if (offers(t, CKM_EC_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR) && offers(t, CKM_ECDSA, CKF_SIGN))
-		t->key_types |= KEY_TYPE_BIT(KEY_P256V1);
+	t->signs_sha256_rsa = offers(t, CKM_SHA256_RSA_PKCS, CKF_SIGN, 0);
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		if (makes(t, key_kind((enum key_type)type)))
+			t->key_types |= KEY_TYPE_BIT(type);
 }
 
 enum err module_find_token(struct module *m, const char *uri_text, struct token *ret_token)
 {
-	struct token found = {.allow_usage = ret_token->allow_usage};
+	struct token found = {.allow_usage = ret_token->allow_usage,
+			      .template_limit = ret_token->template_limit};
 	const char *reason = "";
 	P11KitUri *uri = NULL;
 	unsigned count = 0;
@@ -320,15 +379,78 @@ enum err module_find_token(struct module *m, const char *uri_text, struct token 
 	}
 	look_at_mechanisms(&found);
 	if (!found.key_types) {
-		log_error("token '%s' makes neither rsa2048 nor p256v1 keys that it can sign with",
-			  found.label);
+		log_error("token '%s' makes no keys of a known type that it can sign with", found.label);
 		e = E_UNSUPPORTED;
 		goto out;
 	}
+	quirks_find(m->ctx->manufacturer, m->ctx->description, &found.quirks);
+	found.template_limit &= found.quirks.template_options;
 	*ret_token = found;
 out:
 	if (uri)
 		p11_kit_uri_free(uri);
 	buf_release(&present);
 	return e;
+}
+
+/* ---- again ---- */
+
+bool module_is_token(const struct token *t, const CK_TOKEN_INFO *info)
+{
+	char label[sizeof(t->label)], serial[sizeof(t->serial)];
+
+	trim(label, info->label, sizeof(info->label));
+	trim(serial, info->serialNumber, sizeof(info->serialNumber));
+	return strcmp(label, t->label) == 0 && strcmp(serial, t->serial) == 0;
+}
+
+/* Without libp11, whose view of the slots is of the first initialisation. */
+static enum err find_again(struct token *t, char reason[256])
+{
+	CK_SLOT_ID slots[SLOTS_MAX];
+	CK_ULONG len = SLOTS_MAX;
+	CK_RV rv = t->p11->C_GetSlotList(CK_TRUE, slots, &len);
+	enum err e = E_UNAVAIL;
+
+	if (rv != CKR_OK) {
+		snprintf(reason, 256, "C_GetSlotList: %s (0x%lx)", CKR_ARGS(rv));
+		return E_UNAVAIL;
+	}
+	snprintf(reason, 256, "token '%s' with serial '%s' is not there", t->label, t->serial);
+	for (CK_ULONG i = 0; i < len; i++) {
+		CK_TOKEN_INFO info;
+		struct token there;
+
+		if (t->p11->C_GetTokenInfo(slots[i], &info) != CKR_OK)
+			continue;
+		if (module_is_token(t, &info)) {
+			t->slot = slots[i];
+			return E_OK;
+		}
+		trim(there.label, info.label, sizeof(info.label));
+		trim(there.serial, info.serialNumber, sizeof(info.serialNumber));
+		if (strcmp(there.label, t->label) == 0) {
+			snprintf(reason, 256,
+				 "token '%s' was exchanged: serial '%s' is there, wanted is '%s'; refused",
+				 t->label, there.serial, t->serial);
+			e = E_NOTFOUND;
+		}
+	}
+	return e;
+}
+
+enum err module_restart(struct module *m, struct token *t, char reason[256])
+{
+	CK_C_INITIALIZE_ARGS arguments;
+	CK_RV rv;
+
+	memset(&arguments, 0, sizeof(arguments));
+	arguments.flags = CKF_OS_LOCKING_OK;
+	m->p11->C_Finalize(NULL); /* it may have lost its initialisation already */
+	rv = m->p11->C_Initialize(&arguments);
+	if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) {
+		snprintf(reason, 256, "C_Initialize: %s (0x%lx)", CKR_ARGS(rv));
+		return E_HSM;
+	}
+	return find_again(t, reason);
 }

@@ -38,4 +38,16 @@ MUST_USE enum err module_check_uri(const char *uri, const char **ret_reason);
  */
 MUST_USE enum err module_find_token(struct module *module, const char *uri, struct token *ret_token);
 
+/*
+ * Finalises the module and initialises it again, and finds the token by label
+ * and serial number: its slot may be another.  No session is open afterwards,
+ * and nobody else may be inside the module.  Logs nothing; `reason` says why
+ * not.  E_HSM (does not initialise), E_UNAVAIL (the token is not there),
+ * E_NOTFOUND (one with its label and another serial number is).
+ */
+MUST_USE enum err module_restart(struct module *module, struct token *token, char reason[256]);
+
+/* The token that was found at start, and not one put in its place. */
+bool module_is_token(const struct token *token, const CK_TOKEN_INFO *info);
+
 #endif

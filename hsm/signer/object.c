@@ -115,19 +115,80 @@ enum err object_read(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *a
 	return session_fail(s, "C_GetAttributeValue", rv);
 }
 
-/* Of one class. */
-static enum err find_class(struct session *s, CK_OBJECT_CLASS class, const struct object_query *query,
-			   CK_OBJECT_HANDLE **ret_handles, size_t *ret_len)
+/* What a search found, by class. */
+struct matches {
+	CK_OBJECT_HANDLE *handles; /* private keys first */
+	size_t private_keys;
+	size_t public_keys;
+};
+
+static enum err read_class(struct session *s, CK_OBJECT_HANDLE object, CK_OBJECT_CLASS *ret_class)
+{
+	CK_OBJECT_CLASS class = CK_UNAVAILABLE_INFORMATION;
+	CK_ATTRIBUTE attribute = {CKA_CLASS, &class, sizeof(class)};
+	enum err e = object_read(s, object, &attribute, 1);
+
+	if (e)
+		return e;
+	if (attribute.ulValueLen != sizeof(class)) {
+		session_explain(s, "the class of an object has a wrong length");
+		return E_HSM;
+	}
+	*ret_class = class;
+	return E_OK;
+}
+
+/* Sorts the handles by class and forgets those of other classes. */
+static enum err sort_out(struct session *s, struct matches *m, size_t len)
+{
+	CK_OBJECT_HANDLE publics[SAME_LABEL_MAX];
+
+	for (size_t i = 0; i < len; i++) {
+		CK_OBJECT_CLASS class;
+		enum err e = read_class(s, m->handles[i], &class);
+
+		if (e)
+			return e;
+		if (class == CKO_PRIVATE_KEY)
+			m->handles[m->private_keys++] = m->handles[i];
+		else if (class == CKO_PUBLIC_KEY)
+			publics[m->public_keys++] = m->handles[i];
+	}
+	memcpy(m->handles + m->private_keys, publics, m->public_keys * sizeof(publics[0]));
+	return E_OK;
+}
+
+/*
+ * Private and public keys in one search: on a token of some thousand objects
+ * the search is what costs.  An object that is found and cannot be read is an
+ * error, because nobody knows that it is none; it may have gone between search
+ * and read, so there is a second search.  *ret_matches is owned: free its handles.
+ */
+static enum err find_keys(struct session *s, const struct object_query *query, struct matches *ret_matches)
 {
 	CK_BBOOL yes = CK_TRUE;
-	CK_ATTRIBUTE template[4] = {
-	    {CKA_CLASS, &class, sizeof(class)},
+	CK_ATTRIBUTE template[3] = {
 	    {CKA_TOKEN, &yes, sizeof(yes)},
 	    {CKA_LABEL, (void *)(uintptr_t)query->label, strlen(query->label)},
 	    {CKA_ID, (void *)(uintptr_t)query->key_id, KEY_ID_BYTES},
 	};
+	enum err e;
 
-	return object_search(s, template, query->key_id ? 4 : 3, SAME_LABEL_MAX, ret_handles, ret_len);
+	for (int tries = 0;; tries++) {
+		struct matches m = {0};
+		size_t len = 0;
+
+		e = object_search(s, template, query->key_id ? 3 : 2, SAME_LABEL_MAX, &m.handles, &len);
+		if (e == E_OK)
+			e = sort_out(s, &m, len);
+		if (e == E_OK) {
+			*ret_matches = m;
+			return E_OK;
+		}
+		free(m.handles);
+		if (s->last != CKR_OBJECT_HANDLE_INVALID || tries > 0)
+			return e;
+	}
 }
 
 /* A half-written object may have no id: that is the empty one. */
@@ -167,20 +228,19 @@ static enum err look_at_ids(struct session *s, const CK_OBJECT_HANDLE *handles, 
 
 enum err object_find(struct session *s, const struct object_query *query, struct object_found *ret_found)
 {
-	CK_OBJECT_HANDLE *private_keys = NULL, *public_keys = NULL;
 	struct object_found found = {0};
+	struct matches m;
 	bool seen = false;
 	enum err e;
 
-	if ((e = find_class(s, CKO_PRIVATE_KEY, query, &private_keys, &found.private_keys)) ||
-	    (e = find_class(s, CKO_PUBLIC_KEY, query, &public_keys, &found.public_keys)) ||
-	    (e = look_at_ids(s, private_keys, found.private_keys, &seen, &found)) ||
-	    (e = look_at_ids(s, public_keys, found.public_keys, &seen, &found)))
-		goto out;
-	*ret_found = found;
-out:
-	free(private_keys);
-	free(public_keys);
+	if ((e = find_keys(s, query, &m)))
+		return e;
+	found.private_keys = m.private_keys;
+	found.public_keys = m.public_keys;
+	e = look_at_ids(s, m.handles, m.private_keys + m.public_keys, &seen, &found);
+	if (e == E_OK)
+		*ret_found = found;
+	free(m.handles);
 	return e;
 }
 
@@ -213,22 +273,18 @@ static enum err check_label(struct session *s, CK_OBJECT_HANDLE object, const ch
 	return E_OK;
 }
 
-/* Objects found and asked to go are counted in *destroyed; the first refusal is returned after the rest was
- * tried. */
-static enum err destroy_class(struct session *s, CK_OBJECT_CLASS class, const struct object_query *query,
-			      uint32_t *destroyed)
+/* Objects that went are counted in *destroyed; the first refusal is returned after the rest was tried. */
+static enum err destroy_all(struct session *s, const CK_OBJECT_HANDLE *handles, size_t len, const char *label,
+			    uint32_t *destroyed)
 {
-	CK_OBJECT_HANDLE *handles = NULL;
 	enum err e, first = E_OK;
-	size_t len = 0;
 
-	if ((e = find_class(s, class, query, &handles, &len)))
-		return e;
 	for (size_t i = 0; i < len; i++) {
-		e = check_label(s, handles[i], query->label);
+		e = check_label(s, handles[i], label);
 		if (e == E_OK) {
 			CK_RV rv = s->token->p11->C_DestroyObject(s->handle, handles[i]);
 
+			s->stale = true;
 			if (rv == CKR_OK)
 				(*destroyed)++;
 			else if (rv !=
@@ -238,19 +294,24 @@ static enum err destroy_class(struct session *s, CK_OBJECT_CLASS class, const st
 		if (first == E_OK)
 			first = e;
 	}
-	free(handles);
 	return first;
 }
 
 static enum err destroy_round(struct session *s, const struct object_query *query, uint32_t *destroyed)
 {
-	enum err e = destroy_class(s, CKO_PRIVATE_KEY, query, destroyed);
+	struct matches m;
+	enum err e = find_keys(s, query, &m);
 
-	FAILPOINT("signer.destroy.after-private");
 	if (e)
 		return e;
-	e = destroy_class(s, CKO_PUBLIC_KEY, query, destroyed);
+	e = destroy_all(s, m.handles, m.private_keys, query->label, destroyed);
+	FAILPOINT("signer.destroy.after-private");
+	if (e)
+		goto out;
+	e = destroy_all(s, m.handles + m.private_keys, m.public_keys, query->label, destroyed);
 	FAILPOINT("signer.destroy.after-public");
+out:
+	free(m.handles);
 	return e;
 }
 
@@ -260,6 +321,8 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 	enum err e;
 
 	*ret_destroyed = 0;
+	if ((e = session_refresh(s)))
+		return e;
 	for (int round = 0; round < DESTROY_ROUNDS; round++) {
 		if ((e = destroy_round(s, query, ret_destroyed)) || (e = object_find(s, query, &left)))
 			return e;

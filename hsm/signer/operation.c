@@ -8,15 +8,18 @@
 #include "hsm/signer/csr_check.h"
 #include "hsm/signer/key.h"
 #include "hsm/signer/object.h"
+#include "hsm/signer/pool_key.h"
 #include "hsm/signer/public_key.h"
 #include "hsm/signer/sign.h"
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DETAIL_SIZE 640
+#define CLAIM_TRIES 4 /* pool keys that turn out to be gone, before one is made instead */
 
 static bool session_is_lost(const struct session *s)
 {
@@ -64,6 +67,9 @@ struct attempt {
 	struct session *session;
 	struct buf *der;
 	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
+	struct pool *pool; /* NULL: none, or not any more */
+	bool touched;      /* something may be on the token */
+	bool claiming;     /* it may be under the label of the pool still */
 };
 
 static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct buf *signature)
@@ -73,18 +79,96 @@ static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct
 	return sign_bytes(a->session, &a->key, data, len, signature);
 }
 
-static enum err hash_spki(EVP_PKEY *public_key, uint8_t hash[KEY_SPKI_HASH_BYTES])
+static enum err hash_spki(const uint8_t *spki, size_t len, uint8_t hash[KEY_SPKI_HASH_BYTES])
+{
+	unsigned hash_len = 0;
+
+	if (EVP_Digest(spki, len, hash, &hash_len, EVP_sha256(), NULL) != 1)
+		return E_NOMEM;
+	return hash_len == KEY_SPKI_HASH_BYTES ? E_OK : E_BUG;
+}
+
+static enum err hash_public_key(EVP_PKEY *public_key, uint8_t hash[KEY_SPKI_HASH_BYTES])
 {
 	unsigned char *spki = NULL;
 	int len = i2d_PUBKEY(public_key, &spki);
-	unsigned hash_len = 0;
-	enum err e = E_NOMEM;
+	enum err e = len > 0 ? hash_spki(spki, (size_t)len, hash) : E_NOMEM;
 
-	if (len > 0 && EVP_Digest(spki, (size_t)len, hash, &hash_len, EVP_sha256(), NULL) == 1 &&
-	    hash_len == KEY_SPKI_HASH_BYTES)
-		e = E_OK;
 	OPENSSL_free(spki);
 	return e;
+}
+
+static enum err generate(struct attempt *a, EVP_PKEY **ret_public_key)
+{
+	struct session *s = a->session;
+	enum err e;
+
+	FAILPOINT("signer.create.before-keygen");
+	a->touched = true;
+	if ((e = key_new_id(a->id))) {
+		session_explain(s, "no random key id");
+		return E_UNAVAIL;
+	}
+	if ((e = key_generate(s, a->job->spec.key_type, a->label, a->id, &a->key)))
+		return e;
+	FAILPOINT("signer.create.after-keygen");
+	if ((e = key_read_back(s, a->label, &a->key)) || (e = public_key_read(s, &a->key, ret_public_key)))
+		return e;
+	return hash_public_key(*ret_public_key, a->spki_sha256);
+}
+
+/* Takes `ready`, which is out of the ledger.  E_NOTFOUND: it is not on the token any more. */
+static enum err claim(struct attempt *a, struct pool_key *ready, EVP_PKEY **ret_public_key)
+{
+	struct session *s = a->session;
+	const unsigned char *spki = ready->spki;
+	char pool_name[POOL_LABEL_SIZE];
+	enum err e;
+
+	pool_label(a->pool, ready->key.type, pool_name);
+	memcpy(a->id, ready->key.id, KEY_ID_BYTES);
+	a->claiming = true;
+	e = pool_key_claim(s, pool_name, a->label, ready, &a->touched);
+	if (e && e != E_NOTFOUND && !a->touched) {
+		pool_give_back(a->pool, ready);
+		return e;
+	}
+	a->key = ready->key;
+	if (e == E_OK) {
+		a->claiming = false;
+		e = hash_spki(ready->spki, ready->spki_len, a->spki_sha256);
+	}
+	if (e == E_OK) {
+		*ret_public_key = d2i_PUBKEY(NULL, &spki, (long)ready->spki_len);
+		e = *ret_public_key ? E_OK : E_NOMEM;
+	}
+	free(ready);
+	return e;
+}
+
+/*
+ * A ready key, or else a new one.  The public key of a ready one was read from
+ * the token when it was made; the self-signature of the CSR (I5) proves again
+ * that the private key is its other half.
+ */
+static enum err get_key(struct attempt *a, EVP_PKEY **ret_public_key)
+{
+	struct pool_key *ready;
+
+	for (int tries = 0; tries < CLAIM_TRIES; tries++) {
+		enum err e;
+
+		ready = pool_take(a->pool, a->job->spec.key_type);
+		if (!ready)
+			break;
+		e = claim(a, ready, ret_public_key);
+		if (e != E_NOTFOUND)
+			return e;
+		log_warn("a key of the pool is not on the token any more");
+		forget_failure(a->session);
+	}
+	a->claiming = false;
+	return generate(a, ret_public_key);
 }
 
 static enum err attempt_create(struct attempt *a)
@@ -94,16 +178,12 @@ static enum err attempt_create(struct attempt *a)
 	const char *reason = NULL;
 	enum err e;
 
-	FAILPOINT("signer.create.before-keygen");
-	if ((e = key_generate(s, a->job->spec.key_type, a->label, a->id, &a->key)))
-		return e;
-	FAILPOINT("signer.create.after-keygen");
-	if ((e = key_read_back(s, a->label, &a->key)) || (e = public_key_read(s, &a->key, &public_key)))
+	if ((e = get_key(a, &public_key)))
 		goto out;
 	e = csr_build(&a->job->spec, public_key, sign_with_key, a, a->der, &reason);
 	if (e && reason)
 		session_explain(s, "csr: %s", reason);
-	if (e || (e = hash_spki(public_key, a->spki_sha256)))
+	if (e)
 		goto out;
 	FAILPOINT("signer.create.after-verify");
 out:
@@ -111,18 +191,31 @@ out:
 	return e;
 }
 
+static enum err destroy_attempt(struct session *s, const struct attempt *a)
+{
+	const struct object_query query = {a->label, a->id};
+	char pool_name[POOL_LABEL_SIZE];
+	uint32_t destroyed = 0;
+	enum err e = object_destroy(s, &query, &destroyed);
+
+	if (e || !a->claiming)
+		return e;
+	pool_label(a->pool, a->key.type, pool_name);
+	return pool_key_destroy(s, pool_name, &a->key);
+}
+
 /* Proves that nothing of this attempt is left, on a fresh session if the old one is in doubt. */
 static enum err clean_up(struct session *s, const struct attempt *a)
 {
-	const struct object_query query = {a->label, a->id};
-	uint32_t destroyed = 0;
 	enum err e = E_OK;
 
 	for (int round = 0; round < 2; round++) {
 		if (session_needs_reopening(s) && (e = session_reopen(s)))
 			return e;
 		forget_failure(s);
-		e = object_destroy(s, &query, &destroyed);
+		if (!a->touched)
+			return E_OK;
+		e = destroy_attempt(s, a);
 		if (e == E_OK || !session_needs_reopening(s))
 			return e;
 	}
@@ -151,35 +244,42 @@ static enum err nothing_left(enum err e)
 
 /*
  * One attempt, and a second one when the token had turned the first away for its session: that did
- * nothing, which the clean-up has proved besides.
+ * nothing, which the clean-up has proved besides.  A key of the pool that could not be claimed is one
+ * attempt more, with a new key.
  */
 static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 {
 	struct session *s = a->session;
-	enum err e = E_BUG, cleaned;
+	bool turned_away_before = false;
+	enum err e = E_BUG;
 
-	for (int round = 0; round < 2; round++) {
-		bool turned_away;
+	for (;;) {
+		bool turned_away, claim_failed;
 
 		forget_failure(s);
 		buf_reset(a->der);
-		if ((e = key_new_id(a->id))) {
-			snprintf(detail, DETAIL_SIZE, "no random key id");
-			return E_UNAVAIL;
-		}
+		a->touched = a->claiming = false;
 		if ((e = attempt_create(a)) == E_OK)
 			return E_OK;
 		turned_away = ckr_is_session_lost(s->last);
+		claim_failed = a->claiming && !session_needs_reopening(s);
 		snprintf(detail, DETAIL_SIZE, "%s", s->failure[0] ? s->failure : err_str(e));
-		if ((cleaned = clean_up(s, a))) {
+		if (clean_up(s, a)) {
 			size_t len = strlen(detail);
 
+			if (!a->touched)
+				break;
 			snprintf(detail + len, DETAIL_SIZE - len, "; the clean-up failed too: %s",
 				 s->failure);
 			return E_UNCERTAIN;
 		}
-		if (!turned_away)
+		if (claim_failed) {
+			log_warn("a key of the pool could not be claimed, making one: %s", detail);
+			a->pool = NULL;
+		} else if (!turned_away || turned_away_before) {
 			break;
+		}
+		turned_away_before |= turned_away;
 	}
 	return nothing_left(e);
 }
@@ -196,9 +296,9 @@ static void reply_created(struct job *job, const struct attempt *a)
 	message_create_csr_reply_encode(&job->reply, &reply);
 }
 
-static void create(struct session *s, struct job *job)
+static void create(struct session *s, struct pool *pool, struct job *job)
 {
-	struct attempt a = {.job = job, .session = s};
+	struct attempt a = {.job = job, .session = s, .pool = pool};
 	char detail[DETAIL_SIZE] = "";
 	const char *reason = "";
 	struct buf der;
@@ -309,11 +409,11 @@ static void ask(struct session *s, struct job *job, const char *what,
 
 /* ---- all ---- */
 
-static void run(struct session *s, struct job *job)
+static void run(struct session *s, struct pool *pool, struct job *job)
 {
 	switch (job->type) {
 	case MESSAGE_CREATE_CSR:
-		create(s, job);
+		create(s, pool, job);
 		return;
 	case MESSAGE_DESTROY_KEY:
 		destroy(s, job);
@@ -329,7 +429,7 @@ static void run(struct session *s, struct job *job)
 	}
 }
 
-void operation_run(struct session *s, struct job *job)
+void operation_run(struct session *s, struct pool *pool, struct job *job)
 {
 	enum err e;
 
@@ -338,9 +438,11 @@ void operation_run(struct session *s, struct job *job)
 		fail_question(s, job, "reach the token", e);
 		return;
 	}
-	run(s, job);
+	run(s, pool, job);
 	if (job->result == E_OK && buf_status(&job->reply) != E_OK)
 		job_fail(job, E_UNCERTAIN, "the answer cannot be encoded");
 	if (job->result != E_OK && session_needs_reopening(s))
 		session_close(s);
+	else if ((job->type == MESSAGE_CREATE_CSR || s->stale) && session_refresh(s))
+		log_error("cannot open a new session: %s", s->failure);
 }

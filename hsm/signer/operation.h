@@ -3,13 +3,14 @@
 #define CSRD_HSM_SIGNER_OPERATION_H
 
 #include "hsm/signer/job.h"
+#include "hsm/signer/pool.h"
 #include "hsm/signer/session.h"
 
 /*
  * Does the work and leaves the answer, or an error, in the job; logs what
  * fails.  The session is opened when it is closed, and left closed when it
- * cannot be trusted any more.
+ * cannot be trusted any more.  `pool` may be NULL.
  */
-void operation_run(struct session *s, struct job *job);
+void operation_run(struct session *s, struct pool *pool, struct job *job);
 
 #endif

@@ -1,18 +1,15 @@
 /* Reads a public key object and checks that it is the kind of key that was asked for. */
 #include "hsm/signer/public_key.h"
 
-#include "hsm/signer/ckr.h"
+#include "hsm/signer/key_kind.h"
 #include "hsm/signer/object.h"
+#include "hsm/signer/weak_key.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <string.h>
-
-#define RSA_BITS 2048
-#define RSA_EXPONENT 65537
-#define P256_POINT_BYTES 65 /* 0x04, x, y: the uncompressed form (SEC 1 §2.3.3) */
 
 static enum err from_params(const char *algorithm, OSSL_PARAM_BLD *builder, EVP_PKEY **ret_key)
 {
@@ -35,19 +32,20 @@ out:
 	return e;
 }
 
+/* In words that an operator finds: this is no ordinary failure. */
+static enum err refuse(struct session *s, const char *reason)
+{
+	session_explain(s, "the token made a weak or wrong key: %s", reason);
+	return E_HSM;
+}
+
 /* ---- RSA ---- */
 
-static enum err build_rsa(struct session *s, const BIGNUM *n, const BIGNUM *e_bn, EVP_PKEY **ret_key)
+static enum err build_rsa(const BIGNUM *n, const BIGNUM *e_bn, EVP_PKEY **ret_key)
 {
-	OSSL_PARAM_BLD *builder;
+	OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
 	enum err e;
 
-	if (BN_num_bits(n) != RSA_BITS || !BN_is_odd(n) || !BN_is_word(e_bn, RSA_EXPONENT)) {
-		session_explain(s, "rsa public key: %d-bit modulus, exponent %s", BN_num_bits(n),
-				BN_is_word(e_bn, RSA_EXPONENT) ? "65537" : "other than 65537");
-		return E_HSM;
-	}
-	builder = OSSL_PARAM_BLD_new();
 	if (!builder)
 		return E_NOMEM;
 	if (!OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) ||
@@ -59,35 +57,71 @@ static enum err build_rsa(struct session *s, const BIGNUM *n, const BIGNUM *e_bn
 	return e;
 }
 
-static enum err read_rsa(struct session *s, CK_OBJECT_HANDLE object, EVP_PKEY **ret_key)
+static enum err read_rsa(struct session *s, CK_OBJECT_HANDLE object, const struct key_kind *kind,
+			 EVP_PKEY **ret_key)
 {
 	unsigned char modulus[1024], exponent[64];
 	CK_ATTRIBUTE attributes[] = {{CKA_MODULUS, modulus, sizeof(modulus)},
 				     {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)}};
 	BIGNUM *n = NULL, *e_bn = NULL;
+	const char *reason = "";
 	enum err e;
 
 	if ((e = object_read(s, object, attributes, 2)))
 		return e;
 	n = BN_bin2bn(modulus, (int)attributes[0].ulValueLen, NULL);
 	e_bn = BN_bin2bn(exponent, (int)attributes[1].ulValueLen, NULL);
-	e = n && e_bn ? build_rsa(s, n, e_bn, ret_key) : E_NOMEM;
+	e = n && e_bn ? weak_key_check_rsa(n, e_bn, kind->bits, &reason) : E_NOMEM;
+	if (e == E_HSM)
+		e = refuse(s, reason);
+	else if (e == E_OK)
+		e = build_rsa(n, e_bn, ret_key);
 	BN_free(n);
 	BN_free(e_bn);
 	return e;
 }
 
-/* ---- EC ---- */
+/* ---- curves ---- */
 
-static enum err build_p256(const unsigned char *point, EVP_PKEY **ret_key)
+static bool equals(const unsigned char *a, size_t a_len, const uint8_t *b, size_t b_len)
+{
+	return b && a_len == b_len && memcmp(a, b, a_len) == 0;
+}
+
+static bool is_curve(const struct key_kind *kind, const CK_ATTRIBUTE *params)
+{
+	return equals(params->pValue, params->ulValueLen, kind->oid, kind->oid_len) ||
+	       equals(params->pValue, params->ulValueLen, kind->curve_name, kind->curve_name_len);
+}
+
+/*
+ * The bare octets in CKA_EC_POINT.  For ECDSA it is a DER OCTET STRING (PKCS#11 v2.40 mechanisms §2.3.3),
+ * for EdDSA the octets as they are; tokens also do it the other way round, or make a BIT STRING of it.
+ * NULL: it is none of these.
+ */
+static const unsigned char *find_point(const struct key_kind *kind, const CK_ATTRIBUTE *attribute)
+{
+	const unsigned char *raw = attribute->pValue;
+	const size_t wanted = kind->point_bytes, len = attribute->ulValueLen;
+
+	if (len == wanted)
+		return raw;
+	if (len == wanted + 2 && raw[0] == V_ASN1_OCTET_STRING && raw[1] == wanted)
+		return raw + 2;
+	if (len == wanted + 3 && raw[0] == V_ASN1_BIT_STRING && raw[1] == wanted + 1 && raw[2] == 0)
+		return raw + 3;
+	return NULL;
+}
+
+static enum err build_ec(const struct key_kind *kind, const unsigned char *point, EVP_PKEY **ret_key)
 {
 	OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
 	enum err e;
 
 	if (!builder)
 		return E_NOMEM;
-	if (!OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) ||
-	    !OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, P256_POINT_BYTES))
+	if (!OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, kind->group, 0) ||
+	    !OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, kind->point_bytes))
 		e = E_NOMEM;
 	else
 		e = from_params("EC", builder, ret_key);
@@ -95,33 +129,39 @@ static enum err build_p256(const unsigned char *point, EVP_PKEY **ret_key)
 	return e;
 }
 
-static enum err read_p256(struct session *s, CK_OBJECT_HANDLE object, EVP_PKEY **ret_key)
+static enum err build_edwards(const struct key_kind *kind, const unsigned char *point, EVP_PKEY **ret_key)
+{
+	*ret_key = EVP_PKEY_new_raw_public_key_ex(NULL, kind->group, NULL, point, kind->point_bytes);
+	return *ret_key ? E_OK : E_HSM;
+}
+
+static enum err read_curve(struct session *s, CK_OBJECT_HANDLE object, const struct key_kind *kind,
+			   EVP_PKEY **ret_key)
 {
 	unsigned char params[64], raw[256];
 	CK_ATTRIBUTE attributes[] = {{CKA_EC_PARAMS, params, sizeof(params)},
 				     {CKA_EC_POINT, raw, sizeof(raw)}};
-	const unsigned char *point = raw;
-	size_t len;
+	const unsigned char *point;
+	const char *reason = "";
 	enum err e;
 
 	if ((e = object_read(s, object, attributes, 2)))
 		return e;
-	len = attributes[1].ulValueLen;
-	/* A DER OCTET STRING (PKCS#11 v2.40 mechanisms §2.3.3); some tokens give the bare point. */
-	if (len == P256_POINT_BYTES + 2 && raw[0] == 0x04 && raw[1] == P256_POINT_BYTES) {
-		point += 2;
-		len -= 2;
-	}
-	if (attributes[0].ulValueLen != KEY_P256_OID_BYTES ||
-	    memcmp(params, key_p256_oid, KEY_P256_OID_BYTES) != 0 || len != P256_POINT_BYTES ||
-	    point[0] != 0x04) {
-		session_explain(s, "ec public key: not an uncompressed point of the named curve p-256");
-		return E_HSM;
-	}
-	return build_p256(point, ret_key);
+	if (!is_curve(kind, &attributes[0]))
+		return refuse(s, "not on the named curve asked for");
+	if (!(point = find_point(kind, &attributes[1])))
+		return refuse(s, "the point has the wrong length");
+	if (kind->family == KEY_FAMILY_EDWARDS)
+		e = weak_key_check_ed25519(point, &reason);
+	else
+		e = weak_key_check_ec(kind->curve_nid, point, kind->point_bytes, &reason);
+	if (e)
+		return e == E_HSM ? refuse(s, reason) : e;
+	return kind->family == KEY_FAMILY_EDWARDS ? build_edwards(kind, point, ret_key)
+						  : build_ec(kind, point, ret_key);
 }
 
-/* ---- both ---- */
+/* ---- all ---- */
 
 static enum err check(struct session *s, EVP_PKEY *key)
 {
@@ -134,17 +174,17 @@ static enum err check(struct session *s, EVP_PKEY *key)
 	EVP_PKEY_CTX_free(ctx);
 	if (rc == 1)
 		return E_OK;
-	session_explain(s, "public key: it does not pass openssl's check");
-	return E_HSM;
+	return refuse(s, "openssl's check does not pass");
 }
 
 enum err public_key_read(struct session *s, const struct key *key, EVP_PKEY **ret_key)
 {
+	const struct key_kind *kind = key_kind(key->type);
 	EVP_PKEY *public_key = NULL;
 	enum err e;
 
-	e = key->type == KEY_RSA2048 ? read_rsa(s, key->public_key, &public_key)
-				     : read_p256(s, key->public_key, &public_key);
+	e = kind->family == KEY_FAMILY_RSA ? read_rsa(s, key->public_key, kind, &public_key)
+					   : read_curve(s, key->public_key, kind, &public_key);
 	if (e == E_HSM && !s->failure[0])
 		session_explain(s, "public key: openssl does not take it");
 	if (e == E_OK)

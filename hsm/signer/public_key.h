@@ -10,9 +10,9 @@
 #include <openssl/evp.h>
 
 /*
- * RSA: a modulus of exactly 2048 bits and e = 65537.  EC: the named curve
- * P-256 and a point on it.  E_HSM for anything else; else as session_fail.
- * *ret_key is owned (EVP_PKEY_free).
+ * Of the type of `key`: an RSA modulus or a point of the named curve in which
+ * weak_key.h and OpenSSL's own check find nothing.  E_HSM for anything else;
+ * else as session_fail.  *ret_key is owned (EVP_PKEY_free).
  */
 MUST_USE enum err public_key_read(struct session *s, const struct key *key, EVP_PKEY **ret_key);
 

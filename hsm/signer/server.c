@@ -33,6 +33,7 @@ struct server {
 	bool stopping;
 	uint64_t stop_by_ms;
 	bool hurry; /* a second signal */
+	bool hopeless; /* stopping because the token stays down */
 };
 
 /* ---- connections ---- */
@@ -179,8 +180,7 @@ static enum err handle_list(struct server *s, struct connection *c, const struct
 
 static enum err handle_status(struct server *s, struct connection *c, const struct frame *f)
 {
-	struct message_status_reply reply = {.token_flags = s->options->token->flags,
-					     .key_types = s->options->token->key_types};
+	struct message_status_reply reply = {.key_types = s->options->token->key_types};
 	struct buf payload;
 	enum err e;
 
@@ -481,6 +481,10 @@ static enum exit_code loop(struct server *s)
 		}
 		if (!s->stopping && login_is_refused(s->options->login))
 			stop(s, "the token refused the pin");
+		if (!s->stopping && device_is_hopeless(s->options->device, clock_ms())) {
+			stop(s, "the hsm was down for too long; a new process may help");
+			s->hopeless = true;
+		}
 	}
 	if (login_is_refused(s->options->login))
 		return EXIT_CODE_PIN;
@@ -488,6 +492,8 @@ static enum exit_code loop(struct server *s)
 		log_error("stopped while the token was still at work");
 		return EXIT_CODE_TOKEN_FAILED;
 	}
+	if (s->hopeless)
+		return EXIT_CODE_TOKEN_FAILED;
 	return EXIT_CODE_OK;
 }
 

@@ -3,6 +3,7 @@
 #define CSRD_HSM_SIGNER_SERVER_H
 
 #include "base/exit_code.h"
+#include "hsm/signer/device.h"
 #include "hsm/signer/listener.h"
 #include "hsm/signer/login.h"
 #include "hsm/signer/token.h"
@@ -12,6 +13,7 @@ struct server_options {
 	const char *token_name; /* [token NAME] */
 	const struct token *token;
 	struct login *login;
+	struct device *device;
 	struct listener *listener;
 	struct worker_pool *pool;
 	int signal_fd; /* signalfd(2) of SIGTERM and SIGINT */
@@ -21,8 +23,9 @@ struct server_options {
  * Serves until SIGTERM or SIGINT, then lets what is at work end, within a
  * bound.  EXIT_CODE_OK; EXIT_CODE_PIN when the token refused the PIN at a
  * later login; EXIT_CODE_TOKEN_FAILED when a thread did not come back from the
- * token in time; EXIT_CODE_SYSTEM, EXIT_CODE_INTERNAL.  While the pool is not
- * idle the process must end without joining its threads.  Logs.
+ * token in time, or the token was down for too long; EXIT_CODE_SYSTEM,
+ * EXIT_CODE_INTERNAL.  While the pool is not idle the process must end without
+ * joining its threads.  Logs.
  */
 enum exit_code server_run(const struct server_options *options);
 

@@ -2,22 +2,36 @@
 #include "hsm/signer/session.h"
 
 #include "hsm/signer/ckr.h"
+#include "hsm/signer/module.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-void session_init(struct session *s, const struct token *token, struct login *login)
+void session_init(struct session *s, struct device *device, const struct token *token)
 {
 	memset(s, 0, sizeof(*s));
+	s->device = device;
 	s->token = token;
-	s->login = login;
 	s->handle = CK_INVALID_HANDLE;
+}
+
+enum err session_begin(struct session *s, bool creating)
+{
+	s->trouble = false;
+	s->last = CKR_OK;
+	return device_enter(s->device, creating, s->failure);
+}
+
+void session_end(struct session *s)
+{
+	device_leave(s->device, s->trouble);
 }
 
 enum err session_fail(struct session *s, const char *call, CK_RV rv)
 {
 	s->last = rv;
+	s->trouble |= ckr_is_trouble(rv);
 	snprintf(s->failure, sizeof(s->failure), "%s: %s (0x%lx)", call, CKR_ARGS(rv));
 	return rv == CKR_OK ? E_BUG : ckr_err(rv);
 }
@@ -34,42 +48,35 @@ void session_explain(struct session *s, const char *format, ...)
 
 enum err session_open(struct session *s)
 {
-	CK_RV rv;
-	enum err e;
-
-	if (s->handle != CK_INVALID_HANDLE)
+	if (s->handle != CK_INVALID_HANDLE && s->epoch == device_epoch(s->device))
 		return E_OK;
-	rv = s->token->p11->C_OpenSession(s->token->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
-					  &s->handle);
-	if (rv != CKR_OK) {
-		s->handle = CK_INVALID_HANDLE;
-		return session_fail(s, "C_OpenSession", rv);
-	}
-	e = login_ensure(s->login, s->handle, &rv);
-	if (e == E_OK)
-		return E_OK;
-	if (rv != CKR_OK)
-		e = session_fail(s, "login", rv);
-	else
-		session_explain(s, "login: %s", err_str(e));
-	session_close(s);
-	return e;
+	return device_open_session(s->device, s, false);
 }
 
 void session_close(struct session *s)
 {
 	if (s->handle != CK_INVALID_HANDLE)
-		s->token->p11->C_CloseSession(s->handle); /* nothing can be done about a refusal */
-	s->handle = CK_INVALID_HANDLE;
+		device_close_session(s->device, s);
 }
 
 enum err session_reopen(struct session *s)
 {
-	session_close(s);
-	return session_open(s);
+	return device_open_session(s->device, s, ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last));
 }
 
-enum err session_probe(struct session *s)
+enum err session_refresh(struct session *s)
+{
+	if (!s->token->quirks.one_session)
+		return E_OK;
+	return s->stale ? device_renew(s->device, s) : session_reopen(s);
+}
+
+uint64_t session_epoch(const struct session *s)
+{
+	return s->epoch;
+}
+
+enum err session_probe(struct session *s, CK_FLAGS *ret_token_flags)
 {
 	CK_SESSION_INFO info;
 	CK_TOKEN_INFO token;
@@ -84,5 +91,12 @@ enum err session_probe(struct session *s)
 		return session_fail(s, "C_GetSessionInfo", CKR_USER_NOT_LOGGED_IN);
 	if ((rv = s->token->p11->C_GetTokenInfo(s->token->slot, &token)) != CKR_OK)
 		return session_fail(s, "C_GetTokenInfo", rv);
+	if (!module_is_token(s->token, &token)) {
+		session_explain(s, "another token is in the place of '%s' with serial '%s'", s->token->label,
+				s->token->serial);
+		s->trouble = true;
+		return E_NOTFOUND;
+	}
+	*ret_token_flags = token.flags;
 	return E_OK;
 }

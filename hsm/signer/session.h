@@ -8,21 +8,37 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "hsm/signer/login.h"
+#include "hsm/signer/device.h"
 #include "hsm/signer/token.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct session {
+	struct device *device;
 	const struct token *token;
-	struct login *login;
 	CK_SESSION_HANDLE handle;  /* CK_INVALID_HANDLE: not open */
 	CK_RV last;                /* of the last call that failed */
 	char failure[256];         /* why the last operation failed: for the log and the reply */
+	bool trouble;              /* since session_begin a call failed that a healthy token would not fail */
+	bool stale;                /* objects were destroyed; see session_refresh */
 	struct log_gate down_gate; /* a token that is down fails every request alike */
+
+	/* device.c's own */
+	uint64_t epoch;
+	uint64_t module_epoch;
+	struct session *next;
 };
 
-void session_init(struct session *s, const struct token *token, struct login *login);
+void session_init(struct session *s, struct device *device, const struct token *token);
+
+/*
+ * Around each piece of work: between the two the module is not initialised
+ * anew.  E_UNAVAIL, with the reason in `failure`, while the token is down;
+ * `creating`: also while it makes no keys.  Then nothing is to be ended.
+ */
+MUST_USE enum err session_begin(struct session *s, bool creating);
+void session_end(struct session *s);
 
 /* Opens and logs in.  E_OK when it is open already; else as ckr_err and login_ensure, and it is closed. */
 MUST_USE enum err session_open(struct session *s);
@@ -31,13 +47,24 @@ void session_close(struct session *s);
 /* Closes and opens: all object handles are void. */
 MUST_USE enum err session_reopen(struct session *s);
 
+/*
+ * What the quirks of the module ask for (quirks.h: one_session), else nothing:
+ * a new session after a key was made or used and before one is destroyed, and
+ * the module initialised anew after one was destroyed.  All handles are void.
+ * object_destroy and key_generate do so before they begin.
+ */
+MUST_USE enum err session_refresh(struct session *s);
+
+/* Of the handles that this session finds or makes; changes with every rebuild. */
+uint64_t session_epoch(const struct session *s);
+
 /* Records what failed ("C_Sign") with its value; returns ckr_err(rv).  Not to be called with CKR_OK. */
 MUST_USE enum err session_fail(struct session *s, const char *call, CK_RV rv);
 
 /* Records a reason that is not a CK_RV. */
 void session_explain(struct session *s, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Asks the token whether this session is alive and logged in. */
-MUST_USE enum err session_probe(struct session *s);
+/* Asks the token whether this session is alive and logged in, and whether it is still the same token. */
+MUST_USE enum err session_probe(struct session *s, CK_FLAGS *ret_token_flags);
 
 #endif

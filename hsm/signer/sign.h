@@ -12,8 +12,9 @@
 #include <stdint.h>
 
 /*
- * Signs SHA-256 of the bytes: PKCS #1 v1.5 with RSA; ECDSA as a DER
- * ECDSA-Sig-Value (RFC 3279 §2.2.3).  Appends to `signature`.
+ * Signs as the key's type has it (key_kind.h): PKCS #1 v1.5 over SHA-256 with RSA;
+ * ECDSA over the digest, as a DER ECDSA-Sig-Value (RFC 3279 §2.2.3); the bytes
+ * themselves with Ed25519, 64 octets (RFC 8410 §6).  Appends to `signature`.
  * E_HSM, E_NOMEM, as session_fail.
  */
 MUST_USE enum err sign_bytes(struct session *s, const struct key *key, const uint8_t *data, size_t len,

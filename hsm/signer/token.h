@@ -1,12 +1,22 @@
-/* The one token that this process serves: filled at start by module_find_token, read-only afterwards. */
+/*
+ * The one token that this process serves: filled at start by module_find_token
+ * and probe_run.  Afterwards device.c alone writes it, and only the slot (with
+ * nobody inside the module) and what probe_run could not find out at start
+ * (while no key may be made); probe.c keeps probe_left.
+ */
 #ifndef CSRD_HSM_SIGNER_TOKEN_H
 #define CSRD_HSM_SIGNER_TOKEN_H
 
 #include "base/key.h"
+#include "hsm/signer/quirks.h"
+#include "hsm/signer/template.h"
 
 #include <p11-kit/pkcs11.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#define HOST_NAME_SIZE 256
+#define PROBE_LABEL_SIZE 96
 
 struct token {
 	CK_FUNCTION_LIST_PTR p11; /* of the loaded module; borrowed from struct module */
@@ -24,7 +34,17 @@ struct token {
 	key_type_set key_types;
 	bool signs_sha256_rsa; /* CKM_SHA256_RSA_PKCS; else CKM_RSA_PKCS over a DigestInfo */
 
+	struct quirks quirks; /* of the module */
 	uint32_t allow_usage; /* [token] allow_usage: key protection bits that I4 forgives */
+
+	/* probe.h */
+	uint32_t template_limit; /* enum template_option: the most that is tried */
+	char probe_label[PROBE_LABEL_SIZE];
+	bool probe_left;         /* keys of a probe may be on the token still */
+	bool probed;             /* what follows is known */
+	struct template_profile profiles[TEMPLATE_FAMILIES];
+	bool relabels;           /* it lets CKA_LABEL be written */
+	char capabilities[512];  /* the above in words, for the status */
 };
 
 #endif

@@ -5,7 +5,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "hsm/signer/operation.h"
+#include "hsm/signer/pool_fill.h"
 #include "hsm/signer/session.h"
+#include "hsm/signer/watchdog.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -16,10 +18,6 @@
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
-
-#define PROBE_EVERY_MS 10000
-#define PROBE_WHEN_DOWN_MS 1000
-#define STUCK_AFTER_MS 60000
 
 struct worker {
 	struct worker_pool *pool;
@@ -32,6 +30,7 @@ struct worker {
 	enum message_type type;
 	char csr_id[CSR_ID_SIZE];
 	uint64_t since_ms;
+	uint64_t used_ms; /* when its session was last used */
 };
 
 struct job_list {
@@ -45,6 +44,10 @@ struct worker_pool {
 	bool lock_made;
 	int wake_fd;
 	size_t queue_max;
+	struct device *device;
+	uint64_t keep_alive_ms;
+	char refusal[DEVICE_REASON_SIZE]; /* the server's: why the last job was refused */
+	struct pool *keys; /* made ahead; NULL: none */
 
 	/* under the lock */
 	struct job_list waiting;
@@ -52,10 +55,7 @@ struct worker_pool {
 	size_t waiting_len;
 	bool draining;
 	bool stopping;
-	bool probing;
-	uint64_t probed_ms;
-	bool usable;
-	char why_not[256];
+	unsigned tending; /* threads that look after the token */
 	uint64_t created;
 	uint64_t destroyed;
 	uint64_t failed;
@@ -88,6 +88,18 @@ static struct job *list_take(struct job_list *list)
 	list->first = job->next;
 	if (!list->first)
 		list->end = &list->first;
+	job->next = NULL;
+	return job;
+}
+
+/* The one behind `before`, which is in the list and not its last. */
+static struct job *list_take_after(struct job_list *list, struct job *before)
+{
+	struct job *job = before->next;
+
+	before->next = job->next;
+	if (!before->next)
+		list->end = &before->next;
 	job->next = NULL;
 	return job;
 }
@@ -135,16 +147,75 @@ static void finish_locked(struct worker_pool *pool, struct job *job)
 	wake_server(pool);
 }
 
-static void set_health_locked(struct worker_pool *pool, bool usable, const char *why_not)
+static void end_waiting_locked(struct worker_pool *pool, bool (*pick)(const struct job *, uint64_t),
+			       uint64_t arg, enum err e, const char *detail)
 {
-	if (pool->usable != usable) {
-		if (usable)
-			log_notice("the token is usable again");
-		else
-			log_error("the token is not usable: %s", why_not);
+	struct job_list ended;
+	struct job *job;
+
+	list_init(&ended);
+	pool->waiting_len -= list_move_if(&pool->waiting, &ended, pick, arg);
+	while ((job = list_take(&ended))) {
+		job_fail(job, e, detail);
+		finish_locked(pool, job);
 	}
-	pool->usable = usable;
-	snprintf(pool->why_not, sizeof(pool->why_not), "%s", why_not);
+}
+
+static bool is_any(const struct job *job, uint64_t arg)
+{
+	(void)job;
+	(void)arg;
+	return true;
+}
+
+/* It needs a new key: a ready one can be claimed of a token that makes none, because it is full. */
+static bool makes_key(const struct worker_pool *pool, const struct job *job)
+{
+	return job->type == MESSAGE_CREATE_CSR && !pool_has_ready(pool->keys, job->spec.key_type);
+}
+
+static bool makes_key_of(const struct job *job, uint64_t pool)
+{
+	return makes_key((const struct worker_pool *)(uintptr_t)pool, job);
+}
+
+/* What waits and cannot be done is told so at once. */
+static void end_refused_locked(struct worker_pool *pool)
+{
+	char reason[DEVICE_REASON_SIZE];
+
+	switch (device_state(pool->device, reason)) {
+	case DEVICE_UP:
+		break;
+	case DEVICE_NO_KEYS:
+		end_waiting_locked(pool, makes_key_of, (uintptr_t)pool, E_UNAVAIL, reason);
+		break;
+	case DEVICE_DOWN:
+		end_waiting_locked(pool, is_any, 0, E_UNAVAIL, reason);
+		break;
+	}
+}
+
+/* After work, without the lock: whoever met trouble has it judged before anybody hears of the failure. */
+static void judge(struct worker *w)
+{
+	struct device *device = w->pool->device;
+
+	if (w->session.trouble && device_wants_repair(device, clock_ms()))
+		device_repair(device, &w->session);
+}
+
+static void carry_out(struct worker *w, struct job *job)
+{
+	if (session_begin(&w->session, makes_key(w->pool, job))) {
+		job_fail(job, E_UNAVAIL, w->session.failure);
+		return;
+	}
+	watchdog_set_csr(job->csr_id);
+	operation_run(&w->session, w->pool->keys, job);
+	watchdog_set_csr("");
+	session_end(&w->session);
+	judge(w);
 }
 
 static void work(struct worker *w, struct job *job)
@@ -155,45 +226,104 @@ static void work(struct worker *w, struct job *job)
 	w->type = job->type;
 	w->since_ms = clock_ms();
 	memcpy(w->csr_id, job->csr_id, sizeof(w->csr_id));
+	pool_caller_begins(pool->keys);
 	pthread_mutex_unlock(&pool->lock);
-	operation_run(&w->session, job);
+	carry_out(w, job);
 	pthread_mutex_lock(&pool->lock);
+	pool_caller_ends(pool->keys, clock_ms());
 	w->busy = false;
+	w->used_ms = clock_ms();
 	w->csr_id[0] = '\0';
-	if (job->result == E_OK)
-		set_health_locked(pool, true, "");
-	else if (w->session.handle == CK_INVALID_HANDLE)
-		set_health_locked(pool, false, w->session.failure);
+	end_refused_locked(pool);
 	finish_locked(pool, job);
 }
 
-static void probe(struct worker *w)
+/* Begun by pool_begin.  A thread at it is at work like any other: nothing is closed under it. */
+static void fill_pool(struct worker *w, enum pool_work what, enum key_type type)
 {
 	struct worker_pool *pool = w->pool;
 	enum err e;
 
-	pool->probing = true;
+	w->busy = true;
+	w->type = 0;
+	w->since_ms = clock_ms();
 	pthread_mutex_unlock(&pool->lock);
-	e = session_probe(&w->session);
-	if (e)
-		session_close(&w->session);
+	e = session_begin(&w->session, what == POOL_FILL);
+	if (e == E_OK) {
+		e = pool_fill_run(&w->session, pool->keys, what, type);
+		session_end(&w->session);
+		judge(w);
+	}
 	pthread_mutex_lock(&pool->lock);
-	pool->probing = false;
+	w->busy = false;
+	w->used_ms = clock_ms();
+	pool_end(pool->keys, what, type, e, clock_ms());
+	end_refused_locked(pool);
+	if (what != POOL_FILL || pool->draining) /* other threads may fill now; the server may wait for us */
+		pthread_cond_broadcast(&pool->work);
 	if (pool->draining)
-		wake_server(pool); /* which waits for this one, too */
-	pool->probed_ms = clock_ms();
-	set_health_locked(pool, e == E_OK, e ? w->session.failure : "");
+		wake_server(pool);
 }
 
-static uint64_t probe_interval(const struct worker_pool *pool)
+/* Looks after the token with this thread's session: a repair, or a sign of life. */
+static void tend(struct worker *w, void (*how)(struct device *, struct session *))
 {
-	return pool->usable ? PROBE_EVERY_MS : PROBE_WHEN_DOWN_MS;
+	struct worker_pool *pool = w->pool;
+
+	pool->tending++;
+	pthread_mutex_unlock(&pool->lock);
+	how(pool->device, &w->session);
+	pthread_mutex_lock(&pool->lock);
+	pool->tending--;
+	w->used_ms = clock_ms();
+	end_refused_locked(pool);
+	if (pool->draining || device_is_hopeless(pool->device, w->used_ms))
+		wake_server(pool); /* which waits for this one, too, or is to end */
 }
 
-static void wait_for_work(struct worker_pool *pool)
+static uint64_t keep_alive_in_ms(const struct worker *w, uint64_t now_ms)
 {
-	uint64_t ms = probe_interval(pool);
+	uint64_t at_ms = w->used_ms + w->pool->keep_alive_ms;
+
+	return now_ms >= at_ms ? 0 : at_ms - now_ms;
+}
+
+static bool is_usable(struct worker_pool *pool)
+{
+	char reason[DEVICE_REASON_SIZE];
+
+	return device_state(pool->device, reason) == DEVICE_UP;
+}
+
+/* What an earlier run left is taken over even of a token that makes no keys. */
+static bool may_fill(struct worker_pool *pool)
+{
+	char reason[DEVICE_REASON_SIZE];
+
+	switch (device_state(pool->device, reason)) {
+	case DEVICE_UP:
+		return true;
+	case DEVICE_NO_KEYS:
+		return !pool_is_taken_over(pool->keys);
+	case DEVICE_DOWN:
+		break;
+	}
+	return false;
+}
+
+static void wait_for_work(struct worker *w, uint64_t now_ms)
+{
+	struct worker_pool *pool = w->pool;
+	uint64_t ms = keep_alive_in_ms(w, now_ms), repair_ms = device_repair_in_ms(pool->device, now_ms);
+	uint64_t pool_ms = pool_wait_ms(pool->keys, now_ms);
 	struct timespec until;
+
+	if (!ms) /* not now: the token is down */
+		ms = pool->keep_alive_ms;
+	if (repair_ms < ms && !pool->draining)
+		ms = repair_ms ? repair_ms : 1;
+	if (pool_ms < ms && !pool->draining && may_fill(pool))
+		ms = pool_ms ? pool_ms : 1;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += (time_t)(ms / 1000);
@@ -205,6 +335,42 @@ static void wait_for_work(struct worker_pool *pool)
 	pthread_cond_timedwait(&pool->work, &pool->lock, &until);
 }
 
+/* For an idle thread. */
+static enum pool_work begin_fill_locked(struct worker_pool *pool, uint64_t now_ms, enum key_type *ret_type)
+{
+	if (pool->draining || !may_fill(pool))
+		return POOL_NOTHING;
+	return pool_begin(pool->keys, now_ms, ret_type);
+}
+
+static bool is_create(const struct job *job)
+{
+	return job->type == MESSAGE_CREATE_CSR;
+}
+
+/*
+ * The next in line.  But one thread is kept for creates: a search or a destroy
+ * takes a full token a long time, and several must not keep a create waiting.
+ */
+static struct job *take_job_locked(struct worker_pool *pool)
+{
+	struct job *job = pool->waiting.first, *before = NULL;
+	unsigned others = 0;
+
+	for (unsigned i = 0; i < pool->threads; i++)
+		others += pool->workers[i].busy && pool->workers[i].type &&
+			  pool->workers[i].type != MESSAGE_CREATE_CSR;
+	if (pool->threads == 1 || others < pool->threads - 1)
+		return list_take(&pool->waiting);
+	while (job && !is_create(job)) {
+		before = job;
+		job = job->next;
+	}
+	if (!job)
+		return NULL;
+	return before ? list_take_after(&pool->waiting, before) : list_take(&pool->waiting);
+}
+
 static void *run(void *arg)
 {
 	struct worker *w = arg;
@@ -213,8 +379,15 @@ static void *run(void *arg)
 	pthread_mutex_lock(&pool->lock);
 	while (!pool->stopping) {
 		uint64_t now = clock_ms();
-		struct job *job = list_take(&pool->waiting);
+		enum key_type type = KEY_TYPE_MAX;
+		enum pool_work what;
+		struct job *job;
 
+		if (!pool->draining && device_wants_repair(pool->device, now)) {
+			tend(w, device_repair);
+			continue;
+		}
+		job = take_job_locked(pool);
 		if (job) {
 			pool->waiting_len--;
 			if (now > job->deadline_ms) {
@@ -223,10 +396,12 @@ static void *run(void *arg)
 			} else {
 				work(w, job);
 			}
-		} else if (!pool->probing && now - pool->probed_ms >= probe_interval(pool)) {
-			probe(w);
+		} else if (!pool->draining && keep_alive_in_ms(w, now) == 0 && is_usable(pool)) {
+			tend(w, device_keep_alive);
+		} else if ((what = begin_fill_locked(pool, now, &type)) != POOL_NOTHING) {
+			fill_pool(w, what, type);
 		} else {
-			wait_for_work(pool);
+			wait_for_work(w, now);
 		}
 	}
 	pthread_mutex_unlock(&pool->lock);
@@ -261,7 +436,8 @@ static enum err open_sessions(struct worker_pool *pool, const struct worker_opti
 		enum err e;
 
 		w->pool = pool;
-		session_init(&w->session, options->token, options->login);
+		session_init(&w->session, options->device, options->token);
+		w->used_ms = clock_ms();
 		e = session_open(&w->session);
 		if (e) {
 			log_error("cannot open session %u of %u on token '%s': %s", i + 1, pool->threads,
@@ -282,9 +458,10 @@ enum err worker_pool_new(const struct worker_options *options, struct worker_poo
 		return E_NOMEM;
 	pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pool->queue_max = options->queue_max;
+	pool->keys = options->pool;
+	pool->device = options->device;
+	pool->keep_alive_ms = options->keep_alive_ms;
 	pool->threads = options->threads;
-	pool->usable = true;
-	pool->probed_ms = clock_ms();
 	list_init(&pool->waiting);
 	list_init(&pool->done);
 	e = pool->wake_fd < 0 ? E_IO : init_locks(pool);
@@ -292,6 +469,8 @@ enum err worker_pool_new(const struct worker_options *options, struct worker_poo
 		pool->threads = 0;
 	else
 		e = open_sessions(pool, options);
+	if (e == E_OK)
+		device_repair(pool->device, &pool->workers[0].session); /* the first look at it */
 	if (e) {
 		worker_pool_free(pool);
 		return e;
@@ -368,6 +547,18 @@ static bool csr_is_taken_locked(const struct worker_pool *pool, const char *csr_
 	return false;
 }
 
+/* The reason is in pool->refusal. */
+static bool is_refused_locked(struct worker_pool *pool, const struct job *job)
+{
+	enum device_state state = device_state(pool->device, pool->refusal);
+
+	if (state == DEVICE_UP || (state == DEVICE_NO_KEYS && !makes_key(pool, job)))
+		return false;
+	device_hurry(pool->device);
+	pthread_cond_signal(&pool->work);
+	return true;
+}
+
 enum err worker_pool_submit(struct worker_pool *pool, struct job *job, const char **ret_reason)
 {
 	enum err e = E_OK;
@@ -375,6 +566,9 @@ enum err worker_pool_submit(struct worker_pool *pool, struct job *job, const cha
 	pthread_mutex_lock(&pool->lock);
 	if (pool->draining) {
 		*ret_reason = "the signer is stopping";
+		e = E_UNAVAIL;
+	} else if (is_refused_locked(pool, job)) {
+		*ret_reason = pool->refusal;
 		e = E_UNAVAIL;
 	} else if (csr_is_taken_locked(pool, job->csr_id)) {
 		*ret_reason = "another request for the same csr is at work";
@@ -421,20 +615,6 @@ void worker_pool_drop_connection(struct worker_pool *pool, uint64_t connection)
 	free_list(&dropped);
 }
 
-static void end_waiting_locked(struct worker_pool *pool, bool (*pick)(const struct job *, uint64_t),
-			       uint64_t arg, enum err e, const char *detail)
-{
-	struct job_list ended;
-	struct job *job;
-
-	list_init(&ended);
-	pool->waiting_len -= list_move_if(&pool->waiting, &ended, pick, arg);
-	while ((job = list_take(&ended))) {
-		job_fail(job, e, detail);
-		finish_locked(pool, job);
-	}
-}
-
 static bool is_past(const struct job *job, uint64_t now_ms)
 {
 	return now_ms > job->deadline_ms;
@@ -460,13 +640,6 @@ int worker_pool_expire(struct worker_pool *pool, uint64_t now_ms)
 	return next - now_ms >= INT_MAX ? INT_MAX : (int)(next - now_ms) + 1;
 }
 
-static bool is_any(const struct job *job, uint64_t arg)
-{
-	(void)job;
-	(void)arg;
-	return true;
-}
-
 void worker_pool_drain(struct worker_pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
@@ -475,55 +648,41 @@ void worker_pool_drain(struct worker_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-static unsigned busy_locked(const struct worker_pool *pool, uint64_t now_ms, uint64_t *ret_shortest_ms)
+static unsigned busy_locked(const struct worker_pool *pool)
 {
-	uint64_t shortest = UINT64_MAX;
 	unsigned busy = 0;
 
-	for (unsigned i = 0; i < pool->threads; i++) {
-		const struct worker *w = &pool->workers[i];
-		uint64_t age = w->busy && now_ms > w->since_ms ? now_ms - w->since_ms : 0;
-
-		busy += w->busy;
-		if (age < shortest)
-			shortest = age;
-	}
-	*ret_shortest_ms = shortest;
+	for (unsigned i = 0; i < pool->threads; i++)
+		busy += pool->workers[i].busy;
 	return busy;
 }
 
 bool worker_pool_is_idle(struct worker_pool *pool)
 {
-	uint64_t shortest;
 	bool idle;
 
 	pthread_mutex_lock(&pool->lock);
-	idle = !pool->waiting.first && !pool->done.first && !pool->probing &&
-	       busy_locked(pool, 0, &shortest) == 0;
+	idle = !pool->waiting.first && !pool->done.first && !pool->tending &&
+	       busy_locked(pool) == 0;
 	pthread_mutex_unlock(&pool->lock);
 	return idle;
 }
 
 void worker_pool_status(struct worker_pool *pool, uint64_t now_ms, struct message_status_reply *reply)
 {
-	uint64_t shortest;
-	char stuck[128];
-	const char *detail;
+	char reason[DEVICE_REASON_SIZE];
 
 	pthread_mutex_lock(&pool->lock);
 	reply->threads = pool->threads;
-	reply->busy = busy_locked(pool, now_ms, &shortest);
+	reply->busy = busy_locked(pool);
 	reply->queued = (uint32_t)pool->waiting_len;
 	reply->created = pool->created;
 	reply->destroyed = pool->destroyed;
 	reply->failed = pool->failed;
-	reply->usable = pool->usable && shortest < STUCK_AFTER_MS;
-	detail = pool->why_not;
-	if (pool->usable && !reply->usable) {
-		snprintf(stuck, sizeof(stuck), "every thread waits for the token since %llu s or more",
-			 (unsigned long long)shortest / 1000);
-		detail = stuck;
-	}
-	reply->detail = strdup(detail);
+	reply->usable = device_state(pool->device, reason) == DEVICE_UP;
+	reply->detail = strdup(reason);
+	reply->token_flags = device_token_flags(pool->device);
+	reply->capabilities = device_capabilities(pool->device);
+	pool_status(pool->keys, now_ms, reply);
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -8,8 +8,9 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "hsm/message.h"
+#include "hsm/signer/device.h"
 #include "hsm/signer/job.h"
-#include "hsm/signer/login.h"
+#include "hsm/signer/pool.h"
 #include "hsm/signer/token.h"
 
 #include <stdbool.h>
@@ -21,12 +22,17 @@
 struct worker_pool;
 struct worker_options {
 	const struct token *token; /* borrowed */
-	struct login *login;       /* borrowed */
+	struct device *device;     /* borrowed */
+	uint64_t keep_alive_ms;    /* an idle session is used that often */
+	struct pool *pool;         /* borrowed; NULL: no key pool */
 	unsigned threads;          /* 1 … WORKER_THREADS_MAX */
 	size_t queue_max;          /* jobs that wait */
 };
 
-/* Opens all sessions, which logs in.  Logs what fails.  As session_open; E_IO, E_NOMEM. */
+/*
+ * Opens all sessions, which logs in, and takes a first look at the token
+ * (device_repair).  Logs what fails.  As session_open; E_IO, E_NOMEM.
+ */
 MUST_USE enum err worker_pool_new(const struct worker_options *options, struct worker_pool **ret_pool);
 
 /* Starts the threads; signals must be blocked already.  E_IO. */
@@ -40,7 +46,8 @@ int worker_pool_fd(const struct worker_pool *pool);
 
 /*
  * Takes the job on success.  E_BUSY: the queue is full, or a job of the same
- * CSR waits or is at work; E_UNAVAIL: the pool is draining.  *ret_reason is static text.
+ * CSR waits or is at work; E_UNAVAIL: the pool is draining, or the token is down.  *ret_reason is good until
+ * the next call.
  */
 MUST_USE enum err worker_pool_submit(struct worker_pool *pool, struct job *job, const char **ret_reason);
 
@@ -59,7 +66,7 @@ void worker_pool_drain(struct worker_pool *pool);
 /* No job waits or is at work, and none is still to be taken. */
 bool worker_pool_is_idle(struct worker_pool *pool);
 
-/* Fills all but key_types and token_flags; detail is owned by the caller. */
+/* Fills all but key_types; texts are owned by the caller. */
 void worker_pool_status(struct worker_pool *pool, uint64_t now_ms, struct message_status_reply *reply);
 
 #endif

@@ -1,0 +1,485 @@
+/* The state of the token, and its repair. */
+#include "hsm/signer/device.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "hsm/signer/ckr.h"
+#include "hsm/signer/probe.h"
+#include "hsm/signer/session.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define REPAIR_FIRST_MS 200   /* after a round that failed; doubles … */
+#define REPAIR_MAX_MS 10000   /* … to here while nobody asks for work */
+#define REPAIR_HURRY_MS 500   /* and this is the pace while somebody does */
+#define EXCLUSIVE_WITHIN_MS 1000
+#define HOPELESS_AFTER_MS 60000
+
+struct device {
+	struct module *module;
+	struct token *token;
+	struct login *login;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* under the lock */
+	enum device_state state;
+	bool said; /* that it is not up */
+	char reason[DEVICE_REASON_SIZE];
+	uint64_t down_since_ms;
+	bool exchanged;   /* down because another token is there: a new process would help nobody */
+	bool suspect;     /* somebody met trouble that was not judged yet */
+	bool repairing;
+	bool exclusive;   /* nobody may enter */
+	unsigned inside;
+	uint64_t repaired_ms; /* end of the last round */
+	uint64_t repair_every_ms;
+	CK_FLAGS token_flags;
+	char capabilities[sizeof(((struct token *)0)->capabilities)]; /* others than the judge read these */
+
+	/* Opening and closing, one at a time: a closed handle may be given to the next who opens. */
+	pthread_mutex_t sessions_lock;
+	struct session *sessions;
+	uint64_t module_epoch;
+	atomic_uint_fast64_t epoch;
+};
+
+enum err device_new(struct module *module, struct token *token, struct login *login,
+		    struct device **ret_device)
+{
+	struct device *d = calloc(1, sizeof(*d));
+	pthread_condattr_t attributes;
+
+	if (!d)
+		return E_NOMEM;
+	d->module = module;
+	d->token = token;
+	d->login = login;
+	d->state = DEVICE_NO_KEYS;
+	snprintf(d->reason, sizeof(d->reason), "it was not tried yet");
+	d->repair_every_ms = REPAIR_FIRST_MS;
+	d->token_flags = token->flags;
+	atomic_init(&d->epoch, 1);
+	pthread_mutex_init(&d->lock, NULL);
+	pthread_mutex_init(&d->sessions_lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&d->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	*ret_device = d;
+	return E_OK;
+}
+
+void device_free(struct device *d)
+{
+	if (!d)
+		return;
+	pthread_cond_destroy(&d->changed);
+	pthread_mutex_destroy(&d->sessions_lock);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+/* ---- sessions ---- */
+
+uint64_t device_epoch(const struct device *d)
+{
+	return atomic_load(&d->epoch);
+}
+
+static void forget_locked(struct device *d, struct session *s)
+{
+	for (struct session **at = &d->sessions; *at; at = &(*at)->next) {
+		if (*at != s)
+			continue;
+		*at = s->next;
+		break;
+	}
+	s->handle = CK_INVALID_HANDLE;
+	s->next = NULL;
+}
+
+/* A handle may have died and been given to another session of ours; that one is not to be closed. */
+static bool is_of_another_locked(const struct device *d, const struct session *s)
+{
+	for (const struct session *other = d->sessions; other; other = other->next)
+		if (other != s && other->handle == s->handle && other->module_epoch == s->module_epoch &&
+		    other->epoch > s->epoch)
+			return true;
+	return false;
+}
+
+static void close_locked(struct device *d, struct session *s)
+{
+	if (s->handle == CK_INVALID_HANDLE)
+		return;
+	if (s->module_epoch == d->module_epoch && !is_of_another_locked(d, s))
+		d->token->p11->C_CloseSession(s->handle); /* nothing can be done about a refusal */
+	forget_locked(d, s);
+}
+
+static enum err open_locked(struct device *d, struct session *s)
+{
+	CK_RV rv;
+	enum err e;
+
+	rv = d->token->p11->C_OpenSession(d->token->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+					  &s->handle);
+	if (rv != CKR_OK) {
+		s->handle = CK_INVALID_HANDLE;
+		return session_fail(s, "C_OpenSession", rv);
+	}
+	s->next = d->sessions;
+	d->sessions = s;
+	s->epoch = device_epoch(d);
+	s->module_epoch = d->module_epoch;
+	e = login_ensure(d->login, s->handle, &rv);
+	if (e == E_OK)
+		return E_OK;
+	if (rv != CKR_OK)
+		e = session_fail(s, "login", rv);
+	else
+		session_explain(s, "login: %s", err_str(e));
+	s->trouble = true;
+	close_locked(d, s);
+	return e;
+}
+
+enum err device_open_session(struct device *d, struct session *s, bool lost)
+{
+	enum err e;
+
+	pthread_mutex_lock(&d->sessions_lock);
+	/* The first who lost a session of this epoch ends it for all; they open theirs when in need. */
+	if (lost && s->handle != CK_INVALID_HANDLE && s->epoch == device_epoch(d)) {
+		atomic_fetch_add(&d->epoch, 1);
+		log_warn("a session was lost (%s): all sessions are opened anew (epoch %llu)",
+			 s->failure, (unsigned long long)device_epoch(d));
+	}
+	close_locked(d, s);
+	e = open_locked(d, s);
+	pthread_mutex_unlock(&d->sessions_lock);
+	return e;
+}
+
+void device_close_session(struct device *d, struct session *s)
+{
+	pthread_mutex_lock(&d->sessions_lock);
+	close_locked(d, s);
+	pthread_mutex_unlock(&d->sessions_lock);
+}
+
+/* ---- who is inside ---- */
+
+enum err device_enter(struct device *d, bool creating, char ret_reason[DEVICE_REASON_SIZE])
+{
+	enum err e = E_OK;
+
+	pthread_mutex_lock(&d->lock);
+	while (d->exclusive && d->state != DEVICE_DOWN && !creating)
+		pthread_cond_wait(&d->changed, &d->lock);
+	if (d->exclusive || d->state == DEVICE_DOWN || (creating && d->state == DEVICE_NO_KEYS)) {
+		memcpy(ret_reason, d->reason, DEVICE_REASON_SIZE);
+		e = E_UNAVAIL;
+	} else {
+		d->inside++;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return e;
+}
+
+void device_leave(struct device *d, bool trouble)
+{
+	pthread_mutex_lock(&d->lock);
+	d->inside--;
+	d->suspect |= trouble;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* Waits a while until nobody is inside; from then on nobody comes in. */
+static bool take_exclusive(struct device *d)
+{
+	uint64_t until_ms = clock_ms() + EXCLUSIVE_WITHIN_MS;
+	struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
+	bool taken;
+
+	pthread_mutex_lock(&d->lock);
+	d->exclusive = true;
+	while (d->inside && pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0)
+		;
+	taken = d->inside == 0;
+	if (!taken) {
+		d->exclusive = false;
+		pthread_cond_broadcast(&d->changed);
+	}
+	pthread_mutex_unlock(&d->lock);
+	return taken;
+}
+
+static void give_exclusive(struct device *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->exclusive = false;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- state ---- */
+
+static void set_state(struct device *d, enum device_state state, const char *reason, const char *how)
+{
+	uint64_t now = clock_ms();
+
+	pthread_mutex_lock(&d->lock);
+	if (state == DEVICE_UP && d->said)
+		log_notice("the hsm is usable again: %s", how);
+	else if (state == DEVICE_NO_KEYS && (d->state != DEVICE_NO_KEYS || !d->said))
+		log_error("the hsm makes no keys, creates are refused: %s", reason);
+	else if (state == DEVICE_DOWN && (d->state != DEVICE_DOWN || strcmp(d->reason, reason) != 0))
+		log_error("the hsm is down: %s", reason);
+	if (state == DEVICE_DOWN && d->state != DEVICE_DOWN)
+		d->down_since_ms = now;
+	d->state = state;
+	d->said = state != DEVICE_UP;
+	snprintf(d->reason, sizeof(d->reason), "%s", reason);
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+}
+
+enum device_state device_state(struct device *d, char ret_reason[DEVICE_REASON_SIZE])
+{
+	enum device_state state;
+
+	pthread_mutex_lock(&d->lock);
+	state = d->state;
+	memcpy(ret_reason, d->reason, DEVICE_REASON_SIZE);
+	pthread_mutex_unlock(&d->lock);
+	return state;
+}
+
+uint64_t device_token_flags(struct device *d)
+{
+	uint64_t flags;
+
+	pthread_mutex_lock(&d->lock);
+	flags = d->token_flags;
+	pthread_mutex_unlock(&d->lock);
+	return flags;
+}
+
+char *device_capabilities(struct device *d)
+{
+	char *text;
+
+	pthread_mutex_lock(&d->lock);
+	text = strdup(d->capabilities);
+	pthread_mutex_unlock(&d->lock);
+	return text;
+}
+
+bool device_is_hopeless(struct device *d, uint64_t now_ms)
+{
+	bool hopeless;
+
+	pthread_mutex_lock(&d->lock);
+	hopeless = d->state == DEVICE_DOWN && !d->exchanged && now_ms > d->down_since_ms &&
+		   now_ms - d->down_since_ms >= HOPELESS_AFTER_MS;
+	pthread_mutex_unlock(&d->lock);
+	return hopeless;
+}
+
+/* ---- when to repair ---- */
+
+static uint64_t repair_in_locked(const struct device *d, uint64_t now_ms)
+{
+	uint64_t at_ms = d->repaired_ms + d->repair_every_ms;
+
+	if (d->repairing)
+		return UINT64_MAX;
+	if (d->suspect && d->state == DEVICE_UP)
+		return 0;
+	if (d->state == DEVICE_UP)
+		return UINT64_MAX;
+	return now_ms >= at_ms ? 0 : at_ms - now_ms;
+}
+
+bool device_wants_repair(struct device *d, uint64_t now_ms)
+{
+	return device_repair_in_ms(d, now_ms) == 0;
+}
+
+uint64_t device_repair_in_ms(struct device *d, uint64_t now_ms)
+{
+	uint64_t ms;
+
+	pthread_mutex_lock(&d->lock);
+	ms = repair_in_locked(d, now_ms);
+	pthread_mutex_unlock(&d->lock);
+	return ms;
+}
+
+void device_hurry(struct device *d)
+{
+	pthread_mutex_lock(&d->lock);
+	if (d->repair_every_ms > REPAIR_HURRY_MS)
+		d->repair_every_ms = REPAIR_HURRY_MS;
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- a round ---- */
+
+static bool begin_round(struct device *d)
+{
+	bool mine;
+
+	pthread_mutex_lock(&d->lock);
+	mine = !d->repairing;
+	if (mine) {
+		d->repairing = true;
+		d->suspect = false;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return mine;
+}
+
+static void end_round(struct device *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->repairing = false;
+	d->repaired_ms = clock_ms();
+	if (d->state == DEVICE_UP)
+		d->repair_every_ms = REPAIR_FIRST_MS;
+	else if (d->repair_every_ms < REPAIR_MAX_MS)
+		d->repair_every_ms *= 2;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* The state that it is in as far as one session and a throw-away key can tell. */
+static enum device_state examine(struct device *d, struct session *s)
+{
+	CK_FLAGS flags = 0;
+	enum err e = session_probe(s, &flags);
+
+	if (e && (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last)) &&
+	    session_reopen(s) == E_OK)
+		e = session_probe(s, &flags);
+	if (s->last == CKR_SESSION_COUNT) /* others hold them: they can tell */
+		return d->state;
+	if (e) {
+		pthread_mutex_lock(&d->lock);
+		d->exchanged = e == E_NOTFOUND;
+		pthread_mutex_unlock(&d->lock);
+		return DEVICE_DOWN;
+	}
+	pthread_mutex_lock(&d->lock);
+	d->token_flags = flags;
+	d->exchanged = false;
+	pthread_mutex_unlock(&d->lock);
+	e = d->token->probed ? probe_self_test(s, d->token) : probe_run(s, d->token);
+	pthread_mutex_lock(&d->lock);
+	memcpy(d->capabilities, d->token->capabilities, sizeof(d->capabilities));
+	pthread_mutex_unlock(&d->lock);
+	if (e == E_OK)
+		return DEVICE_UP;
+	return ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) ? DEVICE_DOWN : DEVICE_NO_KEYS;
+}
+
+/* What cannot be helped by the module being initialised anew is not tried. */
+static bool module_may_help(const struct device *d, const struct session *s)
+{
+	return !login_is_refused(d->login) && s->last != CKR_DEVICE_MEMORY && s->last != CKR_SESSION_COUNT;
+}
+
+/* Logout, close, finalise, initialise; with nobody else inside. */
+static enum err restart_module(struct device *d, struct session *s)
+{
+	char reason[DEVICE_REASON_SIZE] = "";
+	enum err e;
+
+	pthread_mutex_lock(&d->sessions_lock);
+	if (s->handle != CK_INVALID_HANDLE)
+		d->token->p11->C_Logout(s->handle);
+	d->token->p11->C_CloseAllSessions(d->token->slot);
+	d->module_epoch++;
+	atomic_fetch_add(&d->epoch, 1);
+	forget_locked(d, s);
+	e = module_restart(d->module, d->token, reason);
+	pthread_mutex_unlock(&d->sessions_lock);
+	pthread_mutex_lock(&d->lock);
+	d->exchanged = e == E_NOTFOUND;
+	pthread_mutex_unlock(&d->lock);
+	if (e)
+		session_explain(s, "%s", reason);
+	return e;
+}
+
+enum err device_renew(struct device *d, struct session *s)
+{
+	enum err e = restart_module(d, s);
+
+	if (e) {
+		s->trouble = true;
+		return e;
+	}
+	s->stale = false;
+	return device_open_session(d, s, false);
+}
+
+void device_repair(struct device *d, struct session *s)
+{
+	const char *how = "a new session";
+	enum device_state state;
+
+	if (!begin_round(d))
+		return;
+	s->last = CKR_OK;
+	s->failure[0] = '\0';
+	state = examine(d, s);
+	if (state != DEVICE_UP) {
+		set_state(d, state, s->failure, "");
+		if (module_may_help(d, s) && take_exclusive(d)) {
+			state = DEVICE_DOWN;
+			if (restart_module(d, s) == E_OK) {
+				how = "the module was initialised anew";
+				state = examine(d, s);
+			}
+			give_exclusive(d);
+		}
+	}
+	set_state(d, state, state == DEVICE_UP ? "" : s->failure, how);
+	end_round(d);
+}
+
+void device_keep_alive(struct device *d, struct session *s)
+{
+	char reason[DEVICE_REASON_SIZE];
+	CK_FLAGS flags = 0;
+	bool warn = false;
+
+	if (device_enter(d, false, reason))
+		return;
+	s->trouble = false;
+	if (session_probe(s, &flags) == E_OK) {
+		pthread_mutex_lock(&d->lock);
+		warn = flags & ~d->token_flags &
+		       (CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
+		d->token_flags = flags;
+		pthread_mutex_unlock(&d->lock);
+	} else {
+		log_info("an idle session failed: %s", s->failure);
+		s->trouble = true;
+	}
+	device_leave(d, s->trouble);
+	if (warn)
+		log_warn("token '%s': %s", d->token->label,
+			 flags & CKF_USER_PIN_LOCKED      ? "the user pin is locked"
+			 : flags & CKF_USER_PIN_FINAL_TRY ? "one more wrong pin locks it"
+							  : "somebody gave it a wrong pin");
+}

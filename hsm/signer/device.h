@@ -1,0 +1,87 @@
+/*
+ * Whether the token can be worked with, and the one way back when it cannot.
+ *
+ * Every thread that uses the module says so: device_enter before, device_leave
+ * after a piece of work.  While the token is down device_enter refuses at once.
+ * What a thread met is judged in one place, device_repair, by one thread at a
+ * time: it opens a session, logs in and makes, uses and destroys a throw-away
+ * key.  If that fails the whole module is finalised and initialised again, with
+ * nobody inside it; if nothing helps for a while the process is to end and be
+ * started again.
+ *
+ * Sessions and object handles have an epoch: they are void after a rebuild that
+ * came after them.
+ */
+#ifndef CSRD_HSM_SIGNER_DEVICE_H
+#define CSRD_HSM_SIGNER_DEVICE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "hsm/signer/login.h"
+#include "hsm/signer/module.h"
+#include "hsm/signer/token.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DEVICE_REASON_SIZE 256
+
+struct device;
+struct session;
+
+enum device_state {
+	DEVICE_UP,
+	DEVICE_NO_KEYS, /* sessions work, but it makes no keys: full, write-protected, … */
+	DEVICE_DOWN,
+};
+
+/* All borrowed; the token's slot is written by device_repair.  E_NOMEM. */
+MUST_USE enum err device_new(struct module *module, struct token *token, struct login *login,
+			     struct device **ret_device);
+void device_free(struct device *device); /* no session may be open; NULL is fine */
+
+/* ---- for threads with work to do ---- */
+
+/*
+ * E_OK: the module stays as it is until device_leave.  E_UNAVAIL, with the
+ * reason: the token is down, or makes no keys and `creating` is set.
+ */
+MUST_USE enum err device_enter(struct device *device, bool creating, char ret_reason[DEVICE_REASON_SIZE]);
+/* trouble: a call failed in a way that may mean more than this one request. */
+void device_leave(struct device *device, bool trouble);
+
+/* ---- for threads that are idle ---- */
+
+/* Something is to be judged or repaired now, and nobody is at it. */
+bool device_wants_repair(struct device *device, uint64_t now_ms);
+/* Milliseconds until device_wants_repair may be true by itself; UINT64_MAX: not by itself. */
+uint64_t device_repair_in_ms(struct device *device, uint64_t now_ms);
+/* One round, with a session of the caller's, which is not between enter and leave.  Logs what changes. */
+void device_repair(struct device *device, struct session *session);
+/* Asks the token by an idle session whether all is well; what is not leads to a repair. */
+void device_keep_alive(struct device *device, struct session *session);
+
+/* ---- for everybody ---- */
+
+enum device_state device_state(struct device *device, char ret_reason[DEVICE_REASON_SIZE]);
+/* Somebody asks for work meanwhile: the next repair comes soon. */
+void device_hurry(struct device *device);
+/* It was down for so long that only a new process may help. */
+bool device_is_hopeless(struct device *device, uint64_t now_ms);
+/* CK_TOKEN_INFO flags as last seen. */
+uint64_t device_token_flags(struct device *device);
+/* What the probe found, in words; owned by the caller; NULL: memory is out. */
+char *device_capabilities(struct device *device);
+uint64_t device_epoch(const struct device *device);
+
+/* ---- for session.c ---- */
+
+/* For the only session there is, between enter and leave: initialises the module anew and opens it again. */
+MUST_USE enum err device_renew(struct device *device, struct session *session);
+
+/* As session_open and session_close say; lost: the session is gone, which begins an epoch, once for all. */
+MUST_USE enum err device_open_session(struct device *device, struct session *session, bool lost);
+void device_close_session(struct device *device, struct session *session);
+
+#endif

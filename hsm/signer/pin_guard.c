@@ -1,0 +1,139 @@
+/* The marker of a PIN that was refused. */
+#include "hsm/signer/pin_guard.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define SALT_BYTES 16
+#define SERIAL_MAX 16
+#define CHECK_BYTES 2
+#define MARKER_MAX 4096
+#define MARKER_LINE "check "
+/* 16 MiB, some 40 ms: RFC 7914 §2. */
+#define SCRYPT_N 16384
+#define SCRYPT_R 8
+#define SCRYPT_P 1
+#define SCRYPT_MEMORY (64ull * 1024 * 1024)
+
+struct marker {
+	uint8_t salt[SALT_BYTES];
+	uint8_t check[CHECK_BYTES];
+};
+
+static enum err derive(const struct secret *pin, const char *serial, struct marker *m)
+{
+	uint8_t salt[SALT_BYTES + SERIAL_MAX] = {0};
+	size_t serial_len = strnlen(serial, SERIAL_MAX);
+
+	memcpy(salt, m->salt, SALT_BYTES);
+	memcpy(salt + SALT_BYTES, serial, serial_len);
+	if (EVP_PBE_scrypt((const char *)secret_bytes(pin), secret_len(pin), salt, sizeof(salt), SCRYPT_N,
+			   SCRYPT_R, SCRYPT_P, SCRYPT_MEMORY, m->check, CHECK_BYTES) != 1)
+		return E_NOMEM;
+	return E_OK;
+}
+
+/* ---- its text ---- */
+
+static enum err write_marker(const struct state_dir *dir, const struct marker *m)
+{
+	char salt[2 * SALT_BYTES + 1], check[2 * CHECK_BYTES + 1];
+	struct buf b;
+	enum err e;
+
+	str_hex(salt, m->salt, SALT_BYTES);
+	str_hex(check, m->check, CHECK_BYTES);
+	buf_init(&b, MARKER_MAX);
+	buf_printf(&b,
+		   "The token refused the PIN, or the attempt was cut off.  It is not tried again.\n"
+		   "Put the right PIN into the PIN file, or remove this file, and start csrd-hsm.\n"
+		   "%s%s %s\n",
+		   MARKER_LINE, salt, check);
+	e = buf_status(&b) ? buf_status(&b) : state_dir_write(dir, PIN_GUARD_MARKER, &b);
+	buf_release(&b);
+	return e;
+}
+
+static enum err parse_marker(const char *text, struct marker *m)
+{
+	const char *line = strstr(text, "\n" MARKER_LINE);
+	char salt[2 * SALT_BYTES + 1], check[2 * CHECK_BYTES + 1];
+
+	if (!line || sscanf(line + 1 + strlen(MARKER_LINE), "%32s %4s", salt, check) != 2 ||
+	    str_unhex(m->salt, SALT_BYTES, salt) || str_unhex(m->check, CHECK_BYTES, check))
+		return E_IO;
+	return E_OK;
+}
+
+/* E_NOTFOUND: there is none. */
+static enum err read_marker(const struct state_dir *dir, struct marker *m)
+{
+	struct buf b;
+	enum err e;
+
+	buf_init(&b, MARKER_MAX);
+	e = state_dir_read(dir, PIN_GUARD_MARKER, &b);
+	if (e == E_OK)
+		e = parse_marker(buf_text(&b), m);
+	buf_release(&b);
+	return e;
+}
+
+/* ---- its use ---- */
+
+enum err pin_guard_check(const struct state_dir *dir, const char *serial, const char *pin_file,
+			 const struct secret *pin)
+{
+	const char *folder = state_dir_path(dir);
+	struct marker then, now;
+	enum err e = read_marker(dir, &then);
+
+	if (e == E_NOTFOUND)
+		return E_OK;
+	if (e) {
+		log_err(e, "'%s/%s' cannot be read, so no pin is tried; look at it, and remove it", folder,
+			PIN_GUARD_MARKER);
+		return e == E_NOMEM ? e : E_IO;
+	}
+	now = then;
+	if ((e = derive(pin, serial, &now))) {
+		log_error("memory is out");
+		return e;
+	}
+	if (memcmp(now.check, then.check, CHECK_BYTES) != 0)
+		return E_OK;
+	log_error("the token refused the pin of '%s' before, or that attempt was cut off, and it has not "
+		  "changed since: not tried again; put the right pin there, or remove '%s/%s'",
+		  pin_file, folder, PIN_GUARD_MARKER);
+	return E_PIN;
+}
+
+enum err pin_guard_arm(const struct state_dir *dir, const char *serial, const struct secret *pin)
+{
+	struct marker m;
+	enum err e;
+
+	if (getrandom(m.salt, SALT_BYTES, 0) != SALT_BYTES)
+		e = E_IO;
+	else if ((e = derive(pin, serial, &m)) == E_OK)
+		e = write_marker(dir, &m);
+	if (e)
+		log_error("cannot write '%s/%s' (%s), so no pin is tried", state_dir_path(dir),
+			  PIN_GUARD_MARKER, e == E_IO ? strerror(errno) : err_str(e));
+	return e;
+}
+
+void pin_guard_disarm(const struct state_dir *dir)
+{
+	if (state_dir_remove(dir, PIN_GUARD_MARKER))
+		log_error("cannot remove '%s/%s': %s; the next start will not log in", state_dir_path(dir),
+			  PIN_GUARD_MARKER, strerror(errno));
+}

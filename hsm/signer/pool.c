@@ -1,0 +1,483 @@
+/* The ledger of ready keys and the throttle of making more. */
+#include "hsm/signer/pool.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LATELY_MS 1000 /* a caller was served: one fill at a time, with pauses */
+#define RETRY_MIN_MS 1000
+#define RETRY_MAX_MS 60000
+#define COUNT_VALID_MS 10000 /* what else adds objects is seen no later */
+
+struct line {
+	struct pool_key *first;
+	struct pool_key **end;
+	uint64_t ready;
+	uint64_t making;
+	uint64_t target;
+};
+
+struct pool {
+	pthread_mutex_t lock;
+	char node[POOL_NODE_MAX + 1];
+	uint64_t pause_ms;
+	uint64_t objects_max;
+	uint64_t fills_max; /* threads but the one that is kept for callers */
+	bool single;
+
+	/* under the lock */
+	struct line lines[KEY_TYPE_MAX + 1];
+	bool wanted; /* any target */
+	bool taken_over;
+	key_type_set types_taken_over;
+	bool alone; /* POOL_TAKE_OVER or POOL_COUNT is under way */
+	bool relabel_works;
+	uint64_t fills;
+	uint64_t callers;
+	bool any_served;
+	uint64_t served_ms;
+	uint64_t filled_ms;
+	uint64_t retry_ms; /* of the next attempt after an error */
+	uint64_t retry_at_ms;
+	bool counted;
+	uint64_t counted_ms;
+	uint64_t objects;
+	const char *off; /* why; NULL: it is on */
+};
+
+/* ---- life ---- */
+
+/* The host name with all but letters, digits, dots, dashes and underscores replaced, cut to what fits. */
+static void host_node(char node[POOL_NODE_MAX + 1])
+{
+	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+	char name[256] = "";
+
+	if (gethostname(name, sizeof(name) - 1) || !name[0])
+		snprintf(name, sizeof(name), "localhost");
+	name[POOL_NODE_MAX] = '\0';
+	for (char *at = name; *at; at++)
+		if (!strchr(good, *at))
+			*at = '-';
+	memcpy(node, name, strlen(name) + 1);
+}
+
+enum err pool_new(const struct pool_options *options, struct pool **ret_pool)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return E_NOMEM;
+	if (pthread_mutex_init(&pool->lock, NULL)) {
+		free(pool);
+		return E_NOMEM;
+	}
+	if (options->node && options->node[0])
+		snprintf(pool->node, sizeof(pool->node), "%s", options->node);
+	else
+		host_node(pool->node);
+	pool->pause_ms = options->pause_ms;
+	pool->objects_max = options->objects_max;
+	pool->single = options->threads == 1;
+	pool->fills_max = pool->single ? 1 : options->threads - 1;
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		struct line *line = &pool->lines[type];
+
+		line->end = &line->first;
+		if (options->key_types & KEY_TYPE_BIT(type))
+			line->target = options->targets[type];
+		pool->wanted |= line->target > 0;
+	}
+	*ret_pool = pool;
+	return E_OK;
+}
+
+static void free_keys(struct line *line)
+{
+	while (line->first) {
+		struct pool_key *key = line->first;
+
+		line->first = key->next;
+		free(key);
+	}
+	line->end = &line->first;
+	line->ready = 0;
+}
+
+void pool_free(struct pool *pool)
+{
+	if (!pool)
+		return;
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		free_keys(&pool->lines[type]);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
+
+void pool_label(const struct pool *pool, enum key_type type, char label[POOL_LABEL_SIZE])
+{
+	snprintf(label, POOL_LABEL_SIZE, "%s%s:%s", POOL_LABEL_PREFIX, pool->node, key_type_name(type));
+}
+
+struct pool_key *pool_key_alloc(const struct key *key, const uint8_t *spki, size_t spki_len)
+{
+	struct pool_key *k = calloc(1, sizeof(*k) + spki_len);
+
+	if (!k)
+		return NULL;
+	k->key = *key;
+	k->spki_len = spki_len;
+	memcpy(k->spki, spki, spki_len);
+	return k;
+}
+
+/* ---- ready keys ---- */
+
+struct pool_key *pool_take(struct pool *pool, enum key_type type)
+{
+	struct pool_key *key;
+	struct line *line;
+
+	if (!pool)
+		return NULL;
+	pthread_mutex_lock(&pool->lock);
+	line = &pool->lines[type];
+	key = pool->off ? NULL : line->first;
+	if (key) {
+		line->first = key->next;
+		if (!line->first)
+			line->end = &line->first;
+		line->ready--;
+		key->next = NULL;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return key;
+}
+
+bool pool_has_ready(struct pool *pool, enum key_type type)
+{
+	bool any;
+
+	if (!pool)
+		return false;
+	pthread_mutex_lock(&pool->lock);
+	any = pool->lines[type].first && !pool->off;
+	pthread_mutex_unlock(&pool->lock);
+	return any;
+}
+
+void pool_give_back(struct pool *pool, struct pool_key *key)
+{
+	struct line *line = &pool->lines[key->key.type];
+
+	pthread_mutex_lock(&pool->lock);
+	key->next = line->first;
+	line->first = key;
+	if (!key->next)
+		line->end = &key->next;
+	line->ready++;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_put(struct pool *pool, struct pool_key *key)
+{
+	struct line *line = &pool->lines[key->key.type];
+
+	pthread_mutex_lock(&pool->lock);
+	key->next = NULL;
+	*line->end = key;
+	line->end = &key->next;
+	line->ready++;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---- the throttle ---- */
+
+void pool_caller_begins(struct pool *pool)
+{
+	if (!pool)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	pool->callers++;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_caller_ends(struct pool *pool, uint64_t now_ms)
+{
+	if (!pool)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	pool->callers--;
+	pool->any_served = true;
+	pool->served_ms = now_ms;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+static uint64_t until(uint64_t at_ms, uint64_t now_ms)
+{
+	return at_ms > now_ms ? at_ms - now_ms : 0;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* The type of which the least part of its target is there or being made; 0 when none lacks any. */
+static unsigned emptiest_locked(const struct pool *pool, double *ret_part)
+{
+	double lowest = 1;
+	unsigned emptiest = 0;
+
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		const struct line *line = &pool->lines[type];
+		double part = line->target ? (double)(line->ready + line->making) / (double)line->target : 1;
+
+		if (part < lowest) {
+			lowest = part;
+			emptiest = type;
+		}
+	}
+	*ret_part = lowest;
+	return emptiest;
+}
+
+/*
+ * How long the callers keep the next fill away, with that part of the emptiest
+ * type there.  While they come and go none is made as long as half is there:
+ * it would take from them of what the token can do.  Below that one at a time
+ * is made, some time apart; with a single thread none, since the next caller
+ * would wait for its end.
+ */
+static uint64_t callers_hold_ms_locked(const struct pool *pool, double part, uint64_t now_ms)
+{
+	uint64_t quiet_ms = pool->any_served ? until(pool->served_ms + LATELY_MS, now_ms) : 0;
+
+	if (pool->callers)
+		quiet_ms = LATELY_MS;
+	if (pool->fills + pool->callers >= pool->fills_max)
+		return UINT64_MAX; /* until one of them ends */
+	if (!quiet_ms)
+		return 0;
+	if (pool->single || pool->fills || part >= 0.5)
+		return quiet_ms;
+	return until(pool->filled_ms + pool->pause_ms, now_ms);
+}
+
+static bool count_is_due_locked(const struct pool *pool, uint64_t now_ms)
+{
+	return pool->objects_max && (!pool->counted || now_ms - pool->counted_ms >= COUNT_VALID_MS);
+}
+
+static bool is_full_locked(const struct pool *pool)
+{
+	return pool->objects_max && pool->counted && pool->objects >= pool->objects_max;
+}
+
+static uint64_t wait_ms_locked(const struct pool *pool, uint64_t now_ms)
+{
+	uint64_t wait_ms;
+	double part;
+
+	if (!pool->wanted || pool->off || pool->alone)
+		return UINT64_MAX;
+	wait_ms = until(pool->retry_at_ms, now_ms);
+	if (!pool->taken_over)
+		return wait_ms;
+	if (!emptiest_locked(pool, &part))
+		return UINT64_MAX;
+	wait_ms = later(wait_ms, callers_hold_ms_locked(pool, part, now_ms));
+	if (is_full_locked(pool))
+		wait_ms = later(wait_ms, until(pool->counted_ms + COUNT_VALID_MS, now_ms));
+	/* One key tells whether the token relabels, and a count is of a token at rest. */
+	if (pool->fills && (!pool->relabel_works || count_is_due_locked(pool, now_ms)))
+		return UINT64_MAX;
+	return wait_ms;
+}
+
+uint64_t pool_wait_ms(struct pool *pool, uint64_t now_ms)
+{
+	uint64_t wait_ms;
+
+	if (!pool)
+		return UINT64_MAX;
+	pthread_mutex_lock(&pool->lock);
+	wait_ms = wait_ms_locked(pool, now_ms);
+	pthread_mutex_unlock(&pool->lock);
+	return wait_ms;
+}
+
+static enum pool_work begin_locked(struct pool *pool, uint64_t now_ms, enum key_type *ret_type)
+{
+	double part;
+
+	if (wait_ms_locked(pool, now_ms) > 0)
+		return POOL_NOTHING;
+	if (!pool->taken_over) {
+		pool->alone = true;
+		return POOL_TAKE_OVER;
+	}
+	if (count_is_due_locked(pool, now_ms)) {
+		pool->alone = true;
+		return POOL_COUNT;
+	}
+	*ret_type = (enum key_type)emptiest_locked(pool, &part);
+	pool->lines[*ret_type].making++;
+	pool->fills++;
+	return POOL_FILL;
+}
+
+enum pool_work pool_begin(struct pool *pool, uint64_t now_ms, enum key_type *ret_type)
+{
+	enum pool_work work;
+
+	if (!pool)
+		return POOL_NOTHING;
+	pthread_mutex_lock(&pool->lock);
+	work = begin_locked(pool, now_ms, ret_type);
+	pthread_mutex_unlock(&pool->lock);
+	return work;
+}
+
+void pool_end(struct pool *pool, enum pool_work work, enum key_type type, enum err e, uint64_t now_ms)
+{
+	pthread_mutex_lock(&pool->lock);
+	if (work == POOL_FILL) {
+		pool->lines[type].making--;
+		pool->fills--;
+		pool->filled_ms = now_ms;
+		pool->objects += e == E_OK ? 2 : 0;
+	} else {
+		pool->alone = false;
+		if (work == POOL_TAKE_OVER && e == E_OK)
+			pool->taken_over = true;
+	}
+	if (e == E_OK) {
+		pool->retry_ms = 0;
+		pool->retry_at_ms = 0;
+	} else {
+		pool->retry_ms = pool->retry_ms ? pool->retry_ms * 2 : RETRY_MIN_MS;
+		if (pool->retry_ms > RETRY_MAX_MS)
+			pool->retry_ms = RETRY_MAX_MS;
+		pool->retry_at_ms = now_ms + pool->retry_ms;
+	}
+	pthread_mutex_unlock(&pool->lock);
+}
+
+bool pool_is_taken_over(struct pool *pool)
+{
+	bool done;
+
+	if (!pool)
+		return true;
+	pthread_mutex_lock(&pool->lock);
+	done = pool->taken_over || !pool->wanted;
+	pthread_mutex_unlock(&pool->lock);
+	return done;
+}
+
+bool pool_type_is_taken_over(struct pool *pool, enum key_type type)
+{
+	bool done;
+
+	pthread_mutex_lock(&pool->lock);
+	done = pool->types_taken_over & KEY_TYPE_BIT(type);
+	pthread_mutex_unlock(&pool->lock);
+	return done;
+}
+
+void pool_type_taken_over(struct pool *pool, enum key_type type)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->types_taken_over |= KEY_TYPE_BIT(type);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_counted(struct pool *pool, uint64_t objects, uint64_t now_ms)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->counted = true;
+	pool->counted_ms = now_ms;
+	pool->objects = objects;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---- on and off ---- */
+
+void pool_turn_off(struct pool *pool, const char *why)
+{
+	pthread_mutex_lock(&pool->lock);
+	if (!pool->off)
+		pool->off = why;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+bool pool_is_off(struct pool *pool)
+{
+	bool off;
+
+	pthread_mutex_lock(&pool->lock);
+	off = pool->off != NULL;
+	pthread_mutex_unlock(&pool->lock);
+	return off;
+}
+
+bool pool_relabel_is_untried(struct pool *pool)
+{
+	bool untried;
+
+	pthread_mutex_lock(&pool->lock);
+	untried = !pool->relabel_works;
+	pthread_mutex_unlock(&pool->lock);
+	return untried;
+}
+
+void pool_relabel_works(struct pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->relabel_works = true;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---- status ---- */
+
+static const char *detail_locked(const struct pool *pool, uint64_t now_ms)
+{
+	double part;
+
+	if (pool->off)
+		return pool->off;
+	if (!pool->wanted)
+		return "";
+	if (!pool->taken_over)
+		return "looking for keys of an earlier run";
+	if (!emptiest_locked(pool, &part))
+		return "";
+	if (is_full_locked(pool))
+		return "not filled: the token holds pool_objects_max objects";
+	if (until(pool->retry_at_ms, now_ms))
+		return "not filled: making a key failed, the next attempt waits";
+	return "";
+}
+
+void pool_status(struct pool *pool, uint64_t now_ms, struct message_status_reply *reply)
+{
+	if (!pool)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		const struct line *line = &pool->lines[type];
+		struct message_pool *level = &reply->pools[reply->pools_len];
+
+		if (!line->target && !line->ready)
+			continue;
+		*level = (struct message_pool){(enum key_type)type, (uint32_t)line->ready,
+					       (uint32_t)line->target};
+		reply->pools_len++;
+	}
+	reply->pool_detail = strdup(detail_locked(pool, now_ms));
+	pthread_mutex_unlock(&pool->lock);
+}

@@ -1,0 +1,353 @@
+/* Tries on throw-away keys what the token can do. */
+#include "hsm/signer/probe.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "hsm/signer/ckr.h"
+#include "hsm/signer/key.h"
+#include "hsm/signer/key_kind.h"
+#include "hsm/signer/object.h"
+#include "hsm/signer/sign.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Mechanisms of PKCS#11 that make signatures and nothing else, for CKA_ALLOWED_MECHANISMS. */
+static const CK_MECHANISM_TYPE rsa_mechanisms[] = {
+    CKM_RSA_PKCS,	     CKM_SHA256_RSA_PKCS,     CKM_SHA384_RSA_PKCS,     CKM_SHA512_RSA_PKCS,
+    CKM_RSA_PKCS_PSS,	     CKM_SHA256_RSA_PKCS_PSS, CKM_SHA384_RSA_PKCS_PSS, CKM_SHA512_RSA_PKCS_PSS,
+};
+static const CK_MECHANISM_TYPE ec_mechanisms[] = {CKM_ECDSA, CKM_ECDSA_SHA256, CKM_ECDSA_SHA384,
+						  CKM_ECDSA_SHA512};
+#ifndef CKM_EDDSA
+#define CKM_EDDSA 0x1057UL /* PKCS#11 v3.0 §2.3.5 */
+#endif
+static const CK_MECHANISM_TYPE edwards_mechanisms[] = {CKM_EDDSA};
+
+#define LIST(list) list, sizeof(list) / sizeof((list)[0])
+static const struct {
+	const char *name;
+	const CK_MECHANISM_TYPE *mechanisms;
+	size_t mechanisms_len;
+} families[TEMPLATE_FAMILIES] = {
+    [KEY_FAMILY_RSA] = {"rsa", LIST(rsa_mechanisms)},
+    [KEY_FAMILY_EC] = {"ec", LIST(ec_mechanisms)},
+    [KEY_FAMILY_EDWARDS] = {"edwards", LIST(edwards_mechanisms)},
+};
+
+static const struct {
+	uint32_t option;
+	const char *name;
+} option_names[TEMPLATE_OPTIONS] = {
+    {TEMPLATE_PRIVATE_USAGE, "private-usage"}, {TEMPLATE_PRIVATE_DERIVE, "private-derive"},
+    {TEMPLATE_PUBLIC_USAGE, "public-usage"},   {TEMPLATE_PUBLIC_DERIVE, "public-derive"},
+    {TEMPLATE_NO_COPY, "no-copy"},	       {TEMPLATE_MECHANISMS, "allowed-mechanisms"},
+};
+
+static void put_options(uint32_t options, struct buf *b)
+{
+	bool first = true;
+
+	for (size_t i = 0; i < TEMPLATE_OPTIONS; i++) {
+		if (!(options & option_names[i].option))
+			continue;
+		buf_printf(b, "%s%s", first ? "" : ",", option_names[i].name);
+		first = false;
+	}
+	if (first)
+		buf_put_str(b, "none");
+}
+
+void probe_set_label(struct token *token, const char *node)
+{
+	char host[HOST_NAME_SIZE] = "";
+
+	if (!node && gethostname(host, sizeof(host) - 1) == 0)
+		node = host;
+	snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%.63s",
+		 node && node[0] ? node : "localhost");
+}
+
+/* The label of a key whose label was changed. */
+static void other_label(const struct token *token, char label[PROBE_LABEL_SIZE])
+{
+	snprintf(label, PROBE_LABEL_SIZE, "%.94s+", token->probe_label);
+}
+
+/* ---- one throw-away key ---- */
+
+static enum err sweep_label(struct session *s, const char *label)
+{
+	const struct object_query query = {label, NULL};
+	uint32_t destroyed = 0;
+	enum err e = object_destroy(s, &query, &destroyed);
+
+	if (destroyed && !s->token->quirks.one_session)
+		log_info("%lu objects '%s' of an earlier probe were destroyed", (unsigned long)destroyed,
+			 label);
+	return e;
+}
+
+/* All that earlier probes left, of this process or another of this node. */
+static enum err sweep(struct session *s, struct token *token)
+{
+	char label[PROBE_LABEL_SIZE];
+	enum err e;
+
+	if (!token->probe_left)
+		return E_OK;
+	other_label(token, label);
+	if ((e = sweep_label(s, token->probe_label)) || (e = sweep_label(s, label)))
+		return e;
+	token->probe_left = false;
+	return E_OK;
+}
+
+/* What this does not destroy is destroyed before the next one is made. */
+static enum err throw_away(struct session *s, struct token *token, const struct key *key)
+{
+	CK_RV rv, public_rv;
+
+	if (token->quirks.one_session) { /* the handles do not live to be destroyed */
+		token->probe_left = true;
+		return sweep(s, token);
+	}
+	rv = s->token->p11->C_DestroyObject(s->handle, key->private_key);
+	public_rv = s->token->p11->C_DestroyObject(s->handle, key->public_key);
+	if (rv == CKR_OK)
+		rv = public_rv;
+	if (rv == CKR_OK)
+		return E_OK;
+	token->probe_left = true;
+	return session_fail(s, "C_DestroyObject", rv);
+}
+
+/* Now, if the session is any good for it, or else the next time.  What it says of the failure is kept. */
+static void sweep_after_failure(struct session *s, struct token *token)
+{
+	const CK_RV last = s->last;
+	char failure[sizeof(s->failure)];
+
+	token->probe_left = true;
+	if (ckr_is_session_lost(last))
+		return;
+	memcpy(failure, s->failure, sizeof(failure));
+	if (sweep(s, token))
+		log_debug("keys of a probe are left for now: %s", s->failure);
+	s->last = last;
+	memcpy(s->failure, failure, sizeof(failure));
+}
+
+static enum err make(struct session *s, enum key_type type, struct key *ret_key)
+{
+	uint8_t id[KEY_ID_BYTES];
+	enum err e = key_new_id(id);
+
+	if (e) {
+		session_explain(s, "no random key id");
+		return e;
+	}
+	return key_generate(s, type, s->token->probe_label, id, ret_key);
+}
+
+static enum key_type cheapest(const struct token *token)
+{
+	static const enum key_family order[] = {KEY_FAMILY_EC, KEY_FAMILY_EDWARDS, KEY_FAMILY_RSA};
+
+	for (size_t i = 0; i < TEMPLATE_FAMILIES; i++)
+		for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+			if ((token->key_types & KEY_TYPE_BIT(type)) &&
+			    key_kind((enum key_type)type)->family == order[i])
+				return (enum key_type)type;
+	return KEY_RSA2048;
+}
+
+/* Makes a pair, signs with it, and throws it away. */
+static enum err make_and_use(struct session *s, struct token *token, enum key_type type)
+{
+	static const uint8_t data[] = "csrd-hsm probe";
+	struct buf signature;
+	struct key key;
+	enum err e = make(s, type, &key);
+
+	if (e) {
+		sweep_after_failure(s, token);
+		return e;
+	}
+	buf_init(&signature, 4096);
+	e = sign_bytes(s, &key, data, sizeof(data), &signature);
+	buf_release(&signature);
+	if (e) {
+		sweep_after_failure(s, token);
+		return e;
+	}
+	return throw_away(s, token, &key);
+}
+
+enum err probe_self_test(struct session *s, struct token *token)
+{
+	enum err e = sweep(s, token);
+
+	return e ? e : make_and_use(s, token, cheapest(token));
+}
+
+/* ---- templates ---- */
+
+static void list_mechanisms(const struct token *token, enum key_family family,
+			    struct template_profile *profile)
+{
+	profile->mechanisms_len = 0;
+	for (size_t i = 0; i < families[family].mechanisms_len; i++) {
+		CK_MECHANISM_TYPE type = families[family].mechanisms[i];
+		CK_MECHANISM_INFO info;
+
+		if (token->p11->C_GetMechanismInfo(token->slot, type, &info) == CKR_OK &&
+		    (info.flags & CKF_SIGN))
+			profile->mechanisms[profile->mechanisms_len++] = type;
+	}
+}
+
+static enum err try_options(struct session *s, struct token *token, enum key_type type, uint32_t options)
+{
+	token->profiles[key_kind(type)->family].options = options;
+	s->failure[0] = '\0';
+	return make_and_use(s, token, type);
+}
+
+static bool is_hopeless(const struct session *s)
+{
+	return ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) || s->last == CKR_DEVICE_MEMORY;
+}
+
+/* All of them, or else as many as it takes one after the other. */
+static enum err find_options(struct session *s, struct token *token, enum key_type type)
+{
+	const uint32_t most = token->template_limit;
+	uint32_t taken = 0;
+	enum err e = try_options(s, token, type, most);
+
+	if (e == E_OK || is_hopeless(s))
+		return e;
+	log_info("the strictest template is refused: %s", s->failure);
+	if ((e = try_options(s, token, type, 0)))
+		return e;
+	for (size_t i = 0; i < TEMPLATE_OPTIONS; i++) {
+		uint32_t option = option_names[i].option;
+
+		if (!(most & option))
+			continue;
+		if (try_options(s, token, type, taken | option) == E_OK)
+			taken |= option;
+		else if (is_hopeless(s))
+			return E_UNAVAIL;
+	}
+	token->profiles[key_kind(type)->family].options = taken;
+	return E_OK;
+}
+
+static void put_sizes(const struct token *token, CK_MECHANISM_TYPE type, struct buf *b)
+{
+	CK_MECHANISM_INFO info;
+
+	if (token->p11->C_GetMechanismInfo(token->slot, type, &info) == CKR_OK)
+		buf_printf(b, " %lu-%lu bits", info.ulMinKeySize, info.ulMaxKeySize);
+}
+
+static enum err probe_family(struct session *s, struct token *token, enum key_family family,
+			     enum key_type type, struct buf *text)
+{
+	struct template_profile *profile = &token->profiles[family];
+	size_t from;
+	enum err e;
+
+	list_mechanisms(token, family, profile);
+	e = find_options(s, token, type);
+	if (e)
+		return e;
+	if (text->len)
+		buf_put_str(text, "; ");
+	from = text->len;
+	buf_printf(text, "%s:", families[family].name);
+	if (family == KEY_FAMILY_RSA)
+		put_sizes(token, CKM_RSA_PKCS_KEY_PAIR_GEN, text);
+	else if (family == KEY_FAMILY_EC)
+		put_sizes(token, CKM_EC_KEY_PAIR_GEN, text);
+	buf_put_str(text, " template ");
+	put_options(profile->options, text);
+	log_info("token '%s': %s", token->label, buf_text(text) + from);
+	return E_OK;
+}
+
+/* ---- relabelling ---- */
+
+static CK_RV relabel(struct session *s, CK_OBJECT_HANDLE object, const char *label)
+{
+	CK_ATTRIBUTE attribute = {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)};
+
+	return s->token->p11->C_SetAttributeValue(s->handle, object, &attribute, 1);
+}
+
+static bool has_label(struct session *s, CK_OBJECT_HANDLE object, const char *label)
+{
+	char actual[256];
+	CK_ATTRIBUTE attribute = {CKA_LABEL, actual, sizeof(actual)};
+
+	return object_read(s, object, &attribute, 1) == E_OK && attribute.ulValueLen == strlen(label) &&
+	       memcmp(actual, label, strlen(label)) == 0;
+}
+
+static enum err probe_relabel(struct session *s, struct token *token, struct buf *text)
+{
+	char label[PROBE_LABEL_SIZE];
+	struct key key;
+	CK_RV rv;
+	enum err e = make(s, cheapest(token), &key);
+
+	if (e) {
+		sweep_after_failure(s, token);
+		return e;
+	}
+	other_label(token, label);
+	if ((rv = relabel(s, key.private_key, label)) == CKR_OK)
+		rv = relabel(s, key.public_key, label);
+	token->relabels = rv == CKR_OK && has_label(s, key.private_key, label) &&
+			  has_label(s, key.public_key, label);
+	buf_printf(text, "; relabels: %s", token->relabels ? "yes" : "no");
+	if (token->relabels)
+		log_info("token '%s' relabels keys", token->label);
+	else
+		log_warn("token '%s' does not relabel keys (%s): there can be no key pool", token->label,
+			 rv == CKR_OK ? "it said that it did" : ckr_name(rv));
+	return throw_away(s, token, &key);
+}
+
+/* ---- all ---- */
+
+enum err probe_run(struct session *s, struct token *token)
+{
+	key_type_set families_done = 0;
+	struct buf text;
+	enum err e;
+
+	buf_init(&text, sizeof(token->capabilities) - 1);
+	token->probe_left = true; /* a crash of an earlier process may have left some */
+	if ((e = sweep(s, token)))
+		goto out;
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		enum key_family family = key_kind((enum key_type)type)->family;
+
+		if (!(token->key_types & KEY_TYPE_BIT(type)) || (families_done & (1u << family)))
+			continue;
+		families_done |= 1u << family;
+		if ((e = probe_family(s, token, family, (enum key_type)type, &text)))
+			goto out;
+	}
+	if ((e = probe_relabel(s, token, &text)))
+		goto out;
+	snprintf(token->capabilities, sizeof(token->capabilities), "%s", buf_text(&text));
+	token->probed = true;
+out:
+	buf_release(&text);
+	return e;
+}

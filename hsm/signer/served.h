@@ -1,0 +1,27 @@
+/*
+ * Which token was served before, remembered in the state folder.  It tells an
+ * HSM that is away for now from one that was never there (start again, or ask
+ * a person), and refuses at start a token that was put in the place of ours.
+ */
+#ifndef CSRD_HSM_SIGNER_SERVED_H
+#define CSRD_HSM_SIGNER_SERVED_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "hsm/signer/state_dir.h"
+#include "hsm/signer/token.h"
+
+#include <stdbool.h>
+
+#define SERVED_NAME "token"
+
+/* A token was found by this URI before. */
+bool served_before(const struct state_dir *dir, const char *uri);
+
+/*
+ * The token found is the one found by this URI before, or it is the first; it
+ * is remembered.  E_DENIED: it has another serial number.  E_IO, E_NOMEM.  Logs.
+ */
+MUST_USE enum err served_check(const struct state_dir *dir, const char *uri, const struct token *token);
+
+#endif

@@ -1,0 +1,237 @@
+/* Watches how long each thread is inside the PKCS#11 module. */
+#include "hsm/signer/watchdog.h"
+
+#include "base/clock.h"
+#include "base/csr.h"
+#include "base/log.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define THREADS_MAX 192   /* workers and the few others; one more would go unwatched */
+#define LOOK_EVERY_MIN 20 /* ms */
+#define LOOK_EVERY_MAX 1000
+#define STOOD_STILL_MS 1000 /* woken later than this: the process did not run */
+
+/* One thread, at most inside one call. */
+struct watched {
+	pthread_mutex_t lock;
+	const char *function; /* NULL: not inside */
+	enum watchdog_kind kind;
+	uint64_t since_ms;
+	uint64_t lost_before_ms; /* watchdog.lost_ms when it went in */
+	char csr_id[CSR_ID_SIZE];
+};
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool started;
+	struct watchdog_limits limits;
+	unsigned watched_len;
+	atomic_uint_fast64_t lost_ms; /* for which the process stood still */
+	uint64_t end_by_ms; /* 0: not ending */
+	enum exit_code end_code;
+	struct watched watched[THREADS_MAX];
+} watchdog = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static _Thread_local struct watched *mine;
+
+static const struct {
+	const char *what;
+	const char *key;
+} kinds[WATCHDOG_KINDS] = {
+    [WATCHDOG_OTHER] = {"call", "timeout_other"},
+    [WATCHDOG_SIGN] = {"signature", "timeout_sign"},
+    [WATCHDOG_GENERATE] = {"key generation", "timeout_generate"},
+    [WATCHDOG_GENERATE_LARGE] = {"generation of a large key", "timeout_generate_large"},
+};
+
+/* ---- the end ---- */
+
+static void end_at_once(int signal_number)
+{
+	(void)signal_number;
+	_exit(EXIT_CODE_TOKEN_FAILED);
+}
+
+/* The log may be stuck too (a pipe that nobody reads): it gets two seconds. */
+static void limit_logging(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	signal(SIGALRM, end_at_once);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	alarm(2);
+}
+
+static void NORETURN end_hung(const struct watched *w, uint64_t age_ms)
+{
+	const struct log_context context = {.csr_id = w->csr_id[0] ? w->csr_id : NULL};
+	uint64_t limit_ms = watchdog.limits.ms[w->kind];
+
+	limit_logging();
+	log_write(LOG_LEVEL_ERROR, &context,
+		  "the token hangs: %s (%s) has not come back for %llu.%03llu s, %s is %llu.%03llu s; ending "
+		  "with exit code %d, to be started again",
+		  w->function, kinds[w->kind].what, (unsigned long long)age_ms / 1000,
+		  (unsigned long long)age_ms % 1000, kinds[w->kind].key, (unsigned long long)limit_ms / 1000,
+		  (unsigned long long)limit_ms % 1000, EXIT_CODE_TOKEN_FAILED);
+	_exit(EXIT_CODE_TOKEN_FAILED);
+}
+
+static void NORETURN end_late(enum exit_code code)
+{
+	limit_logging();
+	log_warn("the pkcs#11 module did not let the process close it in time; ending without");
+	_exit(code);
+}
+
+/* ---- the thread ---- */
+
+static void look_at(struct watched *w, uint64_t now, uint64_t lost_ms)
+{
+	uint64_t age_ms;
+
+	pthread_mutex_lock(&w->lock);
+	age_ms = now > w->since_ms ? now - w->since_ms : 0;
+	age_ms -= lost_ms - w->lost_before_ms < age_ms ? lost_ms - w->lost_before_ms : age_ms;
+	if (w->function && age_ms > watchdog.limits.ms[w->kind])
+		end_hung(w, age_ms);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static uint64_t look_every(void)
+{
+	uint64_t ms = LOOK_EVERY_MAX;
+
+	for (int i = 0; i < WATCHDOG_KINDS; i++)
+		if (watchdog.limits.ms[i] / 10 < ms)
+			ms = watchdog.limits.ms[i] / 10;
+	return ms < LOOK_EVERY_MIN ? LOOK_EVERY_MIN : ms;
+}
+
+static void sleep_locked(uint64_t until_ms)
+{
+	struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
+
+	pthread_cond_timedwait(&watchdog.wake, &watchdog.lock, &until);
+}
+
+static void *run(void *arg)
+{
+	const uint64_t every_ms = look_every();
+
+	(void)arg;
+	pthread_mutex_lock(&watchdog.lock);
+	for (;;) {
+		uint64_t until = clock_ms() + every_ms, now;
+
+		if (watchdog.end_by_ms && watchdog.end_by_ms < until)
+			until = watchdog.end_by_ms;
+		sleep_locked(until);
+		now = clock_ms();
+		if (now > until + STOOD_STILL_MS)
+			atomic_fetch_add(&watchdog.lost_ms, now - until);
+		if (watchdog.end_by_ms && now >= watchdog.end_by_ms)
+			end_late(watchdog.end_code);
+		if (watchdog.end_by_ms)
+			continue;
+		for (unsigned i = 0; i < watchdog.watched_len; i++)
+			look_at(&watchdog.watched[i], now, atomic_load(&watchdog.lost_ms));
+	}
+	return NULL;
+}
+
+enum err watchdog_start(const struct watchdog_limits *limits)
+{
+	pthread_condattr_t attributes;
+	pthread_t thread;
+	int rc;
+
+	pthread_mutex_lock(&watchdog.lock);
+	watchdog.limits = *limits;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&watchdog.wake, &attributes);
+	pthread_condattr_destroy(&attributes);
+	rc = pthread_create(&thread, NULL, run, NULL);
+	if (rc == 0)
+		pthread_detach(thread);
+	watchdog.started = rc == 0;
+	pthread_mutex_unlock(&watchdog.lock);
+	if (rc)
+		log_error("cannot start the watchdog: %s", strerror(rc));
+	return rc ? E_IO : E_OK;
+}
+
+/* ---- for the threads that are watched ---- */
+
+/* Threads that call the module live as long as the process, so a place is never given back. */
+static struct watched *my_place(void)
+{
+	if (mine)
+		return mine;
+	pthread_mutex_lock(&watchdog.lock);
+	if (watchdog.watched_len < THREADS_MAX) {
+		mine = &watchdog.watched[watchdog.watched_len];
+		pthread_mutex_init(&mine->lock, NULL);
+		watchdog.watched_len++;
+	}
+	pthread_mutex_unlock(&watchdog.lock);
+	return mine;
+}
+
+void watchdog_enter(enum watchdog_kind kind, const char *function)
+{
+	struct watched *w = my_place();
+
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->function = function;
+	w->kind = kind;
+	w->since_ms = clock_ms();
+	w->lost_before_ms = atomic_load(&watchdog.lost_ms);
+	pthread_mutex_unlock(&w->lock);
+}
+
+void watchdog_leave(void)
+{
+	struct watched *w = my_place();
+
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->function = NULL;
+	pthread_mutex_unlock(&w->lock);
+}
+
+void watchdog_set_csr(const char *csr_id)
+{
+	struct watched *w = my_place();
+
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	snprintf(w->csr_id, sizeof(w->csr_id), "%s", csr_id);
+	pthread_mutex_unlock(&w->lock);
+}
+
+void watchdog_end_within(uint64_t within_ms, enum exit_code code)
+{
+	pthread_mutex_lock(&watchdog.lock);
+	watchdog.end_by_ms = clock_ms() + within_ms;
+	watchdog.end_code = code;
+	if (watchdog.started)
+		pthread_cond_signal(&watchdog.wake);
+	pthread_mutex_unlock(&watchdog.lock);
+}
