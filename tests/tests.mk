@@ -26,7 +26,10 @@ $(eval $(call test_program,unit/base_text_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
 $(eval $(call test_program,unit/config_test,$(A_config),$(CONFIG_LIBS)))
 $(eval $(call test_program,unit/wire_test,$(A_wire),))
-$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr_build.o csr_check.o csr_verify.o) $(A_base),-lcrypto))
+$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr_build.o csr_check.o csr_verify.o key_kind.o) $(A_base),-lcrypto))
+$(eval $(call test_program,unit/pool_test,$(B)/hsm/signer/pool.o $(A_wire),))
+$(B)/tests/unit/pool_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/weak_key.o $(A_base),-lcrypto))
 $(eval $(call test_program,unit/hsm_link_test,$(A_hsm),$(HSM_LIBS)))
 $(eval $(call test_program,unit/api_json_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
 $(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
@@ -40,10 +43,22 @@ $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconcile_test,$(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(A_base),))
 
-SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o
+$(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,pin_guard.o state_dir.o) $(A_base),-lcrypto))
+$(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),))
+
+SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o
 $(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_test.o $(SIGNER_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_tpm_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_tpm_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_tpm_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_keys_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_keys_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_keys_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_pool_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_pool_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_pool_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 -include $(SIGNER_TEST_OBJ:.o=.d)
 
 # ---- targets -------------------------------------------------------------------
@@ -97,3 +112,39 @@ $(eval $(call test_program,contract/p11shim_test,,-lp11 -ldl))
 $(B)/tests/contract/p11shim_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/p11shim_test: | $(B)/tests/p11shim.so
 test-programs check-system: $(B)/tests/p11shim.so
+
+# ---- csrd-hsm under load, over a module of ours -----------------------------------
+
+# Instrumented like the program that loads it.
+$(B)/tests/fakes/p11_fake.so: tests/fakes/p11_fake.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -shared $(ALL_CPPFLAGS) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC $(P11_CFLAGS) -o $@ $< \
+		$(filter-out -pie,$(ALL_LDFLAGS)) -lcrypto
+
+$(eval $(call test_program,contract/signer_load_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_load_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_load_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so $(B)/tests/fakes/p11_fake.so
+
+# Races of the signer's threads.  The module is the fake one: foreign modules are not instrumented.
+.PHONY: tsan
+tsan: test-deps
+	$(Q)$(MAKE) --no-print-directory $(call j) SANITIZE=thread FAILPOINTS= COVERAGE= tsan-check
+.PHONY: tsan-check
+tsan-check: $(B)/tests/contract/signer_load_test
+	$(Q)$(run_tests) --no-system $<
+
+# ---- helpers of the system tests --------------------------------------------------
+
+# Without sanitizers: it runs other programs under a filter.
+$(B)/tests/fakes/no_fork: tests/fakes/no_fork.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -o $@ $<
+test-programs check-system: $(B)/tests/fakes/no_fork
+
+# kill -9 of the signer, again and again; a round takes about half a second.
+.PHONY: test-kills
+test-kills: test-deps
+	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 test-programs
+	$(Q)CSRD_KILLS=$(or $(KILLS),1000) $(MAKE) --no-print-directory FAILPOINTS=1 check-system ONLY=system/fault_kill_test

@@ -13,7 +13,7 @@ set -eu
 run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev libevent-dev libjson-c-dev
 	libinih-dev libsqlite3-dev uuid-dev libpsl-dev publicsuffix softhsm2 openssl curl'
 test_packages='libcmocka-dev opensc libengine-pkcs11-openssl gnutls-bin python3 python3-cryptography
-	golang-cfssl sqlite3 shellcheck'
+	golang-cfssl sqlite3 shellcheck libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 
 usage()

@@ -19,6 +19,9 @@ TOKEN_LABEL=csrd-run
 SOCKET_PATH_MAX=107
 READY_SECONDS=60
 END_SECONDS=30
+RESTARTS_MAX=10      # in a row, …
+RESTART_PAUSE=0.2    # … this many seconds apart;
+RESTART_LIVED=30     # one that lived that long begins a new row
 
 hsm_pid=
 csrd_pid=
@@ -40,6 +43,39 @@ fail()
 start()
 {
 	setsid setpriv --pdeathsig TERM -- "$@" &
+}
+
+# tools/run.sh --supervise PROGRAM ARGUMENTS: runs it, and again when it ended with 75 (its HSM failed) or by a
+# signal that we did not send, as a service manager would.  Other codes ask for a person.
+supervise()
+{
+	local status started restarts=0
+
+	child=
+	stopping=
+	trap 'stopping=yes; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true' TERM
+	while :; do
+		started=$SECONDS
+		setpriv --pdeathsig TERM -- "$@" &
+		child=$!
+		[ -z "$stopping" ] || kill -TERM "$child" 2>/dev/null || true
+		while :; do
+			status=0
+			wait "$child" || status=$?
+			is_running "$child" || break # else the wait was cut short by our own signal
+		done
+		[ -z "$stopping" ] || exit "$status"
+		[ "$status" -eq 75 ] || [ "$status" -gt 128 ] || exit "$status"
+		[ $((SECONDS - started)) -lt "$RESTART_LIVED" ] || restarts=0
+		restarts=$((restarts + 1))
+		if [ "$restarts" -gt "$RESTARTS_MAX" ]; then
+			say "$(basename "$1") ended with status $status, $RESTARTS_MAX times in a row: given up"
+			exit "$status"
+		fi
+		say "$(basename "$1") ended with status $status and is started again"
+		sleep "$RESTART_PAUSE"
+		[ -z "$stopping" ] || exit "$status"
+	done
 }
 
 is_running()
@@ -130,7 +166,7 @@ make_token()
 	printf '%s\n' "directories.tokendir = $run_dir/tokens" 'objectstore.backend = file' 'log.level = ERROR' \
 		>"$run_dir/softhsm2.conf"
 	[ -e "$run_dir/token.made" ] && return
-	rm -rf "$run_dir/tokens"
+	rm -rf "$run_dir/tokens" "$run_dir/state"
 	mkdir "$run_dir/tokens"
 	random_digits >"$run_dir/pin"
 	# SoftHSM's tool takes a PIN from its arguments or from a terminal only; this one guards a trial token.
@@ -157,6 +193,7 @@ level = info
 module = $(find_module)
 uri = pkcs11:token=$TOKEN_LABEL
 pin_file = $run_dir/pin
+state_dir = $run_dir/state
 socket = $run_dir/csrd-hsm.sock
 client_users = $(id -u)
 END
@@ -278,6 +315,10 @@ END
 
 # ---- main -----------------------------------------------------------------------
 
+if [ "${1-}" = --supervise ]; then
+	shift
+	supervise "$@"
+fi
 if [ $# -ne 3 ]; then
 	echo 'usage: tools/run.sh BIN_DIR RUN_DIR PORT' >&2
 	exit 64
@@ -308,7 +349,7 @@ write_env
 
 trap clean_up EXIT
 trap 'exit 0' INT TERM HUP
-start "$bin_dir/csrd-hsm" -c "$config" >"$run_dir/csrd-hsm.log" 2>&1 9>&-
+start "$BASH" "$0" --supervise "$bin_dir/csrd-hsm" -c "$config" >"$run_dir/csrd-hsm.log" 2>&1 9>&-
 hsm_pid=$!
 start "$bin_dir/csrd" -c "$config" >"$run_dir/csrd.log" 2>&1 9>&-
 csrd_pid=$!

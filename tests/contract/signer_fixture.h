@@ -6,6 +6,7 @@
 #define CSRD_TESTS_SIGNER_FIXTURE_H
 
 #include "tests/contract/signer_client.h"
+#include "tests/contract/swtpm.h"
 
 #include <limits.h>
 #include <p11-kit/pkcs11.h>
@@ -21,10 +22,19 @@ struct signer_fixture;
 struct signer_token_kind {
 	const char *name;
 	const char *module; /* absolute path */
+	const char *shared_uri; /* fits every token of this kind */
 	/* Makes a token labelled SIGNER_TOKEN_LABEL with SIGNER_PIN in the fixture's folder, and sets the
 	 * environment. */
 	void (*make_token)(struct signer_fixture *f, const char *label);
+	void (*end)(struct signer_fixture *f);        /* at teardown; NULL: nothing to do */
+	void (*after_kill)(struct signer_fixture *f); /* csrd-hsm was killed; NULL: nothing to do */
+
+	/* the limits of the module; see doc/hsm-compatibility.md */
+	unsigned threads;    /* that csrd-hsm works with, at most; 0: as many as are asked for */
+	bool sees_others;    /* what another process does to the token is seen at once */
+	CK_RV sealed;        /* what a read of a private value answers */
 };
+enum { SIGNER_KIND_SOFTHSM, SIGNER_KIND_TPM };
 extern const struct signer_token_kind signer_token_kinds[];
 extern const size_t signer_token_kinds_len;
 
@@ -35,6 +45,8 @@ struct signer_fixture {
 	char shim[PATH_MAX];
 	char socket[PATH_MAX];
 	pid_t pid; /* of the csrd-hsm that runs; 0: none */
+	struct swtpm tpm;
+	unsigned tokens; /* made so far */
 
 	/* for the next start; NULL or 0: the usual */
 	const char *module;
@@ -70,6 +82,11 @@ void signer_stop(struct signer_fixture *f);
 /* Starts it and waits for the exit code that it must give up with; the log must have all of `text`. */
 void signer_expect_exit(struct signer_fixture *f, int code, const char *text);
 bool signer_log_has(const struct signer_fixture *f, const char *text);
+/*
+ * After something else changed the token: some modules see that only in a
+ * process that starts anew.  Does nothing on the others.
+ */
+void signer_restart_to_see(struct signer_fixture *f);
 void signer_wait_for_log(const struct signer_fixture *f, const char *text);
 
 /* ---- the token, looked at by the test itself (csrd-hsm may run) ---- */
@@ -82,7 +99,7 @@ size_t signer_token_count(const struct signer_fixture *f, CK_OBJECT_CLASS class,
  */
 size_t signer_token_count_keys(const struct signer_fixture *f, CK_OBJECT_CLASS class);
 void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label);
-/* Public EC keys "csrd:<signer_csr_id(from + i)>". */
+/* Public RSA keys "csrd:<signer_csr_id(from + i)>". */
 void signer_token_add_public(const struct signer_fixture *f, unsigned from, unsigned count);
 /* The private key of that label gives its private value to nobody: every read of it is refused. */
 void signer_token_expect_sealed(const struct signer_fixture *f, const char *label,

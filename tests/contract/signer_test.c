@@ -1,7 +1,7 @@
 /*
  * The real csrd-hsm on a fresh token, spoken to over its socket.  Cases of
- * `contract_cases` hold for every module and run once for each kind of token;
- * those of `fault_cases` need tests/p11shim in between.
+ * `contract_cases` hold for every module: they run on SoftHSM here and on a TPM
+ * in signer_tpm_test; those of `fault_cases` need tests/p11shim in between.
  */
 #include "tests/unit/cmocka_all.h"
 
@@ -75,12 +75,13 @@ static void hello_tells_the_token(void **state)
 	assert_string_equal(hello.token_name, "default");
 	assert_string_equal(hello.token_label, SIGNER_TOKEN_LABEL);
 	assert_true(strlen(hello.token_serial) > 0);
-	assert_int_equal(hello.key_types, KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1));
+	assert_true(hello.key_types & KEY_TYPE_BIT(KEY_RSA2048));
+	assert_true(hello.key_types & KEY_TYPE_BIT(KEY_P256V1));
 	message_hello_reply_release(&hello);
 	signer_status(&c, &status);
 	assert_true(status.usable);
 	assert_string_equal(status.detail, "");
-	assert_int_equal(status.threads, 4);
+	assert_int_equal(status.threads, f->kind->threads ? f->kind->threads : 4);
 	assert_int_equal(status.busy + status.queued + status.created + status.failed, 0);
 	assert_true(status.token_flags & CKF_TOKEN_INITIALIZED);
 	message_status_reply_release(&status);
@@ -88,7 +89,7 @@ static void hello_tells_the_token(void **state)
 	signer_stop(f);
 }
 
-static void keys_of_both_types_are_made_found_and_destroyed(void **state)
+static void keys_are_made_found_and_destroyed(void **state)
 {
 	struct signer_fixture *f = *state;
 	static const char *const ids[] = {NULL, ID_A, ID_B};
@@ -100,7 +101,7 @@ static void keys_of_both_types_are_made_found_and_destroyed(void **state)
 
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
-	for (int type = 1; type <= KEY_TYPE_MAX; type++) {
+	for (int type = KEY_RSA2048; type <= KEY_P256V1; type++) {
 		assert_int_equal(signer_find(&c, ids[type]), MESSAGE_KEY_NONE);
 		assert_int_equal(signer_create(&c, ids[type], (enum key_type)type, &reply), E_OK);
 		assert_int_equal(reply.key.key_type, type);
@@ -147,6 +148,13 @@ static void half_pairs_are_found_and_cleaned_F69(void **state)
 	assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
 	signer_token_destroy(f, CKO_PRIVATE_KEY, LABEL_A);
 	signer_token_destroy(f, CKO_PUBLIC_KEY, LABEL_B);
+	if (!f->kind->sees_others) {
+		assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
+		assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_PAIR);
+	}
+	signer_client_close(&c);
+	signer_restart_to_see(f);
+	signer_client_open(&c, f->socket, NULL);
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PUBLIC_ONLY);
 	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_PRIVATE_ONLY);
 	signer_list(&c, &list, &parts);
@@ -183,6 +191,36 @@ static void two_pairs_under_one_label_are_ambiguous(void **state)
 	signer_stop(f);
 }
 
+/* Room that is freed is used again, and nothing is taken for what was there before. */
+static void keys_made_after_a_destroy_are_themselves(void **state)
+{
+	enum { FIRST = 3, LAST = 9 };
+	struct signer_fixture *f = *state;
+	char csr_id[CSR_ID_SIZE];
+	struct signer_client c;
+	uint32_t destroyed;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	for (unsigned i = 0; i < LAST; i++) {
+		if (i >= FIRST) {
+			signer_csr_id(csr_id, i - FIRST);
+			assert_int_equal(signer_destroy(&c, csr_id, &destroyed), E_OK);
+			assert_int_equal(destroyed, 2);
+		}
+		signer_csr_id(csr_id, i);
+		assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+	}
+	for (unsigned i = 0; i < LAST; i++) {
+		signer_csr_id(csr_id, i);
+		assert_int_equal(signer_find(&c, csr_id),
+				 i < LAST - FIRST ? MESSAGE_KEY_NONE : MESSAGE_KEY_PAIR);
+	}
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), FIRST);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
 static void a_long_list_comes_in_parts(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -198,7 +236,10 @@ static void a_long_list_comes_in_parts(void **state)
 	assert_int_equal(list.keys_len, 0);
 	assert_int_equal(parts, 1);
 	message_list_keys_part_release(&list);
+	signer_client_close(&c);
 	signer_token_add_public(f, 0, count);
+	signer_restart_to_see(f);
+	signer_client_open(&c, f->socket, NULL);
 	signer_list(&c, &list, &parts);
 	assert_int_equal(list.keys_len, count);
 	assert_int_equal(parts, 3);
@@ -644,10 +685,10 @@ static void tokens_that_are_not_there(void **state)
 	f->uri = "pkcs11:token=nobody";
 	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "pkcs11:token=nobody");
 	assert_true(signer_log_has(f, "'" SIGNER_TOKEN_LABEL "' serial '"));
-	f->uri = "pkcs11:serial=0000000000000000";
+	f->uri = "pkcs11:serial=ffffffffffffffff";
 	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "no token fits");
 	f->kind->make_token(f, "second");
-	f->uri = "pkcs11:model=SoftHSM%20v2";
+	f->uri = f->kind->shared_uri;
 	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "more than one token fits");
 	assert_true(signer_log_has(f, "'second' serial '"));
 }
@@ -732,10 +773,10 @@ static void the_socket_may_be_inherited(void **state)
 /* Kill -9 in the middle of generations: all that is left can be listed and destroyed, and nothing hides. */
 static void kill_9_leaves_what_can_be_cleaned_F69(void **state)
 {
-	enum { ROUNDS = 6, CREATES = 12 };
+	enum { ROUNDS = 6, SLOW_ROUNDS = 3, CREATES = 12 };
 	struct signer_fixture *f = *state;
 
-	for (unsigned round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < (f->kind->threads == 1 ? SLOW_ROUNDS : ROUNDS); round++) {
 		struct message_list_keys_part list;
 		uint32_t first, destroyed;
 		struct signer_client c;
@@ -779,6 +820,21 @@ static void kill_9_leaves_what_can_be_cleaned_F69(void **state)
 
 /* ---- a token that misbehaves (tests/p11shim) ---- */
 
+/* The fault is over: the signer finds that out by itself, in two seconds at most. */
+static void wait_until_usable(struct signer_client *c)
+{
+	uint64_t deadline = clock_ms() + 2000;
+	struct message_status_reply status;
+	bool usable = false;
+
+	while (!usable) {
+		assert_true(clock_ms() < deadline);
+		signer_status(c, &status);
+		usable = status.usable;
+		message_status_reply_release(&status);
+	}
+}
+
 /* F60: once, with four threads, and not again at the next starts. */
 static void a_wrong_pin_is_tried_once_F60(void **state)
 {
@@ -800,7 +856,7 @@ static void a_wrong_pin_is_tried_once_F60(void **state)
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	signer_client_close(&c);
 	signer_stop(f);
-	assert_int_not_equal(access(signer_path(f, "hsm.sock.pin-refused"), F_OK), 0);
+	assert_int_not_equal(access(signer_path(f, "signer-state/pin-refused"), F_OK), 0);
 }
 
 /* F61 */
@@ -859,6 +915,7 @@ static void broken_promises_F50_F51_F52(void **state)
 		if (signer_create(&c, ID_A, lies[i].type, NULL) != E_HSM)
 			fail_msg("not refused: %s", lies[i].rules);
 		signer_set_rules(f, "");
+		wait_until_usable(&c);
 		assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
 	}
 	assert_nothing_left(f);
@@ -923,6 +980,7 @@ static void every_call_may_fail_F53(void **state)
 			if (e != E_OK && e != E_HSM && e != E_UNAVAIL && e != E_NOMEM)
 				fail_msg("%s: %s", rules, err_str(e));
 			signer_set_rules(f, "");
+			wait_until_usable(&c);
 			assert_int_equal(signer_find(&c, ID_A),
 					 e == E_OK ? MESSAGE_KEY_PAIR : MESSAGE_KEY_NONE);
 			assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
@@ -942,16 +1000,20 @@ static void a_failed_generation_may_have_made_keys(void **state)
 	struct signer_fixture *f = *state;
 	struct signer_client c;
 
-	signer_use_shim(f, "C_GenerateKeyPair after-return CKR_DEVICE_ERROR\n");
+	signer_use_shim(f, "");
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
+	signer_set_rules(f, "C_GenerateKeyPair after-return CKR_DEVICE_ERROR\n");
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_UNAVAIL);
+	signer_set_rules(f, "");
+	wait_until_usable(&c);
 	assert_nothing_left(f);
 	signer_set_rules(
 	    f,
 	    "C_GenerateKeyPair after-return CKR_DEVICE_ERROR\nC_DestroyObject return CKR_FUNCTION_FAILED\n");
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_UNCERTAIN);
 	signer_set_rules(f, "");
+	wait_until_usable(&c);
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
 	signer_client_close(&c);
 	signer_stop(f);
@@ -971,6 +1033,8 @@ static void a_destroy_is_proven(void **state)
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
 	signer_set_rules(f, "C_DestroyObject return CKR_DEVICE_ERROR\n");
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
+	signer_set_rules(f, "");
+	wait_until_usable(&c);
 	signer_set_rules(
 	    f, "C_GetAttributeValue attr CKA_LABEL hex 6f74686572\n"); /* a search that found too much */
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
@@ -1033,10 +1097,8 @@ static void no_session_is_an_error_F54(void **state)
 	assert_non_null(strstr(status.detail, "CKR_DEVICE_ERROR"));
 	message_status_reply_release(&status);
 	signer_set_rules(f, "");
+	wait_until_usable(&c);
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
-	signer_status(&c, &status);
-	assert_true(status.usable);
-	message_status_reply_release(&status);
 	signer_client_close(&c);
 	signer_stop(f);
 }
@@ -1077,12 +1139,13 @@ static void a_hanging_token_hangs_nobody_else_F56(void **state)
 	struct csr_spec spec;
 	uint64_t before;
 
-	signer_use_shim(f, "C_GenerateKeyPair hang\n");
+	signer_use_shim(f, "");
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
+	signer_set_rules(f, "C_GenerateKeyPair hang\n");
 	signer_spec(&spec, KEY_P256V1);
 	signer_create_send(&c, ID_A, &spec, LONG_MS);
-	signer_wait_for_trace(f, "C_GenerateKeyPair");
+	signer_wait_for_trace(f, "= hang");
 	before = clock_ms();
 	signer_status(&c, &status);
 	assert_int_equal(status.busy, 1);
@@ -1095,6 +1158,87 @@ static void a_hanging_token_hangs_nobody_else_F56(void **state)
 	assert_int_equal(signer_wait(f), EXIT_CODE_TOKEN_FAILED);
 	csr_spec_release(&spec);
 	signer_client_close(&c);
+}
+
+/* ---- a TPM without a resource manager (doc/hsm-compatibility.md) ---- */
+
+/* Room for three loaded keys, and a key destroyed while it is loaded keeps its place: none of ours does. */
+static void keys_come_and_go_in_a_small_device(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	uint32_t destroyed;
+
+	signer_use_shim(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+		assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
+		assert_int_equal(destroyed, 2);
+		signer_set_rules(f, "C_Sign corrupt\n");
+		assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_HSM);
+		signer_set_rules(f, "");
+	}
+	assert_nothing_left(f);
+	signer_client_close(&c);
+	signer_stop(f);
+	assert_true(signer_log_has(f, "tpm2-pkcs11"));
+}
+
+/* F60: a TPM counts wrong PINs and locks itself. */
+static void a_wrong_pin_is_refused_F60(void **state)
+{
+	struct signer_fixture *f = *state;
+
+	signer_use_shim(f, "");
+	signer_write_file(signer_path(f, "pin"), "141421", 0600);
+	signer_expect_exit(f, EXIT_CODE_PIN, "refused the pin");
+	signer_expect_exit(f, EXIT_CODE_PIN, "");
+	assert_int_equal(signer_shim_count(f, "C_Login"), 1);
+}
+
+/* In the middle of a signature: the key is loaded. */
+static void kill_while_signing(struct signer_fixture *f)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	struct signer_client c;
+	struct csr_spec spec;
+	long before;
+
+	signer_set_rules(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	before = signer_shim_count(f, "C_Sign");
+	signer_set_rules(f, "C_Sign hang\n");
+	signer_spec(&spec, KEY_P256V1);
+	signer_create_send(&c, ID_A, &spec, LONG_MS);
+	while (signer_shim_count(f, "C_Sign") == before)
+		assert_true(clock_ms() < deadline);
+	assert_int_equal(kill(f->pid, SIGKILL), 0);
+	assert_int_equal(waitpid(f->pid, NULL, 0), f->pid); /* and not signer_wait, which unloads the keys */
+	f->pid = 0;
+	csr_spec_release(&spec);
+	signer_client_close(&c);
+	signer_set_rules(f, "");
+}
+
+/* What a killed process had loaded stays so until it is unloaded: the next start gives up and says so. */
+static void a_killed_signer_leaves_keys_loaded(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	signer_use_shim(f, "");
+	kill_while_signing(f);
+	signer_expect_exit(f, EXIT_CODE_TOKEN_FAILED, "tpm2_flushcontext");
+	f->kind->after_kill(f);
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
+	assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
+	signer_client_close(&c);
+	signer_stop(f);
 }
 
 /* ---- the tables ---- */
@@ -1111,9 +1255,10 @@ struct signer_case {
 /* Hold for every module. */
 static const struct signer_case contract_cases[] = {
     CASE(hello_tells_the_token),
-    CASE(keys_of_both_types_are_made_found_and_destroyed),
+    CASE(keys_are_made_found_and_destroyed),
     CASE(half_pairs_are_found_and_cleaned_F69),
     CASE(two_pairs_under_one_label_are_ambiguous),
+    CASE(keys_made_after_a_destroy_are_themselves),
     CASE(a_long_list_comes_in_parts),
     CASE(fifty_creates_in_flight),
     CASE(unusable_values_are_refused_before_a_key_is_made),
@@ -1150,11 +1295,18 @@ static const struct signer_case fault_cases[] = {
     CASE(a_hanging_token_hangs_nobody_else_F56),
 };
 
+/* Limits of tpm2-pkcs11 and what is done about them. */
+static const struct signer_case tpm_cases[] = {
+    CASE(keys_come_and_go_in_a_small_device),
+    CASE(a_killed_signer_leaves_keys_loaded),
+    CASE(a_wrong_pin_is_refused_F60),
+};
+
+#define TPM_CASES (sizeof(tpm_cases) / sizeof(tpm_cases[0]))
 #define CONTRACT_CASES (sizeof(contract_cases) / sizeof(contract_cases[0]))
 #define FAULT_CASES (sizeof(fault_cases) / sizeof(fault_cases[0]))
-#define KINDS_MAX 4
 
-static char names[KINDS_MAX * (CONTRACT_CASES + FAULT_CASES)][128];
+static char names[CONTRACT_CASES + FAULT_CASES + TPM_CASES][128];
 
 static size_t add_cases(struct CMUnitTest *tests, size_t at, const struct signer_token_kind *kind,
 			const struct signer_case *cases, size_t len)
@@ -1170,13 +1322,19 @@ static size_t add_cases(struct CMUnitTest *tests, size_t at, const struct signer
 /* signer_test [PATTERN]: only the tests whose name fits, as in "*F53". */
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[KINDS_MAX * (CONTRACT_CASES + FAULT_CASES)];
+	struct CMUnitTest tests[CONTRACT_CASES + FAULT_CASES + TPM_CASES];
 	size_t len = 0;
 
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
-	for (size_t i = 0; i < signer_token_kinds_len && i < KINDS_MAX; i++)
-		len = add_cases(tests, len, &signer_token_kinds[i], contract_cases, CONTRACT_CASES);
-	len = add_cases(tests, len, &signer_token_kinds[0], fault_cases, FAULT_CASES);
+#ifdef SIGNER_TEST_TPM
+	(void)fault_cases;
+	len = add_cases(tests, len, &signer_token_kinds[SIGNER_KIND_TPM], contract_cases, CONTRACT_CASES);
+	len = add_cases(tests, len, &signer_token_kinds[SIGNER_KIND_TPM], tpm_cases, TPM_CASES);
+#else
+	(void)tpm_cases;
+	len = add_cases(tests, len, &signer_token_kinds[SIGNER_KIND_SOFTHSM], contract_cases, CONTRACT_CASES);
+	len = add_cases(tests, len, &signer_token_kinds[SIGNER_KIND_SOFTHSM], fault_cases, FAULT_CASES);
+#endif
 	return _cmocka_run_group_tests("signer", tests, len, NULL, NULL);
 }

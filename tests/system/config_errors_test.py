@@ -58,7 +58,8 @@ class ConfigErrorsTest(harness.Case):
                 self.fails("csrd", CONFIG, str(self.s.config_path), arguments=("-t",))
                 log = self.fails("csrd", CONFIG, str(self.s.config_path))
                 # An unknown section is named at its own line or at its first key's.
-                wheres = ["%s:%d" % (self.s.config_path, n) for n in {number, start + 1 if section == "htttp" else number}]
+                numbers = {number, start + 1} if section == "htttp" else {number}
+                wheres = ["%s:%d" % (self.s.config_path, n) for n in numbers]
                 self.assertTrue(any(where in log for where in wheres), (wheres, log))
                 self.s.settings = saved
 

@@ -81,7 +81,8 @@ class CrashCsrdTest(CrashCase):
         rng = random.Random(21)  # the same delays each time; what they hit differs anyhow
         for number in range(ROUNDS):
             victims = [self.acknowledge() for _ in range(2)]
-            work = [lambda kind=kind: self.create_while_crashing(key_type=kind) for kind in ("rsa2048", "p256v1", "p256v1")]
+            work = [lambda kind=kind: self.create_while_crashing(key_type=kind)
+                    for kind in ("rsa2048", "p256v1", "p256v1")]
             work += [lambda victim=victim: self.delete_one_while_crashing(victim) for victim in victims]
             workers = [threading.Thread(target=self.ignore_refusal, args=(one,)) for one in work]
             for worker in workers:

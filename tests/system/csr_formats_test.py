@@ -22,7 +22,8 @@ CASES = {
     "rsa_all": {"key_type": "rsa2048", "organizational_unit": "A+B=C, \"D\"; #E\\<F>"},
     "wildcard": {"common_name": "*.example.com", "sans": ["*.example.com", "example.com"]},
     "utf8_64": {"common_name": UTF8_NAME, "organization": "株式会社 example", "locality": "Ķekava", "state": "Ω"},
-    "sans_as_sent": {"sans": ["zz.Example.COM", "a.example.com", "M.example.com", "xn--bcher-kva.example", "b", "*.b.c"]},
+    "sans_as_sent": {
+        "sans": ["zz.Example.COM", "a.example.com", "M.example.com", "xn--bcher-kva.example", "b", "*.b.c"]},
     "sans_150": {"sans": ["host-%03d.example.com" % i for i in range(150)]},
     "longest": {"state": "s" * 128, "locality": "l" * 128, "organization": "o" * 64, "organizational_unit": "u" * 64,
                 "common_name": "c" * 64, "sans": [".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])]},
@@ -88,7 +89,7 @@ class CsrFormatsTest(harness.Case):
         self.assertEqual(again, pem)
 
     def check_openssl(self, sent, path):
-        done = harness.run(["openssl", "req", "-in", path, "-verify", "-noout", "-text", "-nameopt", "utf8,sep_multiline"])
+        done = harness.run(["openssl", "req", "-in", path, "-verify", "-noout", "-text"])
         self.assertIn("verify OK", done.stdout + done.stderr)
         self.assertIn("Version: 1 (0x0)", done.stdout)
         self.assertIn("ecdsa-with-SHA256" if sent["key_type"] == "p256v1" else "sha256WithRSAEncryption", done.stdout)
@@ -102,7 +103,8 @@ class CsrFormatsTest(harness.Case):
         self.assertRegex(country, r"PRINTABLESTRING +:US$")
 
     def check_certtool(self, sent, path):
-        done = harness.run(["certtool", "--crq-info", "--infile", path], env=harness.clean_environment(LC_ALL="C.UTF-8"))
+        done = harness.run(["certtool", "--crq-info", "--infile", path],
+                           env=harness.clean_environment(LC_ALL="C.UTF-8"))
         self.assertIn("Self signature: verified", done.stdout)
         names = re.findall(r"DNSname: (\S+)", done.stdout)
         self.assertEqual(names, sent["sans"])

@@ -15,7 +15,7 @@ OK, FAILURE, USAGE, UNAVAILABLE, SYSTEM, CONFIG = 0, 1, 64, 69, 71, 78
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 SUBCOMMANDS = ("account add", "account list", "zone add", "zone list", "token create", "token list", "token revoke",
-               "user create", "user list", "user revoke", "csr list", "csr show", "reconcile")
+               "user create", "user list", "user revoke", "csr list", "csr show", "reconcile", "status")
 
 
 class StoreCase(harness.Case):
@@ -278,7 +278,7 @@ class CommandLine(StoreCase):
         for arguments, words in (
             ((), "account, zone, token, user, csr"),
             (("frobnicate",), "unknown command 'frobnicate'"),
-            (("frobnicate",), "account, zone, token, user, csr, reconcile"),
+            (("frobnicate",), "account, zone, token, user, csr, reconcile, status"),
             (("token",), "create, list, revoke"),
             (("token", "make"), "create, list, revoke"),
             (("account", "list", "extra"), "unexpected argument 'extra'"),
@@ -328,6 +328,9 @@ class CommandLine(StoreCase):
         self.assertIn("no such account 'nobody'", self.ctl("csr", "list", "--account", "nobody", status=FAILURE).stderr)
         self.assertIn("[token other]", self.ctl("reconcile", "--token", "other", status=FAILURE).stderr)
         self.assertIn("no such zone 'nowhere'", self.ctl("csr", "list", "--zone", "nowhere", status=FAILURE).stderr)
+        self.assertIn("[token other]", self.ctl("status", "--token", "other", status=FAILURE).stderr)
+        done = self.ctl("status", status=UNAVAILABLE)
+        self.assertIn("the signer of token 'default' does not answer at '%s'" % (self.folder / "none.sock"), done.stderr)
         done = self.ctl("reconcile", status=UNAVAILABLE)
         self.assertIn("the signer of token 'default' does not answer at '%s'" % (self.folder / "none.sock"), done.stderr)
 

@@ -1,6 +1,7 @@
 """The full circle: two CAs (openssl ca, cfssl) sign the CSR, openssl s_server serves TLS with the key that stays in
-the token (libp11's engine), s_client verifies the chain and the name.  RSA and P-256."""
-# run: seconds=15
+the token (libp11's engine), s_client verifies the chain and the name.  RSA, P-256 and P-384; the engine knows no
+Ed25519."""
+# run: seconds=25
 import json
 import subprocess
 import threading
@@ -62,6 +63,7 @@ MODULE_PATH = {module}
 PIN = {pin}
 init = 0
 """
+TYPES = ("rsa2048", "p256v1", "rsa3072", "p384v1")
 
 
 class FullCircleTest(harness.Case):
@@ -73,19 +75,20 @@ class FullCircleTest(harness.Case):
         (self.ca / "index.txt").write_text("")
         (self.ca / "serial").write_text("01\n")
         (self.ca / "cfssl.json").write_text(json.dumps(CFSSL_CONFIG))
-        self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "30",
-                     "-config", "ca.cnf")
+        self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+                     "-days", "30", "-config", "ca.cnf")
 
     def openssl(self, *arguments):
         return harness.run(["openssl", *arguments], cwd=self.ca)
 
     def sign_openssl(self, name):
-        self.openssl("ca", "-batch", "-notext", "-config", "ca.cnf", "-in", name + ".csr", "-out", name + ".openssl.pem")
-        return name + ".openssl.pem"
+        certificate = name + ".openssl.pem"
+        self.openssl("ca", "-batch", "-notext", "-config", "ca.cnf", "-in", name + ".csr", "-out", certificate)
+        return certificate
 
     def sign_cfssl(self, name):
-        done = harness.run(["cfssl", "sign", "-ca", "ca.pem", "-ca-key", "ca.key", "-config", "cfssl.json", name + ".csr"],
-                           cwd=self.ca)
+        done = harness.run(["cfssl", "sign", "-ca", "ca.pem", "-ca-key", "ca.key", "-config", "cfssl.json",
+                            name + ".csr"], cwd=self.ca)
         (self.ca / (name + ".cfssl.pem")).write_text(json.loads(done.stdout)["cert"])
         return name + ".cfssl.pem"
 
@@ -94,11 +97,11 @@ class FullCircleTest(harness.Case):
         config = self.ca / "engine.cnf"
         config.write_text(ENGINE_CONFIG.format(module=service.p11.module, pin=service.p11.PIN))
         environment = harness.clean_environment(OPENSSL_CONF=str(config), **service.p11.environment)
-        command = ["setpriv", "--pdeathsig", "KILL", "--", "openssl", "s_server", "-engine", "pkcs11", "-keyform", "engine",
-                   "-key", "%s;object=csrd:%s;type=private" % (service.p11.uri, csr_id), "-cert", certificate, "-accept",
-                   "127.0.0.1:0", "-www"]
-        server = subprocess.Popen(command, cwd=self.ca, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True)
+        command = ["setpriv", "--pdeathsig", "KILL", "--", "openssl", "s_server", "-engine", "pkcs11",
+                   "-keyform", "engine", "-key", "%s;object=csrd:%s;type=private" % (service.p11.uri, csr_id),
+                   "-cert", certificate, "-accept", "127.0.0.1:0", "-www"]
+        server = subprocess.Popen(command, cwd=self.ca, env=environment, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.addCleanup(server.stdout.close)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
@@ -111,16 +114,17 @@ class FullCircleTest(harness.Case):
         raise AssertionError("s_server did not start:\n" + "".join(output))
 
     def check_client(self, address, version):
-        done = subprocess.run(["openssl", "s_client", "-connect", address, "-CAfile", "ca.pem", "-servername", "www.example.com",
-                               "-verify_hostname", "www.example.com", "-verify_return_error", version],
+        done = subprocess.run(["openssl", "s_client", "-connect", address, "-CAfile", "ca.pem",
+                               "-servername", "www.example.com", "-verify_hostname", "www.example.com",
+                               "-verify_return_error", version],
                               cwd=self.ca, input="", capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("Verification: OK", done.stdout)
         self.assertIn("Verified peername: www.example.com", done.stdout)
 
     def test_full_circle(self):
-        service = self.service().start()
-        for key_type in ("rsa2048", "p256v1"):
+        service = self.service(settings={"policy": {"key_types": ", ".join(TYPES)}}).start()
+        for key_type in TYPES:
             answer = service.create(key_type=key_type, sans=["example.com", "www.example.com", "*.apps.example.com"])
             self.assertEqual(answer.status, 201, answer)
             (self.ca / (key_type + ".csr")).write_text(answer.result["csr"])

@@ -97,8 +97,8 @@ class Process:
         with open(self.log_path, "ab") as log:
             # setpriv: the process dies with the thread that starts it.  Its pid is the program's (exec).
             self.popen = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--"] + self.command,
-                                          stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
-                                          cwd=cwd, start_new_session=True)
+                                          stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                          env=environment, cwd=cwd, start_new_session=True)
 
     @property
     def pid(self):
@@ -211,6 +211,7 @@ class Token:
         self.label = label
         self.module = softhsm_module()
         self.conf = self.folder / "softhsm2.conf"
+        self.wrapper = []  # a command before each program that looks at the token
         tokens = self.folder / "tokens"
         tokens.mkdir(parents=True)
         self.conf.write_text("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n" % tokens)
@@ -230,8 +231,8 @@ class Token:
 
     def ask(self, command, *arguments, label=None):
         """p11.py in a process of its own."""
-        done = run([sys.executable, ROOT / "tests" / "system" / "p11.py", self.module, label or self.label, self.PIN,
-                    command, *arguments], env=clean_environment(**self.environment))
+        done = run([*self.wrapper, sys.executable, ROOT / "tests" / "system" / "p11.py", self.module,
+                    label or self.label, self.PIN, command, *arguments], env=clean_environment(**self.environment))
         return json.loads(done.stdout)
 
     def objects(self):
@@ -247,8 +248,8 @@ class Token:
         return {label: sorted(classes) for label, classes in found.items()}
 
     def tool(self, *arguments, check=True):
-        return run(["pkcs11-tool", "--module", self.module, "--token-label", self.label, "--login", "--pin", self.PIN,
-                    *arguments], check=check, env=clean_environment(**self.environment))
+        return run([*self.wrapper, "pkcs11-tool", "--module", self.module, "--token-label", self.label, "--login",
+                    "--pin", self.PIN, *arguments], check=check, env=clean_environment(**self.environment))
 
 
 # ---- the service ---------------------------------------------------------------------------
@@ -289,6 +290,7 @@ class Service:
             "log": {"level": "debug"},
             "token default": {
                 "module": self.p11.module, "uri": self.p11.uri, "pin_file": self.pin_path,
+                "state_dir": self.folder / "state",
                 "socket": self.socket_path, "threads": 4,
             },
         }
@@ -314,10 +316,13 @@ class Service:
                 environment[name] = (given + ":" if given else "") + "log_path=%s" % (self.logs / "sanitizer")
         return environment
 
+    def command(self, program, *arguments):
+        return [BIN / program, *arguments]
+
     def spawn(self, program, *arguments):
         self.started += 1
         log_path = self.logs / ("%s.%03d.log" % (program, self.started))
-        process = Process([BIN / program, *arguments], log_path, self.environment(program), cwd=self.folder)
+        process = Process(self.command(program, *arguments), log_path, self.environment(program), cwd=self.folder)
         self.case.processes.append(process)
         return process
 
@@ -408,7 +413,8 @@ class Service:
 
     def request(self, method, path, body=None, headers=None, timeout=PATIENCE):
         """path is below /client/v4."""
-        return http_request(self.address, method, "/client/v4" + path, body, {**self.bearer(), **(headers or {})}, timeout)
+        headers = {**self.bearer(), **(headers or {})}
+        return http_request(self.address, method, "/client/v4" + path, body, headers, timeout)
 
     def scope_path(self, zone=False):
         return "/zones/%s/custom_csrs" % self.zone if zone else "/accounts/%s/custom_csrs" % self.account

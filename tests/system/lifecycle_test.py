@@ -177,7 +177,8 @@ class LifecycleTest(harness.Case):
         s = self.service().start()
         for key_type in ("rsa2048", "p256v1"):
             connection = http.client.HTTPConnection(*s.address)
-            connection.request("POST", "/client/v4" + s.scope_path(), json.dumps({**harness.SUBJECT, "key_type": key_type}),
+            body = json.dumps({**harness.SUBJECT, "key_type": key_type})
+            connection.request("POST", "/client/v4" + s.scope_path(), body,
                                {**s.bearer(), "Content-Type": "application/json"})
             connection.close()
         harness.wait_for("both active", lambda: len(s.rows("active")) == 2)

@@ -8,11 +8,14 @@ SOFTHSM2_CONF once a process:
     p11.py MODULE LABEL PIN steal KEYLABEL  tries each way to get that private key out, as JSON
     p11.py MODULE LABEL PIN make-half KEYLABEL    leaves a lone public P-256 key
     p11.py MODULE LABEL PIN make-pair KEYLABEL    leaves a P-256 pair
+    p11.py MODULE LABEL PIN churn KEYLABEL    makes and destroys pairs until its input ends; how many
 """
 import ctypes
 import json
 import os
+import select
 import sys
+import time
 
 ULONG = ctypes.c_ulong
 
@@ -22,7 +25,7 @@ CKF_SERIAL_SESSION = 4
 CKO_PUBLIC_KEY = 2
 CKO_PRIVATE_KEY = 3
 CKO_SECRET_KEY = 4
-CKK = {0: "rsa", 3: "ec"}
+CKK = {0: "rsa", 3: "ec", 0x40: "edwards"}
 CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_VALUE = 0x0, 0x1, 0x2, 0x3, 0x11
 CKA_KEY_TYPE, CKA_ID, CKA_SENSITIVE, CKA_WRAP, CKA_SIGN = 0x100, 0x102, 0x103, 0x106, 0x108
 CKA_MODULUS, CKA_MODULUS_BITS, CKA_VALUE_LEN = 0x120, 0x121, 0x161
@@ -56,6 +59,10 @@ class Failure(Exception):
     def __init__(self, function, rv):
         super().__init__("%s: rv 0x%x" % (function, rv))
         self.rv = rv
+
+
+class NoToken(Exception):
+    pass
 
 
 def template(**values):
@@ -108,7 +115,8 @@ class Session:
             self.call("C_GetTokenInfo", ULONG(slot), info)
             if info.raw[:32].decode().rstrip(" ") == label:
                 return slot
-        raise SystemExit("no token labelled '%s'" % label)
+        self.call("C_Finalize", None)
+        raise NoToken("no token labelled '%s'" % label)
 
     def find(self, **values):
         items = template(**values)
@@ -230,13 +238,38 @@ def command_make(session, label, half):
     return {"id": key_id.hex()}
 
 
+def open_session(module, token, pin):
+    """SoftHSM may miss a token at start whose files others write just then."""
+    for _ in range(20):
+        try:
+            return Session(module, token, pin)
+        except (NoToken, Failure) as error:
+            reason = str(error)
+            time.sleep(0.05)
+    raise SystemExit(reason)
+
+
+def command_churn(session, label):
+    made = 0
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        name = label.encode()
+        public, private = new_pair(session, template(_1=True, _3=name, _180=P256_PARAMS),
+                                   template(_1=True, _2=True, _3=name, _103=True, _162=False, _108=True))
+        made += 1
+        for key in (private, public):
+            session.call("C_DestroyObject", session.handle, key)
+    return made
+
+
 def main():
     module, token, pin, command = sys.argv[1:5]
-    session = Session(module, token, pin)
+    session = open_session(module, token, pin)
     if command == "list":
         answer = command_list(session)
     elif command == "steal":
         answer = command_steal(session, sys.argv[5])
+    elif command == "churn":
+        answer = command_churn(session, sys.argv[5])
     elif command in ("make-half", "make-pair"):
         answer = command_make(session, sys.argv[5], command == "make-half")
     else:

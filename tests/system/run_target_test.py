@@ -22,8 +22,8 @@ class RunTargetTest(harness.Case):
         with open(self.log_path, "wb") as log:
             # setsid: a terminal's Ctrl-C reaches the whole foreground group, as killpg does here.
             process = subprocess.Popen(["make", "run", "RUN_DIR=%s" % self.run_dir, "PORT=%d" % self.port],
-                                       cwd=harness.ROOT, env=harness.clean_environment(), stdin=subprocess.DEVNULL, stdout=log,
-                                       stderr=subprocess.STDOUT, start_new_session=True)
+                                       cwd=harness.ROOT, env=harness.clean_environment(), stdin=subprocess.DEVNULL,
+                                       stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         self.addCleanup(self.end, process)
 
         def ready():
@@ -51,12 +51,14 @@ class RunTargetTest(harness.Case):
                 words = path.read_bytes().split(b"\0")
             except OSError:
                 continue
-            if os.path.basename(words[0]) in (b"csrd", b"csrd-hsm") and any(bytes(self.run_dir) in word for word in words):
-                found.append(os.path.basename(words[0]).decode())
+            name = os.path.basename(words[0]).decode("utf-8", "replace")
+            if name in ("csrd", "csrd-hsm") and any(bytes(self.run_dir) in word for word in words):
+                found.append(name)
         return sorted(found)
 
     def variables(self):
-        done = harness.run(["sh", "-c", 'set -a; . "$1" && env', "sh", self.run_dir / "env"], env={"PATH": os.environ["PATH"]})
+        done = harness.run(["sh", "-c", 'set -a; . "$1" && env', "sh", self.run_dir / "env"],
+                           env={"PATH": os.environ["PATH"]})
         return dict(line.split("=", 1) for line in done.stdout.splitlines() if line.startswith("CSRD_"))
 
     def interrupt(self, process):
@@ -78,7 +80,7 @@ class RunTargetTest(harness.Case):
         process = self.start("first")
         self.assertEqual(self.programs(), ["csrd", "csrd-hsm"])
         variables = self.variables()
-        self.assertEqual(set(variables), {"CSRD_URL", "CSRD_TOKEN", "CSRD_ACCOUNT", "CSRD_ZONE", "CSRD_EMAIL", "CSRD_KEY"})
+        self.assertEqual(set(variables), {"CSRD_" + name for name in ("URL", "TOKEN", "ACCOUNT", "ZONE", "EMAIL", "KEY")})
         self.assertEqual(variables["CSRD_URL"], "http://127.0.0.1:%d/client/v4" % self.port)
         self.assertIn("-----BEGIN CERTIFICATE REQUEST-----", self.output(), "it shows one CSR")
         first = self.list(variables)
@@ -108,8 +110,9 @@ class RunTargetTest(harness.Case):
         self.assertEqual(len(now), had + 1)
 
     def check_key(self, variables):
-        answer = harness.http_request(("127.0.0.1", self.port), "GET", "/client/v4/zones/%s/custom_csrs" % variables["CSRD_ZONE"],
-                                      headers={"X-Auth-Email": variables["CSRD_EMAIL"], "X-Auth-Key": variables["CSRD_KEY"]})
+        path = "/client/v4/zones/%s/custom_csrs" % variables["CSRD_ZONE"]
+        headers = {"X-Auth-Email": variables["CSRD_EMAIL"], "X-Auth-Key": variables["CSRD_KEY"]}
+        answer = harness.http_request(("127.0.0.1", self.port), "GET", path, headers=headers)
         self.assertEqual(answer.status, 200, answer)
 
 

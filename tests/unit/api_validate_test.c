@@ -641,6 +641,37 @@ static void the_policy_limits_key_types(void **state)
 	expect(&(struct body){ .more = ",\"key_type\":\"p256v1\"" }, &p, "");
 }
 
+/* Accepted when it is in the set, refused when it is all that is missing; 1417 names the set. */
+static void every_key_type_follows_the_set(void **state)
+{
+	static const char *const names[] = { "rsa2048", "p256v1", "rsa3072", "rsa4096", "p384v1", "ed25519" };
+	struct validate_policy p = policy();
+	struct problem_list problems = { 0 };
+	struct validate_csr csr = { 0 };
+	char more[64];
+	char *text;
+
+	(void)state;
+	for (unsigned i = 0; i < KEY_TYPE_MAX; i++) {
+		snprintf(more, sizeof(more), ",\"key_type\":\"%s\"", names[i]);
+		p.key_types = KEY_TYPE_BIT(i + 1);
+		expect(&(struct body){ .more = more }, &p, "");
+		p.key_types = KEY_TYPES_ALL & ~KEY_TYPE_BIT(i + 1);
+		expect(&(struct body){ .more = more }, &p, "1417 /key_type");
+	}
+	p.key_types = KEY_TYPE_BIT(KEY_ED25519) | KEY_TYPE_BIT(KEY_RSA3072);
+	text = body_text(&(struct body){ 0 });
+	assert_int_equal(validate_body(text, strlen(text), &p, &problems, &csr), E_INVAL);
+	assert_string_equal(problems.items[0].message,
+			    "key_type is not accepted; accepted are: rsa3072, ed25519");
+	problem_list_release(&problems);
+	p.key_types = 0;
+	assert_int_equal(validate_body(text, strlen(text), &p, &problems, &csr), E_INVAL);
+	assert_string_equal(problems.items[0].message, "key_type is not accepted; accepted are: none");
+	problem_list_release(&problems);
+	free(text);
+}
+
 /* A body full of unknown fields gets a short answer. */
 static void unknown_fields_are_counted(void **state)
 {
@@ -693,6 +724,7 @@ int main(void)
 		cmocka_unit_test(there_are_at_most_150_sans),
 		cmocka_unit_test(refused_messages_name_what_and_why),
 		cmocka_unit_test(the_policy_limits_key_types),
+		cmocka_unit_test(every_key_type_follows_the_set),
 		cmocka_unit_test(unknown_fields_are_counted),
 		cmocka_unit_test(bodies_that_are_not_json),
 	};

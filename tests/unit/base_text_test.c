@@ -185,6 +185,7 @@ static void names_go_there_and_back(void **state)
 		assert_int_equal(type, t);
 	}
 	assert_string_equal(key_type_name((enum key_type)0), "?");
+	assert_string_equal(key_type_name((enum key_type)(KEY_TYPE_MAX + 1)), "?");
 	assert_int_equal(key_protection_parse("never_extractable", &bit), E_OK);
 	assert_int_equal(bit, KEY_PROT_NEVER_EXTRACTABLE);
 	assert_int_equal(key_protection_parse("", &bit), E_INVAL);
@@ -195,6 +196,12 @@ static void names_go_there_and_back(void **state)
 	buf_reset(&b);
 	key_type_set_format(KEY_TYPE_BIT(KEY_P256V1) | KEY_TYPE_BIT(KEY_RSA2048), &b);
 	assert_string_equal(buf_text(&b), "rsa2048, p256v1");
+	buf_reset(&b);
+	key_type_set_format(KEY_TYPES_ALL, &b);
+	assert_string_equal(buf_text(&b), "rsa2048, p256v1, rsa3072, rsa4096, p384v1, ed25519");
+	buf_reset(&b);
+	key_type_set_format(0, &b);
+	assert_string_equal(buf_text(&b), "none");
 	buf_release(&b);
 }
 

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#define KEY_TYPES "rsa2048, p256v1, rsa3072, rsa4096, p384v1, ed25519"
 #define TOKEN "[token default]\nmodule = /m.so\nuri = pkcs11:token=csrd\n"
 
 struct fixture {
@@ -151,6 +152,16 @@ static void smallest_file_gives_the_defaults(void **state)
 	assert_int_equal(t->threads, 4);
 	assert_int_equal(t->queue_max, 1024);
 	assert_int_equal(t->allow_usage, 0);
+	assert_string_equal(t->state_dir, "/var/lib/csrd-hsm/default");
+	assert_int_equal(t->timeout_generate_ms, 60000);
+	assert_int_equal(t->timeout_generate_large_ms, 300000);
+	assert_int_equal(t->timeout_sign_ms, 30000);
+	assert_int_equal(t->timeout_other_ms, 30000);
+	assert_int_equal(t->keep_alive_ms, 10000);
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		assert_int_equal(t->pool_targets[type], 0);
+	assert_int_equal(t->pool_pause_ms, 100);
+	assert_null(t->node);
 }
 
 static const char full_file[] = "[http]\n"
@@ -182,6 +193,21 @@ static const char full_file[] = "[http]\n"
 				"threads = 64\n"
 				"queue_max = 1\n"
 				"allow_usage = unwrap, decrypt\n"
+				"state_dir = /srv/state\n"
+				"timeout_generate = 1s\n"
+				"timeout_generate_large = 2s\n"
+				"timeout_sign = 3s\n"
+				"timeout_other = 100ms\n"
+				"keep_alive = 1h\n"
+				"pool_rsa2048 = 100000\n"
+				"pool_rsa3072 = 3\n"
+				"pool_rsa4096 = 4\n"
+				"pool_p256v1 = 2\n"
+				"pool_p384v1 = 5\n"
+				"pool_ed25519 = 6\n"
+				"pool_pause = 0\n"
+				"pool_objects_max = 250\n"
+				"node = node-7.b_C\n"
 				"[token   B_2]\n"
 				"module = /usr/lib/a.so\n"
 				"uri = pkcs11:model=m\n";
@@ -223,6 +249,18 @@ static void every_key_is_taken(void **state)
 	assert_int_equal(t->threads, 64);
 	assert_int_equal(t->queue_max, 1);
 	assert_int_equal(t->allow_usage, KEY_PROT_DECRYPT | KEY_PROT_UNWRAP);
+	assert_string_equal(t->state_dir, "/srv/state");
+	assert_int_equal(t->timeout_generate_ms, 1000);
+	assert_int_equal(t->timeout_generate_large_ms, 2000);
+	assert_int_equal(t->timeout_sign_ms, 3000);
+	assert_int_equal(t->timeout_other_ms, 100);
+	assert_int_equal(t->keep_alive_ms, 3600000);
+	assert_int_equal(t->pool_targets[KEY_RSA2048], 100000);
+	for (unsigned type = 2; type <= KEY_TYPE_MAX; type++)
+		assert_int_equal(t->pool_targets[type], type);
+	assert_int_equal(t->pool_pause_ms, 0);
+	assert_int_equal(t->pool_objects_max, 250);
+	assert_string_equal(t->node, "node-7.b_C");
 	assert_string_equal(c->tokens[1].name, "B_2");
 	assert_string_equal(c->tokens[1].socket, "/run/csrd-hsm/B_2.sock");
 }
@@ -345,7 +383,9 @@ static void unknown_names_are_refused(void **state)
 	refuses_key(
 	    f, "token a", "pin = 1234",
 	    "pin: unknown key, accepted are module, uri, pin_file, socket, client_users, threads, queue_max, "
-	    "allow_usage");
+	    "allow_usage, state_dir, timeout_generate, timeout_generate_large, timeout_sign, timeout_other, "
+	    "keep_alive, pool_rsa2048, pool_rsa3072, pool_rsa4096, pool_p256v1, pool_p384v1, pool_ed25519, "
+	    "pool_pause, pool_objects_max, node");
 	refuses(f, "listen = 127.0.0.1:1\n" TOKEN, "@:1: listen: stands before the first [section]\n");
 	refuses(f, "[token a b]\n" TOKEN,
 		"@:1: [token a b]: the name of a token must be 1 to 32 of A-Z, a-z, 0-9, _ and -\n");
@@ -403,7 +443,7 @@ static void long_lines_are_refused_whole(void **state)
 	snprintf(text, sizeof(text), "[store]\n%s\n[policy]\nkey_types = x\n" TOKEN, line);
 	refuses(f, text,
 		"@:2: the line is longer than 2048 bytes\n"
-		"@:4: [policy] key_types: 'x' is no key type, accepted are rsa2048, p256v1\n");
+		"@:4: [policy] key_types: 'x' is no key type, accepted are " KEY_TYPES "\n");
 	line[2048] = '\0';
 	snprintf(text, sizeof(text), "[store]\n%s\n" TOKEN, line);
 	assert_string_equal(loads(f, text)->store.url, line + 6);
@@ -469,7 +509,7 @@ static void lists_are_checked_item_by_item(void **state)
 	struct fixture *f = *state;
 
 	refuses_key(f, "policy", "key_types = rsa2048, rsa1024",
-		    "key_types: 'rsa1024' is no key type, accepted are rsa2048, p256v1");
+		    "key_types: 'rsa1024' is no key type, accepted are " KEY_TYPES);
 	refuses_key(f, "policy", "key_types = rsa2048, rsa2048", "key_types: 'rsa2048' is named twice");
 	refuses_key(f, "policy", "key_types = rsa2048,", "key_types: an item between the commas is empty");
 	refuses_key(f, "policy", "san_types = dns,DNS",
@@ -731,7 +771,22 @@ static void show_marks_defaults(void **state)
 					  "client_users = csrd # default\n"
 					  "threads = 4 # default\n"
 					  "queue_max = 1024 # default\n"
-					  "# allow_usage is not set\n");
+					  "# allow_usage is not set\n"
+					  "state_dir = /var/lib/csrd-hsm/default # default\n"
+					  "timeout_generate = 1m # default\n"
+					  "timeout_generate_large = 5m # default\n"
+					  "timeout_sign = 30s # default\n"
+					  "timeout_other = 30s # default\n"
+					  "keep_alive = 10s # default\n"
+					  "pool_rsa2048 = 0 # default\n"
+					  "pool_rsa3072 = 0 # default\n"
+					  "pool_rsa4096 = 0 # default\n"
+					  "pool_p256v1 = 0 # default\n"
+					  "pool_p384v1 = 0 # default\n"
+					  "pool_ed25519 = 0 # default\n"
+					  "pool_pause = 100ms # default\n"
+					  "pool_objects_max = 0 # default\n"
+					  "# node is not set\n");
 	buf_release(&b);
 }
 
@@ -786,12 +841,12 @@ static void sample_loads_and_tells_the_defaults(void **state)
 	for (char *line = text; line; line = strchr(line, '\n')) {
 		line += *line == '\n';
 		if (line[0] == '#' && line[1] >= 'a' && line[1] <= 'z' &&
-		    strncmp(line, "#allow_usage", 12) != 0) {
+		    strncmp(line, "#allow_usage", 12) != 0 && strncmp(line, "#node", 5) != 0) {
 			line[0] = ' ';
 			keys++;
 		}
 	}
-	assert_int_equal(keys, 21);
+	assert_int_equal(keys, 35);
 	loads(f, text);
 	buf_init(&full, 65536);
 	config_show(f->config, &full);

@@ -9,6 +9,7 @@
 #include "hsm/signer/csr_build.h"
 #include "hsm/signer/csr_check.h"
 #include "hsm/signer/csr_verify.h"
+#include "hsm/signer/key_kind.h"
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -26,12 +27,37 @@ struct soft_key {
 	EVP_PKEY *signs_with; /* NULL: pair */
 	bool flip_a_bit;
 	bool sign_other_bytes;
+	const EVP_MD *digest; /* NULL: that of the key's type */
 	enum err fail_with;
 	size_t calls;
 };
 
 static EVP_PKEY *keys[KEY_TYPE_MAX + 1]; /* by type; made once */
 static EVP_PKEY *other_keys[KEY_TYPE_MAX + 1];
+
+/* What the field says of each type, apart from the product's own table: RFC 5754, RFC 5758, RFC 8410. */
+static const struct {
+	const char *algorithm;
+	unsigned bits;
+	int signature_nid;
+	const char *digest;
+} types[KEY_TYPE_MAX + 1] = {
+    [KEY_RSA2048] = {"RSA", 2048, NID_sha256WithRSAEncryption, "SHA256"},
+    [KEY_RSA3072] = {"RSA", 3072, NID_sha256WithRSAEncryption, "SHA256"},
+    [KEY_RSA4096] = {"RSA", 4096, NID_sha256WithRSAEncryption, "SHA256"},
+    [KEY_P256V1] = {"P-256", 256, NID_ecdsa_with_SHA256, "SHA256"},
+    [KEY_P384V1] = {"P-384", 384, NID_ecdsa_with_SHA384, "SHA384"},
+    [KEY_ED25519] = {"ED25519", 0, NID_ED25519, NULL},
+};
+
+static EVP_PKEY *new_key(enum key_type type)
+{
+	if (strcmp(types[type].algorithm, "RSA") == 0)
+		return EVP_RSA_gen(types[type].bits);
+	if (strcmp(types[type].algorithm, "ED25519") == 0)
+		return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	return EVP_EC_gen(types[type].algorithm);
+}
 
 static enum err soft_sign(void *arg, const uint8_t *data, size_t len, struct buf *signature)
 {
@@ -46,7 +72,7 @@ static enum err soft_sign(void *arg, const uint8_t *data, size_t len, struct buf
 		return k->fail_with;
 	}
 	assert_int_equal(
-	    EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, k->signs_with ? k->signs_with : k->pair), 1);
+	    EVP_DigestSignInit(ctx, NULL, k->digest, NULL, k->signs_with ? k->signs_with : k->pair), 1);
 	if (k->sign_other_bytes)
 		len--;
 	assert_int_equal(EVP_DigestSign(ctx, out, &out_len, data, len), 1);
@@ -60,13 +86,13 @@ static enum err soft_sign(void *arg, const uint8_t *data, size_t len, struct buf
 static int make_keys(void **state)
 {
 	(void)state;
-	keys[KEY_RSA2048] = EVP_RSA_gen(2048);
-	other_keys[KEY_RSA2048] = EVP_RSA_gen(2048);
-	keys[KEY_P256V1] = EVP_EC_gen("P-256");
-	other_keys[KEY_P256V1] = EVP_EC_gen("P-256");
-	return keys[KEY_RSA2048] && keys[KEY_P256V1] && other_keys[KEY_RSA2048] && other_keys[KEY_P256V1]
-		   ? 0
-		   : -1;
+	for (int type = 1; type <= KEY_TYPE_MAX; type++) {
+		keys[type] = new_key((enum key_type)type);
+		other_keys[type] = new_key((enum key_type)type);
+		if (!keys[type] || !other_keys[type])
+			return -1;
+	}
+	return 0;
 }
 
 static int free_keys(void **state)
@@ -103,6 +129,8 @@ static enum err build(const struct csr_spec *spec, struct soft_key *key, struct 
 	const char *unused;
 
 	buf_init(der, MESSAGE_DER_MAX);
+	if (!key->digest && types[spec->key_type].digest && !EVP_PKEY_is_a(key->pair, "ED25519"))
+		key->digest = EVP_get_digestbyname(types[spec->key_type].digest);
 	assert_int_equal(csr_check(spec, &unused), E_OK);
 	return csr_build(spec, key->pair, soft_sign, key, der, reason ? reason : &unused);
 }
@@ -170,6 +198,21 @@ static void assert_name(GENERAL_NAMES *names, int index, int type, const void *b
 
 /* ---- what is in it ---- */
 
+/* Parameters: NULL for RSA, absent for all else. */
+static void assert_algorithm(X509_REQ *req, enum key_type type)
+{
+	const X509_ALGOR *algorithm;
+	int parameters;
+
+	X509_REQ_get0_signature(req, NULL, &algorithm);
+	X509_ALGOR_get0(NULL, &parameters, NULL, algorithm);
+	assert_int_equal(parameters,
+			 types[type].digest && types[type].bits >= 2048 ? V_ASN1_NULL : V_ASN1_UNDEF);
+	assert_int_equal(X509_REQ_get_signature_nid(req), types[type].signature_nid);
+	if (types[type].bits)
+		assert_int_equal(EVP_PKEY_get_bits(X509_REQ_get0_pubkey(req)), types[type].bits);
+}
+
 static void subject_is_in_order_and_exact(enum key_type type)
 {
 	struct csr_spec spec;
@@ -187,22 +230,16 @@ static void subject_is_in_order_and_exact(enum key_type type)
 	assert_entry(req, 4, NID_organizationalUnitName, V_ASN1_UTF8STRING, "Netz+Dienste=1/2");
 	assert_entry(req, 5, NID_commonName, V_ASN1_UTF8STRING, "www.example.com");
 	assert_int_equal(X509_REQ_verify(req, keys[type]), 1);
-	assert_int_equal(X509_REQ_get_signature_nid(req),
-			 type == KEY_RSA2048 ? NID_sha256WithRSAEncryption : NID_ecdsa_with_SHA256);
+	assert_algorithm(req, type);
 	X509_REQ_free(req);
 	csr_spec_release(&spec);
 }
 
-static void rsa_subject_is_in_order_and_exact(void **state)
+static void every_type_is_in_order_and_exact(void **state)
 {
 	(void)state;
-	subject_is_in_order_and_exact(KEY_RSA2048);
-}
-
-static void p256_subject_is_in_order_and_exact(void **state)
-{
-	(void)state;
-	subject_is_in_order_and_exact(KEY_P256V1);
+	for (int type = 1; type <= KEY_TYPE_MAX; type++)
+		subject_is_in_order_and_exact((enum key_type)type);
 }
 
 static void unit_that_was_not_given_is_not_there(void **state)
@@ -288,7 +325,7 @@ static void largest_request(void **state)
 	X509_REQ *req;
 
 	(void)state;
-	fill_spec(&spec, KEY_RSA2048);
+	fill_spec(&spec, KEY_RSA4096);
 	for (int i = 0; i < CSR_SANS_MAX; i++) {
 		memset(value, 'a', 255);
 		memcpy(value, "https://", 8);
@@ -304,7 +341,7 @@ static void largest_request(void **state)
 }
 
 /* The curve is an object identifier, and the key is the one given, byte for byte. */
-static void curve_is_named(void **state)
+static void curve_is_named(enum key_type key_type, int nid)
 {
 	struct csr_spec spec;
 	ASN1_OBJECT *algorithm;
@@ -313,15 +350,48 @@ static void curve_is_named(void **state)
 	X509_REQ *req;
 	int type;
 
-	(void)state;
-	fill_spec(&spec, KEY_P256V1);
+	fill_spec(&spec, key_type);
 	add(&spec, SAN_DNS, "example.com");
 	req = built(&spec);
 	X509_PUBKEY_get0_param(&algorithm, NULL, NULL, &parameters, X509_REQ_get_X509_PUBKEY(req));
 	X509_ALGOR_get0(NULL, &type, &value, parameters);
 	assert_int_equal(type, V_ASN1_OBJECT);
-	assert_int_equal(OBJ_obj2nid(value), NID_X9_62_prime256v1);
-	assert_int_equal(EVP_PKEY_eq(X509_REQ_get0_pubkey(req), keys[KEY_P256V1]), 1);
+	assert_int_equal(OBJ_obj2nid(value), nid);
+	assert_int_equal(EVP_PKEY_eq(X509_REQ_get0_pubkey(req), keys[key_type]), 1);
+	X509_REQ_free(req);
+	csr_spec_release(&spec);
+}
+
+static void curves_are_named(void **state)
+{
+	(void)state;
+	curve_is_named(KEY_P256V1, NID_X9_62_prime256v1);
+	curve_is_named(KEY_P384V1, NID_secp384r1);
+}
+
+/* Ed25519 as RFC 8410 has it: one identifier without parameters for key and signature, 32 and 64 octets. */
+static void ed25519_is_as_in_rfc_8410(void **state)
+{
+	static const unsigned char spki_head[] = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
+						  0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
+	unsigned char *spki = NULL, raw[32];
+	const ASN1_BIT_STRING *signature;
+	size_t raw_len = sizeof(raw);
+	struct csr_spec spec;
+	X509_REQ *req;
+
+	(void)state;
+	fill_spec(&spec, KEY_ED25519);
+	add(&spec, SAN_DNS, "example.com");
+	req = built(&spec);
+	assert_int_equal(i2d_X509_PUBKEY(X509_REQ_get_X509_PUBKEY(req), &spki),
+			 sizeof(spki_head) + sizeof(raw));
+	assert_memory_equal(spki, spki_head, sizeof(spki_head));
+	assert_int_equal(EVP_PKEY_get_raw_public_key(keys[KEY_ED25519], raw, &raw_len), 1);
+	assert_memory_equal(spki + sizeof(spki_head), raw, sizeof(raw));
+	X509_REQ_get0_signature(req, &signature, NULL);
+	assert_int_equal(ASN1_STRING_length(signature), 64);
+	OPENSSL_free(spki);
 	X509_REQ_free(req);
 	csr_spec_release(&spec);
 }
@@ -378,15 +448,38 @@ static void wrong_signature_is_refused_F50(void **state)
 	}
 }
 
+/* Any pair of types is told apart, also two curves and two sizes. */
 static void key_of_another_type_is_refused(void **state)
 {
-	struct soft_key key = {.pair = keys[KEY_RSA2048]};
-	struct soft_key p384 = {.pair = EVP_EC_gen("P-384")};
+	(void)state;
+	for (int type = 1; type <= KEY_TYPE_MAX; type++) {
+		for (int made = 1; made <= KEY_TYPE_MAX; made++) {
+			const char *digest = types[made].digest;
+			struct soft_key key = {.pair = keys[made],
+					       .digest = digest ? EVP_get_digestbyname(digest) : NULL};
+			bool rsa = types[type].bits >= 2048 && types[made].bits >= 2048;
+			bool ec = types[type].algorithm[0] == 'P' && types[made].algorithm[0] == 'P';
+
+			if (made == type)
+				continue;
+			refuse((enum key_type)type, &key,
+			       rsa  ? "public key: of another size"
+			       : ec ? "public key: not the named curve asked for"
+				    : "public key: of another type");
+		}
+	}
+}
+
+/* The digest fits the key: a good signature over another one is refused. */
+static void another_digest_is_refused(void **state)
+{
+	struct soft_key p384 = {.pair = keys[KEY_P384V1], .digest = EVP_sha256()};
+	struct soft_key rsa = {.pair = keys[KEY_RSA3072], .digest = EVP_sha384()};
+	const char *reason = "signature: does not verify with the public key in the token";
 
 	(void)state;
-	refuse(KEY_P256V1, &key, "public key: of another type");
-	refuse(KEY_P256V1, &p384, "public key: not the named curve p-256");
-	EVP_PKEY_free(p384.pair);
+	refuse(KEY_P384V1, &p384, reason);
+	refuse(KEY_RSA3072, &rsa, reason);
 }
 
 static void error_of_the_token_is_passed_on(void **state)
@@ -564,16 +657,17 @@ static void bad_names_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(rsa_subject_is_in_order_and_exact),
-	    cmocka_unit_test(p256_subject_is_in_order_and_exact),
+	    cmocka_unit_test(every_type_is_in_order_and_exact),
 	    cmocka_unit_test(unit_that_was_not_given_is_not_there),
 	    cmocka_unit_test(all_kinds_of_names_F47),
 	    cmocka_unit_test(common_name_of_64_characters_F43),
 	    cmocka_unit_test(largest_request),
-	    cmocka_unit_test(curve_is_named),
+	    cmocka_unit_test(curves_are_named),
+	    cmocka_unit_test(ed25519_is_as_in_rfc_8410),
 	    cmocka_unit_test(many_signatures_verify),
 	    cmocka_unit_test(wrong_signature_is_refused_F50),
 	    cmocka_unit_test(key_of_another_type_is_refused),
+	    cmocka_unit_test(another_digest_is_refused),
 	    cmocka_unit_test(error_of_the_token_is_passed_on),
 	    cmocka_unit_test(every_difference_is_seen),
 	    cmocka_unit_test(additions_are_seen),

@@ -414,7 +414,11 @@ static void sample_status_reply(struct buf *b)
 								      .destroyed = 7,
 								      .failed = 8,
 								      .token_flags = 0x40d,
-								      .key_types = KEY_TYPE_BIT(KEY_P256V1)});
+								      .key_types = KEY_TYPE_BIT(KEY_P256V1),
+								      .pools_len = 1,
+								      .pools = {{KEY_RSA2048, 5, 9}},
+								      .pool_detail = detail,
+								      .capabilities = detail});
 }
 
 static enum err decode_status_reply(const uint8_t *data, size_t len)
@@ -600,7 +604,8 @@ static void key_types_of_a_newer_signer_are_left_out(void **state)
 	message_hello_reply_encode(
 	    &b, &(struct message_hello_reply){.version = MESSAGE_PROTOCOL_VERSION, .key_types = 0xffffffff});
 	assert_int_equal(message_hello_reply_decode(b.data, b.len, &reply), E_OK);
-	assert_int_equal(reply.key_types, KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1));
+	assert_int_equal(reply.key_types, KEY_TYPES_ALL);
+	assert_int_equal(KEY_TYPES_ALL, 0x7e);
 	message_hello_reply_release(&reply);
 	buf_release(&b);
 }
@@ -747,7 +752,8 @@ static void create_csr_with_values_out_of_range_is_not_decoded(void **state)
 	assert_int_equal(create_decoded_with(0, "", 0), E_OK);
 	assert_int_equal(create_decoded_with(at_key_type, "\0\0\0\1", 4), E_OK);
 	assert_int_equal(create_decoded_with(at_key_type, "\0\0\0\0", 4), E_PROTO);
-	assert_int_equal(create_decoded_with(at_key_type, "\0\0\0\3", 4), E_PROTO);
+	assert_int_equal(create_decoded_with(at_key_type, "\0\0\0\6", 4), E_OK);
+	assert_int_equal(create_decoded_with(at_key_type, "\0\0\0\7", 4), E_PROTO);
 	assert_int_equal(create_decoded_with(at_country, "\0\0\2\1", 4), E_PROTO);
 	assert_int_equal(create_decoded_with(at_country + 4, "\0", 1), E_PROTO);
 	assert_int_equal(create_decoded_with(at_unit_flag, "\2", 1), E_PROTO);
@@ -912,6 +918,12 @@ static void status_round_trip(void **state)
 	assert_int_equal(m.failed, 8);
 	assert_int_equal(m.token_flags, 0x40d);
 	assert_int_equal(m.key_types, KEY_TYPE_BIT(KEY_P256V1));
+	assert_int_equal(m.pools_len, 1);
+	assert_int_equal(m.pools[0].key_type, KEY_RSA2048);
+	assert_int_equal(m.pools[0].ready, 5);
+	assert_int_equal(m.pools[0].target, 9);
+	assert_string_equal(m.pool_detail, "token removed");
+	assert_string_equal(m.capabilities, "token removed");
 	message_status_reply_release(&m);
 	b.data[0] = 2;
 	assert_int_equal(decode_status_reply(b.data, b.len), E_PROTO);

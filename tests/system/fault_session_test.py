@@ -1,0 +1,364 @@
+"""Sessions, logins and the module itself fail, hang and come back (F54, F55, F56, F58, F59, F60, F61, F65): the signer
+finds its way back by itself, or ends with an exit code that says what to do, and csrd's loop never notices."""
+# run: seconds=60 timeout=300
+import os
+import threading
+import time
+import unittest
+
+import faults
+import harness
+
+TOKEN_FAILED, NO_MODULE, NO_TOKEN, PIN, CONFIG = 75, 66, 67, 77, 78
+TIMEOUTS = {"timeout_generate": "1s", "timeout_sign": "1s", "timeout_other": "1s", "keep_alive": "200ms"}
+FAST = {"token default": TIMEOUTS}
+FOR_EVER_SECONDS = 1.5  # how long a fault "for ever" is watched
+
+
+class Health:
+    """Asks /healthz all the time: with Health(service) as health: …"""
+
+    def __init__(self, service):
+        self.service = service
+        self.took = []
+        self.failures = []
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        while not self.stop.wait(0.02):
+            started = time.monotonic()
+            try:
+                answer = harness.http_request(self.service.address, "GET", "/healthz", timeout=10)
+            except (harness.GoneAway, OSError) as error:
+                self.failures.append(repr(error))
+                continue
+            self.took.append(time.monotonic() - started)
+            if answer.status != 200:
+                self.failures.append(repr(answer))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+    def check(self, case):
+        """Always answered; the bound is for the middle one, because the machine may be busy with other tests."""
+        case.assertEqual(self.failures, [])
+        case.assertGreater(len(self.took), 2)
+        case.assertLess(sorted(self.took)[len(self.took) // 2], 0.1 * faults.SLOW, "/healthz is slow")
+
+
+class FaultSessionTest(faults.FaultCase):
+    def fault(self, *rules, creates=3, statuses=(500, 503), seconds=FOR_EVER_SECONDS):
+        """Under these rules creates are refused at once and /healthz answers; then an ordinary create works."""
+        with Health(self.s) as health:
+            self.s.shim.set(*rules)
+            until = time.monotonic() + seconds
+            while creates > 0 or time.monotonic() < until:
+                started = time.monotonic()
+                self.create_any(statuses)
+                self.assertLess(time.monotonic() - started, 5 * faults.SLOW)
+                creates -= 1
+                time.sleep(0.05)
+            self.over()
+        health.check(self)
+
+    # -- F54, F55, F59: sessions and the login
+
+    def test_F54_no_session_for_ever(self):
+        self.start_supervised(FAST)
+        for value in ("CKR_DEVICE_ERROR", "CKR_TOKEN_NOT_PRESENT", "CKR_GENERAL_ERROR"):
+            with self.subTest(value=value):
+                self.fault("invalidate-sessions", "C_OpenSession return " + value)
+                self.assertIn("the hsm is down: C_OpenSession: " + value, self.s.hsm.log())
+        self.assertEqual(self.supervisor.ends, [])
+        self.finish()
+
+    def test_F55_all_sessions_die_at_once(self):
+        """Four creates on four sessions that all end under them: one rebuild, one login at most, nobody is refused."""
+        s = self.start_supervised({"token default": {**TIMEOUTS, "threads": 4, "keep_alive": "1h"}})
+        harness.in_parallel([self.create_ok] * 8)
+        for _ in range(3):
+            made = len(self.acknowledged)
+            logins, rebuilds = s.shim.count("C_Login"), s.hsm.log().count("a session was lost")
+            with Health(s) as health:
+                s.shim.set("C_GenerateKeyPair sleep 500ms")
+                mark = s.shim.mark()
+                creates = threading.Thread(target=lambda: harness.in_parallel([self.create_ok] * 4), daemon=True)
+                creates.start()
+                harness.wait_for("four calls at a time", lambda m=mark: sum(
+                    call.answer == "sleep" for call in s.shim.calls(m)) == 4)
+                s.shim.set("invalidate-sessions")
+                creates.join()
+                self.over()
+            health.check(self)
+            self.assertEqual(len(self.acknowledged), made + 5)
+            self.assertLessEqual(s.shim.count("C_Login") - logins, 1, "one login, not one for each thread")
+            self.assertEqual(s.hsm.log().count("a session was lost"), rebuilds + 1, "one rebuild")
+        self.assertEqual(s.shim.count("C_Initialize"), 1)
+        self.finish()
+
+    def test_F55_idle_sessions_die(self):
+        """Nobody asks for anything: the keep-alive finds out, and the next create does not meet it."""
+        s = self.start_supervised(FAST)
+        logins = s.shim.count("C_Login")
+        s.shim.set("invalidate-sessions")
+        harness.wait_for("a new login", lambda: s.shim.count("C_Login") > logins)
+        s.hsm.wait_log("an idle session failed")
+        self.over()
+        self.finish()
+
+    def test_F59_login_is_lost(self):
+        s = self.start_supervised({"token default": {**TIMEOUTS, "keep_alive": "1h"}})
+        for rule in ("C_GenerateKeyPair return CKR_USER_NOT_LOGGED_IN once",
+                     "C_SignInit return CKR_USER_NOT_LOGGED_IN once"):
+            with self.subTest(rule=rule):
+                logins = s.shim.count("C_Login")
+                with Health(s) as health:
+                    s.shim.set(rule)
+                    self.create_ok()
+                    self.over()
+                health.check(self)
+                self.assertLessEqual(s.shim.count("C_Login") - logins, 1, "at most one login")
+        with self.subTest("for ever"):
+            self.fault("C_GenerateKeyPair return CKR_USER_NOT_LOGGED_IN")
+        self.assertEqual(s.shim.count("C_Login.bad"), 0)
+        self.finish()
+
+    def test_F59_already_logged_in(self):
+        s = self.start_supervised({"token default": {**TIMEOUTS, "keep_alive": "1h"}})
+        s.shim.set("invalidate-sessions", "C_Login after-return CKR_USER_ALREADY_LOGGED_IN")
+        self.create_ok()
+        self.over()
+        self.finish()
+
+    # -- F56: a call that takes its time, or does not come back
+
+    def test_F56_slow_call(self):
+        """Slower than usual, within its time: everybody waits, nothing else happens."""
+        s = self.start_supervised({"token default": {**TIMEOUTS, "timeout_generate": "10s"}})
+        with Health(s) as health:
+            s.shim.set("C_GenerateKeyPair sleep 1s")
+            self.create_ok()
+            self.over()
+        health.check(self)
+        self.assertEqual(self.supervisor.ends, [])
+        self.finish()
+
+    def test_F56_hung_call(self):
+        """Each ends the process within its time, with one line that says which call it was."""
+        s = self.start_supervised(FAST)
+        for count, (function, what) in enumerate((("C_GenerateKeyPair", "timeout_generate"), ("C_Sign", "timeout_sign"),
+                                                  ("C_FindObjects", "timeout_other")), 1):
+            with self.subTest(function=function):
+                hung = s.hsm
+                with Health(s) as health:
+                    s.shim.set("%s hang once" % function)
+                    if function == "C_FindObjects":
+                        self.delete_any(self.acknowledged[0])
+                    else:
+                        self.create_any((503,))
+                    harness.wait_for("the end of the hung signer", lambda n=count: len(self.supervisor.ends) == n, 10)
+                    self.over()
+                health.check(self)
+                self.assertEqual(self.supervisor.ends[-1], TOKEN_FAILED)
+                line = [l for l in hung.log().splitlines() if "the token hangs" in l]
+                self.assertEqual(len(line), 1, hung.tail())
+                self.assertRegex(line[0], r"%s \(.*has not come back for 1\.\d+ s, %s is 1\.000 s.* csr=[0-9a-f-]{36}$" % (
+                    function, what))
+        self.finish()
+
+    # -- F58: C_Initialize and C_Finalize
+
+    def start_ends(self, *rules, code, says, seconds=10):
+        s = self.s
+        s.shim.set(*rules)
+        started = time.monotonic()
+        process = s.start_hsm(wait=False)
+        self.assertEqual(process.wait(seconds * faults.SLOW), code, process.tail())
+        self.assertRegex(process.log(), says)
+        return time.monotonic() - started
+
+    def test_F58_initialize(self):
+        s = self.s = self.shim_service(settings=FAST)
+        self.start_ends("C_Initialize return CKR_DEVICE_ERROR", code=NO_MODULE, says="does not initialise")
+        took = self.start_ends("C_Initialize hang", code=TOKEN_FAILED, says="C_Initialize .*has not come back")
+        self.assertLess(took, 5 * faults.SLOW)
+        self.start_ends("C_Login hang", code=TOKEN_FAILED, says="C_Login .*has not come back")
+        # Nobody knows whether the token counted that login: it is not made again unasked (I6).
+        self.start_ends(code=PIN, says="not tried again")
+        (s.folder / "state" / "pin-refused").unlink()
+        s.shim.clear()
+        self.start_supervised(service=s)
+        self.over()
+        self.finish()
+
+    def test_F58_finalize(self):
+        """A module that crashes, hangs or exits while it is closed changes neither the exit code nor takes for ever."""
+        s = self.s = self.shim_service(settings=FAST)
+        for action in ("hang", "segv", "abort", "exit 3", "return CKR_GENERAL_ERROR"):
+            with self.subTest(action=action):
+                s.shim.set("C_Finalize " + action)
+                process = s.start_hsm()
+                started = time.monotonic()
+                self.assertEqual(process.terminate(10 * faults.SLOW), 0, process.tail())
+                self.assertLess(time.monotonic() - started, 8 * faults.SLOW)
+        s.shim.clear()
+        self.start_supervised(service=s)
+        self.finish()
+
+    def test_F58_module_calls_exit(self):
+        """exit(0) by the module is no orderly end: the signer is started again."""
+        s = self.start_supervised(FAST)
+        with Health(s) as health:
+            s.shim.set("C_GenerateKeyPair exit 0 once")
+            self.create_any((503,))
+            harness.wait_for("its end", lambda: self.supervisor.ends)
+            self.over()
+        health.check(self)
+        self.assertEqual(self.supervisor.ends, [TOKEN_FAILED])
+        self.finish()
+
+    # -- F60, F61: the PIN
+
+    def test_F60_wrong_pin_and_twenty_starts(self):
+        s = self.start_supervised(FAST)
+        self.supervisor.stop()
+        self.assertEqual(s.hsm.terminate(), 0)
+        s.pin_path.write_text("00000000\n")
+        with Health(s) as health:
+            for start in range(20):
+                if start % 5 == 4:  # as a service manager hands out credentials: another file, the same PIN
+                    s.pin_path.with_suffix(".new").write_text("00000000\n")
+                    s.pin_path.with_suffix(".new").chmod(0o600)
+                    s.pin_path.with_suffix(".new").rename(s.pin_path)
+                self.start_ends(code=PIN, says="not tried again" if start else "refused the pin")
+            self.create_any((503,))
+            self.assertEqual(s.shim.count("C_Login.bad"), 1)
+        health.check(self)
+        self.assertNotIn("00000000", (s.folder / "state" / "pin-refused").read_text())
+        s.pin_path.write_text(harness.Token.PIN + "\n")
+        s.start_hsm()
+        self.ordinary_create()
+        self.assertEqual(s.shim.count("C_Login.bad"), 1)
+        self.finish()
+
+    def test_F60_no_place_for_the_marker(self):
+        """A refusal could not be remembered: no start."""
+        s = self.s = self.shim_service(settings={"token default": {**TIMEOUTS, "state_dir": "/proc/csrd-hsm-state"}})
+        self.start_ends(code=CONFIG, says="state_dir '/proc/csrd-hsm-state'")
+        open_to_all = self.folder / "open"
+        open_to_all.mkdir()
+        open_to_all.chmod(0o777)
+        s.settings["token default"]["state_dir"] = open_to_all
+        s.write_config()
+        self.start_ends(code=CONFIG, says="writable by others")
+        self.assertEqual(s.shim.count("C_Login"), 0)
+
+    def test_F60_crash_in_login_counts(self):
+        s = self.s = self.shim_service(settings=FAST)
+        s.shim.set("C_Login after-kill once")
+        process = s.start_hsm(wait=False)
+        self.assertEqual(process.wait(), -9)
+        for _ in range(3):
+            self.start_ends(code=PIN, says="or that attempt was cut off")
+        self.assertEqual(s.shim.count("C_Login"), 1)
+
+    def test_F61_pin_flags(self):
+        s = self.s = self.shim_service(settings=FAST)
+        self.start_ends("C_GetTokenInfo flags +CKF_USER_PIN_FINAL_TRY", code=PIN, says="no attempt made")
+        self.start_ends("C_GetTokenInfo flags +CKF_USER_PIN_LOCKED", code=PIN, says="is locked")
+        self.assertEqual(s.shim.count("C_Login"), 0)
+        self.start_ends("C_Login return CKR_PIN_EXPIRED", code=PIN, says="CKR_PIN_EXPIRED")
+        self.assertEqual(s.shim.count("C_Login"), 1)
+        (s.folder / "state" / "pin-refused").unlink()
+        s.shim.set("C_GetTokenInfo flags +CKF_USER_PIN_COUNT_LOW")
+        s.start_hsm().wait_log("gave token .* a wrong pin since the last login")
+        self.assertEqual(s.hsm.terminate(), 0)
+        s.shim.clear()
+        self.start_supervised(service=s)
+        with Health(s) as health:
+            s.shim.set("C_GetTokenInfo flags +CKF_USER_PIN_FINAL_TRY")
+            s.hsm.wait_log("one more wrong pin locks it")
+            self.over()
+        health.check(self)
+        self.finish()
+
+    # -- F65: the token goes away and comes back
+
+    def away(self, seconds=FOR_EVER_SECONDS):
+        """The token's folder is moved away for a while, and back."""
+        tokens = self.s.p11.folder / "tokens"
+        os.rename(tokens, tokens.with_name("away"))
+        try:
+            self.s.wait_ready(status=503, seconds=self.asking_seconds()) if self.create_any((500, 503)) else None
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                self.create_any((503,))
+                time.sleep(0.1)
+        finally:
+            os.rename(tokens.with_name("away"), tokens)
+
+    @staticmethod
+    def asking_seconds():
+        return 5 * faults.SLOW
+
+    def test_F65_token_folder_goes_and_comes(self):
+        s = self.start_supervised({"token default": {**TIMEOUTS, "timeout_other": "10s"}})
+        for _ in range(3):
+            with Health(s) as health:
+                self.away()
+                self.over()
+            health.check(self)
+        self.assertIn("the module was initialised anew", s.hsm.log())
+        self.assertEqual(self.supervisor.ends, [], "without a new process")
+        self.finish()
+
+    def test_F65_token_is_exchanged(self):
+        """Another token of the same label is not ours: no login, no key on it, until the right one is back."""
+        s = self.start_supervised({"token default": {**TIMEOUTS, "keep_alive": "100ms"}})
+        logins = s.shim.count("C_Login")
+        with Health(s) as health:
+            s.shim.set("invalidate-sessions", "C_GetTokenInfo serial 0123456789abcdef")
+            s.wait_ready(status=503, seconds=5 * faults.SLOW)
+            for _ in range(5):
+                self.create_any((503,))
+            s.hsm.wait_log("was exchanged: serial '0123456789abcdef' is there")
+            self.assertEqual(s.shim.count("C_Login"), logins, "the pin is not shown to it")
+            self.over()
+        health.check(self)
+        self.finish()
+
+    def test_F65_away_at_start(self):
+        """A token that was never there needs a person; one that was served before is waited for."""
+        s = self.s = self.shim_service(settings=FAST)
+        tokens = s.p11.folder / "tokens"
+        os.rename(tokens, tokens.with_name("away"))
+        tokens.mkdir()
+        self.start_ends(code=NO_TOKEN, says="no token fits")
+        tokens.rmdir()
+        os.rename(tokens.with_name("away"), tokens)
+        self.start_supervised(service=s)
+        self.supervisor.stop()
+        with Health(s) as health:
+            s.hsm.kill()
+            os.rename(tokens, tokens.with_name("away"))
+            tokens.mkdir()
+            self.start_ends(code=TOKEN_FAILED, says="it was served before")
+            self.start_ends("C_Initialize return CKR_DEVICE_ERROR", code=TOKEN_FAILED, says="it was served before")
+            tokens.rmdir()
+            os.rename(tokens.with_name("away"), tokens)
+            self.start_ends("C_GetTokenInfo serial 0123456789abcdef", code=NO_TOKEN, says="was exchanged")
+            s.shim.clear()
+            s.start_hsm()
+            self.ordinary_create()
+        health.check(self)
+        self.finish()
+
+
+if __name__ == "__main__":
+    unittest.main()
