@@ -7,6 +7,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+#define TOKEN_INFO_TRIES 3
+#define TOKEN_INFO_PAUSE_MS 20
 
 void session_init(struct session *s, struct device *device, const struct token *token)
 {
@@ -76,10 +80,36 @@ uint64_t session_epoch(const struct session *s)
 	return s->epoch;
 }
 
+/*
+ * Is it the token that we serve?  SoftHSM reads the answer from a file that
+ * another process may be writing at that instant, and then gives half of it:
+ * what does not fit is asked for again before it counts.
+ */
+static enum err check_token(struct session *s, CK_FLAGS *ret_token_flags)
+{
+	const struct timespec pause = {0, TOKEN_INFO_PAUSE_MS * 1000000L};
+	CK_TOKEN_INFO info;
+
+	for (int tries = 0; tries < TOKEN_INFO_TRIES; tries++) {
+		CK_RV rv = s->token->p11->C_GetTokenInfo(s->token->slot, &info);
+
+		if (rv != CKR_OK)
+			return session_fail(s, "C_GetTokenInfo", rv);
+		if (module_is_token(s->token, &info)) {
+			*ret_token_flags = info.flags;
+			return E_OK;
+		}
+		nanosleep(&pause, NULL);
+	}
+	session_explain(s, "another token is in the place of '%s' with serial '%s'", s->token->label,
+			s->token->serial);
+	s->trouble = true;
+	return E_NOTFOUND;
+}
+
 enum err session_probe(struct session *s, CK_FLAGS *ret_token_flags)
 {
 	CK_SESSION_INFO info;
-	CK_TOKEN_INFO token;
 	CK_RV rv;
 	enum err e = session_open(s);
 
@@ -89,14 +119,5 @@ enum err session_probe(struct session *s, CK_FLAGS *ret_token_flags)
 		return session_fail(s, "C_GetSessionInfo", rv);
 	if (info.state != CKS_RW_USER_FUNCTIONS)
 		return session_fail(s, "C_GetSessionInfo", CKR_USER_NOT_LOGGED_IN);
-	if ((rv = s->token->p11->C_GetTokenInfo(s->token->slot, &token)) != CKR_OK)
-		return session_fail(s, "C_GetTokenInfo", rv);
-	if (!module_is_token(s->token, &token)) {
-		session_explain(s, "another token is in the place of '%s' with serial '%s'", s->token->label,
-				s->token->serial);
-		s->trouble = true;
-		return E_NOTFOUND;
-	}
-	*ret_token_flags = token.flags;
-	return E_OK;
+	return check_token(s, ret_token_flags);
 }

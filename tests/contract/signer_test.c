@@ -1021,6 +1021,8 @@ static void a_failed_generation_may_have_made_keys(void **state)
 
 static void a_destroy_is_proven(void **state)
 {
+	static const char *const unreadable[] = {"C_GetAttributeValue return CKR_OBJECT_HANDLE_INVALID\n",
+						 "C_GetAttributeValue attr CKA_CLASS missing\n"};
 	struct signer_fixture *f = *state;
 	struct signer_client c;
 	uint32_t destroyed = 0;
@@ -1038,6 +1040,12 @@ static void a_destroy_is_proven(void **state)
 	signer_set_rules(
 	    f, "C_GetAttributeValue attr CKA_LABEL hex 6f74686572\n"); /* a search that found too much */
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
+	for (size_t i = 0; i < sizeof(unreadable) / sizeof(unreadable[0]); i++) {
+		signer_set_rules(f, unreadable[i]); /* what is found and cannot be read is not gone */
+		assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
+		signer_set_rules(f, "");
+		wait_until_usable(&c);
+	}
 	signer_set_rules(f, "");
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);

@@ -55,22 +55,6 @@ class FaultCrashTest(faults.FaultCase):
     def test_F57_in_search(self):
         self.crashes("C_FindObjects", self.delete)
 
-    def test_F57_in_the_end(self):
-        """A crash while the module is closed changes neither the exit code nor what was done."""
-        s = self.start_crashing()
-        self.supervisor.stop()
-        for end in ENDS:
-            with self.subTest(end=end):
-                s.shim.set("C_Finalize %s" % end)
-                if end != "kill":  # nobody survives that
-                    self.assertEqual(s.hsm.terminate(), 0, s.hsm.tail())
-                else:
-                    s.hsm.terminate()
-                s.shim.clear()
-                s.start_hsm()
-                s.wait_ready()
-                self.ordinary_create()
-
     def test_F57_while_many_wait(self):
         """Eight creates in the module or behind it: each is answered, none twice, and all rows are settled."""
         s = self.start_crashing()

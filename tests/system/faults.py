@@ -261,8 +261,9 @@ class FaultCase(harness.Case):
         result = self.ordinary_create(within)
         self.assertTrue(self.s.csrd.is_running() and self.s.csrd.pid == self.csrd_pid, "csrd lived through it")
         self.s.wait_settled()
+        self.assertEqual(self.left_over("destroyed"), [], "a row is destroyed when its key is proved to be gone")
         # What a failed create left and nobody could destroy at the time is found by csrd's next comparison.
-        harness.wait_for("nothing left over", lambda: not self.left_over(), every=0.2)
+        harness.wait_for("nothing left over", lambda: not self.left_over("failed"), every=0.2)
         self.s.check_sane(self, self.acknowledged, self.gone)
         self.check_holdings()
         return result
@@ -274,10 +275,11 @@ class FaultCase(harness.Case):
         self.assertEqual(done.returncode, 1 if report["left"] else 0, done)
         return report
 
-    def left_over(self):
-        """Keys of rows that failed or were destroyed."""
+    def left_over(self, state):
+        """Keys on the token whose rows are in that state."""
+        labels = self.s.p11.labels()  # first: a key that goes meanwhile is none
         rows = self.s.rows()
-        return [label for label in self.s.p11.labels() if rows.get(label[5:]) in ("failed", "destroyed")]
+        return [label for label in labels if rows.get(label[5:]) == state]
 
     def finish(self):
         """Nothing is left to reconcile, and both programs end in order."""

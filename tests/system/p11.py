@@ -89,6 +89,13 @@ class Session:
         self.lib = ctypes.CDLL(module)
         self.handle = ULONG()
         self.call("C_Initialize", None)
+        try:
+            self.open(label, pin)
+        except Exception:
+            self.try_call("C_Finalize", None)
+            raise
+
+    def open(self, label, pin):
         slot = self.find_slot(label)
         self.call("C_OpenSession", ULONG(slot), ULONG(CKF_SERIAL_SESSION | CKF_RW_SESSION), None, None,
                   ctypes.byref(self.handle))
@@ -115,7 +122,6 @@ class Session:
             self.call("C_GetTokenInfo", ULONG(slot), info)
             if info.raw[:32].decode().rstrip(" ") == label:
                 return slot
-        self.call("C_Finalize", None)
         raise NoToken("no token labelled '%s'" % label)
 
     def find(self, **values):
