@@ -91,6 +91,12 @@ class FaultSweepTest(faults.FaultCase):
 
     def test_F53_every_function_at_start(self):
         s = self.s = self.shim_service(settings=self.SETTINGS)
+        if harness.SANITIZE:
+            # libp11 0.4.12 does not free its slots when one of them cannot be asked.
+            suppressions = self.folder / "lsan"
+            suppressions.write_text("leak:libp11.so\n")
+            s.hsm_environment["LSAN_OPTIONS"] = ":".join((
+                s.environment()["LSAN_OPTIONS"], "suppressions=%s" % suppressions, "print_suppressions=0"))
         s.start_hsm()
         self.assertEqual(s.hsm.terminate(), 0)
         functions = sorted({call.function for call in s.shim.calls()})
