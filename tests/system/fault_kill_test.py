@@ -146,6 +146,11 @@ class FaultKillTest(harness.Case):
         s.wait_settled(harness.PATIENCE * 3)
         # A kill may have cut off the destruction of what a failed create left; a comparison finds that and ends it.
         harness.wait_for("nothing left over", lambda: self.report()["leftover"] == 0, harness.PATIENCE * 3, every=0.2)
+        # Until then a ready key may be in the making, and half of it on the token.
+        harness.wait_for("a full pool", self.pool_is_full, harness.PATIENCE * 3, every=0.2)
+
+    def pool_is_full(self):
+        return all(pool["ready"] >= pool["target"] for pool in self.s.csrctl("status")["pool"])
 
     def report(self):
         return json.loads(self.s.csrctl("reconcile", "--min-age", "0", check=False).stdout)

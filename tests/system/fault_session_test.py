@@ -200,7 +200,10 @@ class FaultSessionTest(faults.FaultCase):
     def test_F58_finalize(self):
         """A module that crashes, hangs or exits while it is closed changes neither the exit code nor takes for ever."""
         s = self.s = self.shim_service(settings=FAST)
-        for action in ("hang", "segv", "abort", "exit 3", "return CKR_GENERAL_ERROR"):
+        actions = ["hang", "exit 3", "return CKR_GENERAL_ERROR"]
+        if not harness.SANITIZE:  # there a crash is left to the sanitizer, which reports it and chooses the exit code
+            actions += ["segv", "abort"]
+        for action in actions:
             with self.subTest(action=action):
                 s.shim.set("C_Finalize " + action)
                 process = s.start_hsm()
