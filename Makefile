@@ -9,6 +9,12 @@ BINDIR ?= $(PREFIX)/bin
 SBINDIR ?= $(PREFIX)/sbin
 SYSCONFDIR ?= /etc
 DOCDIR ?= $(PREFIX)/share/doc/csrd
+MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/vendor-completions
 RUN_DIR ?= run
 PORT ?= 8080
 V ?= 0
@@ -50,26 +56,32 @@ endif
 
 BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/failpoint.c base/fd.c base/key.c base/log.c \
 	base/secret.c base/str.c base/utf8.c
+SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 HSM_SRC := hsm/hsm.c
-STORE_SRC := store/record.c store/store.c store/sqlite.c store/migrate.c
-API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_read.c \
+STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c store/sqlite_check.c \
+	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c
+API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/problem.c api/reconcile.c api/reply.c api/route.c api/san.c \
 	api/token_verify.c api/validate.c
 DAEMON_SRC := daemon/main.c daemon/conn.c daemon/head.c daemon/http.c daemon/closer.c daemon/listen.c \
-	daemon/reconciler.c daemon/reload.c
+	daemon/notify.c daemon/reconciler.c daemon/reload.c
 SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
-	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
+	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_inspect.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
 	hsm/signer/module.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/pool.c hsm/signer/pool_fill.c hsm/signer/pool_key.c hsm/signer/public_key.c hsm/signer/server.c \
-	hsm/signer/session.c hsm/signer/sign.c hsm/signer/weak_key.c \
-	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/pin_guard.c hsm/signer/probe.c \
+	hsm/signer/session.c hsm/signer/sign.c hsm/signer/spki.c hsm/signer/weak_key.c \
+	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/inspect.c hsm/signer/notify.c hsm/signer/outage.c hsm/signer/pin_guard.c hsm/signer/probe.c hsm/signer/probe_memory.c \
 	hsm/signer/quirks.c hsm/signer/served.c hsm/signer/state_dir.c hsm/signer/watchdog.c \
 	hsm/signer/worker.c
-CLI_SRC := cli/csrctl.c cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_csr.c cli/cmd_principal.c cli/cmd_reconcile.c \
-	cli/cmd_status.c cli/loop.c cli/output.c
+CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
+	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_principal.c cli/cmd_reconcile.c \
+	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
+CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c \
+	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
 
 BASE_LIBS :=
+SERVICE_LIBS := -lsystemd
 CONFIG_LIBS := -linih
 STORE_LIBS := -lsqlite3
 HSM_LIBS := -levent_core
@@ -77,7 +89,7 @@ API_LIBS := -ljson-c -lcrypto -luuid -lpsl
 DAEMON_LIBS := -levent_extra -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
-ALL_SRC := $(BASE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
+ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/bin/csrd $(B)/bin/csrd-hsm $(B)/bin/csrctl
@@ -106,6 +118,7 @@ $(B)/lib$(1).a: $(call obj,$(2))
 	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
 endef
 $(eval $(call archive,base,$(BASE_SRC)))
+$(eval $(call archive,service,$(SERVICE_SRC)))
 $(eval $(call archive,config,$(CONFIG_SRC)))
 $(eval $(call archive,wire,$(WIRE_SRC)))
 $(eval $(call archive,hsm,$(HSM_SRC)))
@@ -114,15 +127,15 @@ $(eval $(call archive,api,$(API_SRC)))
 
 link = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS)
 
-$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
-	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(CONFIG_LIBS)
+	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libwire.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
-	$(Q)$(link) $(SIGNER_LIBS) $(CONFIG_LIBS)
+	$(Q)$(link) $(SIGNER_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
 $(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
@@ -155,24 +168,60 @@ run: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)exec tools/run.sh $(B)/bin '$(RUN_DIR)' '$(PORT)'
 
-.PHONY: deps test-deps
+.PHONY: deps test-deps deb-deps
 deps:
 	$(Q)sh tools/install-deps.sh run
 test-deps:
 	$(Q)sh tools/install-deps.sh test
+deb-deps:
+	$(Q)sh tools/install-deps.sh deb
 
 .PHONY: lint
 lint: test-deps
 	$(Q)sh tools/lint.sh
 
+# csrd.conf(5) has the text of config/csrd.conf.  Without scdoc there are no pages.
+MAN_PAGES := $(if $(shell command -v scdoc),$(addprefix $(B)/man/,csrd.8 csrd-hsm.8 csrctl.1 csrd.conf.5))
+$(B)/man/%: doc/man/%.scd doc/man/exit_status.inc config/csrd.conf tools/man.awk
+	@mkdir -p $(@D)
+	$(say) MAN $@
+	$(Q)awk -v version='$(VERSION)' -f tools/man.awk $< >$@.scd && scdoc <$@.scd >$@.tmp && mv $@.tmp $@
+.PHONY: man
+man: $(MAN_PAGES)
+
+# Units are installed as they stand but for the folder of the programs.  An
+# existing csrd.conf is never replaced.
+INSTALL_BIN := $(DESTDIR)$(BINDIR)
+INSTALL_SBIN := $(DESTDIR)$(SBINDIR)
+INSTALL_DOC := $(DESTDIR)$(DOCDIR)
+INSTALL_CONF := $(DESTDIR)$(SYSCONFDIR)/csrd/csrd.conf
 .PHONY: install
-install: all
-	install -D -m 0755 $(B)/bin/csrd $(DESTDIR)$(SBINDIR)/csrd
-	install -D -m 0755 $(B)/bin/csrd-hsm $(DESTDIR)$(SBINDIR)/csrd-hsm
-	install -D -m 0755 $(B)/bin/csrctl $(DESTDIR)$(BINDIR)/csrctl
-	install -D -m 0640 config/csrd.conf $(DESTDIR)$(SYSCONFDIR)/csrd/csrd.conf
-	install -d $(DESTDIR)$(DOCDIR)
-	install -m 0644 README.md LICENSE $(wildcard doc/*.md) $(DESTDIR)$(DOCDIR)
+install: all man
+	install -d $(INSTALL_BIN) $(INSTALL_SBIN) $(dir $(INSTALL_CONF)) $(INSTALL_DOC)/examples \
+		$(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(BASHCOMPDIR) $(ZSHCOMPDIR))
+	install -m 0755 $(B)/bin/csrd $(B)/bin/csrd-hsm $(INSTALL_SBIN)
+	install -m 0755 $(B)/bin/csrctl $(INSTALL_BIN)
+	[ -e $(INSTALL_CONF) ] || install -m 0644 config/csrd.conf $(INSTALL_CONF)
+	set -e; for unit in $(wildcard systemd/*.service systemd/*.socket systemd/*.target); do \
+		sed 's,/usr/sbin/csrd,$(SBINDIR)/csrd,g' "$$unit" >$(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \
+		chmod 0644 $(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \
+	done
+	install -m 0644 systemd/csrd.sysusers $(DESTDIR)$(SYSUSERSDIR)/csrd.conf
+	install -m 0644 systemd/csrd.tmpfiles $(DESTDIR)$(TMPFILESDIR)/csrd.conf
+	set -e; for page in $(MAN_PAGES); do \
+		install -D -m 0644 "$$page" $(DESTDIR)$(MANDIR)/man"$${page##*.}"/"$${page##*/}"; \
+	done
+	$(B)/bin/csrctl completion bash >$(DESTDIR)$(BASHCOMPDIR)/csrctl
+	$(B)/bin/csrctl completion zsh >$(DESTDIR)$(ZSHCOMPDIR)/_csrctl
+	chmod 0644 $(DESTDIR)$(BASHCOMPDIR)/csrctl $(DESTDIR)$(ZSHCOMPDIR)/_csrctl
+	install -m 0644 README.md LICENSE $(wildcard doc/*.md doc/*.svg doc/*.png) $(INSTALL_DOC)
+	install -m 0644 $(wildcard systemd/examples/*.conf) config/csrd.conf $(INSTALL_DOC)/examples
+	install -D -m 0644 -t $(INSTALL_DOC)/containers $(wildcard doc/containers/*)
+
+# csrd_VERSION_ARCH.deb and csrd-dbgsym_… in build/deb.
+.PHONY: deb
+deb: deb-deps
+	$(Q)sh tools/build-deb.sh '$(VERSION)' build/deb
 
 .PHONY: clean
 clean:
@@ -189,7 +238,9 @@ help:
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
 	'make lint            layers, headers, banned calls, shell and Python checks' \
-	'make install         DESTDIR= PREFIX=/usr/local' \
+	'make man             the manual pages, with scdoc, in build/release/man' \
+	'make install         DESTDIR= PREFIX=/usr/local, UNITDIR= and others besides' \
+	'make deb             Debian packages in build/deb' \
 	'make clean           remove build/' \
 	'make deps            install the Debian packages that building and running need' \
 	'Variables: V=1 WERROR=1 SANITIZE= COVERAGE=1 CC= CFLAGS= LDFLAGS= JOBS=2'

@@ -12,19 +12,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES 4096
+#define TEXT_MAX_BYTES 2048 /* before escaping */
+#define PREFIX_MAX_BYTES 256
 
 static const char *program_name = "csrd";
 static atomic_int highest_level = LOG_LEVEL_INFO;
 static bool to_journal;
+static log_sink_fn event_sink;
+
+/* JOURNAL_STREAM is "DEVICE:INODE"; it is inherited by programs whose standard error goes elsewhere. */
+static bool is_journal_stream(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char expected[64];
+	struct stat st;
+
+	if (!stream || fstat(fd, &st))
+		return false;
+	snprintf(expected, sizeof(expected), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	return strcmp(stream, expected) == 0;
+}
 
 void log_open(const char *program, enum log_level level)
 {
 	program_name = program;
 	highest_level = (int)level;
-	to_journal = getenv("JOURNAL_STREAM") != NULL;
+	to_journal = is_journal_stream(STDERR_FILENO);
+}
+
+bool log_is_to_journal(void)
+{
+	return to_journal;
+}
+
+void log_set_sink(log_sink_fn sink)
+{
+	event_sink = sink;
 }
 
 void log_set_level(enum log_level level)
@@ -98,36 +125,48 @@ static void put_escaped(struct buf *line, const char *text, size_t len)
 	}
 }
 
-static void write_line(enum log_level level, const struct log_context *context, const char *tail,
-                       const char *format, va_list args) PRINTF_LIKE(4, 0);
-static void write_line(enum log_level level, const struct log_context *context, const char *tail,
-                       const char *format, va_list args)
+static void put_message(struct buf *b, const struct log_context *context, const char *tail, const char *text)
 {
-	char message[LINE_MAX_BYTES / 2];
-	struct buf line;
-	int len;
-
-	if ((int)level > highest_level)
-		return;
-	len = vsnprintf(message, sizeof(message), format, args);
-	if (len < 0)
-		return;
-	if ((size_t)len >= sizeof(message))
-		len = (int)sizeof(message) - 1;
-	buf_init(&line, 4 * LINE_MAX_BYTES);
-	put_prefix(&line, level);
-	put_escaped(&line, message, (size_t)len);
+	put_escaped(b, text, strlen(text));
 	if (tail)
-		buf_printf(&line, ": %s", tail);
+		buf_printf(b, ": %s", tail);
 	if (context && context->request_id)
-		buf_printf(&line, " req=%s", context->request_id);
+		buf_printf(b, " req=%s", context->request_id);
 	if (context && context->csr_id)
-		buf_printf(&line, " csr=%s", context->csr_id);
+		buf_printf(b, " csr=%s", context->csr_id);
+}
+
+/* One write a line keeps lines of several threads apart. Nobody is left to tell when it fails. */
+static void write_line(enum log_level level, const struct buf *message)
+{
+	struct buf line;
+
+	buf_init(&line, LOG_MESSAGE_MAX_BYTES + PREFIX_MAX_BYTES);
+	put_prefix(&line, level);
+	buf_put(&line, buf_text(message), message->len);
 	buf_put_u8(&line, '\n');
-	/* One write a line keeps lines of several threads apart. Nobody is left to tell when it fails. */
 	if (line.data && fd_write_all(STDERR_FILENO, line.data, line.len))
 		(void)0;
 	buf_release(&line);
+}
+
+static void write_event(enum log_level level, const struct log_context *context, const char *tail,
+			const char *format, va_list args) PRINTF_LIKE(4, 0);
+static void write_event(enum log_level level, const struct log_context *context, const char *tail,
+			const char *format, va_list args)
+{
+	struct log_event event = {.level = level, .context = context};
+	char text[TEXT_MAX_BYTES];
+	struct buf message;
+
+	if ((int)level > highest_level || vsnprintf(text, sizeof(text), format, args) < 0)
+		return;
+	buf_init(&message, LOG_MESSAGE_MAX_BYTES);
+	put_message(&message, context, tail, text);
+	event.message = buf_text(&message);
+	if (!event_sink || !event_sink(&event))
+		write_line(level, &message);
+	buf_release(&message);
 }
 
 void log_write(enum log_level level, const struct log_context *context, const char *format, ...)
@@ -135,7 +174,7 @@ void log_write(enum log_level level, const struct log_context *context, const ch
 	va_list args;
 
 	va_start(args, format);
-	write_line(level, context, NULL, format, args);
+	write_event(level, context, NULL, format, args);
 	va_end(args);
 }
 
@@ -144,7 +183,7 @@ void log_err(enum err e, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	write_line(LOG_LEVEL_ERROR, NULL, err_str(e), format, args);
+	write_event(LOG_LEVEL_ERROR, NULL, err_str(e), format, args);
 	va_end(args);
 }
 

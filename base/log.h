@@ -1,9 +1,10 @@
 /*
  * Operational log, to standard error: one line an event, lower case, no full
- * stop, what failed first.  Under systemd (JOURNAL_STREAM set) each line
- * starts with the "<N>" priority that journald reads; elsewhere with a UTC
- * time, the program and the level.  Control characters in a message are
- * escaped as \xNN, so one event is one line whatever a client sent.
+ * stop, what failed first.  Where standard error is a stream to the journal
+ * (JOURNAL_STREAM names its device and inode) each line starts with the "<N>"
+ * priority that journald reads; elsewhere with a UTC time, the program and the
+ * level.  Control characters in a message are escaped as \xNN, so one event is
+ * one line whatever a client sent.  A sink may take the events instead.
  *
  * Thread-safe.  A secret (PIN, API token, key material) is never an argument.
  * Audit is not logging: see the store.
@@ -33,10 +34,11 @@ void log_set_level(enum log_level level);
 /* "error", "warning", "notice", "info", "debug"; E_INVAL for anything else. */
 MUST_USE enum err log_level_parse(const char *text, enum log_level *ret_level);
 
-/* What an event belongs to; NULL members are left out.  Adds " req=… csr=…". */
+/* What an event belongs to; NULL is left out.  Adds " req=… csr=…"; the token is for a sink alone. */
 struct log_context {
 	const char *request_id;
 	const char *csr_id;
+	const char *token; /* [token NAME]; the message names it, too */
 };
 
 void log_write(enum log_level level, const struct log_context *context, const char *format, ...)
@@ -50,6 +52,23 @@ void log_write(enum log_level level, const struct log_context *context, const ch
 
 /* log_error with ": <text of e>" after the message. */
 void log_err(enum err e, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Standard error is a stream to the journal; as it was at log_open. */
+bool log_is_to_journal(void);
+
+/*
+ * Somebody else than standard error for the events: journald's own protocol.
+ * The message is escaped and at most LOG_MESSAGE_MAX_BYTES long, all of it borrowed.
+ * False: it could not be taken, and goes to standard error.  On any thread, several at a time.
+ */
+#define LOG_MESSAGE_MAX_BYTES 16384
+struct log_event {
+	enum log_level level;
+	const struct log_context *context; /* NULL: none */
+	const char *message;               /* with what the context adds */
+};
+typedef bool (*log_sink_fn)(const struct log_event *event);
+void log_set_sink(log_sink_fn sink); /* before the first thread; NULL: none */
 
 /*
  * A gate for an event that may repeat fast: at most one pass in `every_ms`.

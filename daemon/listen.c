@@ -1,10 +1,12 @@
-/* Listening sockets: TCP on IPv4 and IPv6, unix sockets, and pausing when descriptors run out. */
+/* Listening sockets, our own or the service manager's, and pausing when descriptors run out. */
 #include "daemon/listen.h"
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "config/config_table.h"
 #include "daemon/http.h"
+#include "systemd/service.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,10 +14,12 @@
 #include <event2/listener.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 512
@@ -23,6 +27,8 @@
 #define LISTEN_OPTIONS (LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC)
 #define LISTEN_PAUSE_MS 100
 #define LISTEN_LOG_MS 5000
+#define LISTEN_INHERITED "http" /* FileDescriptorName= of the sockets that are ours */
+#define ADDRESS_SIZE (sizeof("unix:") + sizeof(struct sockaddr_un) + INET6_ADDRSTRLEN)
 
 struct door {
 	struct evconnlistener *listener; /* http's; NULL once closed */
@@ -163,24 +169,41 @@ static enum err tcp_listen(const struct sockaddr_storage *sa, socklen_t sa_len, 
 	return E_OK;
 }
 
-static void log_tcp_address(int fd)
+/* As [http] listen has it: "127.0.0.1:80", "[::1]:80", "unix:/PATH", "unix:@NAME" (abstract). */
+static void format_address(int fd, char text[ADDRESS_SIZE])
 {
-	struct sockaddr_storage sa = {0};
+	union {
+		struct sockaddr any;
+		struct sockaddr_in four;
+		struct sockaddr_in6 six;
+		struct sockaddr_un local;
+		struct sockaddr_storage storage;
+	} sa = {.any = {.sa_family = AF_UNSPEC}};
 	socklen_t len = sizeof(sa);
 	char host[INET6_ADDRSTRLEN] = "?";
+	int path_len;
 
-	if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0)
+	snprintf(text, ADDRESS_SIZE, "?");
+	if (getsockname(fd, &sa.any, &len) != 0)
 		return;
-	if (sa.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&sa;
-
-		(void)inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof(host));
-		log_notice("listening on '[%s]:%u'", host, (unsigned)ntohs(six->sin6_port));
-	} else {
-		const struct sockaddr_in *four = (const struct sockaddr_in *)&sa;
-
-		(void)inet_ntop(AF_INET, &four->sin_addr, host, sizeof(host));
-		log_notice("listening on '%s:%u'", host, (unsigned)ntohs(four->sin_port));
+	switch (sa.any.sa_family) {
+	case AF_INET6:
+		(void)inet_ntop(AF_INET6, &sa.six.sin6_addr, host, sizeof(host));
+		snprintf(text, ADDRESS_SIZE, "[%s]:%u", host, (unsigned)ntohs(sa.six.sin6_port));
+		break;
+	case AF_INET:
+		(void)inet_ntop(AF_INET, &sa.four.sin_addr, host, sizeof(host));
+		snprintf(text, ADDRESS_SIZE, "%s:%u", host, (unsigned)ntohs(sa.four.sin_port));
+		break;
+	case AF_UNIX:
+		path_len = (int)len - (int)offsetof(struct sockaddr_un, sun_path);
+		if (path_len > 1 && sa.local.sun_path[0] == '\0')
+			snprintf(text, ADDRESS_SIZE, "unix:@%.*s", path_len - 1, sa.local.sun_path + 1);
+		else
+			snprintf(text, ADDRESS_SIZE, "unix:%.*s", path_len, sa.local.sun_path);
+		break;
+	default:
+		break;
 	}
 }
 
@@ -201,34 +224,26 @@ static enum err open_socket(const char *address, struct door *door, int *ret_fd)
 	return e == E_OK ? tcp_listen(&sa, sa_len, ret_fd) : e;
 }
 
-static enum err open_door(struct listen *listen, const char *address)
+static void log_refusal(const char *address, enum err e)
 {
-	struct door *door = &listen->doors[listen->doors_len];
-	struct evconnlistener *listener;
-	int fd = -1;
+	if (e == E_EXISTS)
+		log_error("cannot listen on '%s': another process has it", address);
+	else if (e == E_CONFIG)
+		log_error("cannot listen on '%s': not an address", address);
+	else if (e == E_IO || e == E_DENIED)
+		log_error("cannot listen on '%s': %s", address, strerror(errno));
+	else if (e == E_LIMIT)
+		log_error("cannot listen on '%s': the path is too long for a unix socket", address);
+	else
+		log_err(e, "cannot listen on '%s'", address);
+}
+
+/* Takes the socket: what comes in there is served. */
+static enum err serve_door(struct listen *listen, struct door *door, int fd)
+{
+	struct evconnlistener *listener = evconnlistener_new(listen->base, NULL, NULL, LISTEN_OPTIONS, 0, fd);
 	enum err e;
 
-	door->lock_fd = -1;
-	listen->doors_len++;
-	e = open_socket(address, door, &fd);
-	if (e != E_OK) {
-		if (e == E_EXISTS)
-			log_error("cannot listen on '%s': another process has it", address);
-		else if (e == E_CONFIG)
-			log_error("cannot listen on '%s': not an address", address);
-		else if (e == E_IO || e == E_DENIED)
-			log_error("cannot listen on '%s': %s", address, strerror(errno));
-		else if (e == E_LIMIT)
-			log_error("cannot listen on '%s': the path is too long for a unix socket", address);
-		else
-			log_err(e, "cannot listen on '%s'", address);
-		return e;
-	}
-	if (door->unix_path == NULL)
-		log_tcp_address(fd);
-	else
-		log_notice("listening on '%s'", address);
-	listener = evconnlistener_new(listen->base, NULL, NULL, LISTEN_OPTIONS, 0, fd);
 	if (listener == NULL) {
 		fd_close(&fd);
 		return E_NOMEM;
@@ -241,6 +256,95 @@ static enum err open_door(struct listen *listen, const char *address)
 	}
 	door->listener = listener;
 	return E_OK;
+}
+
+static struct door *add_door(struct listen *listen)
+{
+	struct door *door = &listen->doors[listen->doors_len++];
+
+	door->lock_fd = -1;
+	return door;
+}
+
+static enum err open_door(struct listen *listen, const char *address)
+{
+	struct door *door = add_door(listen);
+	char real[ADDRESS_SIZE];
+	int fd = -1;
+	enum err e = open_socket(address, door, &fd);
+
+	if (e != E_OK) {
+		log_refusal(address, e);
+		return e;
+	}
+	format_address(fd, real);
+	log_notice("listening on '%s'", real);
+	return serve_door(listen, door, fd);
+}
+
+/* ---- sockets that the service manager holds ---- */
+
+static enum err check_inherited(const struct service_socket *socket, const struct config_http *config,
+				char address[ADDRESS_SIZE])
+{
+	int domain;
+	enum err e;
+
+	if (strcmp(socket->name, LISTEN_INHERITED) != 0) {
+		log_error("the service manager gave a socket named '%s', wanted is '%s' "
+			  "(FileDescriptorName=)",
+			  socket->name, LISTEN_INHERITED);
+		return E_CONFIG;
+	}
+	e = service_socket_prepare(socket, &domain);
+	if (e != E_OK) {
+		log_error("descriptor %d ('%s') of the service manager is %s", socket->fd, socket->name,
+			  e == E_INVAL ? "not a listening stream socket" : strerror(errno));
+		return e == E_INVAL ? E_CONFIG : e;
+	}
+	format_address(socket->fd, address);
+	if (!config->allow_plain_http && domain != AF_UNIX && !config_listen_is_local(address)) {
+		log_error("plain HTTP on '%s', a socket of the service manager, can be read by others on the "
+			  "way: ListenStream=127.0.0.1:PORT, or say [http] allow_plain_http = yes",
+			  address);
+		return E_CONFIG;
+	}
+	return E_OK;
+}
+
+static enum err open_inherited(struct listen *listen, const struct config_http *config,
+			       const struct service_socket *sockets, size_t len)
+{
+	char address[ADDRESS_SIZE];
+	enum err e = E_OK;
+
+	if (len > CONFIG_LISTEN_MAX) {
+		log_error("the service manager gave %zu sockets, at most %d are of use", len,
+			  CONFIG_LISTEN_MAX);
+		return E_CONFIG;
+	}
+	for (size_t i = 0; e == E_OK && i < len; i++) {
+		e = check_inherited(&sockets[i], config, address);
+		if (e != E_OK)
+			return e;
+		log_notice("listening on '%s', a socket of the service manager, in place of [http] listen",
+			   address);
+		e = serve_door(listen, add_door(listen), sockets[i].fd);
+	}
+	return e;
+}
+
+static enum err open_doors(struct listen *listen, const struct config_http *config)
+{
+	const struct service_socket *inherited;
+	size_t inherited_len = service_sockets(&inherited);
+	enum err e = E_OK;
+
+	if (inherited_len > 0)
+		return open_inherited(listen, config, inherited, inherited_len);
+	for (size_t i = 0; e == E_OK && i < config->listen_len; i++)
+		e = open_door(listen, config->listen[i]);
+	return e;
 }
 
 enum err listen_new(struct event_base *base, const struct config_http *config, struct http *http,
@@ -259,8 +363,8 @@ enum err listen_new(struct event_base *base, const struct config_http *config, s
 	listen->resume = evtimer_new(base, on_resume, listen);
 	if (listen->resume == NULL)
 		e = E_NOMEM;
-	for (size_t i = 0; e == E_OK && i < config->listen_len; i++)
-		e = open_door(listen, config->listen[i]);
+	if (e == E_OK)
+		e = open_doors(listen, config);
 	if (e != E_OK) {
 		listen_stop(listen);
 		listen_free(listen);

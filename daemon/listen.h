@@ -18,9 +18,12 @@ struct listen;
 
 /*
  * Opens every address of config->listen and hands the listeners to `http`.
+ * Sockets named "http" that the service manager gave take their place; plain
+ * HTTP off loopback has to be permitted for them as it has for addresses.
  * Each real address is logged: "listening on '127.0.0.1:43211'".  Logs the
  * cause of a failure.  E_EXISTS when another process has an address,
- * E_CONFIG when one cannot be understood, E_DENIED, E_IO, E_NOMEM.
+ * E_CONFIG when one cannot be understood or a socket that was given is none of
+ * these, E_DENIED, E_IO, E_NOMEM.
  */
 MUST_USE enum err listen_new(struct event_base *base, const struct config_http *config, struct http *http,
                              struct listen **ret_listen);

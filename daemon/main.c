@@ -12,10 +12,13 @@
 #include "config/config.h"
 #include "daemon/http.h"
 #include "daemon/listen.h"
+#include "daemon/notify.h"
 #include "daemon/reconciler.h"
 #include "daemon/reload.h"
 #include "hsm/hsm.h"
 #include "store/store.h"
+#include "systemd/journal.h"
+#include "systemd/service.h"
 
 #include <event2/event.h>
 #include <getopt.h>
@@ -47,6 +50,7 @@ struct daemon {
 	struct listen *listen;
 	struct reconciler *reconciler;
 	struct reload *reload;
+	struct notify *notify;
 	struct event *store_event;
 	struct event *drain_event;
 	struct event *signals[SIGNALS_LEN];
@@ -111,12 +115,15 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 	if (fresh == NULL) {
 		log_report(LOG_LEVEL_ERROR, problems);
 		log_error("the configuration was not reloaded: the old one stays in force");
+		notify_reloaded(d->notify, problems);
 		return;
 	}
 	buf_init(&kept, REPORT_BYTES);
 	e = config_reload(d->config, fresh, &kept);
 	if (e != E_OK) {
 		log_err(e, "the configuration was not reloaded: the old one stays in force");
+		buf_reset(&kept);
+		buf_put_str(&kept, err_str(e));
 	} else {
 		log_report(LOG_LEVEL_WARN, &kept);
 		log_set_level(d->config->log.level);
@@ -124,6 +131,7 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 		log_notice("configuration '%s' reloaded", d->config->path);
 		warn_of_key_types(d);
 	}
+	notify_reloaded(d->notify, e == E_OK ? NULL : &kept);
 	buf_release(&kept);
 	config_free(fresh);
 }
@@ -160,6 +168,7 @@ static void begin_drain(struct daemon *d, int number)
 	struct timeval limit = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
 	log_notice("stopping on signal %d: %u requests in flight", number, http_in_flight(d->http));
+	notify_stopping(d->notify, http_in_flight(d->http), ms);
 	d->draining = true;
 	listen_stop(d->listen);
 	api_drain(d->api);
@@ -174,8 +183,10 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 	(void)what;
 	if (number == SIGHUP) {
-		if (!d->draining)
-			reload_start(d->reload);
+		if (d->draining)
+			return;
+		notify_reloading(d->notify);
+		reload_start(d->reload);
 	} else if (!d->draining) {
 		begin_drain(d, (int)number);
 	} else {
@@ -200,6 +211,7 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct daemon *d = arg;
 
+	notify_link(d->notify, hsm);
 	if (!up)
 		return;
 	if (hsm == d->hsms[0])
@@ -283,8 +295,10 @@ static enum err start_store(struct daemon *d)
 	    .sole_service = true,
 	    .create = true,
 	};
-	enum err e = store_open(&options, &d->store); /* logs the cause */
+	enum err e;
 
+	notify_opening_store();
+	e = store_open(&options, &d->store); /* logs the cause */
 	if (e != E_OK)
 		return e;
 	d->store_event = event_new(d->base, store_fd(d->store), EV_READ | EV_PERSIST, on_store, d);
@@ -330,6 +344,12 @@ static enum err start_services(struct daemon *d)
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
 	};
+	struct notify_options notify = {
+	    .base = d->base,
+	    .store = d->store,
+	    .hsms = d->hsms,
+	    .hsms_len = hsms_len,
+	};
 	struct http_options http = {
 	    .config = &d->config->http,
 	    .connections_max = connections_that_fit(d->config->http.max_connections),
@@ -347,6 +367,8 @@ static enum err start_services(struct daemon *d)
 		e = http_new(d->base, &http, &d->http);
 	if (e == E_OK)
 		e = reload_new(d->base, d->config->path, on_reloaded, d, &d->reload);
+	if (e == E_OK)
+		e = notify_new(&notify, &d->notify);
 	return e;
 }
 
@@ -416,6 +438,7 @@ static void release(struct daemon *d)
 	if (d->store_event != NULL)
 		event_free(d->store_event);
 	store_close(d->store);
+	notify_free(d->notify);
 	reconciler_free(d->reconciler);
 	api_free(d->api);
 	for (int i = 0; i < SIGNALS_LEN; i++)
@@ -440,37 +463,53 @@ static void protect_memory(void)
 #endif
 }
 
-static int run(const char *config_path)
+static int serve(struct daemon *d)
 {
-	struct daemon d = {0};
+	log_notice("csrd %s is ready to serve", CSRD_VERSION);
+	event_base_dispatch(d->base);
+	if (http_in_flight(d->http) > 0 || api_in_flight(d->api) > 0) {
+		log_warn("stopped with work in flight: reconciliation settles it at the next start");
+		service_close();
+		_exit(EXIT_CODE_OK);
+	}
+	release(d);
+	log_notice("stopped");
+	return EXIT_CODE_OK;
+}
+
+static enum err read_config(const char *path, struct config **ret_config)
+{
 	struct buf report;
 	enum err e;
 
 	buf_init(&report, REPORT_BYTES);
-	e = config_load(config_path, &report, &d.config);
-	if (e != E_OK) {
+	e = config_load(path, &report, ret_config);
+	if (e != E_OK)
 		log_report(LOG_LEVEL_ERROR, &report);
-		buf_release(&report);
-		return exit_code_of(e);
-	}
 	buf_release(&report);
-	log_set_level(d.config->log.level);
-	protect_memory();
-	e = start(&d);
-	if (e != E_OK) {
+	return e;
+}
+
+static int run(const char *config_path)
+{
+	struct daemon d = {0};
+	enum err e;
+
+	signal(SIGHUP, SIG_IGN); /* until there is a loop that hears it */
+	e = service_open();	 /* logs the cause */
+	if (e == E_OK)
+		e = read_config(config_path, &d.config);
+	if (e == E_OK) {
+		log_set_level(d.config->log.level);
+		protect_memory();
+		e = start(&d);
+		if (e == E_OK)
+			return serve(&d);
 		log_err(e, "cannot start");
 		release(&d);
-		return exit_code_of(e);
 	}
-	log_notice("csrd %s is ready to serve", CSRD_VERSION);
-	event_base_dispatch(d.base);
-	if (http_in_flight(d.http) > 0 || api_in_flight(d.api) > 0) {
-		log_warn("stopped with work in flight: reconciliation settles it at the next start");
-		_exit(EXIT_CODE_OK);
-	}
-	release(&d);
-	log_notice("stopped");
-	return EXIT_CODE_OK;
+	service_status("cannot start: %s (see the log)", err_str(e));
+	return exit_code_of(e);
 }
 
 static void usage(FILE *out)
@@ -486,7 +525,7 @@ int main(int argc, char **argv)
 {
 	const char *config_path = CONFIG_DEFAULT_PATH;
 	bool check = false;
-	int option;
+	int option, exit_code;
 
 	while ((option = getopt(argc, argv, "c:tVh")) != -1) {
 		switch (option) {
@@ -512,5 +551,10 @@ int main(int argc, char **argv)
 		return EXIT_CODE_USAGE;
 	}
 	log_open("csrd", LOG_LEVEL_INFO);
-	return check ? check_config(config_path) : run(config_path);
+	if (check)
+		return check_config(config_path);
+	journal_open("csrd");
+	exit_code = run(config_path);
+	service_close();
+	return exit_code;
 }

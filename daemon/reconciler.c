@@ -98,15 +98,15 @@ static void say_finding(void *arg, enum reconcile_finding finding, const char *c
 
 static void say_counts(const char *token, const struct reconcile_report *c)
 {
-	uint64_t findings =
-	    c->pending + c->deleting + c->leftover + c->missing + c->unknown + c->busy + c->half_pairs;
+	uint64_t findings = c->pending + c->deleting + c->leftover + c->missing + c->unknown + c->busy +
+			    c->half_pairs + c->unread;
 
 	log_write(findings == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE, NULL,
 	          "reconciliation of token '%s': %" PRIu64 " checked, %" PRIu64 " pending, %" PRIu64
 	          " deleting, %" PRIu64 " leftover, %" PRIu64 " missing, %" PRIu64 " unknown, %" PRIu64
-	          " half pairs, %" PRIu64 " busy",
+	          " half pairs, %" PRIu64 " busy, %" PRIu64 " unread",
 	          token, c->checked, c->pending, c->deleting, c->leftover, c->missing, c->unknown,
-	          c->half_pairs, c->busy);
+	          c->half_pairs, c->busy, c->unread);
 }
 
 static void start_next(struct reconciler *r);

@@ -56,7 +56,10 @@ void reload_start(struct reload *reload)
 	error = pthread_create(&reload->thread, NULL, read_file, reload);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error != 0) {
-		log_error("cannot start a thread to read '%s': %s", reload->path, strerror(error));
+		buf_printf(&reload->problems, "cannot start a thread to read '%s': %s\n", reload->path,
+			   strerror(error));
+		reload->done(reload->arg, NULL, &reload->problems);
+		buf_release(&reload->problems);
 		return;
 	}
 	reload->runs = true;
@@ -72,12 +75,15 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	pthread_join(reload->thread, NULL);
 	reload->runs = false;
-	reload->done(reload->arg, reload->fresh, &reload->problems);
-	buf_release(&reload->problems);
-	if (reload->again) {
+	if (reload->again) { /* what was read is out of date */
+		config_free(reload->fresh);
+		buf_release(&reload->problems);
 		reload->again = false;
 		reload_start(reload);
+		return;
 	}
+	reload->done(reload->arg, reload->fresh, &reload->problems);
+	buf_release(&reload->problems);
 }
 
 enum err reload_new(struct event_base *base, const char *path, reload_done_fn done, void *arg,

@@ -20,7 +20,10 @@ MUST_USE enum err reload_new(struct event_base *base, const char *path, reload_d
                              struct reload **ret_reload);
 void reload_free(struct reload *reload); /* waits for a reading that runs; NULL is fine */
 
-/* While a reading runs, one more follows it. */
+/*
+ * While a reading runs, one more follows it, and only the last one is told of.
+ * When the thread cannot be had, `done` says so from inside the call.
+ */
 void reload_start(struct reload *reload);
 
 #endif

@@ -2,6 +2,7 @@
 
 # archives by short name
 A_base := $(B)/libbase.a
+A_service := $(B)/libservice.a $(B)/libbase.a
 A_config := $(B)/libconfig.a $(B)/libbase.a
 A_wire := $(B)/libwire.a $(B)/libbase.a
 A_hsm := $(B)/libhsm.a $(B)/libwire.a $(B)/libbase.a
@@ -24,10 +25,13 @@ STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory
 # One line a test program, in the order of the folders they test.
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
+$(eval $(call test_program,unit/service_test,$(A_service),$(SERVICE_LIBS)))
 $(eval $(call test_program,unit/config_test,$(A_config),$(CONFIG_LIBS)))
+$(eval $(call test_program,unit/ask_test,$(B)/cli/ask.o $(A_base),))
+$(eval $(call test_program,unit/conf_edit_test,$(B)/cli/conf_edit.o $(A_base),))
 $(eval $(call test_program,unit/wire_test,$(A_wire),))
-$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr_build.o csr_check.o csr_verify.o key_kind.o) $(A_base),-lcrypto))
-$(eval $(call test_program,unit/pool_test,$(B)/hsm/signer/pool.o $(A_wire),))
+$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr_build.o csr_check.o csr_verify.o key_kind.o spki.o) $(A_base),-lcrypto))
+$(eval $(call test_program,unit/pool_test,$(B)/hsm/signer/pool.o $(B)/hsm/signer/spki.o $(A_wire),-lcrypto))
 $(B)/tests/unit/pool_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/weak_key.o $(A_base),-lcrypto))
 $(eval $(call test_program,unit/hsm_link_test,$(A_hsm),$(HSM_LIBS)))
@@ -41,10 +45,12 @@ $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconcile_test,$(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(A_base),))
 
 $(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,pin_guard.o state_dir.o) $(A_base),-lcrypto))
-$(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),))
+$(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,outage.o state_dir.o) $(A_base),))
+$(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))
 
 SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o
 $(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
@@ -59,6 +65,9 @@ $(B)/tests/contract/signer_keys_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 $(eval $(call test_program,contract/signer_pool_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_pool_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_pool_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_repair_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_repair_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_repair_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 -include $(SIGNER_TEST_OBJ:.o=.d)
 
 # ---- targets -------------------------------------------------------------------
@@ -142,6 +151,9 @@ $(B)/tests/fakes/no_fork: tests/fakes/no_fork.c $(B)/flags.stamp
 	$(say) CC $@
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -o $@ $<
 test-programs check-system: $(B)/tests/fakes/no_fork
+
+# man_test.py reads them as they are installed.
+test-programs check-system: man
 
 # kill -9 of the signer, again and again; a round takes about half a second.
 .PHONY: test-kills

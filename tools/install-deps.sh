@@ -4,6 +4,7 @@
 #   tools/install-deps.sh run    to build csrd and run it on SoftHSM
 #   tools/install-deps.sh test   that, and what the tests need
 #   tools/install-deps.sh bench  what "make bench" needs
+#   tools/install-deps.sh deb    what "make deb" needs
 #
 # As root it installs them; as somebody else through sudo, when that needs no
 # password or there is a terminal to ask on; else it prints the command to
@@ -11,14 +12,15 @@
 set -eu
 
 run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev libevent-dev libjson-c-dev
-	libinih-dev libsqlite3-dev uuid-dev libpsl-dev publicsuffix softhsm2 openssl curl'
+	libinih-dev libsqlite3-dev libsystemd-dev uuid-dev libpsl-dev publicsuffix softhsm2 openssl curl'
 test_packages='libcmocka-dev opensc libengine-pkcs11-openssl gnutls-bin python3 python3-cryptography
-	golang-cfssl sqlite3 shellcheck libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm'
+	python3-yaml golang-cfssl sqlite3 shellcheck zsh libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm man-db systemd iproute2'
+deb_packages='debhelper dpkg-dev lintian scdoc'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 
 usage()
 {
-	echo 'usage: tools/install-deps.sh run|test|bench' >&2
+	echo 'usage: tools/install-deps.sh run|test|bench|deb' >&2
 	exit 64
 }
 
@@ -41,11 +43,14 @@ run)
 	packages=$run_packages
 	;;
 test)
-	packages="$run_packages $test_packages"
+	packages="$run_packages $test_packages $deb_packages"
 	has_node || packages="$packages nodejs npm"
 	;;
 bench)
 	packages="$run_packages $bench_packages"
+	;;
+deb)
+	packages="$run_packages $deb_packages"
 	;;
 *)
 	usage

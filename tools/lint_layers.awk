@@ -5,28 +5,31 @@
 BEGIN {
 	# folder → folders whose headers it may include
 	may["base"] = "base"
+	may["systemd"] = "base systemd"
 	may["config"] = "base config"
 	may["hsm"] = "base hsm"
-	may["hsm/signer"] = "base config hsm hsm/signer"
+	may["hsm/signer"] = "base systemd config hsm hsm/signer"
 	may["store"] = "base store"
 	may["api"] = "base config hsm store api"
 	may["cli"] = "base config hsm store api cli"
-	may["daemon"] = "base config hsm store api daemon"
+	may["daemon"] = "base systemd config hsm store api daemon"
 
 	# library header → where it may be known; a folder ends in '/'
 	library("event2/", "daemon/ hsm/hsm.c cli/loop.c")
 	library("event.h", "")
 	library("evhttp.h", "")
-	library("sqlite3.h", "store/sqlite.c")
+	library("sqlite3.h", "store/sqlite.c store/sqlite_backup.c store/sqlite_check.c store/sqlite_file.c " \
+		"store/sqlite_file.h store/sqlite_restore.c")
 	library("libpq-fe.h", "store/postgres.c")
 	library("json-c/", "api/json.c")
 	library("libp11.h", "hsm/signer/module.c")
 	library("p11-kit/", "hsm/signer/")
 	library("pkcs11.h", "hsm/signer/")
-	library("openssl/", "api/ daemon/ hsm/signer/")
+	library("openssl/", "api/ daemon/ hsm/signer/ cli/digest.c")
 	library("ini.h", "config/config.c")
 	library("libpsl.h", "api/")
 	library("uuid/", "api/")
+	library("systemd/sd-", "systemd/")
 }
 
 function library(prefix, where)

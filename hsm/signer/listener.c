@@ -4,17 +4,15 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "systemd/service.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pwd.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define INHERITED_FD 3
 
 static enum err add_user(struct listener *l, const char *user)
 {
@@ -37,37 +35,27 @@ static enum err add_user(struct listener *l, const char *user)
 	return E_OK;
 }
 
-static bool is_inherited(void)
+static enum err inherit(struct listener *l, const struct service_socket *sockets, size_t len)
 {
-	const char *pid = getenv("LISTEN_PID");
-	uint64_t number;
+	int domain;
+	enum err e;
 
-	return pid && str_parse_u64(pid, INT32_MAX, &number) == E_OK && (pid_t)number == getpid();
-}
-
-static enum err inherit(struct listener *l)
-{
-	const char *count = getenv("LISTEN_FDS");
-	int listening = 0, domain = 0;
-	socklen_t len = sizeof(int);
-
-	if (!count || strcmp(count, "1") != 0) {
-		log_error("inherited '%s' sockets, wanted is 1", count ? count : "");
+	if (len != 1) {
+		log_error("the service manager gave %zu sockets, wanted is 1", len);
 		return E_CONFIG;
 	}
-	if (getsockopt(INHERITED_FD, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) || !listening ||
-	    getsockopt(INHERITED_FD, SOL_SOCKET, SO_DOMAIN, &domain, &len) || domain != AF_UNIX) {
-		log_error("inherited descriptor %d is not a listening unix socket", INHERITED_FD);
+	e = service_socket_prepare(sockets, &domain);
+	if (e == E_INVAL || (e == E_OK && domain != AF_UNIX)) {
+		log_error("descriptor %d ('%s') of the service manager is not a listening unix stream socket",
+			  sockets->fd, sockets->name);
 		return E_CONFIG;
 	}
-	if (fcntl(INHERITED_FD, F_SETFD, FD_CLOEXEC) || fd_set_nonblocking(INHERITED_FD) != E_OK) {
-		log_error("inherited descriptor %d: %s", INHERITED_FD, strerror(errno));
-		return E_IO;
+	if (e) {
+		log_error("descriptor %d ('%s') of the service manager: %s", sockets->fd, sockets->name,
+			  strerror(errno));
+		return e;
 	}
-	unsetenv("LISTEN_PID");
-	unsetenv("LISTEN_FDS");
-	unsetenv("LISTEN_FDNAMES");
-	l->fd = INHERITED_FD;
+	l->fd = sockets->fd;
 	return E_OK;
 }
 
@@ -94,12 +82,14 @@ static enum err listen_on(struct listener *l, const char *path)
 enum err listener_open(const char *path, char *const *users, size_t users_len, struct listener *ret_listener)
 {
 	struct listener l = {.fd = -1, .lock_fd = -1};
+	const struct service_socket *inherited;
+	size_t inherited_len = service_sockets(&inherited);
 	enum err e;
 
 	for (size_t i = 0; i < users_len; i++)
 		if ((e = add_user(&l, users[i])))
 			return e;
-	if ((e = is_inherited() ? inherit(&l) : listen_on(&l, path)))
+	if ((e = inherited_len ? inherit(&l, inherited, inherited_len) : listen_on(&l, path)))
 		return e;
 	*ret_listener = l;
 	return E_OK;

@@ -19,10 +19,10 @@ struct listener {
 };
 
 /*
- * With LISTEN_PID naming this process and LISTEN_FDS 1, takes descriptor 3
- * (sd_listen_fds(3)); else listens on `path`.  Users are names or numbers; a name that nobody has is left
- * out. Logs what fails.  E_EXISTS (another process serves it), E_CONFIG (too many users, path too long, more
- * than one descriptor, or not a listening unix socket), E_DENIED, E_IO.
+ * The one socket that the service manager gave, whatever its name; without one, listens on `path`.  Users are
+ * names or numbers; a name that nobody has is left out.  Logs what fails.  E_EXISTS (another process serves
+ * it), E_CONFIG (too many users, path too long, more than one socket given, or not a listening unix stream
+ * socket), E_DENIED, E_IO.
  */
 MUST_USE enum err listener_open(const char *path, char *const *users, size_t users_len,
 				struct listener *ret_listener);

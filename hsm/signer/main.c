@@ -6,9 +6,12 @@
 #include "config/config.h"
 #include "hsm/signer/device.h"
 #include "hsm/signer/ending.h"
+#include "hsm/signer/inspect.h"
 #include "hsm/signer/listener.h"
 #include "hsm/signer/login.h"
 #include "hsm/signer/module.h"
+#include "hsm/signer/notify.h"
+#include "hsm/signer/outage.h"
 #include "hsm/signer/pool.h"
 #include "hsm/signer/probe.h"
 #include "hsm/signer/served.h"
@@ -17,6 +20,8 @@
 #include "hsm/signer/token.h"
 #include "hsm/signer/watchdog.h"
 #include "hsm/signer/worker.h"
+#include "systemd/journal.h"
+#include "systemd/service.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -30,6 +35,7 @@ struct arguments {
 	const char *config_path;
 	const char *token_name; /* NULL: the first of the file */
 	bool check_only;
+	bool inspect;
 };
 
 /* All that lives as long as the process. */
@@ -48,10 +54,11 @@ struct signer {
 	struct worker_pool *pool;
 };
 
-static const char usage[] = "usage: csrd-hsm -c FILE [-n TOKEN] [-t] [-V] [-h]\n"
+static const char usage[] = "usage: csrd-hsm -c FILE [-n TOKEN] [-t] [-i] [-V] [-h]\n"
 			    "  -c FILE   configuration\n"
 			    "  -n TOKEN  which [token NAME] of it to serve; default: the first\n"
 			    "  -t        check the configuration and exit\n"
+			    "  -i        inspect: show module and token as JSON, without a login, and exit\n"
 			    "  -V        show the version and exit\n";
 
 /* ---- the steps; each logs what fails and returns the exit code ---- */
@@ -61,7 +68,7 @@ static bool parse_arguments(int argc, char **argv, struct arguments *a, enum exi
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "c:n:tVh")) != -1) {
+	while ((option = getopt(argc, argv, "c:n:tiVh")) != -1) {
 		switch (option) {
 		case 'c':
 			a->config_path = optarg;
@@ -71,6 +78,9 @@ static bool parse_arguments(int argc, char **argv, struct arguments *a, enum exi
 			break;
 		case 't':
 			a->check_only = true;
+			break;
+		case 'i':
+			a->inspect = true;
 			break;
 		case 'V':
 			puts("csrd-hsm " CSRD_VERSION);
@@ -136,6 +146,21 @@ static enum exit_code check_settings(const struct signer *s)
 	return EXIT_CODE_OK;
 }
 
+/* For a run as a service, not for -t and -i. */
+static enum exit_code open_service(const struct signer *s)
+{
+	if (s->arguments.check_only || s->arguments.inspect)
+		return EXIT_CODE_OK;
+	switch (service_open()) {
+	case E_OK:
+		return EXIT_CODE_OK;
+	case E_CONFIG:
+		return EXIT_CODE_CONFIG;
+	default:
+		return EXIT_CODE_SYSTEM;
+	}
+}
+
 static enum exit_code load_config(struct signer *s)
 {
 	struct buf report;
@@ -152,6 +177,8 @@ static enum exit_code load_config(struct signer *s)
 		return EXIT_CODE_CONFIG;
 	log_set_level(s->config->log.level);
 	s->settings = config_token_find(s->config, s->arguments.token_name);
+	if (s->settings)
+		journal_set_token(s->settings->name);
 	return check_settings(s);
 }
 
@@ -172,6 +199,7 @@ static enum exit_code take_signals(struct signer *s)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_BLOCK, &set, NULL) ||
 	    (s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0) {
 		log_error("cannot take over signals");
@@ -196,7 +224,17 @@ static enum exit_code watch_module(struct signer *s)
 		   [WATCHDOG_GENERATE] = s->settings->timeout_generate_ms,
 		   [WATCHDOG_GENERATE_LARGE] = s->settings->timeout_generate_large_ms}};
 
-	return ending_prepare() || watchdog_start(&limits) ? EXIT_CODE_SYSTEM : EXIT_CODE_OK;
+	if (ending_prepare() || watchdog_start(&limits))
+		return EXIT_CODE_SYSTEM;
+	notify_starting(s->settings->name);
+	return EXIT_CODE_OK;
+}
+
+static enum exit_code inspect(struct signer *s)
+{
+	enum exit_code code = watch_module(s);
+
+	return code ? code : inspect_run(s->settings, &s->module);
 }
 
 static enum exit_code open_socket(struct signer *s)
@@ -271,6 +309,7 @@ static enum exit_code make_pool(struct signer *s)
 {
 	struct pool_options options = {.node = s->settings->node,
 				       .pause_ms = s->settings->pool_pause_ms,
+				       .quiet_ms = s->settings->pool_quiet_ms,
 				       .objects_max = s->settings->pool_objects_max,
 				       .threads = thread_count(s),
 				       .key_types = s->token.key_types};
@@ -296,6 +335,8 @@ static enum exit_code open_sessions(struct signer *s)
 	if (e || device_new(s->module, &s->token, s->login, &s->device))
 		return EXIT_CODE_INTERNAL;
 	probe_set_label(&s->token, s->settings->node);
+	s->token.state = s->state;
+	s->token.module_path = s->settings->module;
 	options.device = s->device;
 	options.pool = s->keys;
 	switch (worker_pool_new(&options, &s->pool)) {
@@ -331,12 +372,24 @@ static enum exit_code serve(struct signer *s)
 
 	if (worker_pool_start(s->pool) != E_OK)
 		return EXIT_CODE_SYSTEM;
+	outage_over(s->state);
 	log_notice("serving token '%s' (serial '%s', %s) on '%s' with %u threads", s->token.label,
 		   s->token.serial, s->token.model, s->settings->socket,
 		   thread_count(s));
+	notify_ready(s->pool, &s->token);
 	code = server_run(&options);
 	log_notice("stopped");
 	return code;
+}
+
+/* A start that failed since the HSM is away ends later, the longer it has been away. */
+static enum exit_code pause_start(struct signer *s)
+{
+	uint64_t ms = outage_pause_ms(s->state);
+
+	listener_close(&s->listener); /* csrd is refused meanwhile, instead of waiting for an answer */
+	notify_pausing(ms);
+	return outage_sleep(ms, s->signal_fd) ? EXIT_CODE_OK : EXIT_CODE_TOKEN_FAILED;
 }
 
 /* ---- the recipe ---- */
@@ -344,6 +397,7 @@ static enum exit_code serve(struct signer *s)
 static void NORETURN close_all(struct signer *s, enum exit_code code)
 {
 	ending_begin(code);
+	notify_ended(code);
 	if (s->pool && !worker_pool_is_idle(s->pool))
 		_exit(code); /* a thread is still inside the module: nothing can be closed under it */
 	worker_pool_free(s->pool);
@@ -367,12 +421,15 @@ int main(int argc, char **argv)
 	log_open("csrd-hsm", LOG_LEVEL_INFO);
 	if (!parse_arguments(argc, argv, &s.arguments, &code))
 		return code;
-	if ((code = load_config(&s)) || s.arguments.check_only)
+	journal_open("csrd-hsm");
+	if ((code = open_service(&s)) || (code = load_config(&s)) || s.arguments.check_only)
 		close_all(&s, code);
+	if (s.arguments.inspect)
+		close_all(&s, inspect(&s));
 	if ((code = forbid_dumps(&s)) || (code = take_signals(&s)) || (code = open_socket(&s)) ||
 	    (code = open_state(&s)) || (code = watch_module(&s)) ||
 	    (code = load_module(&s)) || (code = find_token(&s)) ||
 	    (code = make_pool(&s)) || (code = open_sessions(&s)))
-		close_all(&s, code);
+		close_all(&s, code == EXIT_CODE_TOKEN_FAILED ? pause_start(&s) : code);
 	close_all(&s, serve(&s));
 }

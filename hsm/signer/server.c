@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "hsm/message.h"
 #include "hsm/signer/connection.h"
+#include "hsm/signer/notify.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,6 +19,7 @@
 #define CONNECTIONS_MAX 64
 #define HELLO_WITHIN_MS 10000
 #define DRAIN_WITHIN_MS 20000
+#define CLOSE_SPARE_MS 10000 /* for what comes after the drain, for the service manager */
 #define ACCEPT_PAUSE_MS 200 /* after accept(2) ran out of descriptors or memory */
 
 /* Descriptors of a poll round: these first, then the connections in their order. */
@@ -207,6 +209,7 @@ static const struct {
     {MESSAGE_CREATE_CSR, CONNECTION_READY, handle_create},
     {MESSAGE_DESTROY_KEY, CONNECTION_READY, handle_key},
     {MESSAGE_FIND_KEY, CONNECTION_READY, handle_key},
+    {MESSAGE_INSPECT_KEY, CONNECTION_READY, handle_key},
     {MESSAGE_LIST_KEYS, CONNECTION_READY, handle_list},
     {MESSAGE_STATUS, CONNECTION_READY, handle_status},
 };
@@ -377,6 +380,7 @@ static void stop(struct server *s, const char *why)
 	s->stopping = true;
 	s->stop_by_ms = clock_ms() + DRAIN_WITHIN_MS;
 	log_notice("stopping: %s", why);
+	notify_stopping(why, DRAIN_WITHIN_MS + CLOSE_SPARE_MS);
 	worker_pool_drain(s->options->pool);
 }
 
@@ -386,7 +390,9 @@ static void take_signal(struct server *s)
 
 	if (read(s->options->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (s->stopping)
+	if (info.ssi_signo == SIGHUP)
+		log_notice("SIGHUP changes nothing here: csrd-hsm reads its configuration when it starts");
+	else if (s->stopping)
 		s->hurry = true;
 	else
 		stop(s, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -424,7 +430,10 @@ static int sooner(int timeout_ms, uint64_t now, uint64_t at_ms)
 static int next_timeout(struct server *s, uint64_t now)
 {
 	int timeout_ms = worker_pool_expire(s->options->pool, now);
+	int look_ms = notify_look(s->options->pool, s->options->token, now);
 
+	if (look_ms >= 0)
+		timeout_ms = sooner(timeout_ms, now, now + (uint64_t)look_ms);
 	if (s->stopping)
 		timeout_ms = sooner(timeout_ms, now, s->stop_by_ms);
 	else if (now < s->accept_after_ms)
@@ -488,7 +497,10 @@ static enum exit_code loop(struct server *s)
 	}
 	if (login_is_refused(s->options->login))
 		return EXIT_CODE_PIN;
-	if (!worker_pool_is_idle(s->options->pool)) {
+	if (worker_pool_serves_nobody(s->options->pool)) {
+		if (!worker_pool_is_idle(s->options->pool))
+			log_notice("stopped in the middle of a call that nobody waits for");
+	} else {
 		log_error("stopped while the token was still at work");
 		return EXIT_CODE_TOKEN_FAILED;
 	}

@@ -16,7 +16,7 @@ struct server_options {
 	struct device *device;
 	struct listener *listener;
 	struct worker_pool *pool;
-	int signal_fd; /* signalfd(2) of SIGTERM and SIGINT */
+	int signal_fd; /* signalfd(2) of SIGTERM, SIGINT, and SIGHUP, which is logged and changes nothing */
 };
 
 /*

@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +16,7 @@
 #define THREADS_MAX 192   /* workers and the few others; one more would go unwatched */
 #define LOOK_EVERY_MIN 20 /* ms */
 #define LOOK_EVERY_MAX 1000
+#define GRACE_MS 10000 /* past a limit, in which the process ought to have been ended */
 #define STOOD_STILL_MS 1000 /* woken later than this: the process did not run */
 
 /* One thread, at most inside one call. */
@@ -24,8 +24,8 @@ struct watched {
 	pthread_mutex_t lock;
 	const char *function; /* NULL: not inside */
 	enum watchdog_kind kind;
-	uint64_t since_ms;
-	uint64_t lost_before_ms; /* watchdog.lost_ms when it went in */
+	uint64_t since_ms;	 /* when it last went in or came back */
+	uint64_t lost_before_ms; /* watchdog.lost_ms at that time */
 	char csr_id[CSR_ID_SIZE];
 };
 
@@ -36,6 +36,7 @@ static struct {
 	struct watchdog_limits limits;
 	unsigned watched_len;
 	atomic_uint_fast64_t lost_ms; /* for which the process stood still */
+	atomic_uint_fast64_t moves;   /* into the module and back, of all threads */
 	uint64_t end_by_ms; /* 0: not ending */
 	enum exit_code end_code;
 	struct watched watched[THREADS_MAX];
@@ -97,13 +98,21 @@ static void NORETURN end_late(enum exit_code code)
 
 /* ---- the thread ---- */
 
+/* Since its last move, without the time for which the process did not run. */
+static uint64_t age_locked(const struct watched *w, uint64_t now, uint64_t lost_ms)
+{
+	uint64_t age_ms = now > w->since_ms ? now - w->since_ms : 0;
+	uint64_t lost_since_ms = lost_ms - w->lost_before_ms;
+
+	return lost_since_ms < age_ms ? age_ms - lost_since_ms : 0;
+}
+
 static void look_at(struct watched *w, uint64_t now, uint64_t lost_ms)
 {
 	uint64_t age_ms;
 
 	pthread_mutex_lock(&w->lock);
-	age_ms = now > w->since_ms ? now - w->since_ms : 0;
-	age_ms -= lost_ms - w->lost_before_ms < age_ms ? lost_ms - w->lost_before_ms : age_ms;
+	age_ms = age_locked(w, now, lost_ms);
 	if (w->function && age_ms > watchdog.limits.ms[w->kind])
 		end_hung(w, age_ms);
 	pthread_mutex_unlock(&w->lock);
@@ -190,6 +199,14 @@ static struct watched *my_place(void)
 	return mine;
 }
 
+static void move_locked(struct watched *w, const char *function)
+{
+	w->function = function;
+	w->since_ms = clock_ms();
+	w->lost_before_ms = atomic_load(&watchdog.lost_ms);
+	atomic_fetch_add_explicit(&watchdog.moves, 1, memory_order_relaxed);
+}
+
 void watchdog_enter(enum watchdog_kind kind, const char *function)
 {
 	struct watched *w = my_place();
@@ -197,10 +214,8 @@ void watchdog_enter(enum watchdog_kind kind, const char *function)
 	if (!w)
 		return;
 	pthread_mutex_lock(&w->lock);
-	w->function = function;
+	move_locked(w, function);
 	w->kind = kind;
-	w->since_ms = clock_ms();
-	w->lost_before_ms = atomic_load(&watchdog.lost_ms);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -211,7 +226,7 @@ void watchdog_leave(void)
 	if (!w)
 		return;
 	pthread_mutex_lock(&w->lock);
-	w->function = NULL;
+	move_locked(w, NULL);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -223,7 +238,55 @@ void watchdog_set_csr(const char *csr_id)
 		return;
 	pthread_mutex_lock(&w->lock);
 	snprintf(w->csr_id, sizeof(w->csr_id), "%s", csr_id);
+	move_locked(w, NULL);
 	pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- for who watches the watchdog ---- */
+
+static bool is_well(struct watched *w, uint64_t now, uint64_t lost_ms, bool *inside)
+{
+	uint64_t age_ms;
+	bool well = true;
+
+	pthread_mutex_lock(&w->lock);
+	age_ms = age_locked(w, now, lost_ms);
+	if (w->function) {
+		*inside = true;
+		well = age_ms <= watchdog.limits.ms[w->kind] + GRACE_MS;
+	} else if (w->csr_id[0]) {
+		well = age_ms <= WATCHDOG_STILL_MS;
+	}
+	pthread_mutex_unlock(&w->lock);
+	return well;
+}
+
+static bool all_are_well(bool *inside)
+{
+	uint64_t now = clock_ms(), lost_ms = atomic_load(&watchdog.lost_ms);
+	bool well = true;
+
+	pthread_mutex_lock(&watchdog.lock);
+	for (unsigned i = 0; i < watchdog.watched_len; i++)
+		well &= is_well(&watchdog.watched[i], now, lost_ms, inside);
+	pthread_mutex_unlock(&watchdog.lock);
+	return well;
+}
+
+bool watchdog_is_well(void)
+{
+	bool inside = false;
+
+	return all_are_well(&inside);
+}
+
+bool watchdog_sees_progress(uint64_t *moves)
+{
+	uint64_t moves_before = *moves;
+	bool inside = false, well = all_are_well(&inside);
+
+	*moves = atomic_load(&watchdog.moves);
+	return well && (inside || *moves != moves_before);
 }
 
 void watchdog_end_within(uint64_t within_ms, enum exit_code code)

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/exit_code.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What a call does, and so how long it may take. */
@@ -30,6 +31,9 @@ struct watchdog_limits {
 	uint64_t ms[WATCHDOG_KINDS];
 };
 
+/* What works for one CSR without going into the module, or back, for that long is stuck. */
+#define WATCHDOG_STILL_MS 60000
+
 /* Starts the thread; signals must be blocked already.  Calls announced before are not watched.  E_IO. */
 MUST_USE enum err watchdog_start(const struct watchdog_limits *limits);
 
@@ -37,8 +41,21 @@ MUST_USE enum err watchdog_start(const struct watchdog_limits *limits);
 void watchdog_enter(enum watchdog_kind kind, const char *function);
 void watchdog_leave(void);
 
-/* Whom this thread works for, for the log line; "" for nobody. */
+/* Whom this thread works for: for the log line, and for watchdog_is_well; "" for nobody. */
 void watchdog_set_csr(const char *csr_id);
+
+/*
+ * For somebody who watches the watchdog: no call is further past its limit
+ * than the watchdog itself lets it go, and no thread that works for a CSR has
+ * stood still outside of the module.
+ */
+bool watchdog_is_well(void);
+
+/*
+ * Whether a thread is inside the module, or was since the last time that this
+ * was asked with the same *moves (0 at first).  False as well unless watchdog_is_well.
+ */
+bool watchdog_sees_progress(uint64_t *moves);
 
 /* From now on: at the latest in `within_ms` the process ends with `code`, wherever its threads are. */
 void watchdog_end_within(uint64_t within_ms, enum exit_code code);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,7 @@ struct worker_pool {
 	size_t waiting_len;
 	bool draining;
 	bool stopping;
+	atomic_bool break_off; /* what no caller waits for; read without the lock */
 	unsigned tending; /* threads that look after the token */
 	uint64_t created;
 	uint64_t destroyed;
@@ -135,8 +137,11 @@ static void wake_server(struct worker_pool *pool)
 		log_error("cannot wake the server: %s", strerror(errno));
 }
 
-static void finish_locked(struct worker_pool *pool, struct job *job)
+/* Says whether the server is to be woken: it takes all that is there when it is awake. */
+static bool put_done_locked(struct worker_pool *pool, struct job *job)
 {
+	bool first = !pool->done.first;
+
 	list_put(&pool->done, job);
 	if (job->result != E_OK)
 		pool->failed++;
@@ -144,7 +149,13 @@ static void finish_locked(struct worker_pool *pool, struct job *job)
 		pool->created++;
 	else if (job->destroyed)
 		pool->destroyed++;
-	wake_server(pool);
+	return first;
+}
+
+static void finish_locked(struct worker_pool *pool, struct job *job)
+{
+	if (put_done_locked(pool, job))
+		wake_server(pool);
 }
 
 static void end_waiting_locked(struct worker_pool *pool, bool (*pick)(const struct job *, uint64_t),
@@ -235,7 +246,12 @@ static void work(struct worker *w, struct job *job)
 	w->used_ms = clock_ms();
 	w->csr_id[0] = '\0';
 	end_refused_locked(pool);
-	finish_locked(pool, job);
+	if (!put_done_locked(pool, job))
+		return;
+	/* Woken with the lock held it would go to sleep again at once, on that. */
+	pthread_mutex_unlock(&pool->lock);
+	wake_server(pool);
+	pthread_mutex_lock(&pool->lock);
 }
 
 /* Begun by pool_begin.  A thread at it is at work like any other: nothing is closed under it. */
@@ -248,12 +264,14 @@ static void fill_pool(struct worker *w, enum pool_work what, enum key_type type)
 	w->type = 0;
 	w->since_ms = clock_ms();
 	pthread_mutex_unlock(&pool->lock);
+	w->session.stop = &pool->break_off;
 	e = session_begin(&w->session, what == POOL_FILL);
 	if (e == E_OK) {
 		e = pool_fill_run(&w->session, pool->keys, what, type);
 		session_end(&w->session);
 		judge(w);
 	}
+	w->session.stop = NULL;
 	pthread_mutex_lock(&pool->lock);
 	w->busy = false;
 	w->used_ms = clock_ms();
@@ -272,7 +290,9 @@ static void tend(struct worker *w, void (*how)(struct device *, struct session *
 
 	pool->tending++;
 	pthread_mutex_unlock(&pool->lock);
+	w->session.stop = &pool->break_off;
 	how(pool->device, &w->session);
+	w->session.stop = NULL;
 	pthread_mutex_lock(&pool->lock);
 	pool->tending--;
 	w->used_ms = clock_ms();
@@ -534,15 +554,17 @@ int worker_pool_fd(const struct worker_pool *pool)
 	return pool->wake_fd;
 }
 
+/* By what a look at a key (INSPECT_KEY) is not: it is in nobody's way. */
 static bool csr_is_taken_locked(const struct worker_pool *pool, const char *csr_id)
 {
 	if (!csr_id[0])
 		return false;
 	for (unsigned i = 0; i < pool->threads; i++)
-		if (pool->workers[i].busy && strcmp(pool->workers[i].csr_id, csr_id) == 0)
+		if (pool->workers[i].busy && pool->workers[i].type != MESSAGE_INSPECT_KEY &&
+		    strcmp(pool->workers[i].csr_id, csr_id) == 0)
 			return true;
 	for (const struct job *job = pool->waiting.first; job; job = job->next)
-		if (strcmp(job->csr_id, csr_id) == 0)
+		if (job->type != MESSAGE_INSPECT_KEY && strcmp(job->csr_id, csr_id) == 0)
 			return true;
 	return false;
 }
@@ -644,6 +666,7 @@ void worker_pool_drain(struct worker_pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
 	pool->draining = true;
+	atomic_store(&pool->break_off, true);
 	end_waiting_locked(pool, is_any, 0, E_UNAVAIL, "the signer is stopping");
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -666,6 +689,18 @@ bool worker_pool_is_idle(struct worker_pool *pool)
 	       busy_locked(pool) == 0;
 	pthread_mutex_unlock(&pool->lock);
 	return idle;
+}
+
+bool worker_pool_serves_nobody(struct worker_pool *pool)
+{
+	bool nobody;
+
+	pthread_mutex_lock(&pool->lock);
+	nobody = !pool->waiting.first && !pool->done.first;
+	for (unsigned i = 0; i < pool->threads; i++)
+		nobody &= !pool->workers[i].busy || !pool->workers[i].type;
+	pthread_mutex_unlock(&pool->lock);
+	return nobody;
 }
 
 void worker_pool_status(struct worker_pool *pool, uint64_t now_ms, struct message_status_reply *reply)

@@ -46,8 +46,8 @@ int worker_pool_fd(const struct worker_pool *pool);
 
 /*
  * Takes the job on success.  E_BUSY: the queue is full, or a job of the same
- * CSR waits or is at work; E_UNAVAIL: the pool is draining, or the token is down.  *ret_reason is good until
- * the next call.
+ * CSR, other than INSPECT_KEY, waits or is at work; E_UNAVAIL: the pool is
+ * draining, or the token is down.  *ret_reason is good until the next call.
  */
 MUST_USE enum err worker_pool_submit(struct worker_pool *pool, struct job *job, const char **ret_reason);
 
@@ -60,11 +60,14 @@ void worker_pool_drop_connection(struct worker_pool *pool, uint64_t connection);
 /* Ends waiting jobs past their deadline with E_TIMEOUT; returns ms to the next deadline, -1 for none. */
 int worker_pool_expire(struct worker_pool *pool, uint64_t now_ms);
 
-/* Ends all waiting jobs with E_UNAVAIL and takes no more. */
+/* Ends all waiting jobs with E_UNAVAIL and takes no more; what no caller waits for is broken off. */
 void worker_pool_drain(struct worker_pool *pool);
 
 /* No job waits or is at work, and none is still to be taken. */
 bool worker_pool_is_idle(struct worker_pool *pool);
+
+/* As worker_pool_is_idle, but that threads may be at work for themselves: a key pool, a look at the token. */
+bool worker_pool_serves_nobody(struct worker_pool *pool);
 
 /* Fills all but key_types; texts are owned by the caller. */
 void worker_pool_status(struct worker_pool *pool, uint64_t now_ms, struct message_status_reply *reply);

@@ -26,7 +26,8 @@ static int enter_folder(void **state)
 
 static int leave_folder(void **state)
 {
-	static const char *const made[] = { "pin", "sock", "sock.lock", "file", "lock", "log" };
+	static const char *const made[] = { "pin",  "sock", "sock.lock", "file",
+		                            "lock", "log",  "journal",   "sink" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
@@ -227,6 +228,90 @@ static void a_log_event_is_one_line_of_utf8(void **state)
 	buf_release(&b);
 }
 
+/* Standard error into a file meanwhile, which is named as the journal when `journal` is set. */
+static void log_into(const char *path, bool journal, void (*body)(void))
+{
+	int saved = dup(STDERR_FILENO), file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char stream[64] = "8:123456789";
+	struct stat st;
+
+	assert_true(saved >= 0 && file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+	assert_int_equal(fstat(file, &st), 0);
+	if (journal)
+		snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+			 (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_open("prog", LOG_LEVEL_INFO);
+	body();
+	unsetenv("JOURNAL_STREAM");
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close(saved);
+	close(file);
+}
+
+static void say_one_thing(void)
+{
+	log_warn("one thing");
+}
+
+/* JOURNAL_STREAM is inherited by programs that log elsewhere. */
+static void only_a_journal_gets_priorities(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	log_into("journal", true, say_one_thing);
+	assert_true(log_is_to_journal());
+	buf_init(&b, 4096);
+	assert_int_equal(fd_read_file("journal", &b), E_OK);
+	assert_string_equal(buf_text(&b), "<4>one thing\n");
+	buf_reset(&b);
+	log_into("file", false, say_one_thing);
+	assert_false(log_is_to_journal());
+	assert_int_equal(fd_read_file("file", &b), E_OK);
+	assert_non_null(strstr(buf_text(&b), "Z prog warning: one thing\n"));
+	buf_release(&b);
+}
+
+static unsigned sink_events;
+static bool sink_takes;
+
+static bool sink(const struct log_event *event)
+{
+	sink_events++;
+	assert_int_equal(event->level, LOG_LEVEL_ERROR);
+	assert_string_equal(event->context->request_id, "r1");
+	assert_string_equal(event->context->token, "default");
+	assert_string_equal(event->message, "bad '\\x0a' req=r1");
+	return sink_takes;
+}
+
+static void say_through_a_sink(void)
+{
+	const struct log_context context = { .request_id = "r1", .token = "default" };
+
+	log_set_sink(sink);
+	log_debug("not for anybody");
+	for (int i = 0; i < 2; i++) {
+		sink_takes = i == 0;
+		log_write(LOG_LEVEL_ERROR, &context, "bad '%s'", "\n");
+	}
+	log_set_sink(NULL);
+}
+
+static void what_a_sink_does_not_take_is_not_lost(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	log_into("sink", true, say_through_a_sink);
+	assert_int_equal(sink_events, 2);
+	buf_init(&b, 4096);
+	assert_int_equal(fd_read_file("sink", &b), E_OK);
+	assert_string_equal(buf_text(&b), "<3>bad '\\x0a' req=r1\n");
+	buf_release(&b);
+}
+
 static void a_gate_lets_one_event_pass(void **state)
 {
 	struct log_gate gate = { 0 };
@@ -254,6 +339,8 @@ int main(void)
 		cmocka_unit_test(a_file_that_is_no_socket_is_left_alone),
 		cmocka_unit_test(a_socket_path_that_is_too_long_is_refused),
 		cmocka_unit_test(a_log_event_is_one_line_of_utf8),
+		cmocka_unit_test(only_a_journal_gets_priorities),
+		cmocka_unit_test(what_a_sink_does_not_take_is_not_lost),
 		cmocka_unit_test(a_gate_lets_one_event_pass),
 	};
 

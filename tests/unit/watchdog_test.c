@@ -22,6 +22,15 @@ static const struct watchdog_limits limits = {.ms = {[WATCHDOG_OTHER] = 1000,
 						     [WATCHDOG_GENERATE] = 60000,
 						     [WATCHDOG_GENERATE_LARGE] = 60000}};
 
+/* The linker puts this in the place of clock_ms (tests.mk), so that time can pass at once. */
+static uint64_t ahead_ms;
+uint64_t __real_clock_ms(void);
+uint64_t __wrap_clock_ms(void);
+uint64_t __wrap_clock_ms(void)
+{
+	return __real_clock_ms() + ahead_ms;
+}
+
 static void pause_ms(long ms)
 {
 	struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
@@ -162,6 +171,56 @@ static void the_end_has_a_bound_and_keeps_its_code(void **state)
 	assert_true(clock_ms() - before < BOUND_MS / 2);
 }
 
+/* ---- for who watches the watchdog: itself it does not run here, so its limits are 0 ---- */
+
+static void a_call_far_past_its_limit_is_not_well(void **state)
+{
+	(void)state;
+	assert_true(watchdog_is_well());
+	watchdog_enter(WATCHDOG_SIGN, "C_Sign");
+	ahead_ms += 9000; /* which the watchdog would see to */
+	assert_true(watchdog_is_well());
+	ahead_ms += 1100;
+	assert_false(watchdog_is_well());
+	watchdog_leave();
+	assert_true(watchdog_is_well());
+}
+
+static void work_that_stands_still_is_not_well(void **state)
+{
+	(void)state;
+	ahead_ms += WATCHDOG_STILL_MS * 2; /* nobody works */
+	assert_true(watchdog_is_well());
+	watchdog_set_csr(CSR_ID);
+	ahead_ms += WATCHDOG_STILL_MS - 1000;
+	assert_true(watchdog_is_well());
+	watchdog_enter(WATCHDOG_OTHER, "C_FindObjects");
+	watchdog_leave();
+	ahead_ms += WATCHDOG_STILL_MS - 1000;
+	assert_true(watchdog_is_well());
+	ahead_ms += 1100;
+	assert_false(watchdog_is_well());
+	watchdog_set_csr("");
+	assert_true(watchdog_is_well());
+}
+
+static void progress_is_calls_that_come_and_go(void **state)
+{
+	uint64_t moves = 0;
+
+	(void)state;
+	(void)watchdog_sees_progress(&moves);
+	assert_false(watchdog_sees_progress(&moves));
+	watchdog_enter(WATCHDOG_OTHER, "C_Initialize");
+	assert_true(watchdog_sees_progress(&moves));
+	assert_true(watchdog_sees_progress(&moves)); /* still inside */
+	ahead_ms += 11000;
+	assert_false(watchdog_sees_progress(&moves)); /* and for too long */
+	watchdog_leave();
+	assert_true(watchdog_sees_progress(&moves));
+	assert_false(watchdog_sees_progress(&moves));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +228,9 @@ int main(void)
 	    cmocka_unit_test(calls_in_time_are_left_alone),
 	    cmocka_unit_test(time_stopped_is_not_counted),
 	    cmocka_unit_test(the_end_has_a_bound_and_keeps_its_code),
+	    cmocka_unit_test(a_call_far_past_its_limit_is_not_well),
+	    cmocka_unit_test(work_that_stands_still_is_not_well),
+	    cmocka_unit_test(progress_is_calls_that_come_and_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
