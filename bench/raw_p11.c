@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #define THREADS_MAX 64
 #define LABEL_SIZE 48
@@ -262,10 +263,20 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static double cpu_seconds(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
 static void run_all(void)
 {
 	struct worker *workers = calloc(options.threads, sizeof(*workers));
 	struct stats all = { 0 };
+	double cpu_before;
 
 	must_have(workers, "memory is out");
 	pthread_barrier_init(&gate, NULL, options.threads + 1);
@@ -281,13 +292,14 @@ static void run_all(void)
 	pthread_barrier_wait(&gate);
 	counted_from_us = stats_now_us() + (uint64_t)(options.warm_up * 1e6);
 	ends_us = counted_from_us + (uint64_t)(options.seconds * 1e6);
+	cpu_before = cpu_seconds();
 	pthread_barrier_wait(&gate);
 	for (unsigned i = 0; i < options.threads; i++) {
 		pthread_join(workers[i].thread, NULL);
 		stats_merge(&all, &workers[i].stats);
 	}
-	printf("{\"mode\":\"%s\",\"key_type\":\"%s\",\"threads\":%u,", options.mode,
-	       key_type_name(options.key_type), options.threads);
+	printf("{\"mode\":\"%s\",\"key_type\":\"%s\",\"threads\":%u,\"loop_cpu_seconds\":%.3f,", options.mode,
+	       key_type_name(options.key_type), options.threads, cpu_seconds() - cpu_before);
 	stats_print(&all, options.seconds, stdout);
 	printf("}\n");
 	stats_release(&all);

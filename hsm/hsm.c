@@ -41,6 +41,7 @@ union call_done {
 	hsm_create_csr_fn create_csr;
 	hsm_destroy_key_fn destroy_key;
 	hsm_find_key_fn find_key;
+	hsm_inspect_key_fn inspect_key;
 	hsm_list_keys_fn list_keys;
 	hsm_status_fn status;
 };
@@ -84,6 +85,7 @@ struct hsm {
 	void *arg;
 	uint32_t reconnect_min_ms;
 	uint32_t reconnect_max_ms;
+	bool tell_failures;
 	uint32_t hello_timeout_ms;
 
 	enum link_state state;
@@ -289,6 +291,24 @@ static enum err answer_find_key(struct call *call, const struct frame *frame)
 	return e;
 }
 
+static void fail_inspect_key(const struct call *call, enum err e, const char *detail)
+{
+	call->done.inspect_key(call->arg, e, detail, NULL);
+}
+
+static enum err answer_inspect_key(struct call *call, const struct frame *frame)
+{
+	struct message_inspect_key_reply reply;
+	enum err e = message_inspect_key_reply_decode(frame->payload, frame->payload_len, &reply);
+
+	if (e != E_OK)
+		return e;
+	if (call_over(call))
+		call->done.inspect_key(call->arg, E_OK, "", &reply);
+	message_inspect_key_reply_release(&reply);
+	return E_OK;
+}
+
 static void fail_list_keys(const struct call *call, enum err e, const char *detail)
 {
 	call->done.list_keys(call->arg, e, detail, NULL);
@@ -330,6 +350,8 @@ static const struct call_kind kind_create_csr = {MESSAGE_CREATE_CSR, true, fail_
 static const struct call_kind kind_destroy_key = {MESSAGE_DESTROY_KEY, true, fail_destroy_key,
 						  answer_destroy_key};
 static const struct call_kind kind_find_key = {MESSAGE_FIND_KEY, false, fail_find_key, answer_find_key};
+static const struct call_kind kind_inspect_key = {MESSAGE_INSPECT_KEY, false, fail_inspect_key,
+						  answer_inspect_key};
 static const struct call_kind kind_list_keys = {MESSAGE_LIST_KEYS, false, fail_list_keys, answer_list_keys};
 static const struct call_kind kind_status = {MESSAGE_STATUS, false, fail_status, answer_status};
 
@@ -391,15 +413,16 @@ static bool take_answer(struct hsm *hsm, const struct frame *frame)
 /* One line for each change of the reason, and a reminder now and then. */
 static void log_down(struct hsm *hsm)
 {
+	const struct log_context context = {.token = hsm->token_name};
 	unsigned suppressed;
 
 	if (strcmp(hsm->reason, hsm->logged_reason) != 0) {
 		memcpy(hsm->logged_reason, hsm->reason, REASON_SIZE);
 		hsm->still_down = (struct log_gate){.last_ms = clock_ms()};
-		log_warn("signer '%s' is down: %s", hsm->token_name, hsm->reason);
+		log_write(LOG_LEVEL_WARN, &context, "signer '%s' is down: %s", hsm->token_name, hsm->reason);
 	} else if (log_gate_pass(&hsm->still_down, STILL_DOWN_EVERY_MS, &suppressed)) {
-		log_warn("signer '%s' is still down after %u more tries: %s", hsm->token_name, suppressed + 1,
-			 hsm->reason);
+		log_write(LOG_LEVEL_WARN, &context, "signer '%s' is still down after %u more tries: %s",
+			  hsm->token_name, suppressed + 1, hsm->reason);
 	}
 }
 
@@ -448,12 +471,13 @@ static void link_down(struct hsm *hsm, bool broke_protocol, const char *format, 
 	hsm->backoff_ms =
 	    hsm->backoff_ms > hsm->reconnect_max_ms / 2 ? hsm->reconnect_max_ms : 2 * hsm->backoff_ms;
 	fail_calls(hsm, hsm->reason);
-	if (was_up && hsm->on_link)
+	if ((was_up || hsm->tell_failures) && hsm->on_link)
 		hsm->on_link(hsm->arg, hsm, false);
 }
 
 static void link_up(struct hsm *hsm, const struct message_hello_reply *hello)
 {
+	const struct log_context context = {.token = hsm->token_name};
 	struct buf types;
 
 	hsm->state = LINK_UP;
@@ -465,7 +489,8 @@ static void link_up(struct hsm *hsm, const struct message_hello_reply *hello)
 	evtimer_del(&hsm->timer);
 	buf_init(&types, 256);
 	key_type_set_format(hello->key_types, &types);
-	log_notice(
+	log_write(
+	    LOG_LEVEL_NOTICE, &context,
 	    "signer '%s' is up: token '%s', serial '%s', manufacturer '%s', model '%s', key types '%s'",
 	    hsm->token_name, hello->token_label, hello->token_serial, hello->token_manufacturer,
 	    hello->token_model, buf_text(&types));
@@ -820,6 +845,16 @@ void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm
 	start_key_request(call, csr_id, deadline_ms);
 }
 
+void hsm_inspect_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_inspect_key_fn done,
+		     void *arg)
+{
+	struct call *call = call_new(hsm, &kind_inspect_key);
+
+	call->done.inspect_key = done;
+	call->arg = arg;
+	start_key_request(call, csr_id, deadline_ms);
+}
+
 void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg)
 {
 	struct call *call = call_new(hsm, &kind_list_keys);
@@ -892,6 +927,7 @@ enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm
 	hsm->base = base;
 	hsm->on_link = on_link;
 	hsm->arg = arg;
+	hsm->tell_failures = options->tell_failures;
 	hsm->fd = -1;
 	hsm->reconnect_min_ms = options->reconnect_min_ms > 0 ? options->reconnect_min_ms : 1;
 	hsm->reconnect_max_ms = options->reconnect_max_ms > hsm->reconnect_min_ms ? options->reconnect_max_ms

@@ -19,7 +19,7 @@
  *                 signer could not clean up: ask with hsm_find_key before anything else
  *   E_NOMEM, E_BUG
  *
- * find-key, list-keys and status change nothing, so they are never uncertain:
+ * find-key, inspect-key, list-keys and status change nothing, so they are never uncertain:
  * for them the end of the link is E_UNAVAIL and the end of time is E_TIMEOUT,
  * sent or not.
  *
@@ -50,6 +50,7 @@ struct hsm_options {
 	unsigned in_flight_max;  /* calls; past it E_BUSY */
 	uint32_t reconnect_min_ms; /* back-off doubles from here … */
 	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was of use */
+	bool tell_failures;        /* on_link also after an attempt to connect that failed */
 	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
 };
 
@@ -88,6 +89,12 @@ void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, 
 typedef void (*hsm_find_key_fn)(void *arg, enum err e, const char *detail,
                                 const struct message_find_key_reply *reply);
 void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg);
+
+typedef void (*hsm_inspect_key_fn)(void *arg, enum err e, const char *detail,
+                                   const struct message_inspect_key_reply *reply);
+/* As find-key; and of a pair, what the token says of it now. */
+void hsm_inspect_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_inspect_key_fn done,
+                     void *arg);
 
 /* Called once for each part; the call is over at `part->last` or at the first error (part is then NULL). */
 typedef void (*hsm_list_keys_fn)(void *arg, enum err e, const char *detail,

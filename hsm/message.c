@@ -439,6 +439,48 @@ enum err message_find_key_reply_decode(const uint8_t *data, size_t len, struct m
 	return e;
 }
 
+/* ---- inspect-key ---- */
+
+void message_inspect_key_reply_encode(struct buf *b, const struct message_inspect_key_reply *m)
+{
+	if ((unsigned)m->presence > MESSAGE_KEY_AMBIGUOUS)
+		refuse(b);
+	wire_put_u8(b, (uint8_t)m->presence);
+	buf_put(b, m->key_id, KEY_ID_BYTES);
+	wire_put_u8(b, m->has_key);
+	if (m->has_key)
+		put_key(b, &m->key);
+	put_lossy(b, m->detail, MESSAGE_TEXT_MAX);
+}
+
+enum err message_inspect_key_reply_decode(const uint8_t *data, size_t len,
+					  struct message_inspect_key_reply *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->presence = get_presence(&r);
+	wire_get_raw(&r, ret->key_id, KEY_ID_BYTES);
+	ret->has_key = get_bool(&r);
+	if (ret->has_key)
+		get_key(&r, &ret->key);
+	if (ret->has_key && ret->presence != MESSAGE_KEY_PAIR)
+		bad(&r);
+	ret->detail = wire_get_text(&r, MESSAGE_TEXT_MAX);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_inspect_key_reply_release(ret);
+	return e;
+}
+
+void message_inspect_key_reply_release(struct message_inspect_key_reply *m)
+{
+	free(m->detail);
+	memset(m, 0, sizeof(*m));
+}
+
 /* ---- list-keys ---- */
 
 void message_list_keys_encode(struct buf *b, const struct message_list_keys *m)
@@ -467,6 +509,7 @@ void message_list_keys_part_encode(struct buf *b, const struct message_list_keys
 		return;
 	}
 	wire_put_u8(b, m->last);
+	wire_put_u32(b, m->unread);
 	wire_put_u32(b, (uint32_t)m->keys_len);
 	for (size_t i = 0; i < m->keys_len; i++) {
 		put_lossy(b, m->keys[i].label, LABEL_MAX);
@@ -486,6 +529,7 @@ enum err message_list_keys_part_decode(const uint8_t *data, size_t len, struct m
 	memset(ret, 0, sizeof(*ret));
 	wire_reader_init(&r, data, len);
 	ret->last = get_bool(&r);
+	ret->unread = wire_get_u32(&r);
 	count = wire_get_u32(&r);
 	if (count > MESSAGE_LIST_PART_KEYS)
 		bad(&r);

@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MESSAGE_PROTOCOL_VERSION 1
+#define MESSAGE_PROTOCOL_VERSION 2
 #define MESSAGE_DER_MAX 65536
 #define MESSAGE_TEXT_MAX 1024
 #define MESSAGE_LIST_PART_KEYS 256 /* a full part with the longest labels fits one frame */
@@ -37,6 +37,7 @@ enum message_type {
 	MESSAGE_FIND_KEY = 4,
 	MESSAGE_LIST_KEYS = 5,
 	MESSAGE_STATUS = 6,
+	MESSAGE_INSPECT_KEY = 7,
 	MESSAGE_REPLY = 0x8000, /* added to the request's type */
 	MESSAGE_ERROR = 0xffff, /* reply: struct message_error */
 };
@@ -98,7 +99,7 @@ void message_create_csr_reply_release(struct message_create_csr_reply *m);
 /* ---- destroy-key, find-key: by the label of one CSR ---- */
 
 /* Destroys every object labelled "csrd:<csr_id>", then proves by a fresh search that none is left. */
-struct message_key_request { /* DESTROY_KEY and FIND_KEY */
+struct message_key_request { /* DESTROY_KEY, FIND_KEY and INSPECT_KEY */
 	uint32_t timeout_ms;
 	char csr_id[CSR_ID_SIZE];
 };
@@ -127,6 +128,20 @@ void message_find_key_reply_encode(struct buf *b, const struct message_find_key_
 MUST_USE enum err message_find_key_reply_decode(const uint8_t *data, size_t len,
 						struct message_find_key_reply *ret);
 
+/* ---- inspect-key: find-key, and what the token says now of the pair ---- */
+
+struct message_inspect_key_reply {
+	enum message_key_presence presence;
+	uint8_t key_id[KEY_ID_BYTES]; /* as in message_find_key_reply */
+	bool has_key;                 /* a pair, and it can be read and has no known weakness */
+	struct message_key key;       /* with has_key: read just now, public key and attributes */
+	char *detail;                 /* without: why not; ≤ MESSAGE_TEXT_MAX */
+};
+void message_inspect_key_reply_encode(struct buf *b, const struct message_inspect_key_reply *m);
+MUST_USE enum err message_inspect_key_reply_decode(const uint8_t *data, size_t len,
+						   struct message_inspect_key_reply *ret);
+void message_inspect_key_reply_release(struct message_inspect_key_reply *m);
+
 /* ---- list-keys: everything labelled "csrd:…" ---- */
 
 struct message_list_keys {
@@ -139,6 +154,7 @@ struct message_listed_key {
 };
 struct message_list_keys_part {
 	bool last; /* no part of this request follows */
+	uint32_t unread; /* objects that would not say what they are: not 0, and the list may lack keys */
 	struct message_listed_key *keys;
 	size_t keys_len; /* ≤ MESSAGE_LIST_PART_KEYS */
 };

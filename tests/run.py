@@ -12,6 +12,9 @@ A system test may say in comment lines of its own how it wants to be run:
     # run: seconds=90     about how long it takes (for the order; the last run's time wins)
     # run: timeout=300    when to give it up (default 180), three times that under sanitizers
     # run: alone          with nothing beside it (it measures time)
+    # run: waits          it waits more than it computes: may run beside as many others as there are places
+    # run: variants=release   not of a sanitized variant: no skip there, but not run at all
+                          (a unit's seccomp filter and MemoryDenyWriteExecute= end a sanitizer)
 """
 import argparse
 import json
@@ -41,12 +44,13 @@ ALLOWED_SKIPS = {
 
 
 class Job:
-    def __init__(self, name, command, timeout, seconds, alone, result_path):
+    def __init__(self, name, command, timeout, seconds, alone, result_path, waits=False):
         self.name = name
         self.command = command
         self.timeout = timeout
         self.seconds = seconds      # expected
         self.alone = alone
+        self.waits = waits
         self.result_path = result_path  # where a unittest file leaves its JSON; None for programs
         self.log_path = None
         self.took = 0.0
@@ -86,7 +90,7 @@ def system_job(path, logs, times, factor):
     command = [sys.executable, str(pathlib.Path(__file__).resolve()), "--unittest", str(path), "--result", str(result)]
     timeout = float(hints.get("timeout", SYSTEM_TIMEOUT)) * factor
     seconds = times.get(name, float(hints.get("seconds", 10)))
-    return Job(name, command, timeout, seconds, "alone" in hints, result)
+    return Job(name, command, timeout, seconds, "alone" in hints, result, "waits" in hints)
 
 
 def load_times(path):
@@ -287,12 +291,14 @@ class Board:
         self.lock = threading.Lock()
         self.stopped = False
 
-    def worker(self):
+    def worker(self, waiting_only=False):
         while True:
             with self.lock:
-                if not self.together or self.stopped:
+                fitting = [j for j in self.together if j.waits] if waiting_only else self.together
+                if not fitting or self.stopped:
                     return
-                job = self.together.pop(0)
+                job = fitting[0]
+                self.together.remove(job)
             self.run_one(job)
 
     def run_one(self, job):
@@ -308,6 +314,8 @@ class Board:
 
     def run(self):
         threads = [threading.Thread(target=self.worker, daemon=True) for _ in range(self.workers)]
+        if self.workers > 1:  # one place more for those that do not use it
+            threads.append(threading.Thread(target=self.worker, args=(True,), daemon=True))
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -358,7 +366,9 @@ def collect(arguments, logs, times):
     factor = 3 if arguments.sanitize else 1
     jobs = [program_job(path, arguments.build, times, factor) for path in arguments.programs]
     if not arguments.no_system:
-        jobs += [system_job(path, logs, times, factor) for path in sorted(SYSTEM.glob("*_test.py"))]
+        paths = [path for path in sorted(SYSTEM.glob("*_test.py"))
+                 if not arguments.sanitize or run_hints(path).get("variants") != "release"]
+        jobs += [system_job(path, logs, times, factor) for path in paths]
     if arguments.only:
         jobs = [job for job in jobs if arguments.only in job.name]
     return jobs

@@ -48,7 +48,7 @@ static const struct {
     ROW(CKR_KEY_FUNCTION_NOT_PERMITTED, E_HSM),
     ROW(CKR_KEY_NOT_WRAPPABLE, E_HSM),
     ROW(CKR_KEY_UNEXTRACTABLE, E_HSM),
-    ROW(CKR_MECHANISM_INVALID, E_UNSUPPORTED),
+    ROW(CKR_MECHANISM_INVALID, E_HSM), /* only those are used that it has listed */
     ROW(CKR_MECHANISM_PARAM_INVALID, E_HSM),
     ROW(CKR_OBJECT_HANDLE_INVALID, E_HSM),
     ROW(CKR_OPERATION_ACTIVE, E_BUG),
@@ -145,6 +145,27 @@ bool ckr_is_trouble(CK_RV rv)
 	case E_UNAVAIL:
 	case E_HSM:
 	case E_NOMEM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool ckr_is_refusal(CK_RV rv)
+{
+	switch (rv) {
+	case CKR_ACTION_PROHIBITED:
+	case CKR_ATTRIBUTE_READ_ONLY:
+	case CKR_ATTRIBUTE_TYPE_INVALID:
+	case CKR_ATTRIBUTE_VALUE_INVALID:
+	case CKR_CURVE_NOT_SUPPORTED:
+	case CKR_DOMAIN_PARAMS_INVALID:
+	case CKR_KEY_FUNCTION_NOT_PERMITTED:
+	case CKR_KEY_SIZE_RANGE:
+	case CKR_MECHANISM_INVALID:
+	case CKR_MECHANISM_PARAM_INVALID:
+	case CKR_TEMPLATE_INCOMPLETE:
+	case CKR_TEMPLATE_INCONSISTENT:
 		return true;
 	default:
 		return false;

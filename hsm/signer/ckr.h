@@ -13,7 +13,7 @@
  * E_NOMEM      memory of this host is out
  * E_UNAVAIL    the device, the token, the session or the login is gone, or the token is full
  * E_BUSY       the token has no session to spare
- * E_UNSUPPORTED  mechanism, curve or key size that this token does not do
+ * E_UNSUPPORTED  curve or key size that this token does not do
  * E_PIN, E_PIN_LOCKED
  * E_BUG        a call that cannot be right whatever the token does
  * E_HSM        everything else
@@ -35,6 +35,9 @@ bool ckr_is_device_lost(CK_RV rv);
  * than one request may be concerned.
  */
 bool ckr_is_trouble(CK_RV rv);
+
+/* A template, an attribute or a mechanism is refused: what the probe found out does not hold any more. */
+bool ckr_is_refusal(CK_RV rv);
 
 /* A message argument pair for "%s (0x%lx)". */
 #define CKR_ARGS(rv) ckr_name(rv), (rv)

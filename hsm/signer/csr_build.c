@@ -32,27 +32,19 @@ size_t csr_build_subject(const struct csr_spec *spec, struct csr_build_entry ent
 	return len;
 }
 
-/* Every attribute is an RDN of its own. */
+/* Every attribute is an RDN of its own.  Straight into the name that is there: setting one copies it. */
 static enum err put_subject(X509_REQ *req, const struct csr_spec *spec)
 {
 	struct csr_build_entry entries[CSR_BUILD_SUBJECT_MAX];
 	size_t len = csr_build_subject(spec, entries);
-	X509_NAME *name = X509_NAME_new();
-	enum err e = E_NOMEM;
+	X509_NAME *name = X509_REQ_get_subject_name(req);
 
-	if (!name)
-		return E_NOMEM;
 	for (size_t i = 0; i < len; i++)
 		if (X509_NAME_add_entry_by_NID(name, entries[i].nid, MBSTRING_UTF8,
 					       (const unsigned char *)entries[i].text,
-					       (int)strlen(entries[i].text), -1, 0) != 1) {
-			e = E_INVAL;
-			goto out;
-		}
-	e = X509_REQ_set_subject_name(req, name) == 1 ? E_OK : E_NOMEM;
-out:
-	X509_NAME_free(name);
-	return e;
+					       (int)strlen(entries[i].text), -1, 0) != 1)
+			return E_INVAL;
+	return E_OK;
 }
 
 /* ---- subject alternative names: GENERAL_NAMEs, never a configuration text ---- */
@@ -191,8 +183,8 @@ static enum err sign_request(X509_REQ *req, csr_build_sign_fn sign, void *arg)
 
 /* ---- the whole ---- */
 
-static enum err finish(X509_REQ *req, const struct csr_spec *spec, EVP_PKEY *public_key, struct buf *der,
-		       const char **ret_reason)
+static enum err finish(X509_REQ *req, const struct csr_spec *spec, const struct spki *public_key,
+		       struct buf *der, const char **ret_reason)
 {
 	unsigned char *bytes = NULL;
 	int len = i2d_X509_REQ(req, &bytes);
@@ -214,18 +206,19 @@ static enum err finish(X509_REQ *req, const struct csr_spec *spec, EVP_PKEY *pub
 	return e;
 }
 
-enum err csr_build(const struct csr_spec *spec, EVP_PKEY *public_key, csr_build_sign_fn sign, void *arg,
-		   struct buf *der, const char **ret_reason)
+enum err csr_build(const struct csr_spec *spec, const struct spki *public_key, csr_build_sign_fn sign,
+		   void *arg, struct buf *der, const char **ret_reason)
 {
 	X509_REQ *req = X509_REQ_new();
 	enum err e = E_NOMEM;
 
 	*ret_reason = NULL;
 	/* A new request has version -1; 0 is the only one there is (RFC 2986 §4.1). */
-	if (!req || X509_REQ_set_version(req, 0) != 1 || X509_REQ_set_pubkey(req, public_key) != 1)
+	if (!req || X509_REQ_set_version(req, 0) != 1)
 		goto out;
-	if ((e = put_subject(req, spec)) || (e = put_extensions(req, spec)) ||
-	    (e = put_algorithm(req, spec->key_type)) || (e = sign_request(req, sign, arg)))
+	if ((e = spki_put(public_key, X509_REQ_get_X509_PUBKEY(req))) || (e = put_subject(req, spec)) ||
+	    (e = put_extensions(req, spec)) || (e = put_algorithm(req, spec->key_type)) ||
+	    (e = sign_request(req, sign, arg)))
 		goto out;
 	e = finish(req, spec, public_key, der, ret_reason);
 out:

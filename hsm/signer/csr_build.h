@@ -9,8 +9,8 @@
 #include "base/buf.h"
 #include "base/csr.h"
 #include "base/err.h"
+#include "hsm/signer/spki.h"
 
-#include <openssl/evp.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,8 +28,8 @@ typedef enum err (*csr_build_sign_fn)(void *arg, const uint8_t *data, size_t len
  * static text), E_NOMEM, E_LIMIT (der's ceiling), or what the callback returned
  * (*ret_reason is then NULL).
  */
-MUST_USE enum err csr_build(const struct csr_spec *spec, EVP_PKEY *public_key, csr_build_sign_fn sign,
-			    void *arg, struct buf *der, const char **ret_reason);
+MUST_USE enum err csr_build(const struct csr_spec *spec, const struct spki *public_key,
+			    csr_build_sign_fn sign, void *arg, struct buf *der, const char **ret_reason);
 
 /* The subject's attributes in the order in which a CSR has them: C ST L O OU CN.  Shared with csr_verify. */
 #define CSR_BUILD_SUBJECT_MAX 6

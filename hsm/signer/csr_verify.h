@@ -5,8 +5,8 @@
 #include "base/attr.h"
 #include "base/csr.h"
 #include "base/err.h"
+#include "hsm/signer/spki.h"
 
-#include <openssl/evp.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,10 +16,10 @@
  * subjectAltName, not critical, equal to the SANs in value and order; whose
  * SubjectPublicKeyInfo is that of `public_key` and of the type asked for, with a
  * named curve if EC; and whose signature, by the one algorithm of that type
- * (key_kind.h), verifies with it.
+ * (key_kind.h), verifies with it over the bytes as they stand there.
  * E_HSM: it is not; *ret_reason is static text.  E_NOMEM.
  */
 MUST_USE enum err csr_verify_der(const uint8_t *der, size_t len, const struct csr_spec *spec,
-				 EVP_PKEY *public_key, const char **ret_reason);
+				 const struct spki *public_key, const char **ret_reason);
 
 #endif

@@ -19,6 +19,12 @@
 #define REPAIR_HURRY_MS 500   /* and this is the pace while somebody does */
 #define EXCLUSIVE_WITHIN_MS 1000
 #define HOPELESS_AFTER_MS 60000
+#define PROBE_AGAIN_MS 600000
+#define UNPROVEN_MAX 3
+#define UNPROVEN_WITHIN_MS 600000
+#define RENEW_FIRST_MS 60000   /* between two times that the module is initialised anew for it … */
+#define RENEW_MAX_MS 3600000   /* … doubles to here */
+#define RENEW_BUSY_MS 2000     /* the module was not free: tried again */
 
 struct device {
 	struct module *module;
@@ -39,6 +45,13 @@ struct device {
 	unsigned inside;
 	uint64_t repaired_ms; /* end of the last round */
 	uint64_t repair_every_ms;
+	bool doubt;               /* the token is to be probed anew */
+	uint64_t unproven[UNPROVEN_MAX]; /* when, the last ones in turn; since the module was renewed */
+	size_t unproven_len;
+	bool renew;               /* the module is to be initialised anew, … */
+	uint64_t renew_at_ms;     /* … not before this */
+	uint64_t renew_every_ms;
+	uint64_t probed_ms;       /* the judge's own: when a probe was made last; 0: never */
 	CK_FLAGS token_flags;
 	char capabilities[sizeof(((struct token *)0)->capabilities)]; /* others than the judge read these */
 
@@ -63,6 +76,7 @@ enum err device_new(struct module *module, struct token *token, struct login *lo
 	d->state = DEVICE_NO_KEYS;
 	snprintf(d->reason, sizeof(d->reason), "it was not tried yet");
 	d->repair_every_ms = REPAIR_FIRST_MS;
+	d->renew_every_ms = RENEW_FIRST_MS;
 	d->token_flags = token->flags;
 	atomic_init(&d->epoch, 1);
 	pthread_mutex_init(&d->lock, NULL);
@@ -181,7 +195,7 @@ enum err device_enter(struct device *d, bool creating, char ret_reason[DEVICE_RE
 	enum err e = E_OK;
 
 	pthread_mutex_lock(&d->lock);
-	while (d->exclusive && d->state != DEVICE_DOWN && !creating)
+	while (d->exclusive && (d->state == DEVICE_UP || (d->state == DEVICE_NO_KEYS && !creating)))
 		pthread_cond_wait(&d->changed, &d->lock);
 	if (d->exclusive || d->state == DEVICE_DOWN || (creating && d->state == DEVICE_NO_KEYS)) {
 		memcpy(ret_reason, d->reason, DEVICE_REASON_SIZE);
@@ -199,6 +213,27 @@ void device_leave(struct device *d, bool trouble)
 	d->inside--;
 	d->suspect |= trouble;
 	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void device_doubt(struct device *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->doubt = d->suspect = true;
+	pthread_mutex_unlock(&d->lock);
+}
+
+void device_unproven(struct device *d)
+{
+	uint64_t now = clock_ms(), oldest;
+
+	pthread_mutex_lock(&d->lock);
+	if (d->unproven_len == UNPROVEN_MAX)
+		memmove(d->unproven, d->unproven + 1, --d->unproven_len * sizeof(d->unproven[0]));
+	d->unproven[d->unproven_len++] = now;
+	oldest = d->unproven[0];
+	if (d->unproven_len == UNPROVEN_MAX && now - oldest <= UNPROVEN_WITHIN_MS)
+		d->renew = true;
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -305,7 +340,7 @@ static uint64_t repair_in_locked(const struct device *d, uint64_t now_ms)
 	if (d->suspect && d->state == DEVICE_UP)
 		return 0;
 	if (d->state == DEVICE_UP)
-		return UINT64_MAX;
+		return !d->renew ? UINT64_MAX : now_ms >= d->renew_at_ms ? 0 : d->renew_at_ms - now_ms;
 	return now_ms >= at_ms ? 0 : at_ms - now_ms;
 }
 
@@ -334,15 +369,24 @@ void device_hurry(struct device *d)
 
 /* ---- a round ---- */
 
-static bool begin_round(struct device *d)
+/* What there is to do besides looking. */
+struct round {
+	bool probe; /* anew */
+	bool renew; /* the module, whatever it looks like */
+};
+
+static bool begin_round(struct device *d, struct round *ret_round)
 {
+	uint64_t now = clock_ms();
 	bool mine;
 
 	pthread_mutex_lock(&d->lock);
 	mine = !d->repairing;
 	if (mine) {
+		ret_round->probe = d->doubt;
+		ret_round->renew = d->renew && now >= d->renew_at_ms;
 		d->repairing = true;
-		d->suspect = false;
+		d->suspect = d->doubt = false;
 	}
 	pthread_mutex_unlock(&d->lock);
 	return mine;
@@ -361,8 +405,37 @@ static void end_round(struct device *d)
 	pthread_mutex_unlock(&d->lock);
 }
 
+static bool may_probe_again(const struct device *d)
+{
+	return !d->probed_ms || clock_ms() - d->probed_ms >= PROBE_AGAIN_MS;
+}
+
+/*
+ * By a throw-away key, or by a probe: the first time, unless an earlier process
+ * made it; when it is in doubt; and when the token refuses the key that it took
+ * then.  Templates are written only while nobody makes keys: alone, or not up.
+ */
+static enum err try_keys(struct device *d, struct session *s, bool anew)
+{
+	struct token *token = d->token;
+
+	if (!token->probed)
+		probe_recall(token);
+	if (token->probed && !(anew && may_probe_again(d))) {
+		enum err e = probe_self_test(s, token);
+
+		if (e == E_OK || !ckr_is_refusal(s->last) || d->state == DEVICE_UP || !may_probe_again(d))
+			return e;
+	}
+	if (token->probed)
+		log_notice("token '%s' does not do any more what it did when it was probed: probed anew",
+			   token->label);
+	d->probed_ms = clock_ms();
+	return probe_run(s, token);
+}
+
 /* The state that it is in as far as one session and a throw-away key can tell. */
-static enum device_state examine(struct device *d, struct session *s)
+static enum device_state examine(struct device *d, struct session *s, bool anew)
 {
 	CK_FLAGS flags = 0;
 	enum err e = session_probe(s, &flags);
@@ -382,7 +455,7 @@ static enum device_state examine(struct device *d, struct session *s)
 	d->token_flags = flags;
 	d->exchanged = false;
 	pthread_mutex_unlock(&d->lock);
-	e = d->token->probed ? probe_self_test(s, d->token) : probe_run(s, d->token);
+	e = try_keys(d, s, anew);
 	pthread_mutex_lock(&d->lock);
 	memcpy(d->capabilities, d->token->capabilities, sizeof(d->capabilities));
 	pthread_mutex_unlock(&d->lock);
@@ -432,23 +505,71 @@ enum err device_renew(struct device *d, struct session *s)
 	return device_open_session(d, s, false);
 }
 
+/* The wish for it is over when it was done, and comes back later when nobody could be kept out. */
+static void renewed(struct device *d, bool done)
+{
+	uint64_t now = clock_ms();
+
+	pthread_mutex_lock(&d->lock);
+	if (done && now - d->renew_at_ms > RENEW_MAX_MS) /* the last time is long ago */
+		d->renew_every_ms = RENEW_FIRST_MS;
+	d->renew_at_ms = now + (done ? d->renew_every_ms : RENEW_BUSY_MS);
+	if (done) {
+		d->renew = false;
+		d->unproven_len = 0;
+		d->renew_every_ms *= 2;
+		if (d->renew_every_ms > RENEW_MAX_MS)
+			d->renew_every_ms = RENEW_MAX_MS;
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* A look with nobody else inside, after the module was initialised anew if need be. */
+static enum device_state examine_alone(struct device *d, struct session *s, const struct round *round)
+{
+	enum device_state state;
+
+	if (!take_exclusive(d)) {
+		if (round->renew)
+			renewed(d, false);
+		return examine(d, s, false);
+	}
+	if (round->renew) {
+		log_notice("%d searches or destroys came to no end: the module is initialised anew",
+			   UNPROVEN_MAX);
+		renewed(d, true);
+	}
+	if (round->renew && restart_module(d, s) != E_OK)
+		state = DEVICE_DOWN;
+	else
+		state = examine(d, s, round->probe);
+	give_exclusive(d);
+	return state;
+}
+
 void device_repair(struct device *d, struct session *s)
 {
 	const char *how = "a new session";
+	struct round round = {0};
 	enum device_state state;
 
-	if (!begin_round(d))
+	if (!begin_round(d, &round))
 		return;
 	s->last = CKR_OK;
 	s->failure[0] = '\0';
-	state = examine(d, s);
+	state = round.renew || (round.probe && may_probe_again(d)) ? examine_alone(d, s, &round)
+								   : examine(d, s, false);
+	if (session_must_stop(s)) {
+		end_round(d);
+		return;
+	}
 	if (state != DEVICE_UP) {
 		set_state(d, state, s->failure, "");
 		if (module_may_help(d, s) && take_exclusive(d)) {
 			state = DEVICE_DOWN;
 			if (restart_module(d, s) == E_OK) {
 				how = "the module was initialised anew";
-				state = examine(d, s);
+				state = examine(d, s, false);
 			}
 			give_exclusive(d);
 		}

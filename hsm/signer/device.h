@@ -51,6 +51,21 @@ MUST_USE enum err device_enter(struct device *device, bool creating, char ret_re
 /* trouble: a call failed in a way that may mean more than this one request. */
 void device_leave(struct device *device, bool trouble);
 
+/*
+ * Between the two.  The token refused what it took when it was probed: at the
+ * next repair it is probed anew, with nobody else inside.  Not more often than
+ * every ten minutes.
+ */
+void device_doubt(struct device *device);
+/*
+ * Likewise.  A search or a destroy came to no end that proves anything.  A
+ * module that keeps a table of the objects may be wrong about it when other
+ * processes write the same token: after three of these within ten minutes it
+ * is initialised anew.  Where that does not help it is not done again for a
+ * minute, then two, up to an hour.
+ */
+void device_unproven(struct device *device);
+
 /* ---- for threads that are idle ---- */
 
 /* Something is to be judged or repaired now, and nobody is at it. */

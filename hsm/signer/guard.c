@@ -42,6 +42,7 @@ static enum watchdog_kind kind_of_generation(const CK_ATTRIBUTE *template, CK_UL
 
 GUARDED(C_Initialize, WATCHDOG_OTHER, (void *arguments), (arguments))
 GUARDED(C_Finalize, WATCHDOG_OTHER, (void *reserved), (reserved))
+GUARDED(C_GetInfo, WATCHDOG_OTHER, (CK_INFO *info), (info))
 GUARDED(C_GetSlotList, WATCHDOG_OTHER, (unsigned char present, CK_SLOT_ID *slots, CK_ULONG *len),
 	(present, slots, len))
 GUARDED(C_GetSlotInfo, WATCHDOG_OTHER, (CK_SLOT_ID slot, CK_SLOT_INFO *info), (slot, info))
@@ -93,6 +94,7 @@ static CK_FUNCTION_LIST guarded = {
     .version = {CRYPTOKI_VERSION_MAJOR, CRYPTOKI_VERSION_MINOR},
     ENTRY(C_Initialize),
     ENTRY(C_Finalize),
+    ENTRY(C_GetInfo),
     ENTRY(C_GetSlotList),
     ENTRY(C_GetSlotInfo),
     ENTRY(C_GetTokenInfo),

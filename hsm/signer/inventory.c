@@ -68,9 +68,9 @@ static enum err add(struct inventory *inv, bool is_public, const char *label, si
 	return E_OK;
 }
 
-/* An object that cannot be read is gone, half-written or not ours: only the loss of the session ends the
- * look. */
-static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_public, struct inventory *inv)
+/* What has no label, or a longer one, is not ours.  *ret_read: false when the object does not say. */
+static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_public, struct inventory *inv,
+			bool *ret_read)
 {
 	const size_t prefix_len = strlen(OBJECT_LABEL_PREFIX);
 	char label[LABEL_READ_MAX];
@@ -81,22 +81,74 @@ static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_publ
 
 	if (ckr_is_session_lost(rv) || ckr_is_device_lost(rv))
 		return session_fail(s, "C_GetAttributeValue", rv);
-	if (rv == CKR_OBJECT_HANDLE_INVALID || label_len > sizeof(label) || label_len < prefix_len ||
+	/* After these two the lengths tell which of the attributes is there (PKCS#11 v2.40 §5.7). */
+	*ret_read = rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
+	if (!*ret_read || label_len > sizeof(label) || label_len < prefix_len ||
 	    memcmp(label, OBJECT_LABEL_PREFIX, prefix_len) != 0)
 		return E_OK;
 	return add(inv, is_public, label, strnlen(label, label_len), id, id_len > sizeof(id) ? 0 : id_len);
 }
 
+/* Those that would not be read are left in `handles`, and counted in *len. */
+static enum err look_at_all(struct session *s, CK_OBJECT_HANDLE *handles, size_t *len, bool is_public,
+			    struct inventory *inv)
+{
+	size_t unread = 0;
+
+	for (size_t i = 0; i < *len; i++) {
+		bool read = true;
+		enum err e = look_at(s, handles[i], is_public, inv, &read);
+
+		if (e)
+			return e;
+		if (!read)
+			handles[unread++] = handles[i];
+	}
+	*len = unread;
+	return E_OK;
+}
+
+static int compare_handles(const void *a, const void *b)
+{
+	const CK_OBJECT_HANDLE left = *(const CK_OBJECT_HANDLE *)a, right = *(const CK_OBJECT_HANDLE *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* Leaves those of `handles` that are in `present`, too, which becomes sorted. */
+static void keep_common(CK_OBJECT_HANDLE *handles, size_t *len, CK_OBJECT_HANDLE *present, size_t present_len)
+{
+	size_t kept = 0;
+
+	if (present_len)
+		qsort(present, present_len, sizeof(*present), compare_handles);
+	for (size_t i = 0; i < *len && present_len; i++)
+		if (bsearch(&handles[i], present, present_len, sizeof(*present), compare_handles))
+			handles[kept++] = handles[i];
+	*len = kept;
+}
+
+/* An object that would not be read may be gone: then a second search does not find it. */
 static enum err take_class(struct session *s, CK_OBJECT_CLASS class, struct inventory *inv)
 {
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_TOKEN, &yes, sizeof(yes)}};
-	CK_OBJECT_HANDLE *handles = NULL;
-	size_t len = 0;
+	CK_OBJECT_HANDLE *handles = NULL, *present = NULL;
+	size_t len = 0, present_len = 0;
 	enum err e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &handles, &len);
 
-	for (size_t i = 0; i < len && e == E_OK; i++)
-		e = look_at(s, handles[i], class == CKO_PUBLIC_KEY, inv);
+	if (e == E_OK)
+		e = look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv);
+	if (e || !len)
+		goto out;
+	if ((e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &present, &present_len)))
+		goto out;
+	keep_common(handles, &len, present, present_len);
+	if ((e = look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv)))
+		goto out;
+	inv->unread += (uint32_t)len;
+out:
+	free(present);
 	free(handles);
 	return e;
 }
@@ -153,7 +205,7 @@ static void next_key(const struct inventory *inv, size_t *at, struct message_lis
 bool inventory_encode_part(const struct inventory *inv, size_t *at, struct buf *payload)
 {
 	struct message_listed_key keys[MESSAGE_LIST_PART_KEYS]; /* labels are borrowed */
-	struct message_list_keys_part part = {.keys = keys};
+	struct message_list_keys_part part = {.keys = keys, .unread = inv->unread};
 
 	while (*at < inv->len && part.keys_len < MESSAGE_LIST_PART_KEYS)
 		next_key(inv, at, &keys[part.keys_len++]);

@@ -29,6 +29,7 @@ struct inventory {
 	struct inventory_object *objects; /* sorted by label */
 	size_t len;
 	size_t capacity;
+	uint32_t unread; /* objects that were found twice and would not say what they are */
 };
 
 /* Objects that come or go meanwhile may be in it or not.  E_LIMIT, E_NOMEM, as session_fail. */

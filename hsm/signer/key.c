@@ -3,8 +3,8 @@
 
 #include "base/failpoint.h"
 #include "hsm/signer/key_kind.h"
-#include "hsm/signer/object.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -152,50 +152,71 @@ static const struct {
     {CKA_DERIVE, KEY_PROT_DERIVE},
 };
 #define PROTECTIONS (sizeof(protections) / sizeof(protections[0]))
+#define IDENTITIES 4 /* class, key type, label, id */
 
-/* *ret_answered holds the bits that the token answered at all. */
-static enum err read_protection(struct session *s, CK_OBJECT_HANDLE object, uint32_t *ret_set,
-				uint32_t *ret_answered)
+/* What is asked about one object, in one call: each costs a token as much as an attribute or more. */
+struct readout {
+	CK_ATTRIBUTE attributes[IDENTITIES + PROTECTIONS];
+	CK_OBJECT_CLASS class;
+	CK_KEY_TYPE type;
+	uint8_t label[256];
+	uint8_t id[256];
+	CK_BBOOL flags[PROTECTIONS];
+};
+
+/* The identity, and behind it the protection of a private key. */
+static enum err read_object(struct session *s, CK_OBJECT_HANDLE object, bool private, struct readout *r)
 {
-	CK_ATTRIBUTE attributes[PROTECTIONS];
-	CK_BBOOL values[PROTECTIONS];
-	uint32_t set = 0, answered = 0;
+	CK_ULONG len = IDENTITIES;
 	CK_RV rv;
 
-	memset(values, 0xff, sizeof(values)); /* neither true nor false */
-	for (size_t i = 0; i < PROTECTIONS; i++)
-		attributes[i] = (CK_ATTRIBUTE){protections[i].type, &values[i], sizeof(values[i])};
-	rv = s->token->p11->C_GetAttributeValue(s->handle, object, attributes, PROTECTIONS);
-	/* After these two values every attribute that can be had was filled in (PKCS#11 v2.40 §5.7). */
-	if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_SENSITIVE)
+	r->attributes[0] = (CK_ATTRIBUTE){CKA_CLASS, &r->class, sizeof(r->class)};
+	r->attributes[1] = (CK_ATTRIBUTE){CKA_KEY_TYPE, &r->type, sizeof(r->type)};
+	r->attributes[2] = (CK_ATTRIBUTE){CKA_LABEL, r->label, sizeof(r->label)};
+	r->attributes[3] = (CK_ATTRIBUTE){CKA_ID, r->id, sizeof(r->id)};
+	memset(r->flags, 0xff, sizeof(r->flags)); /* neither true nor false */
+	for (size_t i = 0; private && i < PROTECTIONS; i++)
+		r->attributes[len++] =
+		    (CK_ATTRIBUTE){protections[i].type, &r->flags[i], sizeof(r->flags[i])};
+	rv = s->token->p11->C_GetAttributeValue(s->handle, object, r->attributes, len);
+	/* After these values every attribute that can be had was filled in (PKCS#11 v2.40 §5.7). */
+	if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_SENSITIVE &&
+	    rv != CKR_BUFFER_TOO_SMALL)
 		return session_fail(s, "C_GetAttributeValue", rv);
-	for (size_t i = 0; i < PROTECTIONS; i++) {
-		if (attributes[i].ulValueLen != sizeof(values[i]) || values[i] > CK_TRUE)
-			continue;
-		answered |= protections[i].bit;
-		if (values[i] == CK_TRUE)
-			set |= protections[i].bit;
-	}
-	*ret_set = set;
-	*ret_answered = answered;
 	return E_OK;
 }
 
-static enum err check_protection(struct session *s, struct key *key)
+static enum err check_identity(struct session *s, const struct readout *r, CK_OBJECT_CLASS class,
+			       const char *label, const struct key *key)
 {
-	uint32_t forgiven = s->token->allow_usage;
-	uint32_t set = 0, answered = 0, missing, forbidden, silent;
-	enum err e = read_protection(s, key->private_key, &set, &answered);
+	static const CK_KEY_TYPE types[] = {
+	    [KEY_FAMILY_RSA] = CKK_RSA, [KEY_FAMILY_EC] = CKK_EC, [KEY_FAMILY_EDWARDS] = CKK_EC_EDWARDS};
+	CK_KEY_TYPE type = types[key_kind(key->type)->family];
+	const struct {
+		const char *name;
+		const void *value;
+		size_t len;
+	} wanted[IDENTITIES] = {
+	    {"class", &class, sizeof(class)},
+	    {"key type", &type, sizeof(type)},
+	    {"label", label, strlen(label)},
+	    {"id", key->id, KEY_ID_BYTES},
+	};
+
+	for (size_t i = 0; i < IDENTITIES; i++) {
+		if (r->attributes[i].ulValueLen == wanted[i].len &&
+		    memcmp(r->attributes[i].pValue, wanted[i].value, wanted[i].len) == 0)
+			continue;
+		session_explain(s, "%s read back differs from what was asked for", wanted[i].name);
+		return E_HSM;
+	}
+	return E_OK;
+}
+
+static enum err refuse_protection(struct session *s, uint32_t missing, uint32_t forbidden, uint32_t silent)
+{
 	struct buf b;
 
-	if (e)
-		return e;
-	key->protection = set;
-	missing = KEY_PROT_REQUIRED & answered & ~set;
-	forbidden = KEY_PROT_FORBIDDEN & set & ~forgiven;
-	silent = KEY_PROT_MAX & ~answered & ~forgiven;
-	if (!(missing | forbidden | silent))
-		return E_OK;
 	buf_init(&b, 1024);
 	buf_put_str(&b, "private key attributes: not set [");
 	key_protection_format(missing, &b);
@@ -208,47 +229,54 @@ static enum err check_protection(struct session *s, struct key *key)
 	return E_HSM;
 }
 
-static enum err check_object(struct session *s, CK_OBJECT_HANDLE object, CK_OBJECT_CLASS class,
-			     const char *label, const struct key *key)
+/* The bits that are set, and those that were answered at all. */
+static uint32_t protection_of(const struct readout *r, uint32_t *ret_answered)
 {
-	static const CK_KEY_TYPE types[] = {
-	    [KEY_FAMILY_RSA] = CKK_RSA, [KEY_FAMILY_EC] = CKK_EC, [KEY_FAMILY_EDWARDS] = CKK_EC_EDWARDS};
-	CK_KEY_TYPE type = types[key_kind(key->type)->family];
-	const struct {
-		CK_ATTRIBUTE_TYPE type;
-		const char *name;
-		const void *value;
-		size_t len;
-	} wanted[] = {
-	    {CKA_CLASS, "class", &class, sizeof(class)},
-	    {CKA_KEY_TYPE, "key type", &type, sizeof(type)},
-	    {CKA_LABEL, "label", label, strlen(label)},
-	    {CKA_ID, "id", key->id, KEY_ID_BYTES},
-	};
-	CK_ATTRIBUTE actual[4];
-	uint8_t values[4][256];
-	enum err e;
+	uint32_t set = 0, answered = 0;
 
-	for (size_t i = 0; i < 4; i++)
-		actual[i] = (CK_ATTRIBUTE){wanted[i].type, values[i], sizeof(values[i])};
-	if ((e = object_read(s, object, actual, 4)))
-		return e;
-	for (size_t i = 0; i < 4; i++) {
-		if (actual[i].ulValueLen == wanted[i].len &&
-		    memcmp(values[i], wanted[i].value, wanted[i].len) == 0)
+	for (size_t i = 0; i < PROTECTIONS; i++) {
+		if (r->attributes[IDENTITIES + i].ulValueLen != sizeof(r->flags[i]) || r->flags[i] > CK_TRUE)
 			continue;
-		session_explain(s, "%s read back differs from what was asked for", wanted[i].name);
-		return E_HSM;
+		answered |= protections[i].bit;
+		if (r->flags[i] == CK_TRUE)
+			set |= protections[i].bit;
 	}
-	return E_OK;
+	*ret_answered = answered;
+	return set;
+}
+
+enum err key_protection_read(struct session *s, CK_OBJECT_HANDLE private_key, uint32_t *ret_protection)
+{
+	struct readout r;
+	uint32_t answered;
+	enum err e = read_object(s, private_key, true, &r);
+
+	if (e == E_OK)
+		*ret_protection = protection_of(&r, &answered);
+	return e;
+}
+
+static enum err check_protection(struct session *s, const struct readout *r, struct key *key)
+{
+	uint32_t forgiven = s->token->allow_usage;
+	uint32_t set, answered, missing, forbidden, silent;
+
+	set = protection_of(r, &answered);
+	key->protection = set;
+	missing = KEY_PROT_REQUIRED & answered & ~set;
+	forbidden = KEY_PROT_FORBIDDEN & set & ~forgiven;
+	silent = KEY_PROT_MAX & ~answered & ~forgiven;
+	return missing | forbidden | silent ? refuse_protection(s, missing, forbidden, silent) : E_OK;
 }
 
 enum err key_read_back(struct session *s, const char *label, struct key *key)
 {
+	struct readout r;
 	enum err e;
 
-	if ((e = check_object(s, key->private_key, CKO_PRIVATE_KEY, label, key)) ||
-	    (e = check_object(s, key->public_key, CKO_PUBLIC_KEY, label, key)))
+	if ((e = read_object(s, key->private_key, true, &r)) ||
+	    (e = check_identity(s, &r, CKO_PRIVATE_KEY, label, key)) ||
+	    (e = check_protection(s, &r, key)) || (e = read_object(s, key->public_key, false, &r)))
 		return e;
-	return check_protection(s, key);
+	return check_identity(s, &r, CKO_PUBLIC_KEY, label, key);
 }

@@ -40,4 +40,8 @@ MUST_USE enum err key_generate(struct session *s, enum key_type type, const char
  */
 MUST_USE enum err key_read_back(struct session *s, const char *label, struct key *key);
 
+/* What the token says now of any private key: enum key_protection bits.  As session_fail. */
+MUST_USE enum err key_protection_read(struct session *s, CK_OBJECT_HANDLE private_key,
+				      uint32_t *ret_protection);
+
 #endif

@@ -155,6 +155,11 @@ void module_free(struct module *m)
 	free(m);
 }
 
+CK_FUNCTION_LIST_PTR module_functions(const struct module *m)
+{
+	return m->p11;
+}
+
 /* ---- the URI ---- */
 
 static bool attribute_is_allowed(const char *name, size_t len)
@@ -379,6 +384,7 @@ enum err module_find_token(struct module *m, const char *uri_text, struct token 
 	}
 	look_at_mechanisms(&found);
 	if (!found.key_types) {
+		*ret_token = found;
 		log_error("token '%s' makes no keys of a known type that it can sign with", found.label);
 		e = E_UNSUPPORTED;
 		goto out;

@@ -23,6 +23,9 @@ MUST_USE enum err module_load(const char *path, struct module **ret_module);
 /* Finalises and unloads; every session must be closed.  NULL is fine. */
 void module_free(struct module *module);
 
+/* The module's functions, each under the watchdog; borrowed. */
+CK_FUNCTION_LIST_PTR module_functions(const struct module *module);
+
 /*
  * E_OK when `uri` is an RFC 7512 URI that names a token by `token`, `serial`,
  * `manufacturer`, `model` or `slot-id` and nothing else: no PIN, no object.
@@ -34,7 +37,7 @@ MUST_USE enum err module_check_uri(const char *uri, const char **ret_reason);
  * The one initialised token that fits the URI, with its mechanisms.  Logs every
  * failure, with the tokens that are there.  E_CONFIG (URI), E_NOTFOUND (none
  * fits), E_EXISTS (more than one fits), E_UNSUPPORTED (it makes no key type
- * that csrd knows), E_HSM, E_NOMEM.  allow_usage is left as it is.
+ * that csrd knows; *ret_token is filled in all the same), E_HSM, E_NOMEM.  allow_usage is left as it is.
  */
 MUST_USE enum err module_find_token(struct module *module, const char *uri, struct token *ret_token);
 

@@ -53,6 +53,8 @@ static enum err collect(struct session *s, size_t max, CK_OBJECT_HANDLE **handle
 			return session_fail(s, "C_FindObjects", rv);
 		if (got == 0)
 			return E_OK;
+		if (session_must_stop(s))
+			return session_break_off(s);
 		if (got > SEARCH_BATCH) {
 			session_explain(s, "C_FindObjects gave more objects than asked for");
 			return E_HSM;

@@ -7,13 +7,12 @@
 #include "hsm/signer/csr_build.h"
 #include "hsm/signer/csr_check.h"
 #include "hsm/signer/key.h"
+#include "hsm/signer/key_inspect.h"
 #include "hsm/signer/object.h"
 #include "hsm/signer/pool_key.h"
 #include "hsm/signer/public_key.h"
 #include "hsm/signer/sign.h"
 
-#include <openssl/evp.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +65,7 @@ struct attempt {
 	struct key key;
 	struct session *session;
 	struct buf *der;
-	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
+	struct spki *public_key; /* read from the token and checked; owned */
 	struct pool *pool; /* NULL: none, or not any more */
 	bool touched;      /* something may be on the token */
 	bool claiming;     /* it may be under the label of the pool still */
@@ -79,26 +78,7 @@ static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct
 	return sign_bytes(a->session, &a->key, data, len, signature);
 }
 
-static enum err hash_spki(const uint8_t *spki, size_t len, uint8_t hash[KEY_SPKI_HASH_BYTES])
-{
-	unsigned hash_len = 0;
-
-	if (EVP_Digest(spki, len, hash, &hash_len, EVP_sha256(), NULL) != 1)
-		return E_NOMEM;
-	return hash_len == KEY_SPKI_HASH_BYTES ? E_OK : E_BUG;
-}
-
-static enum err hash_public_key(EVP_PKEY *public_key, uint8_t hash[KEY_SPKI_HASH_BYTES])
-{
-	unsigned char *spki = NULL;
-	int len = i2d_PUBKEY(public_key, &spki);
-	enum err e = len > 0 ? hash_spki(spki, (size_t)len, hash) : E_NOMEM;
-
-	OPENSSL_free(spki);
-	return e;
-}
-
-static enum err generate(struct attempt *a, EVP_PKEY **ret_public_key)
+static enum err generate(struct attempt *a)
 {
 	struct session *s = a->session;
 	enum err e;
@@ -112,16 +92,15 @@ static enum err generate(struct attempt *a, EVP_PKEY **ret_public_key)
 	if ((e = key_generate(s, a->job->spec.key_type, a->label, a->id, &a->key)))
 		return e;
 	FAILPOINT("signer.create.after-keygen");
-	if ((e = key_read_back(s, a->label, &a->key)) || (e = public_key_read(s, &a->key, ret_public_key)))
+	if ((e = key_read_back(s, a->label, &a->key)))
 		return e;
-	return hash_public_key(*ret_public_key, a->spki_sha256);
+	return public_key_read(s, &a->key, &a->public_key);
 }
 
 /* Takes `ready`, which is out of the ledger.  E_NOTFOUND: it is not on the token any more. */
-static enum err claim(struct attempt *a, struct pool_key *ready, EVP_PKEY **ret_public_key)
+static enum err claim(struct attempt *a, struct pool_key *ready)
 {
 	struct session *s = a->session;
-	const unsigned char *spki = ready->spki;
 	char pool_name[POOL_LABEL_SIZE];
 	enum err e;
 
@@ -136,13 +115,10 @@ static enum err claim(struct attempt *a, struct pool_key *ready, EVP_PKEY **ret_
 	a->key = ready->key;
 	if (e == E_OK) {
 		a->claiming = false;
-		e = hash_spki(ready->spki, ready->spki_len, a->spki_sha256);
+		a->public_key = ready->public_key;
+		ready->public_key = NULL;
 	}
-	if (e == E_OK) {
-		*ret_public_key = d2i_PUBKEY(NULL, &spki, (long)ready->spki_len);
-		e = *ret_public_key ? E_OK : E_NOMEM;
-	}
-	free(ready);
+	pool_key_free(ready);
 	return e;
 }
 
@@ -151,7 +127,7 @@ static enum err claim(struct attempt *a, struct pool_key *ready, EVP_PKEY **ret_
  * the token when it was made; the self-signature of the CSR (I5) proves again
  * that the private key is its other half.
  */
-static enum err get_key(struct attempt *a, EVP_PKEY **ret_public_key)
+static enum err get_key(struct attempt *a)
 {
 	struct pool_key *ready;
 
@@ -161,34 +137,31 @@ static enum err get_key(struct attempt *a, EVP_PKEY **ret_public_key)
 		ready = pool_take(a->pool, a->job->spec.key_type);
 		if (!ready)
 			break;
-		e = claim(a, ready, ret_public_key);
+		e = claim(a, ready);
 		if (e != E_NOTFOUND)
 			return e;
 		log_warn("a key of the pool is not on the token any more");
 		forget_failure(a->session);
 	}
 	a->claiming = false;
-	return generate(a, ret_public_key);
+	return generate(a);
 }
 
 static enum err attempt_create(struct attempt *a)
 {
 	struct session *s = a->session;
-	EVP_PKEY *public_key = NULL;
 	const char *reason = NULL;
 	enum err e;
 
-	if ((e = get_key(a, &public_key)))
-		goto out;
-	e = csr_build(&a->job->spec, public_key, sign_with_key, a, a->der, &reason);
+	if ((e = get_key(a)))
+		return e;
+	e = csr_build(&a->job->spec, a->public_key, sign_with_key, a, a->der, &reason);
 	if (e && reason)
 		session_explain(s, "csr: %s", reason);
 	if (e)
-		goto out;
+		return e;
 	FAILPOINT("signer.create.after-verify");
-out:
-	EVP_PKEY_free(public_key);
-	return e;
+	return E_OK;
 }
 
 static enum err destroy_attempt(struct session *s, const struct attempt *a)
@@ -258,9 +231,15 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 
 		forget_failure(s);
 		buf_reset(a->der);
+		spki_free(a->public_key);
+		a->public_key = NULL;
 		a->touched = a->claiming = false;
 		if ((e = attempt_create(a)) == E_OK)
 			return E_OK;
+		if (e == E_UNSUPPORTED && (s->token->proved_types & KEY_TYPE_BIT(a->job->spec.key_type)))
+			e = E_HSM; /* it made such a key before */
+		s->trouble |= e == E_HSM;
+		s->doubt |= e == E_HSM && ckr_is_refusal(s->last);
 		turned_away = ckr_is_session_lost(s->last);
 		claim_failed = a->claiming && !session_needs_reopening(s);
 		snprintf(detail, DETAIL_SIZE, "%s", s->failure[0] ? s->failure : err_str(e));
@@ -269,6 +248,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 
 			if (!a->touched)
 				break;
+			s->unproven |= !session_needs_reopening(s);
 			snprintf(detail + len, DETAIL_SIZE - len, "; the clean-up failed too: %s",
 				 s->failure);
 			return E_UNCERTAIN;
@@ -292,7 +272,7 @@ static void reply_created(struct job *job, const struct attempt *a)
 	    .der_len = a->der->len};
 
 	memcpy(reply.key.key_id, a->id, KEY_ID_BYTES);
-	memcpy(reply.key.spki_sha256, a->spki_sha256, KEY_SPKI_HASH_BYTES);
+	memcpy(reply.key.spki_sha256, a->public_key->sha256, KEY_SPKI_HASH_BYTES);
 	message_create_csr_reply_encode(&job->reply, &reply);
 }
 
@@ -322,6 +302,7 @@ static void create(struct session *s, struct pool *pool, struct job *job)
 	} else {
 		reply_created(job, &a);
 	}
+	spki_free(a.public_key);
 	buf_release(&der);
 }
 
@@ -349,6 +330,7 @@ static void destroy(struct session *s, struct job *job)
 	if (e) {
 		/* What was found and would not go, or was not searched for to the end, may be there still. */
 		e = E_UNCERTAIN;
+		s->unproven |= !session_needs_reopening(s) && !ckr_is_refusal(s->last);
 		log_failure(s, job, "destroy key", e, s->failure);
 		job_fail(job, e, s->failure);
 		return;
@@ -379,17 +361,36 @@ static enum err find_once(struct session *s, struct job *job)
 	enum err e;
 
 	object_label(label, job->csr_id);
-	if ((e = object_find(s, &query, &found)))
+	if ((e = object_find(s, &query, &found))) {
+		s->unproven |= !session_needs_reopening(s);
 		return e;
+	}
 	reply.presence = object_presence(&found);
 	memcpy(reply.key_id, found.key_id, KEY_ID_BYTES);
 	message_find_key_reply_encode(&job->reply, &reply);
 	return E_OK;
 }
 
+static enum err inspect_once(struct session *s, struct job *job)
+{
+	struct message_inspect_key_reply reply;
+	enum err e = key_inspect(s, job->csr_id, &reply);
+
+	if (e)
+		return e;
+	message_inspect_key_reply_encode(&job->reply, &reply);
+	message_inspect_key_reply_release(&reply);
+	return E_OK;
+}
+
 static enum err list_once(struct session *s, struct job *job)
 {
-	return inventory_take(s, &job->inventory);
+	enum err e = inventory_take(s, &job->inventory);
+
+	if (e == E_OK && job->inventory.unread)
+		log_error("%lu key objects on the token cannot be read: a list of its keys may lack some",
+			  (unsigned long)job->inventory.unread);
+	return e;
 }
 
 static void ask(struct session *s, struct job *job, const char *what,
@@ -420,6 +421,9 @@ static void run(struct session *s, struct pool *pool, struct job *job)
 		return;
 	case MESSAGE_FIND_KEY:
 		ask(s, job, "find key", find_once);
+		return;
+	case MESSAGE_INSPECT_KEY:
+		ask(s, job, "inspect key", inspect_once);
 		return;
 	case MESSAGE_LIST_KEYS:
 		ask(s, job, "list keys", list_once);

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LATELY_MS 1000 /* a caller was served: one fill at a time, with pauses */
+#define LULL_MS 50   /* without a caller at work: no burst */
+#define SCARCE 0.1   /* of a target */
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
 #define COUNT_VALID_MS 10000 /* what else adds objects is seen no later */
@@ -24,6 +25,7 @@ struct pool {
 	pthread_mutex_t lock;
 	char node[POOL_NODE_MAX + 1];
 	uint64_t pause_ms;
+	uint64_t quiet_ms;
 	uint64_t objects_max;
 	uint64_t fills_max; /* threads but the one that is kept for callers */
 	bool single;
@@ -80,6 +82,7 @@ enum err pool_new(const struct pool_options *options, struct pool **ret_pool)
 	else
 		host_node(pool->node);
 	pool->pause_ms = options->pause_ms;
+	pool->quiet_ms = options->quiet_ms;
 	pool->objects_max = options->objects_max;
 	pool->single = options->threads == 1;
 	pool->fills_max = pool->single ? 1 : options->threads - 1;
@@ -101,7 +104,7 @@ static void free_keys(struct line *line)
 		struct pool_key *key = line->first;
 
 		line->first = key->next;
-		free(key);
+		pool_key_free(key);
 	}
 	line->end = &line->first;
 	line->ready = 0;
@@ -122,16 +125,23 @@ void pool_label(const struct pool *pool, enum key_type type, char label[POOL_LAB
 	snprintf(label, POOL_LABEL_SIZE, "%s%s:%s", POOL_LABEL_PREFIX, pool->node, key_type_name(type));
 }
 
-struct pool_key *pool_key_alloc(const struct key *key, const uint8_t *spki, size_t spki_len)
+struct pool_key *pool_key_alloc(const struct key *key, struct spki *public_key)
 {
-	struct pool_key *k = calloc(1, sizeof(*k) + spki_len);
+	struct pool_key *k = calloc(1, sizeof(*k));
 
 	if (!k)
 		return NULL;
 	k->key = *key;
-	k->spki_len = spki_len;
-	memcpy(k->spki, spki, spki_len);
+	k->public_key = public_key;
 	return k;
+}
+
+void pool_key_free(struct pool_key *key)
+{
+	if (!key)
+		return;
+	spki_free(key->public_key);
+	free(key);
 }
 
 /* ---- ready keys ---- */
@@ -249,22 +259,31 @@ static unsigned emptiest_locked(const struct pool *pool, double *ret_part)
  * How long the callers keep the next fill away, with that part of the emptiest
  * type there.  While they come and go none is made as long as half is there:
  * it would take from them of what the token can do.  Below that one at a time
- * is made, some time apart; with a single thread none, since the next caller
- * would wait for its end.
+ * is made, some time apart and in a lull between them, so that a burst has the
+ * token for itself; when hardly any is left, beside them, since what a caller
+ * does not find he waits for.  With a single thread none: the next caller would
+ * wait for its end.
  */
 static uint64_t callers_hold_ms_locked(const struct pool *pool, double part, uint64_t now_ms)
 {
-	uint64_t quiet_ms = pool->any_served ? until(pool->served_ms + LATELY_MS, now_ms) : 0;
+	uint64_t quiet_ms = pool->any_served ? until(pool->served_ms + pool->quiet_ms, now_ms) : 0;
+	uint64_t lull_ms;
 
 	if (pool->callers)
-		quiet_ms = LATELY_MS;
+		quiet_ms = pool->quiet_ms;
 	if (pool->fills + pool->callers >= pool->fills_max)
 		return UINT64_MAX; /* until one of them ends */
 	if (!quiet_ms)
 		return 0;
 	if (pool->single || pool->fills || part >= 0.5)
 		return quiet_ms;
-	return until(pool->filled_ms + pool->pause_ms, now_ms);
+	if (part < SCARCE)
+		lull_ms = 0;
+	else if (pool->callers)
+		lull_ms = LULL_MS;
+	else
+		lull_ms = until(pool->served_ms + LULL_MS, now_ms);
+	return later(until(pool->filled_ms + pool->pause_ms, now_ms), lull_ms);
 }
 
 static bool count_is_due_locked(const struct pool *pool, uint64_t now_ms)

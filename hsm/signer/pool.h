@@ -17,6 +17,7 @@
 #include "base/key.h"
 #include "hsm/message.h"
 #include "hsm/signer/key.h"
+#include "hsm/signer/spki.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,6 +32,7 @@ struct pool_options {
 	const char *node;                  /* copied; "": the host name */
 	uint64_t targets[KEY_TYPE_MAX + 1]; /* by key type; 0: none is made */
 	uint64_t pause_ms;                 /* least time between two fills while callers are served */
+	uint64_t quiet_ms;                 /* so long after the last one they are taken to be served */
 	uint64_t objects_max;              /* no fill when the token holds that many; 0: no ceiling */
 	unsigned threads;                  /* workers */
 	key_type_set key_types;            /* that the token makes; targets of others are not filled */
@@ -41,8 +43,7 @@ struct pool_key {
 	struct pool_key *next; /* the ledger's */
 	struct key key;        /* its handles may be out of date */
 	uint64_t epoch;        /* session_epoch() of the handles */
-	size_t spki_len;
-	uint8_t spki[]; /* DER SubjectPublicKeyInfo, as read from the token and checked */
+	struct spki *public_key; /* as read from the token and checked; owned */
 };
 
 /* E_NOMEM. */
@@ -52,8 +53,9 @@ void pool_free(struct pool *pool); /* NULL is fine; nothing may be under way */
 /* "csrd-pool:<node>:<type>": the label of both objects of a ready key. */
 void pool_label(const struct pool *pool, enum key_type type, char label[POOL_LABEL_SIZE]);
 
-/* NULL when memory is out; freed with free(). */
-struct pool_key *pool_key_alloc(const struct key *key, const uint8_t *spki, size_t spki_len);
+/* Takes the public key; NULL when memory is out, and then it does not. */
+struct pool_key *pool_key_alloc(const struct key *key, struct spki *public_key);
+void pool_key_free(struct pool_key *key); /* NULL is fine */
 
 /* ---- ready keys ---- */
 

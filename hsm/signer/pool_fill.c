@@ -42,7 +42,7 @@ static enum err fill(struct session *s, struct pool *pool, enum key_type type)
 	}
 	if (e == E_UNSUPPORTED) /* after another error the next run finds it */
 		e = pool_key_destroy(s, label, &key->key);
-	free(key);
+	pool_key_free(key);
 	return e;
 }
 
@@ -70,7 +70,7 @@ static enum err take_over_type(struct session *s, struct pool *pool, enum key_ty
 			struct pool_key *key = found.first;
 
 			found.first = key->next;
-			free(key);
+			pool_key_free(key);
 		}
 		return e;
 	}
@@ -95,6 +95,8 @@ static enum err take_over(struct session *s, struct pool *pool)
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		enum err e;
 
+		if (session_must_stop(s))
+			return session_break_off(s);
 		if (!(s->token->key_types & KEY_TYPE_BIT(type)) ||
 		    pool_type_is_taken_over(pool, (enum key_type)type))
 			continue;
@@ -145,6 +147,9 @@ enum err pool_fill_run(struct session *s, struct pool *pool, enum pool_work work
 		e = session_refresh(s);
 	if (e == E_OK)
 		return E_OK;
+	if (session_must_stop(s))
+		return e; /* broken off */
+	s->doubt |= work == POOL_FILL && ckr_is_refusal(s->last);
 	log_error("pool: cannot %s%s: %s",
 		  work == POOL_FILL    ? "make a key of type "
 		  : work == POOL_COUNT ? "count the objects on the token"

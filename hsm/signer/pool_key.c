@@ -8,7 +8,6 @@
 #include "hsm/signer/object.h"
 #include "hsm/signer/public_key.h"
 
-#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,25 +16,20 @@
 /* All that is asked of a new key; what passes is ready. */
 static enum err check(struct session *s, const char *label, struct key *key, struct pool_key **ret_key)
 {
-	EVP_PKEY *public_key = NULL;
-	unsigned char *spki = NULL;
+	struct spki *public_key = NULL;
 	struct pool_key *ready;
 	enum err e;
-	int len;
 
 	if ((e = key_read_back(s, label, key)) || (e = public_key_read(s, key, &public_key)))
 		return e;
-	e = E_NOMEM;
-	len = i2d_PUBKEY(public_key, &spki);
-	ready = len > 0 ? pool_key_alloc(key, spki, (size_t)len) : NULL;
-	if (ready) {
-		ready->epoch = session_epoch(s);
-		*ret_key = ready;
-		e = E_OK;
+	ready = pool_key_alloc(key, public_key);
+	if (!ready) {
+		spki_free(public_key);
+		return E_NOMEM;
 	}
-	OPENSSL_free(spki);
-	EVP_PKEY_free(public_key);
-	return e;
+	ready->epoch = session_epoch(s);
+	*ret_key = ready;
+	return E_OK;
 }
 
 enum err pool_key_destroy(struct session *s, const char *label, const struct key *key)
@@ -167,12 +161,17 @@ enum err pool_key_claim(struct session *s, const char *old_label, const char *la
 			bool *ret_touched)
 {
 	struct key *key = &ready->key;
+	CK_OBJECT_HANDLE private_key;
 	enum err e;
 
 	*ret_touched = false;
 	if (ready->epoch != session_epoch(s))
 		key->private_key = key->public_key = CK_INVALID_HANDLE;
-	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)) ||
+	private_key = key->private_key;
+	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)))
+		return e;
+	/* Where the handle of one is good, so is the other's; if not, the reading back tells. */
+	if (key->private_key != private_key &&
 	    (e = locate(s, CKO_PUBLIC_KEY, old_label, key->id, &key->public_key)))
 		return e;
 	*ret_touched = true;
@@ -227,6 +226,10 @@ static enum err find_halves(struct session *s, CK_OBJECT_CLASS class, const char
 		uint8_t id[256];
 		CK_ATTRIBUTE attribute = {CKA_ID, id, sizeof(id)};
 
+		if (session_must_stop(s)) {
+			e = session_break_off(s);
+			break;
+		}
 		e = object_read(s, handles[i], &attribute, 1);
 		if (e == E_OK && attribute.ulValueLen == KEY_ID_BYTES) {
 			memcpy(half->id, id, KEY_ID_BYTES);
@@ -292,6 +295,8 @@ static enum err destroy_doomed(struct session *s, const char *label, const struc
 
 		if (!halves[i].is_doomed)
 			continue;
+		if (session_must_stop(s))
+			return session_break_off(s);
 		memcpy(key.id, halves[i].id, KEY_ID_BYTES);
 		if ((e = pool_key_destroy(s, label, &key)))
 			return e;
@@ -305,7 +310,7 @@ static void free_found(struct pool_key_found *found)
 		struct pool_key *key = found->first;
 
 		found->first = key->next;
-		free(key);
+		pool_key_free(key);
 	}
 }
 
@@ -324,6 +329,10 @@ enum err pool_key_take_over(struct session *s, const char *label, enum key_type 
 	for (size_t i = 0, next; i < len && e == E_OK; i = next) {
 		for (next = i + 1; next < len && !memcmp(halves[i].id, halves[next].id, KEY_ID_BYTES);)
 			next++;
+		if (session_must_stop(s)) {
+			e = session_break_off(s);
+			break;
+		}
 		e = look_at(s, label, type, halves + i, next - i, &found, &halves[i].is_doomed);
 	}
 	if (e == E_OK)

@@ -2,11 +2,13 @@
 #include "hsm/signer/probe.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/key.h"
 #include "hsm/signer/key_kind.h"
 #include "hsm/signer/object.h"
+#include "hsm/signer/probe_memory.h"
 #include "hsm/signer/sign.h"
 
 #include <stdio.h>
@@ -210,6 +212,8 @@ static void list_mechanisms(const struct token *token, enum key_family family,
 
 static enum err try_options(struct session *s, struct token *token, enum key_type type, uint32_t options)
 {
+	if (session_must_stop(s))
+		return session_break_off(s);
 	token->profiles[key_kind(type)->family].options = options;
 	s->failure[0] = '\0';
 	return make_and_use(s, token, type);
@@ -217,11 +221,15 @@ static enum err try_options(struct session *s, struct token *token, enum key_typ
 
 static bool is_hopeless(const struct session *s)
 {
-	return ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) || s->last == CKR_DEVICE_MEMORY;
+	return session_must_stop(s) || ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) ||
+	       s->last == CKR_DEVICE_MEMORY;
 }
 
-/* All of them, or else as many as it takes one after the other. */
-static enum err find_options(struct session *s, struct token *token, enum key_type type)
+/*
+ * All of them, or else as many as it takes one after the other.  *sure is
+ * cleared by an answer that need not be about the template.
+ */
+static enum err find_options(struct session *s, struct token *token, enum key_type type, bool *sure)
 {
 	const uint32_t most = token->template_limit;
 	uint32_t taken = 0;
@@ -230,6 +238,7 @@ static enum err find_options(struct session *s, struct token *token, enum key_ty
 	if (e == E_OK || is_hopeless(s))
 		return e;
 	log_info("the strictest template is refused: %s", s->failure);
+	*sure &= ckr_is_refusal(s->last);
 	if ((e = try_options(s, token, type, 0)))
 		return e;
 	for (size_t i = 0; i < TEMPLATE_OPTIONS; i++) {
@@ -237,45 +246,15 @@ static enum err find_options(struct session *s, struct token *token, enum key_ty
 
 		if (!(most & option))
 			continue;
-		if (try_options(s, token, type, taken | option) == E_OK)
+		if (try_options(s, token, type, taken | option) == E_OK) {
 			taken |= option;
-		else if (is_hopeless(s))
+			continue;
+		}
+		if (is_hopeless(s))
 			return E_UNAVAIL;
+		*sure &= ckr_is_refusal(s->last);
 	}
 	token->profiles[key_kind(type)->family].options = taken;
-	return E_OK;
-}
-
-static void put_sizes(const struct token *token, CK_MECHANISM_TYPE type, struct buf *b)
-{
-	CK_MECHANISM_INFO info;
-
-	if (token->p11->C_GetMechanismInfo(token->slot, type, &info) == CKR_OK)
-		buf_printf(b, " %lu-%lu bits", info.ulMinKeySize, info.ulMaxKeySize);
-}
-
-static enum err probe_family(struct session *s, struct token *token, enum key_family family,
-			     enum key_type type, struct buf *text)
-{
-	struct template_profile *profile = &token->profiles[family];
-	size_t from;
-	enum err e;
-
-	list_mechanisms(token, family, profile);
-	e = find_options(s, token, type);
-	if (e)
-		return e;
-	if (text->len)
-		buf_put_str(text, "; ");
-	from = text->len;
-	buf_printf(text, "%s:", families[family].name);
-	if (family == KEY_FAMILY_RSA)
-		put_sizes(token, CKM_RSA_PKCS_KEY_PAIR_GEN, text);
-	else if (family == KEY_FAMILY_EC)
-		put_sizes(token, CKM_EC_KEY_PAIR_GEN, text);
-	buf_put_str(text, " template ");
-	put_options(profile->options, text);
-	log_info("token '%s': %s", token->label, buf_text(text) + from);
 	return E_OK;
 }
 
@@ -297,7 +276,7 @@ static bool has_label(struct session *s, CK_OBJECT_HANDLE object, const char *la
 	       memcmp(actual, label, strlen(label)) == 0;
 }
 
-static enum err probe_relabel(struct session *s, struct token *token, struct buf *text)
+static enum err probe_relabel(struct session *s, struct token *token, bool *sure)
 {
 	char label[PROBE_LABEL_SIZE];
 	struct key key;
@@ -313,41 +292,131 @@ static enum err probe_relabel(struct session *s, struct token *token, struct buf
 		rv = relabel(s, key.public_key, label);
 	token->relabels = rv == CKR_OK && has_label(s, key.private_key, label) &&
 			  has_label(s, key.public_key, label);
-	buf_printf(text, "; relabels: %s", token->relabels ? "yes" : "no");
-	if (token->relabels)
-		log_info("token '%s' relabels keys", token->label);
-	else
+	*sure &= rv == CKR_OK || ckr_is_refusal(rv);
+	if (!token->relabels)
 		log_warn("token '%s' does not relabel keys (%s): there can be no key pool", token->label,
 			 rv == CKR_OK ? "it said that it did" : ckr_name(rv));
 	return throw_away(s, token, &key);
 }
 
+/* ---- in words ---- */
+
+static void put_sizes(const struct token *token, CK_MECHANISM_TYPE type, struct buf *b)
+{
+	CK_MECHANISM_INFO info;
+
+	if (token->p11->C_GetMechanismInfo(token->slot, type, &info) == CKR_OK)
+		buf_printf(b, " %lu-%lu bits", info.ulMinKeySize, info.ulMaxKeySize);
+}
+
+static void put_family(const struct token *token, enum key_family family, struct buf *b)
+{
+	buf_printf(b, "%s:", families[family].name);
+	if (family == KEY_FAMILY_RSA)
+		put_sizes(token, CKM_RSA_PKCS_KEY_PAIR_GEN, b);
+	else if (family == KEY_FAMILY_EC)
+		put_sizes(token, CKM_EC_KEY_PAIR_GEN, b);
+	buf_put_str(b, " template ");
+	put_options(token->profiles[family].options, b);
+}
+
+/* For the log, a line a family, and for the status, all in one. */
+static void describe(struct token *token)
+{
+	char when[CLOCK_RFC3339_SIZE];
+	struct buf text;
+
+	clock_format_rfc3339(token->probed_us, when);
+	buf_init(&text, sizeof(token->capabilities) - 1);
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		size_t from = text.len;
+
+		if (!(token->proved_types & KEY_TYPE_BIT(type)))
+			continue;
+		put_family(token, key_kind((enum key_type)type)->family, &text);
+		log_info("token '%s': %s", token->label, buf_text(&text) + from);
+		buf_put_str(&text, "; ");
+	}
+	log_info("token '%s' %s keys; probed %s", token->label,
+		 token->relabels ? "relabels" : "does not relabel", when);
+	buf_printf(&text, "relabels: %s; probed %s", token->relabels ? "yes" : "no", when);
+	snprintf(token->capabilities, sizeof(token->capabilities), "%s", buf_text(&text));
+	buf_release(&text);
+}
+
 /* ---- all ---- */
 
-enum err probe_run(struct session *s, struct token *token)
+/* The first type of each family stands for the family. */
+static key_type_set types_to_prove(const struct token *token)
 {
-	key_type_set families_done = 0;
-	struct buf text;
-	enum err e;
+	unsigned families_done = 0;
+	key_type_set types = 0;
 
-	buf_init(&text, sizeof(token->capabilities) - 1);
-	token->probe_left = true; /* a crash of an earlier process may have left some */
-	if ((e = sweep(s, token)))
-		goto out;
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		enum key_family family = key_kind((enum key_type)type)->family;
 
 		if (!(token->key_types & KEY_TYPE_BIT(type)) || (families_done & (1u << family)))
 			continue;
 		families_done |= 1u << family;
-		if ((e = probe_family(s, token, family, (enum key_type)type, &text)))
-			goto out;
+		types |= KEY_TYPE_BIT(type);
 	}
-	if ((e = probe_relabel(s, token, &text)))
-		goto out;
-	snprintf(token->capabilities, sizeof(token->capabilities), "%s", buf_text(&text));
+	return types;
+}
+
+static void list_all_mechanisms(struct token *token)
+{
+	for (size_t family = 0; family < TEMPLATE_FAMILIES; family++)
+		list_mechanisms(token, (enum key_family)family, &token->profiles[family]);
+}
+
+static void known(struct token *token)
+{
+	token->proved_types = types_to_prove(token);
 	token->probed = true;
-out:
-	buf_release(&text);
-	return e;
+	describe(token);
+}
+
+bool probe_recall(struct token *token)
+{
+	token->probe_left = true; /* a crash of an earlier process may have left some */
+	list_all_mechanisms(token);
+	if (probe_memory_recall(token) != E_OK)
+		return false;
+	known(token);
+	return true;
+}
+
+static enum err find_out(struct session *s, struct token *token, bool *sure)
+{
+	const key_type_set types = types_to_prove(token);
+	enum err e;
+
+	token->probe_left = true;
+	if ((e = sweep(s, token)))
+		return e;
+	list_all_mechanisms(token);
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		if ((types & KEY_TYPE_BIT(type)) && (e = find_options(s, token, (enum key_type)type, sure)))
+			return e;
+	return probe_relabel(s, token, sure);
+}
+
+enum err probe_run(struct session *s, struct token *token)
+{
+	const struct token before = *token;
+	bool sure = true;
+	enum err e = find_out(s, token, &sure);
+
+	if (e) {
+		memcpy(token->profiles, before.profiles, sizeof(token->profiles));
+		token->relabels = before.relabels;
+		return e;
+	}
+	token->probed_us = clock_wall_us();
+	known(token);
+	if (sure)
+		probe_memory_keep(token);
+	else
+		probe_memory_drop(token);
+	return E_OK;
 }

@@ -12,15 +12,25 @@
 #include "hsm/signer/session.h"
 #include "hsm/signer/token.h"
 
+#include <stdbool.h>
+
 #define PROBE_LABEL_PREFIX "csrd-probe:"
 
 /* "csrd-probe:<node>"; the host name for NULL. */
 void probe_set_label(struct token *token, const char *node);
 
 /*
+ * What an earlier process found out about this very token, if it still holds
+ * (probe_memory.h): then it is as after probe_run, and true.  Makes no key.
+ */
+bool probe_recall(struct token *token);
+
+/*
  * Destroys what an earlier probe left, and finds for each family of key types
  * the strictest template that the token takes, and whether it relabels.  Fills
- * profiles, relabels and capabilities of the token; logs one line each.
+ * in the token what token.h says, logs one line each, and keeps it for the
+ * next start, unless it rests on an answer that may have had other reasons.
+ * After an error what was known before is still known.
  * As session_fail, E_HSM: the token makes no key with any template.
  */
 MUST_USE enum err probe_run(struct session *s, struct token *token);

@@ -6,14 +6,13 @@
 #include "base/err.h"
 #include "hsm/signer/key.h"
 #include "hsm/signer/session.h"
-
-#include <openssl/evp.h>
+#include "hsm/signer/spki.h"
 
 /*
  * Of the type of `key`: an RSA modulus or a point of the named curve in which
  * weak_key.h and OpenSSL's own check find nothing.  E_HSM for anything else;
- * else as session_fail.  *ret_key is owned (EVP_PKEY_free).
+ * else as session_fail.  *ret_key is owned (spki_free).
  */
-MUST_USE enum err public_key_read(struct session *s, const struct key *key, EVP_PKEY **ret_key);
+MUST_USE enum err public_key_read(struct session *s, const struct key *key, struct spki **ret_key);
 
 #endif

@@ -9,8 +9,8 @@
 
 #define TEXT_MAX 8192
 
-/* Two lines: serial number and URI.  E_NOTFOUND: none, or of another URI. */
-static enum err read_serial(const struct state_dir *dir, const char *uri, char serial[17])
+/* The file holds two lines: serial number and URI. */
+enum err served_serial(const struct state_dir *dir, const char *uri, char serial[17])
 {
 	const char *text, *end;
 	struct buf b;
@@ -38,14 +38,14 @@ bool served_before(const struct state_dir *dir, const char *uri)
 {
 	char serial[17];
 
-	return read_serial(dir, uri, serial) == E_OK;
+	return served_serial(dir, uri, serial) == E_OK;
 }
 
 enum err served_check(const struct state_dir *dir, const char *uri, const struct token *token)
 {
 	char serial[17];
 	struct buf b;
-	enum err e = read_serial(dir, uri, serial);
+	enum err e = served_serial(dir, uri, serial);
 
 	if (e == E_OK && strcmp(serial, token->serial) == 0)
 		return E_OK;

@@ -15,6 +15,9 @@
 
 #define SERVED_NAME "token"
 
+/* Serial number of the token found by this URI before.  E_NOTFOUND: none; E_DENIED, E_IO, E_NOMEM. */
+MUST_USE enum err served_serial(const struct state_dir *dir, const char *uri, char serial[17]);
+
 /* A token was found by this URI before. */
 bool served_before(const struct state_dir *dir, const char *uri);
 

@@ -22,13 +22,17 @@ void session_init(struct session *s, struct device *device, const struct token *
 
 enum err session_begin(struct session *s, bool creating)
 {
-	s->trouble = false;
+	s->trouble = s->doubt = s->unproven = false;
 	s->last = CKR_OK;
 	return device_enter(s->device, creating, s->failure);
 }
 
 void session_end(struct session *s)
 {
+	if (s->doubt)
+		device_doubt(s->device);
+	if (s->unproven)
+		device_unproven(s->device);
 	device_leave(s->device, s->trouble);
 }
 
@@ -48,6 +52,17 @@ void session_explain(struct session *s, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(s->failure, sizeof(s->failure), format, args);
 	va_end(args);
+}
+
+bool session_must_stop(const struct session *s)
+{
+	return s->stop && atomic_load(s->stop);
+}
+
+enum err session_break_off(struct session *s)
+{
+	session_explain(s, "broken off: the signer is stopping");
+	return E_UNAVAIL;
 }
 
 enum err session_open(struct session *s)

@@ -11,6 +11,7 @@
 #include "hsm/signer/device.h"
 #include "hsm/signer/token.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,7 +22,10 @@ struct session {
 	CK_RV last;                /* of the last call that failed */
 	char failure[256];         /* why the last operation failed: for the log and the reply */
 	bool trouble;              /* since session_begin a call failed that a healthy token would not fail */
+	bool doubt;                /* … and the token refused what it took when it was probed */
+	bool unproven;             /* … and nobody knows whether an object is there */
 	bool stale;                /* objects were destroyed; see session_refresh */
+	const atomic_bool *stop;   /* borrowed; see session_must_stop */
 	struct log_gate down_gate; /* a token that is down fails every request alike */
 
 	/* device.c's own */
@@ -63,6 +67,15 @@ MUST_USE enum err session_fail(struct session *s, const char *call, CK_RV rv);
 
 /* Records a reason that is not a CK_RV. */
 void session_explain(struct session *s, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/*
+ * Work that nobody waits for (a key pool, a probe) asks this between any two
+ * calls of the module, and when it is true breaks off: the process is to end.
+ * Never true while `stop` is NULL, as it is for callers' work.
+ */
+bool session_must_stop(const struct session *s);
+/* E_UNAVAIL, which it explains. */
+MUST_USE enum err session_break_off(struct session *s);
 
 /* Asks the token whether this session is alive and logged in, and whether it is still the same token. */
 MUST_USE enum err session_probe(struct session *s, CK_FLAGS *ret_token_flags);

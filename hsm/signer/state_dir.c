@@ -87,6 +87,27 @@ out:
 	return e;
 }
 
+enum err state_dir_look(const char *path, struct state_dir **ret_dir)
+{
+	struct state_dir *dir = calloc(1, sizeof(*dir));
+	enum err e = E_OK;
+
+	if (!dir)
+		return E_NOMEM;
+	dir->path = strdup(path);
+	dir->fd = dir->path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (!dir->path)
+		e = E_NOMEM;
+	else if (dir->fd < 0)
+		e = errno == ENOENT || errno == ENOTDIR ? E_NOTFOUND : errno == EACCES ? E_DENIED : E_IO;
+	if (e) {
+		state_dir_close(dir);
+		return e;
+	}
+	*ret_dir = dir;
+	return E_OK;
+}
+
 void state_dir_close(struct state_dir *dir)
 {
 	if (!dir)

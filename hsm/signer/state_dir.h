@@ -18,6 +18,8 @@ struct state_dir;
  * by others, and must take a file.  Logs what fails.  E_CONFIG, E_NOMEM.
  */
 MUST_USE enum err state_dir_open(const char *path, struct state_dir **ret_dir);
+/* As it is, for reading: makes, checks and logs nothing.  E_NOTFOUND, E_DENIED, E_IO, E_NOMEM. */
+MUST_USE enum err state_dir_look(const char *path, struct state_dir **ret_dir);
 void state_dir_close(struct state_dir *dir); /* NULL is fine */
 
 const char *state_dir_path(const struct state_dir *dir);

@@ -2,7 +2,8 @@
  * The one token that this process serves: filled at start by module_find_token
  * and probe_run.  Afterwards device.c alone writes it, and only the slot (with
  * nobody inside the module) and what probe_run could not find out at start
- * (while no key may be made); probe.c keeps probe_left.
+ * (while no key may be made), or finds out anew (with nobody inside); probe.c
+ * keeps probe_left.
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_H
 #define CSRD_HSM_SIGNER_TOKEN_H
@@ -14,6 +15,8 @@
 #include <p11-kit/pkcs11.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+struct state_dir;
 
 #define HOST_NAME_SIZE 256
 #define PROBE_LABEL_SIZE 96
@@ -41,10 +44,14 @@ struct token {
 	uint32_t template_limit; /* enum template_option: the most that is tried */
 	char probe_label[PROBE_LABEL_SIZE];
 	bool probe_left;         /* keys of a probe may be on the token still */
+	const struct state_dir *state; /* where its findings are kept, borrowed; NULL: nowhere */
+	const char *module_path;       /* borrowed */
 	bool probed;             /* what follows is known */
+	int64_t probed_us;       /* since when, on the wall clock: maybe an earlier process's finding */
 	struct template_profile profiles[TEMPLATE_FAMILIES];
-	bool relabels;           /* it lets CKA_LABEL be written */
-	char capabilities[512];  /* the above in words, for the status */
+	key_type_set proved_types; /* of these it made a key */
+	bool relabels;             /* it lets CKA_LABEL be written */
+	char capabilities[512];    /* the above in words, for the status */
 };
 
 #endif

@@ -275,6 +275,25 @@ enum err signer_find_get(struct signer_client *c, uint32_t id, struct message_fi
 	return E_OK;
 }
 
+enum err signer_inspect_get(struct signer_client *c, uint32_t id, struct message_inspect_key_reply *ret)
+{
+	struct signer_answer answer;
+	enum err e = receive_reply(c, id, MESSAGE_INSPECT_KEY, &answer);
+
+	if (e)
+		return e;
+	assert_int_equal(message_inspect_key_reply_decode(answer.payload.data, answer.payload.len, ret),
+			 E_OK);
+	buf_release(&answer.payload);
+	return E_OK;
+}
+
+enum err signer_inspect(struct signer_client *c, const char *csr_id, struct message_inspect_key_reply *ret)
+{
+	return signer_inspect_get(
+	    c, signer_key_send(c, MESSAGE_INSPECT_KEY, csr_id, CLIENT_DEADLINE_MS), ret);
+}
+
 enum err signer_create(struct signer_client *c, const char *csr_id, enum key_type type,
 		       struct message_create_csr_reply *ret)
 {
@@ -343,6 +362,7 @@ void signer_list(struct signer_client *c, struct message_list_keys_part *ret, un
 		for (size_t i = 0; i < part.keys_len; i++)
 			all.keys[all.keys_len++] = part.keys[i]; /* with its label */
 		all.last = part.last;
+		all.unread = part.unread;
 		free(part.keys);
 		(*ret_parts)++;
 	}

@@ -46,6 +46,9 @@ enum err signer_create_get(struct signer_client *c, uint32_t id, struct message_
 uint32_t signer_key_send(struct signer_client *c, uint16_t type, const char *csr_id, uint32_t timeout_ms);
 enum err signer_destroy_get(struct signer_client *c, uint32_t id, uint32_t *ret_destroyed);
 enum err signer_find_get(struct signer_client *c, uint32_t id, struct message_find_key_reply *ret);
+/* Release with message_inspect_key_reply_release. */
+enum err signer_inspect_get(struct signer_client *c, uint32_t id, struct message_inspect_key_reply *ret);
+enum err signer_inspect(struct signer_client *c, const char *csr_id, struct message_inspect_key_reply *ret);
 
 enum err signer_create(struct signer_client *c, const char *csr_id, enum key_type type,
 		       struct message_create_csr_reply *ret);

@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #define POOL_LABEL "csrd-pool:node-1:p256v1"
-#define EXTRA "node = node-1\n"
+#define NODE "node = node-1\n"
+#define QUICK "pool_quiet = 20ms\n" /* what a caller took is made again at once */
+#define EXTRA QUICK NODE
 #define NO_GENERATION "C_GenerateKeyPair return CKR_DEVICE_MEMORY\n"
 
 static size_t count_private(const struct signer_fixture *f, const char *label)
@@ -81,6 +83,9 @@ static void wait_detail(struct signer_client *c, const char *detail)
 static void start(struct signer_fixture *f, const char *rules, const char *extra, struct signer_client *c)
 {
 	signer_use_shim(f, rules);
+	/* The TPM has no room for a look at it while a key is made. */
+	if (f->kind == &signer_token_kinds[SIGNER_KIND_TPM] && strncmp(extra, QUICK, strlen(QUICK)) == 0)
+		extra += strlen(QUICK);
 	f->extra = extra;
 	signer_start(f);
 	signer_client_open(c, f->socket, NULL);
@@ -125,7 +130,7 @@ static void the_pool_is_filled_and_claimed_without_a_search(void **state)
 	long searches;
 	unsigned parts;
 
-	start(f, "", EXTRA "pool_p256v1 = 5\npool_pause = 1m\n", &c); /* no fill between the creates */
+	start(f, "", NODE "pool_p256v1 = 5\npool_pause = 1m\n", &c); /* no fill between the creates */
 	wait_ready(&c, 5);
 	expect_pool(f, 5);
 	signer_list(&c, &list, &parts);

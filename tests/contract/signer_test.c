@@ -89,6 +89,32 @@ static void hello_tells_the_token(void **state)
 	signer_stop(f);
 }
 
+/* What create said of a key is what the token says of it later. */
+static void assert_inspected(struct signer_client *c, const char *csr_id, const struct message_key *made)
+{
+	struct message_inspect_key_reply found;
+
+	assert_int_equal(signer_inspect(c, csr_id, &found), E_OK);
+	assert_int_equal(found.presence, MESSAGE_KEY_PAIR);
+	assert_true(found.has_key);
+	assert_memory_equal(found.key_id, made->key_id, KEY_ID_BYTES);
+	assert_int_equal(found.key.key_type, made->key_type);
+	assert_memory_equal(found.key.key_id, made->key_id, KEY_ID_BYTES);
+	assert_memory_equal(found.key.spki_sha256, made->spki_sha256, KEY_SPKI_HASH_BYTES);
+	assert_int_equal(found.key.protection, made->protection);
+	message_inspect_key_reply_release(&found);
+}
+
+static void assert_nothing_to_inspect(struct signer_client *c, const char *csr_id)
+{
+	struct message_inspect_key_reply found;
+
+	assert_int_equal(signer_inspect(c, csr_id, &found), E_OK);
+	assert_int_equal(found.presence, MESSAGE_KEY_NONE);
+	assert_false(found.has_key);
+	message_inspect_key_reply_release(&found);
+}
+
 static void keys_are_made_found_and_destroyed(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -112,6 +138,7 @@ static void keys_are_made_found_and_destroyed(void **state)
 		    E_OK);
 		assert_int_equal(found.presence, MESSAGE_KEY_PAIR);
 		assert_memory_equal(found.key_id, reply.key.key_id, KEY_ID_BYTES);
+		assert_inspected(&c, ids[type], &reply.key);
 		message_create_csr_reply_release(&reply);
 	}
 	signer_token_expect_sealed(f, LABEL_A, CKA_PRIVATE_EXPONENT);
@@ -119,6 +146,7 @@ static void keys_are_made_found_and_destroyed(void **state)
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
 	assert_int_equal(destroyed, 2);
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
+	assert_nothing_to_inspect(&c, ID_A);
 	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_PAIR);
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
 	assert_int_equal(destroyed, 0);
@@ -441,6 +469,39 @@ static void requests_of_a_dead_client_are_dropped(void **state)
 	signer_stop(f);
 }
 
+/* INSPECT_KEY waits for its turn like any other, and nobody is refused because of it. */
+static void a_look_is_in_nobodys_way(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint32_t running, look, late_look, destroy, destroyed = 0;
+	struct message_inspect_key_reply found;
+	struct message_create_csr_reply made;
+	struct signer_client c;
+	struct csr_spec spec;
+
+	f->threads = 1;
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
+	signer_spec(&spec, KEY_RSA2048);
+	running = signer_create_send(&c, ID_A, &spec, LONG_MS);
+	look = signer_key_send(&c, MESSAGE_INSPECT_KEY, ID_B, LONG_MS);
+	destroy = signer_key_send(&c, MESSAGE_DESTROY_KEY, ID_B, LONG_MS);
+	late_look = signer_key_send(&c, MESSAGE_INSPECT_KEY, ID_B, LONG_MS);
+	assert_int_equal(signer_inspect_get(&c, late_look, &found), E_BUSY);
+	assert_int_equal(signer_create_get(&c, running, &made), E_OK);
+	message_create_csr_reply_release(&made);
+	assert_int_equal(signer_inspect_get(&c, look, &found), E_OK);
+	assert_true(found.has_key);
+	message_inspect_key_reply_release(&found);
+	assert_int_equal(signer_destroy_get(&c, destroy, &destroyed), E_OK);
+	assert_int_equal(destroyed, 2);
+	assert_nothing_to_inspect(&c, ID_B);
+	csr_spec_release(&spec);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
 /* F28 */
 static void sigterm_lets_work_end_F28(void **state)
 {
@@ -593,14 +654,15 @@ static int connect_as_nobody(const char *path)
 	if (pid == 0) {
 		struct sockaddr_un address = {.sun_family = AF_UNIX};
 		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-		char byte;
+		char hello[] = "\0\0\0\x0f\0\0\0\1\0\1\0\0\0V\0\0\0\1x", byte;
 
+		hello[13] = MESSAGE_PROTOCOL_VERSION;
 		if (setgid(65534) || setuid(65534))
 			_exit(10);
 		strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
 		if (connect(fd, (struct sockaddr *)&address, sizeof(address)))
 			_exit(11);
-		if (send(fd, "\0\0\0\x0f\0\0\0\1\0\1\0\0\0\1\0\0\0\1x", 19, MSG_NOSIGNAL) != 19)
+		if (send(fd, hello, 19, MSG_NOSIGNAL) != 19)
 			_exit(12);
 		_exit(read(fd, &byte, 1) == 1 ? 0 : 13);
 	}
@@ -1274,6 +1336,7 @@ static const struct signer_case contract_cases[] = {
     CASE(a_full_queue_is_busy),
     CASE(a_late_request_is_not_begun),
     CASE(requests_of_a_dead_client_are_dropped),
+    CASE(a_look_is_in_nobodys_way),
     CASE(sigterm_lets_work_end_F28),
     CASE(answers_wait_for_a_slow_reader),
     CASE(hello_comes_first_and_once),

@@ -150,7 +150,7 @@ class FaultKillTest(harness.Case):
         harness.wait_for("a full pool", self.pool_is_full, harness.PATIENCE * 3, every=0.2)
 
     def pool_is_full(self):
-        return all(pool["ready"] >= pool["target"] for pool in self.s.csrctl("status")["pool"])
+        return all(pool["ready"] >= pool["target"] for pool in self.s.csrctl("status")["tokens"][0]["pool"])
 
     def report(self):
         return json.loads(self.s.csrctl("reconcile", "--min-age", "0", check=False).stdout)

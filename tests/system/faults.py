@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 import threading
 import time
 
@@ -107,6 +108,7 @@ class ShimService(harness.Service):
         self.shim = Shim(self.folder, self.p11.module)
         self.hsm_environment = {}  # more for csrd-hsm
         self.hsm_wrapper = []      # a command before it
+        self.signer_program = None # instead of csrd-hsm, a copy
         settings = super().default_settings()
         settings["token default"]["module"] = SHIM
         settings["token default"]["threads"] = 2
@@ -122,6 +124,8 @@ class ShimService(harness.Service):
 
     def command(self, program, *arguments):
         command = super().command(program, *arguments)
+        if program == "csrd-hsm" and self.signer_program:
+            command[0] = self.signer_program
         return [*self.hsm_wrapper, *command] if program == "csrd-hsm" else command
 
 
@@ -171,6 +175,8 @@ class Supervisor:
 
 
 class FaultCase(harness.Case):
+    KEY_TYPES = ("p256v1", "rsa2048", "p256v1")  # of the keys that are there before the fault
+
     def setUp(self):
         super().setUp()
         self.acknowledged, self.gone = [], []
@@ -190,10 +196,25 @@ class FaultCase(harness.Case):
         self.s.start_csrd()
         self.s.wait_ready()
         self.csrd_pid = self.s.csrd.pid
-        for key_type in ("p256v1", "rsa2048", "p256v1"):
+        for key_type in self.KEY_TYPES:
             self.create_ok(key_type=key_type)
         self.note_holdings()
         return self.s
+
+    # -- a token folder that can be taken away
+
+    def mount_for(self, service, command):
+        """A mount namespace that goes with this test: `command` is run in it, and then everything that uses the
+        token.  Its process."""
+        script = command + " && echo ready && exec sleep 1000000"
+        holder = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", "unshare", "-m", "--", "sh", "-c", script],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(holder.communicate)
+        self.addCleanup(holder.kill)
+        if holder.stdout.readline() != "ready\n":
+            self.skipTest("mounting is not permitted here: %s" % holder.stderr.read().strip())
+        service.hsm_wrapper = service.p11.wrapper = ["nsenter", "-t", str(holder.pid), "-m", "--"]
+        return holder
 
     # -- requests
 

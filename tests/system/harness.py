@@ -78,7 +78,7 @@ def run(command, check=True, timeout=120, **kwargs):
 
 def clean_environment(**more):
     """Ours without what make, the SDK or SoftHSM of the developer would bring in."""
-    drop = re.compile(r"MAKE|MFLAGS|CSRD_|CLOUDFLARE_|SOFTHSM2_|PKCS11_|npm_")
+    drop = re.compile(r"MAKE|MFLAGS|CSRD_|CLOUDFLARE_|SOFTHSM2_|PKCS11_|npm_|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|JOURNAL_STREAM|CREDENTIALS_DIRECTORY")
     environment = {key: value for key, value in os.environ.items() if not drop.match(key)}
     environment.update(more)
     return environment

@@ -10,7 +10,7 @@ import harness
 from crash_rounds import FINDINGS, ROUNDS, SETTINGS, CrashCase
 
 TARGET = 4
-POOL = {"token default": {"pool_p256v1": TARGET, "node": "node-1", "pool_pause": "10ms"}}
+POOL = {"token default": {"pool_p256v1": TARGET, "node": "node-1", "pool_pause": "10ms", "pool_quiet": "50ms"}}
 LABEL = "csrd-pool:node-1:p256v1"
 
 
@@ -21,7 +21,7 @@ class PoolTest(CrashCase):
         self.wait_full()
 
     def levels(self):
-        return {level["key_type"]: level for level in self.s.csrctl("status")["pool"]}
+        return {level["key_type"]: level for level in self.s.csrctl("status")["tokens"][0]["pool"]}
 
     def wait_full(self):
         harness.wait_for("full pool", lambda: self.levels()["p256v1"]["ready"] == TARGET, every=0.05)
@@ -130,7 +130,7 @@ class PoolTest(CrashCase):
 
     def test_status(self):
         self.start_pool()
-        status = self.s.csrctl("status")
+        status = self.s.csrctl("status")["tokens"][0]
         self.assertEqual(status["pool"], [{"key_type": "p256v1", "ready": TARGET, "target": TARGET}])
         self.assertTrue(status["usable"])
         self.assertEqual((status["token"], status["threads"], status["queued"]), ("default", 4, 0))

@@ -124,15 +124,39 @@ static void add(struct csr_spec *spec, enum san_type type, const char *value)
 	assert_int_equal(csr_spec_add_san(spec, type, value), E_OK);
 }
 
+static struct spki *public_half(EVP_PKEY *pair)
+{
+	struct spki *spki = NULL;
+
+	assert_int_equal(EVP_PKEY_up_ref(pair), 1);
+	assert_int_equal(spki_new(pair, &spki), E_OK);
+	return spki;
+}
+
+static enum err verify(const struct buf *der, const struct csr_spec *spec, EVP_PKEY *pair,
+		       const char **reason)
+{
+	struct spki *public_key = public_half(pair);
+	enum err e = csr_verify_der(der->data, der->len, spec, public_key, reason);
+
+	spki_free(public_key);
+	return e;
+}
+
 static enum err build(const struct csr_spec *spec, struct soft_key *key, struct buf *der, const char **reason)
 {
+	struct spki *public_key;
 	const char *unused;
+	enum err e;
 
 	buf_init(der, MESSAGE_DER_MAX);
 	if (!key->digest && types[spec->key_type].digest && !EVP_PKEY_is_a(key->pair, "ED25519"))
 		key->digest = EVP_get_digestbyname(types[spec->key_type].digest);
 	assert_int_equal(csr_check(spec, &unused), E_OK);
-	return csr_build(spec, key->pair, soft_sign, key, der, reason ? reason : &unused);
+	public_key = public_half(key->pair);
+	e = csr_build(spec, public_key, soft_sign, key, der, reason ? reason : &unused);
+	spki_free(public_key);
+	return e;
 }
 
 static X509_REQ *parse(const struct buf *der)
@@ -413,6 +437,49 @@ static void many_signatures_verify(void **state)
 	csr_spec_release(&spec);
 }
 
+/* ---- the public key, encoded once ---- */
+
+static void spki_is_as_openssl_encodes_it(void **state)
+{
+	(void)state;
+	for (int type = 1; type <= KEY_TYPE_MAX; type++) {
+		struct spki *spki = public_half(keys[type]);
+		unsigned char *wanted = NULL, hash[KEY_SPKI_HASH_BYTES];
+		int len = i2d_PUBKEY(keys[type], &wanted);
+		X509_PUBKEY *target = X509_PUBKEY_new();
+		unsigned char *put = NULL;
+
+		assert_int_equal(spki->len, len);
+		assert_memory_equal(spki->der, wanted, spki->len);
+		assert_int_equal(EVP_Digest(wanted, (size_t)len, hash, NULL, EVP_sha256(), NULL), 1);
+		assert_memory_equal(spki->sha256, hash, sizeof(hash));
+		assert_int_equal(spki_put(spki, target), E_OK);
+		assert_int_equal(i2d_X509_PUBKEY(target, &put), len);
+		assert_memory_equal(put, wanted, spki->len);
+		OPENSSL_free(put);
+		OPENSSL_free(wanted);
+		X509_PUBKEY_free(target);
+		spki_free(spki);
+	}
+}
+
+/* One whose parameters are neither a name nor nothing is refused, and stays the caller's. */
+static void spki_of_another_kind_of_key_is_refused(void **state)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "DH", NULL);
+	struct spki *spki = NULL;
+	EVP_PKEY *key = NULL;
+
+	(void)state;
+	assert_int_equal(EVP_PKEY_keygen_init(ctx), 1);
+	assert_int_equal(EVP_PKEY_CTX_set_group_name(ctx, "ffdhe2048"), 1);
+	assert_int_equal(EVP_PKEY_keygen(ctx, &key), 1);
+	assert_int_equal(spki_new(key, &spki), E_HSM);
+	assert_null(spki);
+	EVP_PKEY_free(key);
+	EVP_PKEY_CTX_free(ctx);
+}
+
 /* ---- what never leaves ---- */
 
 static void refuse(enum key_type type, struct soft_key *key, const char *expected_reason)
@@ -505,7 +572,7 @@ static void expect_difference(const struct buf *der, struct csr_spec *wanted, EV
 {
 	const char *reason = "";
 
-	assert_int_equal(csr_verify_der(der->data, der->len, wanted, key, &reason), E_HSM);
+	assert_int_equal(verify(der, wanted, key, &reason), E_HSM);
 	assert_string_equal(reason, expected);
 }
 
@@ -527,7 +594,7 @@ static void every_difference_is_seen(void **state)
 	add(&spec, SAN_DNS, "a.example.com");
 	add(&spec, SAN_DNS, "b.example.com");
 	assert_int_equal(build(&spec, &key, &der, NULL), E_OK);
-	assert_int_equal(csr_verify_der(der.data, der.len, &spec, key.pair, &reason), E_OK);
+	assert_int_equal(verify(&der, &spec, key.pair, &reason), E_OK);
 
 	replace(&spec.locality, "winterthur");
 	expect_difference(&der, &spec, key.pair, "subject: value");
@@ -550,6 +617,31 @@ static void every_difference_is_seen(void **state)
 	expect_difference(&der, &spec, key.pair, "the request does not parse");
 	der.len -= 2;
 	expect_difference(&der, &spec, key.pair, "the request does not parse");
+	buf_release(&der);
+	csr_spec_release(&spec);
+}
+
+/* What surrounds the signed part is looked at too. */
+static void signature_is_of_whole_octets_and_its_algorithm_bare(void **state)
+{
+	struct soft_key key = {.pair = keys[KEY_ED25519]};
+	struct csr_spec spec;
+	const char *reason;
+	struct buf der;
+
+	(void)state;
+	fill_spec(&spec, KEY_ED25519);
+	add(&spec, SAN_DNS, "example.com");
+	assert_int_equal(build(&spec, &key, &der, NULL), E_OK);
+	assert_int_equal(verify(&der, &spec, key.pair, &reason), E_OK);
+	assert_int_equal(der.data[der.len - 65], 0);
+	der.data[der.len - 65] = 1;
+	expect_difference(&der, &spec, key.pair, "signature: not of whole octets");
+	der.data[der.len - 65] = 0;
+	/* … 06 03 2b 65 70 03 41 00: the last octet of the identifier */
+	assert_int_equal(der.data[der.len - 68], 0x70);
+	der.data[der.len - 68] = 0x71;
+	expect_difference(&der, &spec, key.pair, "signature: algorithm");
 	buf_release(&der);
 	csr_spec_release(&spec);
 }
@@ -665,11 +757,14 @@ int main(void)
 	    cmocka_unit_test(curves_are_named),
 	    cmocka_unit_test(ed25519_is_as_in_rfc_8410),
 	    cmocka_unit_test(many_signatures_verify),
+	    cmocka_unit_test(spki_is_as_openssl_encodes_it),
+	    cmocka_unit_test(spki_of_another_kind_of_key_is_refused),
 	    cmocka_unit_test(wrong_signature_is_refused_F50),
 	    cmocka_unit_test(key_of_another_type_is_refused),
 	    cmocka_unit_test(another_digest_is_refused),
 	    cmocka_unit_test(error_of_the_token_is_passed_on),
 	    cmocka_unit_test(every_difference_is_seen),
+	    cmocka_unit_test(signature_is_of_whole_octets_and_its_algorithm_bare),
 	    cmocka_unit_test(additions_are_seen),
 	    cmocka_unit_test(bad_subjects_are_refused),
 	    cmocka_unit_test(bad_names_are_refused),

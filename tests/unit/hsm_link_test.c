@@ -330,6 +330,15 @@ static void call_create(struct fixture *f, unsigned i, unsigned sans, uint64_t d
 	csr_spec_release(&spec); /* read before the call returned */
 }
 
+static void inspect_done(void *arg, enum err e, const char *detail,
+			 const struct message_inspect_key_reply *reply)
+{
+	told(arg, e, detail);
+	assert_int_equal(reply != NULL, e == E_OK);
+	if (reply)
+		assert_string_equal(reply->detail, "why");
+}
+
 static void call_find(struct fixture *f, unsigned i, uint64_t deadline_ms)
 {
 	hsm_find_key(f->hsm, CSR_ID, deadline_ms, find_done, &f->results[i]);
@@ -433,6 +442,21 @@ static void signer_that_comes_later_is_found(void **state)
 	signer_greets(f);
 	WAIT_FOR(f, f->links_up == 1);
 	assert_int_equal(f->links_down, 0);
+}
+
+/* For who would rather not wait: each attempt is told, and it still goes on trying. */
+static void failed_attempts_are_told_on_wish(void **state)
+{
+	struct fixture *f = *state;
+
+	close(f->listener);
+	unlink(f->path);
+	f->options.tell_failures = true;
+	hsm_starts(f);
+	WAIT_FOR(f, f->links_down == 2);
+	signer_listens(f);
+	signer_greets(f);
+	WAIT_FOR(f, f->links_up == 1);
 }
 
 /* The next connection is taken, and it works: what came before did no lasting harm. */
@@ -698,6 +722,31 @@ static void errors_of_the_signer_reach_the_caller(void **state)
 	assert_told(f, 1, E_UNCERTAIN);
 	assert_told(f, 2, E_HSM); /* it changed nothing */
 	assert_true(hsm_is_up(f->hsm));
+}
+
+static void inspected_key_is_told(void **state)
+{
+	struct fixture *f = *state;
+	char why[] = "why";
+	struct message_inspect_key_reply reply = {.presence = MESSAGE_KEY_PAIR, .detail = why};
+	struct buf b;
+
+	link_comes_up(f);
+	hsm_inspect_key(f->hsm, CSR_ID, in_ms(10000), inspect_done, &f->results[0]);
+	buf_init(&b, 1024);
+	message_inspect_key_reply_encode(&b, &reply);
+	signer_sends(f, signer_reads(f, MESSAGE_INSPECT_KEY).request_id, MESSAGE_INSPECT_KEY | MESSAGE_REPLY,
+		     &b);
+	hsm_inspect_key(f->hsm, CSR_ID, in_ms(10000), inspect_done, &f->results[1]);
+	signer_sends_error(f, signer_reads(f, MESSAGE_INSPECT_KEY).request_id, E_BUSY, "at work");
+	hsm_inspect_key(f->hsm, CSR_ID, in_ms(10000), inspect_done, &f->results[2]);
+	signer_reads(f, MESSAGE_INSPECT_KEY);
+	WAIT_FOR(f, f->told == 2);
+	signer_hangs_up(f);
+	WAIT_FOR(f, f->told == 3);
+	assert_told(f, 0, E_OK);
+	assert_told(f, 1, E_BUSY);
+	assert_told(f, 2, E_UNAVAIL); /* it changes nothing, so it is never uncertain */
 }
 
 static void values_that_fit_no_message_are_refused(void **state)
@@ -1131,6 +1180,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    LINK_TEST(link_comes_up_after_hello),
 	    LINK_TEST(signer_that_comes_later_is_found),
+	    LINK_TEST(failed_attempts_are_told_on_wish),
 	    LINK_TEST(hello_of_another_version_is_refused),
 	    LINK_TEST(hello_of_another_token_is_refused),
 	    LINK_TEST(hello_that_is_garbage_is_refused),
@@ -1144,6 +1194,7 @@ int main(void)
 	    LINK_TEST(answer_cut_into_bytes_is_put_together),
 	    LINK_TEST(list_comes_in_parts),
 	    LINK_TEST(errors_of_the_signer_reach_the_caller),
+	    LINK_TEST(inspected_key_is_told),
 	    LINK_TEST(values_that_fit_no_message_are_refused),
 	    LINK_TEST(calls_past_the_maximum_are_busy),
 	    LINK_TEST(deadline_of_a_sent_call),

@@ -20,6 +20,7 @@ static struct pool *make(struct pool_options options)
 		options.key_types = BOTH;
 	if (!options.threads)
 		options.threads = 4;
+	options.quiet_ms = 1000;
 	assert_int_equal(pool_new(&options, &pool), E_OK);
 	return pool;
 }
@@ -45,7 +46,7 @@ static struct pool *make_running(struct pool_options options)
 static void put(struct pool *pool, enum key_type type, uint8_t number)
 {
 	struct key key = {.type = type, .id = {number}};
-	struct pool_key *ready = pool_key_alloc(&key, (const uint8_t *)"spki", 4);
+	struct pool_key *ready = pool_key_alloc(&key, NULL);
 
 	assert_non_null(ready);
 	pool_put(pool, ready);
@@ -56,7 +57,7 @@ static uint8_t take(struct pool *pool, enum key_type type)
 	struct pool_key *key = pool_take(pool, type);
 	uint8_t number = key ? key->key.id[0] : 0;
 
-	free(key);
+	pool_key_free(key);
 	return number;
 }
 
@@ -85,7 +86,6 @@ static void keys_are_given_out_once_and_the_oldest_first(void **state)
 	put(pool, KEY_P256V1, 3);
 	back = pool_take(pool, KEY_P256V1);
 	assert_int_equal(back->key.id[0], 1);
-	assert_int_equal(back->spki_len, 4);
 	pool_give_back(pool, back);
 	assert_int_equal(take(pool, KEY_P256V1), 1);
 	assert_int_equal(take(pool, KEY_P256V1), 2);
@@ -120,7 +120,7 @@ static void *take_all(void *arg)
 			continue;
 		}
 		__atomic_add_fetch(&t->taken[key->key.id[0] * 256 + key->key.id[1]], 1, __ATOMIC_RELAXED);
-		free(key);
+		pool_key_free(key);
 	}
 	return NULL;
 }
@@ -135,7 +135,7 @@ static void two_threads_never_get_one_key(void **state)
 	for (unsigned i = 0; i < KEYS; i++) {
 		struct key key = {.type = KEY_P256V1, .id = {(uint8_t)(i / 256), (uint8_t)(i % 256)}};
 
-		pool_put(pool, pool_key_alloc(&key, (const uint8_t *)"", 0));
+		pool_put(pool, pool_key_alloc(&key, NULL));
 	}
 	for (unsigned i = 0; i < TAKERS; i++) {
 		takers[i] = (struct taker){.pool = pool, .taken = taken};
@@ -150,7 +150,7 @@ static void two_threads_never_get_one_key(void **state)
 		if (!key)
 			break;
 		taken[key->key.id[0] * 256 + key->key.id[1]]++;
-		free(key);
+		pool_key_free(key);
 	}
 	for (unsigned i = 0; i < KEYS; i++)
 		assert_int_equal(taken[i], 1);
@@ -302,9 +302,41 @@ static void while_half_is_there_nothing_is_made_beside_callers(void **state)
 	pool_caller_ends(pool, now);
 	assert_int_equal(pool_wait_ms(pool, now), 1000);
 	assert_int_equal(take(pool, KEY_P256V1), 1);
+	now += 50;
 	fill_one(pool, KEY_P256V1);
 	assert_int_equal(begin(pool, NULL), POOL_NOTHING);
 	now += 1000;
+	fill_one(pool, KEY_P256V1);
+	pool_free(pool);
+}
+
+static void a_burst_has_the_token_for_itself_until_hardly_a_key_is_left(void **state)
+{
+	struct pool *pool = make_running((struct pool_options){.targets = {[KEY_P256V1] = 20}});
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		fill_one(pool, KEY_P256V1);
+	now += 5000;
+	for (int i = 0; i < 18; i++) {
+		pool_caller_begins(pool);
+		assert_int_equal(take(pool, KEY_P256V1), 1);
+		assert_int_equal(begin(pool, NULL), POOL_NOTHING);
+		now += 40;
+		pool_caller_ends(pool, now);
+		assert_int_equal(begin(pool, NULL), POOL_NOTHING);
+	}
+	/* between two bursts one is made, but not at once */
+	assert_int_equal(pool_wait_ms(pool, now), 50);
+	now += 49;
+	assert_int_equal(begin(pool, NULL), POOL_NOTHING);
+	now += 1;
+	fill_one(pool, KEY_P256V1);
+	/* and with less than a tenth left also while they are at work */
+	pool_caller_begins(pool);
+	assert_int_equal(take(pool, KEY_P256V1), 1);
+	assert_int_equal(begin(pool, NULL), POOL_NOTHING);
+	assert_int_equal(take(pool, KEY_P256V1), 1);
 	fill_one(pool, KEY_P256V1);
 	pool_free(pool);
 }
@@ -429,6 +461,7 @@ int main(void)
 	    cmocka_unit_test(fills_leave_a_thread_for_callers),
 	    cmocka_unit_test(while_callers_are_served_one_is_made_at_a_time_with_pauses),
 	    cmocka_unit_test(while_half_is_there_nothing_is_made_beside_callers),
+	    cmocka_unit_test(a_burst_has_the_token_for_itself_until_hardly_a_key_is_left),
 	    cmocka_unit_test(a_single_thread_waits_until_callers_are_gone),
 	    cmocka_unit_test(the_emptiest_type_is_filled_first),
 	    cmocka_unit_test(failures_are_tried_again_ever_later),

@@ -365,6 +365,35 @@ static enum err decode_find_reply(const uint8_t *data, size_t len)
 	return e;
 }
 
+static void sample_inspect_reply(struct buf *b)
+{
+	char detail[] = "no reason";
+	struct message_inspect_key_reply m = {
+	    .presence = MESSAGE_KEY_PAIR,
+	    .has_key = true,
+	    .key = {.key_type = KEY_P384V1, .protection = KEY_PROT_REQUIRED | KEY_PROT_DERIVE},
+	    .detail = detail,
+	};
+
+	memset(m.key_id, 0x11, sizeof(m.key_id));
+	memset(m.key.key_id, 0x22, sizeof(m.key.key_id));
+	memset(m.key.spki_sha256, 0x33, sizeof(m.key.spki_sha256));
+	message_inspect_key_reply_encode(b, &m);
+}
+
+static enum err decode_inspect_reply(const uint8_t *data, size_t len)
+{
+	static const struct message_inspect_key_reply zero;
+	struct message_inspect_key_reply m;
+	enum err e = message_inspect_key_reply_decode(data, len, &m);
+
+	if (e != E_OK)
+		assert_memory_equal(&m, &zero, sizeof(m));
+	else
+		message_inspect_key_reply_release(&m);
+	return e;
+}
+
 static void sample_list_keys(struct buf *b)
 {
 	message_list_keys_encode(b, &(struct message_list_keys){.timeout_ms = 60000});
@@ -385,7 +414,7 @@ static void sample_list_part(struct buf *b)
 
 	memset(keys[0].key_id, 1, KEY_ID_BYTES);
 	message_list_keys_part_encode(
-	    b, &(struct message_list_keys_part){.last = true, .keys = keys, .keys_len = 2});
+	    b, &(struct message_list_keys_part){.last = true, .unread = 70000, .keys = keys, .keys_len = 2});
 }
 
 static enum err decode_list_part(const uint8_t *data, size_t len)
@@ -466,6 +495,7 @@ static const struct {
     {"key request", sample_key_request, decode_key_request},
     {"destroy-key reply", sample_destroy_reply, decode_destroy_reply},
     {"find-key reply", sample_find_reply, decode_find_reply},
+    {"inspect-key reply", sample_inspect_reply, decode_inspect_reply},
     {"list-keys", sample_list_keys, decode_list_keys},
     {"list-keys part", sample_list_part, decode_list_part},
     {"status reply", sample_status_reply, decode_status_reply},
@@ -580,16 +610,16 @@ static void hello_round_trip(void **state)
 
 static void hello_of_another_version_is_understood_as_such(void **state)
 {
-	static const uint8_t next[] = {0, 0, 0, 2, 0xff, 0xff, 1, 2, 3};
+	static const uint8_t next[] = {0, 0, 0, MESSAGE_PROTOCOL_VERSION + 1, 0xff, 0xff, 1, 2, 3};
 	struct message_hello m;
 	struct message_hello_reply reply;
 
 	(void)state;
 	assert_int_equal(message_hello_decode(next, sizeof(next), &m), E_OK);
-	assert_int_equal(m.version, 2);
+	assert_int_equal(m.version, MESSAGE_PROTOCOL_VERSION + 1);
 	assert_null(m.client);
 	assert_int_equal(message_hello_reply_decode(next, sizeof(next), &reply), E_OK);
-	assert_int_equal(reply.version, 2);
+	assert_int_equal(reply.version, MESSAGE_PROTOCOL_VERSION + 1);
 	assert_null(reply.token_label);
 	assert_int_equal(reply.key_types, 0);
 }
@@ -847,6 +877,47 @@ static void key_messages_round_trip(void **state)
 	buf_release(&b);
 }
 
+static void inspect_reply_round_trip(void **state)
+{
+	struct message_inspect_key_reply m, none = {.presence = MESSAGE_KEY_PRIVATE_ONLY};
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 4096);
+	sample_inspect_reply(&b);
+	assert_int_equal(b.len, 1 + KEY_ID_BYTES + 1 + 4 + KEY_ID_BYTES + KEY_SPKI_HASH_BYTES + 4 + 4 + 9);
+	assert_int_equal(message_inspect_key_reply_decode(b.data, b.len, &m), E_OK);
+	assert_int_equal(m.presence, MESSAGE_KEY_PAIR);
+	assert_true(m.has_key);
+	assert_int_equal(m.key_id[0], 0x11);
+	assert_int_equal(m.key.key_type, KEY_P384V1);
+	assert_int_equal(m.key.key_id[KEY_ID_BYTES - 1], 0x22);
+	assert_int_equal(m.key.spki_sha256[KEY_SPKI_HASH_BYTES - 1], 0x33);
+	assert_int_equal(m.key.protection, KEY_PROT_REQUIRED | KEY_PROT_DERIVE);
+	assert_string_equal(m.detail, "no reason");
+	message_inspect_key_reply_release(&m);
+	b.data[0] = MESSAGE_KEY_PUBLIC_ONLY; /* half a pair is no key */
+	assert_int_equal(decode_inspect_reply(b.data, b.len), E_PROTO);
+	b.data[0] = MESSAGE_KEY_AMBIGUOUS + 1;
+	assert_int_equal(decode_inspect_reply(b.data, b.len), E_PROTO);
+
+	buf_reset(&b);
+	message_inspect_key_reply_encode(&b, &none);
+	assert_int_equal(b.len, 1 + KEY_ID_BYTES + 1 + 4);
+	assert_int_equal(message_inspect_key_reply_decode(b.data, b.len, &m), E_OK);
+	assert_int_equal(m.presence, MESSAGE_KEY_PRIVATE_ONLY);
+	assert_false(m.has_key);
+	assert_int_equal(m.key.key_type, 0);
+	assert_string_equal(m.detail, "");
+	message_inspect_key_reply_release(&m);
+
+	buf_reset(&b);
+	none.has_key = true; /* of no type */
+	message_inspect_key_reply_encode(&b, &none);
+	assert_int_equal(buf_status(&b), E_LIMIT);
+	buf_release(&b);
+}
+
 static void list_part_round_trip_and_caps(void **state)
 {
 	struct buf b;
@@ -860,6 +931,7 @@ static void list_part_round_trip_and_caps(void **state)
 	sample_list_part(&b);
 	assert_int_equal(message_list_keys_part_decode(b.data, b.len, &m), E_OK);
 	assert_true(m.last);
+	assert_int_equal(m.unread, 70000);
 	assert_int_equal(m.keys_len, 2);
 	assert_string_equal(m.keys[0].label, "csrd:" CSR_ID);
 	assert_int_equal(m.keys[0].presence, MESSAGE_KEY_PAIR);
@@ -878,7 +950,7 @@ static void list_part_round_trip_and_caps(void **state)
 	assert_int_equal(m.keys_len, MESSAGE_LIST_PART_KEYS);
 	assert_int_equal(strlen(m.keys[0].label), 255); /* cut */
 	message_list_keys_part_release(&m);
-	b.data[3]++; /* 256 more than there are */
+	b.data[7]++; /* 256 more than there are */
 	assert_int_equal(decode_list_part(b.data, b.len), E_PROTO);
 	buf_reset(&b);
 	message_list_keys_part_encode(
@@ -888,10 +960,12 @@ static void list_part_round_trip_and_caps(void **state)
 	/* More keys than there are bytes for. */
 	buf_reset(&b);
 	wire_put_u8(&b, 1);
+	wire_put_u32(&b, 0);
 	wire_put_u32(&b, MESSAGE_LIST_PART_KEYS);
 	assert_int_equal(decode_list_part(b.data, b.len), E_PROTO);
 	buf_reset(&b);
 	wire_put_u8(&b, 1);
+	wire_put_u32(&b, 0);
 	wire_put_u32(&b, 0);
 	assert_int_equal(decode_list_part(b.data, b.len), E_OK);
 	buf_release(&b);
@@ -1003,6 +1077,7 @@ int main(void)
 	    cmocka_unit_test(create_csr_with_too_many_names_is_not_decoded),
 	    cmocka_unit_test(create_csr_reply_round_trip_and_caps),
 	    cmocka_unit_test(key_messages_round_trip),
+	    cmocka_unit_test(inspect_reply_round_trip),
 	    cmocka_unit_test(list_part_round_trip_and_caps),
 	    cmocka_unit_test(status_round_trip),
 	    cmocka_unit_test(errors_keep_their_meaning_and_unknown_ones_are_uncertain),

@@ -1,0 +1,137 @@
+/* Reads a key pair that was made some time ago, as if nothing was known of it. */
+#include "hsm/signer/key_inspect.h"
+
+#include "hsm/signer/key.h"
+#include "hsm/signer/key_kind.h"
+#include "hsm/signer/object.h"
+#include "hsm/signer/public_key.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MODULUS_BYTES_MAX 2048
+
+/* The one object of that class under the label; E_HSM when it is none or not one any more. */
+static enum err find_one(struct session *s, CK_OBJECT_CLASS class, const char *label,
+			 CK_OBJECT_HANDLE *ret_handle)
+{
+	CK_BBOOL yes = CK_TRUE;
+	CK_ATTRIBUTE template[] = {
+	    {CKA_CLASS, &class, sizeof(class)},
+	    {CKA_TOKEN, &yes, sizeof(yes)},
+	    {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)},
+	};
+	CK_OBJECT_HANDLE *handles;
+	size_t len;
+	enum err e = object_search(s, template, 3, 2, &handles, &len);
+
+	if (e)
+		return e;
+	if (len == 1) {
+		*ret_handle = handles[0];
+	} else {
+		session_explain(s, "'%s' changed while it was looked at", label);
+		e = E_HSM;
+	}
+	free(handles);
+	return e;
+}
+
+static bool is_curve(const struct key_kind *kind, const void *parameters, size_t len)
+{
+	return (len == kind->oid_len && memcmp(parameters, kind->oid, len) == 0) ||
+	       (kind->curve_name && len == kind->curve_name_len &&
+		memcmp(parameters, kind->curve_name, len) == 0);
+}
+
+/* Without the zeros that some modules put in front. */
+static CK_ULONG modulus_bits(const uint8_t *modulus, CK_ULONG len)
+{
+	while (len > 0 && *modulus == 0) {
+		modulus++;
+		len--;
+	}
+	return len * 8;
+}
+
+/* The type by its family, and by the size of its modulus or its curve. */
+static enum err read_type(struct session *s, CK_OBJECT_HANDLE public_key, enum key_type *ret_type)
+{
+	static const CK_KEY_TYPE families[] = {
+	    [KEY_FAMILY_RSA] = CKK_RSA, [KEY_FAMILY_EC] = CKK_EC, [KEY_FAMILY_EDWARDS] = CKK_EC_EDWARDS};
+	CK_KEY_TYPE family = CK_UNAVAILABLE_INFORMATION;
+	uint8_t value[MODULUS_BYTES_MAX];
+	CK_ATTRIBUTE type = {CKA_KEY_TYPE, &family, sizeof(family)};
+	CK_ATTRIBUTE what = {CKA_MODULUS, value, sizeof(value)};
+	enum err e = object_read(s, public_key, &type, 1);
+
+	if (e)
+		return e;
+	if (family != CKK_RSA)
+		what.type = CKA_EC_PARAMS;
+	if ((e = object_read(s, public_key, &what, 1)))
+		return e;
+	for (unsigned t = 1; t <= KEY_TYPE_MAX; t++) {
+		const struct key_kind *kind = key_kind((enum key_type)t);
+
+		if (families[kind->family] != family)
+			continue;
+		if (kind->family == KEY_FAMILY_RSA
+			? modulus_bits(value, what.ulValueLen) != (CK_ULONG)kind->bits
+			: !is_curve(kind, value, what.ulValueLen))
+			continue;
+		*ret_type = (enum key_type)t;
+		return E_OK;
+	}
+	session_explain(s, "it is not of a type that csrd makes");
+	return E_HSM;
+}
+
+static enum err read_pair(struct session *s, const char *label, const uint8_t id[KEY_ID_BYTES],
+			  struct message_key *ret_key)
+{
+	struct key key = {.type = KEY_RSA2048};
+	struct spki *spki = NULL;
+	enum err e;
+
+	memcpy(key.id, id, KEY_ID_BYTES);
+	if ((e = find_one(s, CKO_PRIVATE_KEY, label, &key.private_key)) ||
+	    (e = find_one(s, CKO_PUBLIC_KEY, label, &key.public_key)) ||
+	    (e = read_type(s, key.public_key, &key.type)) ||
+	    (e = key_protection_read(s, key.private_key, &key.protection)) ||
+	    (e = public_key_read(s, &key, &spki)))
+		return e;
+	ret_key->key_type = key.type;
+	ret_key->protection = key.protection;
+	memcpy(ret_key->key_id, key.id, KEY_ID_BYTES);
+	memcpy(ret_key->spki_sha256, spki->sha256, KEY_SPKI_HASH_BYTES);
+	spki_free(spki);
+	return E_OK;
+}
+
+enum err key_inspect(struct session *s, const char *csr_id, struct message_inspect_key_reply *ret_reply)
+{
+	struct message_inspect_key_reply reply = {0};
+	struct object_found found;
+	char label[OBJECT_LABEL_SIZE];
+	const struct object_query query = {label, NULL};
+	enum err e;
+
+	object_label(label, csr_id);
+	if ((e = object_find(s, &query, &found)))
+		return e;
+	reply.presence = object_presence(&found);
+	memcpy(reply.key_id, found.key_id, KEY_ID_BYTES);
+	if (reply.presence == MESSAGE_KEY_PAIR) {
+		e = read_pair(s, label, found.key_id, &reply.key);
+		reply.has_key = e == E_OK;
+		/* About the key and not the session: that is the answer. */
+		if (e == E_HSM && (s->last == CKR_OK || s->last == CKR_OBJECT_HANDLE_INVALID)) {
+			reply.detail = strdup(s->failure);
+			e = reply.detail ? E_OK : E_NOMEM;
+		}
+	}
+	if (e == E_OK)
+		*ret_reply = reply;
+	return e;
+}
