@@ -528,6 +528,24 @@ const char *json_text(struct json_value string)
 	return string.kind == JSON_STRING ? json_object_get_string(string.node) : NULL;
 }
 
+bool json_is_true(struct json_value boolean)
+{
+	return boolean.kind == JSON_BOOLEAN && json_object_get_boolean(boolean.node);
+}
+
+enum err json_integer(struct json_value number, int64_t *ret_value)
+{
+	int64_t value;
+
+	if (number.kind != JSON_NUMBER || json_object_get_type(number.node) != json_type_int)
+		return E_INVAL;
+	value = json_object_get_int64(number.node); /* one too large is cut to INT64_MAX */
+	if (value == INT64_MAX || value == INT64_MIN)
+		return E_INVAL;
+	*ret_value = value;
+	return E_OK;
+}
+
 size_t json_array_len(struct json_value array)
 {
 	return array.kind == JSON_ARRAY ? json_object_array_length(array.node) : 0;

@@ -64,6 +64,11 @@ void json_each_member(struct json_value object, json_member_fn each, void *arg);
 /* Of a JSON_STRING: UTF-8, NUL-terminated, without a NUL inside.  NULL for any other kind. */
 const char *json_text(struct json_value string);
 
+/* Of a JSON_BOOLEAN; false for any other kind. */
+bool json_is_true(struct json_value boolean);
+/* Of a whole JSON_NUMBER within the range; anything else is E_INVAL. */
+MUST_USE enum err json_integer(struct json_value number, int64_t *ret_value);
+
 /* Of a JSON_ARRAY; 0 and JSON_ABSENT for any other kind. */
 size_t json_array_len(struct json_value array);
 struct json_value json_array_item(struct json_value array, size_t index);

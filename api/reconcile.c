@@ -267,6 +267,21 @@ static const char *audit_detail(enum message_key_presence presence)
 	return "reconciliation: key objects on the token destroyed";
 }
 
+static const char *leftover_detail(enum message_key_presence presence)
+{
+	switch (presence) {
+	case MESSAGE_KEY_PAIR:
+		return "reconciliation: destroys a key pair that was left on the token";
+	case MESSAGE_KEY_PUBLIC_ONLY:
+	case MESSAGE_KEY_PRIVATE_ONLY:
+		return "reconciliation: destroys half a key pair that was left on the token";
+	case MESSAGE_KEY_NONE:
+	case MESSAGE_KEY_AMBIGUOUS:
+		break;
+	}
+	return "reconciliation: destroys key objects that were left on the token";
+}
+
 static void move_row(struct reconcile *r, enum csr_state to, store_done_fn done)
 {
 	struct store_csr_move move = {
@@ -319,6 +334,10 @@ static void on_pending_failed(void *arg, enum err e)
 		if (e == E_OK)
 			tell_row(r, RECONCILE_PENDING, r->presence);
 		next(r);
+		return;
+	}
+	if (must_stop(r)) {
+		finish(r, E_UNAVAIL); /* the next comparison finds the key */
 		return;
 	}
 	r->row.state = CSR_FAILED;
@@ -525,6 +544,7 @@ static void on_keys(void *arg, enum err e, const char *detail, const struct mess
 		finish(r, e);
 		return;
 	}
+	r->report.unread = part->unread;
 	for (size_t i = 0; i < part->keys_len && r->collect_error == E_OK; i++)
 		r->collect_error = collect(r, &part->keys[i]);
 	if (!part->last)
@@ -535,6 +555,10 @@ static void on_keys(void *arg, enum err e, const char *detail, const struct mess
 		finish(r, r->collect_error);
 		return;
 	}
+	if (r->report.unread)
+		log_warn("reconciliation: %llu key objects on token '%s' cannot be read: the list of its "
+			 "keys may lack some",
+			 (unsigned long long)r->report.unread, r->token_name);
 	seal_run(r);
 	for (size_t i = r->runs_len / 2; i-- > 0;)
 		heap_sift_down(r, i);
@@ -557,6 +581,25 @@ static void on_leftover_destroyed(void *arg, enum err e, const char *detail, uin
 	next(r);
 }
 
+/* The audit trail knows of it: now the key goes. */
+static void on_leftover_told(void *arg, enum err e)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK || must_stop(r)) {
+		finish(r, e != E_OK ? e : E_UNAVAIL);
+		return;
+	}
+	hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_leftover_destroyed, r);
+}
+
+static void destroy_leftover(struct reconcile *r)
+{
+	struct audit_origin origin = {.actor = r->actor, .detail = leftover_detail(r->presence)};
+
+	store_csr_leftover(r->options.store, r->row.id, &origin, on_leftover_told, r);
+}
+
 /* The key of a failed or destroyed row was listed: is it still there? */
 static void on_leftover_key(void *arg, enum err e, const char *detail,
 			    const struct message_find_key_reply *reply)
@@ -574,7 +617,7 @@ static void on_leftover_key(void *arg, enum err e, const char *detail,
 		tell_row(r, RECONCILE_LEFTOVER, r->presence);
 		next(r);
 	} else {
-		hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_leftover_destroyed, r);
+		destroy_leftover(r);
 	}
 }
 

@@ -15,6 +15,14 @@
  * A pending row is failed before its key is destroyed, so that a create that
  * still lives somewhere cannot make it active with a key that is gone.
  *
+ * A key of a failed or destroyed row is destroyed after an audit record of it
+ * is durable ("csr.leftover"), one for each attempt.
+ *
+ * Where objects on the token cannot be read the list of its keys may lack some:
+ * leftover and unknown keys among them are not found in that pass, which says
+ * so (unread).  Nothing is ever concluded from a key that the list lacks: it is
+ * asked for by its label, and a key that cannot be read then is an error.
+ *
  * A pass that cannot reach the store or the signer ends early with its error;
  * what it did until then stays.  A key that the token will not let go of is
  * counted busy, the pass goes on, and ends with that error.
@@ -50,6 +58,7 @@ struct reconcile_report {
 	uint64_t unknown;
 	uint64_t busy;
 	uint64_t half_pairs; /* keys found with one of their two objects only */
+	uint64_t unread;     /* key objects that the signer could not read: keys may have been overlooked */
 	bool compare_again;  /* a key of a failed or destroyed row is left: only a comparison shows it */
 };
 

@@ -1,6 +1,5 @@
 /*
- * The embedded store: SQLite in WAL mode, every commit flushed.  The only file
- * that knows SQLite.
+ * The embedded store: SQLite in WAL mode, every commit flushed.
  *
  * A commit whose flush fails may come back after a power cut, and what the
  * kernel still has of the file is not known any more; so such a database is
@@ -12,19 +11,17 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "store/migrate.h"
+#include "store/sqlite_place.h"
 #include "store/store_backend.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-#define APPLICATION_ID 0x63737264 /* "csrd" in the file's header, for file(1) and for us */
 #define BUSY_TIMEOUT_MS 5000
 #define LOG_EVERY_MS 10000
 #define CACHE_KIB 16384
@@ -33,7 +30,6 @@
 #define CHECKPOINT_PAGES 4000                     /* of the log, 16 MiB */
 #define PURGE_MAX 8                               /* expired idempotency keys that one create removes */
 #define SANS_BYTES_MAX (CSR_SANS_MAX * (CSR_SAN_BYTES_MAX + 8))
-#define PATH_BYTES_MAX 4000
 
 /* ---- statements ---- */
 
@@ -352,66 +348,7 @@ static enum err execute(struct sqlite *s, const char *sql, const char *what)
 	return rc == SQLITE_OK ? E_OK : report(s, rc, what);
 }
 
-/* ---- opening: the place ---- */
-
-/* WAL needs shared memory and locks that all users of the file see: one machine, one kernel. */
-static const char *remote_file_system(long type)
-{
-	static const struct {
-		unsigned long magic;
-		const char *name;
-	} remote[] = {
-	    {NFS_SUPER_MAGIC, "NFS"},   {SMB_SUPER_MAGIC, "SMB"}, {CIFS_SUPER_MAGIC, "CIFS"},
-	    {SMB2_SUPER_MAGIC, "SMB2"}, {V9FS_MAGIC, "9p"},       {FUSE_SUPER_MAGIC, "FUSE"},
-	    {CEPH_SUPER_MAGIC, "Ceph"}, {AFS_SUPER_MAGIC, "AFS"}, {AFS_FS_MAGIC, "AFS"},
-	    {CODA_SUPER_MAGIC, "Coda"}, {NCP_SUPER_MAGIC, "NCP"}, {OCFS2_SUPER_MAGIC, "OCFS2"},
-	    {0x01161970, "GFS2"},       {0x0bd00bd0, "Lustre"},   {0x47504653, "GPFS"},
-	    {0x786f4256, "VirtualBox"}, {0x19830326, "BeeGFS"},   {0x20030528, "OrangeFS"},
-	};
-
-	for (size_t i = 0; i < sizeof(remote) / sizeof(remote[0]); i++) {
-		if (((unsigned long)type & 0xffffffffUL) == remote[i].magic)
-			return remote[i].name;
-	}
-	return NULL;
-}
-
-static enum err err_of_errno(int error)
-{
-	switch (error) {
-	case ENOENT:
-	case ENOTDIR:
-		return E_NOTFOUND;
-	case EACCES:
-	case EPERM:
-	case EROFS:
-		return E_DENIED;
-	case ENOMEM:
-		return E_NOMEM;
-	default:
-		return E_IO;
-	}
-}
-
-static enum err check_folder(const char *folder)
-{
-	struct statfs fs;
-
-	if (statfs(folder, &fs) != 0) {
-		int error = errno;
-
-		log_error("store folder '%s' cannot be used: %s", folder, strerror(error));
-		return err_of_errno(error);
-	}
-	const char *remote = remote_file_system((long)fs.f_type);
-	if (remote != NULL) {
-		log_error("store folder '%s' is on a network or shared file system (%s): "
-			  "SQLite cannot keep its promises there, use a local disk",
-			  folder, remote);
-		return E_CONFIG;
-	}
-	return E_OK;
-}
+/* ---- opening: the file ---- */
 
 /* E_NOTFOUND, not logged, when there is no such file. */
 static enum err check_file(const char *path)
@@ -423,7 +360,7 @@ static enum err check_file(const char *path)
 
 		if (error != ENOENT)
 			log_error("store '%s' cannot be used: %s", path, strerror(error));
-		return err_of_errno(error);
+		return sqlite_place_error(error);
 	}
 	if (!S_ISREG(st.st_mode)) {
 		log_error("store '%s' is not a regular file", path);
@@ -491,7 +428,7 @@ static enum err connect_to(struct sqlite *s, const char *path)
 	if (rc != SQLITE_OK) {
 		enum err e = report(s, rc, "open it");
 
-		return (rc & 0xff) != SQLITE_CANTOPEN ? e : err_of_errno(sqlite3_system_errno(s->db));
+		return (rc & 0xff) != SQLITE_CANTOPEN ? e : sqlite_place_error(sqlite3_system_errno(s->db));
 	}
 	if (sqlite3_db_readonly(s->db, "main") == 1) {
 		log_error("store '%s' cannot be written: permission denied", s->path);
@@ -589,7 +526,7 @@ static enum err check_is_ours(struct sqlite *s)
 	int64_t id;
 
 	enum err e = read_int(s, "PRAGMA application_id", &id);
-	if (e == E_OK && id != APPLICATION_ID) {
+	if (e == E_OK && id != SQLITE_PLACE_APPLICATION_ID) {
 		log_error("store '%s' is a database, but not one of csrd", s->path);
 		e = E_STORE;
 	}
@@ -660,27 +597,6 @@ static void sqlite_close(void *db)
 	free(s);
 }
 
-/* A root that makes the database for a service makes it the service's, like the folder. */
-static enum err give_to_owner_of(const char *folder, int fd)
-{
-	struct stat st;
-
-	if (geteuid() != 0)
-		return E_OK;
-	if (stat(folder, &st) != 0 || fchown(fd, st.st_uid, st.st_gid) != 0)
-		return E_IO;
-	return E_OK;
-}
-
-static void sync_folder(const char *folder)
-{
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0 && fsync(fd) != 0)
-		log_warn("cannot flush store folder '%s': %s", folder, strerror(errno));
-	fd_close(&fd);
-}
-
 static enum err fill_new(struct sqlite *s, const char *temporary)
 {
 	enum err e = connect_to(s, temporary);
@@ -688,7 +604,7 @@ static enum err fill_new(struct sqlite *s, const char *temporary)
 	if (e == E_OK)
 		e = use_wal(s);
 	if (e == E_OK)
-		e = execute(s, "PRAGMA application_id = " STRING_OF(APPLICATION_ID), "mark it");
+		e = execute(s, "PRAGMA application_id = " STRING_OF(SQLITE_PLACE_APPLICATION_ID), "mark it");
 	if (e == E_OK)
 		e = migrate(s);
 	disconnect(s); /* moves the log into the file and flushes it */
@@ -707,15 +623,15 @@ static enum err make_new(struct sqlite *s, const char *folder)
 	int fd = -1;
 	bool made = false;
 
-	buf_init(&name, PATH_BYTES_MAX);
+	buf_init(&name, SQLITE_PLACE_PATH_MAX);
 	buf_printf(&name, "%s.new.XXXXXX", s->path);
 	e = buf_status(&name);
 	if (e != E_OK)
 		goto out;
 	char *temporary = (char *)name.data;
 	fd = mkostemp(temporary, O_CLOEXEC);
-	if (fd < 0 || give_to_owner_of(folder, fd) != E_OK) {
-		e = err_of_errno(errno);
+	if (fd < 0 || sqlite_place_give(folder, fd) != E_OK) {
+		e = sqlite_place_error(errno);
 		log_error("store '%s' cannot be made: %s", s->path, strerror(errno));
 		made = fd >= 0;
 		goto out;
@@ -725,10 +641,10 @@ static enum err make_new(struct sqlite *s, const char *folder)
 	if (e != E_OK)
 		goto out;
 	if (link(temporary, s->path) == 0) {
-		sync_folder(folder);
+		sqlite_place_sync(folder);
 		log_notice("store '%s' made", s->path);
 	} else if (errno != EEXIST) {
-		e = err_of_errno(errno);
+		e = sqlite_place_error(errno);
 		log_error("store '%s' cannot be made: %s", s->path, strerror(errno));
 	}
 out:
@@ -739,26 +655,6 @@ out:
 		unlink(buf_text(&name));
 		memcpy(name.data + name.len - 3, "shm", 3);
 		unlink(buf_text(&name));
-	}
-	buf_release(&name);
-	return e;
-}
-
-static enum err lock_for_service(struct sqlite *s, const char *folder)
-{
-	struct buf name;
-
-	buf_init(&name, PATH_BYTES_MAX);
-	buf_printf(&name, "%s.lock", s->path);
-	enum err e = buf_status(&name);
-	if (e == E_OK) {
-		e = fd_lock_file(buf_text(&name), &s->lock_fd);
-		if (e == E_EXISTS)
-			log_error("store '%s' is served by another csrd already", s->path);
-		else if (e != E_OK)
-			log_err(e, "cannot lock '%s' (%s)", buf_text(&name), strerror(errno));
-		else
-			e = give_to_owner_of(folder, s->lock_fd);
 	}
 	buf_release(&name);
 	return e;
@@ -779,7 +675,7 @@ static enum err migrate_alone(struct sqlite *s, const char *folder, bool is_serv
 		return e;
 	if (is_service || version >= (int)newest)
 		return migrate(s);
-	e = lock_for_service(s, folder);
+	e = sqlite_place_lock(s->path, folder, &s->lock_fd);
 	if (e == E_EXISTS)
 		log_error(
 		    "store '%s' is at schema version %d and must be brought to %zu: stop that csrd first",
@@ -805,10 +701,10 @@ static enum err find_or_make(struct sqlite *s, const char *folder, bool create)
 
 static enum err open_file(struct sqlite *s, const char *folder, const struct store_options *options)
 {
-	enum err e = check_folder(folder);
+	enum err e = sqlite_place_check(folder);
 
 	if (e == E_OK && options->sole_service)
-		e = lock_for_service(s, folder);
+		e = sqlite_place_lock(s->path, folder, &s->lock_fd);
 	if (e == E_OK)
 		e = find_or_make(s, folder, options->create);
 	if (e == E_OK)
@@ -832,7 +728,7 @@ static enum err sqlite_open(const struct store_options *options, const char *loc
 	enum err e;
 
 	if (location[0] != '/' || location[strlen(location) - 1] == '/' ||
-	    strlen(location) > PATH_BYTES_MAX - 16) {
+	    strlen(location) > SQLITE_PLACE_PATH_MAX - 16) {
 		log_error("store url '%s' is not understood: 'sqlite:' and the absolute path of a file",
 			  options->url);
 		return E_CONFIG;
@@ -1586,6 +1482,15 @@ static enum err sqlite_change(void *db, const struct store_change *in, int64_t n
 	case STORE_CHANGE_PRINCIPAL_REVOKE:
 		object = in->principal_id;
 		e = revoke_principal(db, in, now_us, &changed);
+		break;
+	case STORE_CHANGE_CSR_LEFTOVER:
+		object = in->csr_id;
+		e = E_OK;
+		break;
+	case STORE_CHANGE_BACKUP:
+	case STORE_CHANGE_RESTORE:
+		object = STORE_AUDIT_OBJECT;
+		e = E_OK;
 		break;
 	}
 	if (e != E_OK || !changed)

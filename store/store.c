@@ -9,6 +9,7 @@
 #include "store/store.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -99,8 +100,9 @@ struct store {
 
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	struct op_list queued; /* these five under the lock */
+	struct op_list queued; /* these six under the lock */
 	unsigned queued_len;
+	uint64_t at_work_since_ms; /* 0: the thread is at no batch */
 	struct op_list finished;
 	bool waiting; /* the thread sleeps and wants a signal */
 	bool closing;
@@ -362,11 +364,14 @@ static void *store_thread(void *arg)
 		if (store->queued.first == NULL)
 			break;
 		store->queued_len -= list_move_some(&store->queued, &batch, BATCH_MAX);
+		store->at_work_since_ms = clock_ms();
 		pthread_mutex_unlock(&store->lock);
 
+		FAILPOINT("store.batch");
 		run_batch(store, batch.first);
 
 		pthread_mutex_lock(&store->lock);
+		store->at_work_since_ms = 0;
 		finish_locked(store, &batch);
 	}
 	pthread_mutex_unlock(&store->lock);
@@ -416,6 +421,16 @@ unsigned store_queued(const struct store *store)
 	unsigned len = s->queued_len;
 	pthread_mutex_unlock(&s->lock);
 	return len;
+}
+
+uint64_t store_at_work_ms(const struct store *store)
+{
+	struct store *s = (struct store *)(uintptr_t)store;
+
+	pthread_mutex_lock(&s->lock);
+	uint64_t since = s->at_work_since_ms;
+	pthread_mutex_unlock(&s->lock);
+	return since == 0 ? 0 : clock_ms() - since;
 }
 
 /* ---- opening and closing ---- */
@@ -856,6 +871,20 @@ void store_principal_revoke(struct store *store, enum principal_kind kind, const
 	submit(store, op);
 }
 
+void store_csr_leftover(struct store *store, const char *id, const struct audit_origin *origin,
+			store_done_fn done, void *arg)
+{
+	struct op *op = change_new(store, STORE_CHANGE_CSR_LEFTOVER, origin, done, arg);
+
+	op->in.change.csr_id = op_keep(op, id);
+	submit(store, op);
+}
+
+void store_note_backup(struct store *store, const struct audit_origin *origin, store_done_fn done, void *arg)
+{
+	submit(store, change_new(store, STORE_CHANGE_BACKUP, origin, done, arg));
+}
+
 static struct op *inventory_new(struct store *store, enum store_inventory_kind kind, void *arg)
 {
 	struct op *op = op_new(store, &class_inventory, arg);
@@ -930,6 +959,12 @@ const char *store_audit_action_of_change(const struct store_change *in)
 		return user ? "user.create" : "token.create";
 	case STORE_CHANGE_PRINCIPAL_REVOKE:
 		return user ? "user.revoke" : "token.revoke";
+	case STORE_CHANGE_CSR_LEFTOVER:
+		return "csr.leftover";
+	case STORE_CHANGE_BACKUP:
+		return "store.backup";
+	case STORE_CHANGE_RESTORE:
+		return "store.restore";
 	}
 	return "?";
 }

@@ -69,6 +69,9 @@ void store_wait(struct store *store, const bool *done);
 /* Operations that wait for the store thread; those it works on are not among them. */
 unsigned store_queued(const struct store *store);
 
+/* For how long the store thread has been at the batch that it works on; 0: it is at none. */
+uint64_t store_at_work_ms(const struct store *store);
+
 typedef void (*store_done_fn)(void *arg, enum err e);
 
 /* One read of the database: E_OK when it is usable. */
@@ -140,6 +143,11 @@ typedef void (*store_csr_fn)(void *arg, enum err e, struct csr_record *record /*
 void store_csr_delete_begin(struct store *store, const struct store_scope *scope, const char *id,
 			    const struct audit_origin *origin, store_csr_fn done, void *arg);
 
+/* "csr.leftover" to the audit trail of a failed or destroyed CSR, before a key of it is destroyed that ought
+   not to be there any more. */
+void store_csr_leftover(struct store *store, const char *id, const struct audit_origin *origin,
+			store_done_fn done, void *arg);
+
 /* Any state; scope NULL: wherever it is (operators).  E_NOTFOUND. */
 void store_csr_get(struct store *store, const struct store_scope *scope, const char *id, store_csr_fn done,
 		   void *arg);
@@ -184,6 +192,9 @@ void store_principal_add(struct store *store, const struct principal *principal,
 /* E_NOTFOUND; revoking twice keeps the first time and is E_OK. */
 void store_principal_revoke(struct store *store, enum principal_kind kind, const char *id,
 			    const struct audit_origin *origin, store_done_fn done, void *arg);
+
+/* That a backup was made (store/upkeep.h): "store.backup" in the audit trail, under the object "store". */
+void store_note_backup(struct store *store, const struct audit_origin *origin, store_done_fn done, void *arg);
 
 typedef void (*store_accounts_fn)(void *arg, enum err e, const struct account_record *accounts, size_t len);
 void store_account_list(struct store *store, store_accounts_fn done, void *arg); /* by id */

@@ -33,13 +33,17 @@ enum store_guard {
 	STORE_GUARD_UNDO, /* nothing of it is */
 };
 
-/* A change made by an operator. */
+/* A change made by an operator, or by reconciliation. */
 enum store_change_kind {
 	STORE_CHANGE_ACCOUNT_ADD = 1,
 	STORE_CHANGE_ZONE_ADD,
 	STORE_CHANGE_PRINCIPAL_ADD,
 	STORE_CHANGE_PRINCIPAL_REVOKE,
+	STORE_CHANGE_CSR_LEFTOVER, /* nothing but its audit record */
+	STORE_CHANGE_BACKUP,  /* nothing but its audit record, of the object STORE_AUDIT_OBJECT */
+	STORE_CHANGE_RESTORE, /* likewise */
 };
+#define STORE_AUDIT_OBJECT "store"
 struct store_change {
 	enum store_change_kind kind;
 	const struct account_record *account; /* ACCOUNT_ADD: id, name, csr_quota are read */
@@ -47,6 +51,7 @@ struct store_change {
 	const struct principal *principal; /* PRINCIPAL_ADD: all but the times created and revoked are read */
 	enum principal_kind principal_kind; /* PRINCIPAL_REVOKE */
 	const char *principal_id;           /* PRINCIPAL_REVOKE */
+	const char *csr_id;                 /* CSR_LEFTOVER */
 	struct audit_origin origin;
 };
 

@@ -1217,6 +1217,31 @@ static void failing_operation_leaves_its_neighbours(void **state)
 	assert_counts(store, "account-1=0 batch-0=0 batch-2=0 ", "account-1:zone-1=0 ");
 }
 
+static void leftover_is_told_in_the_trail_alone(void **state)
+{
+	struct store *store = *state;
+	struct contract_done d = {0};
+
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	store_csr_leftover(store, contract_id(1), &contract_origin, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	assert_int_equal(d.e, E_OK);
+	assert_trail(store, contract_id(1), "csr.pending@tester csr.failed@tester csr.leftover@tester ");
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_NOTFOUND);
+}
+
+static void backup_is_told_in_the_trail(void **state)
+{
+	struct store *store = *state;
+	struct contract_done d = {0};
+
+	store_note_backup(store, &contract_origin, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	assert_int_equal(d.e, E_OK);
+	assert_trail(store, "store", "store.backup@tester ");
+}
+
 static void audit_has_no_gaps(void **state)
 {
 	struct store *store = *state;
@@ -1314,6 +1339,8 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(revoking_twice_keeps_the_first_time),
 	    CASE(principals_are_listed_by_kind),
 	    CASE(failing_operation_leaves_its_neighbours),
+	    CASE(leftover_is_told_in_the_trail_alone),
+	    CASE(backup_is_told_in_the_trail),
 	    CASE(audit_has_no_gaps),
 	    CASE(many_at_once_are_all_done),
 	    CASE(all_is_there_after_a_restart),

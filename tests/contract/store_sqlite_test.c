@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "store/migrate.h"
 #include "store/store_backend.h"
+#include "store/upkeep.h"
 #include "tests/unit/cmocka_all.h"
 
 #include <dlfcn.h>
@@ -941,18 +942,39 @@ static void killed_writer_loses_nothing_acknowledged(void **state)
 
 /* ---- F84: a backup while it is written ---- */
 
+/* Says no at the given phase. */
+static bool go_on_until(void *arg, enum upkeep_phase phase, uint64_t done, uint64_t total)
+{
+	const enum upkeep_phase *end = arg;
+
+	assert_true(done <= total);
+	return phase != *end;
+}
+
+static enum err back_up(const char *path, enum upkeep_phase end, struct upkeep_summary *ret_summary)
+{
+	const struct upkeep_watch watch = {.go_on = go_on_until, .arg = &end};
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	enum err e;
+
+	assert_true(fd >= 0);
+	e = upkeep_backup(url, fd, &watch, ret_summary);
+	close(fd);
+	return e;
+}
+
 static void backup_under_load_is_whole(void **state)
 {
-	char copy[160], sql[200];
+	char copy[160];
 	struct store *store = must_make();
 	struct contract_begin b[500];
+	struct upkeep_summary summary;
 
 	(void)state;
 	snprintf(copy, sizeof(copy), "%s/copy.db", folder);
 	for (unsigned i = 0; i < 500; i++)
 		contract_begin_ask(store, contract_record(i + 1, &contract_zone), NULL, 0, &b[i]);
-	snprintf(sql, sizeof(sql), "VACUUM INTO '%s'", copy);
-	raw_run(sql);
+	assert_int_equal(back_up(copy, 0, &summary), E_OK);
 	for (unsigned i = 0; i < 500; i++) {
 		store_wait(store, &b[i].done);
 		assert_int_equal(b[i].e, E_OK);
@@ -966,7 +988,61 @@ static void backup_under_load_is_whole(void **state)
 	assert_int_equal(raw_int("SELECT (SELECT csr_count FROM zones) - (SELECT count(*) FROM csrs)"), 0);
 	assert_int_equal(
 	    raw_int("SELECT (SELECT max(sequence) FROM audit) - 2 - (SELECT count(*) FROM csrs)"), 0);
+	assert_int_equal(raw_int("SELECT count(*) FROM csrs"), upkeep_csrs(&summary));
+	assert_int_equal(raw_int("SELECT count(*) FROM audit"), summary.audit_records);
 	store_close(must_open());
+}
+
+/* Told to end, it ends, and leaves nothing beside the database (tear_down looks). */
+static void backup_ends_when_it_is_told(void **state)
+{
+	struct store *store = must_make();
+	char copy[160];
+	struct upkeep_summary summary;
+
+	(void)state;
+	snprintf(copy, sizeof(copy), "%s/copy.db", folder);
+	raw_run("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000) INSERT INTO"
+		" audit (at_us, action, object, actor, request_id, peer, detail) SELECT 1, 'x', 'x', 'x', '',"
+		" '', hex(zeroblob(90)) FROM n");
+	assert_int_equal(back_up(copy, UPKEEP_COPY, &summary), E_TIMEOUT);
+	assert_int_equal(back_up(copy, UPKEEP_CHECK, &summary), E_TIMEOUT);
+	assert_int_equal(back_up(copy, UPKEEP_WRITE, &summary), E_TIMEOUT);
+	assert_int_equal(back_up(copy, 0, &summary), E_OK);
+	assert_int_equal(summary.audit_records, 9000 + 2);
+	store_close(store);
+	assert_sound(copy);
+}
+
+/* Of two at once one is refused: they would write into one file. */
+static void backups_at_once_are_refused(void **state)
+{
+	struct store *store = must_make();
+	char copy[160], staging[160];
+	struct upkeep_summary summary;
+	int lock = -1;
+
+	(void)state;
+	snprintf(copy, sizeof(copy), "%s/copy.db", folder);
+	snprintf(staging, sizeof(staging), "%s.backup-staging", database);
+	assert_int_equal(fd_lock_file(staging, &lock), E_OK);
+	assert_int_equal(back_up(copy, 0, &summary), E_EXISTS);
+	fd_close(&lock);
+	assert_int_equal(back_up(copy, 0, &summary), E_OK);
+	store_close(store);
+}
+
+static void upkeep_of_other_databases_is_refused(void **state)
+{
+	const struct upkeep_watch watch = {.go_on = go_on_until};
+	const struct upkeep_restore restore = {.url = "postgresql://user@host/csrd", .fd = -1, .name = "x"};
+	struct upkeep_summary summary;
+	char *kept;
+
+	(void)state;
+	assert_int_equal(upkeep_backup(restore.url, -1, &watch, &summary), E_UNSUPPORTED);
+	assert_int_equal(upkeep_restore(&restore, &summary, &kept), E_UNSUPPORTED);
+	assert_int_equal(upkeep_check(restore.url, true, &watch, NULL, NULL, &summary), E_UNSUPPORTED);
 }
 
 int main(void)
@@ -1001,6 +1077,9 @@ int main(void)
 	    CASE(each_commit_is_flushed),
 	    CASE(killed_writer_loses_nothing_acknowledged),
 	    CASE(backup_under_load_is_whole),
+	    CASE(backup_ends_when_it_is_told),
+	    CASE(backups_at_once_are_refused),
+	    CASE(upkeep_of_other_databases_is_refused),
 	};
 
 	log_open("store_sqlite_test", LOG_LEVEL_WARN);

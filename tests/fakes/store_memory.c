@@ -772,6 +772,15 @@ static enum err memory_change(void *db, const struct store_change *in, int64_t n
 		object = in->principal_id;
 		e = revoke_principal(db, in, now_us, &changed);
 		break;
+	case STORE_CHANGE_CSR_LEFTOVER:
+		object = in->csr_id;
+		e = E_OK;
+		break;
+	case STORE_CHANGE_BACKUP:
+	case STORE_CHANGE_RESTORE:
+		object = STORE_AUDIT_OBJECT;
+		e = E_OK;
+		break;
 	}
 	if (e != E_OK || !changed)
 		return e;

@@ -349,6 +349,34 @@ static void append_name(void *arg, const char *name, struct json_value value)
 	snprintf((char *)arg + used, 8 - used, "%s", name);
 }
 
+static void numbers_and_truth_are_read_strictly(void **state)
+{
+	static const char text[] = "{\"t\":true,\"f\":false,\"n\":null,\"one\":1,\"s\":\"1\",\"real\":1.5,"
+				   "\"less\":-9007199254740993,\"most\":9223372036854775806,"
+				   "\"more\":9223372036854775808,\"huge\":1e300}";
+	static const char *const no_integers[] = {"t", "n", "s", "real", "more", "huge", "absent"};
+	char why[JSON_WHY_SIZE];
+	struct json_doc *doc = NULL;
+	struct json_value root;
+	int64_t value = 7;
+
+	(void)state;
+	assert_int_equal(json_read(text, strlen(text), why, &doc), E_OK);
+	root = json_root(doc);
+	assert_true(json_is_true(json_member(root, "t")));
+	assert_false(json_is_true(json_member(root, "f")));
+	assert_false(json_is_true(json_member(root, "one")));
+	assert_false(json_is_true(json_member(root, "absent")));
+	for (size_t i = 0; i < sizeof(no_integers) / sizeof(no_integers[0]); i++)
+		assert_int_equal(json_integer(json_member(root, no_integers[i]), &value), E_INVAL);
+	assert_int_equal(value, 7);
+	assert_int_equal(json_integer(json_member(root, "less"), &value), E_OK);
+	assert_int_equal(value, INT64_C(-9007199254740993));
+	assert_int_equal(json_integer(json_member(root, "most"), &value), E_OK);
+	assert_int_equal(value, INT64_C(9223372036854775806));
+	json_doc_free(doc);
+}
+
 static void members_come_in_the_order_of_the_text(void **state)
 {
 	static const char text[] = "{\"z\":1,\"b\":2,\"a\":3,\"y\":null}";
@@ -467,6 +495,7 @@ int main(void)
 		cmocka_unit_test(every_cut_is_refused),
 		cmocka_unit_test(every_changed_byte_is_survived),
 		cmocka_unit_test(values_are_typed),
+		cmocka_unit_test(numbers_and_truth_are_read_strictly),
 		cmocka_unit_test(members_come_in_the_order_of_the_text),
 		cmocka_unit_test(a_megabyte_is_quick),
 		cmocka_unit_test(many_names_are_quick),

@@ -48,6 +48,7 @@ struct hsm {
 	char fail_id[CSR_ID_SIZE]; /* "": every id */
 	bool down;
 	size_t part_keys;
+	uint32_t unread; /* what list_keys says of objects that it could not read */
 	bool list_stale;           /* list_keys shows `stale` instead of what is there */
 	struct stub_key *stale;
 	size_t stale_len;
@@ -114,7 +115,7 @@ static void answer_list(struct hsm *hsm, const struct call *call)
 	const struct stub_key *keys = hsm->list_stale ? hsm->stale : hsm->keys;
 	size_t len = hsm->list_stale ? hsm->stale_len : hsm->keys_len, at = 0;
 	struct message_listed_key listed[MESSAGE_LIST_PART_KEYS];
-	struct message_list_keys_part part = {.keys = listed};
+	struct message_list_keys_part part = {.keys = listed, .unread = hsm->unread};
 
 	do {
 		for (part.keys_len = 0; at < len && part.keys_len < hsm->part_keys; at++) {
@@ -568,6 +569,22 @@ static void test_deleting_is_ended(void **state)
 	assert_quiet_pass(h);
 }
 
+/* When the signer is told to destroy, the audit trail knows of it already. */
+static void destroy_is_told_of(void *arg, enum call_kind kind, const char *id)
+{
+	struct house *h = arg;
+	struct last_audit last = {0};
+
+	if (kind != CALL_DESTROY)
+		return;
+	store_audit_list(h->store, id, on_audit, &last);
+	store_wait(h->store, &last.done);
+	assert_string_equal(last.action, "csr.leftover");
+	assert_string_equal(last.actor, "operator:test");
+	assert_string_equal(last.detail,
+			    "reconciliation: destroys half a key pair that was left on the token");
+}
+
 static void test_key_of_a_failed_or_destroyed_row_is_destroyed(void **state)
 {
 	static const enum csr_state states[] = {CSR_FAILED, CSR_DESTROYED};
@@ -578,7 +595,10 @@ static void test_key_of_a_failed_or_destroyed_row_is_destroyed(void **state)
 
 		make_row(h, id, states[i]);
 		hsm_put(&h->hsm, id, MESSAGE_KEY_PRIVATE_ONLY, 0);
+		h->hsm.before_answer = destroy_is_told_of;
+		h->hsm.hook_arg = h;
 		pass(h, true);
+		h->hsm.before_answer = NULL;
 		assert_only_finding(h, RECONCILE_LEFTOVER, id, MESSAGE_KEY_PRIVATE_ONLY);
 		assert_int_equal(h->report.half_pairs, 1);
 		assert_null(key_of(&h->hsm, id));
@@ -1024,6 +1044,28 @@ static void test_a_list_that_fails_ends_the_pass(void **state)
 	assert_only_finding(h, RECONCILE_PENDING, A, MESSAGE_KEY_NONE);
 }
 
+/* A list that lacks keys is said to; what it does not show is asked for, and nothing is concluded from it. */
+static void test_a_list_with_unread_objects_is_said_to_be_incomplete(void **state)
+{
+	struct house *h = *state;
+
+	make_row(h, A, CSR_ACTIVE);
+	make_row(h, B, CSR_FAILED);
+	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
+	hsm_put(&h->hsm, B, MESSAGE_KEY_PAIR, 0);
+	h->hsm.list_stale = true; /* neither is in the list */
+	h->hsm.unread = 4;
+	pass(h, true);
+	assert_int_equal(h->report.unread, 4);
+	assert_int_equal(h->findings_len, 0);
+	assert_non_null(key_of(&h->hsm, A));
+	h->hsm.list_stale = false;
+	h->hsm.unread = 0;
+	pass(h, true);
+	assert_int_equal(h->report.unread, 0);
+	assert_only_finding(h, RECONCILE_LEFTOVER, B, MESSAGE_KEY_PAIR);
+}
+
 static void test_a_pass_stops_when_told(void **state)
 {
 	struct reconcile_options options;
@@ -1109,6 +1151,7 @@ int main(void)
 		T(test_one_bad_object_does_not_stop_the_others),
 		T(test_a_token_that_fails_every_time_ends_the_pass),
 		T(test_a_list_that_fails_ends_the_pass),
+		T(test_a_list_with_unread_objects_is_said_to_be_incomplete),
 		T(test_a_pass_stops_when_told),
 		T(test_ten_thousand_keys),
 	};
