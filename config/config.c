@@ -26,7 +26,7 @@
 static const char *const plain_sections[] = {"http", "store", "policy", "log"};
 #define PLAIN_SECTIONS (sizeof(plain_sections) / sizeof(plain_sections[0]))
 
-_Static_assert(CONFIG_KEYS <= 64, "struct config's `given` holds a bit for each key");
+_Static_assert(CONFIG_KEYS <= CONFIG_KEYS_MAX, "struct config's `lines` has room for each key");
 
 struct parse {
 	const char *path;
@@ -43,8 +43,6 @@ struct parse {
 	struct config_token *token; /* of section "token" */
 	unsigned section_lines[PLAIN_SECTIONS];
 	unsigned token_lines[CONFIG_TOKENS_MAX];
-	unsigned key_lines[CONFIG_KEYS]
-			  [CONFIG_TOKENS_MAX]; /* [0] for those that are not of a token; 0: not given */
 };
 
 /* ---- reporting ---- */
@@ -87,14 +85,10 @@ static size_t find_key(const char *section, const char *name)
 	return i;
 }
 
-static size_t token_index(const struct parse *p, const struct config_token *token)
+/* The line that sets the key; 0: none. */
+static unsigned *key_line(struct parse *p, size_t key, struct config_token *token)
 {
-	return token ? (size_t)(token - p->config->tokens) : 0;
-}
-
-static unsigned *key_line(struct parse *p, size_t key, const struct config_token *token)
-{
-	return &p->key_lines[key][token_index(p, token)];
+	return token ? &token->lines[key] : &p->config->lines[key];
 }
 
 static void set_key(struct parse *p, size_t key, struct config_token *token, const char *text, unsigned line)
@@ -157,10 +151,6 @@ static int on_key(void *arg, const char *section, const char *name, const char *
 		return 1;
 	}
 	*line = p->line;
-	if (p->token)
-		p->token->given |= 1ull << key;
-	else
-		p->config->given |= 1ull << key;
 	set_key(p, key, p->token, value, p->line);
 	return 1;
 }
@@ -198,7 +188,7 @@ static void set_defaults(struct parse *p, struct config_token *token)
 	if (credentials && credentials[0] == '/')
 		set_made_default(p, "pin_file", token, credentials, "/pin");
 	else
-		set_made_default(p, "pin_file", token, "/etc/csrd/", file);
+		set_made_default(p, "pin_file", token, "/etc/csrd/credentials/", file);
 }
 
 /* ---- sections ---- */
@@ -627,14 +617,14 @@ enum err config_reload(struct config *config, const struct config *fresh, struct
 		if (!config_table[i].reloadable)
 			continue;
 		config_key_copy(&config_table[i], config, fresh);
-		config->given = (config->given & ~(1ull << i)) | (fresh->given & 1ull << i);
+		config->lines[i] = fresh->lines[i];
 	}
 	return E_OK;
 }
 
 /* ---- show ---- */
 
-static void show_key(size_t i, const void *base, uint64_t given, struct buf *b)
+static void show_key(size_t i, const void *base, const unsigned *lines, struct buf *b)
 {
 	struct buf value;
 
@@ -644,7 +634,7 @@ static void show_key(size_t i, const void *base, uint64_t given, struct buf *b)
 		buf_printf(b, "# %s is not set\n", config_table[i].name);
 	else
 		buf_printf(b, "%s = %s%s\n", config_table[i].name, buf_text(&value),
-			   given & 1ull << i ? "" : " # default");
+			   lines[i] > 0 ? "" : " # default");
 	buf_release(&value);
 }
 
@@ -659,12 +649,51 @@ void config_show(const struct config *config, struct buf *b)
 			buf_printf(b, "%s[%s]\n", section[0] ? "\n" : "", config_table[i].section);
 			section = config_table[i].section;
 		}
-		show_key(i, config, config->given, b);
+		show_key(i, config, config->lines, b);
 	}
 	for (size_t t = 0; t < config->tokens_len; t++) {
 		buf_printf(b, "\n[token %s]\n", config->tokens[t].name);
 		for (size_t i = 0; i < CONFIG_KEYS; i++)
 			if (config_key_is_of_token(&config_table[i]))
-				show_key(i, &config->tokens[t], config->tokens[t].given, b);
+				show_key(i, &config->tokens[t], config->tokens[t].lines, b);
 	}
+}
+
+static enum err tell_value(size_t i, const void *base, const struct config_token *token, unsigned line,
+			   config_value_fn each, void *arg)
+{
+	const struct config_key *key = &config_table[i];
+	struct config_value value = {.section = key->section,
+				     .token = token ? token->name : NULL,
+				     .name = key->name,
+				     .line = line,
+				     .reloadable = key->reloadable};
+	struct buf text;
+	enum err e;
+
+	buf_init(&text, FILE_BYTES_MAX);
+	config_key_format(key, base, &text);
+	e = buf_status(&text);
+	value.text = buf_text(&text);
+	if (e == E_OK)
+		each(arg, &value);
+	buf_release(&text);
+	return e;
+}
+
+enum err config_each_value(const struct config *config, config_value_fn each, void *arg)
+{
+	enum err e = E_OK;
+
+	for (size_t i = 0; i < CONFIG_KEYS && e == E_OK; i++)
+		if (!config_key_is_of_token(&config_table[i]))
+			e = tell_value(i, config, NULL, config->lines[i], each, arg);
+	for (size_t t = 0; t < config->tokens_len; t++) {
+		const struct config_token *token = &config->tokens[t];
+
+		for (size_t i = 0; i < CONFIG_KEYS && e == E_OK; i++)
+			if (config_key_is_of_token(&config_table[i]))
+				e = tell_value(i, token, token, token->lines[i], each, arg);
+	}
+	return e;
 }

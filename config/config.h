@@ -25,6 +25,7 @@
 #define CONFIG_LISTEN_MAX 8
 #define CONFIG_USERS_MAX 8
 #define CONFIG_NODE_MAX 63
+#define CONFIG_KEYS_MAX 64
 
 struct config_http {
 	char *listen[CONFIG_LISTEN_MAX]; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/csrd/csrd.sock" */
@@ -60,7 +61,7 @@ struct config_token {
 	char name[33];
 	char *module;        /* absolute path of the PKCS#11 module */
 	char *uri;           /* RFC 7512; attributes token, serial, manufacturer, model, slot-id */
-	char *pin_file;      /* default: $CREDENTIALS_DIRECTORY/pin, outside of systemd /etc/csrd/NAME.pin */
+	char *pin_file;      /* default: $CREDENTIALS_DIRECTORY/pin, else /etc/csrd/credentials/NAME.pin */
 	char *socket;        /* default: /run/csrd-hsm/NAME.sock */
 	char *client_users[CONFIG_USERS_MAX]; /* names or numbers; besides them root and the signer's own */
 	size_t client_users_len;
@@ -75,9 +76,10 @@ struct config_token {
 	uint64_t keep_alive_ms; /* an idle session is asked for its state that often */
 	uint64_t pool_targets[KEY_TYPE_MAX + 1]; /* by key type: keys to keep ready; 0: none */
 	uint64_t pool_pause_ms;    /* least time between two fills while callers are served */
+	uint64_t pool_quiet_ms;    /* after the last caller: then fills go on at full speed */
 	uint64_t pool_objects_max; /* no fill when the token holds that many objects; 0: no ceiling */
 	char *node;          /* in the label of the pool's keys; NULL: the host name */
-	uint64_t given;      /* config.c's own, as below */
+	unsigned lines[CONFIG_KEYS_MAX]; /* config.c's own, as below */
 };
 
 struct config {
@@ -88,7 +90,7 @@ struct config {
 	struct config_log log;
 	struct config_token tokens[CONFIG_TOKENS_MAX]; /* in file order; the first is the default */
 	size_t tokens_len;
-	uint64_t given; /* config.c's own: bit by key of the table, set when the file names it */
+	unsigned lines[CONFIG_KEYS_MAX]; /* config.c's own: by key of the table, who sets it; 0: nobody */
 };
 
 /*
@@ -111,6 +113,20 @@ const struct config_token *config_token_find(const struct config *config, const 
  * was taken over.
  */
 MUST_USE enum err config_reload(struct config *config, const struct config *fresh, struct buf *report);
+
+/* One effective value. */
+struct config_value {
+	const char *section; /* "http", "token" */
+	const char *token;   /* NAME of [token NAME]; NULL for other sections */
+	const char *name;
+	const char *text;    /* as it would stand in the file; "" when it is not set */
+	unsigned line;       /* of the file; 0: the default */
+	bool reloadable;
+};
+/* The value and its texts are borrowed until it returns. */
+typedef void (*config_value_fn)(void *arg, const struct config_value *value);
+/* All of them, in the order of the table, each token's together.  E_NOMEM. */
+MUST_USE enum err config_each_value(const struct config *config, config_value_fn each, void *arg);
 
 /* Effective values as an INI text, with "# default" behind those not set in the file. */
 void config_show(const struct config *config, struct buf *b);

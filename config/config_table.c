@@ -90,6 +90,8 @@ const struct config_key config_table[CONFIG_KEYS] = {
      .fallback = "0"},
     {"token", "pool_pause", CONFIG_DURATION, AT_TOKEN(pool_pause_ms), .min = 0, .max = MINUTE,
      .fallback = "100ms"},
+    {"token", "pool_quiet", CONFIG_DURATION, AT_TOKEN(pool_quiet_ms), .min = 10, .max = MINUTE,
+     .fallback = "1s"},
     {"token", "pool_objects_max", CONFIG_COUNT, AT_TOKEN(pool_objects_max), .min = 0, .max = 10000000,
      .fallback = "0"},
     {"token", "node", CONFIG_NAME, AT_TOKEN(node), .max = CONFIG_NODE_MAX},
@@ -121,7 +123,7 @@ static void format_duration(uint64_t ms, struct buf *b)
 	} units[] = {{DAY, "d"}, {HOUR, "h"}, {MINUTE, "m"}, {SECOND, "s"}, {1, "ms"}};
 
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (ms % units[i].ms != 0)
+		if (ms % units[i].ms != 0 || (ms == 0 && units[i].ms > SECOND))
 			continue;
 		buf_printf(b, "%llu%s", (unsigned long long)(ms / units[i].ms), units[i].unit);
 		return;

@@ -145,7 +145,7 @@ static void smallest_file_gives_the_defaults(void **state)
 	assert_string_equal(t->name, "default");
 	assert_string_equal(t->module, "/m.so");
 	assert_string_equal(t->uri, "pkcs11:token=csrd");
-	assert_string_equal(t->pin_file, "/etc/csrd/default.pin");
+	assert_string_equal(t->pin_file, "/etc/csrd/credentials/default.pin");
 	assert_string_equal(t->socket, "/run/csrd-hsm/default.sock");
 	assert_int_equal(t->client_users_len, 1);
 	assert_string_equal(t->client_users[0], "csrd");
@@ -161,6 +161,7 @@ static void smallest_file_gives_the_defaults(void **state)
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
 		assert_int_equal(t->pool_targets[type], 0);
 	assert_int_equal(t->pool_pause_ms, 100);
+	assert_int_equal(t->pool_quiet_ms, 1000);
 	assert_null(t->node);
 }
 
@@ -206,6 +207,7 @@ static const char full_file[] = "[http]\n"
 				"pool_p384v1 = 5\n"
 				"pool_ed25519 = 6\n"
 				"pool_pause = 0\n"
+				"pool_quiet = 30s\n"
 				"pool_objects_max = 250\n"
 				"node = node-7.b_C\n"
 				"[token   B_2]\n"
@@ -259,6 +261,7 @@ static void every_key_is_taken(void **state)
 	for (unsigned type = 2; type <= KEY_TYPE_MAX; type++)
 		assert_int_equal(t->pool_targets[type], type);
 	assert_int_equal(t->pool_pause_ms, 0);
+	assert_int_equal(t->pool_quiet_ms, 30000);
 	assert_int_equal(t->pool_objects_max, 250);
 	assert_string_equal(t->node, "node-7.b_C");
 	assert_string_equal(c->tokens[1].name, "B_2");
@@ -385,7 +388,7 @@ static void unknown_names_are_refused(void **state)
 	    "pin: unknown key, accepted are module, uri, pin_file, socket, client_users, threads, queue_max, "
 	    "allow_usage, state_dir, timeout_generate, timeout_generate_large, timeout_sign, timeout_other, "
 	    "keep_alive, pool_rsa2048, pool_rsa3072, pool_rsa4096, pool_p256v1, pool_p384v1, pool_ed25519, "
-	    "pool_pause, pool_objects_max, node");
+	    "pool_pause, pool_quiet, pool_objects_max, node");
 	refuses(f, "listen = 127.0.0.1:1\n" TOKEN, "@:1: listen: stands before the first [section]\n");
 	refuses(f, "[token a b]\n" TOKEN,
 		"@:1: [token a b]: the name of a token must be 1 to 32 of A-Z, a-z, 0-9, _ and -\n");
@@ -766,7 +769,7 @@ static void show_marks_defaults(void **state)
 					  "\n[token default]\n"
 					  "module = /m.so\n"
 					  "uri = pkcs11:token=csrd\n"
-					  "pin_file = /etc/csrd/default.pin # default\n"
+					  "pin_file = /etc/csrd/credentials/default.pin # default\n"
 					  "socket = /run/csrd-hsm/default.sock # default\n"
 					  "client_users = csrd # default\n"
 					  "threads = 4 # default\n"
@@ -785,6 +788,7 @@ static void show_marks_defaults(void **state)
 					  "pool_p384v1 = 0 # default\n"
 					  "pool_ed25519 = 0 # default\n"
 					  "pool_pause = 100ms # default\n"
+					  "pool_quiet = 1s # default\n"
 					  "pool_objects_max = 0 # default\n"
 					  "# node is not set\n");
 	buf_release(&b);
@@ -846,7 +850,7 @@ static void sample_loads_and_tells_the_defaults(void **state)
 			keys++;
 		}
 	}
-	assert_int_equal(keys, 35);
+	assert_int_equal(keys, 36);
 	loads(f, text);
 	buf_init(&full, 65536);
 	config_show(f->config, &full);
