@@ -138,6 +138,10 @@ void cli_note(const char *format, ...)
 int cli_getopt(struct cli *cli, int argc, char **argv, const char *short_options,
 	       const struct option *options)
 {
+	if (cli->tell_options) {
+		cli->options = options;
+		return CLI_OPTION_BAD;
+	}
 	for (;;) {
 		int c = getopt_long(argc, argv, short_options, options, NULL);
 
@@ -218,8 +222,9 @@ static enum exit_code become_owner(const char *folder)
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code become_store_owner(const char *url)
+enum exit_code cli_become_store_owner(const struct cli *cli)
 {
+	const char *url = cli->config->store.url;
 	const char *path = str_starts_with(url, "sqlite:") ? url + strlen("sqlite:") : NULL;
 	const char *slash = path ? strrchr(path, '/') : NULL;
 	enum exit_code code;
@@ -235,8 +240,10 @@ static enum exit_code become_store_owner(const char *url)
 	return code;
 }
 
-static enum exit_code say_store_error(const char *url, enum err e)
+enum exit_code cli_store_failed(const struct cli *cli, enum err e, const char *what)
 {
+	const char *url = cli->config->store.url;
+
 	switch (e) {
 	case E_NOTFOUND:
 		cli_note("no store at '%s': start csrd once or add an account", url);
@@ -249,7 +256,7 @@ static enum exit_code say_store_error(const char *url, enum err e)
 			 url);
 		return EXIT_CODE_FAILURE;
 	default:
-		return cli_fail(e, "cannot open the store at '%s': %s", url, err_str(e));
+		return cli_fail(e, "cannot %s the store at '%s': %s", what, url, err_str(e));
 	}
 }
 
@@ -261,12 +268,12 @@ enum exit_code cli_open_store(struct cli *cli, bool create)
 
 	if (code != EXIT_CODE_OK)
 		return code;
-	code = become_store_owner(cli->config->store.url);
+	code = cli_become_store_owner(cli);
 	if (code != EXIT_CODE_OK)
 		return code;
 	options.url = cli->config->store.url;
 	e = store_open(&options, &cli->store);
-	return e == E_OK ? EXIT_CODE_OK : say_store_error(cli->config->store.url, e);
+	return e == E_OK ? EXIT_CODE_OK : cli_store_failed(cli, e, "open");
 }
 
 void cli_on_done(void *arg, enum err e)

@@ -20,6 +20,8 @@ struct cli {
 	const struct command *command; /* the one that runs */
 	const char *config_path;
 	bool json;
+	bool tell_options;            /* cli_getopt only leaves the command's table here, and says BAD: */
+	const struct option *options; /* so that completion knows what each command takes */
 	struct config *config; /* from cli_open_config on */
 	struct store *store;   /* from cli_open_store on */
 	struct audit_origin origin; /* actor: "operator:NAME" */
@@ -64,6 +66,11 @@ void cli_note(const char *format, ...) PRINTF_LIKE(1, 2);
  */
 MUST_USE enum exit_code cli_open_config(struct cli *cli);
 MUST_USE enum exit_code cli_open_store(struct cli *cli, bool create); /* the configuration too */
+/* The part of it that root needs before it touches the store by other means; config is there. */
+MUST_USE enum exit_code cli_become_store_owner(const struct cli *cli);
+
+/* Says why `what` ("open", "check") came to nothing, and what helps; answers the exit code. */
+enum exit_code cli_store_failed(const struct cli *cli, enum err e, const char *what);
 
 /* The end of one call to the store, for store_wait. */
 struct cli_wait {

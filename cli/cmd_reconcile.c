@@ -89,6 +89,8 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 	};
 	enum err e;
 
+	if (!up && !pass->started)
+		loop_stop(pass->loop, E_UNAVAIL);
 	if (!up || pass->started)
 		return;
 	pass->started = true;
@@ -107,6 +109,7 @@ static enum err run_loop(struct pass *pass)
 		.socket_path = pass->token->socket,
 		.client_name = "csrctl",
 		.in_flight_max = 4,
+		.tell_failures = true,
 		.reconnect_min_ms = 100,
 		.reconnect_max_ms = 1000,
 	};
@@ -122,7 +125,7 @@ static enum err run_loop(struct pass *pass)
 static uint64_t left_of(const struct pass *pass)
 {
 	const struct reconcile_report *r = &pass->report;
-	uint64_t left = r->missing + r->unknown + r->busy;
+	uint64_t left = r->missing + r->unknown + r->busy + r->unread;
 
 	return pass->apply ? left : left + r->pending + r->deleting + r->leftover;
 }
@@ -136,7 +139,8 @@ static enum exit_code print_json(struct pass *pass)
 	} counts[] = {
 		{"checked", r->checked}, {"pending", r->pending}, {"deleting", r->deleting},
 		{"leftover", r->leftover}, {"missing", r->missing}, {"unknown", r->unknown},
-		{"busy", r->busy}, {"half_pairs", r->half_pairs}, {"left", left_of(pass)},
+		{"busy", r->busy}, {"half_pairs", r->half_pairs}, {"unread", r->unread},
+		{"left", left_of(pass)},
 	};
 
 	json_close(&pass->j.w); /* the findings */
@@ -169,6 +173,8 @@ static void print_text(const struct pass *pass)
 	print_line(r->missing, "missing", "active CSRs without a whole key pair of their own");
 	print_line(r->unknown, "unknown", "keys with csrd's label that no CSR has; csrd never destroys them");
 	print_line(r->busy, "busy", "being worked on or changed a moment ago: look again later");
+	print_line(r->unread, "unread",
+		   "key objects that the signer cannot read: keys may have been overlooked");
 	printf("token '%s': %llu rows and keys checked, %llu half pairs, %llu left to do\n",
 	       pass->token->name,
 	       (unsigned long long)r->checked, (unsigned long long)r->half_pairs,
@@ -182,7 +188,7 @@ static enum exit_code run(struct pass *pass)
 	enum err e = run_loop(pass);
 	enum exit_code shown = EXIT_CODE_OK;
 
-	if (!pass->started && e == E_TIMEOUT)
+	if (!pass->started && (e == E_TIMEOUT || e == E_UNAVAIL))
 		return cli_fail(E_UNAVAIL, "the signer of token '%s' does not answer at '%s': %s",
 				pass->token->name,
 		                pass->token->socket, hsm_down_reason(pass->hsm));

@@ -1,58 +1,100 @@
-/* csrctl status: what the signer of a token says of itself and of its key pool. */
+/* csrctl status: whether csrd is ready, and what the signers say of themselves and their key pools. */
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
 #include "cli/cli.h"
 #include "cli/command.h"
-#include "cli/loop.h"
 #include "cli/output.h"
-#include "hsm/hsm.h"
+#include "cli/readyz.h"
+#include "cli/signer_status.h"
 
 #include <stdio.h>
+#include <time.h>
+#include <unistd.h>
 
 #define WITHIN_SECONDS 5
+#define READYZ_MS 3000
+#define WATCH_DEFAULT_SECONDS 2
+#define WATCH_MAX_SECONDS 3600
+#define WATCH_BUFFER_BYTES 65536
+#define CLEAR_SCREEN "\033[H\033[2J"
 
-struct question {
+struct report {
 	struct cli *cli;
-	const struct config_token *token;
-	struct loop *loop;
-	struct hsm *hsm;
-	bool asked;
-	bool over;
-	enum exit_code code; /* of what was printed */
+	const struct config_token *only; /* NULL: all tokens */
+	uint64_t watch_seconds;          /* 0: once */
+	const struct config_token *token; /* that is being asked */
+	struct output_json j;
+	enum exit_code code; /* the worst so far */
 };
 
-static enum exit_code print_json(const struct question *q, const struct message_status_reply *status)
-{
-	struct output_json j;
+/* ---- csrd ---- */
 
-	output_json_begin(&j);
-	json_put_text_member(&j.w, "token", q->token->name);
-	json_put_bool_member(&j.w, "usable", status->usable);
-	output_json_text_opt(&j.w, "detail", status->detail);
-	json_put_int_member(&j.w, "threads", status->threads);
-	json_put_int_member(&j.w, "busy", status->busy);
-	json_put_int_member(&j.w, "queued", status->queued);
-	json_put_int_member(&j.w, "created", (int64_t)status->created);
-	json_put_int_member(&j.w, "destroyed", (int64_t)status->destroyed);
-	json_put_int_member(&j.w, "failed", (int64_t)status->failed);
-	json_put_name(&j.w, "pool");
-	json_open_array(&j.w);
-	for (size_t i = 0; i < status->pools_len; i++) {
-		json_open_object(&j.w);
-		json_put_text_member(&j.w, "key_type", key_type_name(status->pools[i].key_type));
-		json_put_int_member(&j.w, "ready", status->pools[i].ready);
-		json_put_int_member(&j.w, "target", status->pools[i].target);
-		json_close(&j.w);
+static void report_csrd(struct report *report)
+{
+	struct readyz r = readyz_ask(report->cli->config, READYZ_MS);
+	const char *name = readyz_state_name(r.state);
+
+	if (r.state == READYZ_NOT_READY)
+		report->code = EXIT_CODE_FAILURE;
+	if (!report->cli->json) {
+		output_fact("csrd", name);
+		output_fact("address", r.address);
+		output_fact("detail", r.detail);
+		return;
 	}
-	json_close(&j.w);
-	output_json_text_opt(&j.w, "pool_detail", status->pool_detail);
-	return output_json_end(&j);
+	json_put_name(&report->j.w, "csrd");
+	json_open_object(&report->j.w);
+	json_put_text_member(&report->j.w, "state", name);
+	output_json_text_opt(&report->j.w, "address", r.address);
+	output_json_text_opt(&report->j.w, "detail", r.detail);
+	json_close(&report->j.w);
 }
 
-static void print_text(const struct question *q, const struct message_status_reply *status)
+/* ---- a signer ---- */
+
+/* What the configuration forgives a key of this token; "" for nothing. */
+static void format_allowed(const struct config_token *token, struct buf *b)
 {
+	buf_init(b, 256);
+	key_protection_format(token->allow_usage, b);
+}
+
+static void put_json(struct json_writer *w, const struct config_token *token,
+		     const struct message_status_reply *status)
+{
+	struct buf allowed;
+
+	json_put_bool_member(w, "usable", status->usable);
+	output_json_text_opt(w, "detail", status->detail);
+	json_put_int_member(w, "threads", status->threads);
+	json_put_int_member(w, "busy", status->busy);
+	json_put_int_member(w, "queued", status->queued);
+	json_put_int_member(w, "created", (int64_t)status->created);
+	json_put_int_member(w, "destroyed", (int64_t)status->destroyed);
+	json_put_int_member(w, "failed", (int64_t)status->failed);
+	json_put_name(w, "pool");
+	json_open_array(w);
+	for (size_t i = 0; i < status->pools_len; i++) {
+		json_open_object(w);
+		json_put_text_member(w, "key_type", key_type_name(status->pools[i].key_type));
+		json_put_int_member(w, "ready", status->pools[i].ready);
+		json_put_int_member(w, "target", status->pools[i].target);
+		json_close(w);
+	}
+	json_close(w);
+	output_json_text_opt(w, "pool_detail", status->pool_detail);
+	output_json_text_opt(w, "capabilities", status->capabilities);
+	format_allowed(token, &allowed);
+	output_json_text_opt(w, "allow_usage", buf_text(&allowed));
+	buf_release(&allowed);
+}
+
+static void print_text(const struct config_token *token, const struct message_status_reply *status)
+{
+	struct buf allowed;
 	char text[96];
 
-	output_fact("token", q->token->name);
 	output_fact("usable", status->usable ? "yes" : "no");
 	output_fact("detail", status->detail);
 	snprintf(text, sizeof(text), "%u, %u at work, %u requests queued", status->threads, status->busy,
@@ -68,92 +110,156 @@ static void print_text(const struct question *q, const struct message_status_rep
 		output_fact("pool", text);
 	}
 	output_fact("pool detail", status->pool_detail);
+	output_fact("capabilities", status->capabilities);
+	format_allowed(token, &allowed);
+	output_fact("allowed usage", buf_text(&allowed));
+	buf_release(&allowed);
 }
 
-static void on_status(void *arg, enum err e, const char *detail, const struct message_status_reply *status)
+static void begin_token(struct report *report, bool answers)
 {
-	struct question *q = arg;
-
-	if (q->over) /* hsm_free ended what took too long */
+	if (!report->cli->json) {
+		putchar('\n');
+		output_fact("token", report->token->name);
 		return;
-	if (e != E_OK)
-		q->code = cli_fail(e, "the signer of token '%s' does not answer: %s", q->token->name, detail);
-	else if (q->cli->json)
-		q->code = print_json(q, status);
+	}
+	json_open_object(&report->j.w);
+	json_put_text_member(&report->j.w, "token", report->token->name);
+	json_put_bool_member(&report->j.w, "answers", answers);
+}
+
+static void on_status(void *arg, const struct message_status_reply *status)
+{
+	struct report *report = arg;
+
+	begin_token(report, true);
+	if (report->cli->json)
+		put_json(&report->j.w, report->token, status);
 	else
-		print_text(q, status);
-	if (e == E_OK && q->code == EXIT_CODE_OK && !status->usable)
-		q->code = EXIT_CODE_FAILURE;
-	loop_stop(q->loop, E_OK);
+		print_text(report->token, status);
+	if (!status->usable && report->code == EXIT_CODE_OK)
+		report->code = EXIT_CODE_FAILURE;
 }
 
-static void on_link(void *arg, struct hsm *hsm, bool up)
+static void report_silence(struct report *report, enum err e, const char *why)
 {
-	struct question *q = arg;
-
-	if (!up || q->asked)
-		return;
-	q->asked = true;
-	hsm_status(hsm, clock_ms() + WITHIN_SECONDS * 1000, on_status, q);
+	begin_token(report, false);
+	if (report->cli->json) {
+		json_put_bool_member(&report->j.w, "usable", false);
+		json_put_text_member(&report->j.w, "detail", why);
+	} else {
+		output_fact("usable", "no");
+		fflush(stdout);
+	}
+	report->code = cli_fail(e, "%s", why);
 }
 
-static enum exit_code ask(struct question *q)
+static void report_token(struct report *report, const struct config_token *token)
 {
-	struct hsm_options options = {
-		.token_name = q->token->name,
-		.socket_path = q->token->socket,
-		.client_name = "csrctl",
-		.in_flight_max = 1,
-		.reconnect_min_ms = 100,
-		.reconnect_max_ms = 1000,
-	};
-	enum err e = loop_new(NULL, &q->loop);
+	struct buf why;
+	enum err e;
 
-	if (e == E_OK)
-		e = loop_set_timeout(q->loop, WITHIN_SECONDS);
-	if (e == E_OK)
-		e = hsm_new(loop_base(q->loop), &options, on_link, q, &q->hsm);
-	if (e == E_OK)
-		e = loop_run(q->loop);
-	if (e == E_TIMEOUT)
-		return cli_fail(E_UNAVAIL, "the signer of token '%s' does not answer at '%s': %s",
-				q->token->name, q->token->socket, hsm_down_reason(q->hsm));
+	buf_init(&why, 4096);
+	report->token = token;
+	e = signer_status_ask(token, WITHIN_SECONDS, on_status, report, &why);
 	if (e != E_OK)
-		return cli_fail(e, "cannot reach the signer of token '%s': %s", q->token->name, err_str(e));
-	return q->code;
+		report_silence(report, e, buf_text(&why));
+	if (report->cli->json)
+		json_close(&report->j.w);
+	buf_release(&why);
 }
 
-static enum exit_code read_options(struct cli *cli, int argc, char **argv, const char **ret_token)
+/* ---- all ---- */
+
+static enum exit_code report_once(struct report *report)
 {
-	static const struct option options[] = {{"token", required_argument, NULL, 't'}, CLI_OPTIONS};
+	const struct config *config = report->cli->config;
+	enum exit_code shown = EXIT_CODE_OK;
+
+	report->code = EXIT_CODE_OK;
+	if (report->cli->json)
+		output_json_begin(&report->j);
+	report_csrd(report);
+	if (report->cli->json) {
+		json_put_name(&report->j.w, "tokens");
+		json_open_array(&report->j.w);
+	}
+	for (size_t i = 0; i < config->tokens_len; i++)
+		if (!report->only || report->only == &config->tokens[i])
+			report_token(report, &config->tokens[i]);
+	if (report->cli->json) {
+		json_close(&report->j.w);
+		shown = output_json_end(&report->j);
+	}
+	return shown != EXIT_CODE_OK ? shown : report->code;
+}
+
+/* Until a signal ends us, or the terminal is gone. */
+static enum exit_code watch(struct report *report)
+{
+	const struct timespec pause = {.tv_sec = (time_t)report->watch_seconds};
+	char now[OUTPUT_TIME_SIZE];
+	enum exit_code code;
+
+	setvbuf(stdout, NULL, _IOFBF, WATCH_BUFFER_BYTES); /* the old screen stays until the new one is there */
+	for (;;) {
+		output_format_time(clock_wall_us(), now);
+		fputs(CLEAR_SCREEN, stdout);
+		output_fact("time", now);
+		code = report_once(report);
+		if (fflush(stdout) || ferror(stdout))
+			return code;
+		nanosleep(&pause, NULL);
+	}
+}
+
+static enum exit_code read_options(struct report *report, int argc, char **argv, const char **ret_token)
+{
+	static const struct option options[] = {
+		{"token", required_argument, NULL, 't'},
+		{"watch", optional_argument, NULL, 'w'},
+		CLI_OPTIONS,
+	};
+	struct cli *cli = report->cli;
 	int c;
 
 	*ret_token = NULL;
 	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
-		if (c != 't')
+		switch (c) {
+		case 't':
+			*ret_token = optarg;
+			break;
+		case 'w':
+			report->watch_seconds = WATCH_DEFAULT_SECONDS;
+			if (!optarg)
+				break;
+			if (str_parse_u64(optarg, WATCH_MAX_SECONDS, &report->watch_seconds) != E_OK ||
+			    report->watch_seconds == 0)
+				return cli_usage(cli, "--watch '%s': seconds, 1 to %d", optarg,
+						 WATCH_MAX_SECONDS);
+			break;
+		default:
 			return EXIT_CODE_USAGE;
-		*ret_token = optarg;
+		}
 	}
+	if (report->watch_seconds && (cli->json || !isatty(STDOUT_FILENO)))
+		return cli_usage(cli, "--watch is for a terminal, and not for --json");
 	return cli_arguments(cli, argc, argv, 0, 0);
 }
 
 enum exit_code cmd_status(struct cli *cli, int argc, char **argv)
 {
-	struct question q = {.cli = cli};
+	struct report report = {.cli = cli};
 	const char *token;
-	enum exit_code code = read_options(cli, argc, argv, &token);
+	enum exit_code code = read_options(&report, argc, argv, &token);
 
 	if (code == EXIT_CODE_OK)
 		code = cli_open_config(cli);
 	if (code != EXIT_CODE_OK)
 		return code;
-	q.token = config_token_find(cli->config, token);
-	if (!q.token)
-		return cli_fail(E_NOTFOUND, "no [token %s] in '%s'", token ? token : "NAME",
-				cli->config_path);
-	code = ask(&q);
-	q.over = true;
-	hsm_free(q.hsm);
-	loop_free(q.loop);
-	return code;
+	log_set_level(LOG_LEVEL_ERROR); /* why a signer is silent is said once, by us */
+	report.only = token ? config_token_find(cli->config, token) : NULL;
+	if (token && !report.only)
+		return cli_fail(E_NOTFOUND, "no [token %s] in '%s'", token, cli->config_path);
+	return report.watch_seconds ? watch(&report) : report_once(&report);
 }

@@ -4,6 +4,8 @@
 
 #include "base/exit_code.h"
 
+#include <stddef.h>
+
 struct cli;
 
 typedef enum exit_code (*command_fn)(struct cli *cli, int argc, char **argv);
@@ -12,7 +14,13 @@ struct command {
 	const char *group; /* "account" */
 	const char *verb;  /* "add"; NULL when the group is the command */
 	command_fn run;
+	/* For completion: the words that may follow, or COMMAND_FILE; NULL: none are known. */
+	const char *argument;
 };
+#define COMMAND_FILE "FILE"
+
+/* All of them, by group. */
+const struct command *command_list(size_t *ret_len);
 
 /* Prints the help of one group, or of csrctl for NULL, to standard output. */
 void command_print_help(const char *group);
@@ -32,7 +40,16 @@ enum exit_code cmd_user_revoke(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv);
 
+enum exit_code cmd_backup(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_restore(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_verify(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_config_check(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv);
+
 enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_status(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_doctor(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_setup(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_completion(struct cli *cli, int argc, char **argv);
 
 #endif

@@ -2,13 +2,16 @@
 #include "cli/loop.h"
 
 #include <event2/event.h>
-#include <stdbool.h>
 #include <stdlib.h>
+
+#define TICK_US 200000
 
 struct loop {
 	struct event_base *base;
 	struct event *store;
 	struct event *timeout;
+	struct event *tick; /* NULL without `when` */
+	loop_when_fn when;
 	bool stopped;
 	enum err e;
 };
@@ -23,6 +26,14 @@ static void on_timeout(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 	loop_stop(arg, E_TIMEOUT);
 }
 
+static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+	struct loop *loop = arg;
+
+	if (loop->when())
+		loop_stop(loop, E_TIMEOUT);
+}
+
 void loop_free(struct loop *loop)
 {
 	if (!loop)
@@ -31,6 +42,8 @@ void loop_free(struct loop *loop)
 		event_free(loop->store);
 	if (loop->timeout)
 		event_free(loop->timeout);
+	if (loop->tick)
+		event_free(loop->tick);
 	if (loop->base)
 		event_base_free(loop->base);
 	free(loop);
@@ -71,6 +84,15 @@ enum err loop_set_timeout(struct loop *loop, unsigned seconds)
 	int rc = seconds > 0 ? event_add(loop->timeout, &after) : event_del(loop->timeout);
 
 	return rc == 0 ? E_OK : E_NOMEM;
+}
+
+enum err loop_stop_when(struct loop *loop, loop_when_fn when)
+{
+	const struct timeval every = {.tv_usec = TICK_US};
+
+	loop->when = when;
+	loop->tick = event_new(loop->base, -1, EV_PERSIST, on_tick, loop);
+	return loop->tick && event_add(loop->tick, &every) == 0 ? E_OK : E_NOMEM;
 }
 
 enum err loop_run(struct loop *loop)

@@ -6,6 +6,8 @@
 #include "base/err.h"
 #include "store/store.h"
 
+#include <stdbool.h>
+
 struct event_base;
 struct loop;
 
@@ -17,6 +19,10 @@ struct event_base *loop_base(const struct loop *loop); /* borrowed: for hsm_new 
 
 /* Ends loop_run with E_TIMEOUT that much later; 0 takes it back.  E_NOMEM. */
 MUST_USE enum err loop_set_timeout(struct loop *loop, unsigned seconds);
+
+/* Asked again and again while loop_run runs; true ends it with E_TIMEOUT.  E_NOMEM. */
+typedef bool (*loop_when_fn)(void);
+MUST_USE enum err loop_stop_when(struct loop *loop, loop_when_fn when);
 
 /* Runs until loop_stop and returns what that was given; E_TIMEOUT; E_IO. */
 MUST_USE enum err loop_run(struct loop *loop);

@@ -1,0 +1,121 @@
+/* csrctl doctor: all checks in an order in which each can build upon those before. */
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/doctor.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEXT_MAX 8192
+
+static void check_token(struct doctor *d, const struct config_token *token)
+{
+	d->signer_works = false;
+	d->probe[0] = '\0';
+	doctor_check_token_units(d, token);
+	doctor_check_token_files(d, token);
+	doctor_check_signer(d, token);
+	doctor_check_token(d, token);
+}
+
+static bool is_missing(const char *path)
+{
+	return access(path, F_OK) != 0 && errno == ENOENT;
+}
+
+/* Nothing is there yet of what a service needs: all that follows would fail, and say nothing. */
+static bool was_never_set_up(const struct doctor *d)
+{
+	const struct config_token *token = &d->config->tokens[0];
+	const char *store = doctor_store_path(d->config);
+	char sealed[PATH_MAX];
+
+	snprintf(sealed, sizeof(sealed), "%s.cred", token->pin_file);
+	return store && is_missing(store) && is_missing(token->pin_file) && is_missing(sealed) &&
+	       is_missing(token->state_dir);
+}
+
+static void check_all(struct doctor *d)
+{
+	if (was_never_set_up(d)) {
+		doctor_say(d, DOCTOR_FAIL, "setup", NULL, "there is no store and no PIN yet");
+		doctor_remedy(d, "csrctl setup makes a service of this installation");
+		return;
+	}
+	doctor_check_files(d);
+	doctor_check_system(d);
+	doctor_check_units(d);
+	for (size_t i = 0; i < d->config->tokens_len; i++)
+		if (!d->only || d->only == &d->config->tokens[i])
+			check_token(d, &d->config->tokens[i]);
+	doctor_check_store(d);
+}
+
+static enum exit_code end(struct doctor *d)
+{
+	enum exit_code shown = EXIT_CODE_OK;
+
+	doctor_flush(d);
+	if (d->cli->json) {
+		json_close(&d->j.w); /* the checks */
+		json_put_int_member(&d->j.w, "ok", d->counts[DOCTOR_OK]);
+		json_put_int_member(&d->j.w, "warnings", d->counts[DOCTOR_WARN]);
+		json_put_int_member(&d->j.w, "failed", d->counts[DOCTOR_FAIL]);
+		json_put_int_member(&d->j.w, "skipped", d->counts[DOCTOR_SKIP]);
+		shown = output_json_end(&d->j);
+	} else {
+		printf("\n%u ok, %u to look at, %u failed, %u skipped\n", d->counts[DOCTOR_OK],
+		       d->counts[DOCTOR_WARN], d->counts[DOCTOR_FAIL], d->counts[DOCTOR_SKIP]);
+	}
+	if (shown != EXIT_CODE_OK)
+		return shown;
+	return d->counts[DOCTOR_FAIL] ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
+}
+
+static enum exit_code run(struct cli *cli, const char *token)
+{
+	struct doctor d = {.cli = cli};
+	enum exit_code code;
+
+	doctor_hold_log();
+	buf_init(&d.found, TEXT_MAX);
+	buf_init(&d.remedy, TEXT_MAX);
+	if (cli->json) {
+		output_json_begin(&d.j);
+		json_put_name(&d.j.w, "checks");
+		json_open_array(&d.j.w);
+	}
+	if (doctor_check_config(&d)) {
+		d.only = token ? config_token_find(d.config, token) : NULL;
+		if (token && !d.only) {
+			doctor_say(&d, DOCTOR_FAIL, "config", NULL, "no [token %s] in '%s'", token,
+				   cli->config_path);
+			doctor_remedy(&d, "leave --token away, or give a NAME of the file");
+		} else {
+			check_all(&d);
+		}
+	}
+	code = end(&d);
+	buf_release(&d.found);
+	buf_release(&d.remedy);
+	return code;
+}
+
+enum exit_code cmd_doctor(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {{"token", required_argument, NULL, 't'}, CLI_OPTIONS};
+	const char *token = NULL;
+	enum exit_code code;
+	int c;
+
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
+		if (c != 't')
+			return EXIT_CODE_USAGE;
+		token = optarg;
+	}
+	code = cli_arguments(cli, argc, argv, 0, 0);
+	return code == EXIT_CODE_OK ? run(cli, token) : code;
+}

@@ -1,0 +1,518 @@
+/*
+ * csrctl verify: proves that store and token are as recorded, and changes
+ * nothing.  First the database by itself; then the token's list of keys against
+ * the rows, which is reconciliation that applies nothing; then every CSR against
+ * its row and, with --full, against its key as the token has it now.
+ */
+#include "api/csr_proof.h"
+#include "api/reconcile.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/finding.h"
+#include "cli/loop.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/summary.h"
+#include "hsm/hsm.h"
+#include "store/upkeep.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINK_TIMEOUT_SECONDS 5
+#define CALL_TIMEOUT_MS 60000
+#define IN_WORK_MS (2 * 60 * 1000) /* rows younger than that may be in work */
+#define PAGE_ROWS 100
+#define WITH_CSR                                                                                             \
+	(CSR_STATE_BIT(CSR_ACTIVE) | CSR_STATE_BIT(CSR_DELETING) | CSR_STATE_BIT(CSR_DESTROYED))
+
+struct verify {
+	struct cli *cli;
+	const struct config_token *token;
+	bool full;
+	struct finding_list findings;
+	struct output_json j;
+	struct upkeep_summary summary;
+
+	struct loop *loop;
+	struct hsm *hsm;
+	bool started;
+	bool over; /* hsm_free ends what is under way */
+	struct reconcile_report report;
+
+	struct csr_record rows[PAGE_ROWS]; /* owned */
+	size_t rows_len;
+	size_t rows_at;
+	bool rows_end; /* no page follows */
+	char after_id[CSR_ID_SIZE];
+	char *detail; /* why the key of the row at hand is not readable; owned */
+	uint64_t csrs_checked;
+	uint64_t keys_read;
+};
+
+static void next_row(struct verify *v);
+
+static void release_rows(struct verify *v)
+{
+	for (size_t i = 0; i < v->rows_len; i++)
+		csr_record_release(&v->rows[i]);
+	v->rows_len = v->rows_at = 0;
+}
+
+/* ---- the database ---- */
+
+static bool go_on(void *arg, enum upkeep_phase phase, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	return progress_show(summary_phase_name(phase), done, total);
+}
+
+static void on_problem(void *arg, const char *object, const char *text)
+{
+	struct verify *v = arg;
+
+	finding_add(&v->findings, FINDING_STORE, object, text);
+}
+
+static enum exit_code check_store(struct verify *v)
+{
+	const struct upkeep_watch watch = {.go_on = go_on};
+	enum exit_code code = cli_become_store_owner(v->cli);
+	enum err e;
+
+	if (code != EXIT_CODE_OK)
+		return code;
+	e = upkeep_check(v->cli->config->store.url, v->full, &watch, on_problem, v, &v->summary);
+	progress_clear();
+	if (progress_is_interrupted())
+		return cli_fail(E_DENIED, "interrupted");
+	return e == E_OK ? cli_open_store(v->cli, false) : cli_store_failed(v->cli, e, "check");
+}
+
+/* ---- the list of keys ---- */
+
+static enum finding_kind kind_of_missing(enum message_key_presence presence)
+{
+	switch (presence) {
+	case MESSAGE_KEY_NONE:
+		return FINDING_MISSING_KEY;
+	case MESSAGE_KEY_PUBLIC_ONLY:
+	case MESSAGE_KEY_PRIVATE_ONLY:
+		return FINDING_HALF_PAIR;
+	case MESSAGE_KEY_PAIR:
+	case MESSAGE_KEY_AMBIGUOUS:
+		break;
+	}
+	return FINDING_WRONG_KEY;
+}
+
+static const char *presence_text(enum message_key_presence presence)
+{
+	switch (presence) {
+	case MESSAGE_KEY_NONE:
+		return "the token has no key of it";
+	case MESSAGE_KEY_PUBLIC_ONLY:
+		return "the token has the public half of its key alone";
+	case MESSAGE_KEY_PRIVATE_ONLY:
+		return "the token has the private half of its key alone";
+	case MESSAGE_KEY_PAIR:
+		return "the token has another key pair (key id) under its label";
+	case MESSAGE_KEY_AMBIGUOUS:
+		break;
+	}
+	return "the token has more than one pair under its label";
+}
+
+static void on_finding(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
+		       enum message_key_presence presence)
+{
+	struct verify *v = arg;
+
+	switch (finding) {
+	case RECONCILE_PENDING:
+		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is pending and came to no end");
+		break;
+	case RECONCILE_DELETING:
+		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is being deleted and came to no end");
+		break;
+	case RECONCILE_LEFTOVER:
+		finding_add(&v->findings, FINDING_LEFTOVER, csr_id,
+			    "is failed or destroyed, and the token has a key of it");
+		break;
+	case RECONCILE_MISSING:
+		finding_add(&v->findings, kind_of_missing(presence), csr_id, presence_text(presence));
+		break;
+	case RECONCILE_UNKNOWN:
+		finding_add(&v->findings, FINDING_UNKNOWN, label,
+			    presence == MESSAGE_KEY_PAIR ? "no CSR has this key"
+							 : "no CSR has this key, which is not a whole pair");
+		break;
+	case RECONCILE_BUSY:
+		break; /* in work right now: told in the end */
+	}
+}
+
+static bool should_stop(void *arg)
+{
+	(void)arg;
+	return !progress_show("comparing the token's keys", 0, 0);
+}
+
+static void on_compared(void *arg, enum err e, const struct reconcile_report *report)
+{
+	struct verify *v = arg;
+	char text[80];
+
+	v->report = *report;
+	if (report->unread > 0) {
+		snprintf(text, sizeof(text), "%" PRIu64 " key objects would not say what they are",
+			 report->unread);
+		finding_add(&v->findings, FINDING_UNREAD, v->token->name, text);
+	}
+	if (e == E_OK)
+		next_row(v);
+	else
+		loop_stop(v->loop, e);
+}
+
+static void compare(struct verify *v)
+{
+	const struct reconcile_options options = {
+	    .store = v->cli->store,
+	    .hsm = v->hsm,
+	    .compare_keys = true,
+	    .min_age_us = (int64_t)IN_WORK_MS * 1000,
+	    .actor = v->cli->origin.actor,
+	    .on_finding = on_finding,
+	    .should_stop = should_stop,
+	    .arg = v,
+	};
+	enum err e = reconcile_start(&options, on_compared);
+
+	if (e != E_OK)
+		loop_stop(v->loop, e);
+}
+
+/* ---- CSR by CSR ---- */
+
+static void on_difference(void *arg, const char *text)
+{
+	struct verify *v = arg;
+
+	finding_add(&v->findings, FINDING_CSR, v->rows[v->rows_at].id, text);
+}
+
+static void tell_protection(struct verify *v, const struct csr_record *row, uint32_t now)
+{
+	struct buf text;
+
+	buf_init(&text, 1024);
+	buf_put_str(&text, "the token says [");
+	key_protection_format(now, &text);
+	buf_put_str(&text, "], when it was made [");
+	key_protection_format(row->protection, &text);
+	buf_put_str(&text, "]");
+	finding_add(&v->findings, FINDING_PROTECTION, row->id, buf_text(&text));
+	buf_release(&text);
+}
+
+/* Its key may have gone while the signer looked at it. */
+static void on_unreadable_row(void *arg, enum err e, struct csr_record *record)
+{
+	struct verify *v = arg;
+
+	if (e == E_OK && record->state == CSR_ACTIVE)
+		finding_add(&v->findings, FINDING_UNREADABLE, record->id,
+			    v->detail ? v->detail : err_str(E_NOMEM));
+	csr_record_free(record);
+	free(v->detail);
+	v->detail = NULL;
+	if (e != E_OK) {
+		loop_stop(v->loop, e);
+		return;
+	}
+	v->rows_at++;
+	next_row(v);
+}
+
+/* False when a call was begun that goes on with the next row. */
+static bool compare_key(struct verify *v, const struct csr_record *row,
+			const struct message_inspect_key_reply *reply)
+{
+	const struct message_key *key = &reply->key;
+
+	/* Neither a pair nor the right one: the comparison has told that. */
+	if (reply->presence != MESSAGE_KEY_PAIR || memcmp(reply->key_id, row->key_id, KEY_ID_BYTES) != 0)
+		return true;
+	v->keys_read++;
+	if (!reply->has_key) {
+		v->detail = strdup(reply->detail);
+		store_csr_get(v->cli->store, NULL, row->id, on_unreadable_row, v);
+		return false;
+	}
+	if (key->key_type != row->spec.key_type)
+		finding_add(&v->findings, FINDING_WRONG_KEY, row->id, "the token's key is of another type");
+	else if (memcmp(key->spki_sha256, row->spki_sha256, KEY_SPKI_HASH_BYTES) != 0)
+		finding_add(&v->findings, FINDING_WRONG_KEY, row->id,
+			    "the token's public key is not the one whose SHA-256 the row has");
+	if (key->protection != row->protection)
+		tell_protection(v, row, key->protection);
+	return true;
+}
+
+static void on_inspected(void *arg, enum err e, const char *detail,
+			 const struct message_inspect_key_reply *reply)
+{
+	struct verify *v = arg;
+	const struct csr_record *row = &v->rows[v->rows_at];
+
+	if (v->over)
+		return;
+	if (e != E_OK && e != E_BUSY) { /* busy: it is being deleted right now */
+		cli_note("cannot read the key of CSR '%s': %s: %s", row->id, err_str(e), detail);
+		loop_stop(v->loop, e);
+		return;
+	}
+	if (e == E_OK && !compare_key(v, row, reply))
+		return;
+	v->rows_at++;
+	next_row(v);
+}
+
+/* False when a call was begun that goes on with the next row. */
+static bool check_row(struct verify *v, const struct csr_record *row, enum err *ret_error)
+{
+	bool here = strcmp(row->token_name, v->token->name) == 0;
+
+	v->csrs_checked++;
+	*ret_error = csr_proof(row, on_difference, v);
+	if (*ret_error != E_OK || !v->full || !here || row->state != CSR_ACTIVE)
+		return true;
+	hsm_inspect_key(v->hsm, row->id, clock_ms() + CALL_TIMEOUT_MS, on_inspected, v);
+	return false;
+}
+
+static void on_page(void *arg, enum err e, const struct store_csr_page *page)
+{
+	struct verify *v = arg;
+
+	release_rows(v);
+	while (e == E_OK && v->rows_len < page->records_len && v->rows_len < PAGE_ROWS) {
+		e = csr_record_copy(&page->records[v->rows_len], &v->rows[v->rows_len]);
+		v->rows_len += e == E_OK;
+	}
+	if (e != E_OK) {
+		loop_stop(v->loop, e);
+		return;
+	}
+	v->rows_end = v->rows_len < PAGE_ROWS;
+	if (v->rows_len > 0)
+		memcpy(v->after_id, v->rows[v->rows_len - 1].id, sizeof(v->after_id));
+	next_row(v);
+}
+
+static void fetch_page(struct verify *v)
+{
+	const struct store_csr_query query = {
+	    .states = WITH_CSR,
+	    .after_id = v->after_id,
+	    .order = STORE_ORDER_CREATED_AT,
+	    .limit = PAGE_ROWS,
+	};
+
+	store_csr_list(v->cli->store, &query, on_page, v);
+}
+
+static void next_row(struct verify *v)
+{
+	const uint64_t *states = v->summary.csrs;
+	uint64_t total = states[CSR_ACTIVE] + states[CSR_DELETING] + states[CSR_DESTROYED];
+
+	while (v->rows_at < v->rows_len) {
+		enum err e;
+
+		if (!progress_show("checking CSRs", v->csrs_checked, total)) {
+			loop_stop(v->loop, E_TIMEOUT);
+			return;
+		}
+		if (!check_row(v, &v->rows[v->rows_at], &e))
+			return;
+		if (e != E_OK) {
+			loop_stop(v->loop, e);
+			return;
+		}
+		v->rows_at++;
+	}
+	if (v->rows_end)
+		loop_stop(v->loop, E_OK);
+	else
+		fetch_page(v);
+}
+
+/* ---- all of it ---- */
+
+static void on_link(void *arg, struct hsm *hsm, bool up)
+{
+	struct verify *v = arg;
+	enum err e;
+
+	(void)hsm;
+	if (!up && !v->started)
+		loop_stop(v->loop, E_UNAVAIL);
+	if (!up || v->started)
+		return;
+	v->started = true;
+	e = loop_set_timeout(v->loop, 0);
+	if (e == E_OK)
+		compare(v);
+	else
+		loop_stop(v->loop, e);
+}
+
+static enum exit_code check_token(struct verify *v)
+{
+	const struct hsm_options options = {
+	    .token_name = v->token->name,
+	    .socket_path = v->token->socket,
+	    .client_name = "csrctl",
+	    .in_flight_max = 4,
+	    .tell_failures = true,
+	    .reconnect_min_ms = 100,
+	    .reconnect_max_ms = 1000,
+	};
+	enum err e = loop_new(v->cli->store, &v->loop);
+
+	if (e == E_OK)
+		e = loop_set_timeout(v->loop, LINK_TIMEOUT_SECONDS);
+	if (e == E_OK)
+		e = loop_stop_when(v->loop, progress_is_interrupted);
+	if (e == E_OK)
+		e = hsm_new(loop_base(v->loop), &options, on_link, v, &v->hsm);
+	if (e == E_OK)
+		e = loop_run(v->loop);
+	progress_clear();
+	if (progress_is_interrupted())
+		return cli_fail(E_DENIED, "interrupted: not all was checked");
+	if (e == E_OK)
+		return EXIT_CODE_OK;
+	if (!v->started)
+		return cli_fail(E_UNAVAIL, "the signer of token '%s' does not answer at '%s': %s",
+				v->token->name, v->token->socket,
+				v->hsm ? hsm_down_reason(v->hsm) : err_str(e));
+	return cli_fail(e, "it ended early, not all was checked: %s", err_str(e));
+}
+
+static enum exit_code print_json(struct verify *v)
+{
+	struct json_writer *w = &v->j.w;
+
+	json_close(w); /* the findings */
+	json_put_text_member(w, "token", v->token->name);
+	json_put_bool_member(w, "full", v->full);
+	json_put_bool_member(w, "ok", finding_total(&v->findings) == 0);
+	json_put_int_member(w, "csrs_checked", (int64_t)v->csrs_checked);
+	json_put_int_member(w, "keys_compared", (int64_t)v->report.checked);
+	json_put_int_member(w, "keys_read", (int64_t)v->keys_read);
+	json_put_int_member(w, "in_work", (int64_t)v->report.busy);
+	json_put_name(w, "store");
+	json_open_object(w);
+	summary_put_json(w, &v->summary);
+	json_close(w);
+	return output_json_end(&v->j);
+}
+
+static void print_text(const struct verify *v)
+{
+	finding_print_remedies(&v->findings);
+	if (finding_total(&v->findings) > 0)
+		putchar('\n');
+	printf("store: schema version %d, %" PRIu64 " CSRs, %" PRIu64 " audit records; %" PRIu64
+	       " CSRs checked against their rows\n",
+	       v->summary.schema_version, upkeep_csrs(&v->summary), v->summary.audit_records,
+	       v->csrs_checked);
+	printf("token '%s': %" PRIu64 " rows and keys compared, %" PRIu64 " keys read, %" PRIu64
+	       " in work right now\n",
+	       v->token->name, v->report.checked, v->keys_read, v->report.busy);
+	printf("%" PRIu64 " differences\n", finding_total(&v->findings));
+	if (!v->full)
+		puts("keys were listed and not read: --full reads the public key and the attributes of each");
+	if (v->cli->config->tokens_len > 1)
+		puts("the keys of other tokens were not looked at: --token NAME does that");
+}
+
+static enum exit_code run(struct verify *v)
+{
+	enum exit_code code = check_store(v);
+	enum exit_code shown = EXIT_CODE_OK;
+
+	if (code == EXIT_CODE_OK)
+		code = check_token(v);
+	if (code == EXIT_CODE_OK && v->cli->json)
+		shown = print_json(v);
+	else if (code == EXIT_CODE_OK)
+		print_text(v);
+	else if (!v->cli->json)
+		finding_print_remedies(&v->findings);
+	if (code != EXIT_CODE_OK)
+		return code;
+	if (shown != EXIT_CODE_OK)
+		return shown;
+	return finding_total(&v->findings) > 0 ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
+}
+
+static enum exit_code read_options(struct verify *v, int argc, char **argv, const char **ret_token)
+{
+	static const struct option options[] = {
+	    {"token", required_argument, NULL, 't'}, {"full", no_argument, NULL, 'f'}, CLI_OPTIONS};
+	int c;
+
+	*ret_token = NULL;
+	while ((c = cli_getopt(v->cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
+		if (c == 't')
+			*ret_token = optarg;
+		else if (c == 'f')
+			v->full = true;
+		else
+			return EXIT_CODE_USAGE;
+	}
+	return cli_arguments(v->cli, argc, argv, 0, 0);
+}
+
+enum exit_code cmd_verify(struct cli *cli, int argc, char **argv)
+{
+	static struct verify v; /* too large for a stack */
+	const char *token;
+	enum exit_code code;
+
+	v.cli = cli;
+	code = read_options(&v, argc, argv, &token);
+	if (code == EXIT_CODE_OK)
+		code = cli_open_config(cli);
+	if (code != EXIT_CODE_OK)
+		return code;
+	v.token = config_token_find(cli->config, token);
+	if (!v.token)
+		return cli_fail(E_NOTFOUND, "no [token %s] in '%s'", token ? token : "NAME",
+				cli->config_path);
+	log_set_level(LOG_LEVEL_ERROR); /* what it finds is said once, by us */
+	progress_begin();
+	v.findings.json = cli->json;
+	v.findings.j = &v.j;
+	if (cli->json) {
+		output_json_begin(&v.j);
+		json_put_name(&v.j.w, "findings");
+		json_open_array(&v.j.w);
+	}
+	code = run(&v);
+	v.over = true;
+	hsm_free(v.hsm);
+	loop_free(v.loop);
+	release_rows(&v);
+	if (cli->json)
+		buf_release(&v.j.buf); /* of a document that was not printed */
+	return code;
+}

@@ -1,0 +1,31 @@
+/* Files and folders that csrctl makes as root for others to find whole.  Paths are absolute. */
+#ifndef CSRD_CLI_FILE_H
+#define CSRD_CLI_FILE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+bool file_exists(const char *path);
+
+/*
+ * Writes a new file and puts it in the place of `path` when it is on the disk:
+ * at no time is there half of one, nor one with another mode or owner.
+ * E_DENIED, E_NOTFOUND, E_IO, E_LIMIT (path too long); errno is kept.
+ */
+MUST_USE enum err file_replace(const char *path, const void *data, size_t len, mode_t mode, uid_t owner,
+			       gid_t group);
+
+/* Puts the file in the place of `to`, on the disk too.  E_DENIED, E_NOTFOUND, E_IO (errno kept). */
+MUST_USE enum err file_move(const char *from, const char *to);
+
+/*
+ * Makes the folder, with owner and mode, on the disk too; one that is there
+ * stays as it is.  E_DENIED, E_NOTFOUND, E_IO (errno kept).
+ */
+MUST_USE enum err file_make_folder(const char *path, mode_t mode, uid_t owner, gid_t group);
+
+#endif

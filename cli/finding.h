@@ -1,0 +1,39 @@
+/* What csrctl verify finds: printed one by one, the remedies once for each kind at the end. */
+#ifndef CSRD_CLI_FINDING_H
+#define CSRD_CLI_FINDING_H
+
+#include "cli/output.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum finding_kind {
+	FINDING_STORE,       /* the database itself */
+	FINDING_CSR,         /* a row and its CSR differ */
+	FINDING_UNSETTLED,   /* a row that came to no end */
+	FINDING_MISSING_KEY, /* of an active row */
+	FINDING_HALF_PAIR,
+	FINDING_WRONG_KEY,
+	FINDING_PROTECTION,
+	FINDING_UNREADABLE,
+	FINDING_LEFTOVER, /* the key of a failed or destroyed row */
+	FINDING_UNKNOWN,  /* a key that no row has */
+	FINDING_UNREAD,   /* objects that would not say what they are */
+};
+#define FINDING_KINDS (FINDING_UNREAD + 1)
+
+struct finding_list {
+	bool json;
+	struct output_json *j; /* borrowed, with json: an array is open */
+	uint64_t counts[FINDING_KINDS];
+};
+
+/* object: an id, a label or the name of a table. */
+void finding_add(struct finding_list *list, enum finding_kind kind, const char *object, const char *text);
+
+uint64_t finding_total(const struct finding_list *list);
+
+/* For people: what to do, of each kind that was found. */
+void finding_print_remedies(const struct finding_list *list);
+
+#endif

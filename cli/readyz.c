@@ -1,0 +1,212 @@
+/* The smallest HTTP client that can read /readyz (RFC 9112). */
+#include "cli/readyz.h"
+
+#include "api/json.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/str.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define ANSWER_BYTES_MAX 65536
+
+struct client {
+	struct readyz *result;
+	uint64_t end_ms;
+	int fd;
+};
+
+const char *readyz_state_name(enum readyz_state state)
+{
+	switch (state) {
+	case READYZ_READY:
+		return "ready";
+	case READYZ_NOT_READY:
+		return "not-ready";
+	case READYZ_UNREACHABLE:
+		return "unreachable";
+	case READYZ_UNKNOWN:
+		break;
+	}
+	return "unknown";
+}
+
+static bool unreachable(struct client *c, const char *why)
+{
+	c->result->state = READYZ_UNREACHABLE;
+	snprintf(c->result->detail, sizeof(c->result->detail), "%s", why);
+	return false;
+}
+
+/* ---- the address ---- */
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_in four;
+	struct sockaddr_in6 six;
+	struct sockaddr_un local;
+};
+
+/* Who listens on all addresses is met on loopback. */
+static bool parse_tcp(const char *text, union address *a, socklen_t *ret_len)
+{
+	const char *colon = strrchr(text, ':');
+	bool is_six = text[0] == '[';
+	char host[INET6_ADDRSTRLEN];
+	uint64_t port;
+
+	if (!colon || str_parse_u64(colon + 1, 65535, &port) != E_OK || port == 0 ||
+	    (size_t)(colon - text) > sizeof(host))
+		return false;
+	snprintf(host, sizeof(host), "%.*s", (int)(colon - text) - 2 * is_six, text + is_six);
+	if (is_six) {
+		a->six.sin6_family = AF_INET6;
+		a->six.sin6_port = htons((uint16_t)port);
+		*ret_len = sizeof(a->six);
+		return inet_pton(AF_INET6, strcmp(host, "::") ? host : "::1", &a->six.sin6_addr) == 1;
+	}
+	a->four.sin_family = AF_INET;
+	a->four.sin_port = htons((uint16_t)port);
+	*ret_len = sizeof(a->four);
+	return inet_pton(AF_INET, strcmp(host, "0.0.0.0") ? host : "127.0.0.1", &a->four.sin_addr) == 1;
+}
+
+static bool parse_address(const char *text, union address *a, socklen_t *ret_len)
+{
+	memset(a, 0, sizeof(*a));
+	if (!str_starts_with(text, "unix:"))
+		return parse_tcp(text, a, ret_len);
+	a->local.sun_family = AF_UNIX;
+	*ret_len = sizeof(a->local);
+	return str_copy(a->local.sun_path, sizeof(a->local.sun_path), text + strlen("unix:")) == E_OK;
+}
+
+/* ---- the exchange ---- */
+
+static bool wait_for(struct client *c, short events)
+{
+	struct pollfd p = {.fd = c->fd, .events = events};
+	uint64_t now_ms;
+	int n;
+
+	do {
+		now_ms = clock_ms();
+		n = poll(&p, 1, now_ms < c->end_ms ? (int)(c->end_ms - now_ms) : 0);
+	} while (n < 0 && errno == EINTR);
+	return n > 0 || unreachable(c, n < 0 ? strerror(errno) : "it does not answer in time");
+}
+
+static bool open_connection(struct client *c, const union address *a, socklen_t len)
+{
+	int error = 0;
+	socklen_t error_len = sizeof(error);
+
+	c->fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return unreachable(c, strerror(errno));
+	if (connect(c->fd, &a->any, len) == 0)
+		return true;
+	if (errno != EINPROGRESS)
+		return unreachable(c, strerror(errno));
+	if (!wait_for(c, POLLOUT))
+		return false;
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &error_len) || error)
+		return unreachable(c, strerror(error));
+	return true;
+}
+
+static bool exchange(struct client *c, struct buf *answer)
+{
+	static const char request[] = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+	char block[4096];
+	ssize_t n;
+
+	/* it fits into any socket's buffer */
+	if (send(c->fd, request, sizeof(request) - 1, MSG_NOSIGNAL) != (ssize_t)sizeof(request) - 1)
+		return unreachable(c, strerror(errno));
+	for (;;) {
+		if (!wait_for(c, POLLIN))
+			return false;
+		n = recv(c->fd, block, sizeof(block), 0);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n < 0)
+			return unreachable(c, strerror(errno));
+		if (n == 0)
+			return true;
+		buf_put(answer, block, (size_t)n);
+		if (buf_status(answer) != E_OK)
+			return unreachable(c, "its answer is too long");
+	}
+}
+
+/* ---- the answer ---- */
+
+/* The messages of its problems, with semicolons between them. */
+static void take_problems(const char *body, struct readyz *r)
+{
+	char why[JSON_WHY_SIZE];
+	struct json_doc *doc = NULL;
+	struct json_value errors;
+	size_t len = 0;
+
+	if (json_read(body, strlen(body), why, &doc) != E_OK)
+		return;
+	errors = json_member(json_root(doc), "errors");
+	for (size_t i = 0; i < json_array_len(errors) && len < sizeof(r->detail); i++) {
+		const char *message = json_text(json_member(json_array_item(errors, i), "message"));
+
+		len += (size_t)snprintf(r->detail + len, sizeof(r->detail) - len, "%s%s", len ? "; " : "",
+					message ? message : "?");
+	}
+	json_doc_free(doc);
+}
+
+static void take_answer(struct client *c, const char *answer)
+{
+	const char *body = strstr(answer, "\r\n\r\n");
+	int status = 0;
+
+	if (sscanf(answer, "HTTP/1.%*1d %3d", &status) != 1 || !body) {
+		unreachable(c, "what answers there is no HTTP server");
+		return;
+	}
+	if (status == 200) {
+		c->result->state = READYZ_READY;
+		return;
+	}
+	c->result->state = READYZ_NOT_READY;
+	snprintf(c->result->detail, sizeof(c->result->detail), "HTTP status %d", status);
+	take_problems(body + strlen("\r\n\r\n"), c->result);
+}
+
+struct readyz readyz_ask(const struct config *config, unsigned timeout_ms)
+{
+	struct readyz result = {.state = READYZ_UNKNOWN};
+	struct client client = {.result = &result, .end_ms = clock_ms() + timeout_ms, .fd = -1};
+	union address address;
+	struct buf answer;
+	socklen_t len;
+
+	if (config->http.listen_len == 0)
+		return result;
+	result.address = config->http.listen[0];
+	if (!parse_address(result.address, &address, &len))
+		return result;
+	buf_init(&answer, ANSWER_BYTES_MAX);
+	if (open_connection(&client, &address, len) && exchange(&client, &answer))
+		take_answer(&client, buf_text(&answer));
+	buf_release(&answer);
+	fd_close(&client.fd);
+	return result;
+}

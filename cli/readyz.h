@@ -1,0 +1,25 @@
+/* One question to csrd over HTTP: GET /readyz at the first address that it listens on. */
+#ifndef CSRD_CLI_READYZ_H
+#define CSRD_CLI_READYZ_H
+
+#include "config/config.h"
+
+enum readyz_state {
+	READYZ_UNKNOWN = 0, /* its address cannot be told from the configuration (port 0) */
+	READYZ_READY,
+	READYZ_NOT_READY,   /* detail says what is missing */
+	READYZ_UNREACHABLE, /* detail says why */
+};
+/* "ready", "not-ready", "unreachable", "unknown" */
+const char *readyz_state_name(enum readyz_state state);
+
+struct readyz {
+	enum readyz_state state;
+	const char *address; /* of the configuration; borrowed from it */
+	char detail[512];    /* "" when there is nothing to say */
+};
+
+/* Blocks for at most timeout_ms. */
+struct readyz readyz_ask(const struct config *config, unsigned timeout_ms);
+
+#endif

@@ -1,0 +1,281 @@
+/* csrctl setup: what systemd is told, and waiting until the service answers. */
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "cli/conf_edit.h"
+#include "cli/file.h"
+#include "cli/setup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define UNIT_FOLDER "/etc/systemd/system"
+#define DROP_IN "csrctl-setup.conf"
+#define READY_MS 60000
+#define POLL_MS 200
+
+/* ---- is the token there? ---- */
+
+/* What it logs stands before its JSON, and says the same to people. */
+static void cut_document(struct buf *said)
+{
+	char *document = said->len > 0 ? strstr((char *)said->data, "\n{") : NULL;
+
+	if (document)
+		document[1] = '\0';
+}
+
+enum exit_code setup_units_inspect(struct setup *s)
+{
+	struct buf program, said;
+	enum exit_code code;
+	int status = 0;
+
+	buf_init(&program, 4096);
+	buf_init(&said, 64 * 1024);
+	if (spawn_own_program("csrd-hsm", &program) != E_OK) {
+		code = cli_fail(E_NOTFOUND, "there is no csrd-hsm beside csrctl");
+	} else {
+		const char *const argv[] = {buf_text(&program), "-c", s->conf_new, "-n",
+					    s->token,		"-i", NULL};
+		struct spawn inspect = {.argv = argv, .user = "csrd-hsm"};
+
+		if (setup_softhsm_is_used(s))
+			inspect.variable = SETUP_SOFTHSM_VARIABLE;
+		code = setup_run(&inspect, &said, &status);
+	}
+	if (code == EXIT_CODE_OK && status != 0) {
+		cli_note("user csrd-hsm cannot use the token '%s' of '%s':", buf_text(&s->uri_used),
+			 buf_text(&s->module_used));
+		cut_document(&said);
+		setup_show_output(&said);
+		cli_note("'%s' was not changed. If the module needs groups, devices or variables that only a "
+			 "drop-in of the unit gives, --no-inspect goes on without this look",
+			 s->cli->config_path);
+		code = (enum exit_code)status;
+	}
+	if (code == EXIT_CODE_OK)
+		setup_done(s, "found   token '%s'", buf_text(&s->uri_used));
+	buf_release(&program);
+	buf_release(&said);
+	return code;
+}
+
+/* ---- drop-ins ---- */
+
+static enum exit_code systemctl(const char *const *words, struct buf *output)
+{
+	const char *argv[12] = {"systemctl"};
+	enum exit_code code;
+	struct buf said;
+	int status;
+
+	for (size_t i = 0; words[i]; i++)
+		argv[i + 1] = words[i];
+	buf_init(&said, 64 * 1024);
+	code = setup_run(&(struct spawn){.argv = argv}, output ? output : &said, &status);
+	if (code == EXIT_CODE_OK && status != 0) {
+		code = cli_fail(E_UNAVAIL, "systemctl %s failed:", words[0]);
+		setup_show_output(output ? output : &said);
+	}
+	buf_release(&said);
+	return code;
+}
+
+/* Nothing for an empty text, unless there was a file of ours before. */
+static enum exit_code write_drop_in(struct setup *s, const char *unit, const struct buf *text)
+{
+	char folder[SETUP_PATH_MAX], path[SETUP_PATH_MAX];
+	struct buf old;
+	bool is_same;
+	enum err e;
+
+	snprintf(folder, sizeof(folder), UNIT_FOLDER "/%s.d", unit);
+	snprintf(path, sizeof(path), UNIT_FOLDER "/%s.d/" DROP_IN, unit);
+	buf_init(&old, 64 * 1024);
+	if (fd_read_file(path, &old) != E_OK)
+		buf_reset(&old);
+	is_same = strcmp(buf_text(&old), buf_text(text)) == 0;
+	buf_release(&old);
+	if (is_same)
+		return EXIT_CODE_OK;
+	e = file_make_folder(folder, 0755, 0, 0);
+	if (e == E_OK)
+		e = file_replace(path, buf_text(text), text->len, 0644, 0, 0);
+	if (e != E_OK)
+		return cli_fail(e, "cannot write '%s': %s", path, strerror(errno));
+	s->units_changed = true;
+	setup_done(s, "wrote   %s", path);
+	return EXIT_CODE_OK;
+}
+
+static void put_signer(const struct setup *s, struct buf *b)
+{
+	const char *module = buf_text(&s->module_used);
+	const char *slash = strrchr(module, '/');
+	char pin[SETUP_PATH_MAX];
+	struct buf lines;
+
+	buf_init(&lines, 8192);
+	if (setup_softhsm_is_used(s))
+		buf_put_str(&lines, "Environment=" SETUP_SOFTHSM_VARIABLE "\n"
+				    "StateDirectory=csrd-hsm/softhsm\n");
+	if (slash > module && !str_starts_with(module, "/usr/lib/") && !str_starts_with(module, "/lib/"))
+		buf_printf(&lines, "ExecPaths=\"%.*s\"\n", (int)(slash - module), module);
+	if (setup_pin_is_stored(s->token, true)) {
+		setup_pin_path(s->token, true, pin);
+		buf_printf(&lines, "LoadCredential=\nLoadCredentialEncrypted=pin:%s\n", pin);
+	}
+	if (lines.len > 0)
+		buf_printf(b,
+			   "# Written by csrctl setup, which writes it anew: put nothing else here.\n"
+			   "[Service]\n%s",
+			   buf_text(&lines));
+	buf_release(&lines);
+}
+
+enum exit_code setup_units_write(struct setup *s)
+{
+	static const char *const reload[] = {"daemon-reload", NULL};
+	enum exit_code code;
+	struct buf text;
+	char unit[64];
+
+	buf_init(&text, 16384);
+	put_signer(s, &text);
+	snprintf(unit, sizeof(unit), "csrd-hsm@%s.service", s->token);
+	code = write_drop_in(s, unit, &text);
+	if (code == EXIT_CODE_OK && s->units_changed && file_exists("/run/systemd/system"))
+		code = systemctl(reload, NULL);
+	buf_release(&text);
+	return code;
+}
+
+/* ---- start ---- */
+
+/* What systemctl show says of a unit. */
+struct unit_state {
+	char active[32];
+	char status_text[256];
+	int exit_status; /* of the last run of its main process */
+};
+
+static void copy_property(const char *text, const char *name, char *value, size_t size)
+{
+	for (const char *at = text; *at; at += strcspn(at, "\n"), at += *at == '\n') {
+		size_t len = strlen(name);
+
+		if (strncmp(at, name, len) == 0 && at[len] == '=') {
+			at += len + 1;
+			snprintf(value, size, "%.*s", (int)strcspn(at, "\n"), at);
+			return;
+		}
+	}
+	value[0] = '\0';
+}
+
+static enum exit_code look(const char *unit, struct unit_state *ret_state)
+{
+	const char *const words[] = {"show", "-p", "ActiveState,StatusText,ExecMainStatus", unit, NULL};
+	enum exit_code code;
+	char number[16];
+	struct buf said;
+	uint64_t value;
+
+	buf_init(&said, 16384);
+	code = systemctl(words, &said);
+	copy_property(buf_text(&said), "ActiveState", ret_state->active, sizeof(ret_state->active));
+	copy_property(buf_text(&said), "StatusText", ret_state->status_text, sizeof(ret_state->status_text));
+	copy_property(buf_text(&said), "ExecMainStatus", number, sizeof(number));
+	ret_state->exit_status = str_parse_u64(number, 255, &value) == E_OK ? (int)value : 0;
+	buf_release(&said);
+	return code;
+}
+
+static enum exit_code say_failed(const struct setup *s, const char *unit, const struct unit_state *state)
+{
+	cli_note("%s ended with status %d; journalctl -u %s says more", unit, state->exit_status, unit);
+	if (state->exit_status == EXIT_CODE_PIN)
+		cli_note("the token refused the PIN, which is not tried again. When it is sure which one is "
+			 "right: rm " SETUP_CREDENTIALS "/%s.pin*, and setup again",
+			 s->token);
+	if (state->exit_status == EXIT_CODE_NO_MODULE || state->exit_status == EXIT_CODE_NO_TOKEN ||
+	    state->exit_status == EXIT_CODE_TOKEN_FAILED)
+		cli_note("the unit has no network and no devices: what it needs is in the drop-ins in "
+			 "/usr/share/doc/csrd/examples");
+	return state->exit_status > 0 ? (enum exit_code)state->exit_status : EXIT_CODE_FAILURE;
+}
+
+/* Until csrd says that store and signer are there.  A signer that gave up ends the wait. */
+static enum exit_code wait_ready(const struct setup *s, const char *signer)
+{
+	uint64_t deadline = clock_ms() + READY_MS;
+	struct unit_state csrd = {0}, hsm = {0};
+	char told[sizeof(csrd.status_text)] = "";
+
+	while (clock_ms() < deadline) {
+		enum exit_code code = look("csrd.service", &csrd);
+
+		if (code == EXIT_CODE_OK)
+			code = look(signer, &hsm);
+		if (code != EXIT_CODE_OK)
+			return code;
+		if (strcmp(csrd.active, "active") == 0)
+			return EXIT_CODE_OK;
+		if (strcmp(csrd.active, "failed") == 0)
+			return say_failed(s, "csrd.service", &csrd);
+		if (strcmp(hsm.active, "failed") == 0)
+			return say_failed(s, signer, &hsm);
+		if (strcmp(csrd.status_text, told) != 0 && !s->cli->json)
+			cli_note("%s", csrd.status_text);
+		snprintf(told, sizeof(told), "%s", csrd.status_text);
+		nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
+	}
+	return cli_fail(E_TIMEOUT, "csrd is not ready after %d s (%s): see journalctl -u csrd -u %s",
+			READY_MS / 1000, csrd.status_text[0] ? csrd.status_text : csrd.active, signer);
+}
+
+/* Those of an earlier run would end the wait.  A unit that never ran has none, which is no failure either. */
+static enum exit_code forget_failures(const char *signer)
+{
+	const char *const argv[] = {"systemctl", "reset-failed", signer, "csrd.service", NULL};
+	enum exit_code code;
+	struct buf said;
+	int status;
+
+	buf_init(&said, 4096);
+	code = setup_run(&(struct spawn){.argv = argv}, &said, &status);
+	buf_release(&said);
+	return code;
+}
+
+enum exit_code setup_units_start(struct setup *s)
+{
+	char socket[64], signer[64];
+	const char *const enable[] = {"--quiet", "enable", socket, "csrd.service", NULL};
+	const char *const restart_signer[] = {"--no-block", "try-restart", signer, NULL};
+	const char *const start_socket[] = {"start", socket, NULL};
+	const char *const verb = s->conf_changed ? "restart" : "start";
+	const char *const start[] = {"--no-block", verb, "csrd.service", NULL};
+	enum exit_code code;
+
+	snprintf(socket, sizeof(socket), "csrd-hsm@%s.socket", s->token);
+	snprintf(signer, sizeof(signer), "csrd-hsm@%s.service", s->token);
+	code = systemctl(enable, NULL);
+	if (code == EXIT_CODE_OK)
+		code = forget_failures(signer);
+	if (code == EXIT_CODE_OK)
+		code = systemctl(start_socket, NULL);
+	if (code == EXIT_CODE_OK && (s->conf_changed || s->pin_changed || s->units_changed))
+		code = systemctl(restart_signer, NULL);
+	if (code == EXIT_CODE_OK)
+		code = systemctl(start, NULL);
+	if (code == EXIT_CODE_OK)
+		code = wait_ready(s, signer);
+	if (code == EXIT_CODE_OK)
+		setup_done(s, "running csrd.service and %s, enabled for the next boot", socket);
+	return code;
+}

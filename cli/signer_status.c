@@ -1,0 +1,84 @@
+/* A connection to a signer for one status. */
+#include "cli/signer_status.h"
+
+#include "base/clock.h"
+#include "cli/loop.h"
+#include "hsm/hsm.h"
+
+#include <stdbool.h>
+
+struct question {
+	const struct config_token *token;
+	unsigned seconds;
+	signer_status_fn told;
+	void *arg;
+	struct buf *why;
+	struct loop *loop;
+	struct hsm *hsm;
+	bool asked;
+	bool over;
+};
+
+static void on_status(void *arg, enum err e, const char *detail, const struct message_status_reply *status)
+{
+	struct question *q = arg;
+
+	if (q->over) /* hsm_free ended what took too long */
+		return;
+	if (e == E_OK)
+		q->told(q->arg, status);
+	else
+		buf_printf(q->why, "the signer of token '%s' does not answer: %s", q->token->name, detail);
+	loop_stop(q->loop, e);
+}
+
+static void on_link(void *arg, struct hsm *hsm, bool up)
+{
+	struct question *q = arg;
+
+	if (!up && !q->asked)
+		loop_stop(q->loop, E_UNAVAIL);
+	if (!up || q->asked)
+		return;
+	q->asked = true;
+	hsm_status(hsm, clock_ms() + (uint64_t)q->seconds * 1000, on_status, q);
+}
+
+static enum err run(struct question *q)
+{
+	struct hsm_options options = {
+		.token_name = q->token->name,
+		.socket_path = q->token->socket,
+		.client_name = "csrctl",
+		.in_flight_max = 1,
+		.tell_failures = true,
+		.reconnect_min_ms = 100,
+		.reconnect_max_ms = 1000,
+	};
+	enum err e = loop_new(NULL, &q->loop);
+
+	if (e == E_OK)
+		e = loop_set_timeout(q->loop, q->seconds);
+	if (e == E_OK)
+		e = hsm_new(loop_base(q->loop), &options, on_link, q, &q->hsm);
+	return e == E_OK ? loop_run(q->loop) : e;
+}
+
+enum err signer_status_ask(const struct config_token *token, unsigned seconds, signer_status_fn told,
+			   void *arg, struct buf *why)
+{
+	struct question q = {.token = token, .seconds = seconds, .told = told, .arg = arg, .why = why};
+	enum err e = run(&q);
+
+	if ((e == E_TIMEOUT || e == E_UNAVAIL) && why->len == 0) {
+		buf_printf(why, "the signer of token '%s' does not answer at '%s': %s", token->name,
+			   token->socket, q.hsm ? hsm_down_reason(q.hsm) : "");
+		e = E_UNAVAIL;
+	} else if (e != E_OK && why->len == 0) {
+		buf_printf(why, "cannot reach the signer of token '%s': %s", token->name, err_str(e));
+	}
+	q.over = true;
+	hsm_free(q.hsm);
+	loop_free(q.loop);
+	return e;
+}

@@ -1,0 +1,22 @@
+/* One question to a signer: how are you? */
+#ifndef CSRD_CLI_SIGNER_STATUS_H
+#define CSRD_CLI_SIGNER_STATUS_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "config/config.h"
+#include "hsm/message.h"
+
+/* Called at most once; status is borrowed until it returns. */
+typedef void (*signer_status_fn)(void *arg, const struct message_status_reply *status);
+
+/*
+ * Connects to the token's signer, as csrctl, and asks.  E_OK: it was told.
+ * Else `why` gets one sentence: E_UNAVAIL (nobody answers within `seconds`, or
+ * it does not serve us), or what the signer or the system said.
+ */
+MUST_USE enum err signer_status_ask(const struct config_token *token, unsigned seconds, signer_status_fn told,
+				    void *arg, struct buf *why);
+
+#endif

@@ -1,0 +1,37 @@
+/* Runs another program and waits for its end.  No shell, and nothing of our own environment. */
+#ifndef CSRD_CLI_SPAWN_H
+#define CSRD_CLI_SPAWN_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+
+#define SPAWN_INPUT_MAX 4096
+
+struct spawn {
+	const char *const *argv; /* ends with NULL; [0] is a path, or searched in the system's folders */
+	const char *user;        /* it runs as that user; NULL: as we do */
+	bool keep_environment;   /* ours, and no variable; else it gets none of ours */
+	const char *variable;    /* "NAME=value" besides PATH and LANG; NULL: none */
+	const char *input;       /* its standard input, at most SPAWN_INPUT_MAX bytes; NULL: none */
+	struct buf *errors;      /* its standard error, apart from the output; NULL: together */
+	unsigned timeout_ms;     /* then it is killed, with what it started; 0: never */
+	bool terminal;           /* the input comes by a terminal of its own: for what asks there only */
+};
+
+/*
+ * Standard output and error go to `output`, as far as that has room, or for
+ * NULL where ours go.  *ret_status: its exit status, or 128 + the signal that
+ * ended it.  E_NOTFOUND: there is no such program; E_TIMEOUT; E_IO (errno kept), E_NOMEM.
+ */
+MUST_USE enum err spawn_run(const struct spawn *what, struct buf *output, int *ret_status);
+
+/* Is there a program of that name in the system's folders? */
+bool spawn_exists(const char *name);
+
+/* The path of another program of this installation, beside ours or in ../sbin.  E_NOTFOUND, E_IO, E_LIMIT. */
+MUST_USE enum err spawn_own_program(const char *name, struct buf *ret_path);
+
+#endif
