@@ -255,6 +255,11 @@ enum exit_code cli_store_failed(const struct cli *cli, enum err e, const char *w
 		cli_note("no permission to use the store at '%s': run csrctl as root or as the user of csrd",
 			 url);
 		return EXIT_CODE_FAILURE;
+	case E_STORE:
+		return cli_fail(e,
+				"cannot %s the store at '%s': when it is damaged, stop csrd, keep a copy of "
+				"its files, and have 'csrctl restore' put a backup there",
+				what, url);
 	default:
 		return cli_fail(e, "cannot %s the store at '%s': %s", what, url, err_str(e));
 	}

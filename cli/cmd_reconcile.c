@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/loop.h"
 #include "cli/output.h"
+#include "cli/signer_status.h"
 #include "hsm/hsm.h"
 
 #include <stdio.h>
@@ -104,21 +105,10 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 /* Connects and runs one pass to its end. */
 static enum err run_loop(struct pass *pass)
 {
-	struct hsm_options options = {
-		.token_name = pass->token->name,
-		.socket_path = pass->token->socket,
-		.client_name = "csrctl",
-		.in_flight_max = 4,
-		.tell_failures = true,
-		.reconnect_min_ms = 100,
-		.reconnect_max_ms = 1000,
-	};
 	enum err e = loop_new(pass->cli->store, &pass->loop);
 
 	if (e == E_OK)
-		e = loop_set_timeout(pass->loop, LINK_TIMEOUT_SECONDS);
-	if (e == E_OK)
-		e = hsm_new(loop_base(pass->loop), &options, on_link, pass, &pass->hsm);
+		e = loop_connect(pass->loop, pass->token, LINK_TIMEOUT_SECONDS, on_link, pass, &pass->hsm);
 	return e == E_OK ? loop_run(pass->loop) : e;
 }
 
@@ -190,8 +180,7 @@ static enum exit_code run(struct pass *pass)
 
 	if (!pass->started && (e == E_TIMEOUT || e == E_UNAVAIL))
 		return cli_fail(E_UNAVAIL, "the signer of token '%s' does not answer at '%s': %s",
-				pass->token->name,
-		                pass->token->socket, hsm_down_reason(pass->hsm));
+				pass->token->name, pass->token->socket, signer_status_silence(pass->hsm, e));
 	if (!pass->started)
 		return cli_fail(e, "cannot reach the signer of token '%s': %s", pass->token->name,
 				err_str(e));

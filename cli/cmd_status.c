@@ -201,7 +201,7 @@ static enum exit_code watch(struct report *report)
 	char now[OUTPUT_TIME_SIZE];
 	enum exit_code code;
 
-	setvbuf(stdout, NULL, _IOFBF, WATCH_BUFFER_BYTES); /* the old screen stays until the new one is there */
+	setvbuf(stdout, NULL, _IOFBF, WATCH_BUFFER_BYTES); /* the old screen stays meanwhile */
 	for (;;) {
 		output_format_time(clock_wall_us(), now);
 		fputs(CLEAR_SCREEN, stdout);

@@ -14,6 +14,7 @@
 #include "cli/loop.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/signer_status.h"
 #include "cli/summary.h"
 #include "hsm/hsm.h"
 #include "store/upkeep.h"
@@ -375,23 +376,12 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 
 static enum exit_code check_token(struct verify *v)
 {
-	const struct hsm_options options = {
-	    .token_name = v->token->name,
-	    .socket_path = v->token->socket,
-	    .client_name = "csrctl",
-	    .in_flight_max = 4,
-	    .tell_failures = true,
-	    .reconnect_min_ms = 100,
-	    .reconnect_max_ms = 1000,
-	};
 	enum err e = loop_new(v->cli->store, &v->loop);
 
 	if (e == E_OK)
-		e = loop_set_timeout(v->loop, LINK_TIMEOUT_SECONDS);
-	if (e == E_OK)
 		e = loop_stop_when(v->loop, progress_is_interrupted);
 	if (e == E_OK)
-		e = hsm_new(loop_base(v->loop), &options, on_link, v, &v->hsm);
+		e = loop_connect(v->loop, v->token, LINK_TIMEOUT_SECONDS, on_link, v, &v->hsm);
 	if (e == E_OK)
 		e = loop_run(v->loop);
 	progress_clear();
@@ -402,7 +392,7 @@ static enum exit_code check_token(struct verify *v)
 	if (!v->started)
 		return cli_fail(E_UNAVAIL, "the signer of token '%s' does not answer at '%s': %s",
 				v->token->name, v->token->socket,
-				v->hsm ? hsm_down_reason(v->hsm) : err_str(e));
+				signer_status_silence(v->hsm, e));
 	return cli_fail(e, "it ended early, not all was checked: %s", err_str(e));
 }
 

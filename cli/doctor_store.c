@@ -99,8 +99,8 @@ static void check_database(struct doctor *d)
 		if (e == E_DENIED)
 			doctor_remedy(d, "run csrctl doctor as root");
 		else if (e == E_STORE || e == E_INVAL)
-			doctor_remedy(d, "newer than this program: upgrade csrd; damaged: stop csrd, keep a copy of "
-					 "the files, then csrctl restore a backup");
+			doctor_remedy(d, "newer than this program: upgrade csrd; damaged: stop csrd, keep a "
+					 "copy of the files, then csrctl restore a backup");
 		else
 			doctor_remedy(d, "look at the disk (dmesg, df) and at who has it open; then again");
 	} else if (damage.problems) {

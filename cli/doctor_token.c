@@ -169,8 +169,8 @@ static void say_token(struct look *look, struct json_value token)
 			   text_of(token, "model"), text_of(token, "firmware"));
 	} else {
 		doctor_say(d, bad(look), "token", name, "%s", last_error(look));
-		put_remedy(look, "see whether the HSM is on and connected, whether the module's own settings are "
-				 "there for the signer's user, and correct the token's uri");
+		put_remedy(look, "see whether the HSM is on and connected, whether the module's own settings "
+				 "are there for the signer's user, and correct the token's uri");
 	}
 }
 
@@ -288,8 +288,9 @@ static void say_pin(struct look *look, struct json_value pin)
 	} else if (!strcmp(refused, "yes")) {
 		doctor_say(d, DOCTOR_FAIL, "pin", token->name,
 			   "the token refused it, or the attempt was cut off; it is not tried again");
-		doctor_remedy(d, "put the right PIN into its file; if it is right, remove '%s/pin-refused'; then "
-				 "systemctl restart csrd-hsm@%s",
+		doctor_remedy(d,
+			      "put the right PIN into its file; if it is right, remove '%s/pin-refused'; "
+			      "then systemctl restart csrd-hsm@%s",
 			      token->state_dir, token->name);
 	} else if (!strcmp(refused, "changed")) {
 		doctor_say(d, DOCTOR_WARN, "pin", token->name,

@@ -28,8 +28,8 @@ static const struct {
 					      "look at the token and at the signer's log"},
     [FINDING_LEFTOVER] = {"leftover-key", "'csrctl reconcile --apply' destroys it"},
     [FINDING_UNKNOWN] = {"unknown-key",
-			 "made after the backup that was restored, or by another csrd, which does not destroy "
-			 "it: once you are sure, pkcs11-tool --delete-object does"},
+			 "made after the backup that was restored, or by another csrd; csrd never destroys "
+			 "it: once you are sure, do so with pkcs11-tool --delete-object"},
     [FINDING_UNREAD] = {"unread-objects", "run it again; when it stays, look at the token and at the "
 					  "signer's log: keys may have been overlooked"},
 };

@@ -73,9 +73,21 @@ fail:
 	return E_NOMEM;
 }
 
-struct event_base *loop_base(const struct loop *loop)
+enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
+		      hsm_link_fn on_link, void *arg, struct hsm **ret_hsm)
 {
-	return loop->base;
+	const struct hsm_options options = {
+		.token_name = token->name,
+		.socket_path = token->socket,
+		.client_name = "csrctl",
+		.in_flight_max = 4,
+		.tell_failures = true,
+		.reconnect_min_ms = 100,
+		.reconnect_max_ms = 1000,
+	};
+	enum err e = loop_set_timeout(loop, seconds);
+
+	return e == E_OK ? hsm_new(loop->base, &options, on_link, arg, ret_hsm) : e;
 }
 
 enum err loop_set_timeout(struct loop *loop, unsigned seconds)

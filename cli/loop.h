@@ -4,18 +4,24 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "config/config.h"
+#include "hsm/hsm.h"
 #include "store/store.h"
 
 #include <stdbool.h>
 
-struct event_base;
 struct loop;
 
 /* store is borrowed until loop_free; NULL: none.  E_NOMEM. */
 MUST_USE enum err loop_new(struct store *store, struct loop **ret_loop);
 void loop_free(struct loop *loop); /* NULL is fine */
 
-struct event_base *loop_base(const struct loop *loop); /* borrowed: for hsm_new */
+/*
+ * Connects to the token's signer, as csrctl; loop_run ends with E_TIMEOUT when that takes longer than
+ * `seconds`, unless on_link takes the timeout back.  *ret_hsm: hsm_free it before the loop.
+ */
+MUST_USE enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
+			       hsm_link_fn on_link, void *arg, struct hsm **ret_hsm);
 
 /* Ends loop_run with E_TIMEOUT that much later; 0 takes it back.  E_NOMEM. */
 MUST_USE enum err loop_set_timeout(struct loop *loop, unsigned seconds);

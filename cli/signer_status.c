@@ -46,22 +46,18 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 
 static enum err run(struct question *q)
 {
-	struct hsm_options options = {
-		.token_name = q->token->name,
-		.socket_path = q->token->socket,
-		.client_name = "csrctl",
-		.in_flight_max = 1,
-		.tell_failures = true,
-		.reconnect_min_ms = 100,
-		.reconnect_max_ms = 1000,
-	};
 	enum err e = loop_new(NULL, &q->loop);
 
 	if (e == E_OK)
-		e = loop_set_timeout(q->loop, q->seconds);
-	if (e == E_OK)
-		e = hsm_new(loop_base(q->loop), &options, on_link, q, &q->hsm);
+		e = loop_connect(q->loop, q->token, q->seconds, on_link, q, &q->hsm);
 	return e == E_OK ? loop_run(q->loop) : e;
+}
+
+const char *signer_status_silence(const struct hsm *hsm, enum err e)
+{
+	if (e == E_TIMEOUT)
+		return "it takes the connection and says nothing: it hangs, or its token does";
+	return hsm ? hsm_down_reason(hsm) : err_str(e);
 }
 
 enum err signer_status_ask(const struct config_token *token, unsigned seconds, signer_status_fn told,
@@ -72,7 +68,7 @@ enum err signer_status_ask(const struct config_token *token, unsigned seconds, s
 
 	if ((e == E_TIMEOUT || e == E_UNAVAIL) && why->len == 0) {
 		buf_printf(why, "the signer of token '%s' does not answer at '%s': %s", token->name,
-			   token->socket, q.hsm ? hsm_down_reason(q.hsm) : "");
+			   token->socket, signer_status_silence(q.hsm, e));
 		e = E_UNAVAIL;
 	} else if (e != E_OK && why->len == 0) {
 		buf_printf(why, "cannot reach the signer of token '%s': %s", token->name, err_str(e));

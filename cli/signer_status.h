@@ -19,4 +19,8 @@ typedef void (*signer_status_fn)(void *arg, const struct message_status_reply *s
 MUST_USE enum err signer_status_ask(const struct config_token *token, unsigned seconds, signer_status_fn told,
 				    void *arg, struct buf *why);
 
+struct hsm;
+/* Why a signer that was never reached is silent, after loop_run ended with e; hsm may be NULL. */
+const char *signer_status_silence(const struct hsm *hsm, enum err e);
+
 #endif

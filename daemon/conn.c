@@ -28,7 +28,7 @@
 
 /* How long a half-sent request may go on once we are draining. */
 #define DRAIN_RECEIVE_MS 2000
-/* A connection gets this long to bring a request before it may be closed to make room. */
+/* A new connection gets this long to bring a request before it may be closed to make room, or to drain. */
 #define GRACE_MS 200
 
 enum state {
@@ -99,6 +99,12 @@ static void say_room(struct conn_set *set)
 	set->options.on_room(set->options.arg, true);
 }
 
+/* Who waits for a request's first byte while we are draining: who just came may have sent it. */
+static uint64_t drain_idle_ms(const struct conn *c)
+{
+	return c->served ? 0 : GRACE_MS;
+}
+
 static void enter(struct conn *c, enum state state)
 {
 	struct conn_set *set = c->set;
@@ -112,7 +118,7 @@ static void enter(struct conn *c, enum state state)
 	}
 	switch (state) {
 	case CONN_IDLE:
-		set_timer(c, set->draining ? 0 : patience_ms);
+		set_timer(c, set->draining ? drain_idle_ms(c) : patience_ms);
 		if (c->served)
 			say_room(set);
 		break;
@@ -505,7 +511,7 @@ void conn_set_drain(struct conn_set *set)
 	set->draining = true;
 	TAILQ_FOREACH (c, &set->conns, next) {
 		if (c->state == CONN_IDLE)
-			set_timer(c, 0);
+			set_timer(c, drain_idle_ms(c));
 		else if (c->state == CONN_HEAD || c->state == CONN_BODY)
 			set_timer(c, DRAIN_RECEIVE_MS);
 	}

@@ -56,7 +56,8 @@ bool http_make_room(struct http *http);
 
 /*
  * Answers what is in flight with "Connection: close", closes idle connections
- * now and those in the middle of a request soon.  on_drained follows, later.
+ * now, and soon those that are new or in the middle of a request.  on_drained
+ * follows, later.
  */
 void http_drain(struct http *http);
 

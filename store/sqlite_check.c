@@ -146,11 +146,13 @@ static const char *const rules[] = {
     "SELECT 'audit trail', 'record ' || (sequence - 1) || ' is missing' FROM audit AS a WHERE sequence > 1"
     " AND NOT EXISTS (SELECT 1 FROM audit WHERE sequence = a.sequence - 1)" AT_MOST,
     /* The moves of state in the trail end where the row is. */
-    "SELECT id, 'is in state ' || state || ', the audit trail says ' || coalesce(told, 'nothing') FROM"
-    " (SELECT id, state, (SELECT action FROM audit WHERE object = csrs.id AND action IN ('csr.pending',"
-    " 'csr.active', 'csr.deleting', 'csr.destroyed', 'csr.failed') ORDER BY sequence DESC LIMIT 1) AS told"
-    " FROM csrs) WHERE told IS NOT CASE state WHEN 1 THEN 'csr.pending' WHEN 2 THEN 'csr.active'"
-    " WHEN 3 THEN 'csr.deleting' WHEN 4 THEN 'csr.destroyed' ELSE 'csr.failed' END" AT_MOST,
+    "SELECT id, 'the row is as after ' || is_now || ', the audit trail ends with ' ||"
+    " coalesce(told, 'nothing') FROM (SELECT id, CASE state WHEN 1 THEN 'csr.pending'"
+    " WHEN 2 THEN 'csr.active' WHEN 3 THEN 'csr.deleting' WHEN 4 THEN 'csr.destroyed'"
+    " ELSE 'csr.failed' END AS is_now,"
+    " (SELECT action FROM audit WHERE object = csrs.id AND action IN ('csr.pending', 'csr.active',"
+    " 'csr.deleting', 'csr.destroyed', 'csr.failed') ORDER BY sequence DESC LIMIT 1) AS told"
+    " FROM csrs) WHERE told IS NOT is_now" AT_MOST,
     "SELECT object, 'is in the audit trail and not among the CSRs' FROM audit WHERE action = 'csr.pending'"
     " AND NOT EXISTS (SELECT 1 FROM csrs WHERE id = object)" AT_MOST,
     COUNTERS("account", "accounts", "account_id", "zone_id IS NULL"),

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOST_SESSION_RETRIES 2
 #define DETAIL_SIZE 640
 #define CLAIM_TRIES 4 /* pool keys that turn out to be gone, before one is made instead */
 
@@ -216,18 +217,21 @@ static enum err nothing_left(enum err e)
 }
 
 /*
- * One attempt, and a second one when the token had turned the first away for its session: that did
- * nothing, which the clean-up has proved besides.  A key of the pool that could not be claimed is one
- * attempt more, with a new key.
+ * One attempt; and, when it ended with its session, at most two more: the token said so, or said
+ * something else while the session died under the call, which the clean-up then found.  While others
+ * clean up after the same loss, tokens (SoftHSM for one) fail calls that have nothing to do with it,
+ * hence two.  Each time the clean-up has proved that nothing is left.  A key of the pool that could not
+ * be claimed is one attempt more, with a new key.
  */
 static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 {
 	struct session *s = a->session;
-	bool turned_away_before = false;
+	int again = -1; /* -1: no session was lost yet */
 	enum err e = E_BUG;
 
 	for (;;) {
 		bool turned_away, claim_failed;
+		uint64_t epoch = session_epoch(s);
 
 		forget_failure(s);
 		buf_reset(a->der);
@@ -253,13 +257,16 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 				 s->failure);
 			return E_UNCERTAIN;
 		}
+		turned_away |= session_epoch(s) != epoch;
 		if (claim_failed) {
 			log_warn("a key of the pool could not be claimed, making one: %s", detail);
 			a->pool = NULL;
-		} else if (!turned_away || turned_away_before) {
-			break;
+			continue;
 		}
-		turned_away_before |= turned_away;
+		if (turned_away && again < 0)
+			again = LOST_SESSION_RETRIES;
+		if (again-- <= 0)
+			break;
 	}
 	return nothing_left(e);
 }

@@ -14,7 +14,7 @@ import unittest
 import harness
 
 NOBODY = 65534
-EXIT_FAILED, EXIT_STORE, EXIT_IN_USE, EXIT_SYSTEM = 1, 65, 73, 71
+EXIT_FAILED, EXIT_STORE, EXIT_UNAVAILABLE, EXIT_IN_USE, EXIT_SYSTEM = 1, 65, 69, 73, 71
 
 
 def read(path, sql, *values):
@@ -157,7 +157,7 @@ class Backup(StoreCase):
 
     def test_no_store(self):
         service = self.service(populate=False)
-        self.refused(service, "backup", self.there / "a.db", status=EXIT_FAILED, says="No such file")
+        self.refused(service, "backup", self.there / "a.db", status=EXIT_UNAVAILABLE, says="No such file")
         self.assertEqual(os.listdir(self.there), [])
 
     def test_damaged_store_gives_no_backup(self):

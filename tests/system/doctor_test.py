@@ -171,6 +171,33 @@ class Doctor(DoctorCase):
         self.check("pin-file", "ok", "sealed")
 
     @unittest.skipUnless(os.geteuid() == 0, "takes root")
+    def test_what_a_user_may_not_see_is_no_failure(self):
+        self.folder.chmod(0o755)
+        self.s.folder.chmod(0o755)
+        self.s.config_path.chmod(0o644)
+        (self.s.folder / "state").mkdir(mode=0o700, exist_ok=True)
+        self.s.store_path.chmod(0o600)
+        self.start()
+        self.s.socket_path.chmod(0o600)
+        shut = self.s.folder / "shut"
+        shut.mkdir(mode=0o700)
+        def as_nobody(config):
+            return subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                                   harness.BIN / "csrctl", "-c", config, "--json", "doctor"], capture_output=True,
+                                  text=True, timeout=harness.PATIENCE * 3, check=False, cwd="/")
+        done = as_nobody(self.s.config_path)
+        checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+        for name in ("signer", "store"):
+            self.assertEqual(checks[name]["status"], "skip", checks[name])
+            self.assertIn("as root", checks[name]["remedy"])
+        self.assertNotIn("fail", {check["status"] for check in checks.values()})
+        # nor is a configuration that cannot be read one that is missing
+        shutil.copy(self.s.config_path, shut / "csrd.conf")
+        done = as_nobody(shut / "csrd.conf")
+        self.assertEqual(json.loads(done.stdout)["checks"][0]["remedy"], "run csrctl doctor as root")
+        self.s.stop()
+
+    @unittest.skipUnless(os.geteuid() == 0, "takes root")
     def test_a_file_of_root_in_the_stores_folder(self):
         """What a careless tool leaves there: csrd could not write it."""
         folder = self.s.folder / "store"

@@ -121,6 +121,7 @@ class FaultSweepTest(faults.FaultCase):
         s = self.s
         if function in PROBED and value in (0x05, 0x30):
             (s.folder / "state" / "probe").unlink(missing_ok=True)
+        (s.folder / "state" / "away-since").unlink(missing_ok=True)  # each is the first start of an outage
         s.shim.set("%s return 0x%x" % (function, value))
         process = s.start_hsm(wait=False)
         started = time.monotonic()
