@@ -171,3 +171,17 @@ bool ckr_is_refusal(CK_RV rv)
 		return false;
 	}
 }
+
+bool ckr_may_pass(CK_RV rv)
+{
+	switch (rv) {
+	case CKR_FUNCTION_FAILED:
+	case CKR_GENERAL_ERROR:
+	case CKR_KEY_HANDLE_INVALID:
+	case CKR_OBJECT_HANDLE_INVALID:
+	case CKR_TEMPLATE_INCONSISTENT:
+		return true;
+	default:
+		return false;
+	}
+}

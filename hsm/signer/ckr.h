@@ -39,6 +39,9 @@ bool ckr_is_trouble(CK_RV rv);
 /* A template, an attribute or a mechanism is refused: what the probe found out does not hold any more. */
 bool ckr_is_refusal(CK_RV rv);
 
+/* May come of what other threads do to the token meanwhile, and be gone the next time. */
+bool ckr_may_pass(CK_RV rv);
+
 /* A message argument pair for "%s (0x%lx)". */
 #define CKR_ARGS(rv) ckr_name(rv), (rv)
 

@@ -43,6 +43,7 @@ struct device {
 	bool repairing;
 	bool exclusive;   /* nobody may enter */
 	unsigned inside;
+	uint64_t entries; /* how often somebody came in */
 	uint64_t repaired_ms; /* end of the last round */
 	uint64_t repair_every_ms;
 	bool doubt;               /* the token is to be probed anew */
@@ -202,9 +203,21 @@ enum err device_enter(struct device *d, bool creating, char ret_reason[DEVICE_RE
 		e = E_UNAVAIL;
 	} else {
 		d->inside++;
+		d->entries++;
 	}
 	pthread_mutex_unlock(&d->lock);
 	return e;
+}
+
+bool device_is_shared(struct device *d, uint64_t *entries)
+{
+	bool shared;
+
+	pthread_mutex_lock(&d->lock);
+	shared = d->inside > 1 || d->entries != *entries;
+	*entries = d->entries;
+	pthread_mutex_unlock(&d->lock);
+	return shared;
 }
 
 void device_leave(struct device *d, bool trouble)

@@ -48,6 +48,11 @@ void device_free(struct device *device); /* no session may be open; NULL is fine
  * reason: the token is down, or makes no keys and `creating` is set.
  */
 MUST_USE enum err device_enter(struct device *device, bool creating, char ret_reason[DEVICE_REASON_SIZE]);
+/*
+ * Whether somebody else is inside, or came in since the call that set *entries,
+ * which is set anew.
+ */
+bool device_is_shared(struct device *device, uint64_t *entries);
 /* trouble: a call failed in a way that may mean more than this one request. */
 void device_leave(struct device *device, bool trouble);
 

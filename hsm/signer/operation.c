@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOST_SESSION_RETRIES 2
+#define RETRIES 2
 #define DETAIL_SIZE 640
 #define CLAIM_TRIES 4 /* pool keys that turn out to be gone, before one is made instead */
 
@@ -217,20 +217,19 @@ static enum err nothing_left(enum err e)
 }
 
 /*
- * One attempt; and, when it ended with its session, at most two more: the token said so, or said
- * something else while the session died under the call, which the clean-up then found.  While others
- * clean up after the same loss, tokens (SoftHSM for one) fail calls that have nothing to do with it,
- * hence two.  Each time the clean-up has proved that nothing is left.  A key of the pool that could not
- * be claimed is one attempt more, with a new key.
+ * One attempt, and at most two more, each after a clean-up that has proved that nothing is left: when the
+ * first ended with its session (the token said so, or something else while the session died under the
+ * call), or when it failed while other threads were at work on the token, as SoftHSM's calls do.  A key of
+ * the pool that could not be claimed is one attempt more, with a new key.
  */
 static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 {
 	struct session *s = a->session;
-	int again = -1; /* -1: no session was lost yet */
+	int again = -1; /* -1: there was no reason yet */
 	enum err e = E_BUG;
 
 	for (;;) {
-		bool turned_away, claim_failed;
+		bool turned_away, claim_failed, disturbed, shared = session_is_shared(s);
 		uint64_t epoch = session_epoch(s);
 
 		forget_failure(s);
@@ -245,6 +244,8 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		s->trouble |= e == E_HSM;
 		s->doubt |= e == E_HSM && ckr_is_refusal(s->last);
 		turned_away = ckr_is_session_lost(s->last);
+		shared |= session_is_shared(s);
+		disturbed = e == E_HSM && shared && ckr_may_pass(s->last);
 		claim_failed = a->claiming && !session_needs_reopening(s);
 		snprintf(detail, DETAIL_SIZE, "%s", s->failure[0] ? s->failure : err_str(e));
 		if (clean_up(s, a)) {
@@ -263,10 +264,14 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 			a->pool = NULL;
 			continue;
 		}
-		if (turned_away && again < 0)
-			again = LOST_SESSION_RETRIES;
+		if ((turned_away || disturbed) && again < 0)
+			again = RETRIES;
 		if (again-- <= 0)
 			break;
+		if (disturbed) {
+			log_info("a create failed while other threads used the token, tried again: %s", detail);
+			s->trouble = s->doubt = false;
+		}
 	}
 	return nothing_left(e);
 }

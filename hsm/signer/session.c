@@ -22,9 +22,19 @@ void session_init(struct session *s, struct device *device, const struct token *
 
 enum err session_begin(struct session *s, bool creating)
 {
+	enum err e;
+
 	s->trouble = s->doubt = s->unproven = false;
 	s->last = CKR_OK;
-	return device_enter(s->device, creating, s->failure);
+	e = device_enter(s->device, creating, s->failure);
+	if (e == E_OK)
+		(void)session_is_shared(s); /* from here on */
+	return e;
+}
+
+bool session_is_shared(struct session *s)
+{
+	return device_is_shared(s->device, &s->entries);
 }
 
 void session_end(struct session *s)

@@ -28,6 +28,8 @@ struct session {
 	const atomic_bool *stop;   /* borrowed; see session_must_stop */
 	struct log_gate down_gate; /* a token that is down fails every request alike */
 
+	uint64_t entries;          /* see device_is_shared */
+
 	/* device.c's own */
 	uint64_t epoch;
 	uint64_t module_epoch;
@@ -43,6 +45,8 @@ void session_init(struct session *s, struct device *device, const struct token *
  */
 MUST_USE enum err session_begin(struct session *s, bool creating);
 void session_end(struct session *s);
+/* Whether another thread uses the module, or did since the last call of this or since session_begin. */
+bool session_is_shared(struct session *s);
 
 /* Opens and logs in.  E_OK when it is open already; else as ckr_err and login_ensure, and it is closed. */
 MUST_USE enum err session_open(struct session *s);

@@ -1,4 +1,5 @@
-"""200 creates at the same time: all 201, all keys distinct, and meanwhile the loop still answers (I3, I8)."""
+"""200 creates at the same time: all 201, all keys distinct, and meanwhile the loop still answers (I3, I8).
+Creates and deletes at the same time."""
 # run: seconds=30 timeout=300
 # run: alone
 import asyncio
@@ -72,6 +73,19 @@ class ConcurrencyTest(harness.Case):
         self.check_distinct(answers)
         service.check_sane(self, [body["result"]["id"] for _, _, body in answers])
         self.check_health(json.loads(out))
+        service.stop()
+
+    def test_creates_beside_deletes(self):
+        """SoftHSM fails a generation now and then while another thread destroys; the caller never learns of it."""
+        service = self.service().start()
+
+        def work():
+            for _ in range(20):
+                made = service.create()
+                self.assertEqual(made.status, 201, made.body)
+                self.assertEqual(service.delete(made.result["id"]).status, 200)
+        harness.in_parallel([work] * 6)
+        service.check_sane(self, [])
         service.stop()
 
     def check_distinct(self, answers):
