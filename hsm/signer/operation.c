@@ -269,7 +269,8 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		if (again-- <= 0)
 			break;
 		if (disturbed) {
-			log_info("a create failed while other threads used the token, tried again: %s", detail);
+			log_info("a create failed while other threads used the token, tried again: %s",
+				 detail);
 			s->trouble = s->doubt = false;
 		}
 	}
