@@ -229,7 +229,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 	enum err e = E_BUG;
 
 	for (;;) {
-		bool turned_away, claim_failed, disturbed, shared = session_is_shared(s);
+		bool turned_away, in_order, claim_failed, disturbed, shared = session_is_shared(s);
 		uint64_t epoch = session_epoch(s);
 
 		forget_failure(s);
@@ -246,7 +246,8 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		turned_away = ckr_is_session_lost(s->last);
 		shared |= session_is_shared(s);
 		disturbed = e == E_HSM && shared && ckr_may_pass(s->last);
-		claim_failed = a->claiming && !session_needs_reopening(s);
+		in_order = !session_needs_reopening(s); /* the session, by this failure */
+		claim_failed = a->claiming && in_order;
 		snprintf(detail, DETAIL_SIZE, "%s", s->failure[0] ? s->failure : err_str(e));
 		if (clean_up(s, a)) {
 			size_t len = strlen(detail);
@@ -258,7 +259,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 				 s->failure);
 			return E_UNCERTAIN;
 		}
-		turned_away |= session_epoch(s) != epoch;
+		turned_away |= in_order && session_epoch(s) != epoch;
 		if (claim_failed) {
 			log_warn("a key of the pool could not be claimed, making one: %s", detail);
 			a->pool = NULL;
