@@ -33,6 +33,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool started;
+	uint64_t started_ms;
 	struct watchdog_limits limits;
 	unsigned watched_len;
 	atomic_uint_fast64_t lost_ms; /* for which the process stood still */
@@ -135,14 +136,17 @@ static void sleep_locked(uint64_t until_ms)
 	pthread_cond_timedwait(&watchdog.wake, &watchdog.lock, &until);
 }
 
+/* From one look at the clock to the next, the first being the start's, no time goes by unseen. */
 static void *run(void *arg)
 {
 	const uint64_t every_ms = look_every();
+	uint64_t now;
 
 	(void)arg;
 	pthread_mutex_lock(&watchdog.lock);
+	now = watchdog.started_ms;
 	for (;;) {
-		uint64_t until = clock_ms() + every_ms, now;
+		uint64_t until = now + every_ms;
 
 		if (watchdog.end_by_ms && watchdog.end_by_ms < until)
 			until = watchdog.end_by_ms;
@@ -168,6 +172,7 @@ enum err watchdog_start(const struct watchdog_limits *limits)
 
 	pthread_mutex_lock(&watchdog.lock);
 	watchdog.limits = *limits;
+	watchdog.started_ms = clock_ms();
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&watchdog.wake, &attributes);
