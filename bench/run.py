@@ -382,7 +382,7 @@ def wait_warm(bench, service, seconds=180):
     """Until the signer says that all its pools are full.  Another process is not to look at the token meanwhile: SoftHSM
     reads again what another one may have changed."""
     def ready():
-        levels = service.csrctl("status")["pool"]
+        levels = service.csrctl("status")["tokens"][0]["pool"]
         return levels and all(level["ready"] >= level["target"] for level in levels)
     bench.harness.wait_for("full pools", ready, seconds, every=1)
     wait_quiet(service.hsm, seconds)
