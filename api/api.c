@@ -1,7 +1,9 @@
 /* From a request to its handler: routing, authentication, permission; and the ops in flight. */
 #include "api/api.h"
 
+#include "api/media.h"
 #include "api/op.h"
+#include "api/precondition.h"
 #include "api/reply.h"
 #include "base/clock.h"
 
@@ -24,6 +26,7 @@ enum err api_new(const struct api_options *options, struct api **ret_api)
 	if (!api)
 		return E_NOMEM;
 	api->options = *options;
+	TAILQ_INIT(&api->lists);
 	e = san_suffixes_load(&api->suffixes);
 	if (e == E_NOTFOUND) {
 		log_warn("no public suffix list on this machine: public suffixes are not refused");
@@ -204,6 +207,26 @@ void op_reply(struct op *op, int status, const char *result, const char *result_
 	reply_result(op_end(op), status, result, result_info);
 }
 
+void op_reply_written(struct op *op, int status, struct json_writer *w, const char *result_info)
+{
+	log_access(op, status, 0);
+	reply_end(op_end(op), status, w, result_info);
+}
+
+static void op_reply_bare(struct op *op, int status, const char *allow)
+{
+	log_access(op, status, 0);
+	reply_bare(op_end(op), status, allow);
+}
+
+void op_reply_condition(struct op *op, int status)
+{
+	if (status == 304)
+		op_reply_bare(op, status, NULL);
+	else
+		op_refuse(op, PROBLEM_PRECONDITION, NULL);
+}
+
 static void refuse(struct op *op, const struct reply_refusal *refusal)
 {
 	log_access(op, problem_status(refusal->code), (int)refusal->code);
@@ -230,7 +253,7 @@ void op_refuse_later(struct op *op, const char *message, unsigned retry_after_s)
 
 void op_refuse_method(struct op *op, const char *allow)
 {
-	refuse(op, &(struct reply_refusal){ .code = PROBLEM_METHOD, .allow = allow });
+	refuse(op, &(struct reply_refusal){ .code = PROBLEM_METHOD, .header = { "Allow", allow } });
 }
 
 void op_refuse_err(struct op *op, enum err e, const char *message)
@@ -267,6 +290,8 @@ static void authorise(struct op *op)
 {
 	const struct route *route = &op->route;
 	enum grant_permission permission = handlers[route->action].permission;
+	bool is_item = route->action == ROUTE_CSR_GET || route->action == ROUTE_CSR_DELETE; /* is it there? */
+	int condition;
 
 	if (route->scope.kind && route->scope.id[0] == '\0')
 		op_refuse(op, PROBLEM_NO_SCOPE_ID,
@@ -276,9 +301,10 @@ static void authorise(struct op *op)
 		op_refuse(op, PROBLEM_DENIED, NULL);
 	else if (route->action == ROUTE_CSR_NO_ID)
 		op_refuse(op, PROBLEM_CSR_ID, "the CSR id is missing");
-	else if ((route->action == ROUTE_CSR_GET || route->action == ROUTE_CSR_DELETE) &&
-		 route->csr_id[0] == '\0')
+	else if (is_item && route->csr_id[0] == '\0')
 		op_refuse(op, PROBLEM_CSR_ID, NULL);
+	else if (!is_item && (condition = precondition_status(op->request)) != 0)
+		op_reply_condition(op, condition);
 	else
 		handlers[route->action].start(op);
 }
@@ -330,6 +356,7 @@ static void authenticate(struct op *op)
 void api_handle(struct api *api, struct request *request)
 {
 	struct op *op = op_new(api, request);
+	struct reply_refusal refusal;
 	const char *allow = NULL;
 	enum err e;
 
@@ -339,7 +366,11 @@ void api_handle(struct api *api, struct request *request)
 		return;
 	}
 	e = route_find(request->method, request->path, &op->route, &allow);
-	if (e == E_UNSUPPORTED)
+	if (!media_is_accepted(request, &refusal))
+		refuse(op, &refusal);
+	else if (e == E_UNSUPPORTED && request->method == HTTP_OPTIONS)
+		op_reply_bare(op, 204, allow);
+	else if (e == E_UNSUPPORTED)
 		op_refuse_method(op, allow);
 	else if (e)
 		op_refuse(op, PROBLEM_NO_ROUTE, NULL);

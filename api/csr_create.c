@@ -350,22 +350,6 @@ static void begin(struct op *op, struct validate_csr *csr)
 
 /* ---- before anything is done ---- */
 
-/* application/json, with or without parameters. */
-static bool is_json(const char *content_type)
-{
-	static const char wanted[] = "application/json";
-	size_t i;
-
-	if (!content_type)
-		return false;
-	for (i = 0; wanted[i] != '\0'; i++) {
-		if (str_ascii_lower(content_type[i]) != wanted[i])
-			return false;
-	}
-	i += strspn(content_type + i, " \t");
-	return content_type[i] == '\0' || content_type[i] == ';';
-}
-
 static bool idempotency_key_is_valid(const char *key)
 {
 	size_t len = strlen(key);
@@ -382,10 +366,6 @@ static bool headers_are_good(struct op *op)
 {
 	const char *key = op->request->header(op->request, "Idempotency-Key");
 
-	if (!is_json(op->request->header(op->request, "Content-Type"))) {
-		op_refuse(op, PROBLEM_MEDIA_TYPE, NULL);
-		return false;
-	}
 	if (key && !idempotency_key_is_valid(key)) {
 		op_refuse(op, PROBLEM_REQUEST, "Idempotency-Key must be 1 to 255 visible ASCII characters");
 		return false;

@@ -2,7 +2,10 @@
 #include "api/csr_json.h"
 #include "api/json.h"
 #include "api/op.h"
+#include "api/precondition.h"
+#include "api/reply.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/str.h"
 
 #include <inttypes.h>
@@ -16,6 +19,9 @@
 #define PER_PAGE_ZONE 20
 #define PAGE_MAX (INT64_MAX / PER_PAGE_MAX) /* the offset is a signed 64-bit number in SQL */
 #define PARAMETER_BYTES 64                  /* of a value that can be right */
+#define LISTS_MAX 2                         /* pages in the making */
+#define PAGE_INFO_BYTES 512
+#define RECORD_BYTES 1536                   /* of a CSR as JSON without its PEM, names and description */
 
 /* ---- one ---- */
 
@@ -50,6 +56,7 @@ static void prefetch_leave(void *state)
 
 static void reply_record(struct op *op, enum err e, const struct csr_record *record)
 {
+	int condition = precondition_status(op->request);
 	struct json_writer w;
 	struct buf b;
 
@@ -61,6 +68,10 @@ static void reply_record(struct op *op, enum err e, const struct csr_record *rec
 		if (e != E_NOTFOUND)
 			op_log(op, LOG_LEVEL_ERROR, "cannot read a CSR: %s", err_str(e));
 		op_refuse_err(op, e, NULL);
+		goto out;
+	}
+	if (condition) {
+		op_reply_condition(op, condition);
 		goto out;
 	}
 	csr_json_put(&w, record);
@@ -280,60 +291,118 @@ static void put_info(struct json_writer *w, const struct page_request *asked,
 	json_close(w);
 }
 
+/* About how long the page is as JSON, so that memory for it is taken once. */
+static size_t page_bytes(const struct store_csr_page *page)
+{
+	size_t len = PAGE_INFO_BYTES;
+
+	for (size_t i = 0; i < page->records_len; i++) {
+		const struct csr_record *record = &page->records[i];
+
+		len += RECORD_BYTES + (record->pem ? strlen(record->pem) : 0);
+		for (size_t j = 0; j < record->spec.sans_len; j++)
+			len += strlen(record->spec.sans[j].value) + 3;
+		len += record->description ? strlen(record->description) : 0;
+	}
+	return len + len / 32; /* a line end of the PEM takes two bytes */
+}
+
+/*
+ * A list on its way.  A page may take megabytes, in the store and again as
+ * JSON, so only a few are read at a time, whatever the number of callers.
+ */
+struct list {
+	struct op *op;
+	struct page_request page;
+	TAILQ_ENTRY(list) next;
+};
+
+static void list_next(struct api *api);
+
 static void on_list(void *arg, enum err e, const struct store_csr_page *page)
 {
 	struct op *op = arg;
-	struct json_writer list;
-	struct json_writer info;
-	struct buf list_text;
-	struct buf info_text;
+	struct api *api = op->api;
+	struct list *list = op->state;
+	struct json_writer answer, info;
+	struct buf answer_text, info_text;
 
-	buf_init(&list_text, CSR_JSON_MAX * PER_PAGE_MAX);
-	buf_init(&info_text, 512);
-	json_writer_init(&list, &list_text);
+	api->lists_len--;
+	buf_init(&answer_text, REPLY_BODY_MAX);
+	buf_init(&info_text, PAGE_INFO_BYTES);
 	json_writer_init(&info, &info_text);
 	if (e) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot list CSRs: %s", err_str(e));
 		op_refuse_err(op, e, NULL);
 		goto out;
 	}
-	put_page(&list, page);
-	put_info(&info, op->state, page);
-	if (buf_status(&list_text) || buf_status(&info_text))
-		op_refuse_internal(op,
-				   buf_status(&list_text) ? buf_status(&list_text) : buf_status(&info_text),
-		                   "cannot build the answer");
+	buf_reserve(&answer_text, page_bytes(page));
+	reply_begin(&answer, &answer_text);
+	put_page(&answer, page);
+	put_info(&info, &list->page, page);
+	if (buf_status(&answer_text) || buf_status(&info_text))
+		op_refuse_internal(
+			op, buf_status(&answer_text) ? buf_status(&answer_text) : buf_status(&info_text),
+			"cannot build the answer");
 	else
-		op_reply(op, 200, buf_text(&list_text), buf_text(&info_text));
+		op_reply_written(op, 200, &answer, buf_text(&info_text));
 out:
-	buf_release(&list_text);
+	buf_release(&answer_text);
 	buf_release(&info_text);
+	list_next(api);
+}
+
+static void list_read(struct list *list)
+{
+	struct op *op = list->op;
+	struct store_csr_query query = {
+		.scope = &op->route.scope,
+		.states = CSR_STATE_BIT(CSR_ACTIVE),
+		.order = list->page.order,
+		.descending = list->page.descending,
+		.offset = (list->page.page - 1) * list->page.per_page,
+		.limit = (unsigned)list->page.per_page,
+	};
+
+	op->api->lists_len++;
+	store_csr_list(op->api->options.store, &query, on_list, op);
+}
+
+/* Whose turn is it?  Those that waited too long are told so. */
+static void list_next(struct api *api)
+{
+	struct list *list;
+
+	while (api->lists_len < LISTS_MAX && (list = TAILQ_FIRST(&api->lists))) {
+		TAILQ_REMOVE(&api->lists, list, next);
+		if (clock_ms() >= list->op->request->deadline_ms)
+			op_refuse_later(list->op, "too many lists are waiting; try again", 5);
+		else
+			list_read(list);
+	}
 }
 
 void csr_list_start(struct op *op)
 {
-	struct page_request *page = malloc(sizeof(*page));
-	struct store_csr_query query = { .scope = &op->route.scope, .states = CSR_STATE_BIT(CSR_ACTIVE) };
+	struct list *list = malloc(sizeof(*list));
 	char why[128];
 
-	if (!page) {
+	if (!list) {
 		op_refuse_err(op, E_NOMEM, NULL);
 		return;
 	}
-	op->state = page;
+	op->state = list;
 	op->state_free = free;
-	*page = (struct page_request){
+	list->op = op;
+	list->page = (struct page_request){
 		.page = 1,
 		.per_page = op->route.scope.kind == STORE_ACCOUNT ? PER_PAGE_ACCOUNT : PER_PAGE_ZONE,
 		.order = STORE_ORDER_CREATED_AT,
 	};
-	if (query_read(op->request->query, page, why)) {
+	if (query_read(op->request->query, &list->page, why)) {
 		op_refuse(op, PROBLEM_REQUEST, why);
 		return;
 	}
-	query.order = page->order;
-	query.descending = page->descending;
-	query.offset = (page->page - 1) * page->per_page;
-	query.limit = (unsigned)page->per_page;
-	store_csr_list(op->api->options.store, &query, on_list, op);
+	TAILQ_INSERT_TAIL(&op->api->lists, list, next);
+	list_next(op->api);
 }

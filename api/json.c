@@ -633,6 +633,12 @@ static void put_escaped(struct buf *out, uint32_t c)
 	}
 }
 
+/* ASCII that stands for itself: nearly all there is. */
+static bool is_plain(char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 static void put_quoted(struct buf *out, const char *text)
 {
 	size_t len = strlen(text);
@@ -644,6 +650,10 @@ static void put_quoted(struct buf *out, const char *text)
 		size_t at = pos;
 		uint32_t c;
 
+		if (is_plain(text[pos])) {
+			pos++;
+			continue;
+		}
 		if (utf8_next(text, len, &pos, &c)) {
 			if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
 				continue;

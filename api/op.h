@@ -21,9 +21,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct op;
 struct health;
+struct json_writer;
+struct list;
 
 struct api {
 	struct api_options options;
@@ -32,6 +35,8 @@ struct api {
 	unsigned in_flight;
 	bool draining;
 	struct health *health;         /* the readiness check that is running, or NULL */
+	TAILQ_HEAD(, list) lists;      /* of csr_read.c: those that wait for their turn */
+	unsigned lists_len;            /* those that the store works on */
 	struct log_gate auth_gate;     /* refused credentials */
 	struct log_gate unknown_gate;  /* requests refused before authentication */
 };
@@ -80,6 +85,10 @@ void op_log(const struct op *op, enum log_level level, const char *format, ...) 
 
 /* result and result_info are JSON. */
 void op_reply(struct op *op, int status, const char *result, const char *result_info);
+/* A result that was written after reply_begin. */
+void op_reply_written(struct op *op, int status, struct json_writer *w, const char *result_info);
+/* 304 or 412, as precondition_status says. */
+void op_reply_condition(struct op *op, int status);
 /* When the answer could not be built. */
 void op_refuse_internal(struct op *op, enum err e, const char *what);
 void op_refuse(struct op *op, enum problem_code code, const char *message);

@@ -8,75 +8,83 @@
 #include <stdio.h>
 #include <string.h>
 
-/*
- * The largest answer is a page of 50 CSRs: each at most 150 SANs of 255 bytes,
- * a PEM of 64 KiB of DER and some kilobytes more.
- */
-#define BODY_MAX ((size_t)16 * 1024 * 1024)
-
-static const char out_of_memory[] =
-    "{\"success\":false,\"errors\":[{\"code\":1503,\"message\":\"not available at the moment; try again\"}],"
-    "\"messages\":[],\"result\":null}";
+/* RFC 6750 §3: the scheme is followed by a parameter at least. */
+#define CHALLENGE "Bearer realm=\"csrd\", error=\"invalid_token\""
 
 static void add_header(struct reply *reply, const char *name, const char *value)
 {
 	reply->headers[reply->headers_len++] = (struct http_header){ name, value };
 }
 
-static void send_body(struct request *r, int status, const char *body, size_t body_len,
-		      unsigned retry_after_s, const char *allow, bool is_final)
+/* Adds the fields that every answer has, and sends it. */
+static void send_reply(struct request *r, struct reply *reply)
 {
-	struct reply reply = { .status = status, .body = body, .body_len = body_len };
-	char seconds[16];
-
-	add_header(&reply, "Content-Type", "application/json");
-	add_header(&reply, "X-Request-Id", r->id);
-	add_header(&reply, "Cache-Control", "no-store");
-	if (retry_after_s > 0) {
-		snprintf(seconds, sizeof(seconds), "%u", retry_after_s);
-		add_header(&reply, "Retry-After", seconds);
-	}
-	if (allow)
-		add_header(&reply, "Allow", allow);
-	if (status == 401)
-		add_header(&reply, "WWW-Authenticate", "Bearer");
-	if (is_final)
-		add_header(&reply, "x-should-retry", "false");
-	r->reply(r, &reply);
+	add_header(reply, "X-Request-Id", r->id);
+	add_header(reply, "Cache-Control", "no-store");
+	r->reply(r, reply);
 }
 
 static void send_out_of_memory(struct request *r)
 {
-	send_body(r, 503, out_of_memory, sizeof(out_of_memory) - 1, 5, NULL, false);
+	static char body[] = "{\"success\":false,\"errors\":[{\"code\":1503,\"message\":"
+			     "\"not available at the moment; try again\"}],\"messages\":[],\"result\":null}";
+	struct reply reply = { .status = 503, .body = body, .body_len = sizeof(body) - 1 };
+
+	add_header(&reply, "Content-Type", "application/json");
+	add_header(&reply, "Retry-After", "5");
+	send_reply(r, &reply);
+}
+
+void reply_bare(struct request *r, int status, const char *allow)
+{
+	struct reply reply = { .status = status };
+
+	if (allow)
+		add_header(&reply, "Allow", allow);
+	send_reply(r, &reply);
+}
+
+void reply_begin(struct json_writer *w, struct buf *b)
+{
+	json_writer_init(w, b);
+	json_open_object(w);
+	json_put_bool_member(w, "success", true);
+	json_put_name(w, "errors");
+	json_put_raw(w, "[]");
+	json_put_name(w, "messages");
+	json_put_raw(w, "[]");
+	json_put_name(w, "result");
+}
+
+void reply_end(struct request *r, int status, struct json_writer *w, const char *result_info)
+{
+	struct reply reply = { .status = status, .body_is_given = true };
+
+	if (result_info) {
+		json_put_name(w, "result_info");
+		json_put_raw(w, result_info);
+	}
+	json_close(w);
+	if (buf_status(w->out)) {
+		log_write(LOG_LEVEL_ERROR, &(struct log_context){ .request_id = r->id },
+		          "cannot build the answer: %s", err_str(buf_status(w->out)));
+		send_out_of_memory(r);
+		return;
+	}
+	reply.body = buf_take(w->out, &reply.body_len);
+	add_header(&reply, "Content-Type", "application/json");
+	send_reply(r, &reply);
 }
 
 void reply_result(struct request *r, int status, const char *result, const char *result_info)
 {
-	struct log_context context = { .request_id = r->id };
 	struct json_writer w;
 	struct buf b;
 
-	buf_init(&b, BODY_MAX);
-	json_writer_init(&w, &b);
-	json_open_object(&w);
-	json_put_bool_member(&w, "success", true);
-	json_put_name(&w, "errors");
-	json_put_raw(&w, "[]");
-	json_put_name(&w, "messages");
-	json_put_raw(&w, "[]");
-	json_put_name(&w, "result");
+	buf_init(&b, REPLY_BODY_MAX);
+	reply_begin(&w, &b);
 	json_put_raw(&w, result);
-	if (result_info) {
-		json_put_name(&w, "result_info");
-		json_put_raw(&w, result_info);
-	}
-	json_close(&w);
-	if (buf_status(&b)) {
-		log_write(LOG_LEVEL_ERROR, &context, "cannot build the answer: %s", err_str(buf_status(&b)));
-		send_out_of_memory(r);
-	} else {
-		send_body(r, status, buf_text(&b), b.len, 0, NULL, false);
-	}
+	reply_end(r, status, &w, result_info);
 	buf_release(&b);
 }
 
@@ -99,34 +107,54 @@ struct refusal {
 	const struct problem *problems;
 	size_t problems_len;
 	unsigned retry_after_s;
-	const char *allow;
+	struct http_header header;
 	bool is_final;
 };
 
-static void refuse(struct request *r, const struct refusal *refusal)
+static void put_refusal(struct json_writer *w, const struct refusal *refusal)
 {
+	json_open_object(w);
+	json_put_bool_member(w, "success", false);
+	json_put_name(w, "errors");
+	json_open_array(w);
+	for (size_t i = 0; i < refusal->problems_len; i++)
+		put_problem(w, &refusal->problems[i]);
+	json_close(w);
+	json_put_name(w, "messages");
+	json_put_raw(w, "[]");
+	json_put_name(w, "result");
+	json_put_null(w);
+	json_close(w);
+}
+
+static void send_refusal(struct request *r, const struct refusal *refusal)
+{
+	struct reply reply = { .status = refusal->status, .body_is_given = true };
+	char seconds[16];
 	struct json_writer w;
 	struct buf b;
 
-	buf_init(&b, BODY_MAX);
+	buf_init(&b, REPLY_BODY_MAX);
 	json_writer_init(&w, &b);
-	json_open_object(&w);
-	json_put_bool_member(&w, "success", false);
-	json_put_name(&w, "errors");
-	json_open_array(&w);
-	for (size_t i = 0; i < refusal->problems_len; i++)
-		put_problem(&w, &refusal->problems[i]);
-	json_close(&w);
-	json_put_name(&w, "messages");
-	json_put_raw(&w, "[]");
-	json_put_name(&w, "result");
-	json_put_null(&w);
-	json_close(&w);
-	if (buf_status(&b))
+	put_refusal(&w, refusal);
+	if (buf_status(&b)) {
 		send_out_of_memory(r);
-	else
-		send_body(r, refusal->status, buf_text(&b), b.len, refusal->retry_after_s, refusal->allow,
-		          refusal->is_final);
+		goto out;
+	}
+	reply.body = buf_take(&b, &reply.body_len);
+	add_header(&reply, "Content-Type", "application/json");
+	if (refusal->retry_after_s > 0) {
+		snprintf(seconds, sizeof(seconds), "%u", refusal->retry_after_s);
+		add_header(&reply, "Retry-After", seconds);
+	}
+	if (refusal->header.name)
+		add_header(&reply, refusal->header.name, refusal->header.value);
+	if (refusal->status == 401)
+		add_header(&reply, "WWW-Authenticate", CHALLENGE);
+	if (refusal->is_final)
+		add_header(&reply, "x-should-retry", "false");
+	send_reply(r, &reply);
+out:
 	buf_release(&b);
 }
 
@@ -141,11 +169,11 @@ void reply_refuse(struct request *r, const struct reply_refusal *refusal)
 {
 	struct problem problem = borrow_problem(refusal->code, refusal->message);
 
-	refuse(r, &(struct refusal){ .status = problem_status(refusal->code),
+	send_refusal(r, &(struct refusal){ .status = problem_status(refusal->code),
 	                             .problems = &problem,
 	                             .problems_len = 1,
 	                             .retry_after_s = refusal->retry_after_s,
-	                             .allow = refusal->allow,
+	                             .header = refusal->header,
 	                             .is_final = problem_is_final(refusal->code) });
 }
 
@@ -153,7 +181,7 @@ void reply_refuse_list(struct request *r, const struct problem_list *list, unsig
 {
 	enum problem_code first = list->items[0].code;
 
-	refuse(r, &(struct refusal){ .status = problem_status(first),
+	send_refusal(r, &(struct refusal){ .status = problem_status(first),
 	                             .problems = list->items,
 	                             .problems_len = list->len,
 	                             .retry_after_s = retry_after_s,
@@ -165,7 +193,7 @@ void reply_refuse_status(struct request *r, int status, const char *why)
 	enum problem_code code = problem_from_status(status);
 	struct problem problem = borrow_problem(code, why);
 
-	refuse(r, &(struct refusal){ .status = status,
+	send_refusal(r, &(struct refusal){ .status = status,
 	                             .problems = &problem,
 	                             .problems_len = 1,
 	                             .retry_after_s = status == 503 ? 1 : 0,

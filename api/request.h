@@ -35,16 +35,18 @@ struct reply {
 	int status;
 	struct http_header headers[API_REPLY_HEADERS_MAX]; /* borrowed until reply returns */
 	size_t headers_len;
-	const char *body; /* JSON; borrowed until reply returns */
+	char *body; /* JSON; NULL when body_len is 0; not to be changed */
 	size_t body_len;
+	bool body_is_given; /* malloc(3)ed, the transport frees it; else borrowed until reply returns */
 };
 
 struct request {
 	/* Filled by the daemon; borrowed until `reply` returns. */
 	enum http_method method;
-	const char *path;   /* raw, starts with '/', without the query */
+	const char *path;   /* raw, starts with '/', without the query; "*" for OPTIONS *; "" when refused */
 	const char *query;  /* raw, without '?'; NULL when there is none */
-	const char *(*header)(const struct request *r, const char *name); /* first value or NULL */
+	/* The first value of a field, without blanks around it, or NULL. */
+	const char *(*header)(const struct request *r, const char *name);
 	const char *body;   /* not NUL-terminated; NULL when body_len is 0 */
 	size_t body_len;
 	const char *peer;   /* "127.0.0.1:41234" or "unix" */

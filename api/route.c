@@ -9,7 +9,15 @@
 #define BASE_PATH "/client/v4"
 
 /* What a path names; which methods it takes is said by `methods`. */
-enum target { TARGET_COLLECTION, TARGET_ITEM, TARGET_NO_ID, TARGET_VERIFY, TARGET_HEALTHZ, TARGET_READYZ };
+enum target {
+	TARGET_COLLECTION,
+	TARGET_ITEM,
+	TARGET_NO_ID,
+	TARGET_VERIFY,
+	TARGET_HEALTHZ,
+	TARGET_READYZ,
+	TARGET_SERVER, /* of OPTIONS alone */
+};
 
 static const struct {
 	const char *allow;
@@ -17,12 +25,14 @@ static const struct {
 	enum route_action post;
 	enum route_action delete;
 } methods[] = {
-	[TARGET_COLLECTION] = { "GET, POST", ROUTE_CSR_LIST, ROUTE_CSR_CREATE, 0 },
-	[TARGET_ITEM] = { "GET, DELETE", ROUTE_CSR_GET, 0, ROUTE_CSR_DELETE },
-	[TARGET_NO_ID] = { "GET, POST, DELETE", ROUTE_CSR_NO_ID, ROUTE_CSR_NO_ID, ROUTE_CSR_NO_ID },
-	[TARGET_VERIFY] = { "GET", ROUTE_TOKEN_VERIFY, 0, 0 },
-	[TARGET_HEALTHZ] = { "GET", ROUTE_HEALTHZ, 0, 0 },
-	[TARGET_READYZ] = { "GET", ROUTE_READYZ, 0, 0 },
+	[TARGET_COLLECTION] = { "GET, HEAD, POST, OPTIONS", ROUTE_CSR_LIST, ROUTE_CSR_CREATE, 0 },
+	[TARGET_ITEM] = { "GET, HEAD, DELETE, OPTIONS", ROUTE_CSR_GET, 0, ROUTE_CSR_DELETE },
+	[TARGET_NO_ID] = { "GET, HEAD, POST, DELETE, OPTIONS", ROUTE_CSR_NO_ID, ROUTE_CSR_NO_ID,
+			   ROUTE_CSR_NO_ID },
+	[TARGET_VERIFY] = { "GET, HEAD, OPTIONS", ROUTE_TOKEN_VERIFY, 0, 0 },
+	[TARGET_HEALTHZ] = { "GET, HEAD, OPTIONS", ROUTE_HEALTHZ, 0, 0 },
+	[TARGET_READYZ] = { "GET, HEAD, OPTIONS", ROUTE_READYZ, 0, 0 },
+	[TARGET_SERVER] = { "GET, HEAD, POST, DELETE, OPTIONS", 0, 0, 0 },
 };
 
 /* Moves *at behind `text` when it starts with it. */
@@ -107,9 +117,13 @@ enum err route_find(enum http_method method, const char *path, struct route *ret
 	struct route route = { 0 };
 	enum target target;
 
+	if (method == HTTP_OPTIONS && (strcmp(path, "*") == 0 || strcmp(path, "/") == 0)) {
+		*ret_allow = methods[TARGET_SERVER].allow;
+		return E_UNSUPPORTED;
+	}
 	if (!find_target(path, &route, &target))
 		return E_NOTFOUND;
-	if (method == HTTP_GET)
+	if (method == HTTP_GET || method == HTTP_HEAD)
 		route.action = methods[target].get;
 	else if (method == HTTP_POST)
 		route.action = methods[target].post;

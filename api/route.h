@@ -32,8 +32,8 @@ struct route {
 };
 
 /*
- * E_NOTFOUND: no such route.  E_UNSUPPORTED: not with this method; *ret_allow
- * (static text) names those that are.
+ * HEAD is routed as GET.  E_NOTFOUND: no such route.  E_UNSUPPORTED: not with
+ * this method, or OPTIONS; *ret_allow (static text) names those that are.
  */
 MUST_USE enum err route_find(enum http_method method, const char *path, struct route *ret_route,
                              const char **ret_allow);

@@ -37,11 +37,12 @@ static enum err reserve(struct buf *b, size_t more)
 	if (b->capacity > b->len && b->capacity - b->len > more)
 		return E_OK;
 	wanted = b->capacity ? b->capacity : FIRST_CAPACITY;
-	while (wanted - b->len <= more) {
-		if (wanted > SIZE_MAX / 2)
-			return b->status = E_NOMEM;
+	if (more > SIZE_MAX / 2 - b->len)
+		return b->status = E_NOMEM;
+	while (wanted - b->len <= more)
 		wanted *= 2;
-	}
+	if (b->len == 0 && more > FIRST_CAPACITY)
+		wanted = more + 1; /* as much as is asked for: often it is all */
 	grown = malloc(wanted);
 	if (!grown)
 		return b->status = E_NOMEM;
@@ -53,6 +54,11 @@ static enum err reserve(struct buf *b, size_t more)
 	b->data = grown;
 	b->capacity = wanted;
 	return E_OK;
+}
+
+void buf_reserve(struct buf *b, size_t more)
+{
+	(void)reserve(b, more);
 }
 
 void buf_put(struct buf *b, const void *data, size_t len)
@@ -112,6 +118,17 @@ void buf_reset(struct buf *b)
 		secret_scrub(b->data, b->len);
 	b->len = 0;
 	b->status = E_OK;
+}
+
+char *buf_take(struct buf *b, size_t *ret_len)
+{
+	char *data = b->status ? NULL : (char *)b->data;
+
+	*ret_len = data ? b->len : 0;
+	if (!data)
+		return NULL;
+	*b = (struct buf){ .max = b->max };
+	return data;
 }
 
 enum err buf_status(const struct buf *b)

@@ -34,6 +34,9 @@ void buf_put_str(struct buf *b, const char *text);
 void buf_put_u8(struct buf *b, uint8_t value);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Takes memory for `more` bytes at once, when it is known what is to come. */
+void buf_reserve(struct buf *b, size_t more);
+
 /* Drops the first `len` bytes (len ≤ b->len). */
 void buf_consume(struct buf *b, size_t len);
 
@@ -42,6 +45,9 @@ void buf_reset(struct buf *b);
 
 /* E_OK, E_LIMIT (ceiling reached) or E_NOMEM. */
 MUST_USE enum err buf_status(const struct buf *b);
+
+/* Gives its memory, malloc(3)ed, to the caller and starts afresh; NULL when it is empty or failed. */
+char *buf_take(struct buf *b, size_t *ret_len);
 
 /* The text so far; "" for an empty buffer.  Borrowed until the next put. */
 const char *buf_text(const struct buf *b);

@@ -1,368 +1,338 @@
-/*
- * One gate before each evhttp connection.
- *
- * The gate sits in a callback of the bufferevent's input buffer, which runs
- * after each read and before evhttp looks at it: it takes the bytes away and
- * puts back what may pass.  So evhttp sees one sound request at a time, its
- * own error paths are never used, and its timeouts are not needed.
- */
+/* The states of one connection, over a bufferevent. */
 #include "daemon/conn.h"
 
-#include "api/request.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "daemon/head.h"
-#include "daemon/closer.h"
+#include "daemon/conn_private.h"
 
+#include <arpa/inet.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <event2/http.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* How long a half-sent request may go on once we are draining. */
 #define DRAIN_RECEIVE_MS 2000
-/* A new connection gets this long to bring a request before it may be closed to make room, or to drain. */
-#define GRACE_MS 200
+/* While draining: a new connection may already have sent its request. */
+#define DRAIN_NEW_MS 200
+#define LINGER_MS 2000
+#define LINGER_BYTES_MAX ((size_t)1024 * 1024)
+/* Past request_timeout, which the api keeps: it was lost. */
+#define BUSY_MARGIN_MS 10000
+/* The slowest reader that is waited for to the end. */
+#define SEND_BYTES_PER_MS 16
 
-enum state {
-	CONN_NEW = 1, /* evhttp has not finished making it */
-	CONN_IDLE,    /* waits for a request's first byte */
-	CONN_HEAD,    /* its head comes */
-	CONN_BODY,    /* its body comes and goes straight to evhttp */
-	CONN_BUSY,    /* evhttp has all of it; it is being answered */
-	CONN_SENDING, /* its answer is being sent */
-	CONN_DEAD,    /* to be closed at the next turn of the loop */
-};
+static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
-struct conn {
-	struct conn_set *set;
-	enum state state;
-	struct bufferevent *bev;          /* evhttp's */
-	struct evhttp_connection *evcon;  /* NULL while CONN_NEW */
-	struct evbuffer_cb_entry *gate;
-	struct evbuffer *pending;         /* came, and must wait */
-	struct evbuffer *passing;         /* empty between calls */
-	struct event *timer;
-	struct head head;
-	uint64_t body_left;
-	uint64_t since_ms;                /* clock_ms of entering this state; of CONN_HEAD for CONN_BODY */
-	bool served;                      /* it had an answer */
-	bool moving;                      /* the gate itself changes the input buffer */
-	bool refused;
-	bool closing;                     /* the answer says "Connection: close" */
-	bool sent;                        /* and is sent */
-	int refused_status;
-	const char *refused_why;
-	void (*on_gone)(void *arg);
-	void *gone_arg;
-	int fd;
-	char peer[64];
-	TAILQ_ENTRY(conn) next;
-};
+/* ---- time ---- */
 
-struct conn_set {
-	struct event_base *base;
-	struct conn_set_options options;
-	struct closer *closer;
-	struct event *retry; /* while full: somebody's grace may be over */
-	TAILQ_HEAD(conn_list, conn) conns; /* by last change of state, oldest first */
-	struct conn **by_fd;
-	int by_fd_len;
-	unsigned len;
-	bool full;
-	bool draining;
-};
-
-/* What evhttp gets instead of a refused request. */
-static const char stand_in[] = "GET /refused HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
-
-static void set_timer(struct conn *c, uint64_t ms)
+static void conn_arm(struct conn *c, uint64_t ms)
 {
 	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
-	event_add(c->timer, &tv);
+	if (event_add(c->timer, &tv) != 0)
+		event_active(c->timer, EV_TIMEOUT,
+			     0); /* out of memory: better no connection than one without a limit */
 }
 
-static void say_room(struct conn_set *set)
+/* How long it may be in a state that it enters now. */
+static uint64_t patience_ms(const struct conn *c, enum conn_state state)
 {
-	if (!set->full)
-		return;
-	set->full = false;
-	event_del(set->retry);
-	set->options.on_room(set->options.arg, true);
-}
+	const struct config_http *config = c->set->options.config;
+	uint64_t ms = config->idle_timeout_ms;
 
-/* Who waits for a request's first byte while we are draining: who just came may have sent it. */
-static uint64_t drain_idle_ms(const struct conn *c)
-{
-	return c->served ? 0 : GRACE_MS;
-}
-
-static void enter(struct conn *c, enum state state)
-{
-	struct conn_set *set = c->set;
-	uint64_t patience_ms = set->options.config->idle_timeout_ms;
-
-	c->state = state;
-	if (state != CONN_BODY) {
-		c->since_ms = clock_ms();
-		TAILQ_REMOVE(&set->conns, c, next);
-		TAILQ_INSERT_TAIL(&set->conns, c, next);
-	}
 	switch (state) {
 	case CONN_IDLE:
-		set_timer(c, set->draining ? drain_idle_ms(c) : patience_ms);
-		if (c->served)
-			say_room(set);
-		break;
+		return !c->set->draining ? ms : c->served ? 0 : DRAIN_NEW_MS;
 	case CONN_HEAD:
-		if (set->draining && patience_ms > DRAIN_RECEIVE_MS)
-			patience_ms = DRAIN_RECEIVE_MS;
-		set_timer(c, patience_ms);
-		break;
-	case CONN_SENDING:
-		set_timer(c, patience_ms);
-		break;
+		return c->set->draining && ms > DRAIN_RECEIVE_MS ? DRAIN_RECEIVE_MS : ms;
 	case CONN_BUSY:
-		event_del(c->timer);
-		break;
+		return config->request_timeout_ms + BUSY_MARGIN_MS;
+	case CONN_LINGER:
+		return LINGER_MS;
+	case CONN_BODY:
+	case CONN_SENDING:
+		return ms;
 	case CONN_DEAD:
-		set_timer(c, 0);
-		break;
-	case CONN_BODY: /* the time runs from the first byte of the head */
-	case CONN_NEW:
+	case CONN_GONE:
 		break;
 	}
+	return 0;
 }
 
-/* ---- the gate ---- */
-
-/* Hands `passing` to evhttp, in front of nothing: it has read all that it got before. */
-static void pass(struct conn *c)
+static void conn_enter_state(struct conn *c, enum conn_state state)
 {
-	if (evbuffer_prepend_buffer(bufferevent_get_input(c->bev), c->passing) != 0)
-		enter(c, CONN_DEAD);
+	c->state = state;
+	if (state == CONN_BODY)
+		return; /* the time of CONN_HEAD runs on */
+	c->since_ms = clock_ms();
+	conn_arm(c, patience_ms(c, state));
 }
 
-static void refuse(struct conn *c, int status, const char *why)
+/* ---- in: requests ---- */
+
+static void conn_forget_request(struct conn *c)
+{
+	free(c->head_text);
+	c->head_text = NULL;
+	evbuffer_drain(c->body, evbuffer_get_length(c->body));
+}
+
+/* Hands the request, whole or refused, to the owner, who answers it now or later. */
+static void conn_hand_over(struct conn *c)
+{
+	bufferevent_disable(c->bev, EV_READ);
+	conn_enter_state(c, CONN_BUSY);
+	c->set->options.on_request(c->set->options.arg, c);
+}
+
+static void conn_refuse(struct conn *c, int status, const char *why)
 {
 	c->refused = true;
 	c->refused_status = status;
 	c->refused_why = why;
-	evbuffer_drain(c->pending, evbuffer_get_length(c->pending));
-	enter(c, CONN_BUSY);
-	if (evbuffer_add(c->passing, stand_in, sizeof(stand_in) - 1) != 0)
-		enter(c, CONN_DEAD);
-	else
-		pass(c);
+	conn_hand_over(c);
 }
 
-static size_t at_most(struct evbuffer *b, uint64_t limit)
+/* RFC 9110 §10.1.1; not when some of the body is here already. */
+static void conn_say_continue(struct conn *c)
 {
-	size_t len = evbuffer_get_length(b);
-
-	return len < limit ? len : (size_t)limit;
+	if (c->head.expects_continue && evbuffer_get_length(bufferevent_get_input(c->bev)) == 0 &&
+	    bufferevent_write(c->bev, continue_answer, sizeof(continue_answer) - 1) != 0)
+		conn_enter_state(c, CONN_DEAD);
 }
 
-/* The head is whole: it passes with what is there of its body. */
-static void pass_request(struct conn *c)
-{
-	size_t now;
-
-	c->body_left = c->head.body_len;
-	if (evbuffer_remove_buffer(c->pending, c->passing, c->head.len) != (int)c->head.len) {
-		enter(c, CONN_DEAD);
-		return;
-	}
-	now = at_most(c->pending, c->body_left);
-	c->body_left -= now;
-	if (evbuffer_remove_buffer(c->pending, c->passing, now) != (int)now) {
-		enter(c, CONN_DEAD);
-		return;
-	}
-	enter(c, c->body_left > 0 ? CONN_BODY : CONN_BUSY);
-	pass(c);
-}
-
-static void check_pending(struct conn *c)
+static void conn_begin_body(struct conn *c)
 {
 	const struct config_http *config = c->set->options.config;
-	const char *bytes;
-	size_t len;
 
-	if (c->state == CONN_IDLE && evbuffer_get_length(c->pending) > 0) {
-		head_init(&c->head, config->max_header_bytes, config->max_body_bytes);
-		enter(c, CONN_HEAD);
-	}
-	if (c->state != CONN_HEAD)
-		return;
-	len = at_most(c->pending, c->head.max_bytes);
-	bytes = (const char *)evbuffer_pullup(c->pending, (ev_ssize_t)len);
-	if (bytes == NULL) {
-		enter(c, CONN_DEAD);
+	if (c->head.framing == HEAD_NO_BODY) {
+		conn_hand_over(c);
 		return;
 	}
-	switch (head_check(&c->head, bytes, len)) {
-	case HEAD_MORE:
-		break;
-	case HEAD_WHOLE:
-		pass_request(c);
-		break;
-	case HEAD_REFUSED:
-		refuse(c, c->head.status, c->head.why);
-		break;
-	}
+	chunk_init(&c->chunk, config->max_body_bytes, config->max_header_bytes);
+	conn_enter_state(c, CONN_BODY);
+	conn_say_continue(c);
 }
 
-/* `added` new bytes stand at the end of the input, behind body bytes that evhttp left there. */
-static void take_body(struct conn *c, struct evbuffer *input, size_t added)
+/* Takes the head off the input once it is whole; what stands behind it stays. */
+static void conn_read_head(struct conn *c, struct evbuffer *input)
 {
-	size_t surplus;
+	size_t len = evbuffer_get_length(input);
+	const char *bytes;
+	enum head_state s;
 
-	if (added > c->body_left) {
-		surplus = added - (size_t)c->body_left;
-		if (evbuffer_remove_buffer(input, c->passing, evbuffer_get_length(input) - surplus) < 0 ||
-		    evbuffer_add_buffer(c->pending, input) != 0) {
-			enter(c, CONN_DEAD);
+	if (len > c->head.max_bytes)
+		len = c->head.max_bytes;
+	bytes = (const char *)evbuffer_pullup(input, (ev_ssize_t)len);
+	s = bytes == NULL ? HEAD_REFUSED : head_scan(&c->head, bytes, len);
+	if (s == HEAD_MORE)
+		return;
+	if (s == HEAD_WHOLE) {
+		c->head_text = malloc(c->head.len);
+		if (c->head_text != NULL && evbuffer_remove(input, c->head_text, c->head.len) >= 0) {
+			s = head_parse(&c->head, c->head_text);
+		} else {
+			bytes = NULL;
+			s = HEAD_REFUSED;
+		}
+	}
+	if (bytes == NULL)
+		conn_enter_state(c, CONN_DEAD); /* out of memory */
+	else if (s == HEAD_REFUSED)
+		conn_refuse(c, c->head.status, c->head.why);
+	else
+		conn_begin_body(c);
+}
+
+static void conn_read_length(struct conn *c, struct evbuffer *input)
+{
+	size_t missing = (size_t)c->head.body_len - evbuffer_get_length(c->body);
+
+	if (evbuffer_remove_buffer(input, c->body, missing) < 0)
+		conn_enter_state(c, CONN_DEAD);
+	else if (evbuffer_get_length(c->body) == c->head.body_len)
+		conn_hand_over(c);
+}
+
+static void conn_read_chunks(struct conn *c, struct evbuffer *input)
+{
+	enum chunk_state s = CHUNK_MORE;
+	size_t len, used, data_len;
+
+	while ((s == CHUNK_MORE || s == CHUNK_DATA) && (len = evbuffer_get_contiguous_space(input)) > 0) {
+		const char *bytes = (const char *)evbuffer_pullup(input, (ev_ssize_t)len);
+
+		s = chunk_decode(&c->chunk, bytes, len, &used, &data_len);
+		if (data_len > 0 && evbuffer_add(c->body, bytes + used - data_len, data_len) != 0) {
+			conn_enter_state(c, CONN_DEAD);
 			return;
 		}
-		pass(c);
-		added -= surplus;
+		evbuffer_drain(input, used);
 	}
-	c->body_left -= added;
-	if (c->body_left == 0 && c->state == CONN_BODY)
-		enter(c, CONN_BUSY);
+	if (s == CHUNK_END)
+		conn_hand_over(c);
+	else if (s == CHUNK_REFUSED)
+		conn_refuse(c, c->chunk.status, c->chunk.why);
 }
 
-static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+static void conn_drop_input(struct conn *c, struct evbuffer *input)
+{
+	size_t len = evbuffer_get_length(input);
+
+	evbuffer_drain(input, len);
+	c->lingered += len;
+	if (c->lingered > LINGER_BYTES_MAX)
+		conn_enter_state(c, CONN_DEAD);
+}
+
+static void conn_read(struct conn *c)
+{
+	const struct config_http *config = c->set->options.config;
+	struct evbuffer *input = bufferevent_get_input(c->bev);
+
+	if (c->state == CONN_LINGER) {
+		conn_drop_input(c, input);
+		return;
+	}
+	if (c->state == CONN_IDLE && evbuffer_get_length(input) > 0) {
+		head_init(&c->head, config->max_header_bytes, config->max_body_bytes);
+		conn_enter_state(c, CONN_HEAD);
+	}
+	if (c->state == CONN_HEAD)
+		conn_read_head(c, input);
+	if (c->state != CONN_BODY)
+		return;
+	if (c->head.framing == HEAD_CHUNKED)
+		conn_read_chunks(c, input);
+	else
+		conn_read_length(c, input);
+}
+
+static void on_readable(struct bufferevent *bev, void *arg)
+{
+	(void)bev;
+	conn_read(arg);
+}
+
+/* ---- out: answers ---- */
+
+/* RFC 9112 §9.6: a client that still sends must not lose the answer to a reset. */
+static void conn_linger(struct conn *c)
+{
+	if (shutdown(bufferevent_getfd(c->bev), SHUT_WR) != 0) {
+		conn_enter_state(c, CONN_DEAD);
+		return;
+	}
+	conn_forget_request(c);
+	conn_enter_state(c, CONN_LINGER);
+	bufferevent_enable(c->bev, EV_READ);
+	conn_read(c);
+	conn_set_room_changed(c->set);
+}
+
+/* The output is empty. */
+static void on_written(struct bufferevent *bev, void *arg)
 {
 	struct conn *c = arg;
 
-	if (c->moving || info->n_added == 0)
+	(void)bev;
+	if (c->state != CONN_SENDING)
 		return;
-	c->moving = true;
-	if (c->refused || c->state == CONN_DEAD) {
-		evbuffer_drain(input, evbuffer_get_length(input));
-	} else if (c->state == CONN_BODY) {
-		take_body(c, input, info->n_added);
-	} else if (evbuffer_add_buffer(c->pending, input) != 0) {
-		enter(c, CONN_DEAD);
-	} else {
-		check_pending(c);
+	if (c->closing) {
+		conn_linger(c);
+		return;
 	}
-	c->moving = false;
+	conn_forget_request(c);
+	c->served = true;
+	conn_enter_state(c, CONN_IDLE);
+	bufferevent_enable(c->bev, EV_READ);
+	conn_read(c); /* what came behind the request */
+	if (c->state == CONN_IDLE)
+		conn_set_room_changed(c->set);
 }
 
-/* ---- life ---- */
-
-static bool is_over(const struct conn_set *set)
+static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
 {
-	return set->len > set->options.config->max_connections || set->len > set->options.connections_max;
+	struct conn *c = arg;
+
+	(void)output;
+	c->set->unsent_bytes += info->n_added;
+	c->set->unsent_bytes -= info->n_deleted;
+	if (info->n_deleted > 0 && c->state == CONN_SENDING)
+		c->since_ms = clock_ms();
 }
 
+/* The last of a connection that has left its set. */
 static void conn_release(struct conn *c)
 {
-	struct conn_set *set = c->set;
-
-	if (c->gate != NULL)
-		evbuffer_remove_cb_entry(bufferevent_get_input(c->bev), c->gate);
-	if (c->fd >= 0 && c->fd < set->by_fd_len && set->by_fd[c->fd] == c)
-		set->by_fd[c->fd] = NULL;
-	TAILQ_REMOVE(&set->conns, c, next);
-	set->len--;
-	if (c->timer != NULL)
-		event_free(c->timer);
-	if (c->pending != NULL)
-		evbuffer_free(c->pending);
-	if (c->passing != NULL)
-		evbuffer_free(c->passing);
+	if (c->body != NULL)
+		evbuffer_free(c->body);
+	free(c->head_text);
 	free(c);
-	if (!is_over(set))
-		say_room(set);
-	if (set->draining && set->len == 0)
-		set->options.on_empty(set->options.arg);
 }
 
-/* evhttp frees the connection: the last moment to look at it. */
-static void on_closed(struct evhttp_connection *evcon, void *arg)
+static void free_body(const void *data, size_t len, void *body)
 {
-	struct conn *c = arg;
-
-	(void)evcon;
-	if (c->on_gone != NULL)
-		c->on_gone(c->gone_arg);
-	if (c->sent)
-		closer_add(c->set->closer, c->fd);
-	conn_release(c);
+	(void)data;
+	(void)len;
+	free(body);
 }
 
-static enum err index_by_fd(struct conn *c)
+void conn_send(struct conn *c, const struct buf *head, char *body, size_t body_len, bool close)
 {
-	struct conn_set *set = c->set;
+	struct evbuffer *output = bufferevent_get_output(c->bev);
 
-	if (c->fd >= set->by_fd_len) {
-		int len = (c->fd + 64) & ~63;
-		struct conn **by_fd = realloc(set->by_fd, (size_t)len * sizeof(struct conn *));
-
-		if (by_fd == NULL)
-			return E_NOMEM;
-		memset(by_fd + set->by_fd_len, 0, (size_t)(len - set->by_fd_len) * sizeof(struct conn *));
-		set->by_fd = by_fd;
-		set->by_fd_len = len;
-	}
-	set->by_fd[c->fd] = c;
-	return E_OK;
-}
-
-static void name_peer(struct conn *c)
-{
-	const struct sockaddr *sa = evhttp_connection_get_addr(c->evcon);
-	char *address = NULL;
-	ev_uint16_t port = 0;
-
-	evhttp_connection_get_peer(c->evcon, &address, &port);
-	if (sa == NULL || sa->sa_family == AF_UNIX || address == NULL)
-		snprintf(c->peer, sizeof(c->peer), "unix");
-	else
-		snprintf(c->peer, sizeof(c->peer), sa->sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", address,
-		         (unsigned)port);
-}
-
-/*
- * evhttp makes its connection after it asked for the bufferevent, and says
- * neither when that is done nor when it failed; the bufferevent's callback
- * argument tells.  When it failed evhttp has closed the descriptor as well as
- * freed the bufferevent, which would close it a second time.
- */
-static void attach(struct conn *c)
-{
-	struct bufferevent *bev = c->bev;
-	void *evcon = NULL;
-	int one = 1;
-
-	bufferevent_getcb(bev, NULL, NULL, NULL, &evcon);
-	if (evcon == NULL) {
-		bufferevent_setfd(bev, -1);
+	if (c->state == CONN_GONE) {
+		free(body);
 		conn_release(c);
-		bufferevent_decref(bev);
 		return;
 	}
-	c->evcon = evcon;
-	c->fd = bufferevent_getfd(bev);
-	evhttp_connection_set_closecb(c->evcon, on_closed, c);
-	bufferevent_decref(bev);
-	name_peer(c);
-	enter(c, CONN_IDLE);
-	if (index_by_fd(c) != E_OK)
-		enter(c, CONN_DEAD);
-	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
+	c->closing = close;
+	conn_enter_state(c, CONN_SENDING);
+	c->give_up_ms = c->since_ms + patience_ms(c, CONN_SENDING) + body_len / SEND_BYTES_PER_MS;
+	if (evbuffer_add(output, head->data, head->len) != 0) {
+		free(body);
+		conn_abort(c);
+		return;
+	}
+	if (body_len == 0) {
+		free(body);
+	} else if (evbuffer_add_reference(output, body, body_len, free_body, body) != 0) {
+		free(body);
+		conn_abort(c);
+		return;
+	}
+	conn_set_limit_unsent(c->set, c);
+}
+
+void conn_abort(struct conn *c)
+{
+	if (c->state == CONN_GONE)
+		conn_release(c);
+	else
+		conn_enter_state(c, CONN_DEAD);
+}
+
+/* ---- the end ---- */
+
+/* A reader that makes progress is given more time, up to a point. */
+static bool conn_may_send_on(struct conn *c, uint64_t now)
+{
+	uint64_t stalled_at = c->since_ms + patience_ms(c, CONN_SENDING);
+	uint64_t end = stalled_at < c->give_up_ms ? stalled_at : c->give_up_ms;
+
+	if (now >= end)
+		return false;
+	conn_arm(c, end - now);
+	return true;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -371,210 +341,162 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (c->state == CONN_NEW) {
-		attach(c);
-		return;
-	}
-	if (c->state == CONN_HEAD || c->state == CONN_BODY)
-		log_debug("connection of '%s' closed: its request did not come in time", c->peer);
-	else if (c->state == CONN_SENDING)
+	switch (c->state) {
+	case CONN_HEAD:
+	case CONN_BODY:
+		if (!c->set->draining) {
+			conn_refuse(c, 408, "the request did not come in time ([http] idle_timeout)");
+			return;
+		}
+		break;
+	case CONN_SENDING:
+		if (conn_may_send_on(c, clock_ms()))
+			return;
 		log_debug("connection of '%s' closed: it did not take its answer in time", c->peer);
-	evhttp_connection_free(c->evcon);
-}
-
-bool conn_set_make_room(struct conn_set *set)
-{
-	struct conn *c, *receiving = NULL;
-	uint64_t now = clock_ms();
-
-	TAILQ_FOREACH (c, &set->conns, next) {
-		bool had_time = now - c->since_ms >= GRACE_MS;
-
-		if (c->state == CONN_IDLE && (c->served || had_time))
-			break;
-		if (receiving == NULL && had_time && (c->state == CONN_HEAD || c->state == CONN_BODY))
-			receiving = c;
+		break;
+	case CONN_BUSY:
+		log_error("connection of '%s' closed: its request was never answered", c->peer);
+		break;
+	case CONN_IDLE:
+	case CONN_LINGER:
+	case CONN_DEAD:
+	case CONN_GONE:
+		break;
 	}
-	if (c == NULL)
-		c = receiving;
-	if (c == NULL)
-		return false;
-	log_debug("connection of '%s' closed to make room", c->peer);
-	evhttp_connection_free(c->evcon);
-	return true;
+	conn_free(c);
 }
 
-static void stop_accepting(struct conn_set *set)
-{
-	struct timeval tv = {0, GRACE_MS * 1000};
-
-	event_add(set->retry, &tv);
-	if (!set->full) {
-		set->full = true;
-		set->options.on_room(set->options.arg, false);
-	}
-}
-
-static void on_retry(evutil_socket_t fd, short what, void *arg)
-{
-	struct conn_set *set = arg;
-
-	(void)fd;
-	(void)what;
-	if (set->full && !conn_set_make_room(set))
-		stop_accepting(set);
-}
-
-struct bufferevent *conn_set_bufferevent(struct event_base *base, void *arg)
-{
-	struct conn_set *set = arg;
-	struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-	struct conn *c = calloc(1, sizeof(*c));
-
-	if (bev == NULL || c == NULL) {
-		if (bev != NULL)
-			bufferevent_free(bev);
-		free(c);
-		return NULL;
-	}
-	c->set = set;
-	c->state = CONN_NEW;
-	c->bev = bev;
-	c->fd = -1;
-	TAILQ_INSERT_TAIL(&set->conns, c, next);
-	set->len++;
-	c->pending = evbuffer_new();
-	c->passing = evbuffer_new();
-	c->timer = evtimer_new(base, on_timer, c);
-	c->gate = evbuffer_add_cb(bufferevent_get_input(bev), on_input, c);
-	if (c->pending == NULL || c->passing == NULL || c->timer == NULL || c->gate == NULL) {
-		conn_release(c);
-		bufferevent_free(bev);
-		return NULL;
-	}
-	bufferevent_incref(bev); /* until attach */
-	event_active(c->timer, EV_TIMEOUT, 0);
-	if (is_over(set) && !conn_set_make_room(set))
-		stop_accepting(set);
-	return bev;
-}
-
-/* ---- the set ---- */
-
-enum err conn_set_new(struct event_base *base, const struct conn_set_options *options,
-                      struct conn_set **ret_set)
-{
-	struct conn_set *set = calloc(1, sizeof(*set));
-
-	if (set == NULL || closer_new(base, &set->closer) != E_OK) {
-		free(set);
-		return E_NOMEM;
-	}
-	set->base = base;
-	set->options = *options;
-	TAILQ_INIT(&set->conns);
-	set->retry = evtimer_new(base, on_retry, set);
-	if (set->retry == NULL) {
-		conn_set_free(set);
-		return E_NOMEM;
-	}
-	*ret_set = set;
-	return E_OK;
-}
-
-void conn_set_free(struct conn_set *set)
-{
-	if (set == NULL)
-		return;
-	while (!TAILQ_EMPTY(&set->conns)) { /* only such as were never attached */
-		struct bufferevent *bev = TAILQ_FIRST(&set->conns)->bev;
-
-		conn_release(TAILQ_FIRST(&set->conns));
-		bufferevent_decref(bev);
-	}
-	closer_free(set->closer);
-	if (set->retry != NULL)
-		event_free(set->retry);
-	free(set->by_fd);
-	free(set);
-}
-
-unsigned conn_set_len(const struct conn_set *set)
-{
-	return set->len;
-}
-
-void conn_set_drain(struct conn_set *set)
-{
-	struct conn *c;
-
-	set->draining = true;
-	TAILQ_FOREACH (c, &set->conns, next) {
-		if (c->state == CONN_IDLE)
-			set_timer(c, drain_idle_ms(c));
-		else if (c->state == CONN_HEAD || c->state == CONN_BODY)
-			set_timer(c, DRAIN_RECEIVE_MS);
-	}
-	if (set->len == 0)
-		set->options.on_empty(set->options.arg);
-}
-
-/* ---- one connection, seen from the request above it ---- */
-
-struct conn *conn_find(const struct conn_set *set, struct evhttp_connection *evcon)
-{
-	int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(evcon));
-
-	return fd >= 0 && fd < set->by_fd_len ? set->by_fd[fd] : NULL;
-}
-
-const char *conn_peer(const struct conn *conn)
-{
-	return conn->peer;
-}
-
-bool conn_is_refused(const struct conn *conn, int *ret_status, const char **ret_why)
-{
-	if (!conn->refused)
-		return false;
-	*ret_status = conn->refused_status;
-	*ret_why = conn->refused_why;
-	return true;
-}
-
-bool conn_must_close(const struct conn *conn)
-{
-	return conn->refused || conn->head.close || conn->set->draining;
-}
-
-void conn_hold(struct conn *conn, void (*on_gone)(void *arg), void *arg)
-{
-	conn->on_gone = on_gone;
-	conn->gone_arg = arg;
-}
-
-static void on_sent(struct evhttp_request *evreq, void *arg)
+/* The client closed its side, or the connection broke. */
+static void on_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct conn *c = arg;
 
-	(void)evreq;
-	if (c->closing) {
-		c->sent = true; /* evhttp closes it now */
+	(void)bev;
+	/* A client may shut its side and wait for the answer; reading is off then until it is sent. */
+	if ((what & BEV_EVENT_EOF) && (c->state == CONN_BUSY || c->state == CONN_SENDING))
 		return;
-	}
-	c->served = true;
-	enter(c, CONN_IDLE);
-	c->moving = true;
-	check_pending(c);
-	c->moving = false;
+	conn_free(c);
 }
 
-void conn_sends(struct conn *conn, struct evhttp_request *evreq, bool close)
+void conn_free(struct conn *c)
 {
-	conn->on_gone = NULL;
-	conn->closing = close;
-	evhttp_request_set_on_complete_cb(evreq, on_sent, conn);
-	/* Nothing more is read before the answer is sent; evhttp enables reading again itself. */
-	bufferevent_disable(conn->bev, EV_READ);
-	enter(conn, CONN_SENDING);
+	bool is_held = c->state == CONN_BUSY;
+
+	if (c->bev != NULL) {
+		c->set->unsent_bytes -= evbuffer_get_length(bufferevent_get_output(c->bev));
+		evbuffer_remove_cb(bufferevent_get_output(c->bev), on_output, c);
+		bufferevent_free(c->bev);
+	}
+	if (c->timer != NULL)
+		event_free(c->timer);
+	c->state = CONN_GONE;
+	conn_set_leave(c->set, c);
+	if (!is_held)
+		conn_release(c);
+}
+
+void conn_drain(struct conn *c)
+{
+	if (c->state == CONN_IDLE)
+		conn_arm(c, patience_ms(c, CONN_IDLE));
+	else if (c->state == CONN_HEAD || c->state == CONN_BODY)
+		conn_arm(c, patience_ms(c, CONN_HEAD));
+}
+
+/* ---- the beginning ---- */
+
+static void conn_name_peer(struct conn *c, const struct sockaddr *sa)
+{
+	const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)sa;
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)sa;
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (sa->sa_family == AF_INET) {
+		(void)inet_ntop(AF_INET, &four->sin_addr, host, sizeof(host));
+		snprintf(c->peer, sizeof(c->peer), "%s:%u", host, (unsigned)ntohs(four->sin_port));
+	} else if (sa->sa_family == AF_INET6) {
+		(void)inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof(host));
+		snprintf(c->peer, sizeof(c->peer), "[%s]:%u", host, (unsigned)ntohs(six->sin6_port));
+	} else {
+		snprintf(c->peer, sizeof(c->peer), "unix");
+	}
+}
+
+enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	int one = 1;
+
+	if (c == NULL) {
+		(void)close(fd);
+		return E_NOMEM;
+	}
+	c->set = set;
+	conn_set_enter(set, c);
+	conn_name_peer(c, peer);
+	c->bev = bufferevent_socket_new(set->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (c->bev == NULL) {
+		(void)close(fd);
+		conn_free(c);
+		return E_NOMEM;
+	}
+	c->body = evbuffer_new();
+	c->timer = evtimer_new(set->base, on_timer, c);
+	if (c->body == NULL || c->timer == NULL ||
+	    evbuffer_add_cb(bufferevent_get_output(c->bev), on_output, c) == NULL) {
+		conn_free(c);
+		return E_NOMEM;
+	}
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
+	bufferevent_setcb(c->bev, on_readable, on_written, on_event, c);
+	conn_enter_state(c, CONN_IDLE);
+	if (bufferevent_enable(c->bev, EV_READ | EV_WRITE) != 0)
+		conn_enter_state(c, CONN_DEAD);
+	return E_OK;
+}
+
+/* ---- seen from the request above it ---- */
+
+const char *conn_peer(const struct conn *c)
+{
+	return c->peer;
+}
+
+bool conn_is_refused(const struct conn *c, int *ret_status, const char **ret_why)
+{
+	if (!c->refused)
+		return false;
+	*ret_status = c->refused_status;
+	*ret_why = c->refused_why;
+	return true;
+}
+
+const struct head *conn_head(const struct conn *c)
+{
+	return &c->head;
+}
+
+enum err conn_body(struct conn *c, const char **ret_body, size_t *ret_len)
+{
+	size_t len = evbuffer_get_length(c->body);
+	const char *body = NULL;
+
+	if (len > 0) {
+		body = (const char *)evbuffer_pullup(c->body, -1);
+		if (body == NULL)
+			return E_NOMEM;
+	}
+	*ret_body = body;
+	*ret_len = len;
+	return E_OK;
+}
+
+bool conn_is_gone(const struct conn *c)
+{
+	return c->state == CONN_GONE;
+}
+
+bool conn_must_close(const struct conn *c)
+{
+	return c->refused || c->head.close || c->set->draining;
 }

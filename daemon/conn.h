@@ -1,59 +1,62 @@
 /*
- * The connections under evhttp: the gate that holds bytes back until one whole
- * request may pass, the times of a connection, and their number.  See http.h
- * for the rules.
+ * One client connection: bytes to requests, answers to bytes, and a time limit
+ * in every state.
  *
- * A connection is made by conn_set_bufferevent, which evhttp calls for each
- * accepted socket, and goes with the evhttp_connection above it.
+ *   idle      waits for a request's first byte      idle_timeout
+ *   head,     receives a request                    idle_timeout from its first byte, then 408
+ *   body
+ *   busy      the request is being answered         request_timeout and a margin
+ *   sending   the answer goes out                   idle_timeout without progress, or a second for each
+ *                                                   16 KiB of it on top of idle_timeout
+ *   linger    closed by us; what still comes is
+ *             dropped (RFC 9112 §9.6)               2 s or 1 MiB
+ *
+ * One request at a time: nothing more is read until its answer is sent.  While
+ * draining the limits of idle, head and body are shorter.
  */
 #ifndef CSRD_DAEMON_CONN_H
 #define CSRD_DAEMON_CONN_H
 
 #include "base/attr.h"
 #include "base/err.h"
-#include "config/config.h"
 
 #include <stdbool.h>
-#include <stdint.h>
+#include <stddef.h>
 
-struct bufferevent;
-struct event_base;
-struct evhttp_connection;
-struct evhttp_request;
+struct buf;
 struct conn;
-struct conn_set;
+struct head;
 
-struct conn_set_options {
-	const struct config_http *config; /* borrowed for the life */
-	uint64_t connections_max;
-	void (*on_room)(void *arg, bool room);
-	void (*on_empty)(void *arg); /* after conn_set_drain, when the last one is gone */
-	void *arg;
-};
-MUST_USE enum err conn_set_new(struct event_base *base, const struct conn_set_options *options,
-                               struct conn_set **ret_set);
-void conn_set_free(struct conn_set *set); /* after evhttp_free; NULL is fine */
+/*
+ * ---- for conn_set's on_request ----
+ * The request is the caller's until conn_send or conn_abort: what follows stays
+ * valid until then, even when the client leaves meanwhile.
+ */
 
-/* For evhttp_set_bevcb; arg is the set.  NULL when memory is out. */
-struct bufferevent *conn_set_bufferevent(struct event_base *base, void *arg);
+const char *conn_peer(const struct conn *conn); /* "127.0.0.1:41234", "[::1]:41234" or "unix" */
 
-struct conn *conn_find(const struct conn_set *set, struct evhttp_connection *evcon); /* NULL: none */
-unsigned conn_set_len(const struct conn_set *set);
-bool conn_set_make_room(struct conn_set *set);
-void conn_set_drain(struct conn_set *set);
-
-const char *conn_peer(const struct conn *conn);
-
-/* True when the request that evhttp just handed over stands in for one that was refused. */
+/* True when the request was refused, with what the client is to be told; the answer must say "close". */
 bool conn_is_refused(const struct conn *conn, int *ret_status, const char **ret_why);
+
+/* As head.h says; of a refused request no more than the method is of use. */
+const struct head *conn_head(const struct conn *conn);
+
+/* The body in one piece; NULL and 0 for none.  E_NOMEM. */
+MUST_USE enum err conn_body(struct conn *conn, const char **ret_body, size_t *ret_len);
 
 /* The answer's connection must be closed: the client asked for it, it was refused, or we are draining. */
 bool conn_must_close(const struct conn *conn);
 
-/* The request's holder; on_gone is called when the connection goes before conn_sends. */
-void conn_hold(struct conn *conn, void (*on_gone)(void *arg), void *arg);
+/* The client has left, or was given up: nobody will read the answer. */
+bool conn_is_gone(const struct conn *conn);
 
-/* The answer was handed to evhttp: the connection goes on, or closes, once it is sent. */
-void conn_sends(struct conn *conn, struct evhttp_request *evreq, bool close);
+/*
+ * Sends the answer, once: `head` is copied; `body` is malloc(3)ed and taken, or
+ * NULL.  The connection goes on with the next request, or closes.
+ */
+void conn_send(struct conn *conn, const struct buf *head, char *body, size_t body_len, bool close);
+
+/* In place of conn_send: gives the connection up without an answer. */
+void conn_abort(struct conn *conn);
 
 #endif

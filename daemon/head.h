@@ -1,7 +1,8 @@
 /*
- * The head of one HTTP/1.1 request (RFC 9112 §2–§6), checked strictly while
- * its bytes arrive, before evhttp sees any of them.  It refuses whatever two
- * HTTP parsers could read in two ways.  Pure: no libevent, no log, no memory.
+ * The head of one HTTP/1.1 request: request line and header fields (RFC 9112
+ * §2 to §6).  It refuses whatever two HTTP parsers could read in two ways, and
+ * it is the only parser: what it found is what csrd acts on.  Pure: no
+ * libevent, no log, no memory of its own.
  */
 #ifndef CSRD_DAEMON_HEAD_H
 #define CSRD_DAEMON_HEAD_H
@@ -16,33 +17,62 @@
 
 enum head_state {
 	HEAD_MORE = 1, /* not whole yet, nothing wrong so far */
-	HEAD_WHOLE,    /* the members under "whole" are set */
+	HEAD_WHOLE,    /* scan: len is set; parse: everything is */
 	HEAD_REFUSED,  /* status and why are set; what follows on the connection cannot be trusted */
 };
 
+enum head_framing {
+	HEAD_NO_BODY = 0,
+	HEAD_LENGTH,  /* body_len bytes follow; more than 0 */
+	HEAD_CHUNKED, /* RFC 9112 §7.1 */
+};
+
+struct head_field {
+	const char *name;
+	const char *value; /* without the blanks around it */
+};
+
 struct head {
-	size_t max_bytes;        /* of the head, its empty line included */
+	size_t max_bytes; /* of the head, its empty line included */
 	uint64_t max_body_bytes;
-	size_t scanned;          /* bytes looked at by earlier calls */
-	/* whole: */
-	size_t len;              /* bytes of the head, its empty line included */
+	/* scan: */
+	size_t scanned; /* bytes looked at by earlier calls */
+	size_t skipped; /* an empty line before the request line */
+	size_t len;     /* bytes of the head, `skipped` and its empty line included */
+	/* parse; texts point into the caller's: */
 	enum http_method method;
+	const char *path;  /* raw; "*" for OPTIONS * */
+	const char *query; /* raw; NULL when there is none */
+	unsigned minor;    /* of HTTP/1.x */
+	struct head_field fields[HEAD_FIELDS_MAX];
+	size_t fields_len;
+	enum head_framing framing;
 	uint64_t body_len;
-	bool close;              /* the client asks for the connection to be closed, or speaks HTTP/1.0 */
+	bool expects_continue; /* the client waits for 100 (Continue) */
+	bool close;            /* the client asks for the connection to be closed, or speaks HTTP/1.0 */
 	/* refused: */
 	int status;
-	const char *why;         /* static text, fit for the client */
+	const char *why; /* static text, fit for the client */
 };
 
 void head_init(struct head *h, size_t max_bytes, uint64_t max_body_bytes);
 
 /*
- * `bytes` starts with the request line and holds all that came so far; each
- * call passes the bytes of the last one and more behind them.
+ * Looks for the end of the head.  `bytes` holds all that came so far; each
+ * call passes the bytes of the last one and more behind them.  After
+ * HEAD_WHOLE the caller parses the first `len` of them.
  */
-enum head_state head_check(struct head *h, const char *bytes, size_t len);
+enum head_state head_scan(struct head *h, const char *bytes, size_t len);
 
-/* True for "application/json", with or without parameters; NULL is false. */
-bool head_is_json(const char *content_type);
+/*
+ * Parses a whole head in place: `text` is a copy of the h->len bytes that were
+ * scanned, which is changed and must stay as long as h is used.  Never
+ * HEAD_MORE.  After HEAD_REFUSED `method` is set when it was understood, so
+ * that a refused HEAD request is answered without a body.
+ */
+enum head_state head_parse(struct head *h, char *text);
+
+/* The value of the first field of that name (any case), or NULL. */
+const char *head_field(const struct head *h, const char *name);
 
 #endif

@@ -22,7 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG 512
+#define LISTEN_BACKLOG 4096 /* or what net.core.somaxconn allows */
 #define LISTEN_UNIX_MODE 0660
 #define LISTEN_OPTIONS (LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC)
 #define LISTEN_PAUSE_MS 100
@@ -31,7 +31,7 @@
 #define ADDRESS_SIZE (sizeof("unix:") + sizeof(struct sockaddr_un) + INET6_ADDRSTRLEN)
 
 struct door {
-	struct evconnlistener *listener; /* http's; NULL once closed */
+	struct evconnlistener *listener; /* NULL once closed */
 	char *unix_path;                 /* NULL for TCP */
 	int lock_fd;
 };
@@ -47,9 +47,6 @@ struct listen {
 	bool paused;
 	struct log_gate gate;
 };
-
-/* evhttp takes the one argument that a listener's callbacks share, so the error callback finds us here. */
-static struct listen *the_listen;
 
 static void set_enabled(struct listen *listen)
 {
@@ -100,11 +97,10 @@ static void turn_one_away(struct listen *listen, int listener_fd)
 static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
 	struct timeval pause = {0, LISTEN_PAUSE_MS * 1000};
-	struct listen *listen = the_listen;
+	struct listen *listen = arg;
 	int error = EVUTIL_SOCKET_ERROR();
 	unsigned held_back;
 
-	(void)arg;
 	if (log_gate_pass(&listen->gate, LISTEN_LOG_MS, &held_back))
 		log_error("cannot accept a connection: %s; trying again in %d ms (%u lines held back)",
 		          strerror(error), LISTEN_PAUSE_MS, held_back);
@@ -113,6 +109,16 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 	listen->paused = true;
 	set_enabled(listen);
 	event_add(listen->resume, &pause);
+}
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
+		      int peer_len, void *arg)
+{
+	struct listen *listen = arg;
+
+	(void)listener;
+	(void)peer_len;
+	http_accept(listen->http, (int)fd, peer);
 }
 
 /* ---- opening ---- */
@@ -241,20 +247,12 @@ static void log_refusal(const char *address, enum err e)
 /* Takes the socket: what comes in there is served. */
 static enum err serve_door(struct listen *listen, struct door *door, int fd)
 {
-	struct evconnlistener *listener = evconnlistener_new(listen->base, NULL, NULL, LISTEN_OPTIONS, 0, fd);
-	enum err e;
-
-	if (listener == NULL) {
+	door->listener = evconnlistener_new(listen->base, on_accept, listen, LISTEN_OPTIONS, 0, fd);
+	if (door->listener == NULL) {
 		fd_close(&fd);
 		return E_NOMEM;
 	}
-	evconnlistener_set_error_cb(listener, on_accept_error);
-	e = http_serve(listen->http, listener);
-	if (e != E_OK) {
-		evconnlistener_free(listener);
-		return e;
-	}
-	door->listener = listener;
+	evconnlistener_set_error_cb(door->listener, on_accept_error);
 	return E_OK;
 }
 
@@ -355,7 +353,6 @@ enum err listen_new(struct event_base *base, const struct config_http *config, s
 
 	if (listen == NULL)
 		return E_NOMEM;
-	the_listen = listen;
 	listen->base = base;
 	listen->http = http;
 	listen->room = true;
@@ -376,10 +373,11 @@ enum err listen_new(struct event_base *base, const struct config_http *config, s
 
 void listen_stop(struct listen *listen)
 {
-	http_stop_listening(listen->http);
 	for (size_t i = 0; i < listen->doors_len; i++) {
 		struct door *door = &listen->doors[i];
 
+		if (door->listener != NULL)
+			evconnlistener_free(door->listener);
 		door->listener = NULL;
 		if (door->unix_path != NULL && door->lock_fd >= 0)
 			(void)unlink(door->unix_path);
@@ -397,5 +395,4 @@ void listen_free(struct listen *listen)
 		event_free(listen->resume);
 	fd_close(&listen->reserve_fd);
 	free(listen);
-	the_listen = NULL;
 }

@@ -17,7 +17,7 @@ struct http;
 struct listen;
 
 /*
- * Opens every address of config->listen and hands the listeners to `http`.
+ * Opens every address of config->listen; `http` gets what is accepted there.
  * Sockets named "http" that the service manager gave take their place; plain
  * HTTP off loopback has to be permitted for them as it has for addresses.
  * Each real address is logged: "listening on '127.0.0.1:43211'".  Logs the

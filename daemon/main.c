@@ -15,6 +15,7 @@
 #include "daemon/notify.h"
 #include "daemon/reconciler.h"
 #include "daemon/reload.h"
+#include "daemon/turn.h"
 #include "hsm/hsm.h"
 #include "store/store.h"
 #include "systemd/journal.h"
@@ -22,6 +23,7 @@
 
 #include <event2/event.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +38,7 @@
 #define DESCRIPTORS_KEPT 96
 #define DESCRIPTORS_KEPT_MIN 24
 #define LIBEVENT_LOG_MS 1000
+#define MMAP_BYTES (256 * 1024)
 
 enum signal_slot { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNALS_LEN };
 static const int signal_numbers[SIGNALS_LEN] = {SIGTERM, SIGINT, SIGHUP};
@@ -386,7 +389,11 @@ static enum err catch_signals(struct daemon *d)
 	return E_OK;
 }
 
-/* Epoll changes are gathered over one turn of the loop: no descriptor here is a dup of another. */
+/*
+ * Epoll changes are gathered over one turn of the loop, which libevent permits
+ * as long as no descriptor in it is a dup of another: none is (a connection
+ * keeps its descriptor to the end, also while it lingers).
+ */
 static struct event_base *base_new(void)
 {
 	struct event_config *config = event_config_new();
@@ -403,6 +410,8 @@ static enum err start(struct daemon *d)
 {
 	enum err e;
 
+	/* Large answers are given back to the system when they are sent, whatever came before them. */
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
 	event_set_log_callback(on_libevent_log);
 	d->base = base_new();
 	if (d->base == NULL)
@@ -466,7 +475,7 @@ static void protect_memory(void)
 static int serve(struct daemon *d)
 {
 	log_notice("csrd %s is ready to serve", CSRD_VERSION);
-	event_base_dispatch(d->base);
+	turn_loop(d->base);
 	if (http_in_flight(d->http) > 0 || api_in_flight(d->api) > 0) {
 		log_warn("stopped with work in flight: reconciliation settles it at the next start");
 		service_close();

@@ -55,6 +55,7 @@ struct call {
 	const char *key;
 	const char *content_type;
 	const char *idempotency_key;
+	struct http_header more; /* another one */
 	bool replied;
 	int status;
 	char *body;
@@ -75,6 +76,8 @@ static const char *request_header(const struct request *r, const char *name)
 		return call->key;
 	if (strcmp(name, "Content-Type") == 0)
 		return call->content_type;
+	if (call->more.name && strcmp(name, call->more.name) == 0)
+		return call->more.value;
 	return strcmp(name, "Idempotency-Key") == 0 ? call->idempotency_key : NULL;
 }
 
@@ -86,15 +89,17 @@ static void on_reply(struct request *r, const struct reply *reply)
 	assert_false(call->replied);
 	call->replied = true;
 	call->status = reply->status;
-	call->body = strndup(reply->body, reply->body_len);
+	call->body = strndup(reply->body_len > 0 ? reply->body : "", reply->body_len);
 	assert_non_null(call->body);
+	if (reply->body_is_given)
+		free(reply->body);
 	assert_true(reply->headers_len <= API_REPLY_HEADERS_MAX);
 	call->headers_len = reply->headers_len;
 	for (size_t i = 0; i < reply->headers_len; i++) {
 		snprintf(call->headers[i][0], sizeof(call->headers[i][0]), "%s", reply->headers[i].name);
 		snprintf(call->headers[i][1], sizeof(call->headers[i][1]), "%s", reply->headers[i].value);
 	}
-	if (json_read(call->body, reply->body_len, why, &call->doc))
+	if (reply->body_len > 0 && json_read(call->body, reply->body_len, why, &call->doc))
 		fail_msg("the answer is no JSON object: %s: %s", why, call->body);
 }
 
@@ -229,7 +234,8 @@ static void check_envelope(const struct call *call)
 	else
 		assert_string_equal(reply_header(call, "x-should-retry"), "");
 	if (call->status == 401)
-		assert_string_equal(reply_header(call, "WWW-Authenticate"), "Bearer");
+		assert_string_equal(reply_header(call, "WWW-Authenticate"),
+				    "Bearer realm=\"csrd\", error=\"invalid_token\"");
 }
 
 static void expect(struct call *call, int status, int code)
@@ -698,8 +704,11 @@ static const struct {
 	{ HTTP_DELETE, ACCOUNT_CSRS "/%2e", WRITER, 400, 1418 },
 	{ HTTP_DELETE, ACCOUNT_CSRS "/' OR 1=1 --", WRITER, 400, 1418 },
 	{ HTTP_GET, "/client/v4/accounts/%61/custom_csrs", WRITER, 404, 7003 },
-	{ HTTP_HEAD, ACCOUNT_CSRS, WRITER, 405, 10405 },
-	{ HTTP_OPTIONS, ACCOUNT_CSRS, WRITER, 405, 10405 },
+	{ HTTP_HEAD, ACCOUNT_CSRS, WRITER, 200, 0 },
+	{ HTTP_HEAD, ACCOUNT_CSRS, NULL, 400, 1402 },
+	{ HTTP_HEAD, "/nothing", WRITER, 404, 7003 },
+	{ HTTP_OPTIONS, "/nothing", WRITER, 404, 7003 },
+	{ HTTP_POST, "/healthz", NULL, 405, 10405 },
 	{ HTTP_PATCH, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 405, 10405 },
 };
 
@@ -725,8 +734,8 @@ static void the_http_layer_refuses_in_the_envelope(void **state)
 		int status;
 		int code;
 	} table[] = {
-		{ 400, 10400 }, { 404, 7003 },  { 408, 10408 }, { 413, 10413 }, { 414, 10400 },
-		{ 415, 10415 }, { 417, 10417 }, { 431, 10431 }, { 503, 1503 },
+		{ 400, 10400 }, { 404, 7003 },  { 408, 10408 }, { 413, 10413 }, { 414, 10414 },
+		{ 412, 10412 }, { 415, 10415 }, { 417, 10417 }, { 421, 10421 }, { 431, 10431 }, { 503, 1503 },
 	};
 
 	(void)state;
@@ -1537,6 +1546,68 @@ static void a_get_with_a_json_content_type_is_fine(void **state)
 	once(*state, call, 200, 0);
 }
 
+/* RFC 9110 §9.3.7 */
+static void options_name_the_methods(void **state)
+{
+	struct call call = new_call(HTTP_OPTIONS, ACCOUNT_CSRS, NULL);
+
+	perform(*state, &call);
+	assert_int_equal(call.status, 204);
+	assert_string_equal(reply_header(&call, "Allow"), "GET, HEAD, POST, OPTIONS");
+	assert_string_equal(call.body, "");
+	call_release(&call);
+}
+
+/* RFC 9110 §13: what is there has no entity tag, and nothing is done when the condition fails. */
+static void conditions_are_kept(void **state)
+{
+	static const struct {
+		enum http_method method;
+		struct http_header header;
+		int status;
+	} table[] = {
+		{ HTTP_GET, { "If-Match", "\"x\"" }, 412 },	{ HTTP_GET, { "If-Match", "*" }, 200 },
+		{ HTTP_GET, { "If-None-Match", "*" }, 304 },	{ HTTP_HEAD, { "If-None-Match", "*" }, 304 },
+		{ HTTP_GET, { "If-None-Match", "\"x\"" }, 200 }, { HTTP_POST, { "If-None-Match", "*" }, 412 },
+		{ HTTP_POST, { "If-Match", "\"x\"" }, 412 },
+	};
+	char id[CSR_ID_SIZE], path[256];
+
+	create(*state, ACCOUNT_CSRS, GOOD_BODY, id);
+	snprintf(path, sizeof(path), ACCOUNT_CSRS "/%s", id);
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		bool is_post = table[i].method == HTTP_POST;
+
+		for (unsigned item = 0; item < (is_post ? 1 : 2); item++) {
+			struct call call = new_call(table[i].method, item ? path : ACCOUNT_CSRS,
+						    is_post ? GOOD_BODY : NULL);
+
+			call.more = table[i].header;
+			perform(*state, &call);
+			if (call.status != table[i].status)
+				fail_msg("row %zu, item %u: %d", i, item, call.status);
+			call_release(&call);
+		}
+	}
+	struct call missing = new_call(HTTP_GET, ACCOUNT_CSRS "/" ID_OF_NONE, NULL);
+
+	missing.more = (struct http_header){ "If-Match", "\"x\"" };
+	once(*state, missing, 404, 1419);
+}
+
+/* Field case 20 */
+static void compressed_bodies_are_refused(void **state)
+{
+	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+
+	call.more = (struct http_header){ "Content-Encoding", "gzip" };
+	perform_expect(*state, &call, 415, 10415);
+	assert_string_equal(reply_header(&call, "Accept-Encoding"), "identity");
+	call_release(&call);
+	call.more.value = "Identity";
+	once(*state, call, 201, 0);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -1587,6 +1658,9 @@ int main(void)
 		TEST(health_needs_nobody),
 		TEST(tokens_verify),
 		TEST(a_get_with_a_json_content_type_is_fine),
+		TEST(options_name_the_methods),
+		TEST(conditions_are_kept),
+		TEST(compressed_bodies_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("api_handler", tests, NULL, NULL);

@@ -1,0 +1,81 @@
+/* Private to conn.c and conn_set.c: what the two know of each other. */
+#ifndef CSRD_DAEMON_CONN_PRIVATE_H
+#define CSRD_DAEMON_CONN_PRIVATE_H
+
+#include "daemon/chunk.h"
+#include "daemon/conn.h"
+#include "daemon/conn_set.h"
+#include "daemon/head.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct bufferevent;
+struct evbuffer;
+struct event;
+struct event_base;
+
+#define CONN_PEER_SIZE 64
+
+enum conn_state {
+	CONN_IDLE = 1, /* waits for a request's first byte */
+	CONN_HEAD,     /* its head comes */
+	CONN_BODY,     /* its body comes */
+	CONN_BUSY,     /* it is being answered */
+	CONN_SENDING,  /* its answer is being sent */
+	CONN_LINGER,   /* our side is shut; what still comes is dropped */
+	CONN_DEAD,     /* to be closed at the next turn of the loop */
+	CONN_GONE,     /* closed while busy: kept for whoever answers its request */
+};
+
+struct conn {
+	struct conn_set *set;
+	enum conn_state state;
+	struct bufferevent *bev;
+	struct event *timer;
+	uint64_t since_ms;   /* clock_ms of: entering the state; CONN_HEAD for CONN_BODY; last progress of
+				CONN_SENDING */
+	uint64_t give_up_ms; /* of CONN_SENDING: however much progress there is */
+	bool served;         /* it had an answer */
+	bool refused;
+	bool closing; /* the answer says "Connection: close" */
+	struct head head;
+	char *head_text; /* what head points into; NULL before it is whole */
+	struct chunk chunk;
+	struct evbuffer *body;
+	size_t lingered; /* bytes dropped */
+	int refused_status;
+	const char *refused_why;
+	char peer[CONN_PEER_SIZE];
+	TAILQ_ENTRY(conn) next;
+};
+
+struct conn_set {
+	struct event_base *base;
+	struct conn_set_options options;
+	TAILQ_HEAD(conn_list, conn) conns;
+	unsigned len;
+	uint64_t unsent_bytes; /* in the output buffers of all of them */
+	struct event *retry;   /* while full: somebody's grace may be over */
+	bool full;
+	bool draining;
+};
+
+/* ---- conn.c ---- */
+
+/* Takes fd; on failure it is closed.  The conn enters itself into the set. */
+MUST_USE enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer);
+void conn_free(struct conn *c);
+void conn_drain(struct conn *c);
+
+/* ---- conn_set.c ---- */
+
+void conn_set_enter(struct conn_set *set, struct conn *c);
+void conn_set_leave(struct conn_set *set, struct conn *c);
+/* c can be spared now, or bytes of its answer were sent: somebody else may come in. */
+void conn_set_room_changed(struct conn_set *set);
+/* c has an answer to send: cuts off slow readers, not c, while there is too much. */
+void conn_set_limit_unsent(struct conn_set *set, const struct conn *c);
+
+#endif

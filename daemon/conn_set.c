@@ -1,0 +1,229 @@
+/* How many connections there are, and who goes when there are too many. */
+#include "daemon/conn_set.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/conn_private.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* How long a connection may have been as it is before it can be spared. */
+#define GRACE_NEW_MS 50      /* nothing was sent yet */
+#define GRACE_LINGER_MS 50   /* the client may still be reading its last answer */
+#define GRACE_REQUEST_MS 200 /* from the request's first byte */
+#define GRACE_ANSWER_MS 500  /* without progress */
+#define RETRY_MS 50
+#define LOG_MS 5000
+
+/* Who can be spared, best first. */
+enum spare { SPARE_LINGER = 1, SPARE_NEW, SPARE_IDLE, SPARE_SLOW, SPARE_NOBODY };
+
+static void on_retry(evutil_socket_t fd, short what, void *arg);
+
+enum err conn_set_new(struct event_base *base, const struct conn_set_options *options,
+		      struct conn_set **ret_set)
+{
+	struct conn_set *set = calloc(1, sizeof(*set));
+
+	if (set == NULL)
+		return E_NOMEM;
+	set->base = base;
+	set->options = *options;
+	TAILQ_INIT(&set->conns);
+	set->retry = evtimer_new(base, on_retry, set);
+	if (set->retry == NULL) {
+		conn_set_free(set);
+		return E_NOMEM;
+	}
+	*ret_set = set;
+	return E_OK;
+}
+
+void conn_set_free(struct conn_set *set)
+{
+	if (set == NULL)
+		return;
+	set->draining = set->full = false; /* nobody is to be told any more */
+	while (!TAILQ_EMPTY(&set->conns))
+		conn_free(TAILQ_FIRST(&set->conns));
+	if (set->retry != NULL)
+		event_free(set->retry);
+	free(set);
+}
+
+unsigned conn_set_len(const struct conn_set *set)
+{
+	return set->len;
+}
+
+static uint64_t connections_max(const struct conn_set *set)
+{
+	uint64_t max = set->options.config->max_connections;
+
+	return max < set->options.connections_max ? max : set->options.connections_max;
+}
+
+/* ---- who can be spared ---- */
+
+static enum spare spare_of(const struct conn *c, uint64_t age_ms)
+{
+	switch (c->state) {
+	case CONN_LINGER:
+		return age_ms >= GRACE_LINGER_MS ? SPARE_LINGER : SPARE_NOBODY;
+	case CONN_IDLE:
+		if (c->served)
+			return SPARE_IDLE;
+		return age_ms >= GRACE_NEW_MS ? SPARE_NEW : SPARE_NOBODY;
+	case CONN_HEAD:
+	case CONN_BODY:
+		return age_ms >= GRACE_REQUEST_MS ? SPARE_SLOW : SPARE_NOBODY;
+	case CONN_SENDING:
+		return age_ms >= GRACE_ANSWER_MS ? SPARE_SLOW : SPARE_NOBODY;
+	case CONN_BUSY:
+	case CONN_DEAD:
+	case CONN_GONE:
+		break;
+	}
+	return SPARE_NOBODY;
+}
+
+static struct conn *find_spare(const struct conn_set *set)
+{
+	uint64_t now = clock_ms();
+	enum spare best = SPARE_NOBODY;
+	struct conn *c, *found = NULL;
+
+	TAILQ_FOREACH(c, &set->conns, next)
+	{
+		enum spare spare = spare_of(c, now - c->since_ms);
+
+		if (spare > best || spare == SPARE_NOBODY)
+			continue;
+		if (spare < best || c->since_ms < found->since_ms) {
+			best = spare;
+			found = c;
+		}
+	}
+	return found;
+}
+
+bool conn_set_make_room(struct conn_set *set)
+{
+	struct conn *c = find_spare(set);
+
+	if (c == NULL)
+		return false;
+	log_debug("connection of '%s' closed to make room", c->peer);
+	conn_free(c);
+	return true;
+}
+
+/* ---- room ---- */
+
+static bool has_room(const struct conn_set *set)
+{
+	return set->len < connections_max(set) || find_spare(set) != NULL;
+}
+
+static void stop_accepting(struct conn_set *set)
+{
+	struct timeval tv = {0, RETRY_MS * 1000};
+
+	event_add(set->retry, &tv);
+	if (set->full)
+		return;
+	set->full = true;
+	set->options.on_room(set->options.arg, false);
+}
+
+void conn_set_room_changed(struct conn_set *set)
+{
+	if (!set->full || !has_room(set))
+		return;
+	set->full = false;
+	event_del(set->retry);
+	set->options.on_room(set->options.arg, true);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn_set *set = arg;
+
+	(void)fd;
+	(void)what;
+	conn_set_room_changed(set);
+	if (set->full)
+		stop_accepting(set);
+}
+
+void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer)
+{
+	static struct log_gate gate;
+	unsigned held_back;
+
+	if (set->draining || (set->len >= connections_max(set) && !conn_set_make_room(set))) {
+		(void)close(fd);
+		if (!set->draining)
+			stop_accepting(set);
+		return;
+	}
+	if (conn_new(set, fd, peer) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
+		log_error("cannot take a connection: out of memory (%u lines held back)", held_back);
+	if (!has_room(set))
+		stop_accepting(set);
+}
+
+/* ---- members ---- */
+
+void conn_set_enter(struct conn_set *set, struct conn *c)
+{
+	TAILQ_INSERT_TAIL(&set->conns, c, next);
+	set->len++;
+}
+
+void conn_set_leave(struct conn_set *set, struct conn *c)
+{
+	TAILQ_REMOVE(&set->conns, c, next);
+	set->len--;
+	conn_set_room_changed(set);
+	if (set->draining && set->len == 0)
+		set->options.on_empty(set->options.arg);
+}
+
+void conn_set_drain(struct conn_set *set)
+{
+	struct conn *c;
+
+	set->draining = true;
+	TAILQ_FOREACH(c, &set->conns, next)
+	conn_drain(c);
+	if (set->len == 0)
+		set->options.on_empty(set->options.arg);
+}
+
+/* ---- unsent answers ---- */
+
+void conn_set_limit_unsent(struct conn_set *set, const struct conn *newest)
+{
+	static struct log_gate gate;
+	struct conn *c, *slowest;
+	unsigned held_back;
+
+	while (set->unsent_bytes > CONN_UNSENT_MAX) {
+		slowest = NULL;
+		TAILQ_FOREACH(c, &set->conns, next)
+		if (c->state == CONN_SENDING && c != newest &&
+		    (slowest == NULL || c->since_ms < slowest->since_ms))
+			slowest = c;
+		if (slowest == NULL)
+			return;
+		if (log_gate_pass(&gate, LOG_MS, &held_back))
+			log_warn(
+			    "%llu bytes of answers wait to be taken: the connection of '%s', the slowest "
+			    "reader, is closed (%u lines held back)",
+			    (unsigned long long)set->unsent_bytes, slowest->peer, held_back);
+		conn_free(slowest);
+	}
+}

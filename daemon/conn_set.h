@@ -1,0 +1,53 @@
+/*
+ * All client connections together: how many there may be, which of them goes
+ * when one more comes, and how much of their answers may wait unsent.
+ *
+ * At the cap the connection that can best be spared makes room at once: one
+ * that only lingers, then one that never sent anything, then the one idle for
+ * longest, then one that stands still in the middle of a request or an answer.
+ * Each kind has a moment of grace.  When nobody can be spared, on_room(false)
+ * asks for no more to be accepted, and on_room(true) follows by itself.
+ *
+ * Past CONN_UNSENT_MAX bytes of answers the slowest reader is cut off first.
+ */
+#ifndef CSRD_DAEMON_CONN_SET_H
+#define CSRD_DAEMON_CONN_SET_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "config/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn;
+struct conn_set;
+struct event_base;
+struct sockaddr;
+
+#define CONN_UNSENT_MAX ((uint64_t)64 * 1024 * 1024)
+
+struct conn_set_options {
+	const struct config_http *config; /* borrowed for the life; read anew for each request */
+	uint64_t connections_max;         /* beside config->max_connections: what the descriptors allow */
+	void (*on_request)(void *arg, struct conn *conn); /* a request is whole, or refused: see conn.h */
+	void (*on_room)(void *arg, bool room);            /* accept, or stop accepting */
+	void (*on_empty)(void *arg); /* after conn_set_drain, when the last one is gone */
+	void *arg;
+};
+MUST_USE enum err conn_set_new(struct event_base *base, const struct conn_set_options *options,
+			       struct conn_set **ret_set);
+void conn_set_free(struct conn_set *set); /* closes all of them; NULL is fine */
+
+/* Takes an accepted socket; closes it when there is no room or no memory. */
+void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer);
+
+/* Closes the connection that can best be spared; false when none can. */
+bool conn_set_make_room(struct conn_set *set);
+
+/* Closes idle connections now and those in the middle of a request soon; answers say "close". */
+void conn_set_drain(struct conn_set *set);
+
+unsigned conn_set_len(const struct conn_set *set);
+
+#endif
