@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 /* How long a connection may have been as it is before it can be spared. */
-#define GRACE_NEW_MS 50      /* nothing was sent yet */
-#define GRACE_LINGER_MS 50   /* the client may still be reading its last answer */
-#define GRACE_REQUEST_MS 200 /* from the request's first byte */
-#define GRACE_ANSWER_MS 500  /* without progress */
-#define RETRY_MS 50
+#define GRACE_NEW_MS 20      /* nothing was sent yet */
+#define GRACE_LINGER_MS 20   /* the client may still be reading its last answer */
+#define GRACE_REQUEST_MS 150 /* from the request's first byte */
+#define GRACE_ANSWER_MS 150  /* without progress, the socket's buffer being full */
+#define RETRY_MS 20
 #define LOG_MS 5000
 
 /* Who can be spared, best first. */

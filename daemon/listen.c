@@ -26,6 +26,8 @@
 #define LISTEN_UNIX_MODE 0660
 #define LISTEN_OPTIONS (LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC)
 #define LISTEN_PAUSE_MS 100
+#define LISTEN_SEND_BYTES (128 * 1024) /* the kernel doubles it */
+#define LISTEN_RECEIVE_BYTES (64 * 1024)
 #define LISTEN_LOG_MS 5000
 #define LISTEN_INHERITED "http" /* FileDescriptorName= of the sockets that are ours */
 #define ADDRESS_SIZE (sizeof("unix:") + sizeof(struct sockaddr_un) + INET6_ADDRSTRLEN)
@@ -244,6 +246,18 @@ static void log_refusal(const char *address, enum err e)
 		log_err(e, "cannot listen on '%s'", address);
 }
 
+/*
+ * Accepted TCP sockets inherit these.  Otherwise the kernel would keep megabytes
+ * for each client that does not read, and charge them to the service.
+ */
+static void limit_buffers(int fd)
+{
+	int sent = LISTEN_SEND_BYTES, received = LISTEN_RECEIVE_BYTES;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sent, sizeof(sent));
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &received, sizeof(received));
+}
+
 /* Takes the socket: what comes in there is served. */
 static enum err serve_door(struct listen *listen, struct door *door, int fd)
 {
@@ -253,6 +267,7 @@ static enum err serve_door(struct listen *listen, struct door *door, int fd)
 		return E_NOMEM;
 	}
 	evconnlistener_set_error_cb(door->listener, on_accept_error);
+	limit_buffers(fd);
 	return E_OK;
 }
 

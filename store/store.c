@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define BATCH_MAX 256
+#define DISPATCH_MS 5 /* callbacks of one store_dispatch: the loop has others to serve */
 #define TEXTS_MAX 8
 #define LIST_LIMIT_MAX 1000
 #define SPARE_MAX 64
@@ -126,6 +127,16 @@ static void list_append(struct op_list *list, struct op *op)
 	op->next = NULL;
 	*list->end = op;
 	list->end = &op->next;
+}
+
+static struct op *list_take(struct op_list *list)
+{
+	struct op *op = list->first;
+
+	list->first = op->next;
+	if (list->first == NULL)
+		list_init(list);
+	return op;
 }
 
 static void list_move_all(struct op_list *from, struct op_list *to)
@@ -385,6 +396,7 @@ int store_fd(const struct store *store)
 
 void store_dispatch(struct store *store)
 {
+	uint64_t started_ms = clock_ms();
 	struct op_list finished;
 	uint64_t count;
 
@@ -395,11 +407,18 @@ void store_dispatch(struct store *store)
 	list_move_all(&store->finished, &finished);
 	pthread_mutex_unlock(&store->lock);
 
-	for (struct op *op = finished.first, *next; op != NULL; op = next) {
-		next = op->next;
+	while (finished.first != NULL && clock_ms() - started_ms <= DISPATCH_MS) {
+		struct op *op = list_take(&finished);
+
 		op->class->deliver(op);
 		op_free(store, op);
 	}
+	if (finished.first == NULL)
+		return;
+	pthread_mutex_lock(&store->lock);
+	list_move_all(&store->finished, &finished);
+	finish_locked(store, &finished);
+	pthread_mutex_unlock(&store->lock);
 }
 
 void store_wait(struct store *store, const bool *done)

@@ -1,0 +1,191 @@
+"""Many connections, slow ones and such as do not read: limits, times, memory and processor time (F140 to F147)."""
+# run: seconds=60
+import os
+import re
+import resource
+import signal
+import socket
+import time
+import unittest
+
+import harness
+from http_test import CLOSE, JSON, Case, Client
+
+SLACK = 5 if harness.SANITIZE else 1
+# How long an ordinary request may take beside the others, on a busy machine too.  What is mended took half a minute,
+# or for ever; abuse_test measures the second that csrd promises.
+SOON = 5 * SLACK
+
+
+class ConnectionsCase(Case):
+    def start(self, signer=False, **http):
+        self.service_ = self.service(settings={"http": http, "log": {"level": "debug"}})
+        if signer:
+            self.service_.start()
+        else:
+            self.service_.start_csrd()
+        self.own = self.descriptors()
+
+    def cpu_seconds(self):
+        with open("/proc/%d/stat" % self.service_.csrd.pid, encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_mib(self):
+        with open("/proc/%d/statm" % self.service_.csrd.pid, encoding="ascii") as f:
+            return int(f.read().split()[1]) * resource.getpagesize() / 2**20
+
+    def connections(self):
+        return self.descriptors() - self.own
+
+    def client(self, **options):
+        """One that does not take much before it reads."""
+        client = Client(self.service_.address, **options)
+        self.addCleanup(client.socket.close)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+        return client
+
+    def deaf_client(self):
+        """Pipelines requests and never reads."""
+        client = self.client(timeout=0.05)
+        try:
+            for _ in range(200):
+                client.socket.sendall(self.head(b"GET", b"/healthz") * 50)
+        except (socket.timeout, OSError):
+            pass
+        return client
+
+    def full_page(self):
+        """50 CSRs with 150 names of 253 characters: a page of nearly 5 MB.  Returns the request for it."""
+        label = ".".join(["a" * 61, "b" * 61, "c" * 61])
+        names = ["n%03d.%s.%s" % (i, label, "d" * 58 + ".org") for i in range(150)]
+        answers = harness.in_parallel([lambda: self.service_.create(key_type="p256v1", sans=names)] * 50)
+        self.assertEqual({answer.status for answer in answers}, {201})
+        return self.head(b"GET", ("/client/v4" + self.service_.scope_path() + "?per_page=50").encode(),
+                         b"Authorization: Bearer %s\r\n" % self.service_.token.encode())
+
+
+class LimitsTest(ConnectionsCase):
+    def test_f140_a_lingering_connection_costs_no_processor(self):
+        """N3: the descriptor of a closed connection was cloned, and the loop span until it was gone."""
+        self.start()
+        for first in (b"BAD\r\n\r\n", self.head(b"GET", b"/healthz", CLOSE)):
+            with self.subTest(first=first), Client(self.service_.address) as client:
+                client.send(first)
+                self.assertIsNotNone(client.answer())
+                before, start = self.cpu_seconds(), time.monotonic()
+                self.assertTrue(client.is_closed())  # its side
+                harness.wait_for("the end of the linger", lambda: self.connections() == 0)
+                self.assertGreater(time.monotonic() - start, 1)
+                self.assertLess(self.cpu_seconds() - before, 0.1 * SLACK)
+
+    def test_f141_max_connections_holds_against_those_who_pipeline(self):
+        """N5: each answer on an old connection let a new one in."""
+        self.start(max_connections=40)
+        clients = [self.deaf_client() for _ in range(100)]
+        self.assertLessEqual(self.connections(), 40)
+        for _ in range(5):
+            self.assertLess(self.assert_alive(), SOON)
+            self.assertLessEqual(self.connections(), 40)
+        self.assertEqual(len(clients), 100)
+
+    def test_f142_room_is_looked_for_while_full(self):
+        """N2: with more connections than the cap nobody looked again, and nobody was let in for good."""
+        self.start(max_connections=12, idle_timeout="30s")
+        held = [self.deaf_client() for _ in range(15)]
+        for _ in range(3):
+            silent = self.client()
+            self.assertLess(self.assert_alive(), SOON)
+            held.append(silent)
+        held += [self.client().send(b"POST / HTTP/1.1\r\nX") for _ in range(20)]
+        self.assertLess(self.assert_alive(), SOON)
+
+    def test_f142_an_expectation_is_nobodys_but_csrds(self):
+        """N2: evhttp answered 417 by itself for a TAB before the value, and the connection was out of reach."""
+        self.start(idle_timeout="1s")
+        for expectation, status in ((b"\t100-continue", 404), (b"\tfoo", 417), (b"100-continue\t", 404)):
+            with self.subTest(expectation=expectation), Client(self.service_.address) as client:
+                client.send(self.head(b"POST", b"/x", JSON, b"Expect:%s\r\n" % expectation, b"Content-Length: 2\r\n") + b"{}")
+                answer = client.answer()
+                self.assertEqual(answer.status, status)
+                self.assert_envelope(answer)
+
+    def test_f143_descriptors_are_kept_for_signer_and_store(self):
+        self.service_ = self.service(settings={"http": {"max_connections": 500}})
+        plain = self.service_.command
+        self.service_.command = lambda program, *more: (
+            ["prlimit", "--nofile=64"] if program == "csrd" else []) + plain(program, *more)
+        self.service_.start()
+        held = [self.deaf_client() for _ in range(60)]
+        self.service_.hsm.kill()
+        self.service_.start_hsm()
+        self.service_.wait_ready()
+        answer = self.service_.create()
+        self.assertEqual(answer.status, 201)
+        self.assertEqual(len(held), 60)
+
+    def test_f146_slow_requests_are_told_408(self):
+        self.start(idle_timeout="1s")
+        for sent in (b"GET / HTTP/1.1\r\nX: ", self.head(b"POST", b"/x", JSON, b"Content-Length: 10\r\n") + b"{",
+                     self.head(b"POST", b"/x", JSON, b"Transfer-Encoding: chunked\r\n") + b"5\r\n{"):
+            with self.subTest(sent=sent):
+                answer = self.assert_refused(sent, 408)
+                self.assertEqual(answer.codes, [10408])
+        with Client(self.service_.address) as client:
+            self.assertTrue(client.is_closed())
+            self.assertEqual(client.data, b"", "a connection that asked nothing is told nothing")
+
+    def test_request_ids_do_not_count(self):
+        """N14"""
+        self.start()
+        with Client(self.service_.address) as client:
+            ids = [client.send(self.head(b"GET", b"/healthz")).answer().headers["x-request-id"] for _ in range(600)]
+        self.assertEqual(len(set(ids)), 600)
+        halves = sorted(int(i.replace("-", "")[20:], 16) for i in ids)
+        self.assertGreater(min(b - a for a, b in zip(halves, halves[1:])), 1)
+
+
+class PagesTest(ConnectionsCase):
+    def setUp(self):
+        super().setUp()
+        self.start(signer=True, max_connections=100, idle_timeout="5s")
+        self.page = self.full_page()
+
+    def test_f144_f145_big_answers(self):
+        with self.subTest("one reader gets it whole, and no turn of the loop takes 20 ms"):
+            self.service_.csrd.wait_log("worst turn")
+            for _ in range(3):
+                with Client(self.service_.address) as client:
+                    answer = client.send(self.page).answer()
+                    self.assertEqual(len(answer.result), 50)
+                    self.assertGreater(len(answer.body), 4_000_000)
+            worst = max(int(us) for us in re.findall(r"worst turn of the loop so far took (\d+) us", self.service_.csrd.log()))
+            self.assertLess(worst, 20_000 * (10 if harness.SANITIZE else 1))
+        with self.subTest("a slow reader that makes progress gets it whole, past idle_timeout"):
+            with Client(self.service_.address, timeout=harness.PATIENCE) as slow:
+                slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                slow.send(self.page)
+                start, got = time.monotonic(), 0
+                while time.monotonic() - start < 7:
+                    got += len(slow.socket.recv(16384))
+                    time.sleep(0.05)  # not to be right: this is the reader's pace
+                slow.data = b"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n"
+                while slow.fill():
+                    if len(slow.data) + got > len(answer.body):
+                        break
+                self.assertGreater(len(slow.data) + got, len(answer.body))
+        with self.subTest("those who do not read are bounded in memory, and others are served meanwhile"):
+            deaf = []
+            for _ in range(60):
+                deaf.append(self.client().send(self.page))
+            for _ in range(10):
+                self.assertLess(self.assert_alive(), SOON)
+            self.assertLess(self.resident_mib(), 200 * SLACK)
+            for client in deaf:
+                client.reset()
+            harness.wait_for("the end of all of them", lambda: self.connections() <= 1)
+            self.assertLess(self.resident_mib(), 100 * SLACK)
+
+
+if __name__ == "__main__":
+    unittest.main()
