@@ -292,16 +292,21 @@ static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr
 	op_refuse_internal(op, E_BUG, "the store gave an unknown outcome");
 }
 
-/* SHA-256 of what makes two requests the same: the scope and the bytes of the body. */
+/*
+ * SHA-256 of what makes two requests the same: the scope and the bytes of the
+ * body, without a byte order mark, which says nothing about the request.
+ */
 static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BYTES])
 {
 	const struct store_scope *scope = &op->route.scope;
 	uint8_t kind = (uint8_t)scope->kind;
+	const char *body = op->request->body ? op->request->body : "";
+	size_t mark_len = json_mark_len(body, op->request->body_len);
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	bool done = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
 	            EVP_DigestUpdate(md, &kind, 1) == 1 &&
 	            EVP_DigestUpdate(md, scope->id, strlen(scope->id) + 1) == 1 &&
-	            EVP_DigestUpdate(md, op->request->body, op->request->body_len) == 1 &&
+	            EVP_DigestUpdate(md, body + mark_len, op->request->body_len - mark_len) == 1 &&
 	            EVP_DigestFinal_ex(md, ret_hash, NULL) == 1;
 
 	EVP_MD_CTX_free(md);

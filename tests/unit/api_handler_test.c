@@ -825,6 +825,21 @@ static void the_same_key_with_another_body_is_refused(void **state)
 	once(*state, keyed_call(ACCOUNT_CSRS, other_body, "key"), 409, 1421);
 }
 
+/* F135 */
+static void a_byte_order_mark_is_no_part_of_the_request(void **state)
+{
+	struct fixture *f = *state;
+	struct call with = keyed_call(ACCOUNT_CSRS, "\xef\xbb\xbf" GOOD_BODY, "key");
+	struct call without = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+
+	perform_expect(f, &with, 201, 0);
+	perform_expect(f, &without, 201, 0);
+	assert_string_equal(with.body, without.body);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
+	call_release(&with);
+	call_release(&without);
+}
+
 static void ten_at_once_make_one_key(void **state)
 {
 	struct fixture *f = *state;
@@ -1554,6 +1569,7 @@ int main(void)
 		TEST(a_quota_ends),
 		TEST(the_same_key_answers_the_same),
 		TEST(the_same_key_with_another_body_is_refused),
+		TEST(a_byte_order_mark_is_no_part_of_the_request),
 		TEST(ten_at_once_make_one_key),
 		TEST(a_failed_create_frees_its_key),
 		TEST(the_key_of_a_deleted_csr_is_spent),
