@@ -221,11 +221,11 @@ void op_refuse_internal(struct op *op, enum err e, const char *what)
 	op_refuse_err(op, e == E_NOMEM ? E_NOMEM : E_BUG, NULL);
 }
 
-void op_refuse_later(struct op *op, const char *message, unsigned retry_after_s)
+void op_refuse_later(struct op *op, const char *message)
 {
 	refuse(op, &(struct reply_refusal){ .code = PROBLEM_UNAVAILABLE,
 	                                    .message = message,
-	                                    .retry_after_s = retry_after_s });
+	                                    .retry_after_s = PROBLEM_RETRY_AFTER_S });
 }
 
 void op_refuse_method(struct op *op, const char *allow)
@@ -275,7 +275,9 @@ static void authorise(struct op *op)
 	else if (permission && !auth_may(op->principal, &route->scope, permission))
 		op_refuse(op, PROBLEM_DENIED, NULL);
 	else if (route->action == ROUTE_CSR_NO_ID)
-		op_refuse(op, PROBLEM_CSR_ID, "the CSR id is missing");
+		op_refuse(op, PROBLEM_CSR_ID,
+		          "the path ends in a slash where a CSR id is expected: "
+		          "add the id, or leave out the slash to list or create");
 	else if ((route->action == ROUTE_CSR_GET || route->action == ROUTE_CSR_DELETE) &&
 		 route->csr_id[0] == '\0')
 		op_refuse(op, PROBLEM_CSR_ID, NULL);
@@ -319,7 +321,7 @@ static void authenticate(struct op *op)
 
 	if (code) {
 		log_bad_credential(op, code == PROBLEM_NO_CREDENTIAL ? "none" : "unreadable");
-		op_refuse(op, code, NULL);
+		op_refuse(op, code, code == PROBLEM_NO_CREDENTIAL ? auth_missing(op->request) : NULL);
 		return;
 	}
 	store_principal_find(op->api->options.store, op->claim.kind, op->claim.secret_hash, on_principal, op);
@@ -342,7 +344,7 @@ void api_handle(struct api *api, struct request *request)
 	if (e == E_UNSUPPORTED)
 		op_refuse_method(op, allow);
 	else if (e)
-		op_refuse(op, PROBLEM_NO_ROUTE, NULL);
+		op_refuse(op, PROBLEM_NO_ROUTE, route_hint(request->path));
 	else if (op->route.action == ROUTE_HEALTHZ || op->route.action == ROUTE_READYZ)
 		handlers[op->route.action].start(op);
 	else

@@ -272,8 +272,7 @@ static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr
 		csr_record_free(record);
 		return;
 	case STORE_BEGIN_IN_FLIGHT:
-		op_refuse_later(op, "the first request with this Idempotency-Key is still in work; try again",
-				1);
+		op_refuse_later(op, "the first request with this Idempotency-Key is still at work; try again");
 		return;
 	case STORE_BEGIN_MISMATCH:
 		op_refuse(op, PROBLEM_IDEMPOTENCY, NULL);
@@ -429,7 +428,7 @@ void csr_create_start(struct op *op)
 	enum err e;
 
 	if (op->api->draining) {
-		op_refuse_later(op, "this process is about to end; try again", 5);
+		op_refuse_later(op, "this process is about to end; try again");
 		return;
 	}
 	if (!headers_are_good(op))

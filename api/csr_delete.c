@@ -115,11 +115,11 @@ static void on_found(void *arg, enum err e, struct csr_record *record)
 void csr_delete_start(struct op *op)
 {
 	if (op->api->draining) {
-		op_refuse_later(op, "this process is about to end; try again", 5);
+		op_refuse_later(op, "this process is about to end; try again");
 		return;
 	}
 	if (op_work_on(op, op->route.csr_id)) {
-		op_refuse_later(op, "this CSR is being worked on; try again", 1);
+		op_refuse_later(op, "this CSR is being worked on; try again");
 		return;
 	}
 	store_csr_get(op->api->options.store, &op->route.scope, op->route.csr_id, on_found, op);

@@ -83,7 +83,7 @@ void op_reply(struct op *op, int status, const char *result, const char *result_
 /* When the answer could not be built. */
 void op_refuse_internal(struct op *op, enum err e, const char *what);
 void op_refuse(struct op *op, enum problem_code code, const char *message);
-void op_refuse_later(struct op *op, const char *message, unsigned retry_after_s); /* 503 */
+void op_refuse_later(struct op *op, const char *message); /* 503 */
 void op_refuse_method(struct op *op, const char *allow);
 void op_refuse_list(struct op *op, const struct problem_list *list);
 /* As problem_from_err says; message NULL: the code's own text. */
