@@ -3,6 +3,7 @@
 
 #include "api/op.h"
 #include "api/reply.h"
+#include "api/wait.h"
 #include "base/clock.h"
 
 #include <assert.h>
@@ -51,9 +52,20 @@ unsigned api_in_flight(const struct api *api)
 	return api->in_flight;
 }
 
+unsigned api_waiting(const struct api *api)
+{
+	return api->waiting;
+}
+
 void api_drain(struct api *api)
 {
 	api->draining = true;
+	wait_wake_all(api);
+}
+
+void api_tick(struct api *api)
+{
+	wait_tick(api);
 }
 
 bool api_works_on(const struct api *api, const char *csr_id)
@@ -94,6 +106,7 @@ static struct request *op_end(struct op *op)
 	if (op->next)
 		op->next->link = op->link;
 	op->api->in_flight--;
+	op_let_go(op);
 	if (op->state)
 		op->state_free(op->state);
 	principal_free(op->principal);
@@ -160,6 +173,16 @@ enum err op_work_on(struct op *op, const char *csr_id)
 		return E_BUSY;
 	snprintf(op->works_on, sizeof(op->works_on), "%s", csr_id);
 	return E_OK;
+}
+
+void op_let_go(struct op *op)
+{
+	char csr_id[CSR_ID_SIZE];
+
+	memcpy(csr_id, op->works_on, sizeof(csr_id));
+	op->works_on[0] = '\0';
+	if (csr_id[0] != '\0')
+		wait_wake(op->api, csr_id);
 }
 
 struct audit_origin op_origin(const struct op *op)
