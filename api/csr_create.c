@@ -335,6 +335,8 @@ static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr
 		op_let_go(op); /* of the id that this one would have had */
 		snprintf(create->first_id, sizeof(create->first_id), "%s", record->id);
 		csr_record_free(record);
+		op_log(op, LOG_LEVEL_DEBUG, "waiting for CSR '%s' of the first request with its key",
+		       create->first_id);
 		create_wait_for_first(op);
 		return;
 	case STORE_BEGIN_MISMATCH:

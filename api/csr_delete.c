@@ -69,7 +69,8 @@ static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t
 	char objects[48];
 
 	if (delete_may_go_on(e)) {
-		op_log(op, LOG_LEVEL_WARN, "the key is not destroyed yet: %s (%s)", err_str(e), detail);
+		op_log(op, op->wait.rounds == 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+		       "the key is not destroyed yet: %s (%s)", err_str(e), detail);
 		op_want_reconcile(op);
 		op_let_go(op);
 		wait_start(op, op->route.csr_id, still_deleting, delete_look);

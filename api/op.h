@@ -31,6 +31,7 @@ struct wait {
 	uint64_t look_ms;         /* when to look; 0: in the next turn; UINT64_MAX: when it is woken */
 	const char *refusal;
 	void (*look)(struct op *op);
+	unsigned rounds;          /* how often it has waited */
 };
 
 struct api {

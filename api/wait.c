@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How often a row is read that nobody in this process works on. */
-#define WAIT_LOOK_EVERY_MS 500
+/* A row that nobody in this process works on is read after this time, later more seldom, at last every 4 s. */
+#define WAIT_LOOK_MS 500
+#define WAIT_DOUBLINGS_MAX 3
 
 static bool wait_is_on(const struct op *op)
 {
@@ -27,6 +28,13 @@ static void wait_ask(struct api *api, uint64_t at_ms)
 		return;
 	api->tick_ms = at_ms;
 	api->options.want_tick(api->options.want_tick_arg, at_ms);
+}
+
+static uint64_t wait_pause_ms(const struct op *op)
+{
+	unsigned doublings = op->wait.rounds / 2;
+
+	return (uint64_t)WAIT_LOOK_MS << (doublings < WAIT_DOUBLINGS_MAX ? doublings : WAIT_DOUBLINGS_MAX);
 }
 
 static uint64_t wait_due_ms(const struct op *op)
@@ -55,9 +63,10 @@ void wait_start(struct op *op, const char *csr_id, const char *refusal, void (*l
 		return;
 	}
 	snprintf(op->wait.csr_id, sizeof(op->wait.csr_id), "%s", csr_id);
-	op->wait.look_ms = has_worker ? UINT64_MAX : now_ms + WAIT_LOOK_EVERY_MS;
+	op->wait.look_ms = has_worker ? UINT64_MAX : now_ms + wait_pause_ms(op);
 	op->wait.refusal = refusal;
 	op->wait.look = look;
+	op->wait.rounds++;
 	api->waiting++;
 	wait_ask(api, wait_due_ms(op));
 }
@@ -90,14 +99,12 @@ void wait_wake_all(struct api *api)
 /* Who was woken looks once more, however late it is: what it waited for has come. */
 static void wait_over(struct op *op, uint64_t now_ms)
 {
-	struct wait wait = op->wait;
-
-	memset(&op->wait, 0, sizeof(op->wait));
+	op->wait.csr_id[0] = '\0';
 	op->api->waiting--;
-	if (wait.look_ms <= now_ms)
-		wait.look(op);
+	if (op->wait.look_ms <= now_ms)
+		op->wait.look(op);
 	else
-		op_refuse_later(op, wait.refusal);
+		op_refuse_later(op, op->wait.refusal);
 }
 
 void wait_tick(struct api *api)
