@@ -8,14 +8,18 @@
 #include "api/json.h"
 #include "api/op.h"
 #include "api/wait.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "hsm/hsm.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define DESTROYED_RECENTLY_US ((int64_t)3600 * 1000000)
+
+struct delete {
+	uint64_t hsm_deadline_ms; /* of its call to the HSM */
+};
 
 static const char still_deleting[] = "the CSR is being deleted, but not all of it is done yet; try again";
 
@@ -51,10 +55,17 @@ static void on_destroyed_row(void *arg, enum err e)
 	reply_deleted(op);
 }
 
-/* Is the signer slow or at work on that key, so that it may well be done in a moment? */
-static bool delete_may_go_on(enum err e)
+/*
+ * Is the signer slow, or at work on that key, so that it may well be done in a
+ * moment?  A signer that could answer and does not know is another matter:
+ * haste does not help it.
+ */
+static bool delete_may_go_on(const struct op *op, enum err e)
 {
-	return e == E_BUSY || e == E_TIMEOUT || e == E_UNCERTAIN;
+	const struct delete *delete = op->state;
+
+	return e == E_BUSY || e == E_TIMEOUT ||
+	       (e == E_UNCERTAIN && clock_ms() >= delete->hsm_deadline_ms);
 }
 
 static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t destroyed)
@@ -68,7 +79,7 @@ static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t
 	};
 	char objects[48];
 
-	if (delete_may_go_on(e)) {
+	if (delete_may_go_on(op, e)) {
 		op_log(op, op->wait.rounds == 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
 		       "the key is not destroyed yet: %s (%s)", err_str(e), detail);
 		op_want_reconcile(op);
@@ -91,6 +102,7 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 {
 	struct op *op = arg;
 	struct hsm *hsm = record ? op_hsm_find(op, record->token_name) : NULL;
+	struct delete *delete = op->state;
 
 	csr_record_free(record);
 	if (e == E_NOTFOUND) {
@@ -111,7 +123,8 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 		leave_unsettled(op, E_UNAVAIL);
 		return;
 	}
-	hsm_destroy_key(hsm, op->route.csr_id, op_hsm_deadline_ms(op), on_destroyed_key, op);
+	delete->hsm_deadline_ms = op_hsm_deadline_ms(op);
+	hsm_destroy_key(hsm, op->route.csr_id, delete->hsm_deadline_ms, on_destroyed_key, op);
 }
 
 /* The CSR is there, whole or in part.  Nothing is changed before it is known that its signer is up. */
@@ -167,5 +180,10 @@ static void delete_look(struct op *op)
 
 void csr_delete_start(struct op *op)
 {
-	delete_look(op);
+	op->state = calloc(1, sizeof(struct delete));
+	op->state_free = free;
+	if (op->state)
+		delete_look(op);
+	else
+		op_refuse_err(op, E_NOMEM, NULL);
 }
