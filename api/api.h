@@ -58,7 +58,10 @@ unsigned api_in_flight(const struct api *api);
 /* Those of them that wait for what another request, or reconciliation, does. */
 unsigned api_waiting(const struct api *api);
 
-/* From now on /readyz says "draining", creates and deletes get 503, and so does who waits for nothing at work here. */
+/*
+ * From now on /readyz says "draining", and creates and deletes get 503, also those that wait for a CSR
+ * that nobody here works on.
+ */
 void api_drain(struct api *api);
 
 /* True while this process works on that CSR, so reconciliation leaves it alone. */

@@ -17,13 +17,18 @@ struct problem_row {
 /* 971 and 1420 are of the contract; nothing here gives rise to them yet. */
 static const struct problem_row rows[] = {
 	{ PROBLEM_RATE_LIMIT, 429, "too many requests" },
-	{ PROBLEM_CREDENTIAL, 401, "the credential is unreadable, unknown, expired, revoked or not valid yet" },
+	{ PROBLEM_CREDENTIAL, 401,
+	  "the credential is unreadable, unknown, expired, revoked or not valid yet" },
 	{ PROBLEM_BODY, 400, "the body cannot be decoded" },
 	{ PROBLEM_NO_SCOPE_ID, 400, "the id of the account or zone is missing" },
 	{ PROBLEM_NO_CREDENTIAL, 400,
 	  "no credential: send Authorization: Bearer, or X-Auth-Email and X-Auth-Key" },
-	{ PROBLEM_QUOTA, 403, "the CSR quota of this account or zone is used up: delete CSRs that are done with, or ask the operator for more" },
-	{ PROBLEM_DENIED, 403, "this credential is not permitted to do that for this account or zone: it takes a grant from the operator" },
+	{ PROBLEM_QUOTA, 403,
+	  "the CSR quota of this account or zone is used up: delete CSRs that are done with, or "
+	  "ask the operator for more" },
+	{ PROBLEM_DENIED, 403,
+	  "this credential is not permitted to do that for this account or zone: it takes a "
+	  "grant from the operator" },
 	{ PROBLEM_COUNTRY, 400, "country is missing or invalid" },
 	{ PROBLEM_STATE, 400, "state is missing or invalid" },
 	{ PROBLEM_LOCALITY, 400, "locality is missing or invalid" },
@@ -40,10 +45,13 @@ static const struct problem_row rows[] = {
 	{ PROBLEM_CSR_ID, 400, "the CSR id must be a UUID, as create and list give it" },
 	{ PROBLEM_NO_CSR, 404, "no such CSR in this account or zone" },
 	{ PROBLEM_IN_USE, 409, "the CSR is bound to an active certificate" },
-	{ PROBLEM_IDEMPOTENCY, 409, "this Idempotency-Key was used before with another request: use a new key" },
+	{ PROBLEM_IDEMPOTENCY, 409,
+	  "this Idempotency-Key was used before with another request: use a new key" },
 	{ PROBLEM_INTERNAL, 500, "internal error; the log has its cause under the X-Request-Id" },
 	{ PROBLEM_UNAVAILABLE, 503, "not available at the moment; try again" },
-	{ PROBLEM_NO_ROUTE, 404, "no such route: CSRs are at /client/v4/accounts/ID/custom_csrs and /client/v4/zones/ID/custom_csrs" },
+	{ PROBLEM_NO_ROUTE, 404,
+	  "no such route: CSRs are at /client/v4/accounts/ID/custom_csrs and "
+	  "/client/v4/zones/ID/custom_csrs" },
 	{ PROBLEM_REQUEST, 400, "the request is not acceptable" },
 	{ PROBLEM_METHOD, 405, "the method is not allowed here; Allow names those that are" },
 	{ PROBLEM_REQUEST_TIMEOUT, 408, "the request did not arrive in time: send it again" },

@@ -136,7 +136,7 @@ static void check_text(struct validation *v, const struct text_field *field, con
 	}
 }
 
-/* Clients send null for what they were not given: Python's None, nil pointers of Go, serialisers' defaults. */
+/* Clients send null for what nobody set: Python's None, nil pointers of Go, serialisers' defaults. */
 static bool is_missing(struct json_value value)
 {
 	return value.kind == JSON_ABSENT || value.kind == JSON_NULL;

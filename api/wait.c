@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A row that nobody in this process works on is read after this time, later more seldom, at last every 4 s. */
+/* A row that nobody in this process works on is read after so long, then more seldom, at last every 4 s. */
 #define WAIT_LOOK_MS 500
 #define WAIT_DOUBLINGS_MAX 3
 
