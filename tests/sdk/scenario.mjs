@@ -110,6 +110,9 @@ const scenarios = {
 		const byKey = client({ apiToken: null, apiEmail: env.CSRD_EMAIL, apiKey: env.CSRD_KEY });
 		assert.deepEqual(await byKey.customCsrs.get(data.id, account), data);
 		step("e-mail and key");
+		const slash = client({ baseURL: `${env.CSRD_URL}/` }).customCsrs;
+		assert.deepEqual(await slash.get(data.id, account), data);
+		step("base URL with a slash at its end");
 	},
 
 	async list() {
