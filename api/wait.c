@@ -15,12 +15,6 @@ static bool wait_is_on(const struct op *op)
 	return op->wait.csr_id[0] != '\0';
 }
 
-/* Each waiter holds a connection: half of them stay free for those who need not wait. */
-static unsigned wait_max(const struct api *api)
-{
-	return (unsigned)(api->options.config->http.max_connections / 2);
-}
-
 /* Asks for a turn, unless an earlier one is asked for already. */
 static void wait_ask(struct api *api, uint64_t at_ms)
 {
@@ -58,7 +52,7 @@ void wait_start(struct op *op, const char *csr_id, const char *refusal, void (*l
 		op_refuse_later(op, "this process is about to end; try again");
 		return;
 	}
-	if (api->waiting >= wait_max(api)) {
+	if (api->waiting >= api->options.waiting_max) {
 		op_refuse_later(op, "too many requests wait for an earlier one; try again");
 		return;
 	}

@@ -5,7 +5,7 @@
  * An op waits for one CSR.  It looks at it again when an op of this process
  * that worked on it ends, and now and then while none does: then the row is
  * left to reconciliation, or to another process.  No op waits past its own
- * deadline, and only so many wait at a time.
+ * deadline, and only so many wait at a time (api_options.waiting_max).
  *
  * The api owns no timer: it asks the daemon for one turn at a time
  * (api_options.want_tick), and api_tick is that turn.

@@ -350,6 +350,7 @@ static enum err start_links(struct daemon *d)
 static enum err start_services(struct daemon *d)
 {
 	size_t hsms_len = d->config->tokens_len;
+	uint64_t connections_max = connections_that_fit(d->config->http.max_connections);
 	struct api_options api = {
 	    .config = d->config,
 	    .store = d->store,
@@ -359,6 +360,7 @@ static enum err start_services(struct daemon *d)
 	    .want_reconcile_arg = d,
 	    .want_tick = on_want_tick,
 	    .want_tick_arg = d,
+	    .waiting_max = (unsigned)(connections_max / 2), /* the others are free for who need not wait */
 	};
 	struct reconciler_options reconciler = {
 	    .config = d->config,
@@ -374,7 +376,7 @@ static enum err start_services(struct daemon *d)
 	};
 	struct http_options http = {
 	    .config = &d->config->http,
-	    .connections_max = connections_that_fit(d->config->http.max_connections),
+	    .connections_max = connections_max,
 	    .on_room = on_room,
 	    .on_drained = on_drained,
 	    .arg = d,
