@@ -36,7 +36,7 @@ struct api_options {
 	 */
 	void (*want_tick)(void *arg, uint64_t at_ms);
 	void *want_tick_arg;
-	unsigned waiting_max; /* requests that wait for others, each with a connection of its own; past it 503 */
+	unsigned waiting_max; /* requests that wait for others, each on its own connection; past it 503 */
 };
 /* Copies the options.  Reads files (the Public Suffix List): for start-up.  E_NOMEM. */
 MUST_USE enum err api_new(const struct api_options *options, struct api **ret_api);
