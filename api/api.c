@@ -293,8 +293,9 @@ static void authorise(struct op *op)
 
 	if (route->scope.kind && route->scope.id[0] == '\0')
 		op_refuse(op, PROBLEM_NO_SCOPE_ID,
-		          route->scope.kind == STORE_ACCOUNT ? "the account id is missing" :
-		                                               "the zone id is missing");
+		          route->scope.kind == STORE_ACCOUNT ?
+		                  "the account id is missing: it goes between /accounts/ and the next slash" :
+		                  "the zone id is missing: it goes between /zones/ and the next slash");
 	else if (permission && !auth_may(op->principal, &route->scope, permission))
 		op_refuse(op, PROBLEM_DENIED, NULL);
 	else if (route->action == ROUTE_CSR_NO_ID)
