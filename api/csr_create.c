@@ -377,14 +377,15 @@ static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BY
 }
 
 /* Takes csr's contents. */
-static struct csr_record *record_new(const struct op *op, struct validate_csr *csr)
+static struct csr_record *record_new(const struct op *op, const char id[CSR_ID_SIZE],
+				     struct validate_csr *csr)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
 	const struct create *create = op->state;
 
 	if (!record)
 		return NULL;
-	credential_make_uuid(record->id);
+	memcpy(record->id, id, sizeof(record->id));
 	record->scope = op->route.scope;
 	snprintf(record->token_name, sizeof(record->token_name), "%s", hsm_token_name(create->hsm));
 	memcpy(record->principal_id, op->principal->id, sizeof(record->principal_id));
@@ -472,8 +473,11 @@ static void create_begin(struct op *op, struct validate_csr *csr)
 {
 	struct create *create = op->state;
 	bool has_key = op->request->header(op->request, "Idempotency-Key") != NULL;
-	struct csr_record *record = record_new(op, csr);
+	struct csr_record *record;
+	char id[CSR_ID_SIZE];
 
+	credential_make_uuid(id);
+	record = record_new(op, id, csr);
 	if (record && has_key)
 		create->again = record_dup(record);
 	if (!record || (has_key && !create->again)) {
