@@ -64,7 +64,7 @@ STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c s
 	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/media.c api/precondition.c api/problem.c api/reconcile.c api/reply.c api/route.c api/san.c \
-	api/token_verify.c api/validate.c
+	api/token_verify.c api/validate.c api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/target.c daemon/turn.c
 SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \

@@ -5,6 +5,7 @@
 #include "api/op.h"
 #include "api/precondition.h"
 #include "api/reply.h"
+#include "api/wait.h"
 #include "base/clock.h"
 
 #include <assert.h>
@@ -54,9 +55,20 @@ unsigned api_in_flight(const struct api *api)
 	return api->in_flight;
 }
 
+unsigned api_waiting(const struct api *api)
+{
+	return api->waiting;
+}
+
 void api_drain(struct api *api)
 {
 	api->draining = true;
+	wait_wake_all(api);
+}
+
+void api_tick(struct api *api)
+{
+	wait_tick(api);
 }
 
 bool api_works_on(const struct api *api, const char *csr_id)
@@ -97,6 +109,7 @@ static struct request *op_end(struct op *op)
 	if (op->next)
 		op->next->link = op->link;
 	op->api->in_flight--;
+	op_let_go(op);
 	if (op->state)
 		op->state_free(op->state);
 	principal_free(op->principal);
@@ -163,6 +176,16 @@ enum err op_work_on(struct op *op, const char *csr_id)
 		return E_BUSY;
 	snprintf(op->works_on, sizeof(op->works_on), "%s", csr_id);
 	return E_OK;
+}
+
+void op_let_go(struct op *op)
+{
+	char csr_id[CSR_ID_SIZE];
+
+	memcpy(csr_id, op->works_on, sizeof(csr_id));
+	op->works_on[0] = '\0';
+	if (csr_id[0] != '\0')
+		wait_wake(op->api, csr_id);
 }
 
 struct audit_origin op_origin(const struct op *op)
@@ -244,11 +267,11 @@ void op_refuse_internal(struct op *op, enum err e, const char *what)
 	op_refuse_err(op, e == E_NOMEM ? E_NOMEM : E_BUG, NULL);
 }
 
-void op_refuse_later(struct op *op, const char *message, unsigned retry_after_s)
+void op_refuse_later(struct op *op, const char *message)
 {
 	refuse(op, &(struct reply_refusal){ .code = PROBLEM_UNAVAILABLE,
 	                                    .message = message,
-	                                    .retry_after_s = retry_after_s });
+	                                    .retry_after_s = PROBLEM_RETRY_AFTER_S });
 }
 
 void op_refuse_method(struct op *op, const char *allow)
@@ -295,12 +318,15 @@ static void authorise(struct op *op)
 
 	if (route->scope.kind && route->scope.id[0] == '\0')
 		op_refuse(op, PROBLEM_NO_SCOPE_ID,
-		          route->scope.kind == STORE_ACCOUNT ? "the account id is missing" :
-		                                               "the zone id is missing");
+		          route->scope.kind == STORE_ACCOUNT ?
+		                  "the account id is missing: it goes between /accounts/ and the next slash" :
+		                  "the zone id is missing: it goes between /zones/ and the next slash");
 	else if (permission && !auth_may(op->principal, &route->scope, permission))
 		op_refuse(op, PROBLEM_DENIED, NULL);
 	else if (route->action == ROUTE_CSR_NO_ID)
-		op_refuse(op, PROBLEM_CSR_ID, "the CSR id is missing");
+		op_refuse(op, PROBLEM_CSR_ID,
+		          "the path ends in a slash where a CSR id is expected: "
+		          "add the id, or leave out the slash to list or create");
 	else if (is_item && route->csr_id[0] == '\0')
 		op_refuse(op, PROBLEM_CSR_ID, NULL);
 	else if (!is_item && (condition = precondition_status(op->request)) != 0)
@@ -345,7 +371,7 @@ static void authenticate(struct op *op)
 
 	if (code) {
 		log_bad_credential(op, code == PROBLEM_NO_CREDENTIAL ? "none" : "unreadable");
-		op_refuse(op, code, NULL);
+		op_refuse(op, code, code == PROBLEM_NO_CREDENTIAL ? auth_missing(op->request) : NULL);
 		return;
 	}
 	store_principal_find(op->api->options.store, op->claim.kind, op->claim.secret_hash, on_principal, op);
@@ -373,7 +399,7 @@ void api_handle(struct api *api, struct request *request)
 	else if (e == E_UNSUPPORTED)
 		op_refuse_method(op, allow);
 	else if (e)
-		op_refuse(op, PROBLEM_NO_ROUTE, NULL);
+		op_refuse(op, PROBLEM_NO_ROUTE, route_hint(request->path));
 	else if (op->route.action == ROUTE_HEALTHZ || op->route.action == ROUTE_READYZ)
 		handlers[op->route.action].start(op);
 	else

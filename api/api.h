@@ -30,6 +30,13 @@ struct api_options {
 	 */
 	void (*want_reconcile)(void *arg);
 	void *want_reconcile_arg;
+	/*
+	 * Asks for one call of api_tick at that time of clock_ms() (or a little later), which takes the
+	 * place of the one asked for before.  Not from inside this call.
+	 */
+	void (*want_tick)(void *arg, uint64_t at_ms);
+	void *want_tick_arg;
+	unsigned waiting_max; /* requests that wait for others, each on its own connection; past it 503 */
 };
 /* Copies the options.  Reads files (the Public Suffix List): for start-up.  E_NOMEM. */
 MUST_USE enum err api_new(const struct api_options *options, struct api **ret_api);
@@ -44,10 +51,18 @@ void api_handle(struct api *api, struct request *request);
  */
 void api_refuse(struct request *request, int status, const char *why);
 
+/* The turn that want_tick asked for: for requests that wait for others. */
+void api_tick(struct api *api);
+
 /* Requests taken and not replied yet. */
 unsigned api_in_flight(const struct api *api);
+/* Those of them that wait for what another request, or reconciliation, does. */
+unsigned api_waiting(const struct api *api);
 
-/* From now on /readyz says "draining" and creates and deletes get 503. */
+/*
+ * From now on /readyz says "draining", and creates and deletes get 503, also those that wait for a CSR
+ * that nobody here works on.
+ */
 void api_drain(struct api *api);
 
 /* True while this process works on that CSR, so reconciliation leaves it alone. */

@@ -27,11 +27,26 @@ static const char *bearer_token(const char *header)
 	return at;
 }
 
+/* A header that is there and not empty. */
+static bool auth_has(const struct request *r, const char *name)
+{
+	const char *value = r->header(r, name);
+
+	return value && *value != '\0';
+}
+
+const char *auth_missing(const struct request *r)
+{
+	if (auth_has(r, "X-Auth-Email"))
+		return "X-Auth-Email came without X-Auth-Key: send both, or Authorization: Bearer TOKEN";
+	if (auth_has(r, "X-Auth-Key"))
+		return "X-Auth-Key came without X-Auth-Email: send both, or Authorization: Bearer TOKEN";
+	return problem_text(PROBLEM_NO_CREDENTIAL);
+}
+
 enum problem_code auth_read(const struct request *r, struct auth_claim *ret_claim)
 {
 	const char *authorization = r->header(r, "Authorization");
-	const char *email = r->header(r, "X-Auth-Email");
-	const char *key = r->header(r, "X-Auth-Key");
 	struct auth_claim claim = { 0 };
 	const char *secret;
 
@@ -40,10 +55,10 @@ enum problem_code auth_read(const struct request *r, struct auth_claim *ret_clai
 		secret = bearer_token(authorization);
 		if (!secret)
 			return PROBLEM_CREDENTIAL;
-	} else if (email && key && *email != '\0' && *key != '\0') {
+	} else if (auth_has(r, "X-Auth-Email") && auth_has(r, "X-Auth-Key")) {
 		claim.kind = PRINCIPAL_USER;
-		claim.email = email;
-		secret = key;
+		claim.email = r->header(r, "X-Auth-Email");
+		secret = r->header(r, "X-Auth-Key");
 	} else {
 		return PROBLEM_NO_CREDENTIAL;
 	}

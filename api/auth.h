@@ -23,6 +23,9 @@ struct auth_claim {
 /* PROBLEM_NONE and *ret_claim; PROBLEM_NO_CREDENTIAL, PROBLEM_CREDENTIAL, PROBLEM_UNAVAILABLE (no memory). */
 MUST_USE enum problem_code auth_read(const struct request *r, struct auth_claim *ret_claim);
 
+/* What a request with PROBLEM_NO_CREDENTIAL lacks, in words for the client (static text). */
+const char *auth_missing(const struct request *r);
+
 /* NULL when the principal found is the claimed one and may act now; else why not, for the log. */
 const char *auth_refusal(const struct auth_claim *claim, const struct principal *principal, int64_t now_us);
 

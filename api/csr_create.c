@@ -1,12 +1,15 @@
 /*
  * POST …/custom_csrs: a row that is pending and durable, then the key and the
- * CSR from the signer, then the row active and durable, then 201.
+ * CSR from the signer, then the row active and durable, then 201.  A request
+ * that repeats one still at work (Idempotency-Key) waits for what becomes of
+ * that one, and creates itself when it failed.
  */
 #include "api/credential.h"
 #include "api/csr_json.h"
 #include "api/json.h"
 #include "api/op.h"
 #include "api/validate.h"
+#include "api/wait.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -20,11 +23,14 @@
 #include <string.h>
 
 #define IDEMPOTENCY_KEY_MAX 255
+#define REPEAT_MIN_MS 1000 /* with less time left a repeat does not begin what the first failed to do */
 #define CLEANUP_MS 5000 /* for destroying a key that came to nothing, whatever the client's deadline */
 
 /* What a create holds between its steps. */
 struct create {
 	struct csr_record *record; /* as begun */
+	struct csr_record *again;  /* with an Idempotency-Key: a copy from before, to begin with once more */
+	char first_id[CSR_ID_SIZE]; /* the CSR of the request that this one repeats and waits for */
 	char *pem;
 	struct hsm *hsm;
 	enum err failure;          /* why it fails: what the client is told once the row is failed */
@@ -36,6 +42,7 @@ static void create_free(void *state)
 	struct create *create = state;
 
 	csr_record_free(create->record);
+	csr_record_free(create->again);
 	free(create->pem);
 	free(create);
 }
@@ -252,9 +259,62 @@ static void begun(struct op *op, struct csr_record *record)
 	hsm_create_csr(create->hsm, record->id, &record->spec, op_hsm_deadline_ms(op), on_signed, op);
 }
 
+static void create_refuse_gone(struct op *op)
+{
+	op_refuse(op, PROBLEM_IDEMPOTENCY,
+		  "the CSR made under this Idempotency-Key has been deleted since; use a new key");
+}
+
+static void create_begin_again(struct op *op);
+static void create_look_at_first(struct op *op);
+
+static void create_wait_for_first(struct op *op)
+{
+	const struct create *create = op->state;
+
+	wait_start(op, create->first_id,
+		   "the first request with this Idempotency-Key is still at work; try again",
+		   create_look_at_first);
+}
+
+static void on_first(void *arg, enum err e, struct csr_record *record)
+{
+	struct op *op = arg;
+
+	if (e) {
+		op_log(op, LOG_LEVEL_ERROR, "cannot read the CSR of the first request: %s", err_str(e));
+		op_refuse_err(op, e == E_NOTFOUND ? E_BUG : e, NULL);
+		return;
+	}
+	switch (record->state) {
+	case CSR_PENDING:
+		create_wait_for_first(op);
+		break;
+	case CSR_ACTIVE:
+		reply_created(op, record);
+		break;
+	case CSR_DELETING:
+	case CSR_DESTROYED:
+		create_refuse_gone(op);
+		break;
+	case CSR_FAILED:
+		create_begin_again(op);
+		break;
+	}
+	csr_record_free(record);
+}
+
+static void create_look_at_first(struct op *op)
+{
+	const struct create *create = op->state;
+
+	store_csr_get(op->api->options.store, &op->route.scope, create->first_id, on_first, op);
+}
+
 static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
 {
 	struct op *op = arg;
+	struct create *create = op->state;
 
 	if (e) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot begin a CSR: %s", err_str(e));
@@ -272,15 +332,18 @@ static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr
 		csr_record_free(record);
 		return;
 	case STORE_BEGIN_IN_FLIGHT:
-		op_refuse_later(op, "the first request with this Idempotency-Key is still in work; try again",
-				1);
+		op_let_go(op); /* of the id that this one would have had */
+		snprintf(create->first_id, sizeof(create->first_id), "%s", record->id);
+		csr_record_free(record);
+		op_log(op, LOG_LEVEL_DEBUG, "waiting for CSR '%s' of the first request with its key",
+		       create->first_id);
+		create_wait_for_first(op);
 		return;
 	case STORE_BEGIN_MISMATCH:
 		op_refuse(op, PROBLEM_IDEMPOTENCY, NULL);
 		return;
 	case STORE_BEGIN_GONE:
-		op_refuse(op, PROBLEM_IDEMPOTENCY,
-		          "the CSR made under this Idempotency-Key has been deleted since; use a new key");
+		create_refuse_gone(op);
 		return;
 	case STORE_BEGIN_QUOTA:
 		op_refuse(op, PROBLEM_QUOTA, NULL);
@@ -292,16 +355,21 @@ static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr
 	op_refuse_internal(op, E_BUG, "the store gave an unknown outcome");
 }
 
-/* SHA-256 of what makes two requests the same: the scope and the bytes of the body. */
+/*
+ * SHA-256 of what makes two requests the same: the scope and the bytes of the
+ * body, without a byte order mark, which says nothing about the request.
+ */
 static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BYTES])
 {
 	const struct store_scope *scope = &op->route.scope;
 	uint8_t kind = (uint8_t)scope->kind;
+	const char *body = op->request->body ? op->request->body : "";
+	size_t mark_len = json_mark_len(body, op->request->body_len);
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	bool done = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
 	            EVP_DigestUpdate(md, &kind, 1) == 1 &&
 	            EVP_DigestUpdate(md, scope->id, strlen(scope->id) + 1) == 1 &&
-	            EVP_DigestUpdate(md, op->request->body, op->request->body_len) == 1 &&
+	            EVP_DigestUpdate(md, body + mark_len, op->request->body_len - mark_len) == 1 &&
 	            EVP_DigestFinal_ex(md, ret_hash, NULL) == 1;
 
 	EVP_MD_CTX_free(md);
@@ -309,14 +377,15 @@ static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BY
 }
 
 /* Takes csr's contents. */
-static struct csr_record *record_new(const struct op *op, struct validate_csr *csr)
+static struct csr_record *record_new(const struct op *op, const char id[CSR_ID_SIZE],
+				     struct validate_csr *csr)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
 	const struct create *create = op->state;
 
 	if (!record)
 		return NULL;
-	memcpy(record->id, op->works_on, sizeof(record->id));
+	memcpy(record->id, id, sizeof(record->id));
 	record->scope = op->route.scope;
 	snprintf(record->token_name, sizeof(record->token_name), "%s", hsm_token_name(create->hsm));
 	memcpy(record->principal_id, op->principal->id, sizeof(record->principal_id));
@@ -327,25 +396,96 @@ static struct csr_record *record_new(const struct op *op, struct validate_csr *c
 	return record;
 }
 
-static void begin(struct op *op, struct validate_csr *csr)
+/* Takes the record. */
+static void create_begin_record(struct op *op, struct csr_record *record)
 {
 	struct store_csr_begin in = {
+		.record = record,
 		.idempotency_key = op->request->header(op->request, "Idempotency-Key"),
 		.idempotency_ttl_us = (int64_t)op->api->options.config->policy.idempotency_ttl_ms * 1000,
 		.origin = op_origin(op),
 	};
-	char id[CSR_ID_SIZE];
 
-	credential_make_uuid(id);
-	if (op_work_on(op, id)) {
+	if (op_work_on(op, record->id)) {
+		csr_record_free(record);
 		op_refuse_internal(op, E_BUG, "a new id is in work already");
+	} else if (request_hash(op, in.request_hash)) {
+		csr_record_free(record);
+		op_refuse_err(op, E_NOMEM, NULL);
+	} else {
+		store_csr_begin(op->api->options.store, &in, on_begin, op);
+	}
+}
+
+/* NULL when memory is out. */
+static struct csr_record *record_dup(const struct csr_record *from)
+{
+	struct csr_record *record = calloc(1, sizeof(*record));
+
+	if (record && csr_record_copy(from, record)) {
+		free(record);
+		return NULL;
+	}
+	return record;
+}
+
+/* Can a create begin now?  False when the op was refused. */
+static bool create_can_begin(struct op *op)
+{
+	const struct api *api = op->api;
+
+	if (api->draining) {
+		op_refuse_later(op, "this process is about to end; try again");
+		return false;
+	}
+	if (api->options.hsms_len == 0 || !hsm_is_up(api->options.hsms[0])) {
+		op_refuse_err(op, E_UNAVAIL, words(E_UNAVAIL));
+		return false;
+	}
+	return true;
+}
+
+/*
+ * The first request failed and nothing is left of it, so this one is a request
+ * like any other.  What it asked for was accepted when it came: a
+ * configuration that was reloaded since does not count.
+ */
+static void create_begin_again(struct op *op)
+{
+	const struct create *create = op->state;
+	struct csr_record *record;
+
+	if (clock_ms() + REPEAT_MIN_MS > op->request->deadline_ms) {
+		op_refuse_later(op, "the first request with this Idempotency-Key failed; try again");
 		return;
 	}
-	if (request_hash(op, in.request_hash) || !(in.record = record_new(op, csr))) {
+	if (!create_can_begin(op))
+		return;
+	record = record_dup(create->again);
+	if (!record) {
 		op_refuse_err(op, E_NOMEM, NULL);
 		return;
 	}
-	store_csr_begin(op->api->options.store, &in, on_begin, op);
+	create_begin_record(op, record);
+}
+
+static void create_begin(struct op *op, struct validate_csr *csr)
+{
+	struct create *create = op->state;
+	bool has_key = op->request->header(op->request, "Idempotency-Key") != NULL;
+	struct csr_record *record;
+	char id[CSR_ID_SIZE];
+
+	credential_make_uuid(id);
+	record = record_new(op, id, csr);
+	if (record && has_key)
+		create->again = record_dup(record);
+	if (!record || (has_key && !create->again)) {
+		csr_record_free(record);
+		op_refuse_err(op, E_NOMEM, NULL);
+		return;
+	}
+	create_begin_record(op, record);
 }
 
 /* ---- before anything is done ---- */
@@ -403,10 +543,6 @@ void csr_create_start(struct op *op)
 	struct create *create;
 	enum err e;
 
-	if (op->api->draining) {
-		op_refuse_later(op, "this process is about to end; try again", 5);
-		return;
-	}
 	if (!headers_are_good(op))
 		return;
 	e = read_body(op, &problems, &csr);
@@ -415,14 +551,13 @@ void csr_create_start(struct op *op)
 		op_refuse_list(op, &problems);
 	} else if (!create) {
 		op_refuse_err(op, E_NOMEM, NULL);
-	} else if (op->api->options.hsms_len == 0 || !hsm_is_up(op->api->options.hsms[0])) {
+	} else if (!create_can_begin(op)) {
 		free(create);
-		op_refuse_err(op, E_UNAVAIL, words(E_UNAVAIL));
 	} else {
 		create->hsm = op->api->options.hsms[0];
 		op->state = create;
 		op->state_free = create_free;
-		begin(op, &csr);
+		create_begin(op, &csr);
 	}
 	validate_csr_release(&csr);
 	problem_list_release(&problems);

@@ -1,15 +1,29 @@
 /*
  * DELETE …/custom_csrs/{id}: the row deleting and durable, the key destroyed
  * and proven absent, the row destroyed, then 200.  A delete that stopped in
- * between is taken up again by the next one, or by reconciliation.
+ * between is taken up again by itself while its time lasts, by the next one,
+ * or by reconciliation.  Clients repeat a delete whose answer they did not get,
+ * and take 404 for a failure, so for an hour the repeat is 200 too.
  */
 #include "api/json.h"
 #include "api/op.h"
-#include "base/buf.h"
+#include "api/wait.h"
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "hsm/hsm.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+#define DESTROYED_RECENTLY_US ((int64_t)3600 * 1000000)
+
+struct delete {
+	uint64_t hsm_deadline_ms; /* of its call to the HSM */
+};
+
+static const char still_deleting[] = "the CSR is being deleted, but not all of it is done yet; try again";
+
+static void delete_look(struct op *op);
 
 static void reply_deleted(struct op *op)
 {
@@ -23,9 +37,7 @@ static void reply_deleted(struct op *op)
 static void leave_unsettled(struct op *op, enum err e)
 {
 	op_want_reconcile(op);
-	op_refuse_err(op, e, problem_from_err(e) == PROBLEM_UNAVAILABLE ?
-	                         "the CSR is being deleted, but not all of it is done yet; try again" :
-	                         NULL);
+	op_refuse_err(op, e, problem_from_err(e) == PROBLEM_UNAVAILABLE ? still_deleting : NULL);
 }
 
 static void on_destroyed_row(void *arg, enum err e)
@@ -43,6 +55,19 @@ static void on_destroyed_row(void *arg, enum err e)
 	reply_deleted(op);
 }
 
+/*
+ * Is the signer slow, or at work on that key, so that it may well be done in a
+ * moment?  A signer that could answer and does not know is another matter:
+ * haste does not help it.
+ */
+static bool delete_may_go_on(const struct op *op, enum err e)
+{
+	const struct delete *delete = op->state;
+
+	return e == E_BUSY || e == E_TIMEOUT ||
+	       (e == E_UNCERTAIN && clock_ms() >= delete->hsm_deadline_ms);
+}
+
 static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t destroyed)
 {
 	struct op *op = arg;
@@ -54,6 +79,14 @@ static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t
 	};
 	char objects[48];
 
+	if (delete_may_go_on(op, e)) {
+		op_log(op, op->wait.rounds == 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+		       "the key is not destroyed yet: %s (%s)", err_str(e), detail);
+		op_want_reconcile(op);
+		op_let_go(op);
+		wait_start(op, op->route.csr_id, still_deleting, delete_look);
+		return;
+	}
 	if (e) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key: %s (%s)", err_str(e), detail);
 		leave_unsettled(op, e);
@@ -69,11 +102,17 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 {
 	struct op *op = arg;
 	struct hsm *hsm = record ? op_hsm_find(op, record->token_name) : NULL;
+	struct delete *delete = op->state;
 
 	csr_record_free(record);
+	if (e == E_NOTFOUND) {
+		/* It was there a moment ago: somebody else has brought the delete to its end. */
+		op_let_go(op);
+		delete_look(op);
+		return;
+	}
 	if (e) {
-		if (e != E_NOTFOUND)
-			op_log(op, LOG_LEVEL_ERROR, "cannot begin to delete: %s", err_str(e));
+		op_log(op, LOG_LEVEL_ERROR, "cannot begin to delete: %s", err_str(e));
 		if (e == E_UNCERTAIN)
 			op_want_reconcile(op);
 		op_refuse_err(op, e, NULL);
@@ -84,43 +123,67 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 		leave_unsettled(op, E_UNAVAIL);
 		return;
 	}
-	hsm_destroy_key(hsm, op->route.csr_id, op_hsm_deadline_ms(op), on_destroyed_key, op);
+	delete->hsm_deadline_ms = op_hsm_deadline_ms(op);
+	hsm_destroy_key(hsm, op->route.csr_id, delete->hsm_deadline_ms, on_destroyed_key, op);
 }
 
-/* Is it there, and is its signer up?  Nothing is changed before both are known. */
-static void on_found(void *arg, enum err e, struct csr_record *record)
+/* The CSR is there, whole or in part.  Nothing is changed before it is known that its signer is up. */
+static void delete_begin(struct op *op, const struct csr_record *record)
 {
-	struct op *op = arg;
 	struct audit_origin origin = op_origin(op);
-	struct hsm *hsm = record ? op_hsm_find(op, record->token_name) : NULL;
+	struct hsm *hsm = op_hsm_find(op, record->token_name);
 
-	if (!e && record->state != CSR_ACTIVE && record->state != CSR_DELETING)
-		e = E_NOTFOUND;
-	if (e) {
-		if (e != E_NOTFOUND)
-			op_log(op, LOG_LEVEL_ERROR, "cannot read a CSR: %s", err_str(e));
-		op_refuse_err(op, e, NULL);
+	if (api_works_on(op->api, op->route.csr_id)) {
+		wait_start(op, op->route.csr_id, still_deleting, delete_look);
+	} else if (op->api->draining) {
+		op_refuse_later(op, "this process is about to end; try again");
 	} else if (!hsm || !hsm_is_up(hsm)) {
 		if (!hsm)
 			op_log(op, LOG_LEVEL_ERROR, "token '%s' is no longer in the configuration",
 			       record->token_name);
 		op_refuse_err(op, E_UNAVAIL, "the HSM is not available at the moment; try again");
+	} else if (op_work_on(op, op->route.csr_id)) {
+		op_refuse_internal(op, E_BUG, "the CSR is worked on");
 	} else {
 		store_csr_delete_begin(op->api->options.store, &op->route.scope, op->route.csr_id, &origin,
 		                       on_deleting, op);
 	}
+}
+
+/* A clock that was set back since does not make it old. */
+static bool is_destroyed_recently(const struct csr_record *record)
+{
+	return record->state == CSR_DESTROYED && clock_wall_us() - record->updated_us < DESTROYED_RECENTLY_US;
+}
+
+static void on_found(void *arg, enum err e, struct csr_record *record)
+{
+	struct op *op = arg;
+
+	if (e && e != E_NOTFOUND)
+		op_log(op, LOG_LEVEL_ERROR, "cannot read a CSR: %s", err_str(e));
+	if (e)
+		op_refuse_err(op, e, NULL);
+	else if (is_destroyed_recently(record))
+		reply_deleted(op);
+	else if (record->state == CSR_ACTIVE || record->state == CSR_DELETING)
+		delete_begin(op, record);
+	else
+		op_refuse(op, PROBLEM_NO_CSR, NULL);
 	csr_record_free(record);
+}
+
+static void delete_look(struct op *op)
+{
+	store_csr_get(op->api->options.store, &op->route.scope, op->route.csr_id, on_found, op);
 }
 
 void csr_delete_start(struct op *op)
 {
-	if (op->api->draining) {
-		op_refuse_later(op, "this process is about to end; try again", 5);
-		return;
-	}
-	if (op_work_on(op, op->route.csr_id)) {
-		op_refuse_later(op, "this CSR is being worked on; try again", 1);
-		return;
-	}
-	store_csr_get(op->api->options.store, &op->route.scope, op->route.csr_id, on_found, op);
+	op->state = calloc(1, sizeof(struct delete));
+	op->state_free = free;
+	if (op->state)
+		delete_look(op);
+	else
+		op_refuse_err(op, E_NOMEM, NULL);
 }

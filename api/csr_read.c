@@ -376,7 +376,7 @@ static void list_next(struct api *api)
 	while (api->lists_len < LISTS_MAX && (list = TAILQ_FIRST(&api->lists))) {
 		TAILQ_REMOVE(&api->lists, list, next);
 		if (clock_ms() >= list->op->request->deadline_ms)
-			op_refuse_later(list->op, "too many lists are waiting; try again", 5);
+			op_refuse_later(list->op, "too many lists are waiting; try again");
 		else
 			list_read(list);
 	}

@@ -123,7 +123,7 @@ void health_ready(struct op *op)
 	uint64_t deadline_ms = clock_ms() + READY_DEADLINE_MS;
 
 	if (api->draining) {
-		op_refuse_later(op, "draining: this process is about to end", 5);
+		op_refuse_later(op, "draining: this process is about to end");
 		return;
 	}
 	if (health) {

@@ -388,17 +388,32 @@ static bool scan_duplicates(struct scan *s)
 	return true;
 }
 
+size_t json_mark_len(const char *text, size_t len)
+{
+	return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
+/* What stands where UTF-8 was expected: PowerShell and old editors send UTF-16 with its mark, or Latin-1. */
+static bool scan_fail_encoding(struct scan *s, size_t pos)
+{
+	if (pos == 0 && s->len >= 2 &&
+	    (memcmp(s->text, "\xff\xfe", 2) == 0 || memcmp(s->text, "\xfe\xff", 2) == 0))
+		return scan_fail(s, pos, "UTF-16, not UTF-8: send the body as UTF-8");
+	return scan_fail(s, pos, "not UTF-8: send the body as UTF-8");
+}
+
 /* The whole text; *ret_start and *ret_end are the bounds of the object in it. */
 static bool scan_text(struct scan *s, size_t *ret_start, size_t *ret_end)
 {
-	if (s->len >= 3 && memcmp(s->text, "\xef\xbb\xbf", 3) == 0)
-		return scan_fail(s, 0, "byte order mark");
 	for (size_t pos = 0; pos < s->len;) {
 		uint32_t code_point;
 
 		if (!utf8_next(s->text, s->len, &pos, &code_point))
-			return scan_fail(s, pos, "not UTF-8");
+			return scan_fail_encoding(s, pos);
 	}
+	s->pos = json_mark_len(s->text, s->len);
+	if (json_mark_len(s->text + s->pos, s->len - s->pos) > 0)
+		return scan_fail(s, s->pos, "a second byte order mark");
 	scan_space(s);
 	*ret_start = s->pos;
 	if (scan_peek(s) != '{')

@@ -2,11 +2,11 @@
  * JSON, strictly (RFC 8259), and the only place that knows json-c.
  *
  * Reading: a body is checked whole before json-c sees it.  Refused are: bytes
- * that are not UTF-8, a byte order mark, a name given twice in one object
- * (compared after unescaping), \u0000, lone surrogates, raw control
- * characters, anything that RFC 8259 does not know (comments, single quotes,
- * NaN, trailing commas), more than JSON_DEPTH_MAX levels, anything after the
- * value, and a value that is not an object.
+ * that are not UTF-8, a name given twice in one object (compared after
+ * unescaping), \u0000, lone surrogates, raw control characters, anything that
+ * RFC 8259 does not know (comments, single quotes, NaN, trailing commas), more
+ * than JSON_DEPTH_MAX levels, anything after the value, and a value that is
+ * not an object.  One byte order mark in front is skipped (RFC 8259 §8.1).
  *
  * Writing: puts onto a `struct buf`; ask buf_status once at the end.
  */
@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define JSON_DEPTH_MAX 8 /* the outermost object is level 1 */
-#define JSON_WHY_SIZE 80
+#define JSON_WHY_SIZE 96
 
 enum json_kind {
 	JSON_ABSENT = 0, /* no such member */
@@ -50,6 +50,9 @@ struct json_value {
  */
 MUST_USE enum err json_read(const char *text, size_t len, char why[JSON_WHY_SIZE], struct json_doc **ret_doc);
 void json_doc_free(struct json_doc *doc); /* NULL is fine */
+
+/* Bytes of the byte order mark in front of the text that json_read skips; 0: there is none. */
+size_t json_mark_len(const char *text, size_t len);
 
 /* The outermost object. */
 struct json_value json_root(const struct json_doc *doc);

@@ -28,11 +28,22 @@ struct health;
 struct json_writer;
 struct list;
 
+/* For what an op waits (api/wait.h). */
+struct wait {
+	char csr_id[CSR_ID_SIZE]; /* "": it does not wait */
+	uint64_t look_ms;         /* when to look; 0: in the next turn; UINT64_MAX: when it is woken */
+	const char *refusal;
+	void (*look)(struct op *op);
+	unsigned rounds;          /* how often it has waited */
+};
+
 struct api {
 	struct api_options options;
 	struct san_suffixes *suffixes; /* NULL when this machine has none */
 	struct op *ops;                /* in flight */
 	unsigned in_flight;
+	unsigned waiting;              /* those of them that wait for another */
+	uint64_t tick_ms;              /* the turn that the daemon was asked for; 0: none */
 	bool draining;
 	struct health *health;         /* the readiness check that is running, or NULL */
 	TAILQ_HEAD(, list) lists;      /* of csr_read.c: those that wait for their turn */
@@ -48,6 +59,7 @@ struct op {
 	struct auth_claim claim;
 	struct principal *principal; /* owned; NULL before authentication */
 	char works_on[CSR_ID_SIZE];  /* CSR that this op changes; "": none */
+	struct wait wait;
 	uint64_t started_ms;
 	void *state;                 /* the handler's own, owned */
 	void (*state_free)(void *state);
@@ -68,6 +80,9 @@ void health_ready(struct op *op);
 
 /* From now on api_works_on(id) is true, until the op ends.  E_BUSY: another op works on it. */
 MUST_USE enum err op_work_on(struct op *op, const char *csr_id);
+
+/* Works on no CSR any more; who waits for it may go on. */
+void op_let_go(struct op *op);
 
 /* Who did it, for the audit trail; borrowed from the op. */
 struct audit_origin op_origin(const struct op *op);
@@ -92,7 +107,7 @@ void op_reply_condition(struct op *op, int status);
 /* When the answer could not be built. */
 void op_refuse_internal(struct op *op, enum err e, const char *what);
 void op_refuse(struct op *op, enum problem_code code, const char *message);
-void op_refuse_later(struct op *op, const char *message, unsigned retry_after_s); /* 503 */
+void op_refuse_later(struct op *op, const char *message); /* 503 */
 void op_refuse_method(struct op *op, const char *allow);
 void op_refuse_list(struct op *op, const struct problem_list *list);
 /* As problem_from_err says; message NULL: the code's own text. */

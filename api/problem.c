@@ -11,53 +11,59 @@
 struct problem_row {
 	enum problem_code code;
 	int status;
-	bool is_final; /* see problem_is_final */
 	const char *text;
 };
 
 /* 971 and 1420 are of the contract; nothing here gives rise to them yet. */
 static const struct problem_row rows[] = {
-	{ PROBLEM_RATE_LIMIT, 429, false, "too many requests" },
-	{ PROBLEM_CREDENTIAL, 401, false, "the credential is unreadable, unknown, expired or revoked" },
-	{ PROBLEM_BODY, 400, false, "the body cannot be decoded" },
-	{ PROBLEM_NO_SCOPE_ID, 400, false, "the id of the account or zone is missing" },
-	{ PROBLEM_NO_CREDENTIAL, 400, false,
+	{ PROBLEM_RATE_LIMIT, 429, "too many requests" },
+	{ PROBLEM_CREDENTIAL, 401,
+	  "the credential is unreadable, unknown, expired, revoked or not valid yet" },
+	{ PROBLEM_BODY, 400, "the body cannot be decoded" },
+	{ PROBLEM_NO_SCOPE_ID, 400, "the id of the account or zone is missing" },
+	{ PROBLEM_NO_CREDENTIAL, 400,
 	  "no credential: send Authorization: Bearer, or X-Auth-Email and X-Auth-Key" },
-	{ PROBLEM_QUOTA, 403, false, "the CSR quota of this account or zone is used up" },
-	{ PROBLEM_DENIED, 403, false, "not permitted for this account or zone" },
-	{ PROBLEM_COUNTRY, 400, false, "country is missing or invalid" },
-	{ PROBLEM_STATE, 400, false, "state is missing or invalid" },
-	{ PROBLEM_LOCALITY, 400, false, "locality is missing or invalid" },
-	{ PROBLEM_ORGANIZATION, 400, false, "organization is missing or invalid" },
-	{ PROBLEM_COMMON_NAME, 400, false, "common_name is missing or invalid" },
-	{ PROBLEM_COMMON_NAME_LENGTH, 400, false, "common_name is too long" },
-	{ PROBLEM_NO_SAN, 400, false, "at least one SAN is required" },
-	{ PROBLEM_SAN, 400, false, "invalid SAN" },
-	{ PROBLEM_SAN_NOT_ASCII, 400, false, "a SAN holds characters that are not ASCII" },
-	{ PROBLEM_SAN_RESERVED, 400, false, "a SAN ends in a reserved top-level name" },
-	{ PROBLEM_SAN_PUBLIC_SUFFIX, 400, false, "a SAN is a public suffix" },
-	{ PROBLEM_SAN_EXAMPLE, 400, false, "a SAN is a documentation name" },
-	{ PROBLEM_KEY_TYPE, 400, false, "key_type is not accepted" },
-	{ PROBLEM_CSR_ID, 400, false, "the CSR id is not an id" },
-	{ PROBLEM_NO_CSR, 404, false, "no such CSR" },
-	{ PROBLEM_IN_USE, 409, true, "the CSR is bound to an active certificate" },
-	{ PROBLEM_IDEMPOTENCY, 409, true, "this Idempotency-Key was used before with another request" },
-	{ PROBLEM_INTERNAL, 500, true, "internal error; the log has its cause under the X-Request-Id" },
-	{ PROBLEM_UNAVAILABLE, 503, false, "not available at the moment; try again" },
-	{ PROBLEM_NO_ROUTE, 404, false, "no such route" },
-	{ PROBLEM_REQUEST, 400, false, "the request is not acceptable" },
-	{ PROBLEM_METHOD, 405, false, "the method is not allowed here" },
-	{ PROBLEM_REQUEST_TIMEOUT, 408, false, "the request did not arrive in time" },
-	{ PROBLEM_PRECONDITION, 412, false,
-	  "nothing here has an entity tag: leave If-Match and If-None-Match out" },
-	{ PROBLEM_TOO_LARGE, 413, false, "the body is too large" },
-	{ PROBLEM_TARGET_TOO_LONG, 414, false, "the request target is too long" },
-	{ PROBLEM_MEDIA_TYPE, 415, false, "the body must be sent as Content-Type: application/json" },
-	{ PROBLEM_EXPECTATION, 417, false, "the expectation cannot be met" },
-	{ PROBLEM_MISDIRECTED, 421, false, "the request is for another server" },
-	{ PROBLEM_HEADERS_TOO_LARGE, 431, false, "the headers are too large" },
-	{ PROBLEM_NOT_IMPLEMENTED, 501, true, "not implemented" },
-	{ PROBLEM_HTTP_VERSION, 505, true, "this HTTP version is not spoken here" },
+	{ PROBLEM_QUOTA, 403,
+	  "the CSR quota of this account or zone is used up: delete CSRs that are done with, or "
+	  "ask the operator for more" },
+	{ PROBLEM_DENIED, 403,
+	  "this credential is not permitted to do that for this account or zone: it takes a "
+	  "grant from the operator" },
+	{ PROBLEM_COUNTRY, 400, "country is missing or invalid" },
+	{ PROBLEM_STATE, 400, "state is missing or invalid" },
+	{ PROBLEM_LOCALITY, 400, "locality is missing or invalid" },
+	{ PROBLEM_ORGANIZATION, 400, "organization is missing or invalid" },
+	{ PROBLEM_COMMON_NAME, 400, "common_name is missing or invalid" },
+	{ PROBLEM_COMMON_NAME_LENGTH, 400, "common_name is too long" },
+	{ PROBLEM_NO_SAN, 400, "at least one SAN is required" },
+	{ PROBLEM_SAN, 400, "invalid SAN" },
+	{ PROBLEM_SAN_NOT_ASCII, 400, "a SAN holds characters that are not ASCII" },
+	{ PROBLEM_SAN_RESERVED, 400, "a SAN ends in a reserved top-level name" },
+	{ PROBLEM_SAN_PUBLIC_SUFFIX, 400, "a SAN is a public suffix" },
+	{ PROBLEM_SAN_EXAMPLE, 400, "a SAN is a documentation name" },
+	{ PROBLEM_KEY_TYPE, 400, "key_type is not accepted" },
+	{ PROBLEM_CSR_ID, 400, "the CSR id must be a UUID, as create and list give it" },
+	{ PROBLEM_NO_CSR, 404, "no such CSR in this account or zone" },
+	{ PROBLEM_IN_USE, 409, "the CSR is bound to an active certificate" },
+	{ PROBLEM_IDEMPOTENCY, 409,
+	  "this Idempotency-Key was used before with another request: use a new key" },
+	{ PROBLEM_INTERNAL, 500, "internal error; the log has its cause under the X-Request-Id" },
+	{ PROBLEM_UNAVAILABLE, 503, "not available at the moment; try again" },
+	{ PROBLEM_NO_ROUTE, 404,
+	  "no such route: CSRs are at /client/v4/accounts/ID/custom_csrs and "
+	  "/client/v4/zones/ID/custom_csrs" },
+	{ PROBLEM_REQUEST, 400, "the request is not acceptable" },
+	{ PROBLEM_METHOD, 405, "the method is not allowed here; Allow names those that are" },
+	{ PROBLEM_REQUEST_TIMEOUT, 408, "the request did not arrive in time: send it again" },
+	{ PROBLEM_PRECONDITION, 412, "nothing here has an entity tag: leave If-Match and If-None-Match out" },
+	{ PROBLEM_TOO_LARGE, 413, "the body is larger than [http] max_body_bytes" },
+	{ PROBLEM_TARGET_TOO_LONG, 414, "the request target is longer than [http] max_header_bytes" },
+	{ PROBLEM_MEDIA_TYPE, 415, "the body must be sent as Content-Type: application/json" },
+	{ PROBLEM_EXPECTATION, 417, "the expectation cannot be met: 100-continue is the only one" },
+	{ PROBLEM_MISDIRECTED, 421, "the request is for another server" },
+	{ PROBLEM_HEADERS_TOO_LARGE, 431, "the headers are larger than [http] max_header_bytes" },
+	{ PROBLEM_NOT_IMPLEMENTED, 501, "not implemented" },
+	{ PROBLEM_HTTP_VERSION, 505, "this HTTP version is not spoken here" },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -88,7 +94,7 @@ bool problem_is_final(enum problem_code code)
 {
 	const struct problem_row *row = row_find(code);
 
-	return !row || row->is_final;
+	return !row || (row->status != 408 && row->status != 429 && row->status != 503);
 }
 
 enum problem_code problem_from_status(int status)
@@ -139,9 +145,7 @@ enum problem_code problem_from_err(enum err e)
 
 unsigned problem_retry_after_s(enum err e)
 {
-	if (problem_from_err(e) != PROBLEM_UNAVAILABLE)
-		return 0;
-	return e == E_BUSY ? 1 : 5;
+	return problem_from_err(e) == PROBLEM_UNAVAILABLE ? PROBLEM_RETRY_AFTER_S : 0;
 }
 
 /* ---- several at once ---- */

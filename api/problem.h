@@ -60,13 +60,16 @@ int problem_status(enum problem_code code);       /* 500 for a code that is none
 const char *problem_text(enum problem_code code); /* when there is nothing more exact to say */
 
 /*
- * True when clients that retry by the status alone (408, 409, 429, ≥ 500) are
- * to be told not to, since the same request cannot succeed later.
+ * True when clients are to be told not to retry, since the same request will
+ * be refused again: everything but 408, 429 and 503.  The SDKs retry by the
+ * status alone (408, 409, 429, ≥ 500) unless they are told.
  */
 bool problem_is_final(enum problem_code code);
 
 /* The code of an error of the store or the HSM. */
 enum problem_code problem_from_err(enum err e);
+/* With less the SDKs have used up their retries before a signer that hung is back. */
+#define PROBLEM_RETRY_AFTER_S 5
 /* Seconds for Retry-After; 0: none is sent. */
 unsigned problem_retry_after_s(enum err e);
 

@@ -197,5 +197,5 @@ void reply_refuse_status(struct request *r, int status, const char *why)
 	                             .problems = &problem,
 	                             .problems_len = 1,
 	                             .retry_after_s = status == 503 ? 1 : 0,
-	                             .is_final = status >= 500 && problem_is_final(code) });
+	                             .is_final = problem_is_final(code) });
 }

@@ -136,3 +136,14 @@ enum err route_find(enum http_method method, const char *path, struct route *ret
 	*ret_route = route;
 	return E_OK;
 }
+
+const char *route_hint(const char *path)
+{
+	size_t len = strlen(path);
+
+	if (strstr(path, "//"))
+		return "no such route: the path has two slashes in a row; does the base URL end in one?";
+	if (len > 1 && path[len - 1] == '/')
+		return "no such route: the path ends in a slash; leave it out";
+	return NULL;
+}

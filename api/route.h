@@ -38,4 +38,7 @@ struct route {
 MUST_USE enum err route_find(enum http_method method, const char *path, struct route *ret_route,
                              const char **ret_allow);
 
+/* For a path that is no route: words about a slash too many, the usual mistake; else NULL. */
+const char *route_hint(const char *path);
+
 #endif

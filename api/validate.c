@@ -136,6 +136,18 @@ static void check_text(struct validation *v, const struct text_field *field, con
 	}
 }
 
+/* Clients send null for what nobody set: Python's None, nil pointers of Go, serialisers' defaults. */
+static bool is_missing(struct json_value value)
+{
+	return value.kind == JSON_ABSENT || value.kind == JSON_NULL;
+}
+
+/* Behind the words for a required member that is missing. */
+static const char *null_words(struct json_value value)
+{
+	return value.kind == JSON_NULL ? ", and null means that it is not given" : "";
+}
+
 static void check_text_field(struct validation *v, const struct text_field *field)
 {
 	struct json_value value = json_member(v->body, field->name);
@@ -144,11 +156,12 @@ static void check_text_field(struct validation *v, const struct text_field *fiel
 	snprintf(pointer, sizeof(pointer), "/%s", field->name);
 	if (value.kind == JSON_STRING)
 		check_text(v, field, pointer, json_text(value));
-	else if (value.kind != JSON_ABSENT)
+	else if (!is_missing(value))
 		problem_list_add(v->problems, PROBLEM_BODY, pointer, "%s must be a string, not %s",
 				 field->name, json_kind_name(value.kind));
 	else if (field->is_required)
-		problem_list_add(v->problems, field->code, pointer, "%s is required", field->name);
+		problem_list_add(v->problems, field->code, pointer, "%s is required%s", field->name,
+				 null_words(value));
 }
 
 static void check_country(struct validation *v)
@@ -205,13 +218,14 @@ static void check_sans(struct validation *v)
 	struct json_value value = json_member(v->body, sans_name);
 	size_t len = json_array_len(value);
 
-	if (value.kind != JSON_ARRAY && value.kind != JSON_ABSENT) {
+	if (value.kind != JSON_ARRAY && !is_missing(value)) {
 		problem_list_add(v->problems, PROBLEM_BODY, "/sans",
 				 "sans must be an array of strings, not %s", json_kind_name(value.kind));
 		return;
 	}
 	if (len == 0) {
-		problem_list_add(v->problems, PROBLEM_NO_SAN, "/sans", NULL);
+		problem_list_add(v->problems, PROBLEM_NO_SAN, "/sans", "%s%s", problem_text(PROBLEM_NO_SAN),
+				 null_words(value));
 		return;
 	}
 	if (len > CSR_SANS_MAX) {
@@ -241,7 +255,7 @@ static void check_key_type(struct validation *v)
 	struct json_value value = json_member(v->body, key_type_field);
 	enum key_type type = KEY_RSA2048;
 
-	if (value.kind != JSON_ABSENT && value.kind != JSON_STRING) {
+	if (!is_missing(value) && value.kind != JSON_STRING) {
 		problem_list_add(v->problems, PROBLEM_BODY, "/key_type", "key_type must be a string, not %s",
 		                 json_kind_name(value.kind));
 		return;

@@ -56,6 +56,7 @@ struct daemon {
 	struct notify *notify;
 	struct event *store_event;
 	struct event *drain_event;
+	struct event *tick_event;
 	struct event *signals[SIGNALS_LEN];
 	bool draining;
 	bool drained;
@@ -229,6 +230,25 @@ static void on_want_reconcile(void *arg)
 	reconciler_want(d->reconciler);
 }
 
+static void on_want_tick(void *arg, uint64_t at_ms)
+{
+	struct daemon *d = arg;
+	uint64_t now_ms = clock_ms();
+	uint64_t ms = at_ms > now_ms ? at_ms - now_ms : 0;
+	struct timeval after = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	event_add(d->tick_event, &after);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)fd;
+	(void)what;
+	api_tick(d->api);
+}
+
 static void on_room(void *arg, bool room)
 {
 	struct daemon *d = arg;
@@ -333,6 +353,7 @@ static enum err start_links(struct daemon *d)
 static enum err start_services(struct daemon *d)
 {
 	size_t hsms_len = d->config->tokens_len;
+	uint64_t connections_max = connections_that_fit(d->config->http.max_connections);
 	struct api_options api = {
 	    .config = d->config,
 	    .store = d->store,
@@ -340,6 +361,9 @@ static enum err start_services(struct daemon *d)
 	    .hsms_len = hsms_len,
 	    .want_reconcile = on_want_reconcile,
 	    .want_reconcile_arg = d,
+	    .want_tick = on_want_tick,
+	    .want_tick_arg = d,
+	    .waiting_max = (unsigned)(connections_max / 2), /* the others are free for who need not wait */
 	};
 	struct reconciler_options reconciler = {
 	    .config = d->config,
@@ -355,13 +379,17 @@ static enum err start_services(struct daemon *d)
 	};
 	struct http_options http = {
 	    .config = &d->config->http,
-	    .connections_max = connections_that_fit(d->config->http.max_connections),
+	    .connections_max = connections_max,
 	    .on_room = on_room,
 	    .on_drained = on_drained,
 	    .arg = d,
 	};
-	enum err e = api_new(&api, &d->api);
+	enum err e;
 
+	d->tick_event = evtimer_new(d->base, on_tick, d);
+	if (d->tick_event == NULL)
+		return E_NOMEM;
+	e = api_new(&api, &d->api);
 	if (e != E_OK)
 		return e;
 	reconciler.api = http.api = d->api;
@@ -455,6 +483,8 @@ static void release(struct daemon *d)
 			event_free(d->signals[i]);
 	if (d->drain_event != NULL)
 		event_free(d->drain_event);
+	if (d->tick_event != NULL)
+		event_free(d->tick_event);
 	if (d->base != NULL) {
 		(void)event_base_loop(d->base, EVLOOP_NONBLOCK); /* frees the bufferevents */
 		event_base_free(d->base);

@@ -1043,12 +1043,12 @@ static enum err judge_repeat(struct sqlite *s, const struct store_csr_begin *in,
 	enum err e = sqlite_csr_get(s, csr_id, &first);
 	if (e != E_OK)
 		return e == E_NOTFOUND ? E_STORE : e;
-	if (first.state == CSR_ACTIVE) {
+	if (first.state == CSR_ACTIVE || first.state == CSR_PENDING) {
 		*ret_replay = first;
-		*ret_outcome = STORE_BEGIN_REPLAY;
+		*ret_outcome = first.state == CSR_ACTIVE ? STORE_BEGIN_REPLAY : STORE_BEGIN_IN_FLIGHT;
 		return E_OK;
 	}
-	*ret_outcome = first.state == CSR_PENDING ? STORE_BEGIN_IN_FLIGHT : STORE_BEGIN_GONE;
+	*ret_outcome = STORE_BEGIN_GONE;
 	csr_record_release(&first);
 	return E_OK;
 }

@@ -649,7 +649,7 @@ static enum err run_csr_begin(struct store *store, struct op *op)
 	enum err e = store->backend->csr_begin(store->db, &op->in.begin, clock_wall_us(), &outcome, replay);
 	if (e == E_OK)
 		op->outcome = outcome;
-	if (e == E_OK && outcome == STORE_BEGIN_REPLAY)
+	if (e == E_OK && (outcome == STORE_BEGIN_REPLAY || outcome == STORE_BEGIN_IN_FLIGHT))
 		op->ret_record = replay;
 	else
 		free(replay);

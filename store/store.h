@@ -90,7 +90,7 @@ void store_principal_find(struct store *store, enum principal_kind kind,
 enum store_begin {
 	STORE_BEGIN_NEW = 1,   /* the row is pending and durable */
 	STORE_BEGIN_REPLAY,    /* idempotency key seen with this request: record is the first result */
-	STORE_BEGIN_IN_FLIGHT, /* idempotency key seen, its CSR is still pending */
+	STORE_BEGIN_IN_FLIGHT, /* idempotency key seen, its CSR is still pending: record is that one */
 	STORE_BEGIN_MISMATCH,  /* idempotency key seen with another request */
 	STORE_BEGIN_GONE,      /* idempotency key seen, its CSR has been deleted since */
 	STORE_BEGIN_QUOTA,     /* the scope's quota is used up */
@@ -105,7 +105,7 @@ struct store_csr_begin {
 	struct audit_origin origin;
 };
 /*
- * record: owned by the callee; set for NEW (complete) and REPLAY, else NULL.
+ * record: owned by the callee; set for NEW (complete), REPLAY and IN_FLIGHT, else NULL.
  * The scope is looked at first, then the idempotency key, then the quota.
  * E_EXISTS: the id is in use.  E_INVAL: a SAN holds a newline.
  */

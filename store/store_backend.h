@@ -124,7 +124,7 @@ struct store_backend {
 	 * idempotency key, the quota.  For NEW it adds the row, the idempotency
 	 * key, "csr.pending" to the audit trail, and fills in->record
 	 * (account_tag, state, times); also forgets a few expired idempotency
-	 * keys.  For REPLAY it fills *ret_replay.  E_EXISTS: the id is in use.
+	 * keys.  For REPLAY and IN_FLIGHT it fills *ret_replay.  E_EXISTS: the id is in use.
 	 * E_INVAL: a SAN holds a newline.
 	 */
 	enum err (*csr_begin)(void *db, const struct store_csr_begin *in, int64_t now_us,

@@ -454,11 +454,11 @@ static enum err judge_repeat(struct database *db, const struct store_csr_begin *
 	}
 	struct csr_record *first = find_csr(db, seen->csr_id, &index);
 	assert(first != NULL);
-	if (first->state == CSR_ACTIVE) {
-		*ret_outcome = STORE_BEGIN_REPLAY;
+	if (first->state == CSR_ACTIVE || first->state == CSR_PENDING) {
+		*ret_outcome = first->state == CSR_ACTIVE ? STORE_BEGIN_REPLAY : STORE_BEGIN_IN_FLIGHT;
 		return csr_record_copy(first, ret_replay);
 	}
-	*ret_outcome = first->state == CSR_PENDING ? STORE_BEGIN_IN_FLIGHT : STORE_BEGIN_GONE;
+	*ret_outcome = STORE_BEGIN_GONE;
 	return E_OK;
 }
 

@@ -3,7 +3,8 @@
 //   node scenario.mjs NAME      NAME is a key of `scenarios` below
 //
 // Environment: CSRD_URL CSRD_TOKEN CSRD_EMAIL CSRD_KEY CSRD_ACCOUNT CSRD_ZONE, and for some
-// CSRD_READ_TOKEN (may only read) and CSRD_OTHER_ACCOUNT (exists; nobody here has a grant on it).
+// CSRD_READ_TOKEN (may only read), CSRD_OTHER_ACCOUNT (exists; nobody here has a grant on it) and
+// CSRD_IDS (CSRs of the account, with blanks between them).
 // Prints one line for each step that held, "step: …"; ends with 1 and the reason at the first that does not.
 import assert from "node:assert/strict";
 import dc from "node:diagnostics_channel";
@@ -102,9 +103,16 @@ const scenarios = {
 		assert.ok(response.headers.get("x-request-id"));
 		assert.equal(data.common_name, "example.com");
 		step("withResponse");
+		// F134: what the caller's program has no value for
+		const nulls = { organizational_unit: null, key_type: null, name: null, description: null };
+		assertEchoes(await client().customCsrs.create({ ...account, ...required, ...nulls }), required);
+		step("null is not given");
 		const byKey = client({ apiToken: null, apiEmail: env.CSRD_EMAIL, apiKey: env.CSRD_KEY });
 		assert.deepEqual(await byKey.customCsrs.get(data.id, account), data);
 		step("e-mail and key");
+		const slash = client({ baseURL: `${env.CSRD_URL}/` }).customCsrs;
+		assert.deepEqual(await slash.get(data.id, account), data);
+		step("base URL with a slash at its end");
 	},
 
 	async list() {
@@ -142,9 +150,29 @@ const scenarios = {
 			const made = await csrs.create({ ...scope, ...required, key_type: "p256v1" });
 			assert.deepEqual(await csrs.delete(made.id, scope), { id: made.id });
 			await assertFails(csrs.get(made.id, scope), Cloudflare.NotFoundError, 404, 1419);
-			await assertFails(csrs.delete(made.id, scope), Cloudflare.NotFoundError, 404, 1419);
+			assert.deepEqual(await csrs.delete(made.id, scope), { id: made.id });
+			const other = scope === zone ? account : zone;
+			await assertFails(csrs.delete(made.id, other), Cloudflare.NotFoundError, 404, 1419);
 		}
-		step("delete, then gone");
+		step("delete, then gone, and again");
+	},
+
+	// F139: at the same time and over an HSM too slow for one attempt each; the SDK repeats what is answered 503.
+	async deletes() {
+		const csrs = client().customCsrs;
+		const ids = env.CSRD_IDS.split(" ");
+		const before = requests;
+		const answers = await Promise.all(ids.map((id) => csrs.delete(id, account)));
+		assert.deepEqual(
+			answers,
+			ids.map((id) => ({ id })),
+		);
+		assert.ok(requests - before > ids.length, "no delete was repeated");
+		step("deletes, repeated by the SDK");
+		for (const id of ids) {
+			await assertFails(csrs.get(id, account), Cloudflare.NotFoundError, 404, 1419);
+		}
+		step("all are gone");
 	},
 
 	async errors() {

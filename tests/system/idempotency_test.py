@@ -1,10 +1,14 @@
 """Idempotency-Key through the whole service (F87): one key pair however often, however parallel, across crashes; the
-same key with another body is 409."""
-# run: seconds=15
+same key with another body is 409.  A repeat waits for the first and ends as that one did (F137)."""
+# run: seconds=40
+import json
 import signal
+import socket
+import threading
 import time
 import unittest
 
+import faults
 import harness
 
 
@@ -15,15 +19,6 @@ class IdempotencyTest(harness.Case):
 
     def create(self, key, **fields):
         return self.s.create(headers={"Idempotency-Key": key}, **fields)
-
-    def create_until_done(self, key, **fields):
-        """As a client does: again after a 503, as long as Retry-After asks for it."""
-        for _ in range(20):
-            answer = self.create(key, **fields)
-            if answer.status != 503:
-                return answer
-            time.sleep(min(float(answer.headers["Retry-After"]), 2))
-        return answer
 
     def check_one(self, *ids):
         """These and no others are active, each with its key."""
@@ -68,14 +63,8 @@ class IdempotencyTest(harness.Case):
     def test_ten_in_parallel(self):
         for key_type in ("rsa2048", "p256v1"):
             answers = harness.in_parallel([lambda: self.create("parallel-" + key_type, key_type=key_type)] * 10)
-            done = [answer for answer in answers if answer.status == 201]
-            waiting = [answer for answer in answers if answer.status != 201]
-            self.assertGreaterEqual(len(done), 1)
-            for answer in waiting:
-                self.assertEqual((answer.status, answer.codes), (503, [1503]), answer)
-                self.assertGreater(int(answer.headers["Retry-After"]), 0)
-            final = self.create_until_done("parallel-" + key_type, key_type=key_type)
-            self.assertEqual([answer.json for answer in done], [final.json] * len(done))
+            self.assertEqual([answer.status for answer in answers], [201] * 10)
+            self.assertEqual([answer.json for answer in answers], [answers[0].json] * 10)
         self.assertEqual(len(self.s.rows()), 2, "one row for each key, failed ones included")
         self.check_one(*self.s.rows("active"))
 
@@ -102,7 +91,7 @@ class IdempotencyTest(harness.Case):
         for point in ("create.after-pending", "create.before-active"):
             before = self.crash_csrd(point)
             self.assertIn("pending", before.values())
-            answer = self.create_until_done(point)
+            answer = self.create(point)  # waits until reconciliation has settled the first
             self.assertEqual(answer.status, 201)
             self.assertNotIn(answer.result["id"], before)
             done.append(answer.result["id"])
@@ -115,9 +104,78 @@ class IdempotencyTest(harness.Case):
         self.assertEqual(self.s.hsm.wait(), -signal.SIGKILL)
         self.s.start_hsm()
         self.s.wait_ready()
-        answer = self.create_until_done("k")
+        answer = self.create("k")
         self.assertEqual(answer.status, 201)
         self.check_one(answer.result["id"])
+
+
+class SlowSignerTest(faults.FaultCase):
+    """F137: a generation takes a second and a half."""
+
+    def start(self, **http):
+        self.s = self.shim_service(settings={"http": http}).start()
+        self.s.shim.set("C_GenerateKeyPair sleep 1500ms")
+        self.generated = self.s.shim.count("C_GenerateKeyPair")
+
+    def create(self):
+        return self.s.create(headers={"Idempotency-Key": "k"})
+
+    def start_create(self):
+        """One on a thread of its own, and its answer to come; it is at work when this returns."""
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(self.create()), daemon=True)
+        thread.start()
+        harness.wait_for("a pending row", lambda: self.s.rows("pending"))
+        return thread, answers
+
+    def check_one(self, answers):
+        self.assertEqual([answer.status for answer in answers], [201] * len(answers))
+        self.assertEqual([answer.json for answer in answers], [answers[0].json] * len(answers))
+        self.assertEqual(self.s.shim.count("C_GenerateKeyPair"), self.generated + 1)
+        self.assertEqual(list(self.s.rows()), [answers[0].result["id"]])
+
+    def test_ten_in_parallel(self):
+        self.start()
+        self.check_one(harness.in_parallel([self.create] * 10))
+        self.s.check_sane(self)
+
+    def test_first_client_leaves(self):
+        self.start()
+        body = json.dumps({**harness.SUBJECT, "key_type": "p256v1"})
+        head = ["POST /client/v4%s HTTP/1.1" % self.s.scope_path(), "Host: h", "Idempotency-Key: k",
+                "Authorization: " + self.s.bearer()["Authorization"], "Content-Type: application/json",
+                "Content-Length: %d" % len(body), "", ""]
+        with socket.create_connection(self.s.address) as client:
+            client.sendall(("\r\n".join(head) + body).encode())
+            harness.wait_for("a pending row", lambda: self.s.rows("pending"))
+        self.check_one(harness.in_parallel([self.create] * 2))
+
+    def test_drain(self):
+        self.start()
+        first, answers = self.start_create()
+        second = threading.Thread(target=lambda: answers.append(self.create()), daemon=True)
+        second.start()
+        self.s.csrd.wait_log("waiting for CSR ")
+        self.assertEqual(self.s.csrd.terminate(), 0)
+        first.join(harness.PATIENCE)
+        second.join(harness.PATIENCE)
+        self.assertEqual(len(answers), 2)
+        self.check_one(answers)
+
+    def test_time_is_up(self):
+        """The first gives up after half a second, the repeat after its second; later it is there."""
+        self.start(request_timeout="1s")
+        self.s.shim.set("C_GenerateKeyPair sleep 4s")
+        for _ in range(2):
+            started = time.monotonic()
+            answer = self.create()
+            self.assertEqual((answer.status, answer.codes, answer.headers["Retry-After"]), (503, [1503], "5"))
+        self.assertGreaterEqual(time.monotonic() - started, 0.9)
+        self.s.shim.clear()
+        self.s.wait_settled()
+        answer = self.create()
+        self.assertEqual(answer.status, 201)
+        self.s.check_sane(self, [answer.result["id"]])
 
 
 if __name__ == "__main__":

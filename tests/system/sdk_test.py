@@ -1,6 +1,6 @@
 """npm `cloudflare` (the official TypeScript SDK, its exact version in tests/sdk/package.json) against the real
 service.  The steps are in tests/sdk/scenario.mjs; it is installed by `npm ci` into build/sdk."""
-# run: seconds=40
+# run: seconds=75
 import fcntl
 import json
 import os
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import unittest
 
+import faults
 import harness
 
 SOURCE = harness.ROOT / "tests" / "sdk"
@@ -36,7 +37,7 @@ def install():
         shutil.copyfile(SOURCE / "scenario.mjs", INSTALLED / "scenario.mjs")
 
 
-class SdkTest(harness.Case):
+class SdkTest(faults.FaultCase):
     @classmethod
     def setUpClass(cls):
         if not shutil.which("node") or not shutil.which("npm"):
@@ -71,13 +72,34 @@ class SdkTest(harness.Case):
         self.assertNotIn("http", (SOURCE / "package-lock.json").read_text(encoding="utf-8"))
 
     def test_create(self):
-        self.play("create", 8)
+        self.play("create", 10)
 
     def test_list(self):
         self.play("list", 3)
 
     def test_delete(self):
         self.play("delete", 1)
+
+    def delete_over_a_slow_signer(self, number, timeout, rule):
+        service = self.shim_service(settings={"http": {"request_timeout": timeout}}).start()
+        ids = [service.create().result["id"] for _ in range(number)]
+        service.shim.set(rule)
+        process = self.node("deletes", {**self.environment(service), "CSRD_IDS": " ".join(ids)})
+        self.addCleanup(process.kill)
+        self.finish(process, 2)
+        service.shim.clear()
+        service.wait_settled()
+        service.check_sane(self, gone=ids)
+        self.assertEqual(list(service.rows("destroyed")), list(service.rows()))
+        service.stop()
+
+    def test_delete_that_times_out(self):
+        """F139: 503, not settled yet; the SDK's repeat finds it settled or settles it."""
+        self.delete_over_a_slow_signer(1, "2s", "C_DestroyObject sleep 3s once")
+
+    def test_hundred_deletes(self):
+        """F139: two threads take longer for all of them than any of them has."""
+        self.delete_over_a_slow_signer(100, "4s", "C_DestroyObject sleep 50ms")
 
     def test_errors(self):
         self.play("errors", 5)

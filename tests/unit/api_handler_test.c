@@ -33,6 +33,7 @@
 #define ACCOUNT_CSRS "/client/v4/accounts/" ACCOUNT "/custom_csrs"
 #define ZONE_CSRS "/client/v4/zones/" ZONE "/custom_csrs"
 #define PATIENCE_MS 20000
+#define WAITING_MAX 9
 #define REQUEST_ID "11111111-2222-4333-8444-555555555555"
 #define GOOD_BODY \
 	"{\"country\":\"US\",\"state\":\"California\",\"locality\":\"Here\",\"organization\":\"Some\"," \
@@ -44,7 +45,17 @@ struct fixture {
 	struct hsm *hsm;
 	struct api *api;
 	unsigned reconciles;
+	uint64_t tick_ms; /* when the api wants a turn; 0: never */
 };
+
+/* How far UTC is from what it is; see tests.mk. */
+static int64_t wall_offset_us;
+int64_t __real_clock_wall_us(void);
+int64_t __wrap_clock_wall_us(void);
+int64_t __wrap_clock_wall_us(void)
+{
+	return __real_clock_wall_us() + wall_offset_us;
+}
 
 /* ---- one request ---- */
 
@@ -56,6 +67,7 @@ struct call {
 	const char *content_type;
 	const char *idempotency_key;
 	struct http_header more; /* another one */
+	bool refused; /* by the HTTP layer */
 	bool replied;
 	int status;
 	char *body;
@@ -146,13 +158,17 @@ static void start(struct fixture *f, struct call *call)
 	api_handle(f->api, &call->request);
 }
 
-/* Lets the store say what it has to say. */
+/* A turn of the loop: what the store has to say, and the turn that the api asked for. */
 static void store_turn(struct fixture *f)
 {
 	struct pollfd p = { .fd = store_fd(f->store), .events = POLLIN };
 
 	if (poll(&p, 1, 10) > 0)
 		store_dispatch(f->store);
+	if (f->tick_ms != 0 && f->tick_ms <= clock_ms()) {
+		f->tick_ms = 0;
+		api_tick(f->api);
+	}
 }
 
 static void wait_for_reply(struct fixture *f, struct call *call)
@@ -179,6 +195,30 @@ static void wait_for_hsm(struct fixture *f, struct call *call)
 			fail_msg("answered before the HSM was asked: %s", call->body);
 		if (clock_ms() > until)
 			fail_msg("the HSM is not asked");
+	}
+}
+
+/* Until so many wait for others. */
+static void wait_for_waiters(struct fixture *f, unsigned waiters)
+{
+	uint64_t until = clock_ms() + PATIENCE_MS;
+
+	while (api_waiting(f->api) != waiters) {
+		store_turn(f);
+		if (clock_ms() > until)
+			fail_msg("%u requests wait, and not %u", api_waiting(f->api), waiters);
+	}
+}
+
+/* As wait_for_reply; the HSM does nothing meanwhile. */
+static void wait_without_hsm(struct fixture *f, struct call *call)
+{
+	uint64_t until = clock_ms() + PATIENCE_MS;
+
+	while (!call->replied) {
+		store_turn(f);
+		if (clock_ms() > until)
+			fail_msg("no answer to '%s'", call->request.path);
 	}
 }
 
@@ -228,11 +268,12 @@ static void check_envelope(const struct call *call)
 	if (!success)
 		assert_int_equal(json_member(root, "result").kind, JSON_NULL);
 	if (call->status == 503)
-		assert_string_not_equal(reply_header(call, "Retry-After"), "");
-	if (call->status == 409 || call->status == 500)
-		assert_string_equal(reply_header(call, "x-should-retry"), "false");
-	else
+		assert_string_equal(reply_header(call, "Retry-After"), call->refused ? "1" : "5");
+	/* F136 */
+	if (success || call->status == 408 || call->status == 429 || call->status == 503)
 		assert_string_equal(reply_header(call, "x-should-retry"), "");
+	else
+		assert_string_equal(reply_header(call, "x-should-retry"), "false");
 	if (call->status == 401)
 		assert_string_equal(reply_header(call, "WWW-Authenticate"),
 				    "Bearer realm=\"csrd\", error=\"invalid_token\"");
@@ -436,12 +477,21 @@ static void on_want_reconcile(void *arg)
 	f->reconciles++;
 }
 
+static void on_want_tick(void *arg, uint64_t at_ms)
+{
+	struct fixture *f = arg;
+
+	f->tick_ms = at_ms;
+}
+
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct api_options options = { .hsms_len = 1, .want_reconcile = on_want_reconcile };
+	struct api_options options = { .hsms_len = 1, .want_reconcile = on_want_reconcile,
+				       .want_tick = on_want_tick, .waiting_max = WAITING_MAX };
 
 	assert_non_null(f);
+	wall_offset_us = 0;
 	f->config.policy.key_types = KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1);
 	f->config.policy.san_types = SAN_TYPE_BIT(SAN_DNS);
 	f->config.policy.idempotency_ttl_ms = (uint64_t)24 * 3600 * 1000;
@@ -452,6 +502,7 @@ static int set_up(void **state)
 	options.store = f->store;
 	options.hsms = &f->hsm;
 	options.want_reconcile_arg = f;
+	options.want_tick_arg = f;
 	assert_int_equal(api_new(&options, &f->api), E_OK);
 	*state = f;
 	return 0;
@@ -728,6 +779,48 @@ static void paths_decide(void **state)
 	}
 }
 
+/* F136: what to do about it is in the message. */
+static void refusals_name_the_remedy(void **state)
+{
+	static const struct {
+		enum http_method method;
+		const char *path;
+		const char *email;
+		const char *key;
+		const char *words;
+	} table[] = {
+		{ HTTP_GET, ACCOUNT_CSRS, "user@example.com", NULL, "X-Auth-Email came without X-Auth-Key" },
+		{ HTTP_GET, ACCOUNT_CSRS, "user@example.com", "", "X-Auth-Email came without X-Auth-Key" },
+		{ HTTP_GET, ACCOUNT_CSRS, NULL, USER_KEY, "X-Auth-Key came without X-Auth-Email" },
+		{ HTTP_GET, ACCOUNT_CSRS, "", USER_KEY, "X-Auth-Key came without X-Auth-Email" },
+		{ HTTP_GET, ACCOUNT_CSRS, NULL, NULL, "send Authorization: Bearer" },
+		{ HTTP_GET, ACCOUNT_CSRS, "", "", "send Authorization: Bearer" },
+		{ HTTP_POST, ACCOUNT_CSRS "/", "user@example.com", USER_KEY, "leave out the slash" },
+		{ HTTP_DELETE, ZONE_CSRS "/", "user@example.com", USER_KEY, "add the id" },
+		{ HTTP_GET, "/client/v4/accounts//custom_csrs", "user@example.com", USER_KEY,
+		  "between /accounts/ and the next slash" },
+		{ HTTP_POST, "/client/v4/zones//custom_csrs", "user@example.com", USER_KEY,
+		  "between /zones/ and the next slash" },
+		{ HTTP_GET, "/" ACCOUNT_CSRS, NULL, NULL, "two slashes in a row" },
+		{ HTTP_POST, "/client/v4//accounts/a/custom_csrs", NULL, NULL, "two slashes in a row" },
+		{ HTTP_GET, "/client/v4/user/tokens/verify/", NULL, NULL, "leave it out" },
+		{ HTTP_GET, "/client/v4", NULL, NULL, "/accounts/ID/custom_csrs" },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct call call = new_call(table[i].method, table[i].path, NULL);
+
+		call.authorization = NULL;
+		call.email = table[i].email;
+		call.key = table[i].key;
+		perform(*state, &call);
+		check_envelope(&call);
+		if (call.status / 100 != 4 || !strstr(call.body, table[i].words))
+			fail_msg("row %zu, '%s': %d %s", i, table[i].path, call.status, call.body);
+		call_release(&call);
+	}
+}
+
 static void the_http_layer_refuses_in_the_envelope(void **state)
 {
 	static const struct {
@@ -743,6 +836,7 @@ static void the_http_layer_refuses_in_the_envelope(void **state)
 		struct call call = new_call(HTTP_POST, "/", NULL);
 
 		call.request.transport = &call;
+		call.refused = true;
 		api_refuse(&call.request, table[i].status, i % 2 ? "the reason" : NULL);
 		expect(&call, table[i].status, table[i].code);
 		if (i % 2)
@@ -772,7 +866,7 @@ static void the_table_is_that_of_the_contract(void **state)
 
 		assert_int_equal(problem_status(code), table[i].status);
 		assert_true(strlen(problem_text(code)) > 0);
-		assert_int_equal(problem_is_final(code), table[i].status == 409 || table[i].status == 500);
+		assert_int_equal(problem_is_final(code), table[i].status != 429 && table[i].status != 503);
 	}
 	for (int e = 0; e <= E_BUG; e++)
 		assert_true(problem_status(problem_from_err((enum err)e)) >= 400);
@@ -834,12 +928,26 @@ static void the_same_key_with_another_body_is_refused(void **state)
 	once(*state, keyed_call(ACCOUNT_CSRS, other_body, "key"), 409, 1421);
 }
 
+/* F135 */
+static void a_byte_order_mark_is_no_part_of_the_request(void **state)
+{
+	struct fixture *f = *state;
+	struct call with = keyed_call(ACCOUNT_CSRS, "\xef\xbb\xbf" GOOD_BODY, "key");
+	struct call without = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+
+	perform_expect(f, &with, 201, 0);
+	perform_expect(f, &without, 201, 0);
+	assert_string_equal(with.body, without.body);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
+	call_release(&with);
+	call_release(&without);
+}
+
+/* F137 */
 static void ten_at_once_make_one_key(void **state)
 {
 	struct fixture *f = *state;
 	struct call calls[10];
-	struct call again = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
-	unsigned created = 0;
 
 	for (size_t i = 0; i < 10; i++) {
 		calls[i] = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
@@ -847,26 +955,217 @@ static void ten_at_once_make_one_key(void **state)
 	}
 	assert_int_equal(api_in_flight(f->api), 10);
 	for (size_t i = 0; i < 10; i++) {
-		/* the nine are told to come back while the first is still in work */
-		uint64_t until = clock_ms() + PATIENCE_MS;
-
-		while (i > 0 && !calls[i].replied && clock_ms() < until)
-			store_turn(f);
-	}
-	for (size_t i = 0; i < 10; i++) {
 		wait_for_reply(f, &calls[i]);
-		if (calls[i].status == 201) {
-			created++;
-		} else {
-			expect(&calls[i], 503, 1503);
-			assert_string_equal(reply_header(&calls[i], "Retry-After"), "1");
-		}
+		expect(&calls[i], 201, 0);
+		assert_string_equal(calls[i].body, calls[0].body);
+	}
+	for (size_t i = 0; i < 10; i++)
+		call_release(&calls[i]);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
+	assert_int_equal(only_row(f).state, CSR_ACTIVE);
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 201, 0);
+}
+
+/* A first that is with the HSM and a repeat that waits for it. */
+static void start_two(struct fixture *f, struct call *first, struct call *repeat)
+{
+	*first = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+	*repeat = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+	start(f, first);
+	wait_for_hsm(f, first);
+	start(f, repeat);
+	wait_for_waiters(f, 1);
+}
+
+static void finish_two(struct fixture *f, struct call *first, int first_status, struct call *repeat,
+		       int repeat_status)
+{
+	wait_for_reply(f, first);
+	expect(first, first_status, 0);
+	wait_for_reply(f, repeat);
+	expect(repeat, repeat_status, 0);
+	call_release(first);
+	call_release(repeat);
+}
+
+/* F137: what the first failed to do the repeat does, once. */
+static void a_repeat_creates_when_the_first_failed(void **state)
+{
+	struct fixture *f = *state;
+	struct call first;
+	struct call repeat;
+	struct call third = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_HSM, false);
+	start_two(f, &first, &repeat);
+	start(f, &third);
+	wait_for_waiters(f, 2);
+	finish_two(f, &first, 500, &repeat, 201);
+	wait_for_reply(f, &third);
+	expect(&third, 201, 0);
+	call_release(&third);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 2);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 1);
+}
+
+static void settle(struct fixture *f, const char *id, enum csr_state from, enum csr_state to)
+{
+	struct store_csr_move move = { .id = id, .from = from, .to = to };
+	struct row moved = { 0 };
+
+	store_csr_move(f->store, &move, on_done, &moved);
+	await(f, &moved);
+}
+
+/* F137: nobody here works on the row, and reconciliation settles it. */
+static void a_repeat_waits_for_reconciliation(void **state)
+{
+	struct fixture *f = *state;
+	struct call repeat = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+	struct row row;
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_UNCERTAIN, false);
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 503, 1503);
+	row = only_row(f);
+	start(f, &repeat);
+	wait_for_waiters(f, 1);
+	assert_false(api_works_on(f->api, row.id)); /* or reconciliation would leave it alone */
+	settle(f, row.id, CSR_PENDING, CSR_FAILED);
+	wait_for_reply(f, &repeat);
+	expect(&repeat, 201, 0);
+	assert_string_not_equal(result_text(&repeat, "id"), row.id);
+	call_release(&repeat);
+}
+
+/* F137: not past its own deadline, whoever the first is. */
+static void a_repeat_waits_no_longer_than_its_time(void **state)
+{
+	struct fixture *f = *state;
+	struct call first = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+	struct call repeat = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+
+	start(f, &first);
+	wait_for_hsm(f, &first);
+	repeat.request.deadline_ms = clock_ms() + 50;
+	start(f, &repeat);
+	wait_without_hsm(f, &repeat);
+	expect(&repeat, 503, 1503);
+	assert_true(clock_ms() >= repeat.request.deadline_ms);
+	assert_string_equal(reply_header(&repeat, "Retry-After"), "5");
+	assert_non_null(strstr(repeat.body, "still at work"));
+	call_release(&repeat);
+	wait_for_reply(f, &first);
+	expect(&first, 201, 0);
+	call_release(&first);
+	/* nobody works on the row */
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_UNCERTAIN, false);
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "other"), 503, 1503);
+	repeat = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "other");
+	repeat.request.deadline_ms = clock_ms() + 50;
+	perform_expect(f, &repeat, 503, 1503);
+	assert_true(clock_ms() >= repeat.request.deadline_ms);
+	call_release(&repeat);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 2);
+}
+
+/* F137: with no time for a create of its own it begins none. */
+static void a_repeat_without_time_begins_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct call first;
+	struct call repeat;
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_HSM, false);
+	start_two(f, &first, &repeat);
+	repeat.request.deadline_ms = clock_ms() + 500;
+	finish_two(f, &first, 500, &repeat, 503);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
+}
+
+static void a_repeat_needs_the_hsm_for_its_own_create(void **state)
+{
+	struct fixture *f = *state;
+	struct call first;
+	struct call repeat;
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_HSM, false);
+	start_two(f, &first, &repeat);
+	hsm_fake_set_up(f->hsm, false);
+	finish_two(f, &first, 500, &repeat, 503);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
+}
+
+/* F137: what was accepted stays accepted when the configuration changes. */
+static void a_repeat_outlives_a_reload(void **state)
+{
+	struct fixture *f = *state;
+	struct call first;
+	struct call repeat;
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_HSM, false);
+	start_two(f, &first, &repeat);
+	f->config.policy.key_types = KEY_TYPE_BIT(KEY_P256V1);
+	finish_two(f, &first, 500, &repeat, 201);
+}
+
+/* F137: the result of a first that is at work is waited for while draining, and nothing else is. */
+static void repeats_while_draining(void **state)
+{
+	struct fixture *f = *state;
+	struct call first;
+	struct call repeat;
+	struct call of_nobody = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "other");
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_UNCERTAIN, false);
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "other"), 503, 1503);
+	start_two(f, &first, &repeat);
+	start(f, &of_nobody);
+	wait_for_waiters(f, 2);
+	api_drain(f->api);
+	wait_without_hsm(f, &of_nobody);
+	expect(&of_nobody, 503, 1503);
+	assert_non_null(strstr(of_nobody.body, "about to end"));
+	call_release(&of_nobody);
+	assert_false(repeat.replied);
+	finish_two(f, &first, 201, &repeat, 201);
+}
+
+static void a_repeat_begins_nothing_while_draining(void **state)
+{
+	struct fixture *f = *state;
+	struct call first;
+	struct call repeat;
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_HSM, false);
+	start_two(f, &first, &repeat);
+	api_drain(f->api);
+	finish_two(f, &first, 500, &repeat, 503);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
+}
+
+/* F137: some connections stay free for those who need not wait. */
+static void only_so_many_wait(void **state)
+{
+	struct fixture *f = *state;
+	struct call calls[WAITING_MAX + 1];
+	struct call surplus = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+
+	for (unsigned i = 0; i < WAITING_MAX + 1; i++) {
+		calls[i] = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+		start(f, &calls[i]);
+	}
+	wait_for_waiters(f, WAITING_MAX);
+	start(f, &surplus);
+	wait_without_hsm(f, &surplus);
+	expect(&surplus, 503, 1503);
+	assert_non_null(strstr(surplus.body, "too many requests wait"));
+	call_release(&surplus);
+	for (unsigned i = 0; i < WAITING_MAX + 1; i++) {
+		wait_for_reply(f, &calls[i]);
+		expect(&calls[i], 201, 0);
 		call_release(&calls[i]);
 	}
-	assert_int_equal(created, 1);
-	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
-	perform_expect(f, &again, 201, 0);
-	call_release(&again);
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 201, 0);
 }
 
 static void a_failed_create_frees_its_key(void **state)
@@ -1095,7 +1394,6 @@ static void failing_cannot_be_committed(void **state)
 	store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 1);
 	wait_for_reply(f, &call);
 	expect(&call, 503, 1503);
-	assert_string_equal(reply_header(&call, "Retry-After"), "1");
 	assert_int_equal(only_row(f).state, CSR_PENDING);
 	assert_int_equal(f->reconciles, 1);
 	call_release(&call);
@@ -1287,6 +1585,51 @@ static void bad_query_parameters_are_named(void **state)
 
 /* ---- delete ---- */
 
+/* F138: for an hour a repeat is answered as the first was, in its own scope. */
+static void a_repeated_delete_is_answered_again(void **state)
+{
+	struct fixture *f = *state;
+	char id[CSR_ID_SIZE];
+	char path[160];
+	int64_t hour_us = (int64_t)3600 * 1000000;
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
+	for (int i = 0; i < 2; i++) {
+		struct call call = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+
+		perform_expect(f, &call, 200, 0);
+		assert_string_equal(result_text(&call, "id"), id);
+		call_release(&call);
+	}
+	once(f, item_call(HTTP_GET, ACCOUNT_CSRS, id, path), 404, 1419);
+	once(f, item_call(HTTP_DELETE, ZONE_CSRS, id, path), 404, 1419);
+	hsm_fake_set_up(f->hsm, false); /* it takes no HSM */
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 1);
+	expect_audit(f, id, "csr.pending csr.active csr.deleting csr.destroyed");
+	wall_offset_us = -hour_us;
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
+	wall_offset_us = hour_us - 60 * 1000000;
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
+	wall_offset_us = hour_us + 1;
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 404, 1419);
+}
+
+/* F138: nobody ever got that CSR, so there is nothing to delete. */
+static void a_failed_create_cannot_be_deleted(void **state)
+{
+	struct fixture *f = *state;
+	struct row row;
+	char path[160];
+
+	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_HSM, false);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 500, 1500);
+	row = only_row(f);
+	assert_int_equal(row.state, CSR_FAILED);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, row.id, path), 404, 1419);
+}
+
 static void a_delete_destroys_key_and_row(void **state)
 {
 	struct fixture *f = *state;
@@ -1310,7 +1653,6 @@ static void a_delete_destroys_key_and_row(void **state)
 	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
 	expect_audit(f, id, "csr.pending csr.active csr.deleting csr.destroyed");
 	once(f, item_call(HTTP_GET, ACCOUNT_CSRS, id, path), 404, 1419);
-	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 404, 1419);
 }
 
 static void an_id_in_upper_case_is_the_same(void **state)
@@ -1336,16 +1678,115 @@ static void a_delete_that_stopped_is_taken_up_again(void **state)
 
 	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		struct call call = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+
+		if (errors[i] == E_BUSY || errors[i] == E_TIMEOUT)
+			call.request.deadline_ms = clock_ms() + 100; /* else it would try again by itself */
 		hsm_fake_script(f->hsm, HSM_FAKE_DESTROY_KEY, errors[i], i == 0);
-		once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 503, 1503);
+		once(f, call, 503, 1503);
 		assert_int_equal(state_of(f, id), CSR_DELETING);
 		assert_int_equal(f->reconciles, i + 1);
 		once(f, item_call(HTTP_GET, ACCOUNT_CSRS, id, path), 404, 1419);
 	}
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), sizeof(errors) / sizeof(errors[0]));
 	hsm_fake_script(f->hsm, HSM_FAKE_DESTROY_KEY, E_HSM, false);
 	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 500, 1500);
 	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
 	assert_int_equal(state_of(f, id), CSR_DESTROYED);
+}
+
+/* F138: while its time lasts a delete goes on by itself when the signer is slow. */
+static void a_delete_goes_on_while_it_has_time(void **state)
+{
+	static const enum err errors[] = { E_BUSY, E_TIMEOUT };
+	struct fixture *f = *state;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	for (unsigned i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+		hsm_fake_script(f->hsm, HSM_FAKE_DESTROY_KEY, errors[i], false);
+		once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
+		assert_int_equal(state_of(f, id), CSR_DESTROYED);
+		assert_int_equal(f->reconciles, i + 1);
+		assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 2 * (i + 1));
+	}
+}
+
+/* Starts a delete whose HSM gives no answer in its time, so that it waits for what becomes of it. */
+static void start_late_delete(struct fixture *f, struct call *call, const char *id, char path[160])
+{
+	*call = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+	call->request.deadline_ms = clock_ms() + 3000;
+	hsm_fake_script(f->hsm, HSM_FAKE_DESTROY_KEY, E_UNCERTAIN, true);
+	start(f, call);
+	wait_for_hsm(f, call);
+	while (clock_ms() < hsm_fake_last_deadline_ms(f->hsm))
+		store_turn(f);
+	hsm_fake_run(f->hsm);
+	wait_for_waiters(f, 1);
+}
+
+static void a_delete_without_an_answer_looks_again(void **state)
+{
+	struct fixture *f = *state;
+	struct call call;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	start_late_delete(f, &call, id, path);
+	wait_for_reply(f, &call);
+	expect(&call, 200, 0);
+	call_release(&call);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 2);
+}
+
+/* F138: it is settled by reconciliation while the delete waits. */
+static void a_delete_finds_what_reconciliation_settled(void **state)
+{
+	struct fixture *f = *state;
+	struct call call;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	start_late_delete(f, &call, id, path);
+	assert_false(api_works_on(f->api, id)); /* or reconciliation would leave it alone */
+	settle(f, id, CSR_DELETING, CSR_DESTROYED);
+	wait_for_reply(f, &call);
+	expect(&call, 200, 0);
+	call_release(&call);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 1);
+}
+
+/* F138: it is there when it is read, and settled before it is written. */
+static void a_delete_that_another_overtakes_is_done(void **state)
+{
+	struct fixture *f = *state;
+	struct store_csr_move moves[] = { { .from = CSR_ACTIVE, .to = CSR_DELETING },
+					  { .from = CSR_DELETING, .to = CSR_DESTROYED } };
+	struct row moved[2] = { { 0 }, { 0 } };
+	struct pollfd p = { .fd = store_fd(f->store), .events = POLLIN };
+	struct call call;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	call = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+	start(f, &call);
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	store_dispatch(f->store); /* the principal; now the row is read */
+	for (size_t i = 0; i < 2; i++) {
+		moves[i].id = id;
+		store_csr_move(f->store, &moves[i], on_done, &moved[i]);
+	}
+	wait_for_reply(f, &call);
+	expect(&call, 200, 0);
+	call_release(&call);
+	assert_int_equal(moved[0].e, E_OK);
+	assert_int_equal(moved[1].e, E_OK);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 0);
 }
 
 static void without_the_hsm_nothing_is_deleted(void **state)
@@ -1409,6 +1850,19 @@ static void a_delete_settled_by_another_is_done(void **state)
 	call_release(&call);
 }
 
+/* F138: one is at work, and the others wait for it. */
+static void start_two_deletes(struct fixture *f, struct call *first, struct call *second,
+			      char id[CSR_ID_SIZE], char path[160])
+{
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	*first = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+	*second = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
+	start(f, first);
+	wait_for_hsm(f, first);
+	start(f, second);
+	wait_for_waiters(f, 1);
+}
+
 static void two_deletes_at_once(void **state)
 {
 	struct fixture *f = *state;
@@ -1417,21 +1871,37 @@ static void two_deletes_at_once(void **state)
 	char id[CSR_ID_SIZE];
 	char path[160];
 
-	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
-	first = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
-	second = item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path);
-	start(f, &first);
-	wait_for_hsm(f, &first);
-	start(f, &second);
-	while (!second.replied)
-		store_turn(f);
-	expect(&second, 503, 1503);
-	assert_string_equal(reply_header(&second, "Retry-After"), "1");
-	wait_for_reply(f, &first);
-	expect(&first, 200, 0);
+	start_two_deletes(f, &first, &second, id, path);
+	finish_two(f, &first, 200, &second, 200);
 	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 1);
-	call_release(&first);
-	call_release(&second);
+}
+
+static void the_second_delete_does_what_the_first_failed_to(void **state)
+{
+	struct fixture *f = *state;
+	struct call first;
+	struct call second;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	hsm_fake_script(f->hsm, HSM_FAKE_DESTROY_KEY, E_HSM, false);
+	start_two_deletes(f, &first, &second, id, path);
+	finish_two(f, &first, 500, &second, 200);
+	assert_int_equal(state_of(f, id), CSR_DESTROYED);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 2);
+}
+
+static void deletes_while_draining(void **state)
+{
+	struct fixture *f = *state;
+	struct call first;
+	struct call second;
+	char id[CSR_ID_SIZE];
+	char path[160];
+
+	start_two_deletes(f, &first, &second, id, path);
+	api_drain(f->api);
+	finish_two(f, &first, 200, &second, 200);
 }
 
 /* ---- the rest ---- */
@@ -1620,12 +2090,23 @@ int main(void)
 		TEST(body_errors_have_their_codes),
 		TEST(credentials_decide),
 		TEST(paths_decide),
+		TEST(refusals_name_the_remedy),
 		TEST(the_http_layer_refuses_in_the_envelope),
 		TEST(the_table_is_that_of_the_contract),
 		TEST(a_quota_ends),
 		TEST(the_same_key_answers_the_same),
 		TEST(the_same_key_with_another_body_is_refused),
+		TEST(a_byte_order_mark_is_no_part_of_the_request),
 		TEST(ten_at_once_make_one_key),
+		TEST(a_repeat_creates_when_the_first_failed),
+		TEST(a_repeat_waits_for_reconciliation),
+		TEST(a_repeat_waits_no_longer_than_its_time),
+		TEST(a_repeat_without_time_begins_nothing),
+		TEST(a_repeat_needs_the_hsm_for_its_own_create),
+		TEST(a_repeat_outlives_a_reload),
+		TEST(repeats_while_draining),
+		TEST(a_repeat_begins_nothing_while_draining),
+		TEST(only_so_many_wait),
 		TEST(a_failed_create_frees_its_key),
 		TEST(the_key_of_a_deleted_csr_is_spent),
 		TEST(idempotency_keys_have_a_shape),
@@ -1646,12 +2127,20 @@ int main(void)
 		TEST(an_empty_list_is_empty),
 		TEST(bad_query_parameters_are_named),
 		TEST(a_delete_destroys_key_and_row),
+		TEST(a_repeated_delete_is_answered_again),
+		TEST(a_failed_create_cannot_be_deleted),
 		TEST(an_id_in_upper_case_is_the_same),
 		TEST(a_delete_that_stopped_is_taken_up_again),
+		TEST(a_delete_goes_on_while_it_has_time),
+		TEST(a_delete_without_an_answer_looks_again),
+		TEST(a_delete_finds_what_reconciliation_settled),
+		TEST(a_delete_that_another_overtakes_is_done),
 		TEST(without_the_hsm_nothing_is_deleted),
 		TEST(commits_of_a_delete_fail),
 		TEST(a_delete_settled_by_another_is_done),
 		TEST(two_deletes_at_once),
+		TEST(the_second_delete_does_what_the_first_failed_to),
+		TEST(deletes_while_draining),
 		TEST(draining),
 		TEST(ready_says_which_part_is_not),
 		TEST(ready_checks_are_shared),

@@ -195,10 +195,16 @@ static const struct text bad[] = {
 	BAD("{\"\xc0\xaf\":1}", "not UTF-8"),
 	BAD("{}\x80", "not UTF-8"),
 	BAD("{\"a\":\"\xe9\"}", "not UTF-8"), /* Latin-1 */
-	BAD("\xff\xfe{\0}\0", "not UTF-8"),   /* UTF-16 */
+	BAD("\xff\xfe{\0}\0", "UTF-16, not UTF-8: send the body as UTF-8, at byte 0"),
+	BAD("\xfe\xff\0{\0}", "UTF-16, not UTF-8: send the body as UTF-8, at byte 0"),
 	BAD("{\0}\0", "a member name"),
-	BAD("\xef\xbb\xbf{}", "byte order mark"),
-	BAD("\xef\xbb\xbf", "byte order mark"),
+	/* F135: one byte order mark in front is skipped, and counted as bytes of the text */
+	BAD("\xef\xbb\xbf", "no JSON object, at byte 3"),
+	BAD("\xef\xbb\xbf{\"a\":}", "not a JSON value, at byte 8"),
+	BAD("\xef\xbb\xbf\xef\xbb\xbf{}", "a second byte order mark, at byte 3"),
+	BAD(" \xef\xbb\xbf{}", "not a JSON object, at byte 1"),
+	BAD("{}\xef\xbb\xbf", "something follows the JSON object"),
+	BAD("\xef\xbb{}", "not UTF-8"),
 	/* F30: a name twice */
 	BAD("{\"a\":1,\"a\":1}", "duplicate"),
 	BAD("{\"a\":1,\"b\":2,\"a\":3}", "duplicate"),
@@ -226,6 +232,8 @@ static const struct text good[] = {
 	TEXT("{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83d\\ude00\"}"),
 	TEXT("{\"a\":\"\xc3\xa9\xf0\x9f\x98\x80\x7f\"}"),
 	TEXT("{\"a\":1,\"A\":2}"),
+	TEXT("\xef\xbb\xbf{\"a\":1}"),
+	TEXT("\xef\xbb\xbf \n{\"a\":1}"),
 	TEXT("{\"a\":{\"a\":{\"a\":1}}}"),
 	TEXT("{\"x\":[{\"a\":1},{\"a\":2}]}"),
 	TEXT("{\"a\":[[[[[[[0]]]]]]]}"),
