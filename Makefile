@@ -150,6 +150,17 @@ $(B)/gen/store_schema.inc: $(SCHEMA) tools/embed_schema.sh $(B)/flags.stamp
 	$(Q)sh tools/embed_schema.sh $(SCHEMA) >$@.tmp && mv $@.tmp $@
 $(B)/store/migrate.o: $(B)/gen/store_schema.inc
 
+# What each code point is to a reader, from libunistring.  The program that writes it runs here, whatever is built for.
+BUILD_CC ?= $(CC)
+$(B)/gen/utf8_class_table: tools/utf8_class_table.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(BUILD_CC) -std=gnu11 $(WARNINGS) -O2 -o $@ $< -lunistring
+$(B)/gen/utf8_class.inc: $(B)/gen/utf8_class_table
+	$(say) GEN $@
+	$(Q)$< >$@.tmp && mv $@.tmp $@
+$(B)/base/utf8.o: $(B)/gen/utf8_class.inc
+
 -include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC)))
 
 # ---- tests -------------------------------------------------------------------
