@@ -64,7 +64,7 @@ STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c s
 	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/problem.c api/reconcile.c api/reply.c api/route.c api/san.c \
-	api/token_verify.c api/validate.c
+	api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c
 DAEMON_SRC := daemon/main.c daemon/conn.c daemon/head.c daemon/http.c daemon/closer.c daemon/listen.c \
 	daemon/notify.c daemon/reconciler.c daemon/reload.c
 SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
@@ -85,7 +85,7 @@ SERVICE_LIBS := -lsystemd
 CONFIG_LIBS := -linih
 STORE_LIBS := -lsqlite3
 HSM_LIBS := -levent_core
-API_LIBS := -ljson-c -lcrypto -luuid -lpsl
+API_LIBS := -ljson-c -lcrypto -luuid -lpsl -lidn2
 DAEMON_LIBS := -levent_extra -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
