@@ -756,6 +756,7 @@ static void public_names_only(void **state)
 	san_suffixes_free(NULL);
 }
 
+/* F123 */
 static void duplicates_are_refused(void **state)
 {
 	struct validate_policy p = policy();
