@@ -63,8 +63,8 @@ HSM_SRC := hsm/hsm.c
 STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c store/sqlite_check.c \
 	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
-	api/csr_json.c api/health.c api/json.c api/media.c api/precondition.c api/problem.c api/reconcile.c api/reply.c api/route.c api/san.c \
-	api/token_verify.c api/validate.c api/wait.c
+	api/csr_json.c api/health.c api/json.c api/media.c api/precondition.c api/problem.c api/reconcile.c api/reply.c api/route.c \
+	api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/target.c daemon/turn.c
 SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
@@ -85,7 +85,7 @@ SERVICE_LIBS := -lsystemd
 CONFIG_LIBS := -linih
 STORE_LIBS := -lsqlite3
 HSM_LIBS := -levent_core
-API_LIBS := -ljson-c -lcrypto -luuid -lpsl
+API_LIBS := -ljson-c -lcrypto -luuid -lpsl -lidn2
 DAEMON_LIBS := -levent_extra -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
@@ -149,6 +149,17 @@ $(B)/gen/store_schema.inc: $(SCHEMA) tools/embed_schema.sh $(B)/flags.stamp
 	$(say) GEN $@
 	$(Q)sh tools/embed_schema.sh $(SCHEMA) >$@.tmp && mv $@.tmp $@
 $(B)/store/migrate.o: $(B)/gen/store_schema.inc
+
+# What each code point is to a reader, from libunistring.  The program that writes it runs here, whatever is built for.
+BUILD_CC ?= $(CC)
+$(B)/gen/utf8_class_table: tools/utf8_class_table.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(BUILD_CC) -std=gnu11 $(WARNINGS) -O2 -o $@ $< -lunistring
+$(B)/gen/utf8_class.inc: $(B)/gen/utf8_class_table
+	$(say) GEN $@
+	$(Q)$< >$@.tmp && mv $@.tmp $@
+$(B)/base/utf8.o: $(B)/gen/utf8_class.inc
 
 -include $(patsubst %.o,%.d,$(call obj,$(ALL_SRC)))
 

@@ -1,5 +1,7 @@
-/* The 249 officially assigned codes of ISO 3166-1. */
+/* The 249 officially assigned codes of ISO 3166-1, and XK. */
 #include "api/country.h"
+
+#include "base/str.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -29,14 +31,35 @@ static const char *const second_letters[26] = {
 	"AGMSYZ",                  /* U */
 	"ACEGINU",                 /* V */
 	"FS",                      /* W */
-	"",                        /* X: user-assigned only */
+	"K",                       /* X: user-assigned all */
 	"ET",                      /* Y */
 	"AMW",                     /* Z */
 };
 
-bool country_is_assigned(const char *code)
+bool country_is_known(const char *code)
 {
 	if (strlen(code) != 2 || code[0] < 'A' || code[0] > 'Z')
 		return false;
 	return strchr(second_letters[code[0] - 'A'], code[1]) != NULL;
+}
+
+bool country_guess(const char *code, char ret_code[COUNTRY_SIZE])
+{
+	/* Reserved by ISO, used by the countries themselves and by the European Union. */
+	static const char *const aliases[][2] = { { "UK", "GB" }, { "EL", "GR" } };
+	char upper[COUNTRY_SIZE];
+
+	if (strlen(code) != 2)
+		return false;
+	for (size_t i = 0; i < 2; i++)
+		upper[i] = (char)(str_ascii_is_alpha(code[i]) ? code[i] & ~0x20 : code[i]);
+	upper[2] = '\0';
+	for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+		if (strcmp(upper, aliases[i][0]) == 0)
+			memcpy(upper, aliases[i][1], sizeof(upper));
+	}
+	if (!country_is_known(upper))
+		return false;
+	memcpy(ret_code, upper, sizeof(upper));
+	return true;
 }

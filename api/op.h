@@ -12,7 +12,7 @@
 #include "api/problem.h"
 #include "api/request.h"
 #include "api/route.h"
-#include "api/san.h"
+#include "api/san_suffixes.h"
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/log.h"

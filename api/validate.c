@@ -16,9 +16,8 @@
 #define QUOTE_BYTES 64
 
 enum text_kind {
-	TEXT_SUBJECT, /* part of a distinguished name: nothing unsafe, no blank at its ends, not empty */
-	TEXT_NAME,    /* one line for people */
-	TEXT_PROSE,   /* line breaks and tabs too */
+	TEXT_SUBJECT, /* part of a distinguished name: not empty, no blank at its ends, something to see */
+	TEXT_LABEL,   /* for people, beside the CSR */
 };
 
 struct text_field {
@@ -48,9 +47,9 @@ static const struct text_field subject_fields[] = {
 	  true, SPEC(common_name) },
 };
 static const struct text_field label_fields[] = {
-	{ "name", TEXT_NAME, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
+	{ "name", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
 	  offsetof(struct validate_csr, name) },
-	{ "description", TEXT_PROSE, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
+	{ "description", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
 	  offsetof(struct validate_csr, description) },
 };
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
@@ -77,63 +76,114 @@ void validate_csr_release(struct validate_csr *csr)
 
 /* ---- texts ---- */
 
-static bool is_blank(uint32_t c)
+static const char *name_unsafe(uint32_t c)
 {
-	/* Zs of Unicode, and tab; other blanks are refused wherever they stand. */
-	return c == ' ' || c == '\t' || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-	       c == 0x202f || c == 0x205f || c == 0x3000;
+	switch (utf8_class(c)) {
+	case UTF8_CONTROL:
+		return c == '\n' || c == '\r' || c == '\t' ? "a line break or tab" : "a control character";
+	case UTF8_INVISIBLE:
+		return "an invisible character";
+	case UTF8_PRIVATE:
+		return "a private-use character";
+	default:
+		return "a code point without a character";
+	}
 }
 
-/* Noncharacters (Unicode §23.7) say nothing to anybody. */
-static bool is_noncharacter(uint32_t c)
-{
-	return (c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef);
-}
-
-/* What is wrong with its characters, or NULL. */
-static const char *text_fault(const char *text, enum text_kind kind)
+/* True when one was refused. */
+static bool refuse_unsafe(struct validation *v, const struct text_field *field, const char *pointer,
+			  const char *text)
 {
 	size_t len = strlen(text);
-	uint32_t c = 0;
-	uint32_t first = 0;
+	size_t pos = 0;
+	uint32_t c;
 
+	for (size_t nth = 1; pos < len && utf8_next(text, len, &pos, &c); nth++) {
+		if (!utf8_is_unsafe_in_names(c))
+			continue;
+		problem_list_add(v->problems, field->code, pointer,
+				 "%s holds U+%04X, %s, as its character %zu; leave it out", field->name,
+				 (unsigned)c, name_unsafe(c), nth);
+		return true;
+	}
+	if (pos < len)
+		problem_list_add(v->problems, field->code, pointer, "%s is not UTF-8", field->name);
+	return pos < len;
+}
+
+/* What a subject field lacks, or NULL.  Nothing unsafe is in it. */
+static const char *subject_fault(const char *text)
+{
+	size_t len = strlen(text);
+	enum utf8_class class = UTF8_BLANK;
+	bool has_visible = false;
+
+	if (len == 0)
+		return "must not be empty; send text, or leave it out where it is optional";
 	for (size_t pos = 0; pos < len;) {
 		bool is_first = pos == 0;
+		uint32_t c = 0;
 
 		if (!utf8_next(text, len, &pos, &c))
 			return "is not UTF-8";
-		if (is_first)
-			first = c;
-		if (kind == TEXT_PROSE && (c == '\n' || c == '\r' || c == '\t'))
-			continue;
-		if (utf8_is_unsafe_in_names(c) || is_noncharacter(c))
-			return "holds a control, bidirectional or invisible character";
+		class = utf8_class(c);
+		if (class == UTF8_VISIBLE)
+			has_visible = true;
+		else if (class == UTF8_BLANK && is_first)
+			return "starts with a blank; leave that out";
 	}
-	if (kind != TEXT_SUBJECT)
-		return NULL;
-	if (len == 0)
-		return "must not be empty";
-	if (is_blank(first) || is_blank(c))
-		return "starts or ends with a blank";
-	return NULL;
+	if (class == UTF8_BLANK)
+		return "ends with a blank; leave that out";
+	return has_visible ? NULL : "holds nothing that can be seen by itself; send text";
+}
+
+static void refuse_length(struct validation *v, const struct text_field *field, const char *pointer,
+			  size_t chars)
+{
+	const char *remedy = field->length_code == PROBLEM_COMMON_NAME_LENGTH ?
+		"send a shorter name here, and the long one in sans alone" : "shorten it";
+
+	problem_list_add(v->problems, field->length_code, pointer,
+			 "%s has %zu characters, and %u at most are accepted; %s", field->name, chars,
+			 field->chars_max, remedy);
+}
+
+/* True when it was refused. */
+static bool refuse_not_public(struct validation *v, const char *pointer, const char *common_name)
+{
+	char why[SAN_WHY_SIZE];
+	enum problem_code code = san_check_common_name(common_name, &v->policy->sans, why);
+
+	if (code == PROBLEM_UNAVAILABLE)
+		v->status = E_NOMEM;
+	else if (code)
+		problem_list_add(v->problems, code, pointer, "common_name \"%s\" %s", common_name, why);
+	return code != PROBLEM_NONE;
 }
 
 static void check_text(struct validation *v, const struct text_field *field, const char *pointer,
 		       const char *text)
 {
-	const char *fault = text_fault(text, field->kind);
 	char **slot = (char **)(void *)((char *)v->csr + field->offset);
+	size_t chars = utf8_count(text, strlen(text));
+	const char *fault;
 
+	if (refuse_unsafe(v, field, pointer, text))
+		return;
+	fault = field->kind == TEXT_SUBJECT ? subject_fault(text) : NULL;
 	if (fault) {
 		problem_list_add(v->problems, field->code, pointer, "%s %s", field->name, fault);
-	} else if (utf8_count(text, strlen(text)) > field->chars_max) {
-		problem_list_add(v->problems, field->length_code, pointer, "%s is longer than %u characters",
-		                 field->name, field->chars_max);
-	} else {
-		*slot = strdup(text);
-		if (!*slot)
-			v->status = E_NOMEM;
+		return;
 	}
+	if (chars > field->chars_max) {
+		refuse_length(v, field, pointer, chars);
+		return;
+	}
+	if (field->code == PROBLEM_COMMON_NAME && refuse_not_public(v, pointer, text))
+		return;
+	*slot = strdup(text);
+	if (!*slot)
+		v->status = E_NOMEM;
 }
 
 /* Clients send null for what nobody set: Python's None, nil pointers of Go, serialisers' defaults. */
@@ -167,12 +217,18 @@ static void check_text_field(struct validation *v, const struct text_field *fiel
 static void check_country(struct validation *v)
 {
 	struct json_value value = json_member(v->body, country_field.name);
+	char meant[COUNTRY_SIZE];
 
-	if (value.kind == JSON_STRING && !country_is_assigned(json_text(value)))
-		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
-		                 "country must be an upper-case ISO 3166-1 alpha-2 code, such as US");
-	else
+	if (value.kind != JSON_STRING || country_is_known(json_text(value)))
 		check_text_field(v, &country_field);
+	else if (country_guess(json_text(value), meant))
+		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
+				 "country \"%s\" is no code of ISO 3166-1 alpha-2 in upper case; send \"%s\"",
+				 json_text(value), meant);
+	else
+		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
+				 "country must be a code of ISO 3166-1 alpha-2 in upper case, "
+				 "such as \"US\"");
 }
 
 /* ---- SANs ---- */
@@ -192,6 +248,10 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 		return;
 	}
 	code = san_check(json_text(value), &v->policy->sans, why, &san.type);
+	if (code == PROBLEM_UNAVAILABLE) {
+		v->status = E_NOMEM;
+		return;
+	}
 	if (code == PROBLEM_SAN_NOT_ASCII) {
 		problem_list_add(v->problems, code, pointer, "sans[%zu] %s", index, why);
 		return;
@@ -205,7 +265,8 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 	for (size_t i = 0; i < spec->sans_len; i++) {
 		if (san_is_same(&spec->sans[i], &san)) {
 			problem_list_add(v->problems, PROBLEM_SAN, pointer,
-					 "sans[%zu] \"%.*s\" is there twice", index, QUOTE_BYTES, san.value);
+					 "sans[%zu] \"%.*s\" is there twice; send it once", index,
+					 QUOTE_BYTES, san.value);
 			return;
 		}
 	}
@@ -230,7 +291,8 @@ static void check_sans(struct validation *v)
 	}
 	if (len > CSR_SANS_MAX) {
 		problem_list_add(v->problems, PROBLEM_SAN, "/sans",
-				 "sans has %zu items; at most %d are accepted", len, CSR_SANS_MAX);
+				 "sans has %zu items; at most %d are accepted; make another CSR for the rest",
+				 len, CSR_SANS_MAX);
 		return;
 	}
 	for (size_t i = 0; i < len; i++)

@@ -119,7 +119,7 @@ static void put_escaped(struct buf *line, const char *text, size_t len)
 		else if (code_point < 0x80 && utf8_is_unsafe_in_names(code_point))
 			buf_printf(line, "\\x%02x", (unsigned)code_point);
 		else if (utf8_is_unsafe_in_names(code_point))
-			buf_printf(line, "\\u%04x", (unsigned)code_point);
+			buf_printf(line, code_point > 0xffff ? "\\U%08x" : "\\u%04x", (unsigned)code_point);
 		else
 			buf_put(line, text + start, pos - start);
 	}

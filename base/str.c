@@ -113,6 +113,11 @@ bool str_ascii_is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+bool str_ascii_is_alnum(char c)
+{
+	return str_ascii_is_alpha(c) || str_ascii_is_digit(c);
+}
+
 bool str_equal_ignoring_case(const char *a, const char *b)
 {
 	for (; *a && str_ascii_lower(*a) == str_ascii_lower(*b); a++, b++)

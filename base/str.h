@@ -33,6 +33,7 @@ bool str_starts_with(const char *text, const char *prefix);
 char str_ascii_lower(char c);
 bool str_ascii_is_alpha(char c);
 bool str_ascii_is_digit(char c);
+bool str_ascii_is_alnum(char c);
 bool str_equal_ignoring_case(const char *a, const char *b);
 
 /* Compares len bytes in a time that depends on len alone. */

@@ -62,17 +62,32 @@ size_t utf8_count(const char *text, size_t len)
 	return count;
 }
 
-bool utf8_is_unsafe_in_names(uint32_t c)
+enum utf8_class utf8_class(uint32_t code_point)
 {
+	/* Sorted; a row holds for its first code point and all up to the next row. */
 	static const struct {
-		uint32_t first, last;
-	} unsafe[] = {
-		{ 0x00, 0x1f },     { 0x7f, 0x9f },     { 0x61c, 0x61c },   { 0x200b, 0x200f },
-		{ 0x2028, 0x202e }, { 0x2060, 0x2060 }, { 0x2066, 0x2069 }, { 0xfeff, 0xfeff },
+		uint32_t first : 24;
+		uint32_t class : 8;
+	} rows[] = {
+#include "utf8_class.inc"
 	};
+	size_t low = 0;
+	size_t high = sizeof(rows) / sizeof(rows[0]);
 
-	for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
-		if (c >= unsafe[i].first && c <= unsafe[i].last)
-			return true;
-	return false;
+	if (code_point > 0x10ffff)
+		return UTF8_UNASSIGNED;
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (rows[middle].first <= code_point)
+			low = middle;
+		else
+			high = middle;
+	}
+	return (enum utf8_class)rows[low].class;
+}
+
+bool utf8_is_unsafe_in_names(uint32_t code_point)
+{
+	return utf8_class(code_point) >= UTF8_CONTROL;
 }

@@ -18,10 +18,25 @@ bool utf8_is_valid(const char *text, size_t len);
 size_t utf8_count(const char *text, size_t len);
 
 /*
- * Characters that must not stand in a name that people compare by eye:
- * C0 and C1 controls, DEL, bidirectional controls (U+061C, U+200E, U+200F,
- * U+202A–202E, U+2066–2069), line and paragraph separators (U+2028, U+2029),
- * zero-width U+200B–200D and U+2060, and U+FEFF.
+ * What a code point is to somebody who reads it, by the properties of Unicode
+ * as the libunistring of the build knew them.
+ */
+enum utf8_class {
+	UTF8_VISIBLE,
+	UTF8_BLANK,      /* Zs, and the few symbols without ink, such as U+2800 */
+	UTF8_MARK,       /* M: nothing by itself */
+	/* from here on unsafe in names */
+	UTF8_CONTROL,    /* Cc */
+	UTF8_INVISIBLE,  /* Default_Ignorable_Code_Point, Cf, Zl, Zp */
+	UTF8_PRIVATE,    /* Co */
+	UTF8_UNASSIGNED, /* Cn with its noncharacters, Cs, and what is past U+10FFFF */
+};
+enum utf8_class utf8_class(uint32_t code_point);
+
+/*
+ * Must not stand in a name that people compare by eye, nor reach a terminal
+ * or a log as it is: it shows nothing, moves what stands beside it, or shows
+ * something else on each machine.
  */
 bool utf8_is_unsafe_in_names(uint32_t code_point);
 

@@ -80,14 +80,16 @@ enum err arg_time(const char *text, int64_t now_us, int64_t *ret_us)
 bool arg_name_is_valid(const char *text)
 {
 	size_t len = strlen(text), pos = 0, chars = 0;
+	bool has_visible = false;
 	uint32_t c;
 
 	while (pos < len) {
 		if (!utf8_next(text, len, &pos, &c) || utf8_is_unsafe_in_names(c))
 			return false;
+		has_visible = has_visible || utf8_class(c) == UTF8_VISIBLE;
 		chars++;
 	}
-	return chars > 0 && chars <= NAME_CHARS_MAX;
+	return has_visible && chars <= NAME_CHARS_MAX;
 }
 
 bool arg_email_is_valid(const char *text)

@@ -23,7 +23,7 @@ MUST_USE enum err arg_quota(const char *text, int64_t *ret_quota);
 /* An RFC 3339 time or date, or a duration from now ("90d"), or "never" (0).  E_INVAL. */
 MUST_USE enum err arg_time(const char *text, int64_t now_us, int64_t *ret_us);
 
-/* 1–255 characters of UTF-8 without control, bidirectional and invisible ones. */
+/* 1–255 characters of UTF-8, at least one of them visible and none unsafe (base/utf8.h). */
 bool arg_name_is_valid(const char *text);
 
 /* Something@something of visible ASCII, at most 254 bytes. */

@@ -50,7 +50,8 @@ static enum exit_code read_add(struct cli *cli, int argc, char **argv, const str
 	if (e != E_OK)
 		return cli_fail(e, "cannot make an id: %s", err_str(e));
 	if (add->name && !arg_name_is_valid(add->name))
-		return cli_usage(cli, "--name: 1-255 characters of UTF-8 without control characters");
+		return cli_usage(cli, "--name: 1-255 characters of UTF-8, at least one of them to be seen, "
+				      "none a control, invisible, private-use or unassigned one");
 	add->quota = STORE_NO_LIMIT;
 	if (add->quota_text && arg_quota(add->quota_text, &add->quota) != E_OK)
 		return cli_usage(cli, "--quota '%s': a number or 'unlimited'", add->quota_text);

@@ -109,7 +109,8 @@ static enum exit_code set_name(struct cli *cli, struct principal *p, const char 
 	if (p->kind == PRINCIPAL_USER && !arg_email_is_valid(name))
 		return cli_usage(cli, "--email '%s' is no e-mail address", name);
 	if (!arg_name_is_valid(name))
-		return cli_usage(cli, "--name: 1-255 characters of UTF-8 without control characters");
+		return cli_usage(cli, "--name: 1-255 characters of UTF-8, at least one of them to be seen, "
+				      "none a control, invisible, private-use or unassigned one");
 	free(p->name);
 	p->name = NULL;
 	return str_dup_opt(name, &p->name) ? EXIT_CODE_OK : cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));

@@ -14,6 +14,10 @@ BEGIN {
 	may["cli"] = "base config hsm store api cli"
 	may["daemon"] = "base systemd config hsm store api daemon"
 
+	# generated beside the objects → folder that includes it
+	generated["store_schema.inc"] = "store"
+	generated["utf8_class.inc"] = "base"
+
 	# library header → where it may be known; a folder ends in '/'
 	library("event2/", "daemon/ hsm/hsm.c cli/loop.c")
 	library("event.h", "")
@@ -27,7 +31,9 @@ BEGIN {
 	library("pkcs11.h", "hsm/signer/")
 	library("openssl/", "api/ daemon/ hsm/signer/ cli/digest.c")
 	library("ini.h", "config/config.c")
-	library("libpsl.h", "api/")
+	library("libpsl.h", "api/san_suffixes.c")
+	library("idn2.h", "api/san_host.c")
+	library("unictype.h", "")
 	library("uuid/", "api/")
 	library("systemd/sd-", "systemd/")
 }
@@ -58,8 +64,7 @@ function check_own(header, folder, to)
 {
 	to = folder_of(header)
 	if (to == "") {
-		# generated beside the objects
-		if (header != "store_schema.inc" || folder != "store")
+		if (!(header in generated) || folder != generated[header])
 			complain("\"" header "\" is included without its folder")
 		return
 	}

@@ -27,7 +27,7 @@ const everything = {
 	organizational_unit: "Platform",
 	key_type: "rsa2048",
 	name: "the web front end",
-	description: "two lines,\nand “quotes” in UTF-8: žluťoučký",
+	description: "one line,\u3000with “quotes” in UTF-8: žluťoučký",
 	sans: ["b.Example.com", "a.example.com", "*.example.com"],
 };
 

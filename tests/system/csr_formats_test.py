@@ -25,6 +25,9 @@ CASES = {
     "sans_as_sent": {
         "sans": ["zz.Example.COM", "a.example.com", "M.example.com", "xn--bcher-kva.example", "b", "*.b.c"]},
     "sans_150": {"sans": ["host-%03d.example.com" % i for i in range(150)]},
+    "sans_150_of_253": {"key_type": "rsa2048",
+                        "sans": ["%03d.%s" % (i, ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 57])) for i in range(150)]},
+    "labels_11": {"sans": ["a.b.c.d.e.f.g.h.i.j.k"]},
     "longest": {"state": "s" * 128, "locality": "l" * 128, "organization": "o" * 64, "organizational_unit": "u" * 64,
                 "common_name": "c" * 64, "sans": [".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])]},
 }

@@ -12,15 +12,15 @@ PROGRAMS = ("csrd", "csrd-hsm", "csrctl")
 # linked with compression and libgcrypt in Debian 12; neither program calls into them.  Worth it: the words of
 # sd_notify(3) and journald's protocol are systemd's to change.
 NEEDED = {
-    "csrd": {"libcrypto", "libevent_core", "libevent_extra", "libinih", "libjson-c", "libpsl", "libsqlite3", "libsystemd",
-             "libuuid"},
-    "csrctl": {"libcrypto", "libevent_core", "libinih", "libjson-c", "libpsl", "libsqlite3", "libuuid"},
+    "csrd": {"libcrypto", "libevent_core", "libevent_extra", "libidn2", "libinih", "libjson-c", "libpsl", "libsqlite3",
+             "libsystemd", "libuuid"},
+    "csrctl": {"libcrypto", "libevent_core", "libidn2", "libinih", "libjson-c", "libpsl", "libsqlite3", "libuuid"},
     "csrd-hsm": {"libcrypto", "libinih", "libp11", "libp11-kit", "libsystemd"},
 }
 FORBIDDEN = {
     "csrd": ("p11", "softhsm"),
     "csrctl": ("p11", "softhsm", "systemd"),
-    "csrd-hsm": ("event", "json-c", "sqlite", "psl", "pq"),
+    "csrd-hsm": ("event", "idn2", "json-c", "sqlite", "psl", "pq", "unistring"),
 }
 
 

@@ -2,6 +2,7 @@
 #include "tests/unit/cmocka_all.h"
 
 #include "api/country.h"
+#include "api/san_suffixes.h"
 #include "api/validate.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -98,7 +99,7 @@ static void expect(const struct body *body, const struct validate_policy *p, con
 static void everything_is_kept_as_sent(void **state)
 {
 	static const char text[] =
-	    "{\"key_type\":\"p256v1\",\"name\":\"\",\"description\":\"a\\tb\\nc\","
+	    "{\"key_type\":\"p256v1\",\"name\":\"\",\"description\":\"a  b/c\","
 	    "\"sans\":[\"B.example.com\",\"*.a.example.com\"],"
 	    "\"common_name\":\"J\\u00fcrgen\",\"organizational_unit\":\"R&D\","
 	    "\"organization\":\"'; DROP TABLE csrs; --\","
@@ -112,7 +113,7 @@ static void everything_is_kept_as_sent(void **state)
 	assert_int_equal(problems.len, 0);
 	assert_int_equal(csr.spec.key_type, KEY_P256V1);
 	assert_string_equal(csr.name, "");
-	assert_string_equal(csr.description, "a\tb\nc");
+	assert_string_equal(csr.description, "a  b/c");
 	assert_int_equal(csr.spec.sans_len, 2);
 	assert_string_equal(csr.spec.sans[0].value, "B.example.com");
 	assert_string_equal(csr.spec.sans[1].value, "*.a.example.com");
@@ -201,7 +202,8 @@ static const struct {
 	{ { .country = "\"EU\"" }, "1405 /country" },
 	{ { .country = "\"GB\"" }, "" },
 	{ { .country = "\"SS\"" }, "" },
-	{ { .country = "\"XK\"" }, "1405 /country" },
+	{ { .country = "\"XK\"" }, "" },
+	{ { .country = "\"XX\"" }, "1405 /country" },
 	/* F36: types */
 	{ { .country = "1" }, "1400 /country" },
 	{ { .state = "true" }, "1400 /state" },
@@ -347,16 +349,17 @@ static void countries_are_those_that_exist(void **state)
 	(void)state;
 	for (char a = 'A'; a <= 'Z'; a++) {
 		for (char b = 'A'; b <= 'Z'; b++)
-			count += country_is_assigned((char[]){ a, b, '\0' });
+			count += country_is_known((char[]){ a, b, '\0' });
 	}
-	assert_int_equal(count, 249);
-	assert_true(country_is_assigned("AX"));
-	assert_true(country_is_assigned("CW"));
-	assert_false(country_is_assigned("AN")); /* withdrawn 2010 */
-	assert_false(country_is_assigned("SU"));
-	assert_false(country_is_assigned("XX"));
-	assert_false(country_is_assigned("A"));
-	assert_false(country_is_assigned("[A"));
+	assert_int_equal(count, 249 + 1);
+	assert_true(country_is_known("XK"));
+	assert_true(country_is_known("AX"));
+	assert_true(country_is_known("CW"));
+	assert_false(country_is_known("AN")); /* withdrawn 2010 */
+	assert_false(country_is_known("SU"));
+	assert_false(country_is_known("XX"));
+	assert_false(country_is_known("A"));
+	assert_false(country_is_known("[A"));
 }
 
 /* ---- F47: SANs ---- */
@@ -388,7 +391,6 @@ static const struct {
 	{ "xn--p1ai", 0, 0, SAN_DNS },
 	{ "a.xn--wgbl6a", 0, 0, SAN_DNS },
 	{ "xn--1lqs71d", 0, 0, SAN_DNS },
-	{ "xn--ls8h.example", 0, 0, SAN_DNS }, /* U+1F4A9 */
 	{ "", 0, 1412, 0 },
 	{ "*", 0, 1412, 0 },
 	{ "*.", 0, 1412, 0 },
@@ -436,6 +438,43 @@ static const struct {
 	{ "xn--99999999.example", 0, 1412, 0 },
 	{ "xn--zzzzzzzzzzzzzzzz.example", 0, 0, SAN_DNS },
 	{ "xn--0ca24w0ca24w9.example", 0, 1412, 0 },
+	/* F122: what stands for no name of IDNA2008 */
+	{ "xn--ls8h.example", 0, 1412, 0 },      /* U+1F4A9 */
+	{ "xn--google-dja.example", 0, 1412, 0 }, /* U+00AD */
+	{ "xn--google-5de.example", 0, 1412, 0 }, /* U+034F */
+	{ "xn--google-dq8a.example", 0, 1412, 0 }, /* U+180E */
+	{ "xn--google-rw0c.example", 0, 1412, 0 }, /* U+2062 */
+	{ "xn--google-ks5e.example", 0, 1412, 0 }, /* U+3164 */
+	{ "xn--google-k648a.example", 0, 1412, 0 }, /* U+FE0F */
+	{ "xn--google-ks653c.example", 0, 1412, 0 }, /* U+E0041 */
+	{ "xn--google-k704a.example", 0, 1412, 0 }, /* U+E000 */
+	{ "xn--google-kn68a.example", 0, 1412, 0 }, /* U+FF0E */
+	{ "xn--google-rr3e.example", 0, 1412, 0 }, /* U+3002 */
+	{ "xn--google-dk0c.example", 0, 1412, 0 }, /* U+2024 */
+	{ "xn--google-rq0c.example", 0, 1412, 0 }, /* U+2044 */
+	{ "xn--google-re3c.example", 0, 1412, 0 }, /* U+2215 */
+	{ "xn--google-k9a.example", 0, 1412, 0 }, /* U+0130 */
+	{ "xn--google-rx68a.example", 0, 1412, 0 }, /* U+FF41 */
+	{ "xn--google-dme.example", 0, 1412, 0 }, /* U+0378 */
+	{ "xn--google-df0c.example", 0, 1412, 0 }, /* U+200B */
+	{ "xn--google-yt48a.example", 0, 1412, 0 }, /* U+FDD0 */
+	{ "xn--l-fda.example", 0, 1412, 0 },     /* U+00B7 without an l on each side: CONTEXTO */
+	{ "xn--ll-0ea.example", 0, 0, SAN_DNS }, /* with them */
+	{ "xn--mgba3gch31f060k.example", 0, 0, SAN_DNS }, /* U+200C between Arabic letters */
+	{ "xn--ab-j1t.example", 0, 1412, 0 }, /* U+200C between others */
+	{ "xn--11b2ezcw70k.example", 0, 0, SAN_DNS }, /* U+200D behind a virama */
+	{ "xn--a-zhc.example", 0, 1412, 0 }, /* both directions */
+	{ "xn--a-wbb.example", 0, 1412, 0 }, /* a mark in front */
+	{ "xn--e-xbb.example", 0, 1412, 0 }, /* not in normal form C */
+	{ "xn--8hb20a.example", 0, 1412, 0 }, /* digits of two kinds: CONTEXTO */
+	{ "xn--bcher-KVA.example", 0, 0, SAN_DNS },
+	{ "xn--bcher-kv.example", 0, 1412, 0 },
+	{ "xn--abc.example", 0, 1412, 0 },
+	{ "*.xn--bcher-kva.example", 0, 0, SAN_DNS },
+	{ "user@xn--ls8h.example", ALL_SANS, 1412, 0 },
+	{ "user@xn--bcher-kva.example", ALL_SANS, 0, SAN_EMAIL },
+	{ "https://xn--ls8h.example/", ALL_SANS, 1412, 0 },
+	{ "https://xn--bcher-kva.example/", ALL_SANS, 0, SAN_URI },
 	/* U-labels */
 	{ "b\xc3\xbc" "cher.example", 0, 1413, 0 },
 	{ "\xe6\x9d\xb1\xe4\xba\xac", 0, 1413, 0 },
@@ -516,6 +555,55 @@ static const struct {
 	{ "https://a.example.com/<x>", ALL_SANS, 1412, 0 },
 	{ "https://a.example.com/\"", ALL_SANS, 1412, 0 },
 	{ "urn:", ALL_SANS, 1412, 0 },
+	/* F124: RFC 3986 and RFC 8141 to the letter */
+	{ "http:foo://localhost/", ALL_SANS, 1412, 0 },
+	{ "a:b://", ALL_SANS, 1412, 0 },
+	{ "a://b", ALL_SANS, 0, SAN_URI },
+	{ "mailto:user@example.com", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com:65535/", ALL_SANS, 0, SAN_URI },
+	{ "https://a.example.com:65536/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com:99999/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com:4294967297/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com:0/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com:+1/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com:/", ALL_SANS, 0, SAN_URI },
+	{ "https://a.example.com:1:2/", ALL_SANS, 1412, 0 },
+	{ "https://:443/", ALL_SANS, 1412, 0 },
+	{ "https://@a.example.com/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com\\@b.example.com/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com/@b", ALL_SANS, 0, SAN_URI },
+	{ "https://a.example.com./", ALL_SANS, 1412, 0 },
+	{ "https://a%2eexample.com/", ALL_SANS, 1412, 0 },
+	{ "https://[2001:db8::1]/", ALL_SANS, 0, SAN_URI },
+	{ "https://[2001:db8::1%25eth0]/", ALL_SANS, 1412, 0 },
+	{ "https://[v1.x]/", ALL_SANS, 1412, 0 },
+	{ "https://[192.0.2.1]/", ALL_SANS, 1412, 0 },
+	{ "https://[]/", ALL_SANS, 1412, 0 },
+	{ "https://[::1]:/", ALL_SANS, 0, SAN_URI },
+	{ "https://[::1]:65536/", ALL_SANS, 1412, 0 },
+	{ "https://2001:db8::1/", ALL_SANS, 1412, 0 },
+	{ "https://192.0.2.256/", ALL_SANS, 1412, 0 },
+	{ "https://0x7f.1/", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com/[x]", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com/?[x]", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com/#a#b", ALL_SANS, 1412, 0 },
+	{ "https://a.example.com#a", ALL_SANS, 0, SAN_URI },
+	{ "https://a.example.com?a=b?c/d", ALL_SANS, 0, SAN_URI },
+	{ "https://a.example.com/%", ALL_SANS, 1412, 0 },
+	{ "https://*.example.com/", ALL_SANS, 1412, 0 },
+	{ "URN:Example:a", ALL_SANS, 0, SAN_URI },
+	{ "urn:a:b", ALL_SANS, 1412, 0 },
+	{ "urn:-a:b", ALL_SANS, 1412, 0 },
+	{ "urn:a-:b", ALL_SANS, 1412, 0 },
+	{ "urn:a_b:c", ALL_SANS, 1412, 0 },
+	{ "urn:example", ALL_SANS, 1412, 0 },
+	{ "urn:example:", ALL_SANS, 1412, 0 },
+	{ "urn:example:/a", ALL_SANS, 1412, 0 },
+	{ "urn:example:a/b?+c?=d#e", ALL_SANS, 0, SAN_URI },
+	{ "urn:example:a?b", ALL_SANS, 1412, 0 },
+	{ "urn:example:a#b?c", ALL_SANS, 0, SAN_URI },
+	{ "urn:abcdefghijabcdefghijabcdefghijab:c", ALL_SANS, 0, SAN_URI },
+	{ "urn:abcdefghijabcdefghijabcdefghijabc:c", ALL_SANS, 1412, 0 },
 };
 
 static void san_syntax(void **state)
@@ -577,7 +665,113 @@ static const struct {
 	{ "user@a.local", 1414 },
 	{ "https://a.example.org/", 1416 },
 	{ "https://a.debian.org/", 0 },
+	/* F125: hosts of every kind */
+	{ "http:foo://localhost/", 1412 },
+	{ "a:b://", 1412 },
+	{ "http://localhost/", 1414 },
+	{ "http://localhost:8080/", 1414 },
+	{ "http://10.0.0.1/", 1414 },
+	{ "http://[::1]/", 1414 },
+	{ "http://[fd00::1]:80/", 1414 },
+	{ "http://[2606:4700::1111]/", 0 },
+	{ "http://9.9.9.9/", 0 },
+	{ "http://co.uk/", 1415 },
+	{ "user@co.uk", 1415 },
+	{ "user@localhost", 1414 },
+	{ "urn:example:a", 0 },
+	{ "0.0.0.0", 1414 },
+	{ "0.255.255.255", 1414 },
+	{ "1.0.0.0", 0 },
+	{ "9.255.255.255", 0 },
+	{ "10.0.0.1", 1414 },
+	{ "100.63.255.255", 0 },
+	{ "100.64.0.0", 1414 },
+	{ "100.127.255.255", 1414 },
+	{ "100.128.0.0", 0 },
+	{ "127.0.0.1", 1414 },
+	{ "169.254.169.254", 1414 },
+	{ "172.15.255.255", 0 },
+	{ "172.16.0.0", 1414 },
+	{ "172.31.255.255", 1414 },
+	{ "172.32.0.0", 0 },
+	{ "192.0.2.1", 1414 },
+	{ "192.168.1.1", 1414 },
+	{ "198.19.255.255", 1414 },
+	{ "198.20.0.0", 0 },
+	{ "223.255.255.255", 0 },
+	{ "224.0.0.1", 1414 },
+	{ "255.255.255.255", 1414 },
+	{ "::", 1414 },
+	{ "::1", 1414 },
+	{ "::ffff:9.9.9.9", 1414 },
+	{ "fe80::1", 1414 },
+	{ "ff02::1", 1414 },
+	{ "2001:db8::1", 1414 },
+	{ "2001::1", 1414 },
+	{ "2001:200::1", 0 },
+	{ "2002:0a00:0001::", 1414 },
+	{ "2620:fe::fe", 0 },
+	{ "3fff::1", 1414 },
+	{ "4000::1", 1414 },
 };
+
+static const struct {
+	const char *common_name;
+	bool is_refused;
+} common_name_table[] = {
+	{ "www.debian.org", false },
+	{ "*.debian.org", false },
+	{ "Payments API", false },
+	{ "Payments", false },
+	{ "db1", false },
+	{ "J\xc3\xbcrgen", false },
+	{ "b\xc3\xbc" "cher.debian.org", false },
+	{ "CN=x,O=y", false },
+	{ "9.9.9.9", false },
+	{ "mail at a.local", false },
+	{ "localhost", true },
+	{ "LOCALHOST", true },
+	{ "localhost.", true },
+	{ "localhost:8443", true },
+	{ "https://localhost/", true },
+	{ "https://user@localhost:8443/x", true },
+	{ "user@localhost", true },
+	{ "\xef\xbd\x8c\xef\xbd\x8f\xef\xbd\x83" "alhost", true }, /* full-width l, o, c */
+	{ "db1.corp.internal", true },
+	{ "db_1.internal", true },
+	{ "db1.internal.", true },
+	{ "b\xc3\xbc" "cher.local", true },
+	{ "b\xc3\xbc" "cher\xe3\x80\x82" "local", true }, /* U+3002, a full stop to UTS #46 */
+	{ "*.co.uk", true },
+	{ "www.example.com", true },
+	{ "user@a.local", true },
+	{ "10.0.0.1", true },
+	{ "10.0.0.1:443", true },
+	{ "::1", true },
+	{ "[::1]:443", true },
+	{ "https://[::1]/", true },
+};
+
+static void common_names_are_public_too(void **state)
+{
+	struct validate_policy p = policy();
+	struct validate_policy any = policy();
+	struct san_suffixes *suffixes = NULL;
+
+	(void)state;
+	assert_int_equal(san_suffixes_load(&suffixes), E_OK);
+	p.sans.public_names_only = true;
+	p.sans.suffixes = suffixes;
+	for (size_t i = 0; i < sizeof(common_name_table) / sizeof(common_name_table[0]); i++) {
+		char json[256];
+		struct body body = { .common_name = json, .sans = "[\"www.debian.org\"]" };
+
+		snprintf(json, sizeof(json), "\"%s\"", common_name_table[i].common_name);
+		expect(&body, &any, "");
+		expect(&body, &p, common_name_table[i].is_refused ? "1409 /common_name" : "");
+	}
+	san_suffixes_free(suffixes);
+}
 
 static void public_names_only(void **state)
 {
@@ -599,6 +793,7 @@ static void public_names_only(void **state)
 	san_suffixes_free(NULL);
 }
 
+/* F123 */
 static void duplicates_are_refused(void **state)
 {
 	struct validate_policy p = policy();
@@ -612,6 +807,15 @@ static void duplicates_are_refused(void **state)
 	expect(&(struct body){ .sans = "[\"192.0.2.1\",\"::ffff:192.0.2.1\"]" }, &p, "");
 	expect(&(struct body){ .sans = "[\"a.example.com\",\"*.example.com\",\"example.com\"]" }, &p, "");
 	expect(&(struct body){ .sans = "[]" }, &p, "1411 /sans");
+	/* RFC 5280 §7.4, §7.5: hosts and schemes in any case, paths and local parts byte by byte */
+	expect(&(struct body){ .sans = "[\"https://a.example/x\",\"HTTPS://A.example/x\"]" }, &p,
+	       "1412 /sans/1");
+	expect(&(struct body){ .sans = "[\"https://a.example/x\",\"https://a.example/X\"]" }, &p, "");
+	expect(&(struct body){ .sans = "[\"urn:isbn:a\",\"URN:ISBN:a\"]" }, &p, "1412 /sans/1");
+	expect(&(struct body){ .sans = "[\"urn:isbn:a\",\"urn:isbn:A\",\"urn:isbn\"]" }, &p, "1412 /sans/2");
+	expect(&(struct body){ .sans = "[\"urn:isbn:a\",\"urn:isbn:A\"]" }, &p, "");
+	expect(&(struct body){ .sans = "[\"a@b.example\",\"a@B.example\"]" }, &p, "1412 /sans/1");
+	expect(&(struct body){ .sans = "[\"a@b.example\",\"A@b.example\"]" }, &p, "");
 }
 
 /* count different names of exactly 255, or few, characters */
@@ -665,6 +869,146 @@ static void refused_messages_name_what_and_why(void **state)
 	assert_non_null(strstr(problems.items[3].message, "\"extra\""));
 	problem_list_release(&problems);
 	free(text);
+}
+
+/* F120: what Unicode calls control, format, private, unassigned or ignorable stands in no field. */
+static void unsafe_characters_are_refused_everywhere(void **state)
+{
+	static const char *const unsafe[] = {
+		"\\u0001", "\\t", "\\n", "\\r", "\\u001b", "\\u007f", "\\u0085", "\\u00ad", "\\u034f",
+		"\\u0378", "\\u0600", "\\u061c", "\\u115f", "\\u1160", "\\u17b4", "\\u180b", "\\u180e",
+		"\\u200b", "\\u200c", "\\u200d", "\\u200f", "\\u2028", "\\u2029", "\\u202e", "\\u2060",
+		"\\u2061", "\\u2064", "\\u2065", "\\u2069", "\\u206a", "\\u206f", "\\u3164", "\\ue000",
+		"\\ufdd0", "\\ufe00", "\\ufe0f", "\\ufeff", "\\uffa0", "\\ufff0", "\\ufff9", "\\ufffb",
+		"\\uffff",
+		"\\ud82f\\udca0", /* U+1BCA0 */
+		"\\ud834\\udd73", /* U+1D173 */
+		"\\udb40\\udc01", /* U+E0001 */
+		"\\udb40\\udc41", /* U+E0041, a tag */
+		"\\udb40\\udd00", /* U+E0100, a variation selector */
+		"\\udb80\\udc00", /* U+F0000, private use */
+		"\\udbff\\udfff", /* U+10FFFF */
+	};
+	struct validate_policy p = policy();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++) {
+		char text[64];
+		char more[256];
+
+		snprintf(text, sizeof(text), "\"Goo%sgle\"", unsafe[i]);
+		snprintf(more, sizeof(more),
+			 ",\"organizational_unit\":%s,\"name\":%s,\"description\":%s", text, text, text);
+		expect(&(struct body){ NULL, text, text, text, text, NULL, more }, &p,
+		       "1406 /state; 1407 /locality; 1408 /organization; 1400 /organizational_unit; "
+		       "1409 /common_name; 1400 /name; 1400 /description");
+	}
+}
+
+/* F121 */
+static void a_subject_field_can_be_seen(void **state)
+{
+	static const struct {
+		const char *json;
+		const char *verdict;
+	} table[] = {
+		{ "\"\\u2800\"", "1408 /organization" },         /* BRAILLE PATTERN BLANK */
+		{ "\"\\u2800\\u2800\"", "1408 /organization" },
+		{ "\"\\u3164\"", "1408 /organization" },         /* HANGUL FILLER */
+		{ "\"\\uffa0\"", "1408 /organization" },
+		{ "\"\\u00a0\"", "1408 /organization" },
+		{ "\"\\u3000\"", "1408 /organization" },
+		{ "\"\\u0301\"", "1408 /organization" },         /* combining marks alone */
+		{ "\"\\u0301\\u0302\\u20dd\"", "1408 /organization" },
+		{ "\"\\u0301 \\u0301\"", "1408 /organization" },
+		{ "\"\\u0903\"", "1408 /organization" },         /* spacing mark */
+		{ "\"\\ufffc\"", "1408 /organization" },         /* OBJECT REPLACEMENT CHARACTER */
+		{ "\"\\ud834\\udd59\"", "1408 /organization" }, /* U+1D159, a null notehead */
+		{ "\"x\\u2800\"", "1408 /organization" },        /* looks like a blank at the end */
+		{ "\"\\u2800x\"", "1408 /organization" },
+		{ "\"x\\u2800y\"", "" },
+		{ "\"x\\u0301\"", "" },
+		{ "\"\\u0301x\"", "" },
+		{ "\"-\"", "" },
+		{ "\"\\u2764\"", "" },                          /* a heart is there to be seen … */
+		{ "\"\\u2764\\ufe0f\"", "1408 /organization" }, /* … and its colour is a variation selector */
+		{ "\"\\ud83d\\udc69\\u200d\\ud83d\\udcbb\"", "1408 /organization" }, /* joined emoji */
+		{ "\"\\ud83d\\udc4d\\ud83c\\udffd\"", "" }, /* a skin tone is a symbol */
+		{ "\"\\u0646\\u0645\\u06cc\\u200c\\u0634\\u0648\\u062f\"", "1408 /organization" }, /* ZWNJ */
+		{ "\"\\u0e01\\u0e33\"", "" },                  /* vowel signs of Thai */
+		{ "\"\\u0928\\u092e\\u0938\\u094d\\u0924\\u0947\"", "" }, /* Devanagari with its marks */
+		{ "\"e\\u0301 and \\u00e9\"", "" },            /* not normalised: both are kept */
+	};
+	struct validate_policy p = policy();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		expect(&(struct body){ .organization = table[i].json }, &p, table[i].verdict);
+}
+
+/* The message of the first problem of a body. */
+static void expect_message(const struct body *body, const struct validate_policy *p, const char *part)
+{
+	struct problem_list problems = { 0 };
+	struct validate_csr csr;
+	char *text = body_text(body);
+
+	assert_int_equal(validate_body(text, strlen(text), p, &problems, &csr), E_INVAL);
+	if (!strstr(problems.items[0].message, part))
+		fail_msg("'%s' is not in '%s'", part, problems.items[0].message);
+	problem_list_release(&problems);
+	free(text);
+}
+
+/* F126: what to do about it stands in the message. */
+static void refused_messages_name_the_remedy(void **state)
+{
+	static const struct {
+		const char *sans;
+		unsigned types;
+		const char *part;
+	} table[] = {
+		{ "\"b\xc3\xbc" "cher.example\"", 0, "send \"xn--bcher-kva.example\"" },
+		{ "\"B\xc3\x9c" "CHER.example\"", 0, "send \"xn--bcher-kva.example\"" },
+		{ "\"*.\xe6\xb8\x85\xe9\x9d\x88\xe8\xaa\x9e.example\"", 0,
+		  "send \"*.xn--c5w032d4vi.example\"" },
+		{ "\"stra\xc3\x9f" "e.example\"", 0, "send \"xn--strae-oqa.example\"" },
+		{ "\"user@b\xc3\xbc" "cher.example\"", 0, "send \"user@xn--bcher-kva.example\"" },
+		{ "\"https://b\xc3\xbc" "cher.example:8443/x\"", 0,
+		  "send \"https://xn--bcher-kva.example:8443/x\"" },
+		{ "\"b\xc3\xbc" "cher.example/\xc3\xa9\"", 0, "send a name in ASCII" },
+		{ "\"\xf0\x9f\x92\xa9.example\"", 0, "no internationalised name" },
+		{ "\"db_1.stack.internal\"", 0, "underscore" },
+		{ "\"db1.corp.internal.\"", 0, "ends with a dot; send it without" },
+		{ "\"www.debian.org:8443\"", 0, "port" },
+		{ "\"https://www.debian.org/\"", 0,
+		  "a URI; accepted here are: dns; send the host name alone" },
+		{ "\"10.0.0.1\"", 0, "an IP address; accepted here are: dns; the operator allows others" },
+		{ "\"a.example,b.example\"", 0, "an item of its own" },
+		{ "\"xn--ls8h.example\"", 0, "IDNA2008" },
+		{ "\"https://user@a.example/\"", ALL_SANS, "user information" },
+		{ "\"https://a.example:65536/\"", ALL_SANS, "from 1 to 65535" },
+	};
+	struct validate_policy p = policy();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		char sans[256];
+
+		p.sans.types = table[i].types ? table[i].types : SAN_TYPE_BIT(SAN_DNS);
+		snprintf(sans, sizeof(sans), "[%s]", table[i].sans);
+		expect_message(&(struct body){ .sans = sans }, &p, table[i].part);
+	}
+	expect_message(&(struct body){ .country = "\"UK\"" }, &p, "send \"GB\"");
+	expect_message(&(struct body){ .country = "\"uk\"" }, &p, "send \"GB\"");
+	expect_message(&(struct body){ .country = "\"gb\"" }, &p, "send \"GB\"");
+	expect_message(&(struct body){ .country = "\"EL\"" }, &p, "send \"GR\"");
+	expect_message(&(struct body){ .country = "\"EU\"" }, &p, "such as \"US\"");
+	expect_message(&(struct body){ .country = "\"XX\"" }, &p, "such as \"US\"");
+	expect_message(&(struct body){ .common_name = "\"" L63 "aa.example\"" }, &p,
+		       "send a shorter name here, and the long one in sans alone");
+	expect_message(&(struct body){ .organization = "\"x\\ufe0f\"" }, &p,
+		       "organization holds U+FE0F, an invisible character, as its character 2; leave it out");
 }
 
 static void the_policy_limits_key_types(void **state)
@@ -759,9 +1103,13 @@ int main(void)
 		cmocka_unit_test(countries_are_those_that_exist),
 		cmocka_unit_test(san_syntax),
 		cmocka_unit_test(public_names_only),
+		cmocka_unit_test(common_names_are_public_too),
 		cmocka_unit_test(duplicates_are_refused),
 		cmocka_unit_test(there_are_at_most_150_sans),
 		cmocka_unit_test(refused_messages_name_what_and_why),
+		cmocka_unit_test(unsafe_characters_are_refused_everywhere),
+		cmocka_unit_test(a_subject_field_can_be_seen),
+		cmocka_unit_test(refused_messages_name_the_remedy),
 		cmocka_unit_test(the_policy_limits_key_types),
 		cmocka_unit_test(every_key_type_follows_the_set),
 		cmocka_unit_test(unknown_fields_are_counted),

@@ -214,6 +214,9 @@ static void a_log_event_is_one_line_of_utf8(void **state)
 	unsetenv("JOURNAL_STREAM");
 	log_open("prog", LOG_LEVEL_INFO);
 	log_write(LOG_LEVEL_WARN, &context, "bad '%s'", "a\nb\x1b[31m\xff\xe2\x80\xae\xc3\xa9");
+	/* F120: soft hyphen, a tag, a variation selector of plane 14 */
+	log_write(LOG_LEVEL_WARN, NULL, "'%s'",
+		  "a\xc2\xad" "b\xf3\xa0\x81\x81\xf3\xa0\x84\x80\xf0\x9f\x98\x80");
 	log_debug("not shown");
 	log_err(E_BUSY, "cannot do '%s'", "x");
 	assert_true(dup2(saved, STDERR_FILENO) >= 0);
@@ -223,6 +226,7 @@ static void a_log_event_is_one_line_of_utf8(void **state)
 	assert_int_equal(fd_read_file("log", &b), E_OK);
 	assert_non_null(strstr(buf_text(&b), " prog warning: bad 'a\\x0ab\\x1b[31m\\xff\\u202e\xc3\xa9'"
 	                                     " req=r1 csr=c1\n"));
+	assert_non_null(strstr(buf_text(&b), " '" "a\\u00ad" "b\\U000e0041\\U000e0100\xf0\x9f\x98\x80'\n"));
 	assert_non_null(strstr(buf_text(&b), " prog error: cannot do 'x': busy\n"));
 	assert_null(strstr(buf_text(&b), "not shown"));
 	buf_release(&b);

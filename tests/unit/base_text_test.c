@@ -96,18 +96,43 @@ static void refuses_what_is_not_utf8(void **state)
 	assert_int_equal(utf8_count("caf\xc3\xa9", 5), 4);
 }
 
-static void knows_unsafe_characters(void **state)
+/* F120: a sample of each class, and the edges of its ranges. */
+static void knows_what_a_code_point_is_to_a_reader(void **state)
 {
-	static const uint32_t unsafe[] = {
-		0, 0x1f, 0x7f, 0x85, 0x9f, 0x61c, 0x200b, 0x200e, 0x202e, 0x2066, 0xfeff,
+	static const struct {
+		uint32_t code_point;
+		enum utf8_class class;
+	} table[] = {
+		{ 0, UTF8_CONTROL }, { 0x1f, UTF8_CONTROL }, { ' ', UTF8_BLANK }, { '!', UTF8_VISIBLE },
+		{ '~', UTF8_VISIBLE }, { 0x7f, UTF8_CONTROL }, { 0x85, UTF8_CONTROL }, { 0x9f, UTF8_CONTROL },
+		{ 0xa0, UTF8_BLANK }, { 0xad, UTF8_INVISIBLE }, { 0xe9, UTF8_VISIBLE }, { 0x300, UTF8_MARK },
+		{ 0x34f, UTF8_INVISIBLE }, { 0x378, UTF8_UNASSIGNED }, { 0x61c, UTF8_INVISIBLE },
+		{ 0x903, UTF8_MARK }, { 0x1160, UTF8_INVISIBLE }, { 0x1680, UTF8_BLANK },
+		{ 0x180e, UTF8_INVISIBLE }, { 0x200a, UTF8_BLANK }, { 0x200b, UTF8_INVISIBLE },
+		{ 0x200f, UTF8_INVISIBLE }, { 0x2010, UTF8_VISIBLE }, { 0x2028, UTF8_INVISIBLE },
+		{ 0x202e, UTF8_INVISIBLE }, { 0x202f, UTF8_BLANK }, { 0x2065, UTF8_INVISIBLE },
+		{ 0x206f, UTF8_INVISIBLE }, { 0x20dd, UTF8_MARK }, { 0x2800, UTF8_BLANK },
+		{ 0x2801, UTF8_VISIBLE }, { 0x3000, UTF8_BLANK }, { 0x3164, UTF8_INVISIBLE },
+		{ 0x4e00, UTF8_VISIBLE }, { 0xd7ff, UTF8_UNASSIGNED }, { 0xd800, UTF8_UNASSIGNED },
+		{ 0xdfff, UTF8_UNASSIGNED }, { 0xe000, UTF8_PRIVATE }, { 0xf8ff, UTF8_PRIVATE },
+		{ 0xf900, UTF8_VISIBLE }, { 0xfdd0, UTF8_UNASSIGNED }, { 0xfe0f, UTF8_INVISIBLE },
+		{ 0xfeff, UTF8_INVISIBLE }, { 0xffa0, UTF8_INVISIBLE }, { 0xfff9, UTF8_INVISIBLE },
+		{ 0xfffc, UTF8_BLANK }, { 0xfffd, UTF8_VISIBLE }, { 0xffff, UTF8_UNASSIGNED },
+		{ 0x1d173, UTF8_INVISIBLE }, { 0x1f600, UTF8_VISIBLE }, { 0xe0001, UTF8_INVISIBLE },
+		{ 0xe0041, UTF8_INVISIBLE }, { 0xe0fff, UTF8_INVISIBLE }, { 0xe1000, UTF8_UNASSIGNED },
+		{ 0xf0000, UTF8_PRIVATE }, { 0x10fffd, UTF8_PRIVATE }, { 0x10ffff, UTF8_UNASSIGNED },
+		{ 0x110000, UTF8_UNASSIGNED }, { 0x1000020, UTF8_UNASSIGNED },
+		{ UINT32_MAX, UTF8_UNASSIGNED },
 	};
-	static const uint32_t safe[] = { ' ', '~', 0xa0, 0xe9, 0x2010, 0x4e00, 0x1f600 };
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(unsafe) / sizeof(unsafe[0]); i++)
-		assert_true(utf8_is_unsafe_in_names(unsafe[i]));
-	for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++)
-		assert_false(utf8_is_unsafe_in_names(safe[i]));
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		enum utf8_class class = utf8_class(table[i].code_point);
+
+		if (class != table[i].class)
+			fail_msg("U+%04X: %d", (unsigned)table[i].code_point, (int)class);
+		assert_int_equal(utf8_is_unsafe_in_names(table[i].code_point), class >= UTF8_CONTROL);
+	}
 }
 
 static void writes_and_reads_times(void **state)
@@ -234,7 +259,7 @@ int main(void)
 		cmocka_unit_test(knows_a_uuid),
 		cmocka_unit_test(compares_secrets),
 		cmocka_unit_test(refuses_what_is_not_utf8),
-		cmocka_unit_test(knows_unsafe_characters),
+		cmocka_unit_test(knows_what_a_code_point_is_to_a_reader),
 		cmocka_unit_test(writes_and_reads_times),
 		cmocka_unit_test(reads_durations),
 		cmocka_unit_test(names_go_there_and_back),
