@@ -9,7 +9,7 @@ import time
 import unittest
 
 import harness
-from http_test import CLOSE, JSON, Case, Client
+from raw_http import CLOSE, JSON, Case, Client
 
 SLACK = 5 if harness.SANITIZE else 1
 # How long an ordinary request may take beside the others, on a busy machine too.  What is mended took half a minute,
