@@ -82,7 +82,8 @@ void answer_put_head(struct buf *b, const struct reply *reply, const char *reque
 	}
 	if (!has_id)
 		buf_printf(b, "X-Request-Id: %s\r\n", request_id);
-	if (reply->status != 204) /* RFC 9110 §8.6 */
+	/* RFC 9110 §8.6: a 204 has none, and that of a 304 would be the length of a 200 that was not made. */
+	if (reply->status != 204 && reply->status != 304)
 		buf_printf(b, "Content-Length: %zu\r\n", reply->body_len);
 	if (close)
 		buf_put_str(b, "Connection: close\r\n");
