@@ -2,6 +2,7 @@
 #include "daemon/chunk.h"
 
 #include "base/str.h"
+#include "daemon/head.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -99,17 +100,22 @@ static enum chunk_state extension_step(struct chunk *c, char byte)
 	return CHUNK_MORE;
 }
 
+/* RFC 9112 §5: a name, a colon right behind it, a value. */
 static enum chunk_state trailer_step(struct chunk *c, char byte)
 {
-	if (byte == '\r')
+	if (byte == '\r' && (c->line_len == 0 || c->line_is_field)) {
 		c->step = STEP_TRAILER_LF;
-	else if (!is_text(byte))
+		return CHUNK_MORE;
+	}
+	if (!is_text(byte) && byte != '\r')
 		return chunk_refuse(c, 400, "a trailer field holds a control character");
-	else if (++c->skipped_len > c->max_trailer_bytes)
+	if (!c->line_is_field && !head_is_token_char(byte) && (byte != ':' || c->line_len == 0))
+		return chunk_refuse(c, 400, "a trailer line is not a field");
+	if (++c->skipped_len > c->max_trailer_bytes)
 		return chunk_refuse(
-		    c, 431, "the trailer fields are too long ([http] max_header_bytes sets the limit)");
-	else
-		c->line_len++;
+			c, 431, "the trailer fields are too long ([http] max_header_bytes sets the limit)");
+	c->line_is_field = c->line_is_field || byte == ':';
+	c->line_len++;
 	return CHUNK_MORE;
 }
 
@@ -129,6 +135,7 @@ static enum chunk_state end_line(struct chunk *c)
 		if (c->line_len == 0)
 			return CHUNK_END;
 		c->line_len = 0;
+		c->line_is_field = false;
 		c->step = STEP_TRAILER;
 		break;
 	}

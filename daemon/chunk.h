@@ -6,6 +6,7 @@
 #ifndef CSRD_DAEMON_CHUNK_H
 #define CSRD_DAEMON_CHUNK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct chunk {
 	unsigned digits;    /* of the size, leading zeros not counted */
 	size_t skipped_len; /* bytes of extensions and trailers so far */
 	size_t line_len;    /* of the trailer line */
+	bool line_is_field; /* its colon was there */
 	/* refused: */
 	int status;
 	const char *why; /* static text, fit for the client */

@@ -34,11 +34,16 @@ static enum head_state head_refuse(struct head *h, int status, const char *why)
 	return HEAD_REFUSED;
 }
 
-/* RFC 9110 §5.6.2 */
+bool head_is_token_char(char c)
+{
+	return str_ascii_is_alpha(c) || str_ascii_is_digit(c) ||
+	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
 static bool is_token(const char *text)
 {
 	for (const char *c = text; *c != '\0'; c++)
-		if (!str_ascii_is_alpha(*c) && !str_ascii_is_digit(*c) && !strchr("!#$%&'*+-.^_`|~", *c))
+		if (!head_is_token_char(*c))
 			return false;
 	return *text != '\0';
 }
@@ -77,7 +82,7 @@ static enum head_state refuse_length(struct head *h, const char *bytes)
  * Every line ends in CR LF, neither stands alone, and there is no other
  * control character than HTAB (RFC 9112 §2.2, RFC 9110 §5.5).
  */
-enum head_state head_scan(struct head *h, const char *bytes, size_t len)
+static enum head_state scan_lines(struct head *h, const char *bytes, size_t len)
 {
 	size_t end = len < h->max_bytes ? len : h->max_bytes;
 
@@ -102,6 +107,18 @@ enum head_state head_scan(struct head *h, const char *bytes, size_t len)
 		}
 	}
 	return len >= h->max_bytes ? refuse_length(h, bytes) : HEAD_MORE;
+}
+
+enum head_state head_scan(struct head *h, const char *bytes, size_t len)
+{
+	static const char method[] = "HEAD ";
+	enum head_state s = scan_lines(h, bytes, len);
+
+	/* RFC 9110 §9.3.2: what is refused before it is parsed may be a HEAD, too. */
+	if (s != HEAD_MORE && h->scanned - h->skipped >= sizeof(method) - 1 &&
+	    memcmp(bytes + h->skipped, method, sizeof(method) - 1) == 0)
+		h->method = HTTP_HEAD;
+	return s;
 }
 
 /* ---- the request line ---- */

@@ -75,4 +75,7 @@ enum head_state head_parse(struct head *h, char *text);
 /* The value of the first field of that name (any case), or NULL. */
 const char *head_field(const struct head *h, const char *name);
 
+/* RFC 9110 §5.6.2: may it stand in the name of a method or a field? */
+bool head_is_token_char(char c);
+
 #endif

@@ -363,6 +363,26 @@ static void methods_versions_and_expectations(void **state)
 	assert_refused(POST "Expect: 100-continue\r\nContent-Length: 65537\r\n\r\n", 413);
 }
 
+/* F153: its answer must have no body. */
+static void refused_head_is_known_as_one(void **state)
+{
+	static const char *const bad[] = {
+	    "HEAD / HTTP/1.1\r\n" HOST "\n", "HEAD / HTTP/1.1\r\nX: \x01\r\n", "HEAD / HTTP/1.1\r\n\r\n",
+	    "\r\nHEAD / HTTP/1.1\r\nX: \n",  "HEAD /\r\n\r\n",                 "HEAD / HTTP/2.0\r\n\r\n",
+	};
+	struct head h;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(check(&h, bad[i], strlen(bad[i])), HEAD_REFUSED);
+		assert_int_equal(h.method, HTTP_HEAD);
+	}
+	assert_int_equal(check(&h, "HEADS / HTTP/1.1\n", 17), HEAD_REFUSED);
+	assert_int_equal(h.method, HTTP_OTHER);
+	assert_int_equal(check(&h, "HEAD\n", 5), HEAD_REFUSED);
+	assert_int_equal(h.method, HTTP_OTHER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +396,7 @@ int main(void)
 	    cmocka_unit_test(size_and_number_are_capped),
 	    cmocka_unit_test(targets_have_one_of_three_forms),
 	    cmocka_unit_test(methods_versions_and_expectations),
+	    cmocka_unit_test(refused_head_is_known_as_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
