@@ -84,6 +84,22 @@ const char *auth_refusal(const struct auth_claim *claim, const struct principal 
 	return NULL;
 }
 
+const char *auth_challenge(const struct request *r, enum problem_code code)
+{
+	const char *authorization;
+	bool has_token;
+
+	if (code != PROBLEM_NO_CREDENTIAL && code != PROBLEM_CREDENTIAL && code != PROBLEM_DENIED)
+		return NULL;
+	authorization = r->header(r, "Authorization");
+	has_token = authorization && bearer_token(authorization);
+	if (has_token && code == PROBLEM_CREDENTIAL)
+		return "Bearer realm=\"csrd\", error=\"invalid_token\"";
+	if (has_token && code == PROBLEM_DENIED)
+		return "Bearer realm=\"csrd\", error=\"insufficient_scope\"";
+	return "Bearer realm=\"csrd\"";
+}
+
 bool auth_may(const struct principal *principal, const struct store_scope *scope,
 	      enum grant_permission permission)
 {

@@ -29,6 +29,13 @@ const char *auth_missing(const struct request *r);
 /* NULL when the principal found is the claimed one and may act now; else why not, for the log. */
 const char *auth_refusal(const struct auth_claim *claim, const struct principal *principal, int64_t now_us);
 
+/*
+ * WWW-Authenticate for a refusal with this code (RFC 6750 §3), or NULL when
+ * another credential would not help.  Only a client that sent a token is told
+ * an error.
+ */
+const char *auth_challenge(const struct request *r, enum problem_code code);
+
 /* True when one of the grants is for exactly this account or zone; write includes read. */
 bool auth_may(const struct principal *principal, const struct store_scope *scope,
 	      enum grant_permission permission);

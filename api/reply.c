@@ -1,15 +1,13 @@
 /* The envelope and the headers of every answer. */
 #include "api/reply.h"
 
+#include "api/auth.h"
 #include "api/json.h"
 #include "base/buf.h"
 #include "base/log.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* RFC 6750 §3: the scheme is followed by a parameter at least. */
-#define CHALLENGE "Bearer realm=\"csrd\", error=\"invalid_token\""
 
 static void add_header(struct reply *reply, const char *name, const char *value)
 {
@@ -130,6 +128,7 @@ static void put_refusal(struct json_writer *w, const struct refusal *refusal)
 static void send_refusal(struct request *r, const struct refusal *refusal)
 {
 	struct reply reply = { .status = refusal->status, .body_is_given = true };
+	const char *challenge = auth_challenge(r, refusal->problems[0].code);
 	char seconds[16];
 	struct json_writer w;
 	struct buf b;
@@ -149,8 +148,8 @@ static void send_refusal(struct request *r, const struct refusal *refusal)
 	}
 	if (refusal->header.name)
 		add_header(&reply, refusal->header.name, refusal->header.value);
-	if (refusal->status == 401)
-		add_header(&reply, "WWW-Authenticate", CHALLENGE);
+	if (challenge)
+		add_header(&reply, "WWW-Authenticate", challenge);
 	if (refusal->is_final)
 		add_header(&reply, "x-should-retry", "false");
 	send_reply(r, &reply);

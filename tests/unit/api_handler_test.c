@@ -34,6 +34,7 @@
 #define ZONE_CSRS "/client/v4/zones/" ZONE "/custom_csrs"
 #define PATIENCE_MS 20000
 #define WAITING_MAX 9
+#define REALM "Bearer realm=\"csrd\""
 #define REQUEST_ID "11111111-2222-4333-8444-555555555555"
 #define GOOD_BODY \
 	"{\"country\":\"US\",\"state\":\"California\",\"locality\":\"Here\",\"organization\":\"Some\"," \
@@ -275,8 +276,7 @@ static void check_envelope(const struct call *call)
 	else
 		assert_string_equal(reply_header(call, "x-should-retry"), "false");
 	if (call->status == 401)
-		assert_string_equal(reply_header(call, "WWW-Authenticate"),
-				    "Bearer realm=\"csrd\", error=\"invalid_token\"");
+		assert_int_equal(strncmp(reply_header(call, "WWW-Authenticate"), REALM, strlen(REALM)), 0);
 }
 
 static void expect(struct call *call, int status, int code)
