@@ -224,30 +224,44 @@ uint64_t op_hsm_deadline_ms(const struct op *op)
 
 /* ---- its ends ---- */
 
-void op_reply(struct op *op, int status, const char *result, const char *result_info)
-{
-	log_access(op, status, 0);
-	reply_result(op_end(op), status, result, result_info);
-}
-
-void op_reply_written(struct op *op, int status, struct json_writer *w, const char *result_info)
-{
-	log_access(op, status, 0);
-	reply_end(op_end(op), status, w, result_info);
-}
-
 static void op_reply_bare(struct op *op, int status, const char *allow)
 {
 	log_access(op, status, 0);
 	reply_bare(op_end(op), status, allow);
 }
 
-void op_reply_condition(struct op *op, int status)
+/*
+ * True when the op was answered with 304 or 412.  The conditions of a GET or
+ * HEAD count only where it would succeed (RFC 9110 §13.2.1), so they come last.
+ */
+static bool op_reply_condition(struct op *op, int status)
 {
-	if (status == 304)
-		op_reply_bare(op, status, NULL);
-	else
+	enum http_method method = op->request->method;
+	int condition = 0;
+
+	if (status == 200 && (method == HTTP_GET || method == HTTP_HEAD))
+		condition = precondition_status(op->request);
+	if (condition == 304)
+		op_reply_bare(op, condition, NULL);
+	else if (condition)
 		op_refuse(op, PROBLEM_PRECONDITION, NULL);
+	return condition != 0;
+}
+
+void op_reply(struct op *op, int status, const char *result, const char *result_info)
+{
+	if (op_reply_condition(op, status))
+		return;
+	log_access(op, status, 0);
+	reply_result(op_end(op), status, result, result_info);
+}
+
+void op_reply_written(struct op *op, int status, struct json_writer *w, const char *result_info)
+{
+	if (op_reply_condition(op, status))
+		return;
+	log_access(op, status, 0);
+	reply_end(op_end(op), status, w, result_info);
 }
 
 static void refuse(struct op *op, const struct reply_refusal *refusal)
@@ -313,8 +327,6 @@ static void authorise(struct op *op)
 {
 	const struct route *route = &op->route;
 	enum grant_permission permission = handlers[route->action].permission;
-	bool is_item = route->action == ROUTE_CSR_GET || route->action == ROUTE_CSR_DELETE; /* is it there? */
-	int condition;
 
 	if (route->scope.kind && route->scope.id[0] == '\0')
 		op_refuse(op, PROBLEM_NO_SCOPE_ID,
@@ -327,10 +339,9 @@ static void authorise(struct op *op)
 		op_refuse(op, PROBLEM_CSR_ID,
 		          "the path ends in a slash where a CSR id is expected: "
 		          "add the id, or leave out the slash to list or create");
-	else if (is_item && route->csr_id[0] == '\0')
+	else if ((route->action == ROUTE_CSR_GET || route->action == ROUTE_CSR_DELETE) &&
+		 route->csr_id[0] == '\0')
 		op_refuse(op, PROBLEM_CSR_ID, NULL);
-	else if (!is_item && (condition = precondition_status(op->request)) != 0)
-		op_reply_condition(op, condition);
 	else
 		handlers[route->action].start(op);
 }

@@ -8,6 +8,7 @@
 #include "api/csr_json.h"
 #include "api/json.h"
 #include "api/op.h"
+#include "api/precondition.h"
 #include "api/validate.h"
 #include "api/wait.h"
 #include "base/buf.h"
@@ -508,6 +509,10 @@ static bool headers_are_good(struct op *op)
 
 	if (key && !idempotency_key_is_valid(key)) {
 		op_refuse(op, PROBLEM_REQUEST, "Idempotency-Key must be 1 to 255 visible ASCII characters");
+		return false;
+	}
+	if (precondition_status(op->request)) {
+		op_refuse(op, PROBLEM_PRECONDITION, NULL);
 		return false;
 	}
 	return true;

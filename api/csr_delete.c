@@ -7,6 +7,7 @@
  */
 #include "api/json.h"
 #include "api/op.h"
+#include "api/precondition.h"
 #include "api/wait.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -142,6 +143,8 @@ static void delete_begin(struct op *op, const struct csr_record *record)
 			op_log(op, LOG_LEVEL_ERROR, "token '%s' is no longer in the configuration",
 			       record->token_name);
 		op_refuse_err(op, E_UNAVAIL, "the HSM is not available at the moment; try again");
+	} else if (precondition_status(op->request)) {
+		op_refuse(op, PROBLEM_PRECONDITION, NULL);
 	} else if (op_work_on(op, op->route.csr_id)) {
 		op_refuse_internal(op, E_BUG, "the CSR is worked on");
 	} else {

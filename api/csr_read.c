@@ -2,7 +2,6 @@
 #include "api/csr_json.h"
 #include "api/json.h"
 #include "api/op.h"
-#include "api/precondition.h"
 #include "api/reply.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -56,7 +55,6 @@ static void prefetch_leave(void *state)
 
 static void reply_record(struct op *op, enum err e, const struct csr_record *record)
 {
-	int condition = precondition_status(op->request);
 	struct json_writer w;
 	struct buf b;
 
@@ -68,10 +66,6 @@ static void reply_record(struct op *op, enum err e, const struct csr_record *rec
 		if (e != E_NOTFOUND)
 			op_log(op, LOG_LEVEL_ERROR, "cannot read a CSR: %s", err_str(e));
 		op_refuse_err(op, e, NULL);
-		goto out;
-	}
-	if (condition) {
-		op_reply_condition(op, condition);
 		goto out;
 	}
 	csr_json_put(&w, record);

@@ -2063,6 +2063,17 @@ static void conditions_are_kept(void **state)
 
 	missing.more = (struct http_header){ "If-Match", "\"x\"" };
 	once(*state, missing, 404, 1419);
+
+	/* F154: a delete is judged before anything is destroyed, and a bad query is that first of all */
+	struct call delete = new_call(HTTP_DELETE, path, NULL);
+	struct call list = new_call(HTTP_GET, ACCOUNT_CSRS, NULL);
+
+	delete.more = missing.more;
+	once(*state, delete, 412, 10412);
+	once(*state, new_call(HTTP_GET, path, NULL), 200, 0);
+	list.more = missing.more;
+	list.request.query = "page=0";
+	once(*state, list, 400, 10400);
 }
 
 /* Field case 20 */
