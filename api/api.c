@@ -264,6 +264,12 @@ void op_reply_written(struct op *op, int status, struct json_writer *w, const ch
 	reply_end(op_end(op), status, w, result_info);
 }
 
+void op_reply_created(struct op *op, const char *result, const char *location)
+{
+	log_access(op, 201, 0);
+	reply_created(op_end(op), result, location);
+}
+
 static void refuse(struct op *op, const struct reply_refusal *refusal)
 {
 	log_access(op, problem_status(refusal->code), (int)refusal->code);

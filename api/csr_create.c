@@ -25,6 +25,7 @@
 
 #define IDEMPOTENCY_KEY_MAX 255
 #define REPEAT_MIN_MS 1000 /* with less time left a repeat does not begin what the first failed to do */
+#define LOCATION_SIZE 160 /* a path of a collection, "/" and an id */
 #define CLEANUP_MS 5000 /* for destroying a key that came to nothing, whatever the client's deadline */
 
 /* What a create holds between its steps. */
@@ -50,18 +51,20 @@ static void create_free(void *state)
 
 /* ---- the answer ---- */
 
-static void reply_created(struct op *op, const struct csr_record *record)
+static void create_reply(struct op *op, const struct csr_record *record)
 {
+	char location[LOCATION_SIZE];
 	struct json_writer w;
 	struct buf b;
 
 	buf_init(&b, CSR_JSON_MAX);
 	json_writer_init(&w, &b);
 	csr_json_put(&w, record);
+	snprintf(location, sizeof(location), "%s/%s", op->request->path, record->id);
 	if (buf_status(&b))
 		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
 	else
-		op_reply(op, 201, buf_text(&b), NULL);
+		op_reply_created(op, buf_text(&b), location);
 	buf_release(&b);
 }
 
@@ -160,7 +163,7 @@ static void on_active(void *arg, enum err e)
 		FAILPOINT("create.after-active");
 		create->record->pem = create->pem;
 		create->pem = NULL;
-		reply_created(op, create->record);
+		create_reply(op, create->record);
 		break;
 	case E_NOTFOUND:
 		op_log(op, LOG_LEVEL_ERROR, "the CSR is no longer pending: its key is destroyed");
@@ -292,7 +295,7 @@ static void on_first(void *arg, enum err e, struct csr_record *record)
 		create_wait_for_first(op);
 		break;
 	case CSR_ACTIVE:
-		reply_created(op, record);
+		create_reply(op, record);
 		break;
 	case CSR_DELETING:
 	case CSR_DESTROYED:
@@ -329,7 +332,7 @@ static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr
 		begun(op, record);
 		return;
 	case STORE_BEGIN_REPLAY:
-		reply_created(op, record);
+		create_reply(op, record);
 		csr_record_free(record);
 		return;
 	case STORE_BEGIN_IN_FLIGHT:

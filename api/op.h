@@ -102,6 +102,8 @@ void op_log(const struct op *op, enum log_level level, const char *format, ...) 
 void op_reply(struct op *op, int status, const char *result, const char *result_info);
 /* A result that was written after reply_begin. */
 void op_reply_written(struct op *op, int status, struct json_writer *w, const char *result_info);
+/* 201; location: its path. */
+void op_reply_created(struct op *op, const char *result, const char *location);
 /* When the answer could not be built. */
 void op_refuse_internal(struct op *op, enum err e, const char *what);
 void op_refuse(struct op *op, enum problem_code code, const char *message);

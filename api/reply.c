@@ -54,7 +54,9 @@ void reply_begin(struct json_writer *w, struct buf *b)
 	json_put_name(w, "result");
 }
 
-void reply_end(struct request *r, int status, struct json_writer *w, const char *result_info)
+/* more: one more field; its name is NULL when there is none */
+static void send_written(struct request *r, int status, struct json_writer *w, const char *result_info,
+			 struct http_header more)
 {
 	struct reply reply = { .status = status, .body_is_given = true };
 
@@ -71,10 +73,18 @@ void reply_end(struct request *r, int status, struct json_writer *w, const char 
 	}
 	reply.body = buf_take(w->out, &reply.body_len);
 	add_header(&reply, "Content-Type", "application/json");
+	if (more.name)
+		add_header(&reply, more.name, more.value);
 	send_reply(r, &reply);
 }
 
-void reply_result(struct request *r, int status, const char *result, const char *result_info)
+void reply_end(struct request *r, int status, struct json_writer *w, const char *result_info)
+{
+	send_written(r, status, w, result_info, (struct http_header){ 0 });
+}
+
+static void send_result(struct request *r, int status, const char *result, const char *result_info,
+			struct http_header more)
 {
 	struct json_writer w;
 	struct buf b;
@@ -82,8 +92,18 @@ void reply_result(struct request *r, int status, const char *result, const char 
 	buf_init(&b, REPLY_BODY_MAX);
 	reply_begin(&w, &b);
 	json_put_raw(&w, result);
-	reply_end(r, status, &w, result_info);
+	send_written(r, status, &w, result_info, more);
 	buf_release(&b);
+}
+
+void reply_result(struct request *r, int status, const char *result, const char *result_info)
+{
+	send_result(r, status, result, result_info, (struct http_header){ 0 });
+}
+
+void reply_created(struct request *r, const char *result, const char *location)
+{
+	send_result(r, 201, result, NULL, (struct http_header){ "Location", location });
 }
 
 static void put_problem(struct json_writer *w, const struct problem *p)
