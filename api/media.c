@@ -1,8 +1,6 @@
 /* JSON, as it is. */
 #include "api/media.h"
 
-#include "base/str.h"
-
 #include <string.h>
 #include <strings.h>
 
@@ -19,13 +17,30 @@ static bool is_json(const char *type)
 	return *end == '\0' || *end == ';';
 }
 
+/* A list (RFC 9110 §8.4) of nothing, or of "identity", which says the same. */
+static bool is_identity(const char *codings)
+{
+	static const char identity[] = "identity";
+	const char *at = codings;
+
+	while (*at != '\0') {
+		size_t len = strcspn(at, ", \t");
+
+		if (len > 0 && (len != sizeof(identity) - 1 || strncasecmp(at, identity, len) != 0))
+			return false;
+		at += len;
+		at += strspn(at, ", \t");
+	}
+	return true;
+}
+
 bool media_is_accepted(const struct request *r, struct reply_refusal *ret_refusal)
 {
-	const char *coding = r->header(r, "Content-Encoding");
+	const char *codings = r->header(r, "Content-Encoding");
 
 	if (r->body_len == 0 || (r->method != HTTP_POST && r->method != HTTP_PUT && r->method != HTTP_PATCH))
 		return true;
-	if (coding && *coding != '\0' && !str_equal_ignoring_case(coding, "identity")) {
+	if (codings && !is_identity(codings)) {
 		*ret_refusal = (struct reply_refusal){
 		    .code = PROBLEM_MEDIA_TYPE,
 		    .message = "the body must not be compressed: leave Content-Encoding out",
