@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/exit_code.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "config/config.h"
@@ -192,6 +193,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	} else {
 		log_warn("second signal %d: stopping at once, %u requests unanswered", (int)number,
 			 http_in_flight(d->http));
+		log_flush(LOG_FLUSH_MS);
 		_exit(EXIT_CODE_OK);
 	}
 }
@@ -470,6 +472,7 @@ static int serve(struct daemon *d)
 	if (http_in_flight(d->http) > 0 || api_in_flight(d->api) > 0) {
 		log_warn("stopped with work in flight: reconciliation settles it at the next start");
 		service_close();
+		log_flush(LOG_FLUSH_MS);
 		_exit(EXIT_CODE_OK);
 	}
 	release(d);
@@ -527,6 +530,8 @@ int main(int argc, char **argv)
 	bool check = false;
 	int option, exit_code;
 
+	if (fd_fill_standard() != E_OK)
+		return EXIT_CODE_SYSTEM;
 	while ((option = getopt(argc, argv, "c:tVh")) != -1) {
 		switch (option) {
 		case 'c':
@@ -554,6 +559,8 @@ int main(int argc, char **argv)
 	if (check)
 		return check_config(config_path);
 	journal_open("csrd");
+	if (log_start_thread() != E_OK)
+		return EXIT_CODE_SYSTEM;
 	exit_code = run(config_path);
 	service_close();
 	return exit_code;

@@ -26,6 +26,7 @@ static void on_exit_call(void)
 
 	if (atomic_load(&phase) == CLOSED)
 		return;
+	log_flush(LOG_FLUSH_MS);
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
 		_exit(atomic_load(&final_code));
 	_exit(atomic_load(&final_code));
@@ -36,6 +37,7 @@ static void on_crash(int signal_number)
 	static const char text[] = "csrd-hsm: the pkcs#11 module crashed while it was closed\n";
 
 	(void)signal_number;
+	log_flush(LOG_FLUSH_MS);
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
 		_exit(atomic_load(&final_code));
 	_exit(atomic_load(&final_code));
@@ -85,6 +87,7 @@ void ending_begin(enum exit_code code)
 void ending_leave(enum exit_code code)
 {
 	fflush(NULL);
+	log_flush(LOG_FLUSH_MS);
 #ifdef CSRD_INSTRUMENTED
 	atomic_store(&phase, CLOSED);
 	exit(code);
