@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REPORT_BYTES (64 * 1024)
@@ -37,6 +38,7 @@
 #define DESCRIPTORS_KEPT 96
 #define DESCRIPTORS_KEPT_MIN 24
 #define LIBEVENT_LOG_MS 1000
+#define IN_USE_PAUSE_S 5
 
 enum signal_slot { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNALS_LEN };
 static const int signal_numbers[SIGNALS_LEN] = {SIGTERM, SIGINT, SIGHUP};
@@ -493,6 +495,22 @@ static enum err read_config(const char *path, struct config **ret_config)
 	return e;
 }
 
+/*
+ * An address or the store is another process's, which may go.  Who started csrd
+ * by hand wants to know at once; a service manager would start it again and
+ * again as fast as it can.  SIGTERM ends the pause.
+ */
+static void pause_start(void)
+{
+	const struct timespec pause = {.tv_sec = IN_USE_PAUSE_S};
+
+	service_status("another process has an address or the store (see the log): ends in %d s, to be "
+		       "started again",
+		       IN_USE_PAUSE_S);
+	if (service_is_managed())
+		nanosleep(&pause, NULL);
+}
+
 static int run(const char *config_path)
 {
 	struct daemon d = {0};
@@ -511,7 +529,10 @@ static int run(const char *config_path)
 		log_err(e, "cannot start");
 		release(&d);
 	}
-	service_status("cannot start: %s (see the log)", err_str(e));
+	if (e == E_EXISTS)
+		pause_start();
+	else
+		service_status("cannot start: %s (see the log)", err_str(e));
 	return exit_code_of(e);
 }
 
