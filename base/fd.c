@@ -40,6 +40,13 @@ enum err fd_set_nonblocking(int fd)
 	return E_OK;
 }
 
+static bool wait_writable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+	return poll(&p, 1, -1) >= 0 || errno == EINTR;
+}
+
 enum err fd_write_all(int fd, const void *data, size_t len)
 {
 	const char *at = data;
@@ -47,9 +54,7 @@ enum err fd_write_all(int fd, const void *data, size_t len)
 	while (len) {
 		ssize_t put = write(fd, at, len);
 
-		if (put < 0 && errno == EAGAIN && poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1) >= 0)
-			continue;
-		if (put < 0 && errno == EINTR)
+		if (put < 0 && (errno == EINTR || (errno == EAGAIN && wait_writable(fd))))
 			continue;
 		if (put < 0)
 			return E_IO;

@@ -21,7 +21,7 @@ void fd_close(int *fd);
 
 MUST_USE enum err fd_set_nonblocking(int fd);
 
-/* Writes all of it, resumed after EINTR, and waits when a non-blocking descriptor takes no more.  E_IO, errno kept. */
+/* Writes all of it, however long that takes, to a non-blocking descriptor too.  E_IO, errno kept. */
 MUST_USE enum err fd_write_all(int fd, const void *data, size_t len);
 
 /* Appends a whole file to `b`.  E_NOTFOUND, E_DENIED, E_LIMIT (past b's ceiling), E_IO, E_NOMEM. */

@@ -190,7 +190,7 @@ static void flush_at_exit(void)
 	log_flush(LOG_FLUSH_MS);
 }
 
-/* What was logged last before a crash says most.  The handler is gone by now, so the signal ends the process. */
+/* What was logged last says most.  The handler is gone by now, so the signal ends the process. */
 static void flush_at_crash(int signal_number)
 {
 	log_flush(LOG_FLUSH_MS);

@@ -76,7 +76,7 @@ static const char *localhost_note(const struct doctor *d, const char *address)
 		return ", as clients that ask for localhost may find it";
 	if (readyz_ask(twin, TWIN_MS).state == READYZ_NO_FAMILY)
 		return ", the only address that localhost has here";
-	return "; the other address of localhost is not in [http] listen, so say the address and not localhost";
+	return "; the other address of localhost is not in [http] listen, so name this one, not localhost";
 }
 
 static void say_csrd(struct doctor *d, const struct readyz *r)

@@ -63,7 +63,7 @@ static void end_at_once(int signal_number)
 	_exit(EXIT_CODE_TOKEN_FAILED);
 }
 
-/* What the module holds up may hold up the log, too (memory, in "csrd-hsm -i" a pipe): it gets two seconds. */
+/* What hangs in the module may hold up the log, too, as by a lock of malloc: it gets two seconds. */
 static void limit_logging(void)
 {
 	sigset_t set;
