@@ -129,6 +129,27 @@ class LogTest(managed.ManagedCase):
         os.close(pipe.writer)
         os.close(pipe.reader)
 
+    def test_f127_a_bad_end_with_a_pipe_that_nobody_reads(self):
+        """A module that calls exit(3), or hangs, ends its signer as it does with a log that is read."""
+        self.at_port()
+        s = self.s
+        for rule, limit in (("C_Sign exit 0", "5m"), ("C_Sign hang", "500ms")):
+            with self.subTest(rule):
+                s.settings["token default"]["timeout_sign"] = limit
+                s.write_config()
+                pipe = Pipe()
+                hsm, csrd = (self.spawn_into(pipe, program) for program in ("csrd-hsm", "csrd"))
+                harness.wait_for("/readyz", self.is_ready)
+                self.ask(REQUESTS // 10)
+                s.shim.set(rule)
+                self.assertEqual(s.create().status, 503)
+                self.assertEqual(hsm.wait(harness.PATIENCE), 75)
+                s.shim.clear()
+                csrd.terminate()
+                self.assertEqual(csrd.wait(harness.PATIENCE), 0)
+                os.close(pipe.writer)
+                os.close(pipe.reader)
+
     @unittest.skipUnless(os.geteuid() == 0, "a mount namespace takes root")
     def test_f129_a_journald_that_stands_still(self):
         """Its socket is there and full."""
