@@ -55,11 +55,11 @@ enum exit_code setup_port_write(struct setup *s)
 	enum exit_code code = cli_open_config(s->cli);
 	struct buf text;
 
-	if (code != EXIT_CODE_OK)
+	if (code != EXIT_CODE_OK || !setup_port_is_held(s))
 		return code;
 	http = &s->cli->config->http;
 	buf_init(&text, 16384);
-	if (setup_port_is_held(s) && !is_of_unit(http))
+	if (!is_of_unit(http))
 		put_socket(http, &text);
 	code = setup_write_drop_in(s, "csrd.socket", &text, &s->socket_changed);
 	buf_release(&text);
@@ -99,14 +99,17 @@ static enum exit_code take_port(void)
 enum exit_code setup_port_hold(const struct setup *s)
 {
 	static const char *const enable[] = {"--quiet", "enable", "csrd.socket", NULL};
-	static const char *const disable[] = {"--quiet", "disable", "--now", "csrd.socket", NULL};
 	bool is_active = false;
 	enum exit_code code = look_at_socket(&is_active);
 
 	if (code != EXIT_CODE_OK)
 		return code;
-	if (!setup_port_is_held(s))
-		return is_active ? setup_systemctl(disable, NULL) : EXIT_CODE_OK;
+	if (!setup_port_is_held(s)) {
+		if (is_active)
+			cli_note("csrd.socket stays as it is, and csrd listens there: see 'The port' in "
+				 "operations.md");
+		return EXIT_CODE_OK;
+	}
 	code = setup_systemctl(enable, NULL);
 	if (code == EXIT_CODE_OK && (!is_active || s->socket_changed))
 		code = take_port();
