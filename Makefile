@@ -55,7 +55,7 @@ endif
 # ---- what is built -----------------------------------------------------------
 
 BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/failpoint.c base/fd.c base/key.c base/log.c \
-	base/secret.c base/str.c base/utf8.c
+	base/log_queue.c 	base/secret.c base/str.c base/utf8.c
 SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
@@ -77,7 +77,7 @@ SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/sig
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
 	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_principal.c cli/cmd_reconcile.c \
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
-CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c \
+CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
 
 BASE_LIBS :=

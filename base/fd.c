@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -10,6 +11,15 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+enum err fd_fill_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return E_IO;
+	return E_OK;
+}
 
 void fd_close(int *fd)
 {
@@ -30,6 +40,13 @@ enum err fd_set_nonblocking(int fd)
 	return E_OK;
 }
 
+static bool wait_writable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+	return poll(&p, 1, -1) >= 0 || errno == EINTR;
+}
+
 enum err fd_write_all(int fd, const void *data, size_t len)
 {
 	const char *at = data;
@@ -37,7 +54,7 @@ enum err fd_write_all(int fd, const void *data, size_t len)
 	while (len) {
 		ssize_t put = write(fd, at, len);
 
-		if (put < 0 && errno == EINTR)
+		if (put < 0 && (errno == EINTR || (errno == EAGAIN && wait_writable(fd))))
 			continue;
 		if (put < 0)
 			return E_IO;

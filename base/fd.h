@@ -9,12 +9,19 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/*
+ * Once, first of all: where descriptor 0, 1 or 2 is closed, /dev/null takes its
+ * number, or the next file would (a database as standard output).  It is opened
+ * the wrong way round, so that using it fails as it did before.  E_IO, errno kept.
+ */
+MUST_USE enum err fd_fill_standard(void);
+
 /* Closes and sets to -1; nothing for -1. */
 void fd_close(int *fd);
 
 MUST_USE enum err fd_set_nonblocking(int fd);
 
-/* Writes all of it to a blocking descriptor, resumed after EINTR.  E_IO, errno kept. */
+/* Writes all of it, however long that takes, to a non-blocking descriptor too.  E_IO, errno kept. */
 MUST_USE enum err fd_write_all(int fd, const void *data, size_t len);
 
 /* Appends a whole file to `b`.  E_NOTFOUND, E_DENIED, E_LIMIT (past b's ceiling), E_IO, E_NOMEM. */

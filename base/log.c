@@ -4,9 +4,10 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log_queue.h"
 #include "base/utf8.h"
 
-#include <pthread.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -87,16 +88,16 @@ enum err log_level_parse(const char *text, enum log_level *ret_level)
 	return E_INVAL;
 }
 
-static void put_prefix(struct buf *line, enum log_level level)
+static void put_prefix(struct buf *line, const struct log_event *event)
 {
-	char now[CLOCK_RFC3339_SIZE];
+	char when[CLOCK_RFC3339_SIZE];
 
 	if (to_journal) {
-		buf_printf(line, "<%d>", (int)level);
+		buf_printf(line, "<%d>", (int)event->level);
 		return;
 	}
-	clock_format_rfc3339(clock_wall_us(), now);
-	buf_printf(line, "%s %s %s: ", now, program_name, level_name(level));
+	clock_format_rfc3339(event->wall_us, when);
+	buf_printf(line, "%s %s %s: ", when, program_name, level_name(event->level));
 }
 
 /* One event is one line of UTF-8, whatever a client put into it. */
@@ -137,25 +138,40 @@ static void put_message(struct buf *b, const struct log_context *context, const 
 }
 
 /* One write a line keeps lines of several threads apart. Nobody is left to tell when it fails. */
-static void write_line(enum log_level level, const struct buf *message)
+static void write_line(const struct log_event *event)
 {
 	struct buf line;
 
 	buf_init(&line, LOG_MESSAGE_MAX_BYTES + PREFIX_MAX_BYTES);
-	put_prefix(&line, level);
-	buf_put(&line, buf_text(message), message->len);
+	put_prefix(&line, event);
+	buf_put_str(&line, event->message);
 	buf_put_u8(&line, '\n');
 	if (line.data && fd_write_all(STDERR_FILENO, line.data, line.len))
 		(void)0;
 	buf_release(&line);
 }
 
-static void write_event(enum log_level level, const struct log_context *context, const char *tail,
-			const char *format, va_list args) PRINTF_LIKE(4, 0);
-static void write_event(enum log_level level, const struct log_context *context, const char *tail,
-			const char *format, va_list args)
+static void write_event(const struct log_event *event)
 {
-	struct log_event event = {.level = level, .context = context};
+	if (!event_sink || !event_sink(event))
+		write_line(event);
+}
+
+enum err log_start_thread(void)
+{
+	enum err e = log_queue_start(write_event);
+
+	if (e)
+		log_error("cannot start the thread of the log: %s", strerror(errno));
+	return e;
+}
+
+static void log_format(enum log_level level, const struct log_context *context, const char *tail,
+		       const char *format, va_list args) PRINTF_LIKE(4, 0);
+static void log_format(enum log_level level, const struct log_context *context, const char *tail,
+		       const char *format, va_list args)
+{
+	struct log_event event = {.level = level, .wall_us = clock_wall_us(), .context = context};
 	char text[TEXT_MAX_BYTES];
 	struct buf message;
 
@@ -164,8 +180,8 @@ static void write_event(enum log_level level, const struct log_context *context,
 	buf_init(&message, LOG_MESSAGE_MAX_BYTES);
 	put_message(&message, context, tail, text);
 	event.message = buf_text(&message);
-	if (!event_sink || !event_sink(&event))
-		write_line(level, &message);
+	if (!log_queue_put(&event))
+		write_event(&event);
 	buf_release(&message);
 }
 
@@ -174,7 +190,7 @@ void log_write(enum log_level level, const struct log_context *context, const ch
 	va_list args;
 
 	va_start(args, format);
-	write_event(level, context, NULL, format, args);
+	log_format(level, context, NULL, format, args);
 	va_end(args);
 }
 
@@ -183,7 +199,7 @@ void log_err(enum err e, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	write_event(LOG_LEVEL_ERROR, NULL, err_str(e), format, args);
+	log_format(LOG_LEVEL_ERROR, NULL, err_str(e), format, args);
 	va_end(args);
 }
 

@@ -6,6 +6,9 @@
  * level.  Control characters in a message are escaped as \xNN, so one event is
  * one line whatever a client sent.  A sink may take the events instead.
  *
+ * Who logs writes the line, and waits until it is taken; but in a process that
+ * called log_start_thread nobody does.
+ *
  * Thread-safe.  A secret (PIN, API token, key material) is never an argument.
  * Audit is not logging: see the store.
  */
@@ -30,6 +33,21 @@ enum log_level {
 /* program is borrowed for ever.  Lines above `level` are dropped. */
 void log_open(const char *program, enum log_level level);
 void log_set_level(enum log_level level);
+
+/*
+ * From now on a thread of the log's own writes the lines, in their order, and
+ * who logs never waits.  Past LOG_QUEUE_BYTES (base/log_queue.h) lines are
+ * dropped, and one says how many.  After log_open and log_set_sink; not for
+ * short-lived tools, which may wait.  E_IO; logs the cause.
+ */
+MUST_USE enum err log_start_thread(void);
+
+/*
+ * Waits until every line is written, for within_ms at most: before _exit(2).
+ * exit(3) and a crash do it by themselves.  Async-signal-safe.
+ */
+#define LOG_FLUSH_MS 1000
+void log_flush(uint64_t within_ms);
 
 /* "error", "warning", "notice", "info", "debug"; E_INVAL for anything else. */
 MUST_USE enum err log_level_parse(const char *text, enum log_level *ret_level);
@@ -59,11 +77,13 @@ bool log_is_to_journal(void);
 /*
  * Somebody else than standard error for the events: journald's own protocol.
  * The message is escaped and at most LOG_MESSAGE_MAX_BYTES long, all of it borrowed.
- * False: it could not be taken, and goes to standard error.  On any thread, several at a time.
+ * False: it could not be taken, and goes to standard error.  On any thread, several at a time;
+ * after log_start_thread on the log's thread alone, where it may block.
  */
 #define LOG_MESSAGE_MAX_BYTES 16384
 struct log_event {
 	enum log_level level;
+	int64_t wall_us;                   /* when it was logged */
 	const struct log_context *context; /* NULL: none */
 	const char *message;               /* with what the context adds */
 };

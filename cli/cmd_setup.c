@@ -221,7 +221,8 @@ static void print_text(const struct setup *s, const char *option, const char *ur
 	output_fact("account", s->account_id);
 	output_fact("api token", s->api_token[0] ? s->api_token : NULL);
 	if (s->no_start)
-		printf("\nNot started, as asked: systemctl enable --now csrd-hsm@%s.socket csrd\n", s->token);
+		printf("\nNot started, as asked: systemctl enable --now csrd-hsm@%s.socket %scsrd.service\n",
+		       s->token, setup_port_is_held(s) ? "csrd.socket " : "");
 	if (!s->api_token[0])
 		return;
 	printf("\nThe API token is shown this once. To try it:\n\n"

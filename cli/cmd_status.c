@@ -32,7 +32,7 @@ struct report {
 
 static void report_csrd(struct report *report)
 {
-	struct readyz r = readyz_ask(report->cli->config, READYZ_MS);
+	struct readyz r = readyz_ask_first(report->cli->config, READYZ_MS);
 	const char *name = readyz_state_name(r.state);
 
 	if (r.state == READYZ_NOT_READY)

@@ -1,4 +1,6 @@
 /* csrctl, the operators' tool: finds the command and runs it. */
+#include "base/exit_code.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/command.h"
@@ -139,6 +141,8 @@ int main(int argc, char **argv)
 	struct cli cli;
 	enum exit_code code;
 
+	if (fd_fill_standard() != E_OK)
+		return (int)EXIT_CODE_SYSTEM;
 	log_open("csrctl", LOG_LEVEL_WARN);
 	cli_init(&cli);
 	code = run(&cli, argc, argv);

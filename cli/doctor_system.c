@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "cli/readyz.h"
 #include "cli/spawn.h"
+#include "config/config_table.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -12,8 +13,10 @@
 #include <sys/timex.h>
 
 #define READYZ_MS 3000
+#define TWIN_MS 200
 #define SYSTEMCTL_MS 10000
 #define OUTPUT_BYTES_MAX 65536
+#define ADDRESS_SIZE 128
 #define RESTARTS_MANY 3
 #define EARLIEST_US INT64_C(1764547200000000) /* 2025-12-01: older than this program */
 
@@ -40,26 +43,75 @@ static void check_clock(struct doctor *d)
 
 /* ---- csrd ---- */
 
-static void check_csrd(struct doctor *d)
+/* The address of the same port in the other family of loopback; false: it is none of the two. */
+static bool find_twin(const char *address, char ret_twin[ADDRESS_SIZE])
 {
-	struct readyz r = readyz_ask(d->config, READYZ_MS);
+	static const char four[] = "127.0.0.1:", six[] = "[::1]:";
 
-	switch (r.state) {
+	if (str_starts_with(address, four))
+		snprintf(ret_twin, ADDRESS_SIZE, "%s%s", six, address + strlen(four));
+	else if (str_starts_with(address, six))
+		snprintf(ret_twin, ADDRESS_SIZE, "%s%s", four, address + strlen(six));
+	else
+		return false;
+	return true;
+}
+
+static bool is_listed(const struct doctor *d, const char *address)
+{
+	for (size_t i = 0; i < d->config->http.listen_len; i++)
+		if (strcmp(d->config->http.listen[i], address) == 0)
+			return true;
+	return false;
+}
+
+/* Clients take "localhost" for 127.0.0.1 or [::1], whichever they like better. */
+static const char *localhost_note(const struct doctor *d, const char *address)
+{
+	char twin[ADDRESS_SIZE];
+
+	if (!find_twin(address, twin))
+		return "";
+	if (is_listed(d, twin))
+		return ", as clients that ask for localhost may find it";
+	if (readyz_ask(twin, TWIN_MS).state == READYZ_NO_FAMILY)
+		return ", the only address that localhost has here";
+	return "; the other address of localhost is not in [http] listen, so name this one, not localhost";
+}
+
+static void say_csrd(struct doctor *d, const struct readyz *r)
+{
+	switch (r->state) {
 	case READYZ_READY:
-		doctor_say(d, DOCTOR_OK, "csrd", NULL, "ready at '%s'", r.address);
+		doctor_say(d, DOCTOR_OK, "csrd", NULL, "ready at '%s'%s", r->address,
+			   localhost_note(d, r->address));
 		break;
 	case READYZ_NOT_READY:
-		doctor_say(d, DOCTOR_FAIL, "csrd", NULL, "not ready at '%s': %s", r.address, r.detail);
+		doctor_say(d, DOCTOR_FAIL, "csrd", NULL, "not ready at '%s': %s", r->address, r->detail);
 		doctor_remedy(d, "what follows says why; csrd answers 503 until then and connects by itself");
 		break;
 	case READYZ_UNREACHABLE:
-		doctor_say(d, DOCTOR_WARN, "csrd", NULL, "'%s': %s", r.address, r.detail);
-		doctor_remedy(d, "systemctl start csrd, if it is to run here");
+		doctor_say(d, DOCTOR_WARN, "csrd", NULL, "'%s': %s", r->address, r->detail);
+		doctor_remedy(d, "systemctl start csrd, if it is to run here; if csrd.socket has other "
+				 "addresses, csrctl setup gives it those of [http] listen");
+		break;
+	case READYZ_NO_FAMILY:
+		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' is no address of this machine: %s", r->address,
+			   r->detail);
 		break;
 	case READYZ_UNKNOWN:
-		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' does not say where it listens",
-			   r.address ? r.address : "");
+		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' does not say where it listens", r->address);
 		break;
+	}
+}
+
+/* Every address: of two that serve localhost one may be somebody else's. */
+static void check_csrd(struct doctor *d)
+{
+	for (size_t i = 0; i < d->config->http.listen_len; i++) {
+		struct readyz r = readyz_ask(d->config->http.listen[i], READYZ_MS);
+
+		say_csrd(d, &r);
 	}
 }
 
@@ -178,14 +230,48 @@ static struct doctor_unit unit_named(const char *head, const char *token, const 
 	return unit;
 }
 
+/* Loopback ports are for every user of this machine, and so is the one of csrd while nobody holds it. */
+static bool has_local_port(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->config->http.listen_len; i++)
+		if (!str_starts_with(d->config->http.listen[i], "unix:") &&
+		    config_listen_is_local(d->config->http.listen[i]))
+			return true;
+	return false;
+}
+
+static void check_socket(struct doctor *d)
+{
+	struct doctor_unit unit = unit_named("csrd", "", ".socket");
+
+	if (!look_up(&unit) || !unit.known || !has_local_port(d))
+		return;
+	if (!strcmp(unit.active, "failed")) {
+		say_failed(d, &unit, NULL);
+	} else if (doctor_unit_is_active(&unit)) {
+		doctor_say(d, DOCTOR_OK, "unit", NULL, "%s is active: the port is held while csrd is away",
+			   unit.name);
+	} else {
+		doctor_say(d, DOCTOR_WARN, "unit", NULL,
+			   "%s is not in use: while csrd is away another user can take its port, and the API "
+			   "tokens that callers send",
+			   unit.name);
+		doctor_remedy(d, "csrctl setup, or: systemctl stop csrd && systemctl enable --now %s && "
+				 "systemctl start csrd",
+			      unit.name);
+	}
+}
+
 void doctor_check_units(struct doctor *d)
 {
 	struct doctor_unit unit = unit_named("csrd", "", ".service");
 
-	if (look_up(&unit))
-		say_unit(d, &unit, NULL);
-	else
+	if (!look_up(&unit)) {
 		doctor_say(d, DOCTOR_SKIP, "unit", NULL, "systemd does not answer here");
+		return;
+	}
+	say_unit(d, &unit, NULL);
+	check_socket(d);
 }
 
 /* A signer whose socket listens is started when it is needed. */

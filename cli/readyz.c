@@ -35,6 +35,8 @@ const char *readyz_state_name(enum readyz_state state)
 		return "not-ready";
 	case READYZ_UNREACHABLE:
 		return "unreachable";
+	case READYZ_NO_FAMILY:
+		return "no-such-family";
 	case READYZ_UNKNOWN:
 		break;
 	}
@@ -45,6 +47,15 @@ static bool unreachable(struct client *c, const char *why)
 {
 	c->result->state = READYZ_UNREACHABLE;
 	snprintf(c->result->detail, sizeof(c->result->detail), "%s", why);
+	return false;
+}
+
+/* connect(2) or socket(2) failed. */
+static bool refuse_connection(struct client *c, int error)
+{
+	(void)unreachable(c, strerror(error));
+	if (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)
+		c->result->state = READYZ_NO_FAMILY;
 	return false;
 }
 
@@ -113,11 +124,11 @@ static bool open_connection(struct client *c, const union address *a, socklen_t 
 
 	c->fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
-		return unreachable(c, strerror(errno));
+		return refuse_connection(c, errno);
 	if (connect(c->fd, &a->any, len) == 0)
 		return true;
 	if (errno != EINPROGRESS)
-		return unreachable(c, strerror(errno));
+		return refuse_connection(c, errno);
 	if (!wait_for(c, POLLOUT))
 		return false;
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &error_len) || error)
@@ -190,23 +201,32 @@ static void take_answer(struct client *c, const char *answer)
 	take_problems(body + strlen("\r\n\r\n"), c->result);
 }
 
-struct readyz readyz_ask(const struct config *config, unsigned timeout_ms)
+struct readyz readyz_ask(const char *address, unsigned timeout_ms)
 {
-	struct readyz result = {.state = READYZ_UNKNOWN};
+	struct readyz result = {.state = READYZ_UNKNOWN, .address = address};
 	struct client client = {.result = &result, .end_ms = clock_ms() + timeout_ms, .fd = -1};
-	union address address;
+	union address parsed;
 	struct buf answer;
 	socklen_t len;
 
-	if (config->http.listen_len == 0)
-		return result;
-	result.address = config->http.listen[0];
-	if (!parse_address(result.address, &address, &len))
+	if (!parse_address(address, &parsed, &len))
 		return result;
 	buf_init(&answer, ANSWER_BYTES_MAX);
-	if (open_connection(&client, &address, len) && exchange(&client, &answer))
+	if (open_connection(&client, &parsed, len) && exchange(&client, &answer))
 		take_answer(&client, buf_text(&answer));
 	buf_release(&answer);
 	fd_close(&client.fd);
+	return result;
+}
+
+struct readyz readyz_ask_first(const struct config *config, unsigned timeout_ms)
+{
+	struct readyz result = {.state = READYZ_UNKNOWN};
+
+	for (size_t i = 0; i < config->http.listen_len; i++) {
+		result = readyz_ask(config->http.listen[i], timeout_ms);
+		if (result.state != READYZ_NO_FAMILY)
+			break;
+	}
 	return result;
 }

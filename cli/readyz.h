@@ -1,4 +1,4 @@
-/* One question to csrd over HTTP: GET /readyz at the first address that it listens on. */
+/* One question to csrd over HTTP: GET /readyz. */
 #ifndef CSRD_CLI_READYZ_H
 #define CSRD_CLI_READYZ_H
 
@@ -9,8 +9,9 @@ enum readyz_state {
 	READYZ_READY,
 	READYZ_NOT_READY,   /* detail says what is missing */
 	READYZ_UNREACHABLE, /* detail says why */
+	READYZ_NO_FAMILY,   /* this machine has not got such addresses, so csrd skips it */
 };
-/* "ready", "not-ready", "unreachable", "unknown" */
+/* "ready", "not-ready", "unreachable", "unknown", "no-such-family" */
 const char *readyz_state_name(enum readyz_state state);
 
 struct readyz {
@@ -19,7 +20,10 @@ struct readyz {
 	char detail[512];    /* "" when there is nothing to say */
 };
 
-/* Blocks for at most timeout_ms. */
-struct readyz readyz_ask(const struct config *config, unsigned timeout_ms);
+/* At one address of [http] listen, which is borrowed.  Blocks for at most timeout_ms. */
+struct readyz readyz_ask(const char *address, unsigned timeout_ms);
+
+/* At the first address of [http] listen that this machine has. */
+struct readyz readyz_ask_first(const struct config *config, unsigned timeout_ms);
 
 #endif

@@ -51,7 +51,8 @@ struct setup {
 	struct buf uri_used;
 	struct buf pin;           /* to be stored; empty: one is there, or it was stored before this run */
 	bool pin_changed;
-	bool units_changed;
+	bool units_changed;       /* of the signer */
+	bool socket_changed;      /* addresses of csrd.socket */
 	char account_id[33];
 	char api_token[CREDENTIAL_TOKEN_SIZE]; /* "": none was made */
 };
@@ -87,9 +88,20 @@ const char *setup_softhsm_module(void); /* NULL: not installed */
 MUST_USE enum exit_code setup_softhsm_make(struct setup *s);
 
 /* ---- setup_units.c: systemd ---- */
+#define SETUP_DROP_IN_HEAD "# Written by csrctl setup, which writes it anew: put nothing else here.\n"
+/* Runs "systemctl WORDS…"; a status other than 0 is a failure.  output: NULL when nobody wants it. */
+MUST_USE enum exit_code setup_systemctl(const char *const *words, struct buf *output);
+/* Sets *ret_changed when it wrote.  No file for an empty text, unless there was one of ours before. */
+MUST_USE enum exit_code setup_write_drop_in(const struct setup *s, const char *unit, const struct buf *text,
+					    bool *ret_changed);
 MUST_USE enum exit_code setup_units_inspect(struct setup *s); /* finds the token, as the signer will */
 MUST_USE enum exit_code setup_units_write(struct setup *s);   /* drop-ins */
 MUST_USE enum exit_code setup_units_start(struct setup *s);   /* enables, starts, waits until ready */
+
+/* ---- setup_port.c: csrd.socket, with which systemd holds the port of [http] listen ---- */
+bool setup_port_is_held(const struct setup *s); /* config is there; false: csrd opens its addresses itself */
+MUST_USE enum exit_code setup_port_write(struct setup *s); /* its drop-in */
+MUST_USE enum exit_code setup_port_hold(const struct setup *s); /* csrd may be stopped after it */
 
 /* ---- setup_account.c: becomes user csrd for good, so it is the last step ---- */
 MUST_USE enum exit_code setup_account(struct setup *s);

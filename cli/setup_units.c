@@ -66,7 +66,7 @@ enum exit_code setup_units_inspect(struct setup *s)
 
 /* ---- drop-ins ---- */
 
-static enum exit_code systemctl(const char *const *words, struct buf *output)
+enum exit_code setup_systemctl(const char *const *words, struct buf *output)
 {
 	const char *argv[12] = {"systemctl"};
 	enum exit_code code;
@@ -85,8 +85,8 @@ static enum exit_code systemctl(const char *const *words, struct buf *output)
 	return code;
 }
 
-/* Nothing for an empty text, unless there was a file of ours before. */
-static enum exit_code write_drop_in(struct setup *s, const char *unit, const struct buf *text)
+enum exit_code setup_write_drop_in(const struct setup *s, const char *unit, const struct buf *text,
+				   bool *ret_changed)
 {
 	char folder[SETUP_PATH_MAX], path[SETUP_PATH_MAX];
 	struct buf old;
@@ -107,7 +107,7 @@ static enum exit_code write_drop_in(struct setup *s, const char *unit, const str
 		e = file_replace(path, buf_text(text), text->len, 0644, 0, 0);
 	if (e != E_OK)
 		return cli_fail(e, "cannot write '%s': %s", path, strerror(errno));
-	s->units_changed = true;
+	*ret_changed = true;
 	setup_done(s, "wrote   %s", path);
 	return EXIT_CODE_OK;
 }
@@ -130,10 +130,7 @@ static void put_signer(const struct setup *s, struct buf *b)
 		buf_printf(&lines, "LoadCredential=\nLoadCredentialEncrypted=pin:%s\n", pin);
 	}
 	if (lines.len > 0)
-		buf_printf(b,
-			   "# Written by csrctl setup, which writes it anew: put nothing else here.\n"
-			   "[Service]\n%s",
-			   buf_text(&lines));
+		buf_printf(b, SETUP_DROP_IN_HEAD "[Service]\n%s", buf_text(&lines));
 	buf_release(&lines);
 }
 
@@ -147,9 +144,12 @@ enum exit_code setup_units_write(struct setup *s)
 	buf_init(&text, 16384);
 	put_signer(s, &text);
 	snprintf(unit, sizeof(unit), "csrd-hsm@%s.service", s->token);
-	code = write_drop_in(s, unit, &text);
-	if (code == EXIT_CODE_OK && s->units_changed && file_exists("/run/systemd/system"))
-		code = systemctl(reload, NULL);
+	code = setup_write_drop_in(s, unit, &text, &s->units_changed);
+	if (code == EXIT_CODE_OK)
+		code = setup_port_write(s);
+	if (code == EXIT_CODE_OK && (s->units_changed || s->socket_changed) &&
+	    file_exists("/run/systemd/system"))
+		code = setup_systemctl(reload, NULL);
 	buf_release(&text);
 	return code;
 }
@@ -186,7 +186,7 @@ static enum exit_code look(const char *unit, struct unit_state *ret_state)
 	uint64_t value;
 
 	buf_init(&said, 16384);
-	code = systemctl(words, &said);
+	code = setup_systemctl(words, &said);
 	copy_property(buf_text(&said), "ActiveState", ret_state->active, sizeof(ret_state->active));
 	copy_property(buf_text(&said), "StatusText", ret_state->status_text, sizeof(ret_state->status_text));
 	copy_property(buf_text(&said), "ExecMainStatus", number, sizeof(number));
@@ -264,18 +264,21 @@ enum exit_code setup_units_start(struct setup *s)
 
 	snprintf(socket, sizeof(socket), "csrd-hsm@%s.socket", s->token);
 	snprintf(signer, sizeof(signer), "csrd-hsm@%s.service", s->token);
-	code = systemctl(enable, NULL);
+	code = setup_systemctl(enable, NULL);
 	if (code == EXIT_CODE_OK)
 		code = forget_failures(signer);
 	if (code == EXIT_CODE_OK)
-		code = systemctl(start_socket, NULL);
+		code = setup_systemctl(start_socket, NULL);
 	if (code == EXIT_CODE_OK && (s->conf_changed || s->pin_changed || s->units_changed))
-		code = systemctl(restart_signer, NULL);
+		code = setup_systemctl(restart_signer, NULL);
 	if (code == EXIT_CODE_OK)
-		code = systemctl(start, NULL);
+		code = setup_port_hold(s);
+	if (code == EXIT_CODE_OK)
+		code = setup_systemctl(start, NULL);
 	if (code == EXIT_CODE_OK)
 		code = wait_ready(s, signer);
 	if (code == EXIT_CODE_OK)
-		setup_done(s, "running csrd.service and %s, enabled for the next boot", socket);
+		setup_done(s, "running csrd.service and %s%s, enabled for the next boot", socket,
+			   setup_port_is_held(s) ? " and csrd.socket" : "");
 	return code;
 }

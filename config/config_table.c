@@ -25,7 +25,7 @@
 
 const struct config_key config_table[CONFIG_KEYS] = {
     {"http", "listen", CONFIG_LISTEN, AT(http.listen), .len_offset = offsetof(struct config, http.listen_len),
-     .max = CONFIG_LISTEN_MAX, .fallback = "127.0.0.1:8080"},
+     .max = CONFIG_LISTEN_MAX, .fallback = "127.0.0.1:8080, [::1]:8080"},
     {"http", "allow_plain_http", CONFIG_BOOL, AT(http.allow_plain_http), .fallback = "no"},
     {"http", "max_connections", CONFIG_COUNT, AT(http.max_connections), .min = 1, .max = 65536,
      .fallback = "512"},

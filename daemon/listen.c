@@ -279,6 +279,16 @@ static struct door *add_door(struct listen *listen)
 	return door;
 }
 
+/*
+ * The other family's loopback, which this machine has not got (no IPv6 in the
+ * kernel, or disabled): nobody can be waiting there, nor listen in our place.
+ */
+static bool is_missing_loopback(const char *address, enum err e)
+{
+	return e == E_IO && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) &&
+	       !str_starts_with(address, "unix:") && config_listen_is_local(address);
+}
+
 static enum err open_door(struct listen *listen, const char *address)
 {
 	struct door *door = add_door(listen);
@@ -286,6 +296,12 @@ static enum err open_door(struct listen *listen, const char *address)
 	int fd = -1;
 	enum err e = open_socket(address, door, &fd);
 
+	if (is_missing_loopback(address, e)) {
+		listen->doors_len--;
+		log_notice("not listening on '%s', which this machine does not have: %s", address,
+			   strerror(errno));
+		return E_OK;
+	}
 	if (e != E_OK) {
 		log_refusal(address, e);
 		return e;
@@ -357,6 +373,10 @@ static enum err open_doors(struct listen *listen, const struct config_http *conf
 		return open_inherited(listen, config, inherited, inherited_len);
 	for (size_t i = 0; e == E_OK && i < config->listen_len; i++)
 		e = open_door(listen, config->listen[i]);
+	if (e == E_OK && listen->doors_len == 0) {
+		log_error("this machine has none of the addresses of [http] listen");
+		return E_IO;
+	}
 	return e;
 }
 

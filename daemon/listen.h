@@ -18,6 +18,8 @@ struct listen;
 
 /*
  * Opens every address of config->listen; `http` gets what is accepted there.
+ * A loopback address of a family that this machine has not got is skipped, as
+ * long as another address is left.
  * Sockets named "http" that the service manager gave take their place; plain
  * HTTP off loopback has to be permitted for them as it has for addresses.
  * Each real address is logged: "listening on '127.0.0.1:43211'".  Logs the

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/exit_code.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "config/config.h"
@@ -29,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REPORT_BYTES (64 * 1024)
@@ -39,6 +41,7 @@
 #define DESCRIPTORS_KEPT_MIN 24
 #define LIBEVENT_LOG_MS 1000
 #define MMAP_BYTES (256 * 1024)
+#define IN_USE_PAUSE_S 5
 
 enum signal_slot { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNALS_LEN };
 static const int signal_numbers[SIGNALS_LEN] = {SIGTERM, SIGINT, SIGHUP};
@@ -196,6 +199,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	} else {
 		log_warn("second signal %d: stopping at once, %u requests unanswered", (int)number,
 			 http_in_flight(d->http));
+		log_flush(LOG_FLUSH_MS);
 		_exit(EXIT_CODE_OK);
 	}
 }
@@ -509,6 +513,7 @@ static int serve(struct daemon *d)
 	if (http_in_flight(d->http) > 0 || api_in_flight(d->api) > 0) {
 		log_warn("stopped with work in flight: reconciliation settles it at the next start");
 		service_close();
+		log_flush(LOG_FLUSH_MS);
 		_exit(EXIT_CODE_OK);
 	}
 	release(d);
@@ -529,6 +534,22 @@ static enum err read_config(const char *path, struct config **ret_config)
 	return e;
 }
 
+/*
+ * An address or the store is another process's, which may go.  Who started csrd
+ * by hand wants to know at once; a service manager would start it again and
+ * again as fast as it can.  SIGTERM ends the pause.
+ */
+static void pause_start(void)
+{
+	const struct timespec pause = {.tv_sec = IN_USE_PAUSE_S};
+
+	service_status("another process has an address or the store (see the log): ends in %d s, to be "
+		       "started again",
+		       IN_USE_PAUSE_S);
+	if (service_is_managed())
+		nanosleep(&pause, NULL);
+}
+
 static int run(const char *config_path)
 {
 	struct daemon d = {0};
@@ -547,7 +568,10 @@ static int run(const char *config_path)
 		log_err(e, "cannot start");
 		release(&d);
 	}
-	service_status("cannot start: %s (see the log)", err_str(e));
+	if (e == E_EXISTS)
+		pause_start();
+	else
+		service_status("cannot start: %s (see the log)", err_str(e));
 	return exit_code_of(e);
 }
 
@@ -566,6 +590,8 @@ int main(int argc, char **argv)
 	bool check = false;
 	int option, exit_code;
 
+	if (fd_fill_standard() != E_OK)
+		return EXIT_CODE_SYSTEM;
 	while ((option = getopt(argc, argv, "c:tVh")) != -1) {
 		switch (option) {
 		case 'c':
@@ -593,6 +619,8 @@ int main(int argc, char **argv)
 	if (check)
 		return check_config(config_path);
 	journal_open("csrd");
+	if (log_start_thread() != E_OK)
+		return EXIT_CODE_SYSTEM;
 	exit_code = run(config_path);
 	service_close();
 	return exit_code;

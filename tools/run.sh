@@ -119,7 +119,7 @@ report_end()
 
 	printf 'run: %s ended with status %s; the end of %s:\n' "$name" "$status" "$log" >&2
 	tail -n 15 "$log" >&2 || true
-	if grep -q "cannot listen on '127.0.0.1:$port': another process has it" "$log"; then
+	if grep -q "cannot listen on '.*:$port': another process has it" "$log"; then
 		printf 'run: port %s is in use: choose another, as in: make run PORT=%s\n' "$port" $((port + 1)) >&2
 	fi
 	exit 1
@@ -181,7 +181,7 @@ write_config()
 	cat >"$config" <<END
 # Written by every "make run": changes here do not last.
 [http]
-listen = 127.0.0.1:$port
+listen = 127.0.0.1:$port, [::1]:$port
 
 [store]
 url = sqlite:$run_dir/csrd.db

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "hsm/signer/watchdog.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,16 +20,24 @@ enum phase { RUNNING, CLOSING, CLOSED };
 static atomic_int phase = RUNNING;
 static atomic_int final_code = EXIT_CODE_TOKEN_FAILED;
 
+/* Async-signal-safe.  Nobody may be reading the log, so nothing is waited for without a bound. */
+static void NORETURN end_with(const char *text, size_t len)
+{
+	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	log_flush(LOG_FLUSH_MS);
+	if (poll(&p, 1, LOG_FLUSH_MS) == 1 && write(STDERR_FILENO, text, len) < 0)
+		_exit(atomic_load(&final_code));
+	_exit(atomic_load(&final_code));
+}
+
 /* exit(3) by somebody else than us. */
 static void on_exit_call(void)
 {
 	static const char text[] = "csrd-hsm: the pkcs#11 module called exit(3)\n";
 
-	if (atomic_load(&phase) == CLOSED)
-		return;
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
-		_exit(atomic_load(&final_code));
-	_exit(atomic_load(&final_code));
+	if (atomic_load(&phase) != CLOSED)
+		end_with(text, sizeof(text) - 1);
 }
 
 static void on_crash(int signal_number)
@@ -36,9 +45,7 @@ static void on_crash(int signal_number)
 	static const char text[] = "csrd-hsm: the pkcs#11 module crashed while it was closed\n";
 
 	(void)signal_number;
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
-		_exit(atomic_load(&final_code));
-	_exit(atomic_load(&final_code));
+	end_with(text, sizeof(text) - 1);
 }
 
 enum err ending_prepare(void)
@@ -85,6 +92,7 @@ void ending_begin(enum exit_code code)
 void ending_leave(enum exit_code code)
 {
 	fflush(NULL);
+	log_flush(LOG_FLUSH_MS);
 #ifdef CSRD_INSTRUMENTED
 	atomic_store(&phase, CLOSED);
 	exit(code);

@@ -1,6 +1,7 @@
 /* csrd-hsm: serves one token to csrd.  main() is the recipe, in the order in which it must happen. */
 #include "base/buf.h"
 #include "base/exit_code.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "config/config.h"
@@ -151,6 +152,8 @@ static enum exit_code open_service(const struct signer *s)
 {
 	if (s->arguments.check_only || s->arguments.inspect)
 		return EXIT_CODE_OK;
+	if (log_start_thread())
+		return EXIT_CODE_SYSTEM;
 	switch (service_open()) {
 	case E_OK:
 		return EXIT_CODE_OK;
@@ -398,8 +401,10 @@ static void NORETURN close_all(struct signer *s, enum exit_code code)
 {
 	ending_begin(code);
 	notify_ended(code);
-	if (s->pool && !worker_pool_is_idle(s->pool))
+	if (s->pool && !worker_pool_is_idle(s->pool)) {
+		log_flush(LOG_FLUSH_MS);
 		_exit(code); /* a thread is still inside the module: nothing can be closed under it */
+	}
 	worker_pool_free(s->pool);
 	pool_free(s->keys);
 	device_free(s->device);
@@ -418,6 +423,8 @@ int main(int argc, char **argv)
 	struct signer s = {.signal_fd = -1, .listener = {.fd = -1, .lock_fd = -1}};
 	enum exit_code code = EXIT_CODE_OK;
 
+	if (fd_fill_standard())
+		return EXIT_CODE_SYSTEM;
 	log_open("csrd-hsm", LOG_LEVEL_INFO);
 	if (!parse_arguments(argc, argv, &s.arguments, &code))
 		return code;

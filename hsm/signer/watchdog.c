@@ -63,7 +63,7 @@ static void end_at_once(int signal_number)
 	_exit(EXIT_CODE_TOKEN_FAILED);
 }
 
-/* The log may be stuck too (a pipe that nobody reads): it gets two seconds. */
+/* What hangs in the module may hold up the log, too, as by a lock of malloc: it gets two seconds. */
 static void limit_logging(void)
 {
 	sigset_t set;
@@ -87,6 +87,7 @@ static void NORETURN end_hung(const struct watched *w, uint64_t age_ms)
 		  w->function, kinds[w->kind].what, (unsigned long long)age_ms / 1000,
 		  (unsigned long long)age_ms % 1000, kinds[w->kind].key, (unsigned long long)limit_ms / 1000,
 		  (unsigned long long)limit_ms % 1000, EXIT_CODE_TOKEN_FAILED);
+	log_flush(LOG_FLUSH_MS);
 	_exit(EXIT_CODE_TOKEN_FAILED);
 }
 
@@ -94,6 +95,7 @@ static void NORETURN end_late(enum exit_code code)
 {
 	limit_logging();
 	log_warn("the pkcs#11 module did not let the process close it in time; ending without");
+	log_flush(LOG_FLUSH_MS);
 	_exit(code);
 }
 

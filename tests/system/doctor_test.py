@@ -379,6 +379,22 @@ class Status(DoctorCase):
         s.hsm.terminate()
         s.csrd.terminate()
 
+    def test_f131_localhost(self):
+        """Doctor tells whether a client that says localhost finds csrd."""
+        s = self.s
+        self.start()
+        self.check("csrd", "ok", "ready at '127.0.0.1:%d'; the other address of localhost is not in" % self.port)
+        s.csrd.terminate()
+        s.settings["http"]["listen"] = "[::1]:%d, 127.0.0.1:%d" % (self.port, self.port)
+        s.write_config()
+        s.start_csrd()
+        s.wait_ready()
+        self.assertEqual([(check["status"], check["found"]) for check in self.doctor()["csrd"]],
+                         [("ok", "ready at '%s:%d', as clients that ask for localhost may find it" % (address, self.port))
+                          for address in ("[::1]", "127.0.0.1")])
+        self.assertEqual(self.status()["csrd"]["address"], "[::1]:%d" % self.port)
+        s.stop()
+
     def test_ready(self):
         self.start()
         self.assertEqual(self.status()["csrd"], {"state": "ready", "address": "127.0.0.1:%d" % self.port})
@@ -456,7 +472,16 @@ class Units(sdbox.Case):
         box.start("csrd")
         code, checks = self.doctor(box)
         self.assertEqual(code, OK, [check for named in checks.values() for check in named if check["status"] == "fail"])
-        self.assertEqual([check["status"] for check in checks["unit"]], ["ok"] * 3, checks["unit"])
+        self.assertEqual([check["status"] for check in checks["unit"]], ["ok", "warn", "ok", "ok"], checks["unit"])
+        # F131, F132: which addresses are served, and whether somebody else could take the port
+        self.assertIn("csrd.socket is not in use", checks["unit"][1]["found"])
+        self.assertEqual([check["found"] for check in checks["csrd"]],
+                         ["ready at '%s:8080', as clients that ask for localhost may find it" % address
+                          for address in ("127.0.0.1", "[::1]")])
+        box.systemctl("stop", "csrd")
+        box.start("csrd.socket", "csrd")
+        code, checks = self.doctor(box)
+        self.assertEqual([check["status"] for check in checks["unit"]], ["ok"] * 4, checks["unit"])
         for name in ("csrd", "signer", "token", "pin", "pin-file", "state-folder", "socket-file", "store", "store-folder"):
             self.assertEqual(checks[name][0]["status"], "ok", checks[name])
         # a refused PIN

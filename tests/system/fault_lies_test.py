@@ -6,6 +6,7 @@ import random
 import unittest
 
 import faults
+import harness
 
 P256 = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
 
@@ -117,8 +118,8 @@ class FaultLiesTest(faults.FaultCase):
         self.assertEqual(s.rows()[csr_id], "failed")
         self.assertNotIn("csrd:" + csr_id, s.p11.labels(), "the key is destroyed")
         self.assertIn(csr_id, faults.audit_objects(s.store_path, "csr.failed"), "the audit trail tells")
-        said = [line for line in s.hsm.log()[already:].splitlines() if csr_id in line and " error: " in line]
-        self.assertTrue(said, "an alarm in the log")
+        said = harness.wait_for("an alarm in the log", lambda: [
+            line for line in s.hsm.log()[already:].splitlines() if csr_id in line and " error: " in line])
         self.assertRegex("\n".join(said), words)
         self.assertEqual(s.get(csr_id).status, 404)
         self.ordinary_create(key_type=key_type)

@@ -79,7 +79,7 @@ class FaultSessionTest(faults.FaultCase):
         for value in ("CKR_DEVICE_ERROR", "CKR_TOKEN_NOT_PRESENT", "CKR_GENERAL_ERROR"):
             with self.subTest(value=value):
                 self.fault("invalidate-sessions", "C_OpenSession return " + value)
-                self.assertIn("the hsm is down: C_OpenSession: " + value, self.s.hsm.log())
+                self.s.hsm.wait_log("the hsm is down: C_OpenSession: " + value)
         self.assertEqual(self.supervisor.ends, [])
         self.finish()
 
@@ -103,6 +103,7 @@ class FaultSessionTest(faults.FaultCase):
             health.check(self)
             self.assertEqual(len(self.acknowledged), made + 5)
             self.assertLessEqual(s.shim.count("C_Login") - logins, 1, "one login, not one for each thread")
+            harness.wait_for("a rebuild", lambda r=rebuilds: s.hsm.log().count("a session was lost") > r)
             self.assertEqual(s.hsm.log().count("a session was lost"), rebuilds + 1, "one rebuild")
         self.assertEqual(s.shim.count("C_Initialize"), 1)
         self.finish()
@@ -322,7 +323,7 @@ class FaultSessionTest(faults.FaultCase):
                 self.away()
                 self.over()
             health.check(self)
-        self.assertIn("the module was initialised anew", s.hsm.log())
+        s.hsm.wait_log("the module was initialised anew")
         self.assertEqual(self.supervisor.ends, [], "without a new process")
         self.finish()
 

@@ -19,7 +19,7 @@ import sdbox
 SHARE = "/run/host/share"  # the box's folder, as the box sees it
 CONFFILE = "/etc/csrd/csrd.conf"
 PIN = "/etc/csrd/credentials/default.pin"
-UNITS = ("csrd.service", "csrd.socket", "csrd-hsm@.service", "csrd-hsm@.socket")
+UNITS = ("csrd.service", "csrd.socket", "csrd-port.service", "csrd-hsm@.service", "csrd-hsm@.socket")
 
 
 def build_packages(folder):
@@ -144,7 +144,7 @@ class PackageTest(sdbox.Case):
                                   ("/var/lib/csrd/csrd.db", 0o600, "csrd")):
             status = box.path(path).stat()
             self.assertEqual((oct(status.st_mode & 0o777), status.st_uid), (oct(mode), box.ids(owner)[0]), path)
-        for unit in ("csrd.service", sdbox.SIGNER_SOCKET):
+        for unit in ("csrd.service", "csrd.socket", sdbox.SIGNER_SOCKET):
             self.assertEqual(box.systemctl("is-enabled", unit).stdout.strip(), "enabled")
             self.assertTrue(box.is_active(unit), unit)
 
@@ -246,6 +246,7 @@ class PackageTest(sdbox.Case):
         box.address = ("127.0.0.1", 8081)
         self.check_questions(box)
         self.assertIn("[token hsm1]", box.path(CONFFILE).read_text())
+        self.check_port(box)
         self.assertEqual([path.name for path in box.path("/etc/csrd/credentials").iterdir()], ["hsm1.pin.cred"])
         sealed = box.path("/etc/csrd/credentials/hsm1.pin.cred")
         self.assertEqual(sealed.stat().st_mode & 0o777, 0o600)
@@ -255,6 +256,20 @@ class PackageTest(sdbox.Case):
         self.assertNotEqual(box.run(*decrypt, check=False).returncode, 0, "it opens on this machine alone")
         box.path("/root/secret").rename(box.path("/var/lib/systemd/credential.secret"))
         self.assert_serves(box, [])
+
+    def check_port(self, box):
+        """F132: systemd holds the address of [http] listen, and follows it."""
+        self.assertEqual(box.show("csrd.socket", "Listen"), "127.0.0.1:8081 (Stream)")
+        self.assertEqual(box.systemctl("is-enabled", "csrd.socket").stdout.strip(), "enabled")
+        conf = box.path(CONFFILE)
+        conf.write_text(re.sub(r"(?m)^listen = .*$", "listen = 127.0.0.1:8082, unix:/run/csrd/http.sock",
+                               conf.read_text()))
+        self.setup_csrd(box, "--token", "hsm1", "--account", "payments", "--no-inspect", "--yes")
+        self.assertEqual(box.show("csrd.socket", "Listen").splitlines(),
+                         ["127.0.0.1:8082 (Stream)", "/run/csrd/http.sock (Stream)"])
+        status = box.path("/run/csrd/http.sock").stat()
+        self.assertEqual((status.st_mode & 0o777, status.st_uid), (0o660, box.ids("csrd")[0]))
+        box.address = ("127.0.0.1", 8082)
 
     def check_questions(self, box):
         """On a terminal it asks for what is missing, and what it prints works as it is."""

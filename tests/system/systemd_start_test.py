@@ -61,13 +61,10 @@ class ReadyTest(sdbox.Case):
 class HttpSocketTest(sdbox.Case):
     """csrd.socket"""
 
-    def test_a_request_starts_csrd(self):
+    def test_it_takes_the_place_of_listen(self):
         box = self.box(settings={"http": {"listen": "127.0.0.1:8081"}})
-        box.start("csrd.socket")
-        self.assertEqual(box.show("csrd", "ActiveState"), "inactive")
-        self.assertIn(box.readyz(), (200, 503))
-        self.assertEqual(box.create_soon().status, 201)
-        box.wait_show("csrd", "ActiveState", "active")
+        box.start("csrd.socket", "csrd")
+        self.assertEqual(box.create().status, 201)
         with box.network(), self.assertRaises(ConnectionRefusedError):
             harness.http_request(("127.0.0.1", 8081), "GET", "/readyz")
         self.assertRegex(box.messages("csrd"), r"\[http\] listen")

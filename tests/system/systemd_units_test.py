@@ -8,7 +8,7 @@ import harness
 import sdbox
 
 EXAMPLES = sdbox.UNITS / "examples"
-UNITS = ("csrd.service", "csrd.socket", sdbox.SIGNER, sdbox.SIGNER_SOCKET, sdbox.SIGNER_FAILED)
+UNITS = ("csrd.service", "csrd.socket", "csrd-port.service", sdbox.SIGNER, sdbox.SIGNER_SOCKET, sdbox.SIGNER_FAILED)
 
 # Overall exposure of "systemd-analyze security", 0 to 10, at most.
 EXPOSURE = {"csrd.service": 1.0, sdbox.SIGNER: 0.5}
@@ -54,6 +54,11 @@ class FilesTest(sdbox.Case):
         # and the number moves when a wall is taken down
         box.drop_in("csrd.service", "NoNewPrivileges=no\nProtectSystem=no\nSystemCallFilter=")
         self.assertGreater(exposure(box, "csrd.service"), EXPOSURE["csrd.service"])
+
+    def test_f131_csrd_socket_has_the_default_addresses(self):
+        default = re.search(r"^#listen = (.*)$", (harness.ROOT / "config" / "csrd.conf").read_text(), re.M)[1]
+        unit = (sdbox.UNITS / "csrd.socket").read_text()
+        self.assertEqual(re.findall(r"^ListenStream=(.*)$", unit, re.M), default.split(", "))
 
     def test_users_and_folders(self):
         box = self.box(configure=False)

@@ -316,6 +316,35 @@ static void what_a_sink_does_not_take_is_not_lost(void **state)
 	buf_release(&b);
 }
 
+/* F128: what is opened next must not become a standard descriptor; using one fails as before. */
+static int open_without_standard(void)
+{
+	int next;
+
+	for (int fd = 0; fd <= 2; fd++)
+		close(fd);
+	if (fd_fill_standard() != E_OK)
+		return 1;
+	next = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (next <= 2)
+		return 2;
+	return write(1, "x", 1) < 0 && write(2, "x", 1) < 0 && read(0, &next, 1) < 0 ? 0 : 3;
+}
+
+static void closed_standard_descriptors_are_filled(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (pid == 0)
+		_exit(open_without_standard());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(fd_fill_standard(), E_OK); /* nothing is missing */
+}
+
 static void a_gate_lets_one_event_pass(void **state)
 {
 	struct log_gate gate = { 0 };
@@ -345,6 +374,7 @@ int main(void)
 		cmocka_unit_test(a_log_event_is_one_line_of_utf8),
 		cmocka_unit_test(only_a_journal_gets_priorities),
 		cmocka_unit_test(what_a_sink_does_not_take_is_not_lost),
+		cmocka_unit_test(closed_standard_descriptors_are_filled),
 		cmocka_unit_test(a_gate_lets_one_event_pass),
 	};
 

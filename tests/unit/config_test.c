@@ -124,8 +124,9 @@ static void smallest_file_gives_the_defaults(void **state)
 	const struct config_token *t = &c->tokens[0];
 
 	assert_string_equal(c->path, f->path);
-	assert_int_equal(c->http.listen_len, 1);
+	assert_int_equal(c->http.listen_len, 2);
 	assert_string_equal(c->http.listen[0], "127.0.0.1:8080");
+	assert_string_equal(c->http.listen[1], "[::1]:8080");
 	assert_false(c->http.allow_plain_http);
 	assert_int_equal(c->http.max_connections, 512);
 	assert_int_equal(c->http.max_header_bytes, 8192);
@@ -696,7 +697,7 @@ static void reload_takes_what_may_change_and_names_the_rest(void **state)
 	assert_int_equal(config_reload(running, f->config, &f->report), E_OK);
 	assert_string_equal(
 	    buf_text(&f->report),
-	    "[http] listen: changed from '127.0.0.1:8080' to 'unix:/x', needs a restart\n"
+	    "[http] listen: changed from '127.0.0.1:8080, [::1]:8080' to 'unix:/x', needs a restart\n"
 	    "[http] allow_plain_http: changed from 'no' to 'yes', needs a restart\n"
 	    "[http] max_connections: changed from '512' to '2', needs a restart\n"
 	    "[store] url: changed from 'sqlite:/var/lib/csrd/csrd.db' to 'sqlite:/x', needs a restart\n"
@@ -747,7 +748,7 @@ static void show_marks_defaults(void **state)
 	buf_init(&b, 65536);
 	config_show(loads(f, "[http]\nidle_timeout = 90s\n[log]\nlevel = info\n" TOKEN), &b);
 	assert_string_equal(buf_text(&b), "[http]\n"
-					  "listen = 127.0.0.1:8080 # default\n"
+					  "listen = 127.0.0.1:8080, [::1]:8080 # default\n"
 					  "allow_plain_http = no # default\n"
 					  "max_connections = 512 # default\n"
 					  "max_header_bytes = 8192 # default\n"
