@@ -55,7 +55,7 @@ endif
 # ---- what is built -----------------------------------------------------------
 
 BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/failpoint.c base/fd.c base/key.c base/log.c \
-	base/secret.c base/str.c base/utf8.c
+	base/random.c base/secret.c base/str.c base/utf8.c
 SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
@@ -85,7 +85,7 @@ SERVICE_LIBS := -lsystemd
 CONFIG_LIBS := -linih
 STORE_LIBS := -lsqlite3
 HSM_LIBS := -levent_core
-API_LIBS := -ljson-c -lcrypto -luuid -lpsl
+API_LIBS := -ljson-c -lcrypto -lpsl
 DAEMON_LIBS := -levent_extra -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 

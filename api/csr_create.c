@@ -12,6 +12,7 @@
 #include "base/failpoint.h"
 #include "base/str.h"
 
+#include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -336,7 +337,12 @@ static void begin(struct op *op, struct validate_csr *csr)
 	};
 	char id[CSR_ID_SIZE];
 
-	credential_make_uuid(id);
+	if (credential_make_uuid(id) != E_OK) {
+		op_log(op, LOG_LEVEL_ERROR,
+		       "cannot make the id of a CSR: the kernel gives no random bytes: %s", strerror(errno));
+		op_refuse_err(op, E_IO, "no random numbers can be had at the moment; try again");
+		return;
+	}
 	if (op_work_on(op, id)) {
 		op_refuse_internal(op, E_BUG, "a new id is in work already");
 		return;

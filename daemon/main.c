@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/exit_code.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/secret.h"
 #include "config/config.h"
 #include "daemon/http.h"
@@ -20,6 +21,7 @@
 #include "systemd/journal.h"
 #include "systemd/service.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
 #include <signal.h>
@@ -380,8 +382,12 @@ static enum err catch_signals(struct daemon *d)
 		return E_NOMEM;
 	for (int i = 0; i < SIGNALS_LEN; i++) {
 		d->signals[i] = evsignal_new(d->base, signal_numbers[i], on_signal, d);
-		if (d->signals[i] == NULL || evsignal_add(d->signals[i], NULL) != 0)
-			return E_NOMEM;
+		if (d->signals[i] == NULL || evsignal_add(d->signals[i], NULL) != 0) {
+			int error = errno;
+
+			log_error("cannot take over signal %d: %s", signal_numbers[i], strerror(error));
+			return error == ENOMEM ? E_NOMEM : E_IO;
+		}
 	}
 	return E_OK;
 }
@@ -399,14 +405,31 @@ static struct event_base *base_new(void)
 	return base;
 }
 
+/* Ids of CSRs and of requests are random: without randomness nothing would be served. */
+static enum err check_random(void)
+{
+	uint8_t byte;
+
+	enum err e = random_fill(&byte, sizeof(byte));
+	if (e != E_OK)
+		log_error("cannot start: the kernel gives no random bytes: %s", strerror(errno));
+	return e;
+}
+
 static enum err start(struct daemon *d)
 {
-	enum err e;
+	enum err e = check_random();
 
+	if (e != E_OK)
+		return e;
 	event_set_log_callback(on_libevent_log);
 	d->base = base_new();
-	if (d->base == NULL)
-		return E_NOMEM;
+	if (d->base == NULL) {
+		int error = errno;
+
+		log_error("cannot make the event loop: %s", strerror(error));
+		return error == ENOMEM ? E_NOMEM : E_IO;
+	}
 	/* The signer's links come last: their first callback may ask for a pass. */
 	e = start_store(d);
 	if (e == E_OK)

@@ -152,6 +152,13 @@ $(B)/tests/fakes/no_fork: tests/fakes/no_fork.c $(B)/flags.stamp
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -o $@ $<
 test-programs check-system: $(B)/tests/fakes/no_fork
 
+# Without sanitizers: it is preloaded.
+$(B)/tests/fakes/refuse_calls.so: tests/fakes/refuse_calls.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -fPIC -shared -o $@ $<
+test-programs check-system: $(B)/tests/fakes/refuse_calls.so
+
 # man_test.py reads them as they are installed.
 test-programs check-system: man
 

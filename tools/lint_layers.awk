@@ -28,7 +28,6 @@ BEGIN {
 	library("openssl/", "api/ daemon/ hsm/signer/ cli/digest.c")
 	library("ini.h", "config/config.c")
 	library("libpsl.h", "api/")
-	library("uuid/", "api/")
 	library("systemd/sd-", "systemd/")
 }
 
