@@ -42,6 +42,7 @@ $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_
 $(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,contract/store_memory_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconcile_test,$(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))

@@ -69,6 +69,30 @@ class StartRefused(harness.Case):
                 self.refuse(service, ("mlock", number))
                 self.ended(service.start_hsm(wait=False), EXIT_SYSTEM, "cannot lock .* in memory.*" + says)
 
+    def test_F112_store_that_may_not_be_written(self):
+        """The disk's refusal is no damage: the unit starts csrd again, and the line says what was refused."""
+        service = self.service()
+        self.refuse(service, ("pwrite", errno.EPERM))
+        self.ended(service.start_csrd(wait=False), EXIT_SYSTEM, "csrd.db.*Operation not permitted")
+
+    def test_F116_not_ready_while_nothing_can_be_written(self):
+        service = self.service()
+        path = self.refuse(service)
+        service.start()
+        for number, says in ((errno.ENOSPC, "the disk is full"), (errno.EIO, "input/output error")):
+            with self.subTest(says):
+                path.write_text("pwrite %d\n" % number)
+                self.assertEqual(service.create().status, 503)
+                answer = harness.http_request(service.address, "GET", "/readyz")
+                self.assertEqual(answer.status, 503)
+                self.assertEqual([error["message"] for error in answer.json["errors"]],
+                                 ["store: cannot be written: " + says])
+                self.assertEqual(service.request("GET", service.scope_path()).status, 200)
+                service.wait_ready(503)
+                path.write_text("")
+                service.wait_ready() # by itself: nobody has written meanwhile
+                self.assertEqual(service.create().status, 201)
+        service.stop()
 
 
 if __name__ == "__main__":
