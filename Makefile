@@ -61,7 +61,8 @@ CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 HSM_SRC := hsm/hsm.c
 STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c store/sqlite_check.c \
-	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c
+	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c \
+	store/walk.c
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/problem.c api/reconcile.c api/reply.c api/route.c api/san.c \
 	api/token_verify.c api/validate.c

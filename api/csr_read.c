@@ -335,5 +335,6 @@ void csr_list_start(struct op *op)
 	query.descending = page->descending;
 	query.offset = (page->page - 1) * page->per_page;
 	query.limit = (unsigned)page->per_page;
+	query.reader = op->principal->id;
 	store_csr_list(op->api->options.store, &query, on_list, op);
 }

@@ -13,6 +13,7 @@
 #include "store/migrate.h"
 #include "store/sqlite_place.h"
 #include "store/store_backend.h"
+#include "store/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,6 +44,10 @@
 #define LIST_ACTIVE(index, by)                                                                               \
 	"SELECT " CSR_COLUMNS " FROM csrs INDEXED BY " index " WHERE state = 2"                              \
 	" AND account_id = ?1 AND zone_id IS ?2 ORDER BY " by " LIMIT ?3 OFFSET ?4"
+/* The same behind a row: ?4 what its order is by, ?5 its id. */
+#define LIST_AFTER(index, where, by)                                                                         \
+	"SELECT " CSR_COLUMNS " FROM csrs INDEXED BY " index " WHERE state = 2"                              \
+	" AND account_id = ?1 AND zone_id IS ?2 AND " where " ORDER BY " by " LIMIT ?3"
 /* ?1 states, ?2 account or NULL for all, ?3 zone or NULL, ?4 updated before or 0. */
 #define ANY_WHERE                                                                                            \
 	" WHERE (1 << state) & ?1 AND (?2 IS NULL OR (account_id = ?2 AND zone_id IS ?3))"                   \
@@ -90,7 +95,10 @@ enum statement {
 	/* Two a store_order, ascending and descending, in its order. */
 	LIST_ACTIVE_FIRST,
 	LIST_ANY_FIRST = LIST_ACTIVE_FIRST + 6,
-	STATEMENTS_LEN = LIST_ANY_FIRST + 6
+	LIST_AFTER_FIRST = LIST_ANY_FIRST + 6,
+	/* Rows without a name, which come before all others: ascending, descending. */
+	LIST_NAMELESS_FIRST = LIST_AFTER_FIRST + 6,
+	STATEMENTS_LEN = LIST_NAMELESS_FIRST + 2
 };
 
 static const char *const statement_sql[STATEMENTS_LEN] = {
@@ -160,6 +168,16 @@ static const char *const statement_sql[STATEMENTS_LEN] = {
     [LIST_ANY_FIRST + 3] = LIST_ANY("name DESC, id DESC"),
     [LIST_ANY_FIRST + 4] = LIST_ANY("account_id, id"),
     [LIST_ANY_FIRST + 5] = LIST_ANY("account_id DESC, id DESC"),
+    [LIST_AFTER_FIRST + 0] =
+	LIST_AFTER("csrs_active_created", "(created_us, id) > (?4, ?5)", "created_us, id"),
+    [LIST_AFTER_FIRST + 1] =
+	LIST_AFTER("csrs_active_created", "(created_us, id) < (?4, ?5)", "created_us DESC, id DESC"),
+    [LIST_AFTER_FIRST + 2] = LIST_AFTER("csrs_active_name", "(name, id) > (?4, ?5)", "name, id"),
+    [LIST_AFTER_FIRST + 3] = LIST_AFTER("csrs_active_name", "(name, id) < (?4, ?5)", "name DESC, id DESC"),
+    [LIST_AFTER_FIRST + 4] = LIST_AFTER("csrs_active_id", "id > ?5", "id"),
+    [LIST_AFTER_FIRST + 5] = LIST_AFTER("csrs_active_id", "id < ?5", "id DESC"),
+    [LIST_NAMELESS_FIRST + 0] = LIST_AFTER("csrs_active_name", "name IS NULL AND id > ?5", "id"),
+    [LIST_NAMELESS_FIRST + 1] = LIST_AFTER("csrs_active_name", "name IS NULL AND id < ?5", "id DESC"),
 };
 
 /* What SQLite keeps beside the database and has open as long as that. */
@@ -175,6 +193,7 @@ struct sqlite {
 		char *path;
 		ino_t inode;
 	} beside[BESIDE_LEN];
+	struct walk *walk;
 	bool writes;     /* the transaction may */
 	bool stopped;    /* a flush failed: see the top */
 	enum err reason; /* of the last error: reason_of */
@@ -661,6 +680,7 @@ static void sqlite_close(void *db)
 	fd_close(&s->lock_fd);
 	for (int i = 0; i < BESIDE_LEN; i++)
 		free(s->beside[i].path);
+	walk_free(s->walk);
 	free(s->path);
 	free(s);
 }
@@ -858,7 +878,8 @@ static enum err sqlite_open(const struct store_options *options, const char *loc
 		return E_NOMEM;
 	s->lock_fd = -1;
 	s->file_fd = -1;
-	e = open_at(s, location, options);
+	s->walk = walk_new();
+	e = s->walk == NULL ? E_NOMEM : open_at(s, location, options);
 	if (e != E_OK) {
 		sqlite_close(s);
 		return e;
@@ -1415,15 +1436,11 @@ static enum err sqlite_csr_get(void *db, const char *id, struct csr_record *ret_
 	return e;
 }
 
+/* Appends to the page, which has room for `limit`. */
 static enum err read_page(struct query *q, unsigned limit, struct store_csr_page *page)
 {
 	enum err e = E_OK;
 
-	page->records = calloc(limit, sizeof(*page->records));
-	if (page->records == NULL) {
-		query_end(q);
-		return E_NOMEM;
-	}
 	while (e == E_OK && query_step(q) == SQLITE_ROW && page->records_len < limit)
 		e = read_csr(q, &page->records[page->records_len++]);
 	return query_finish(q, e, "list CSRs");
@@ -1443,9 +1460,21 @@ static void bind_any(struct query *q, const struct store_csr_query *query, const
 	bind_int(q, query->updated_before_us);
 }
 
+/* Which of six statements. */
+static int list_way(const struct store_csr_query *query)
+{
+	return 2 * ((int)query->order - STORE_ORDER_CREATED_AT) + (query->descending ? 1 : 0);
+}
+
+static bool is_active_list(const struct store_csr_query *query)
+{
+	return query->after_id == NULL && query->scope != NULL && query->states == ONLY_ACTIVE &&
+	       query->updated_before_us == 0;
+}
+
 static struct query list_query(struct sqlite *s, const struct store_csr_query *query, const char *account_id)
 {
-	int way = 2 * ((int)query->order - STORE_ORDER_CREATED_AT) + (query->descending ? 1 : 0);
+	int way = list_way(query);
 	bool in_zone = query->scope != NULL && query->scope->kind == STORE_ZONE;
 	struct query q;
 
@@ -1456,7 +1485,7 @@ static struct query list_query(struct sqlite *s, const struct store_csr_query *q
 		bind_int(&q, query->limit);
 		return q;
 	}
-	if (query->scope != NULL && query->states == ONLY_ACTIVE && query->updated_before_us == 0) {
+	if (is_active_list(query)) {
 		q = query_of(s, (enum statement)(LIST_ACTIVE_FIRST + way));
 		bind_text(&q, account_id);
 		bind_text(&q, in_zone ? query->scope->id : NULL);
@@ -1499,6 +1528,94 @@ static enum err read_total(struct sqlite *s, const struct store_csr_query *query
 	return E_OK;
 }
 
+/* What is left of the page, by one statement of LIST_AFTER: behind the row of that name or time, and id. */
+static enum err read_after(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			   enum statement which, const struct walk_mark *mark, struct store_csr_page *page)
+{
+	struct query q = query_of(s, which);
+
+	if (page->records_len >= query->limit)
+		return E_OK;
+	bind_text(&q, account_id);
+	bind_text(&q, query->scope->kind == STORE_ZONE ? query->scope->id : NULL);
+	bind_int(&q, query->limit - (int64_t)page->records_len);
+	if (query->order == STORE_ORDER_NAME)
+		bind_text(&q, mark->name);
+	else
+		bind_int(&q, mark->created_us);
+	bind_text(&q, mark->id);
+	return read_page(&q, query->limit, page);
+}
+
+/* The page behind a row.  Rows without a name are a range of their own, before all that have one. */
+static enum err read_behind(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			    const struct walk_mark *mark, struct store_csr_page *page)
+{
+	static char no_name[] = "";
+	const struct walk_mark first_named = {.name = no_name}, last_nameless = {.id = "~"};
+	enum statement list = (enum statement)(LIST_AFTER_FIRST + list_way(query));
+	enum statement nameless = (enum statement)(LIST_NAMELESS_FIRST + query->descending);
+	bool is_nameless = query->order == STORE_ORDER_NAME && mark->name == NULL;
+	enum err e;
+
+	e = read_after(s, query, account_id, is_nameless ? nameless : list, mark, page);
+	if (e != E_OK || query->order != STORE_ORDER_NAME || is_nameless == query->descending)
+		return e;
+	if (is_nameless)
+		return read_after(s, query, account_id, list, &first_named, page);
+	return read_after(s, query, account_id, nameless, &last_nameless, page);
+}
+
+/* A page that nothing is known of is counted to, from the nearer end of the list. */
+static enum err read_counted(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			     struct store_csr_page *page)
+{
+	struct store_csr_query near = *query;
+
+	if (query->offset >= page->total) /* past the end: not looked for along the whole index */
+		return E_OK;
+	bool backwards = query->offset > page->total / 2;
+	if (backwards) {
+		if (near.limit > page->total - query->offset)
+			near.limit = (unsigned)(page->total - query->offset);
+		near.offset = page->total - query->offset - near.limit;
+		near.descending = !query->descending;
+	}
+	struct query q = list_query(s, &near, account_id);
+	enum err e = read_page(&q, near.limit, page);
+	for (size_t i = 0; backwards && i < page->records_len / 2; i++) {
+		struct csr_record *a = &page->records[i], *b = &page->records[page->records_len - 1 - i];
+		struct csr_record swapped = *a;
+
+		*a = *b;
+		*b = swapped;
+	}
+	return e;
+}
+
+/* A page of a list along an index, and where it ended. */
+static enum err read_active(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			    struct store_csr_page *page)
+{
+	const struct walk_mark *mark = query->reader == NULL ? NULL : walk_find(s->walk, query);
+	enum err e = mark != NULL ? read_behind(s, query, account_id, mark, page)
+				  : read_counted(s, query, account_id, page);
+
+	if (e == E_OK && query->reader != NULL && page->records_len > 0)
+		walk_keep(s->walk, query, &page->records[page->records_len - 1]);
+	return e;
+}
+
+static enum err read_any(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			 struct store_csr_page *page)
+{
+	if (query->after_id == NULL && query->offset >= page->total)
+		return E_OK;
+	struct query q = list_query(s, query, account_id);
+
+	return read_page(&q, query->limit, page);
+}
+
 static enum err sqlite_csr_list(void *db, const struct store_csr_query *query,
 				struct store_csr_page *ret_page)
 {
@@ -1514,15 +1631,14 @@ static enum err sqlite_csr_list(void *db, const struct store_csr_query *query,
 	}
 	if (e == E_OK)
 		e = read_total(db, query, &scope, &page.total);
-	if (e == E_OK && query->after_id == NULL && query->offset >= page.total) {
-		*ret_page = page; /* past the end: not looked for along the whole index */
-		return E_OK;
-	}
 	if (e == E_OK) {
-		struct query q = list_query(db, query, query->scope == NULL ? NULL : scope.account_id);
-
-		e = read_page(&q, query->limit, &page);
+		page.records = calloc(query->limit, sizeof(*page.records));
+		e = page.records == NULL ? E_NOMEM : E_OK;
 	}
+	if (e == E_OK && is_active_list(query))
+		e = read_active(db, query, scope.account_id, &page);
+	else if (e == E_OK)
+		e = read_any(db, query, query->scope == NULL ? NULL : scope.account_id, &page);
 	if (e == E_OK)
 		*ret_page = page;
 	else

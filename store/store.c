@@ -854,6 +854,7 @@ void store_csr_list(struct store *store, const struct store_csr_query *query, st
 	op->in.query = *query;
 	op->in.query.scope = op->has_scope ? &op->scope : NULL;
 	op->in.query.after_id = op_keep(op, query->after_id);
+	op->in.query.reader = op_keep(op, query->reader);
 	if (op->e == E_OK &&
 	    (query->limit < 1 || query->limit > LIST_LIMIT_MAX || query->offset > INT64_MAX ||
 	     (query->after_id == NULL &&

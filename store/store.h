@@ -171,6 +171,13 @@ struct store_csr_query {
 	bool descending;
 	uint64_t offset;
 	unsigned limit; /* 1 … 1000 */
+	/*
+	 * Whose walk through the pages of a list it is (a principal's id); NULL: nobody's.
+	 * With a scope and ACTIVE alone, a page that follows one which the same reader got
+	 * some minutes ago goes on behind its last row, whatever came or went since:
+	 * `offset` then says which page it is, not how many rows lie before it.
+	 */
+	const char *reader;
 };
 struct store_csr_page {
 	struct csr_record *records;
