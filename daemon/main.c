@@ -254,6 +254,7 @@ static int exit_code_of(enum err e)
 		return EXIT_CODE_IN_USE;
 	case E_STORE:
 		return EXIT_CODE_STORE;
+	case E_BUSY:
 	case E_UNAVAIL:
 		return EXIT_CODE_UNAVAILABLE;
 	case E_NOTFOUND:

@@ -783,6 +783,9 @@ static enum err find_or_make(struct sqlite *s, const char *folder, const struct 
 	enum err e = E_OK;
 
 	if (!options->create && access(s->path, F_OK) != 0 && errno == ENOENT) {
+		e = sqlite_place_is_free(s->path);
+		if (e != E_OK)
+			return e;
 		log_error("store '%s' does not exist", s->path);
 		return E_NOTFOUND;
 	}
