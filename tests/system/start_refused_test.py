@@ -1,10 +1,11 @@
 """What a start says when the system refuses something that it needs."""
 import errno
+import sqlite3
 import unittest
 
 import harness
 
-EXIT_SYSTEM = 71
+EXIT_UNAVAILABLE, EXIT_SYSTEM = 69, 71
 REFUSE = harness.BIN.parent / "tests" / "fakes" / "refuse_calls.so"
 
 
@@ -74,6 +75,17 @@ class StartRefused(harness.Case):
         service = self.service()
         self.refuse(service, ("pwrite", errno.EPERM))
         self.ended(service.start_csrd(wait=False), EXIT_SYSTEM, "csrd.db.*Operation not permitted")
+
+    def test_F81_store_that_stays_locked(self):
+        """Whoever locked it may let it go: the unit starts csrd again."""
+        service = self.service()
+        database = sqlite3.connect(service.store_path)
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        database.execute("BEGIN EXCLUSIVE")
+        try:
+            self.ended(service.start_csrd(wait=False), EXIT_UNAVAILABLE, "database is locked")
+        finally:
+            database.close()
 
     def test_F116_not_ready_while_nothing_can_be_written(self):
         service = self.service()
