@@ -645,36 +645,12 @@ static void disconnect(struct sqlite *s)
 	s->db = NULL;
 }
 
-static bool is_beside(const struct sqlite *s)
-{
-	for (int i = 0; i < BESIDE_LEN; i++) {
-		struct stat st;
-
-		if (s->beside[i].path == NULL || stat(s->beside[i].path, &st) != 0 ||
-		    st.st_ino != s->beside[i].inode)
-			return false;
-	}
-	return true;
-}
-
-/* Whether the names still lead to what is open. */
-static bool is_in_place(const struct sqlite *s)
-{
-	int moved = 0;
-
-	return sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && !moved &&
-	       is_beside(s);
-}
-
 static void sqlite_close(void *db)
 {
 	struct sqlite *s = db;
 
 	if (s == NULL)
 		return;
-	/* SQLite would remove a log by its name: it may be that of another database by now. */
-	if (s->beside[0].path != NULL && !is_in_place(s))
-		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	disconnect(s);
 	fd_close(&s->file_fd); /* not before SQLite has closed it */
 	fd_close(&s->lock_fd);
@@ -893,6 +869,26 @@ static enum err sqlite_open(const struct store_options *options, const char *loc
 }
 
 /* ---- transactions ---- */
+
+static bool is_beside(const struct sqlite *s)
+{
+	for (int i = 0; i < BESIDE_LEN; i++) {
+		struct stat st;
+
+		if (stat(s->beside[i].path, &st) != 0 || st.st_ino != s->beside[i].inode)
+			return false;
+	}
+	return true;
+}
+
+/* Whether the names still lead to what is open. */
+static bool is_in_place(const struct sqlite *s)
+{
+	int moved = 0;
+
+	return sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && !moved &&
+	       is_beside(s);
+}
 
 /*
  * Whether what is open is what the next start will find: a file that was

@@ -211,6 +211,23 @@ static void F114_nothing_goes_into_a_file_without_a_name(void **state)
 	assert_int_equal(open_at("csrd.db", true, true, &store), E_STORE);
 }
 
+/* What was in the log alone is still open: an orderly end puts it where it belongs. */
+static void F114_a_log_that_was_removed_is_written_at_the_end(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	make();
+	store = must_open();
+	assert_int_equal(contract_account_add(store, "in-the-log", 1), E_OK);
+	assert_int_equal(unlink(at("csrd.db-wal")), 0);
+	assert_unavailable(store);
+	store_close(store);
+	store = must_open();
+	assert_int_equal(contract_account_add(store, "in-the-log", 1), E_EXISTS);
+	store_close(store);
+}
+
 /* ---- F115 ---- */
 
 static void F115_a_symbolic_link_leads_to_the_same_lock(void **state)
@@ -274,6 +291,7 @@ int main(void)
 	    CASE(F113_no_database_is_made_beside_a_log),
 	    CASE(F113_a_link_does_not_hide_the_log),
 	    CASE(F114_nothing_goes_into_a_file_without_a_name),
+	    CASE(F114_a_log_that_was_removed_is_written_at_the_end),
 	    CASE(F115_a_symbolic_link_leads_to_the_same_lock),
 	    CASE(F115_a_second_name_is_refused),
 	    CASE(F115_a_mount_leads_to_the_same_lock),
