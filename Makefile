@@ -55,13 +55,14 @@ endif
 # ---- what is built -----------------------------------------------------------
 
 BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/failpoint.c base/fd.c base/key.c base/log.c \
-	base/log_queue.c 	base/secret.c base/str.c base/utf8.c
+	base/log_queue.c base/random.c base/secret.c base/str.c base/utf8.c
 SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 HSM_SRC := hsm/hsm.c
 STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c store/sqlite_check.c \
-	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c
+	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c \
+	store/walk.c
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/media.c api/precondition.c api/problem.c api/reconcile.c api/reply.c api/route.c \
 	api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c api/wait.c
@@ -85,7 +86,7 @@ SERVICE_LIBS := -lsystemd
 CONFIG_LIBS := -linih
 STORE_LIBS := -lsqlite3
 HSM_LIBS := -levent_core
-API_LIBS := -ljson-c -lcrypto -luuid -lpsl -lidn2
+API_LIBS := -ljson-c -lcrypto -lpsl -lidn2
 DAEMON_LIBS := -levent_extra -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 

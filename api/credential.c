@@ -1,13 +1,12 @@
 /* Making, recognising and hashing API tokens, keys and ids. */
 #include "api/credential.h"
 
+#include "base/random.h"
 #include "base/secret.h"
 #include "base/str.h"
 
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <string.h>
-#include <uuid/uuid.h>
 
 #define PREFIX "csrd_"
 #define PREFIX_LEN 5
@@ -60,8 +59,9 @@ enum err credential_make_token(char ret_token[CREDENTIAL_TOKEN_SIZE])
 {
 	uint8_t random[RANDOM_BYTES];
 
-	if (RAND_priv_bytes(random, sizeof(random)) != 1)
-		return E_IO;
+	enum err e = random_fill(random, sizeof(random));
+	if (e != E_OK)
+		return e;
 	memcpy(ret_token, PREFIX, PREFIX_LEN);
 	put_base64url(random, sizeof(random), ret_token + PREFIX_LEN);
 	put_checksum(ret_token, PREFIX_LEN + RANDOM_CHARS, ret_token + PREFIX_LEN + RANDOM_CHARS);
@@ -74,8 +74,9 @@ enum err credential_make_key(char ret_key[CREDENTIAL_KEY_SIZE])
 {
 	uint8_t random[(CREDENTIAL_KEY_SIZE - 1) / 2];
 
-	if (RAND_priv_bytes(random, sizeof(random)) != 1)
-		return E_IO;
+	enum err e = random_fill(random, sizeof(random));
+	if (e != E_OK)
+		return e;
 	str_hex(ret_key, random, sizeof(random));
 	secret_scrub(random, sizeof(random));
 	return E_OK;
@@ -110,10 +111,15 @@ bool credential_tag_is_valid(const char *tag)
 	return len >= 1 && len <= 32 && strspn(tag, base64url) == len;
 }
 
-void credential_make_uuid(char ret_uuid[37])
+enum err credential_make_uuid(char ret_uuid[CREDENTIAL_UUID_SIZE])
 {
-	uuid_t uuid;
+	uint8_t bytes[16];
 
-	uuid_generate_random(uuid);
-	uuid_unparse_lower(uuid, ret_uuid);
+	enum err e = random_fill(bytes, sizeof(bytes));
+	if (e != E_OK)
+		return e;
+	bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
+	bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+	str_uuid(ret_uuid, bytes);
+	return E_OK;
 }

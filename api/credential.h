@@ -18,7 +18,9 @@
 #define CREDENTIAL_TOKEN_SIZE 55
 #define CREDENTIAL_KEY_SIZE 41
 #define CREDENTIAL_HASH_BYTES 32
+#define CREDENTIAL_UUID_SIZE 37
 
+/* E_IO, errno kept: the kernel gives no randomness. */
 MUST_USE enum err credential_make_token(char ret_token[CREDENTIAL_TOKEN_SIZE]);
 MUST_USE enum err credential_make_key(char ret_key[CREDENTIAL_KEY_SIZE]);
 
@@ -31,7 +33,7 @@ MUST_USE enum err credential_hash(const char *secret, uint8_t ret_hash[CREDENTIA
 /* Account and zone ids: 1–32 of [0-9A-Za-z_-]. */
 bool credential_tag_is_valid(const char *tag);
 
-/* A random UUID (version 4) in lower case, 36 characters and NUL. */
-void credential_make_uuid(char ret_uuid[37]);
+/* A random UUID (version 4) in lower case.  Never one that is not random: E_IO, errno kept. */
+MUST_USE enum err credential_make_uuid(char ret_uuid[CREDENTIAL_UUID_SIZE]);
 
 #endif

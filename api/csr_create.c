@@ -16,6 +16,7 @@
 #include "base/failpoint.h"
 #include "base/str.h"
 
+#include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -480,7 +481,12 @@ static void create_begin(struct op *op, struct validate_csr *csr)
 	struct csr_record *record;
 	char id[CSR_ID_SIZE];
 
-	credential_make_uuid(id);
+	if (credential_make_uuid(id) != E_OK) {
+		op_log(op, LOG_LEVEL_ERROR,
+		       "cannot make the id of a CSR: the kernel gives no random bytes: %s", strerror(errno));
+		op_refuse_err(op, E_IO, "no random numbers can be had at the moment; try again");
+		return;
+	}
 	record = record_new(op, id, csr);
 	if (record && has_key)
 		create->again = record_dup(record);

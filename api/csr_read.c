@@ -356,6 +356,7 @@ static void list_read(struct list *list)
 		.descending = list->page.descending,
 		.offset = (list->page.page - 1) * list->page.per_page,
 		.limit = (unsigned)list->page.per_page,
+		.reader = op->principal->id,
 	};
 
 	op->api->lists_len++;

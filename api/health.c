@@ -70,7 +70,8 @@ static void on_store(void *arg, enum err e)
 	struct health *health = arg;
 
 	if (e)
-		problem_list_add(&health->problems, PROBLEM_UNAVAILABLE, NULL, "store: %s", words(e));
+		problem_list_add(&health->problems, PROBLEM_UNAVAILABLE, NULL, "store: %s",
+				 store_ping_text(e));
 	part_done(health);
 }
 

@@ -64,6 +64,15 @@ enum err fd_write_all(int fd, const void *data, size_t len)
 	return E_OK;
 }
 
+enum err fd_sync(int fd)
+{
+	while (fsync(fd)) {
+		if (errno != EINTR)
+			return E_IO;
+	}
+	return E_OK;
+}
+
 static enum err from_errno(void)
 {
 	switch (errno) {

@@ -24,6 +24,9 @@ MUST_USE enum err fd_set_nonblocking(int fd);
 /* Writes all of it, however long that takes, to a non-blocking descriptor too.  E_IO, errno kept. */
 MUST_USE enum err fd_write_all(int fd, const void *data, size_t len);
 
+/* fsync(2), resumed after EINTR.  E_IO, errno kept. */
+MUST_USE enum err fd_sync(int fd);
+
 /* Appends a whole file to `b`.  E_NOTFOUND, E_DENIED, E_LIMIT (past b's ceiling), E_IO, E_NOMEM. */
 MUST_USE enum err fd_read_file(const char *path, struct buf *b);
 

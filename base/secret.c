@@ -28,8 +28,11 @@ static enum err secret_new(size_t max_bytes, struct secret **ret_secret)
 	if (s == MAP_FAILED)
 		return E_NOMEM;
 	if (mlock(s, mapped) || madvise(s, mapped, MADV_DONTDUMP)) {
+		int error = errno;
+
 		munmap(s, mapped);
-		return E_NOMEM;
+		errno = error;
+		return E_UNAVAIL;
 	}
 	s->mapped = mapped;
 	*ret_secret = s;

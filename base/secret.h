@@ -16,8 +16,8 @@ struct secret;
  * Reads at most max_bytes from a regular file, and drops one trailing newline.
  * E_NOTFOUND; E_DENIED (no permission, or the file can be read or written by
  * others than its owner and group); E_LIMIT (longer than max_bytes); E_INVAL
- * (empty, or not a regular file); E_IO; E_NOMEM (also when the pages cannot
- * be locked).  The caller logs.
+ * (empty, or not a regular file); E_UNAVAIL (its pages cannot be locked in memory:
+ * errno kept); E_IO; E_NOMEM.  The caller logs.
  */
 MUST_USE enum err secret_read_file(const char *path, size_t max_bytes, struct secret **ret_secret);
 

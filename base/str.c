@@ -147,3 +147,15 @@ bool str_is_uuid(const char *text)
 	}
 	return i == 36;
 }
+
+void str_uuid(char text[STR_UUID_SIZE], const uint8_t bytes[16])
+{
+	static const unsigned groups[] = { 4, 2, 2, 2, 6 }; /* bytes between the hyphens */
+
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+		str_hex(text, bytes, groups[i]);
+		bytes += groups[i];
+		text += 2 * groups[i];
+		*text++ = i < 4 ? '-' : '\0';
+	}
+}

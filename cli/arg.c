@@ -3,11 +3,11 @@
 
 #include "api/credential.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "base/utf8.h"
 
 #include <string.h>
-#include <sys/random.h>
 
 #define NAME_CHARS_MAX 255
 #define EMAIL_BYTES_MAX 254 /* RFC 5321 §4.5.3.1.3 without its angle brackets */
@@ -17,8 +17,10 @@ enum err arg_tag(const char *text, char ret_tag[STORE_TAG_SIZE])
 	uint8_t bytes[ARG_TAG_BYTES];
 
 	if (!text) {
-		if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-			return E_IO;
+		enum err e = random_fill(bytes, sizeof(bytes));
+
+		if (e != E_OK)
+			return e;
 		str_hex(ret_tag, bytes, sizeof(bytes));
 		return E_OK;
 	}

@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,7 +49,7 @@ static enum exit_code read_add(struct cli *cli, int argc, char **argv, const str
 	if (e == E_INVAL)
 		return cli_usage(cli, "'%s' is no id: 1-32 of [0-9A-Za-z_-]", argv[optind]);
 	if (e != E_OK)
-		return cli_fail(e, "cannot make an id: %s", err_str(e));
+		return cli_fail(e, "cannot make an id: %s", strerror(errno));
 	if (add->name && !arg_name_is_valid(add->name))
 		return cli_usage(cli, "--name: 1-255 characters of UTF-8, at least one of them to be seen, "
 				      "none a control, invisible, private-use or unassigned one");

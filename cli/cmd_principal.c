@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -223,12 +224,15 @@ static enum exit_code create(struct cli *cli, int argc, char **argv, const struc
 		code = cli_open_store(cli, true);
 	if (code != EXIT_CODE_OK)
 		goto out;
-	credential_make_uuid(p.id);
-	e = kind->kind == PRINCIPAL_TOKEN ? credential_make_token(secret) : credential_make_key(secret);
+	e = credential_make_uuid(p.id);
+	if (e == E_OK)
+		e = kind->kind == PRINCIPAL_TOKEN ? credential_make_token(secret)
+						  : credential_make_key(secret);
 	if (e == E_OK)
 		e = credential_hash(secret, p.secret_hash);
 	if (e != E_OK) {
-		code = cli_fail(e, "cannot make a %s: %s", kind->secret, err_str(e));
+		code = cli_fail(e, "cannot make a %s: %s", kind->secret,
+				e == E_IO ? strerror(errno) : err_str(e));
 		goto out;
 	}
 	code = add_principal(cli, kind, &p);

@@ -112,6 +112,13 @@ static void check_database(struct doctor *d)
 	}
 }
 
+static bool has_log(const char *path)
+{
+	char log[PATH_MAX];
+
+	return snprintf(log, sizeof(log), "%s-wal", path) < (int)sizeof(log) && access(log, F_OK) == 0;
+}
+
 void doctor_check_store(struct doctor *d)
 {
 	const char *path = doctor_store_path(d->config);
@@ -124,10 +131,13 @@ void doctor_check_store(struct doctor *d)
 	check_room(d, path);
 	if (stat(path, &st)) {
 		bool missing = errno == ENOENT;
+		bool lost = missing && has_log(path);
 
-		doctor_say(d, missing ? DOCTOR_WARN : DOCTOR_SKIP, "store", NULL, "'%s': %s", path,
-			   strerror(errno));
-		if (missing)
+		doctor_say(d, lost ? DOCTOR_FAIL : missing ? DOCTOR_WARN : DOCTOR_SKIP, "store", NULL,
+			   "'%s': %s%s", path, strerror(errno), lost ? ", but its log is there" : "");
+		if (lost)
+			doctor_remedy(d, "put the file back beside its log, or csrctl restore a backup");
+		else if (missing)
 			doctor_remedy(d, "csrd makes it at its first start, as does csrctl account add");
 		else
 			doctor_remedy(d, "run csrctl doctor as root");

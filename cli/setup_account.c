@@ -4,6 +4,7 @@
 #include "cli/arg.h"
 #include "cli/setup.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,7 @@ static enum exit_code add_account(struct setup *s)
 	enum err e = arg_tag(s->account, account.id);
 
 	if (e != E_OK)
-		return cli_fail(e, "cannot make an id: %s", err_str(e));
+		return cli_fail(e, "cannot make an id: %s", strerror(errno));
 	store_account_add(s->cli->store, &account, &s->cli->origin, cli_on_done, &wait);
 	store_wait(s->cli->store, &wait.done);
 	if (wait.e != E_OK)
@@ -96,7 +97,8 @@ static enum exit_code add_token(struct setup *s)
 	enum err e = credential_make_token(text);
 
 	memcpy(grant.scope.id, s->account_id, sizeof(grant.scope.id));
-	credential_make_uuid(token.id);
+	if (e == E_OK)
+		e = credential_make_uuid(token.id);
 	if (e == E_OK)
 		e = credential_hash(text, token.secret_hash);
 	if (e == E_OK) {

@@ -1,5 +1,6 @@
 /* csrctl setup: the PIN, from a file or a person to where systemd takes it for the signer. */
 #include "base/fd.h"
+#include "base/random.h"
 #include "cli/ask.h"
 #include "cli/conf_edit.h"
 #include "cli/file.h"
@@ -9,7 +10,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define TRIAL_PIN_DIGITS 24
@@ -90,7 +90,7 @@ static enum exit_code make_trial_pin(struct buf *pin)
 	while (pin->len < TRIAL_PIN_DIGITS) {
 		unsigned char byte;
 
-		if (getrandom(&byte, 1, 0) != 1)
+		if (random_fill(&byte, 1) != E_OK)
 			return cli_fail(E_IO, "cannot make a PIN: %s", strerror(errno));
 		if (byte < 250) /* each digit as often as the others */
 			buf_printf(pin, "%d", byte % 10);

@@ -1,5 +1,6 @@
 /* csrctl setup --softhsm: a token in files, for trials, that the signer alone can read. */
 #include "base/fd.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "cli/file.h"
 #include "cli/setup.h"
@@ -7,7 +8,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define STATE_FOLDER "/var/lib/csrd-hsm"
 #define TOKEN_FOLDER STATE_FOLDER "/softhsm"
@@ -111,7 +111,7 @@ static enum exit_code make_input(struct setup *s, struct buf *input)
 	struct buf pin;
 	enum err e = E_OK;
 
-	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+	if (random_fill(random, sizeof(random)) != E_OK)
 		return cli_fail(E_IO, "cannot make a PIN: %s", strerror(errno));
 	str_hex(so_pin, random, sizeof(random));
 	setup_pin_path(s->token, false, path);

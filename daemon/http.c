@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "daemon/answer.h"
 #include "daemon/conn.h"
@@ -15,7 +16,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define ID_BYTES 16
 #define IDS_MAX 256 /* read ahead */
@@ -40,10 +40,11 @@ struct exchange {
 
 static enum err read_ids(struct http *http)
 {
-	if (getrandom(http->ids, sizeof(http->ids), GRND_NONBLOCK) != sizeof(http->ids))
-		return E_IO;
-	http->ids_used = 0;
-	return E_OK;
+	enum err e = random_fill(http->ids, sizeof(http->ids));
+
+	if (e == E_OK)
+		http->ids_used = 0;
+	return e;
 }
 
 /*
@@ -61,15 +62,7 @@ static void make_request_id(struct http *http, char ret_id[REQUEST_ID_SIZE])
 	id = http->ids[http->ids_used++];
 	id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
 	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-	str_hex(ret_id, id, 4);
-	ret_id[8] = '-';
-	str_hex(ret_id + 9, id + 4, 2);
-	ret_id[13] = '-';
-	str_hex(ret_id + 14, id + 6, 2);
-	ret_id[18] = '-';
-	str_hex(ret_id + 19, id + 8, 2);
-	ret_id[23] = '-';
-	str_hex(ret_id + 24, id + 10, 6);
+	str_uuid(ret_id, id);
 	for (int i = ID_BYTES - 1; i > 8 && ++id[i] == 0; i--)
 		;
 }
@@ -215,9 +208,7 @@ enum err http_new(struct event_base *base, const struct http_options *options, s
 		return E_NOMEM;
 	http->options = *options;
 	e = read_ids(http);
-	if (e != E_OK)
-		log_error("there is no randomness: getrandom fails");
-	else
+	if (e == E_OK)
 		e = conn_set_new(base, &conns, &http->conns);
 	if (e != E_OK) {
 		http_free(http);

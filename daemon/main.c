@@ -9,6 +9,7 @@
 #include "base/exit_code.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/secret.h"
 #include "config/config.h"
 #include "daemon/http.h"
@@ -22,6 +23,7 @@
 #include "systemd/journal.h"
 #include "systemd/service.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
 #include <malloc.h>
@@ -279,6 +281,7 @@ static int exit_code_of(enum err e)
 		return EXIT_CODE_IN_USE;
 	case E_STORE:
 		return EXIT_CODE_STORE;
+	case E_BUSY:
 	case E_UNAVAIL:
 		return EXIT_CODE_UNAVAILABLE;
 	case E_NOTFOUND:
@@ -415,8 +418,12 @@ static enum err catch_signals(struct daemon *d)
 		return E_NOMEM;
 	for (int i = 0; i < SIGNALS_LEN; i++) {
 		d->signals[i] = evsignal_new(d->base, signal_numbers[i], on_signal, d);
-		if (d->signals[i] == NULL || evsignal_add(d->signals[i], NULL) != 0)
-			return E_NOMEM;
+		if (d->signals[i] == NULL || evsignal_add(d->signals[i], NULL) != 0) {
+			int error = errno;
+
+			log_error("cannot take over signal %d: %s", signal_numbers[i], strerror(error));
+			return error == ENOMEM ? E_NOMEM : E_IO;
+		}
 	}
 	return E_OK;
 }
@@ -438,16 +445,33 @@ static struct event_base *base_new(void)
 	return base;
 }
 
+/* Ids of CSRs and of requests are random: without randomness nothing would be served. */
+static enum err check_random(void)
+{
+	uint8_t byte;
+
+	enum err e = random_fill(&byte, sizeof(byte));
+	if (e != E_OK)
+		log_error("cannot start: the kernel gives no random bytes: %s", strerror(errno));
+	return e;
+}
+
 static enum err start(struct daemon *d)
 {
-	enum err e;
+	enum err e = check_random();
 
+	if (e != E_OK)
+		return e;
 	/* Large answers are given back to the system when they are sent, whatever came before them. */
 	(void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
 	event_set_log_callback(on_libevent_log);
 	d->base = base_new();
-	if (d->base == NULL)
-		return E_NOMEM;
+	if (d->base == NULL) {
+		int error = errno;
+
+		log_error("cannot make the event loop: %s", strerror(error));
+		return error == ENOMEM ? E_NOMEM : E_IO;
+	}
 	/* The signer's links come last: their first callback may ask for a pass. */
 	e = start_store(d);
 	if (e == E_OK)

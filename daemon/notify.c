@@ -82,7 +82,7 @@ static void put_store(struct buf *b, const struct notify *n)
 	if (ms >= STORE_SLOW_MS)
 		buf_printf(b, "; store at one batch for %llu s", (unsigned long long)ms / 1000);
 	else if (n->store_error != E_OK)
-		buf_printf(b, "; store failing: %s", err_str(n->store_error));
+		buf_printf(b, "; store: %s", store_ping_text(n->store_error));
 }
 
 static void put_status(struct buf *b, const struct notify *n)

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <signal.h>
@@ -101,6 +102,7 @@ enum err reload_new(struct event_base *base, const char *path, reload_done_fn do
 	if (reload->path == NULL)
 		goto out;
 	if (reload->event_fd < 0) {
+		log_error("cannot make an eventfd for reloading: %s", strerror(errno));
 		e = E_IO;
 		goto out;
 	}

@@ -13,6 +13,7 @@
 #include "store/migrate.h"
 #include "store/sqlite_place.h"
 #include "store/store_backend.h"
+#include "store/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,7 @@
 #define FULL_CHECK_MAX_BYTES (1024 * 1024 * 1024) /* a second or two, four when not in memory */
 #define CHECKPOINT_PAGES 4000                     /* of the log, 16 MiB */
 #define PURGE_MAX 8                               /* expired idempotency keys that one create removes */
+#define PROBE_BYTES "65536"                       /* more than what one request writes */
 #define SANS_BYTES_MAX (CSR_SANS_MAX * (CSR_SAN_BYTES_MAX + 8))
 
 /* ---- statements ---- */
@@ -42,6 +44,10 @@
 #define LIST_ACTIVE(index, by)                                                                               \
 	"SELECT " CSR_COLUMNS " FROM csrs INDEXED BY " index " WHERE state = 2"                              \
 	" AND account_id = ?1 AND zone_id IS ?2 ORDER BY " by " LIMIT ?3 OFFSET ?4"
+/* The same behind a row: ?4 what its order is by, ?5 its id. */
+#define LIST_AFTER(index, where, by)                                                                         \
+	"SELECT " CSR_COLUMNS " FROM csrs INDEXED BY " index " WHERE state = 2"                              \
+	" AND account_id = ?1 AND zone_id IS ?2 AND " where " ORDER BY " by " LIMIT ?3"
 /* ?1 states, ?2 account or NULL for all, ?3 zone or NULL, ?4 updated before or 0. */
 #define ANY_WHERE                                                                                            \
 	" WHERE (1 << state) & ?1 AND (?2 IS NULL OR (account_id = ?2 AND zone_id IS ?3))"                   \
@@ -83,12 +89,16 @@ enum statement {
 	AUDIT_LIST,
 	ACTIVE_TOTAL,
 	ANY_TOTAL,
+	PROBE_WRITE,
 	PASS_UNSETTLED,
 	PASS_ANY,
 	/* Two a store_order, ascending and descending, in its order. */
 	LIST_ACTIVE_FIRST,
 	LIST_ANY_FIRST = LIST_ACTIVE_FIRST + 6,
-	STATEMENTS_LEN = LIST_ANY_FIRST + 6
+	LIST_AFTER_FIRST = LIST_ANY_FIRST + 6,
+	/* Rows without a name, which come before all others: ascending, descending. */
+	LIST_NAMELESS_FIRST = LIST_AFTER_FIRST + 6,
+	STATEMENTS_LEN = LIST_NAMELESS_FIRST + 2
 };
 
 static const char *const statement_sql[STATEMENTS_LEN] = {
@@ -115,13 +125,8 @@ static const char *const statement_sql[STATEMENTS_LEN] = {
     [PRINCIPAL_STATE] = "SELECT revoked_us FROM principals WHERE id = ? AND kind = ?",
     [PRINCIPAL_REVOKE] = "UPDATE principals SET revoked_us = ? WHERE id = ?",
     [GRANT_LIST] = "SELECT account_id, zone_id, permission FROM grants WHERE principal_id = ? ORDER BY rowid",
-    /* Named twice: the stronger permission holds. */
-    [GRANT_ADD_ACCOUNT] = "INSERT INTO grants (principal_id, account_id, permission) VALUES (?, ?, ?)"
-			  " ON CONFLICT (principal_id, account_id) DO UPDATE"
-			  " SET permission = max(permission, excluded.permission)",
-    [GRANT_ADD_ZONE] = "INSERT INTO grants (principal_id, zone_id, permission) VALUES (?, ?, ?)"
-		       " ON CONFLICT (principal_id, zone_id) DO UPDATE"
-		       " SET permission = max(permission, excluded.permission)",
+    [GRANT_ADD_ACCOUNT] = "INSERT INTO grants (principal_id, account_id, permission) VALUES (?, ?, ?)",
+    [GRANT_ADD_ZONE] = "INSERT INTO grants (principal_id, zone_id, permission) VALUES (?, ?, ?)",
     [IDEMPOTENCY_FIND] = "SELECT created_us, request_hash, csr_id FROM idempotency"
 			 " WHERE principal_id = ? AND scope_kind = ? AND scope_id = ? AND key = ?",
     [IDEMPOTENCY_REMOVE] = "DELETE FROM idempotency"
@@ -147,6 +152,7 @@ static const char *const statement_sql[STATEMENTS_LEN] = {
     [ACTIVE_TOTAL] = "SELECT coalesce((SELECT sum(csr_active) FROM accounts), 0)"
 		     " + coalesce((SELECT sum(csr_active) FROM zones), 0)",
     [ANY_TOTAL] = "SELECT count(*) FROM csrs" ANY_WHERE,
+    [PROBE_WRITE] = "UPDATE write_probe SET filling = randomblob(" PROBE_BYTES ")",
     [PASS_UNSETTLED] = "SELECT " CSR_COLUMNS " FROM csrs INDEXED BY csrs_unsettled" ANY_WHERE
 		       " AND state IN (1, 3) AND id > ?5 ORDER BY id LIMIT ?6",
     [PASS_ANY] = "SELECT " CSR_COLUMNS " FROM csrs" ANY_WHERE " AND id > ?5 ORDER BY id LIMIT ?6",
@@ -162,13 +168,35 @@ static const char *const statement_sql[STATEMENTS_LEN] = {
     [LIST_ANY_FIRST + 3] = LIST_ANY("name DESC, id DESC"),
     [LIST_ANY_FIRST + 4] = LIST_ANY("account_id, id"),
     [LIST_ANY_FIRST + 5] = LIST_ANY("account_id DESC, id DESC"),
+    [LIST_AFTER_FIRST + 0] =
+	LIST_AFTER("csrs_active_created", "(created_us, id) > (?4, ?5)", "created_us, id"),
+    [LIST_AFTER_FIRST + 1] =
+	LIST_AFTER("csrs_active_created", "(created_us, id) < (?4, ?5)", "created_us DESC, id DESC"),
+    [LIST_AFTER_FIRST + 2] = LIST_AFTER("csrs_active_name", "(name, id) > (?4, ?5)", "name, id"),
+    [LIST_AFTER_FIRST + 3] = LIST_AFTER("csrs_active_name", "(name, id) < (?4, ?5)", "name DESC, id DESC"),
+    [LIST_AFTER_FIRST + 4] = LIST_AFTER("csrs_active_id", "id > ?5", "id"),
+    [LIST_AFTER_FIRST + 5] = LIST_AFTER("csrs_active_id", "id < ?5", "id DESC"),
+    [LIST_NAMELESS_FIRST + 0] = LIST_AFTER("csrs_active_name", "name IS NULL AND id > ?5", "id"),
+    [LIST_NAMELESS_FIRST + 1] = LIST_AFTER("csrs_active_name", "name IS NULL AND id < ?5", "id DESC"),
 };
+
+/* What SQLite keeps beside the database and has open as long as that. */
+enum beside { BESIDE_LOG, BESIDE_INDEX, BESIDE_LEN };
+static const char *const beside_endings[BESIDE_LEN] = {"-wal", "-shm"};
 
 struct sqlite {
 	sqlite3 *db;
-	char *path;
-	int lock_fd;
-	bool stopped; /* a flush failed: see the top */
+	char *path;  /* resolved */
+	int lock_fd; /* sqlite_place_lock or sqlite_place_share */
+	int file_fd; /* sqlite_place_lock_file */
+	struct {
+		char *path;
+		ino_t inode;
+	} beside[BESIDE_LEN];
+	struct walk *walk;
+	bool writes;     /* the transaction may */
+	bool stopped;    /* a flush failed: see the top */
+	enum err reason; /* of the last error: reason_of */
 	struct log_gate gate;
 	sqlite3_stmt *statements[STATEMENTS_LEN];
 };
@@ -192,16 +220,35 @@ static enum err err_of(int rc)
 	}
 }
 
+/* What E_STORE stands for where the system is to blame and not the file's contents; else E_STORE itself. */
+static enum err reason_of(int rc, int os)
+{
+	switch (rc & 0xff) {
+	case SQLITE_FULL:
+		return E_LIMIT;
+	case SQLITE_PERM:
+	case SQLITE_READONLY:
+		return E_DENIED;
+	case SQLITE_IOERR:
+	case SQLITE_CANTOPEN:
+		if (os == ENOSPC || os == EDQUOT)
+			return E_LIMIT;
+		return os == EACCES || os == EPERM || os == EROFS ? E_DENIED : E_IO;
+	default:
+		return E_STORE;
+	}
+}
+
 /* Turns a result code into ours, and logs it, at most one line in LOG_EVERY_MS. */
 static enum err report(struct sqlite *s, int rc, const char *what)
 {
+	bool known = s->db != NULL && sqlite3_extended_errcode(s->db) == rc;
+	bool of_os = (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN;
+	int os = known && of_os ? sqlite3_system_errno(s->db) : 0;
 	unsigned suppressed = 0;
 
+	s->reason = reason_of(rc, os);
 	if (log_gate_pass(&s->gate, LOG_EVERY_MS, &suppressed)) {
-		bool known = s->db != NULL && sqlite3_extended_errcode(s->db) == rc;
-		bool of_os = (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN;
-		int os = known && of_os ? sqlite3_system_errno(s->db) : 0;
-
 		log_error("store '%s': cannot %s: %s%s%s (sqlite error %d, %u more not logged)", s->path,
 			  what, known ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc), os == 0 ? "" : ": ",
 			  os == 0 ? "" : strerror(os), rc, suppressed);
@@ -271,6 +318,16 @@ static int query_run(struct query *q)
 		;
 	query_end(q);
 	return q->rc == SQLITE_DONE ? SQLITE_OK : q->rc;
+}
+
+/*
+ * Whether a row is in the way: by a constraint, or by a trigger of the schema
+ * that guards the same keys and comes first.
+ */
+static bool is_taken(const struct sqlite *s, int rc)
+{
+	return rc == SQLITE_CONSTRAINT_PRIMARYKEY || rc == SQLITE_CONSTRAINT_UNIQUE ||
+	       (rc == SQLITE_CONSTRAINT_TRIGGER && strstr(sqlite3_errmsg(s->db), "exists already") != NULL);
 }
 
 /* The same where every error is a surprise. */
@@ -372,6 +429,9 @@ static enum err check_file(const char *path)
 			  path);
 		return E_STORE;
 	}
+	enum err e = sqlite_place_check_names(path, &st);
+	if (e != E_OK)
+		return e;
 	if ((st.st_mode & S_IWOTH) != 0) {
 		log_error("store '%s' can be written by every user (mode %04o): chmod o-rwx", path,
 			  (unsigned)st.st_mode & 07777);
@@ -592,7 +652,11 @@ static void sqlite_close(void *db)
 	if (s == NULL)
 		return;
 	disconnect(s);
+	fd_close(&s->file_fd); /* not before SQLite has closed it */
 	fd_close(&s->lock_fd);
+	for (int i = 0; i < BESIDE_LEN; i++)
+		free(s->beside[i].path);
+	walk_free(s->walk);
 	free(s->path);
 	free(s);
 }
@@ -667,7 +731,7 @@ out:
 static enum err migrate_alone(struct sqlite *s, const char *folder, bool is_service)
 {
 	size_t newest;
-	int version;
+	int version, lock_fd = -1;
 
 	(void)migrate_steps(&newest);
 	enum err e = read_version(s, &version);
@@ -675,38 +739,78 @@ static enum err migrate_alone(struct sqlite *s, const char *folder, bool is_serv
 		return e;
 	if (is_service || version >= (int)newest)
 		return migrate(s);
-	e = sqlite_place_lock(s->path, folder, &s->lock_fd);
+	e = sqlite_place_lock(s->path, folder, &lock_fd);
 	if (e == E_EXISTS)
 		log_error(
 		    "store '%s' is at schema version %d and must be brought to %zu: stop that csrd first",
 		    s->path, version, newest);
 	if (e == E_OK)
 		e = migrate(s);
-	fd_close(&s->lock_fd);
+	fd_close(&lock_fd);
 	return e;
 }
 
-/* The file is there, and may be opened. */
-static enum err find_or_make(struct sqlite *s, const char *folder, bool create)
+/*
+ * The file is there, and may be opened: made if need be, and no restore puts
+ * another in its place as long as s->lock_fd is open.
+ */
+static enum err find_or_make(struct sqlite *s, const char *folder, const struct store_options *options)
 {
-	enum err e = check_file(s->path);
+	enum err e = E_OK;
 
-	if (e != E_NOTFOUND)
-		return e;
-	if (create)
-		return make_new(s, folder);
-	log_error("store '%s' does not exist", s->path);
+	if (!options->create && access(s->path, F_OK) != 0 && errno == ENOENT) {
+		e = sqlite_place_is_free(s->path);
+		if (e != E_OK)
+			return e;
+		log_error("store '%s' does not exist", s->path);
+		return E_NOTFOUND;
+	}
+	e = options->sole_service ? sqlite_place_lock(s->path, folder, &s->lock_fd)
+				  : sqlite_place_share(s->path, folder, &s->lock_fd);
+	if (e == E_OK)
+		e = check_file(s->path);
+	if (e == E_NOTFOUND && options->create) {
+		e = sqlite_place_is_free(s->path);
+		if (e == E_OK)
+			e = make_new(s, folder);
+	}
+	if (e == E_OK && options->sole_service)
+		e = sqlite_place_lock_file(s->path, &s->file_fd);
 	return e;
+}
+
+/* What lies beside the database from its first read on. */
+static enum err remember_beside(struct sqlite *s)
+{
+	for (int i = 0; i < BESIDE_LEN; i++) {
+		struct stat st;
+		struct buf name;
+
+		buf_init(&name, SQLITE_PLACE_PATH_MAX);
+		buf_printf(&name, "%s%s", s->path, beside_endings[i]);
+		enum err e = buf_status(&name);
+		if (e == E_OK && !str_dup_opt(buf_text(&name), &s->beside[i].path))
+			e = E_NOMEM;
+		buf_release(&name);
+		if (e != E_OK)
+			return e;
+		if (stat(s->beside[i].path, &st) != 0) {
+			e = sqlite_place_error(errno);
+			log_error("store '%s' cannot be used: '%s': %s", s->path, s->beside[i].path,
+				  strerror(errno));
+			return e;
+		}
+		s->beside[i].inode = st.st_ino;
+	}
+	return E_OK;
 }
 
 static enum err open_file(struct sqlite *s, const char *folder, const struct store_options *options)
 {
 	enum err e = sqlite_place_check(folder);
 
-	if (e == E_OK && options->sole_service)
-		e = sqlite_place_lock(s->path, folder, &s->lock_fd);
 	if (e == E_OK)
-		e = find_or_make(s, folder, options->create);
+		e = find_or_make(s, folder, options);
 	if (e == E_OK)
 		e = connect_to(s, s->path);
 	if (e == E_OK)
@@ -719,6 +823,21 @@ static enum err open_file(struct sqlite *s, const char *folder, const struct sto
 		e = check_pages(s);
 	if (e == E_OK)
 		e = prepare_all(s);
+	if (e == E_OK)
+		e = remember_beside(s);
+	return e == E_STORE && s->reason != E_OK ? s->reason : e;
+}
+
+static enum err open_at(struct sqlite *s, const char *location, const struct store_options *options)
+{
+	enum err e = sqlite_place_resolve(location, &s->path);
+	char *folder;
+
+	if (e != E_OK)
+		return e;
+	folder = str_dup_len(s->path, (size_t)(strrchr(s->path, '/') - s->path) + 1);
+	e = folder == NULL ? E_NOMEM : open_file(s, folder, options);
+	free(folder);
 	return e;
 }
 
@@ -737,10 +856,9 @@ static enum err sqlite_open(const struct store_options *options, const char *loc
 	if (s == NULL)
 		return E_NOMEM;
 	s->lock_fd = -1;
-	s->path = str_dup_len(location, strlen(location));
-	char *folder = str_dup_len(location, (size_t)(strrchr(location, '/') - location) + 1);
-	e = s->path == NULL || folder == NULL ? E_NOMEM : open_file(s, folder, options);
-	free(folder);
+	s->file_fd = -1;
+	s->walk = walk_new();
+	e = s->walk == NULL ? E_NOMEM : open_at(s, location, options);
 	if (e != E_OK) {
 		sqlite_close(s);
 		return e;
@@ -752,12 +870,54 @@ static enum err sqlite_open(const struct store_options *options, const char *loc
 
 /* ---- transactions ---- */
 
+static bool is_beside(const struct sqlite *s)
+{
+	for (int i = 0; i < BESIDE_LEN; i++) {
+		struct stat st;
+
+		if (stat(s->beside[i].path, &st) != 0 || st.st_ino != s->beside[i].inode)
+			return false;
+	}
+	return true;
+}
+
+/* Whether the names still lead to what is open. */
+static bool is_in_place(const struct sqlite *s)
+{
+	int moved = 0;
+
+	return sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && !moved &&
+	       is_beside(s);
+}
+
+/*
+ * Whether what is open is what the next start will find: a file that was
+ * removed or replaced takes what is written to it with it.
+ */
+static enum err check_in_place(struct sqlite *s)
+{
+	unsigned suppressed = 0;
+
+	if (is_in_place(s))
+		return E_OK;
+	if (log_gate_pass(&s->gate, LOG_EVERY_MS, &suppressed))
+		log_error("store '%s': its file, or the log beside it, was removed or replaced while it was "
+			  "open: nothing is read or written any more; put it back, or stop, restore a "
+			  "backup, start (%u more not logged)",
+			  s->path, suppressed);
+	return E_UNAVAIL;
+}
+
 static enum err sqlite_begin(void *db, bool writes)
 {
 	struct sqlite *s = db;
 
 	if (s->stopped)
 		return E_STORE;
+	enum err e = check_in_place(s);
+	if (e != E_OK)
+		return e;
+	s->writes = writes;
 	return run_plain(s, writes ? BEGIN_WRITE : BEGIN_READ, "begin a transaction");
 }
 
@@ -781,7 +941,7 @@ static enum err sqlite_end(void *db, bool commit)
 	struct query q = query_of(s, COMMIT);
 	int rc = query_run(&q);
 	if (rc == SQLITE_OK)
-		return E_OK;
+		return s->writes && check_in_place(s) != E_OK ? E_UNCERTAIN : E_OK;
 	enum err e = report(s, rc, "commit");
 	roll_back(s);
 	if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC) {
@@ -808,6 +968,30 @@ static enum err sqlite_guard(void *db, enum store_guard step)
 			return e;
 	}
 	return run_plain(s, GUARD_KEEP, "release a savepoint");
+}
+
+static enum err write_probe(struct sqlite *s)
+{
+	enum err e = sqlite_begin(s, true);
+
+	if (e != E_OK)
+		return e;
+	e = run_plain(s, PROBE_WRITE, "write to it once more");
+	if (e == E_OK)
+		return sqlite_end(s, true);
+	roll_back(s);
+	return e;
+}
+
+static enum err sqlite_try_write(void *db)
+{
+	struct sqlite *s = db;
+
+	s->reason = E_OK;
+	sqlite3_busy_timeout(s->db, 0);
+	enum err e = write_probe(s);
+	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+	return e == E_STORE && s->reason != E_OK ? s->reason : e;
 }
 
 /* ---- rows ---- */
@@ -1124,7 +1308,7 @@ static enum err add_csr(struct sqlite *s, const struct csr_record *r)
 	bind_text(&q, r->name);
 	bind_text(&q, r->description);
 	int rc = query_run(&q);
-	if (rc == SQLITE_CONSTRAINT_PRIMARYKEY)
+	if (is_taken(s, rc))
 		e = E_EXISTS;
 	else if (rc != SQLITE_OK)
 		e = report(s, rc, "add a CSR");
@@ -1216,7 +1400,7 @@ static enum err sqlite_csr_move(void *db, const struct store_csr_move *in, int64
 	enum err e = E_OK;
 
 	int rc = run_move(s, in, now_us);
-	if (rc == SQLITE_CONSTRAINT_UNIQUE)
+	if (is_taken(s, rc))
 		return E_EXISTS;
 	if (rc != SQLITE_OK)
 		return report(s, rc, "change the state of a CSR");
@@ -1251,15 +1435,11 @@ static enum err sqlite_csr_get(void *db, const char *id, struct csr_record *ret_
 	return e;
 }
 
+/* Appends to the page, which has room for `limit`. */
 static enum err read_page(struct query *q, unsigned limit, struct store_csr_page *page)
 {
 	enum err e = E_OK;
 
-	page->records = calloc(limit, sizeof(*page->records));
-	if (page->records == NULL) {
-		query_end(q);
-		return E_NOMEM;
-	}
 	while (e == E_OK && query_step(q) == SQLITE_ROW && page->records_len < limit)
 		e = read_csr(q, &page->records[page->records_len++]);
 	return query_finish(q, e, "list CSRs");
@@ -1279,9 +1459,21 @@ static void bind_any(struct query *q, const struct store_csr_query *query, const
 	bind_int(q, query->updated_before_us);
 }
 
+/* Which of six statements. */
+static int list_way(const struct store_csr_query *query)
+{
+	return 2 * ((int)query->order - STORE_ORDER_CREATED_AT) + (query->descending ? 1 : 0);
+}
+
+static bool is_active_list(const struct store_csr_query *query)
+{
+	return query->after_id == NULL && query->scope != NULL && query->states == ONLY_ACTIVE &&
+	       query->updated_before_us == 0;
+}
+
 static struct query list_query(struct sqlite *s, const struct store_csr_query *query, const char *account_id)
 {
-	int way = 2 * ((int)query->order - STORE_ORDER_CREATED_AT) + (query->descending ? 1 : 0);
+	int way = list_way(query);
 	bool in_zone = query->scope != NULL && query->scope->kind == STORE_ZONE;
 	struct query q;
 
@@ -1292,7 +1484,7 @@ static struct query list_query(struct sqlite *s, const struct store_csr_query *q
 		bind_int(&q, query->limit);
 		return q;
 	}
-	if (query->scope != NULL && query->states == ONLY_ACTIVE && query->updated_before_us == 0) {
+	if (is_active_list(query)) {
 		q = query_of(s, (enum statement)(LIST_ACTIVE_FIRST + way));
 		bind_text(&q, account_id);
 		bind_text(&q, in_zone ? query->scope->id : NULL);
@@ -1335,6 +1527,94 @@ static enum err read_total(struct sqlite *s, const struct store_csr_query *query
 	return E_OK;
 }
 
+/* What is left of the page, by one statement of LIST_AFTER: behind the row of that name or time, and id. */
+static enum err read_after(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			   enum statement which, const struct walk_mark *mark, struct store_csr_page *page)
+{
+	struct query q = query_of(s, which);
+
+	if (page->records_len >= query->limit)
+		return E_OK;
+	bind_text(&q, account_id);
+	bind_text(&q, query->scope->kind == STORE_ZONE ? query->scope->id : NULL);
+	bind_int(&q, query->limit - (int64_t)page->records_len);
+	if (query->order == STORE_ORDER_NAME)
+		bind_text(&q, mark->name);
+	else
+		bind_int(&q, mark->created_us);
+	bind_text(&q, mark->id);
+	return read_page(&q, query->limit, page);
+}
+
+/* The page behind a row.  Rows without a name are a range of their own, before all that have one. */
+static enum err read_behind(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			    const struct walk_mark *mark, struct store_csr_page *page)
+{
+	static char no_name[] = "";
+	const struct walk_mark first_named = {.name = no_name}, last_nameless = {.id = "~"};
+	enum statement list = (enum statement)(LIST_AFTER_FIRST + list_way(query));
+	enum statement nameless = (enum statement)(LIST_NAMELESS_FIRST + query->descending);
+	bool is_nameless = query->order == STORE_ORDER_NAME && mark->name == NULL;
+	enum err e;
+
+	e = read_after(s, query, account_id, is_nameless ? nameless : list, mark, page);
+	if (e != E_OK || query->order != STORE_ORDER_NAME || is_nameless == query->descending)
+		return e;
+	if (is_nameless)
+		return read_after(s, query, account_id, list, &first_named, page);
+	return read_after(s, query, account_id, nameless, &last_nameless, page);
+}
+
+/* A page that nothing is known of is counted to, from the nearer end of the list. */
+static enum err read_counted(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			     struct store_csr_page *page)
+{
+	struct store_csr_query near = *query;
+
+	if (query->offset >= page->total) /* past the end: not looked for along the whole index */
+		return E_OK;
+	bool backwards = query->offset > page->total / 2;
+	if (backwards) {
+		if (near.limit > page->total - query->offset)
+			near.limit = (unsigned)(page->total - query->offset);
+		near.offset = page->total - query->offset - near.limit;
+		near.descending = !query->descending;
+	}
+	struct query q = list_query(s, &near, account_id);
+	enum err e = read_page(&q, near.limit, page);
+	for (size_t i = 0; backwards && i < page->records_len / 2; i++) {
+		struct csr_record *a = &page->records[i], *b = &page->records[page->records_len - 1 - i];
+		struct csr_record swapped = *a;
+
+		*a = *b;
+		*b = swapped;
+	}
+	return e;
+}
+
+/* A page of a list along an index, and where it ended. */
+static enum err read_active(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			    struct store_csr_page *page)
+{
+	const struct walk_mark *mark = query->reader == NULL ? NULL : walk_find(s->walk, query);
+	enum err e = mark != NULL ? read_behind(s, query, account_id, mark, page)
+				  : read_counted(s, query, account_id, page);
+
+	if (e == E_OK && query->reader != NULL && page->records_len > 0)
+		walk_keep(s->walk, query, &page->records[page->records_len - 1]);
+	return e;
+}
+
+static enum err read_any(struct sqlite *s, const struct store_csr_query *query, const char *account_id,
+			 struct store_csr_page *page)
+{
+	if (query->after_id == NULL && query->offset >= page->total)
+		return E_OK;
+	struct query q = list_query(s, query, account_id);
+
+	return read_page(&q, query->limit, page);
+}
+
 static enum err sqlite_csr_list(void *db, const struct store_csr_query *query,
 				struct store_csr_page *ret_page)
 {
@@ -1350,15 +1630,14 @@ static enum err sqlite_csr_list(void *db, const struct store_csr_query *query,
 	}
 	if (e == E_OK)
 		e = read_total(db, query, &scope, &page.total);
-	if (e == E_OK && query->after_id == NULL && query->offset >= page.total) {
-		*ret_page = page; /* past the end: not looked for along the whole index */
-		return E_OK;
-	}
 	if (e == E_OK) {
-		struct query q = list_query(db, query, query->scope == NULL ? NULL : scope.account_id);
-
-		e = read_page(&q, query->limit, &page);
+		page.records = calloc(query->limit, sizeof(*page.records));
+		e = page.records == NULL ? E_NOMEM : E_OK;
 	}
+	if (e == E_OK && is_active_list(query))
+		e = read_active(db, query, scope.account_id, &page);
+	else if (e == E_OK)
+		e = read_any(db, query, query->scope == NULL ? NULL : scope.account_id, &page);
 	if (e == E_OK)
 		*ret_page = page;
 	else
@@ -1373,17 +1652,11 @@ static enum err run_insert(struct query *q, const char *what)
 {
 	int rc = query_run(q);
 
-	switch (rc) {
-	case SQLITE_OK:
+	if (rc == SQLITE_OK)
 		return E_OK;
-	case SQLITE_CONSTRAINT_PRIMARYKEY:
-	case SQLITE_CONSTRAINT_UNIQUE:
+	if (is_taken(q->s, rc))
 		return E_EXISTS;
-	case SQLITE_CONSTRAINT_FOREIGNKEY:
-		return E_NOTFOUND;
-	default:
-		return report(q->s, rc, what);
-	}
+	return rc == SQLITE_CONSTRAINT_FOREIGNKEY ? E_NOTFOUND : report(q->s, rc, what);
 }
 
 static const char *text_or_empty(const char *text)
@@ -1414,6 +1687,36 @@ static enum err add_zone(struct sqlite *s, const struct zone_record *zone, int64
 	return run_insert(&q, "add a zone");
 }
 
+/* The strongest of the grants on the same thing; 0 when an earlier one stands for it. */
+static enum grant_permission permission_of(const struct principal *p, size_t which)
+{
+	enum grant_permission strongest = p->grants[which].permission;
+
+	for (size_t i = 0; i < p->grants_len; i++) {
+		if (!store_scope_equal(&p->grants[i].scope, &p->grants[which].scope))
+			continue;
+		if (i < which)
+			return 0;
+		if (p->grants[i].permission > strongest)
+			strongest = p->grants[i].permission;
+	}
+	return strongest;
+}
+
+static enum err add_grant(struct sqlite *s, const struct principal *p, size_t which)
+{
+	const struct store_scope *scope = &p->grants[which].scope;
+	enum grant_permission permission = permission_of(p, which);
+	struct query q = query_of(s, scope->kind == STORE_ZONE ? GRANT_ADD_ZONE : GRANT_ADD_ACCOUNT);
+
+	if (permission == 0)
+		return E_OK;
+	bind_text(&q, p->id);
+	bind_text(&q, scope->id);
+	bind_int(&q, permission);
+	return run_insert(&q, "add a grant");
+}
+
 static enum err add_principal(struct sqlite *s, const struct principal *p, int64_t now_us)
 {
 	struct query q = query_of(s, PRINCIPAL_ADD);
@@ -1426,15 +1729,8 @@ static enum err add_principal(struct sqlite *s, const struct principal *p, int64
 	bind_int(&q, p->not_before_us);
 	bind_int(&q, p->expires_us);
 	enum err e = run_insert(&q, "add a principal");
-	for (size_t i = 0; e == E_OK && i < p->grants_len; i++) {
-		const struct grant *g = &p->grants[i];
-
-		q = query_of(s, g->scope.kind == STORE_ZONE ? GRANT_ADD_ZONE : GRANT_ADD_ACCOUNT);
-		bind_text(&q, p->id);
-		bind_text(&q, g->scope.id);
-		bind_int(&q, g->permission);
-		e = run_insert(&q, "add a grant");
-	}
+	for (size_t i = 0; e == E_OK && i < p->grants_len; i++)
+		e = add_grant(s, p, i);
 	return e;
 }
 
@@ -1588,6 +1884,7 @@ const struct store_backend store_sqlite_backend = {
     .begin = sqlite_begin,
     .end = sqlite_end,
     .guard = sqlite_guard,
+    .try_write = sqlite_try_write,
     .principal_find = sqlite_principal_find,
     .csr_begin = sqlite_csr_begin,
     .csr_move = sqlite_csr_move,

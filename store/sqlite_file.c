@@ -338,7 +338,7 @@ static enum err copy_bytes(const struct sqlite_file_copy *c, uint64_t total, uin
 		if (!c->watch->go_on(c->watch->arg, UPKEEP_WRITE, at, total))
 			return E_TIMEOUT;
 	}
-	if (fsync(c->to) != 0)
+	if (fd_sync(c->to) != E_OK)
 		return copy_failed("flush", c->to_name);
 	*ret_bytes = at;
 	return E_OK;

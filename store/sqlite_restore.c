@@ -30,8 +30,10 @@
 
 struct restore {
 	const struct upkeep_restore *in;
-	const char *path;
+	char *path; /* resolved */
 	char *folder;
+	struct sqlite_file old; /* nobody else writes it until its place is taken */
+	int old_fd;
 	char staging[SQLITE_PLACE_PATH_MAX];
 	char kept[SQLITE_PLACE_PATH_MAX]; /* "": there was none */
 };
@@ -123,7 +125,7 @@ static enum err settle(const struct restore *r)
 		return E_STORE;
 	}
 	fd = open(r->staging, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fsync(fd) != 0)
+	if (fd < 0 || fd_sync(fd) != E_OK)
 		e = failed("flush", r->staging);
 	fd_close(&fd);
 	return e;
@@ -142,8 +144,8 @@ static enum err keep_as(const struct restore *r, const char *ending)
 	return errno == EEXIST ? E_EXISTS : failed("keep the old database as", to);
 }
 
-/* A second name, so that the first is never without a database. */
-static enum err keep_old(struct restore *r)
+/* Finds a name that is free, and gives it to what `path` with `first` at its end is. */
+static enum err keep_under_new_name(struct restore *r, const char *first)
 {
 	char stamp[32];
 	time_t now = (time_t)(clock_wall_us() / 1000000);
@@ -158,28 +160,53 @@ static enum err keep_old(struct restore *r)
 
 		if (i > 0)
 			snprintf(more, sizeof(more), ".%d", i);
-		snprintf(ending, sizeof(ending), ".before-restore-%s%s", stamp, more);
+		snprintf(ending, sizeof(ending), SQLITE_PLACE_KEPT "%s%s", stamp, more);
 		if (!put_name(r->kept, r->path, ending))
 			return E_LIMIT;
-		e = keep_as(r, "");
+		e = keep_as(r, first);
 	}
+	return e;
+}
+
+/* A second name, so that the first is never without a database. */
+static enum err keep_old(struct restore *r)
+{
+	enum err e = keep_under_new_name(r, "");
+
 	return e == E_OK ? keep_as(r, "-wal") : e;
 }
 
+/* The log of a database that is gone may hold what was never in the file. */
+static enum err keep_lost_log(struct restore *r)
+{
+	char log[SQLITE_PLACE_PATH_MAX];
+	enum err e = E_OK;
+
+	if (!put_name(log, r->path, "-wal"))
+		return E_LIMIT;
+	if (access(log, F_OK) == 0)
+		e = keep_under_new_name(r, "-wal");
+	if (e == E_OK && r->kept[0] != '\0' && put_name(log, r->kept, "-wal"))
+		log_notice("the log of a store that is gone is kept as '%s'", log);
+	r->kept[0] = '\0';
+	return e;
+}
+
 /*
- * Moves its log into it, which needs it for oneself.  A damaged database may not
- * let that be done: then its log is kept with it.
+ * Moves its log into it, which needs it for oneself, and keeps it so: what
+ * anybody wrote from here on would be lost.  A damaged database may not let that
+ * be done: then its log is kept with it.
  */
 static enum err close_old(struct restore *r)
 {
 	char log[SQLITE_PLACE_PATH_MAX];
-	struct sqlite_file f;
-	enum err e = sqlite_file_open(&f, r->path, SQLITE_OPEN_READWRITE, r->path, NULL);
+	enum err e = sqlite_file_open(&r->old, r->path, SQLITE_OPEN_READWRITE, r->path, NULL);
 
 	if (e == E_OK)
-		e = sqlite_file_run(&f, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE",
+		e = sqlite_file_run(&r->old,
+				    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE;"
+				    "BEGIN EXCLUSIVE",
 				    "close its write-ahead log");
-	sqlite_file_close(&f);
 	if (!put_name(log, r->kept, "-wal"))
 		return E_LIMIT;
 	if (e == E_OK || e == E_BUSY)
@@ -200,13 +227,19 @@ static enum err put_old_aside(struct restore *r)
 	struct stat st;
 	enum err e;
 
+	if (lstat(r->path, &st) != 0 && errno != ENOENT)
+		return failed("use", r->path);
 	if (lstat(r->path, &st) != 0)
-		return errno == ENOENT ? E_OK : failed("use", r->path);
+		return keep_lost_log(r);
 	if (!S_ISREG(st.st_mode)) {
 		log_error("store '%s' is not a regular file", r->path);
 		return E_CONFIG;
 	}
-	e = keep_old(r); /* first: whatever SQLite finds wrong with a log, it removes */
+	e = sqlite_place_check_names(r->path, &st);
+	if (e == E_OK)
+		e = sqlite_place_lock_file(r->path, &r->old_fd);
+	if (e == E_OK)
+		e = keep_old(r); /* first: whatever SQLite finds wrong with a log, it removes */
 	if (e == E_OK)
 		e = close_old(r);
 	if (e == E_OK)
@@ -248,7 +281,8 @@ static enum err swap(struct restore *r)
 
 /* ---- all of it ---- */
 
-static enum err run(struct restore *r, struct upkeep_summary *ret_summary)
+/* Under `lock`, the one of the service. */
+static enum err run(struct restore *r, int lock, struct upkeep_summary *ret_summary)
 {
 	enum err e = take_bytes(r);
 
@@ -260,7 +294,11 @@ static enum err run(struct restore *r, struct upkeep_summary *ret_summary)
 	if (e == E_OK)
 		e = settle(r);
 	if (e == E_OK)
+		e = sqlite_place_seize(r->path, lock);
+	if (e == E_OK)
 		e = swap(r);
+	sqlite_file_close(&r->old);
+	fd_close(&r->old_fd);
 	if (e != E_OK)
 		sqlite_file_remove(r->staging);
 	return e;
@@ -275,7 +313,7 @@ static enum err run_locked(struct restore *r, struct upkeep_summary *ret_summary
 	if (e == E_OK)
 		e = sqlite_place_lock(r->path, r->folder, &lock);
 	if (e == E_OK)
-		e = run(r, &summary);
+		e = run(r, lock, &summary);
 	fd_close(&lock);
 	if (e == E_OK)
 		*ret_summary = summary;
@@ -292,11 +330,14 @@ enum err sqlite_restore(const char *path, const struct upkeep_restore *in, struc
 	if (r == NULL)
 		return E_NOMEM;
 	r->in = in;
-	r->path = path;
-	r->folder = str_dup_len(path, (size_t)(strrchr(path, '/') - path) + 1);
-	if (r->folder == NULL)
+	r->old_fd = -1;
+	e = sqlite_place_resolve(path, &r->path);
+	if (e != E_OK)
 		goto out;
-	e = put_name(r->staging, path, ".restore-staging") ? E_OK : E_LIMIT;
+	r->folder = str_dup_len(r->path, (size_t)(strrchr(r->path, '/') - r->path) + 1);
+	e = r->folder == NULL ? E_NOMEM : E_OK;
+	if (e == E_OK)
+		e = put_name(r->staging, r->path, ".restore-staging") ? E_OK : E_LIMIT;
 	if (e == E_OK)
 		e = run_locked(r, ret_summary);
 	if (e == E_OK && r->kept[0] && (kept = strdup(r->kept)) == NULL)
@@ -305,6 +346,7 @@ enum err sqlite_restore(const char *path, const struct upkeep_restore *in, struc
 		*ret_kept = kept;
 out:
 	free(r->folder);
+	free(r->path);
 	free(r);
 	return e;
 }

@@ -87,6 +87,8 @@ struct op {
 	struct store_inventory ret_inventory;
 };
 
+static enum err run_ping(struct store *store, struct op *op);
+
 struct op_list {
 	struct op *first;
 	struct op **end;
@@ -101,6 +103,8 @@ struct store {
 
 	pthread_mutex_t lock;
 	pthread_cond_t work;
+	bool write_failed; /* the last write did; the store thread's */
+
 	struct op_list queued; /* these six under the lock */
 	unsigned queued_len;
 	uint64_t at_work_since_ms; /* 0: the thread is at no batch */
@@ -338,12 +342,41 @@ static bool fail_all(struct op *batch, bool writes, enum err e)
 	return others;
 }
 
+/* Whether the database is to blame, and not what was asked of it. */
+static bool is_outage(enum err e)
+{
+	switch (e) {
+	case E_STORE:
+	case E_BUSY:
+	case E_UNAVAIL:
+	case E_UNCERTAIN:
+	case E_IO:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void note_writes(struct store *store, const struct op *batch)
+{
+	bool done = false, failed = false;
+
+	for (const struct op *op = batch; op != NULL; op = op->next) {
+		if (!op->class->writes)
+			continue;
+		done = done || op->e == E_OK;
+		failed = failed || is_outage(op->e);
+	}
+	if (done || failed)
+		store->write_failed = failed;
+}
+
 /*
  * One batch, one transaction.  When it cannot be had or is lost, nothing that
  * wrote has happened, and what was read in it may not have either: the reads
  * are run again by themselves.
  */
-static void run_batch(struct store *store, struct op *batch)
+static void run_operations(struct store *store, struct op *batch)
 {
 	bool writes = false;
 
@@ -357,6 +390,25 @@ static void run_batch(struct store *store, struct op *batch)
 	enum err e = run_transaction(store, batch, false);
 	if (e != E_OK)
 		(void)fail_all(batch, false, e);
+}
+
+/* After a write that failed a ping finds out whether that is over: nobody else may write for a long time. */
+static void settle_pings(struct store *store, struct op *batch)
+{
+	for (struct op *op = batch; op != NULL; op = op->next) {
+		if (op->class->run != run_ping || op->e != E_OK || !store->write_failed)
+			continue;
+		op->e = store->backend->try_write(store->db);
+		if (op->e == E_OK)
+			store->write_failed = false;
+	}
+}
+
+static void run_batch(struct store *store, struct op *batch)
+{
+	run_operations(store, batch);
+	note_writes(store, batch);
+	settle_pings(store, batch);
 }
 
 static void *store_thread(void *arg)
@@ -821,6 +873,7 @@ void store_csr_list(struct store *store, const struct store_csr_query *query, st
 	op->in.query = *query;
 	op->in.query.scope = op->has_scope ? &op->scope : NULL;
 	op->in.query.after_id = op_keep(op, query->after_id);
+	op->in.query.reader = op_keep(op, query->reader);
 	if (op->e == E_OK &&
 	    (query->limit < 1 || query->limit > LIST_LIMIT_MAX || query->offset > INT64_MAX ||
 	     (query->after_id == NULL &&
@@ -944,6 +997,29 @@ void store_audit_list(struct store *store, const char *csr_id, store_audit_fn do
 	op->fn.audit = done;
 	op->in.inventory.object = op_keep(op, csr_id);
 	submit(store, op);
+}
+
+/* ---- words ---- */
+
+const char *store_ping_text(enum err e)
+{
+	switch (e) {
+	case E_BUSY:
+		return "busy";
+	case E_TIMEOUT:
+	case E_UNCERTAIN:
+		return "does not answer in time";
+	case E_UNAVAIL:
+		return "cannot be reached";
+	case E_LIMIT:
+		return "cannot be written: the disk is full";
+	case E_DENIED:
+		return "cannot be written: permission denied";
+	case E_IO:
+		return "cannot be written: input/output error";
+	default:
+		return "failing";
+	}
 }
 
 /* ---- shared by the backends ---- */

@@ -15,11 +15,11 @@
  *
  * Common errors: E_BUSY (queue full, or the database stayed locked; nothing was
  * done), E_STORE (database error; logged; nothing was done), E_UNAVAIL (the
- * store cannot be reached, or is being closed; nothing was done), E_UNCERTAIN
- * (the connection was lost, or the disk refused a flush, at commit: read before
- * you act), E_NOMEM.  When a commit fails, all that it would have made durable
- * fails with it.  After a refused flush every call is E_STORE until the store
- * is opened again.
+ * store cannot be reached, its file was removed or replaced, or it is being
+ * closed; nothing was done), E_UNCERTAIN (the connection or the file was lost, or
+ * the disk refused a flush, at commit: read before you act), E_NOMEM.  When a
+ * commit fails, all that it would have made durable fails with it.  After a
+ * refused flush every call is E_STORE until the store is opened again.
  */
 #ifndef CSRD_STORE_STORE_H
 #define CSRD_STORE_STORE_H
@@ -45,9 +45,10 @@ struct store_options {
 /*
  * Opens, migrates to the newest schema, and starts the thread.  Blocks: for
  * start-up only.  Logs the cause.  E_CONFIG (url not understood, network file
- * system), E_NOTFOUND, E_EXISTS (another csrd has it, or runs on it while its
- * schema is to be changed), E_STORE (damaged, empty, or made by a newer
- * program), E_DENIED, E_BUSY, E_IO, E_NOMEM.  The sole service also has the
+ * system, a file with more than one name), E_NOTFOUND, E_EXISTS (another csrd has
+ * it, or runs on it while its schema is to be changed), E_STORE (damaged, empty,
+ * made by a newer program, or gone while its log is there), E_DENIED, E_LIMIT (no
+ * room on the disk), E_BUSY (also: a restore replaces it), E_IO, E_NOMEM.  The sole service also has the
  * pages of a database that is not too large for that checked.
  */
 MUST_USE enum err store_open(const struct store_options *options, struct store **ret_store);
@@ -74,8 +75,15 @@ uint64_t store_at_work_ms(const struct store *store);
 
 typedef void (*store_done_fn)(void *arg, enum err e);
 
-/* One read of the database: E_OK when it is usable. */
+/*
+ * E_OK when the database is usable: it is read, and, as long as the last write
+ * failed, written as well.  E_LIMIT (no room on the disk), E_DENIED and E_IO
+ * (the system refuses to write) besides the common errors.
+ */
 void store_ping(struct store *store, store_done_fn done, void *arg);
+
+/* What such an error says of the store: "the disk is full".  Static, for people. */
+const char *store_ping_text(enum err e);
 
 /* ---- principals ---- */
 
@@ -163,6 +171,13 @@ struct store_csr_query {
 	bool descending;
 	uint64_t offset;
 	unsigned limit; /* 1 … 1000 */
+	/*
+	 * Whose walk through the pages of a list it is (a principal's id); NULL: nobody's.
+	 * With a scope and ACTIVE alone, a page that follows one which the same reader got
+	 * some minutes ago goes on behind its last row, whatever came or went since:
+	 * `offset` then says which page it is, not how many rows lie before it.
+	 */
+	const char *reader;
 };
 struct store_csr_page {
 	struct csr_record *records;

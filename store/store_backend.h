@@ -114,6 +114,14 @@ struct store_backend {
 	/* See enum store_guard.  An error means that the whole transaction is lost: end(false) follows. */
 	enum err (*guard)(void *db, enum store_guard step);
 
+	/*
+	 * One durable write, outside of a transaction, that changes nothing and waits
+	 * for nobody's lock: E_OK when writes are taken again.  As much as an
+	 * operation writes, so that a disk with room for less does not seem well.
+	 * Errors as store_ping says.
+	 */
+	enum err (*try_write)(void *db);
+
 	/* By kind and hash of the secret, with its grants.  E_NOTFOUND. */
 	enum err (*principal_find)(void *db, enum principal_kind kind,
 				   const uint8_t secret_hash[STORE_HASH_BYTES],

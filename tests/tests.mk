@@ -21,6 +21,7 @@ $(B)/tests/$(1): $(B)/tests/$(1).o $(2)
 endef
 
 STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory.o
+-include $(STORE_FAKE:.o=.d) $(B)/tests/fakes/hsm_fake.d
 
 # One line a test program, in the order of the folders they test.
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
@@ -43,6 +44,8 @@ $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_
 $(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
 $(eval $(call test_program,contract/store_memory_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,contract/store_walk_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconcile_test,$(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
@@ -153,6 +156,13 @@ $(B)/tests/fakes/no_fork: tests/fakes/no_fork.c $(B)/flags.stamp
 	$(say) CC $@
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -o $@ $<
 test-programs check-system: $(B)/tests/fakes/no_fork
+
+# Without sanitizers: it is preloaded.
+$(B)/tests/fakes/refuse_calls.so: tests/fakes/refuse_calls.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -fPIC -shared -o $@ $<
+test-programs check-system: $(B)/tests/fakes/refuse_calls.so
 
 # man_test.py reads them as they are installed.
 test-programs check-system: man

@@ -12,8 +12,8 @@
 set -eu
 
 run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev libevent-dev libjson-c-dev
-	libinih-dev libsqlite3-dev libsystemd-dev uuid-dev libpsl-dev libidn2-dev libunistring-dev publicsuffix
-	softhsm2 openssl curl'
+	libinih-dev libsqlite3-dev libsystemd-dev libpsl-dev libidn2-dev libunistring-dev publicsuffix softhsm2 openssl
+	curl'
 test_packages='libcmocka-dev opensc libengine-pkcs11-openssl gnutls-bin python3 python3-cryptography
 	python3-yaml golang-cfssl sqlite3 shellcheck zsh libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm man-db systemd iproute2
 	procps'

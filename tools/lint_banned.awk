@@ -17,7 +17,10 @@ BEGIN {
 	product("strncpy strncat", "may leave no NUL: use struct buf, snprintf or memcpy")
 	product("system popen fork vfork", "starts a process: a loaded PKCS#11 module does not survive it")
 	permitted("fork", "cli/cmd_backup.c") # csrctl loads no module
-	product("rand srand random srandom drand48", "is no source of secrets: use getrandom or RAND_bytes")
+	product("rand srand random srandom drand48", "is no source of secrets: use base/random.h")
+	product("getrandom getentropy arc4random RAND_bytes RAND_priv_bytes uuid_generate uuid_generate_random",
+		"may wait, fall short or fall back: use base/random.h")
+	permitted("getrandom", "base/random.c")
 	product("longjmp setjmp", "leaves cleanup behind")
 }
 

@@ -34,7 +34,6 @@ BEGIN {
 	library("libpsl.h", "api/san_suffixes.c")
 	library("idn2.h", "api/san_host.c")
 	library("unictype.h", "")
-	library("uuid/", "api/")
 	library("systemd/sd-", "systemd/")
 }
 

@@ -2,15 +2,15 @@
 #include "hsm/signer/key.h"
 
 #include "base/failpoint.h"
+#include "base/random.h"
 #include "hsm/signer/key_kind.h"
 
 #include <stdbool.h>
 #include <string.h>
-#include <sys/random.h>
 
 enum err key_new_id(uint8_t ret_id[KEY_ID_BYTES])
 {
-	return getrandom(ret_id, KEY_ID_BYTES, 0) == KEY_ID_BYTES ? E_OK : E_IO;
+	return random_fill(ret_id, KEY_ID_BYTES);
 }
 
 /* ---- generation ---- */

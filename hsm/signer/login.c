@@ -7,6 +7,7 @@
 #include "hsm/signer/module.h"
 #include "hsm/signer/pin_guard.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -106,6 +107,11 @@ static enum err read_pin(const struct login *l, struct secret **ret_pin)
 	case E_INVAL:
 		log_error("pin file '%s' is empty or not a regular file", l->pin_file);
 		return E_CONFIG;
+	case E_UNAVAIL:
+		log_error("pin file '%s': cannot lock the pin in memory: %s (LimitMEMLOCK= of the unit, or a "
+			  "system call filter without mlock)",
+			  l->pin_file, strerror(errno));
+		return E_IO;
 	default:
 		log_err(e, "pin file '%s'", l->pin_file);
 		return e;

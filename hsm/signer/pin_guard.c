@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define SALT_BYTES 16
 #define SERIAL_MAX 16
@@ -119,11 +119,11 @@ enum err pin_guard_check(const struct state_dir *dir, const char *serial, const 
 enum err pin_guard_arm(const struct state_dir *dir, const char *serial, const struct secret *pin)
 {
 	struct marker m;
-	enum err e;
+	enum err e = random_fill(m.salt, SALT_BYTES);
 
-	if (getrandom(m.salt, SALT_BYTES, 0) != SALT_BYTES)
-		e = E_IO;
-	else if ((e = derive(pin, serial, &m)) == E_OK)
+	if (!e)
+		e = derive(pin, serial, &m);
+	if (!e)
 		e = write_marker(dir, &m);
 	if (e)
 		log_error("cannot write '%s/%s' (%s), so no pin is tried", state_dir_path(dir),

@@ -484,6 +484,8 @@ enum err worker_pool_new(const struct worker_options *options, struct worker_poo
 	pool->threads = options->threads;
 	list_init(&pool->waiting);
 	list_init(&pool->done);
+	if (pool->wake_fd < 0)
+		log_error("cannot make an eventfd for the threads: %s", strerror(errno));
 	e = pool->wake_fd < 0 ? E_IO : init_locks(pool);
 	if (e)
 		pool->threads = 0;

@@ -877,6 +877,13 @@ static enum err memory_inventory(void *db, const struct store_inventory_query *q
 	return E_OK;
 }
 
+static enum err memory_try_write(void *db)
+{
+	(void)db;
+	enum err e = fault_at(STORE_MEMORY_BEGIN);
+	return e == E_OK ? fault_at(STORE_MEMORY_COMMIT) : e;
+}
+
 const struct store_backend store_memory_backend = {
     .scheme = "memory",
     .open = memory_open,
@@ -884,6 +891,7 @@ const struct store_backend store_memory_backend = {
     .begin = memory_begin,
     .end = memory_end,
     .guard = memory_guard,
+    .try_write = memory_try_write,
     .principal_find = memory_principal_find,
     .csr_begin = memory_csr_begin,
     .csr_move = memory_csr_move,

@@ -293,6 +293,48 @@ class Restore(StoreCase):
         self.assertEqual(service.create().status, 201)
         service.stop()
 
+    def test_F118_nobody_writes_what_a_restore_throws_away(self):
+        """Between the last look at the old store and the new one in its place no csrctl gets in."""
+        service, backup, first, _ = self.prepared()
+        service.arm("csrctl", "restore.before-swap", sleep=True)
+        restore = service.spawn("csrctl", "-c", service.config_path, "restore", backup)
+        harness.wait_for("the failpoint", lambda: not service.failpoint_path("csrctl").exists())
+        done = self.refused(service, "account", "add", "lost", status=EXIT_UNAVAILABLE, says="replaced by a restore")
+        self.assertIn("busy", done.stderr)
+        restore.kill()
+        told = service.csrctl("restore", backup)
+        self.assertEqual(self.ids(service.store_path), {first})
+        service.csrctl("account", "add", "kept")
+        self.assertEqual(read(told["kept"], "SELECT count(*) FROM accounts WHERE id IN ('lost', 'kept')"), [(0,)])
+
+    def test_F118_a_restore_waits_for_who_writes(self):
+        service, backup, first, second = self.prepared()
+        service.arm("csrctl", "store.batch", sleep=True)
+        writer = service.spawn("csrctl", "-c", service.config_path, "account", "add", "slow")
+        harness.wait_for("the failpoint", lambda: not service.failpoint_path("csrctl").exists())
+        self.refused(service, "restore", backup, status=EXIT_UNAVAILABLE, says="in use by another csrctl")
+        self.assertEqual(self.ids(service.store_path), {first, second})
+        writer.kill()
+        service.csrctl("restore", backup)
+        self.assertEqual(self.ids(service.store_path), {first})
+
+    def test_F113_over_the_log_of_a_store_that_is_gone(self):
+        """csrd does not start on it; the restore does away with the log, and keeps it."""
+        service, backup, first, _ = self.prepared()
+        log = pathlib.Path(str(service.store_path) + "-wal")
+        log.write_text("what was never in the file")
+        service.store_path.unlink()
+        csrd = service.start_csrd(wait=False)
+        self.assertEqual(csrd.popen.wait(harness.PATIENCE), EXIT_STORE)
+        self.assertIn("is gone, and its log", csrd.log())
+        self.assertFalse(service.store_path.exists())
+        service.csrctl("restore", backup)
+        self.assertEqual(self.ids(service.store_path), {first})
+        kept = self.files(service)
+        self.assertEqual(len(kept), 1)
+        self.assertRegex(kept[0], r"^csrd\.db\.before-restore-\d{8}T\d{6}Z-wal$")
+        self.assertEqual((service.folder / kept[0]).read_text(), "what was never in the file")
+
     def test_over_nothing(self):
         service, backup, first, _ = self.prepared()
         service.store_path.unlink()

@@ -337,6 +337,10 @@ class Doctor(DoctorCase):
                        ((time.time() + 86400) * 1000000)), "fail", "still to come", "store-times")
         s.store_path.unlink()
         self.check("store", "warn", "No such file")
+        log = s.folder / "csrd.db-wal" # F113: csrd would not make one
+        log.write_bytes(b"")
+        self.check("store", "fail", "its log is there", status=FAILURE)
+        log.unlink()
 
     def test_two_tokens(self):
         s = self.s

@@ -4,6 +4,7 @@
 #include "api/auth.h"
 #include "api/credential.h"
 #include "base/str.h"
+#include "tests/fakes/no_random.h"
 
 #include <string.h>
 
@@ -92,12 +93,35 @@ static void tags_and_uuids(void **state)
 	assert_false(credential_tag_is_valid("a/b"));
 	assert_false(credential_tag_is_valid("a%2fb"));
 	assert_false(credential_tag_is_valid("\xc3\xa9"));
-	credential_make_uuid(uuid);
-	credential_make_uuid(other);
+	assert_int_equal(credential_make_uuid(uuid), E_OK);
+	assert_int_equal(credential_make_uuid(other), E_OK);
 	assert_true(str_is_uuid(uuid));
 	assert_int_equal(uuid[14], '4');
 	assert_non_null(strchr("89ab", uuid[19]));
 	assert_string_not_equal(uuid, other);
+}
+
+/* An id or a secret is random or it is none: no second source, no part of one, no wait. */
+static void F110_without_randomness_nothing_is_made(void **state)
+{
+	static const int errors[] = { EIO, ENOSYS, EAGAIN, EPERM };
+	char token[CREDENTIAL_TOKEN_SIZE], key[CREDENTIAL_KEY_SIZE], uuid[CREDENTIAL_UUID_SIZE];
+
+	(void)state;
+	no_random_waited = false;
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		no_random_errno = errors[i];
+		assert_int_equal(credential_make_uuid(uuid), E_IO);
+		assert_int_equal(errno, errors[i]);
+		assert_int_equal(credential_make_token(token), E_IO);
+		assert_int_equal(credential_make_key(key), E_IO);
+	}
+	no_random_errno = 0;
+	no_random_short = true;
+	assert_int_equal(credential_make_uuid(uuid), E_OK);
+	no_random_short = false;
+	assert_true(str_is_uuid(uuid));
+	assert_false(no_random_waited);
 }
 
 /* ---- reading credentials ---- */
@@ -227,6 +251,7 @@ int main(void)
 		cmocka_unit_test(keys_are_hexadecimal),
 		cmocka_unit_test(the_hash_is_sha256),
 		cmocka_unit_test(tags_and_uuids),
+		cmocka_unit_test(F110_without_randomness_nothing_is_made),
 		cmocka_unit_test(credentials_are_read),
 		cmocka_unit_test(principals_are_judged),
 		cmocka_unit_test(grants_reach_no_further_than_they_say),

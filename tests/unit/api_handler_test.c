@@ -12,6 +12,7 @@
 #include "api/problem.h"
 #include "base/clock.h"
 #include "tests/fakes/hsm_fake.h"
+#include "tests/fakes/no_random.h"
 #include "tests/fakes/store_memory.h"
 
 #include <poll.h>
@@ -420,7 +421,7 @@ static void add_principal(struct fixture *f, struct principal *p, const char *se
 	static const struct audit_origin origin = { .actor = "operator:test" };
 	struct row row = { 0 };
 
-	credential_make_uuid(p->id);
+	assert_int_equal(credential_make_uuid(p->id), E_OK);
 	assert_int_equal(credential_hash(secret, p->secret_hash), E_OK);
 	store_principal_add(f->store, p, &origin, on_done, &row);
 	await(f, &row);
@@ -1222,6 +1223,18 @@ static void without_the_hsm_nothing_is_begun(void **state)
 	once(f, new_call(HTTP_GET, ACCOUNT_CSRS, NULL), 200, 0);
 	hsm_fake_set_up(f->hsm, true);
 	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 201, 0);
+}
+
+/* F110: no id that could be guessed, or could be that of another CSR; the caller may try again. */
+static void without_randomness_nothing_is_begun(void **state)
+{
+	unsigned before = store_memory_write_commits();
+
+	no_random_errno = EIO;
+	once(*state, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 503, 1503);
+	no_random_errno = 0;
+	assert_int_equal(store_memory_write_commits(), before);
+	once(*state, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 201, 0);
 }
 
 static const struct {
@@ -2122,6 +2135,7 @@ int main(void)
 		TEST(the_key_of_a_deleted_csr_is_spent),
 		TEST(idempotency_keys_have_a_shape),
 		TEST(without_the_hsm_nothing_is_begun),
+		TEST(without_randomness_nothing_is_begun),
 		TEST(errors_of_the_hsm),
 		TEST(the_second_commit_fails),
 		TEST(the_second_commit_is_uncertain),

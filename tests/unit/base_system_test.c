@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -359,6 +360,36 @@ static void a_gate_lets_one_event_pass(void **state)
 	assert_int_equal(suppressed, 2);
 }
 
+/* ---- a flush that a signal interrupts: this stands before libc's ---- */
+
+static int fsync_errno, fsync_failures;
+
+int fsync(int fd)
+{
+	if (fsync_failures > 0) {
+		fsync_failures--;
+		errno = fsync_errno;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static void a_flush_is_resumed_after_a_signal(void **state)
+{
+	int fd = open(".", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	fsync_errno = EINTR;
+	fsync_failures = 3;
+	assert_int_equal(fd_sync(fd), E_OK);
+	assert_int_equal(fsync_failures, 0);
+	fsync_errno = EIO;
+	fsync_failures = 1;
+	assert_int_equal(fd_sync(fd), E_IO);
+	assert_int_equal(errno, EIO);
+	fd_close(&fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +406,7 @@ int main(void)
 		cmocka_unit_test(only_a_journal_gets_priorities),
 		cmocka_unit_test(what_a_sink_does_not_take_is_not_lost),
 		cmocka_unit_test(closed_standard_descriptors_are_filled),
+		cmocka_unit_test(a_flush_is_resumed_after_a_signal),
 		cmocka_unit_test(a_gate_lets_one_event_pass),
 	};
 

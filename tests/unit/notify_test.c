@@ -205,7 +205,7 @@ static void a_store_that_fails_is_told_of(void **state)
 	pass(w, 1200);
 	assert_null(strstr(w->heard, "failing"));
 	store_memory_fail(STORE_MEMORY_READ, E_STORE, 1);
-	expect(w, "; store failing: ");
+	expect(w, "; store: ");
 	expect(w, "told to be down\n"); /* over */
 }
 

@@ -374,6 +374,31 @@ static void open_tells_the_backends_error(void **state)
 	store_close(NULL);
 }
 
+/* F116: after a write that failed, usable is what can be written again, and only pings ask for that. */
+static void ping_after_a_failed_write_writes(void **state)
+{
+	struct store *store = *state;
+	unsigned before;
+
+	assert_int_equal(contract_account_add(store, "first", 1), E_OK);
+	before = store_memory_write_commits();
+	assert_int_equal(contract_ping(store), E_OK);
+	assert_int_equal(store_memory_write_commits(), before);
+	store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 3);
+	assert_int_equal(contract_account_add(store, "second", 1), E_STORE);
+	assert_int_equal(contract_ping(store), E_STORE);
+	assert_int_equal(contract_ping(store), E_STORE);
+	assert_int_equal(contract_ping(store), E_OK);
+	store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 1); /* nothing was wrong: not tried again */
+	assert_int_equal(contract_ping(store), E_OK);
+	assert_int_equal(contract_account_add(store, "third", 1), E_STORE);
+	/* A refusal of what was asked for is none of the database. */
+	assert_int_equal(contract_account_add(store, "fourth", 1), E_OK);
+	assert_int_equal(contract_account_add(store, "fourth", 1), E_EXISTS);
+	store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 1);
+	assert_int_equal(contract_ping(store), E_OK);
+}
+
 int main(void)
 {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -388,6 +413,7 @@ int main(void)
 	    CASE(lock_that_cannot_be_had_fails_writes_alone),
 	    CASE(unsure_commit_is_said_to_all_that_wrote),
 	    CASE(read_error_is_told_to_its_caller),
+	    CASE(ping_after_a_failed_write_writes),
 	    CASE(arguments_are_copied),
 	    CASE(close_runs_what_is_queued),
 	    CASE(callback_may_ask_again),
