@@ -8,6 +8,8 @@
 #include "base/attr.h"
 #include "base/err.h"
 
+#include <stdbool.h>
+
 #define SQLITE_PLACE_APPLICATION_ID 0x63737264 /* "csrd" in the file's header, for file(1) and for us */
 #define SQLITE_PLACE_PATH_MAX 4000
 
@@ -22,6 +24,9 @@ MUST_USE enum err sqlite_place_check(const char *folder);
  * the cause.  E_EXISTS: a csrd holds it.  Closing *ret_fd gives it back.
  */
 MUST_USE enum err sqlite_place_lock(const char *path, const char *folder, int *ret_fd);
+
+/* Whether a csrd holds it now.  Takes nothing that a csrd which starts would wait for.  E_DENIED, E_IO. */
+MUST_USE enum err sqlite_place_is_locked(const char *path, bool *ret_locked);
 
 /* A root that makes a file for a service makes it the service's, like the folder.  E_IO, errno kept. */
 MUST_USE enum err sqlite_place_give(const char *folder, int fd);

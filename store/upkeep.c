@@ -54,6 +54,14 @@ enum err upkeep_check_place(const char *url)
 	return e;
 }
 
+enum err upkeep_is_served(const char *url, bool *ret_served)
+{
+	const char *path;
+	enum err e = path_of(url, &path);
+
+	return e == E_OK ? sqlite_place_is_locked(path, ret_served) : e;
+}
+
 enum err upkeep_restore(const struct upkeep_restore *in, struct upkeep_summary *ret_summary, char **ret_kept)
 {
 	const char *path;

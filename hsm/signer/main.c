@@ -52,6 +52,7 @@ struct signer {
 	struct device *device;
 	struct pool *keys; /* made ahead */
 	struct worker_pool *pool;
+	struct stores stores;
 };
 
 static const char usage[] = "usage: csrd-hsm -c FILE [-n TOKEN] [-t] [-i] [-V] [-h]\n"
@@ -366,6 +367,7 @@ static enum exit_code serve(struct signer *s)
 	    .device = s->device,
 	    .listener = &s->listener,
 	    .pool = s->pool,
+	    .stores = &s->stores,
 	    .signal_fd = s->signal_fd,
 	};
 	enum exit_code code;
@@ -373,6 +375,7 @@ static enum exit_code serve(struct signer *s)
 	if (worker_pool_start(s->pool) != E_OK)
 		return EXIT_CODE_SYSTEM;
 	outage_over(s->state);
+	stores_read(&s->stores, s->state);
 	log_notice("serving token '%s' (serial '%s', %s) on '%s' with %u threads", s->token.label,
 		   s->token.serial, s->token.model, s->settings->socket,
 		   thread_count(s));

@@ -1224,7 +1224,7 @@ static void leftover_is_told_in_the_trail_alone(void **state)
 
 	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
 	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_OK);
-	store_csr_leftover(store, contract_id(1), &contract_origin, contract_done_fn, &d);
+	store_csr_leftover(store, contract_id(1), false, &contract_origin, contract_done_fn, &d);
 	store_wait(store, &d.done);
 	assert_int_equal(d.e, E_OK);
 	assert_trail(store, contract_id(1), "csr.pending@tester csr.failed@tester csr.leftover@tester ");

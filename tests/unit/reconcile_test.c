@@ -434,6 +434,7 @@ static struct reconcile_options options_of(struct house *h, bool apply, bool com
 	return (struct reconcile_options){
 		.store = h->store,
 		.hsm = &h->hsm,
+		.vouched = true,
 		.apply = apply,
 		.compare_keys = compare_keys,
 		.actor = "operator:test",
