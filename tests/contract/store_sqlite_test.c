@@ -540,6 +540,12 @@ static void sql_keeps_the_rules(void **state)
 	    "UPDATE csrs SET common_name = 'x'",
 	    "UPDATE csrs SET key_id = randomblob(16)",
 	    "UPDATE csrs SET pem = 'x'",
+	    "UPDATE csrs SET set_aside_us = 1",
+	    "INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, updated_us, "
+	    "key_type, country,"
+	    " province, locality, organization, common_name, sans, set_aside_us) VALUES ('x', 'account-1', '', "
+	    "'', 1, 0, 0, 1, '', '', '', '', '', '', 1)",
+	    "INSERT INTO lineages VALUES ('default', x'00')",
 	    "DELETE FROM csrs",
 	    "INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, updated_us, "
 	    "key_type, country,"
@@ -562,6 +568,12 @@ static void sql_keeps_the_rules(void **state)
 			fail_msg("'%s': %s", forbidden[i], sqlite3_errmsg(db));
 	}
 	assert_int_equal(raw_try(db, "UPDATE csrs SET state = 3"), SQLITE_OK); /* the one that is legal */
+	/* Set aside once, and for good. */
+	assert_int_equal(raw_try(db, "UPDATE csrs SET set_aside_us = -1"), SQLITE_CONSTRAINT);
+	assert_int_equal(raw_try(db, "UPDATE csrs SET set_aside_us = 1"), SQLITE_OK);
+	assert_int_equal(raw_try(db, "UPDATE csrs SET set_aside_us = 0"), SQLITE_CONSTRAINT);
+	assert_int_equal(raw_try(db, "UPDATE csrs SET set_aside_us = 2"), SQLITE_CONSTRAINT);
+	assert_int_equal(raw_try(db, "UPDATE csrs SET state = 4"), SQLITE_OK);
 	sqlite3_close(db);
 	store_close(store);
 }
