@@ -140,34 +140,33 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 		say_finding(r, finding, label);
 }
 
-/* Once the comparison has found all of them. */
-static void say_what_stays(struct reconciler *r)
+static void say_more(const struct reconciler *r, enum reconcile_finding finding)
 {
-	struct due *due = &r->dues[r->running];
+	uint64_t count = r->tallies[finding].count;
 
-	for (unsigned i = 0; i < FINDINGS_LEN; i++) {
-		const struct tally *tally = &r->tallies[i];
-
-		if (!stays((enum reconcile_finding)i) || due->digests[i] == tally->digest)
-			continue;
-		due->digests[i] = tally->digest;
-		for (uint64_t k = 0; k < tally->count && k < SAID_MAX; k++)
-			say_finding(r, (enum reconcile_finding)i, tally->first[k]);
-	}
+	if (count > SAID_MAX)
+		log_notice("reconciliation of token '%s': %" PRIu64 " more that are %s, not named here: csrctl verify "
+			   "and the audit trail name them",
+			   hsm_token_name(r->options.hsms[r->running]), count - SAID_MAX,
+			   reconcile_finding_name(finding));
 }
 
-static void say_more(const struct reconciler *r, bool stays_too)
+/* What stays is said once the comparison has found all of it, and when that is not what it was. */
+static void say_kind(struct reconciler *r, enum reconcile_finding finding, bool compared)
 {
-	for (unsigned i = 0; i < FINDINGS_LEN; i++) {
-		enum reconcile_finding finding = (enum reconcile_finding)i;
-		uint64_t count = r->tallies[i].count;
+	const struct tally *tally = &r->tallies[finding];
+	uint64_t *digest = &r->dues[r->running].digests[finding];
 
-		if (count > SAID_MAX && finding != RECONCILE_BUSY && (stays_too || !stays(finding)))
-			log_notice("reconciliation of token '%s': %" PRIu64 " more that are %s, not named here: "
-				   "csrctl verify and the audit trail name them",
-				   hsm_token_name(r->options.hsms[r->running]), count - SAID_MAX,
-				   reconcile_finding_name(finding));
+	if (!stays(finding)) {
+		say_more(r, finding);
+		return;
 	}
+	if (!compared || *digest == tally->digest)
+		return;
+	*digest = tally->digest;
+	for (uint64_t i = 0; i < tally->count && i < SAID_MAX; i++)
+		say_finding(r, finding, tally->first[i]);
+	say_more(r, finding);
 }
 
 static uint64_t digest_of(const struct reconcile_report *c)
@@ -187,10 +186,10 @@ static void say_counts(struct reconciler *r, const struct reconcile_report *c)
 	uint64_t done = c->pending + c->deleting + c->leftover;
 	uint64_t left = c->missing + c->unknown + c->busy + c->half_pairs + c->unread + c->set_aside;
 	uint64_t digest = digest_of(c);
-	bool says_more = r->compares ? digest != due->counts[1] : digest != due->counts[0];
+	bool changed = digest != due->counts[r->compares];
 
 	due->counts[r->compares] = digest;
-	log_write(done > 0 || (left > 0 && says_more) ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, NULL,
+	log_write(done > 0 || (left > 0 && changed) ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, NULL,
 		  "reconciliation of token '%s': %" PRIu64 " checked, %" PRIu64 " pending, %" PRIu64
 		  " deleting, %" PRIu64 " leftover, %" PRIu64 " missing, %" PRIu64 " unknown, %" PRIu64
 		  " half pairs, %" PRIu64 " busy, %" PRIu64 " unread, %" PRIu64 " set aside",
@@ -200,14 +199,9 @@ static void say_counts(struct reconciler *r, const struct reconcile_report *c)
 
 static void say_report(struct reconciler *r, const struct reconcile_report *report)
 {
-	bool changed = false;
-
-	for (unsigned i = 0; i < FINDINGS_LEN; i++)
-		changed = changed || (stays((enum reconcile_finding)i) &&
-				      r->dues[r->running].digests[i] != r->tallies[i].digest);
-	if (report->compared)
-		say_what_stays(r);
-	say_more(r, report->compared && changed);
+	for (unsigned i = RECONCILE_PENDING; i < FINDINGS_LEN; i++)
+		if (i != RECONCILE_BUSY)
+			say_kind(r, (enum reconcile_finding)i, report->compared);
 	say_counts(r, report);
 }
 
