@@ -406,9 +406,11 @@ class Csrs(harness.Case):
         s.stop()
         s.start_hsm()
         clean = s.csrctl("reconcile", "--min-age", "0")
-        self.assertEqual({k: v for k, v in clean.items() if k not in ("token", "applied", "checked", "findings")},
-                         dict.fromkeys(("pending", "deleting", "leftover", "missing", "unknown", "busy", "half_pairs",
-                                        "unread", "left"), 0))
+        self.assertEqual({k: v for k, v in clean.items() if k not in ("token", "applied", "vouched", "checked",
+                                                                         "findings")},
+                         dict.fromkeys(("pending", "deleting", "leftover", "missing", "unknown", "busy", "set_aside",
+                                        "half_pairs", "unread", "left"), 0))
+        self.assertTrue(clean["vouched"])
         self.assertEqual((clean["token"], clean["applied"], clean["findings"]), ("default", False, []))
         self.assertEqual(clean["checked"], 4)
         self.stop_hsm(s)
