@@ -113,7 +113,8 @@ static const struct help helps[] = {
 	 "  --limit N      at most N (default 100)\n"
 	 "  --pem          the PEM and nothing else\n"},
 	{"reconcile",
-	 "Usage: csrctl reconcile [--token NAME] [--apply] [--min-age DURATION] [--give-up ID|all]\n"
+	 "Usage: csrctl reconcile [--token NAME] [--apply] [--min-age DURATION]\n"
+	 "                        [--give-up ID|all]\n"
 	 "\n"
 	 "Asks the signer about every CSR whose outcome is open, and compares all keys of\n"
 	 "the token with the store.  csrd does the same at start and on a timer.\n"
@@ -128,8 +129,8 @@ static const struct help helps[] = {
 	 "\n"
 	 "  --token NAME        [token NAME] of the configuration (default: the first)\n"
 	 "  --apply             do it; without it nothing is changed\n"
-	 "  --min-age DURATION  leave alone what changed less long ago (default 2m; 0s: now)\n"
-	 "  --give-up ID|all    with --apply: destroy the key of that set-aside CSR, or of all\n"
+	 "  --min-age DURATION  leave alone what changed less long ago (default 2m)\n"
+	 "  --give-up ID|all    destroy the key of that set-aside CSR, or of all of them\n"
 	 "\n"
 	 "Exit code 0: nothing found, or all of it settled; 1: something is left to do.\n"},
 	{"verify",

@@ -146,12 +146,18 @@ tsan-check: $(B)/tests/contract/signer_load_test
 
 # ---- helpers of the system tests --------------------------------------------------
 
+# Not instrumented: it is loaded before everything else.
+$(B)/tests/fakes/clock_ahead.so: tests/fakes/clock_ahead.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -shared $(ALL_CPPFLAGS) $(filter-out -fPIE -fsanitize=%,$(ALL_CFLAGS)) -fPIC -o $@ $<
+
 # Without sanitizers: it runs other programs under a filter.
 $(B)/tests/fakes/no_fork: tests/fakes/no_fork.c $(B)/flags.stamp
 	@mkdir -p $(@D)
 	$(say) CC $@
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -o $@ $<
-test-programs check-system: $(B)/tests/fakes/no_fork
+test-programs check-system: $(B)/tests/fakes/no_fork $(B)/tests/fakes/clock_ahead.so
 
 # man_test.py reads them as they are installed.
 test-programs check-system: man
