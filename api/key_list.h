@@ -27,7 +27,7 @@ struct key_list_key {
 
 struct key_list_run;
 struct key_list {
-	struct key_list_run **runs; /* the last one is being filled; once sealed: a heap, smallest front first */
+	struct key_list_run **runs; /* the last is being filled; once sealed: a heap, smallest front first */
 	size_t runs_len;
 	size_t runs_capacity;
 	size_t keys_len;

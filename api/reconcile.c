@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define PAGE_ROWS 100
-#define ASK_MAX 16            /* missing keys that are asked for one by one; the others are listed once more */
+#define ASK_MAX 16 /* missing keys that are asked for one by one; the others are listed once more */
 #define DOUBTS_MAX (1024 * 1024) /* of one more list */
 #define FAILURES_MAX 16 /* keys that the token cannot settle, before the pass gives up */
 #define CALL_TIMEOUT_MS 30000
@@ -70,8 +70,8 @@ struct reconcile {
 	struct key_list keys;
 	enum err collect_error;
 
-	unsigned asked;	       /* for keys that the list lacks, one by one */
-	struct doubt *doubts;  /* in the order of their ids */
+	unsigned asked;       /* for keys that the list lacks, one by one */
+	struct doubt *doubts; /* in the order of their ids */
 	size_t doubts_len;
 	size_t doubts_capacity;
 	size_t doubts_at; /* being told, once the list is there */
@@ -149,10 +149,10 @@ static void tell(struct reconcile *r, enum reconcile_finding finding, const char
                  enum message_key_presence presence)
 {
 	uint64_t *counts[] = {
-		[RECONCILE_PENDING] = &r->report.pending,   [RECONCILE_DELETING] = &r->report.deleting,
-		[RECONCILE_LEFTOVER] = &r->report.leftover, [RECONCILE_MISSING] = &r->report.missing,
-		[RECONCILE_UNKNOWN] = &r->report.unknown,   [RECONCILE_BUSY] = &r->report.busy,
-		[RECONCILE_SET_ASIDE] = &r->report.set_aside,
+	    [RECONCILE_PENDING] = &r->report.pending,     [RECONCILE_DELETING] = &r->report.deleting,
+	    [RECONCILE_LEFTOVER] = &r->report.leftover,   [RECONCILE_MISSING] = &r->report.missing,
+	    [RECONCILE_UNKNOWN] = &r->report.unknown,     [RECONCILE_BUSY] = &r->report.busy,
+	    [RECONCILE_SET_ASIDE] = &r->report.set_aside,
 	};
 
 	++*counts[finding];
@@ -449,7 +449,7 @@ static void on_keys(void *arg, enum err e, const char *detail, const struct mess
 		return;
 	if (r->collect_error != E_OK) {
 		log_warn("reconciliation: cannot hold the list of keys of token '%s': %s (at most %d keys)",
-		         r->token_name, err_str(r->collect_error), KEY_LIST_MAX);
+			 r->token_name, err_str(r->collect_error), KEY_LIST_MAX);
 		finish(r, r->collect_error);
 		return;
 	}
@@ -506,9 +506,9 @@ static void on_leftover_told(void *arg, enum err e)
 static void destroy_leftover(struct reconcile *r)
 {
 	struct audit_origin origin = {
-		.actor = r->actor,
-		.detail = r->row.set_aside ? "destroys a key that was set aside: an operator has decided so" :
-					     leftover_detail(r->presence),
+	    .actor = r->actor,
+	    .detail = r->row.set_aside ? "destroys a key that was set aside: an operator has decided so"
+				       : leftover_detail(r->presence),
 	};
 
 	store_csr_leftover(r->options.store, r->row.id, false, &origin, on_leftover_told, r);
@@ -634,8 +634,8 @@ static void doubt_see(struct reconcile *r, const struct message_listed_key *list
 		doubt->presence = (uint8_t)listed->presence;
 	else
 		doubt->presence = MESSAGE_KEY_AMBIGUOUS;
-	doubt->same = doubt->presence == MESSAGE_KEY_PAIR &&
-		      !memcmp(doubt->key_id, listed->key_id, KEY_ID_BYTES);
+	doubt->same =
+	    doubt->presence == MESSAGE_KEY_PAIR && !memcmp(doubt->key_id, listed->key_id, KEY_ID_BYTES);
 }
 
 static void on_doubts_listed(void *arg, enum err e, const char *detail,
@@ -688,7 +688,8 @@ static void list_doubts(struct reconcile *r)
 
 /* ---- rows that were set aside ---- */
 
-static void on_aside_key(void *arg, enum err e, const char *detail, const struct message_find_key_reply *reply)
+static void on_aside_key(void *arg, enum err e, const char *detail,
+			 const struct message_find_key_reply *reply)
 {
 	struct reconcile *r = arg;
 

@@ -49,13 +49,13 @@
 #include <stdint.h>
 
 enum reconcile_finding {
-	RECONCILE_PENDING = 1,  /* settled to failed */
-	RECONCILE_DELETING,     /* settled to destroyed */
-	RECONCILE_LEFTOVER,     /* key of a failed or destroyed row */
-	RECONCILE_MISSING,      /* active row without a whole key pair */
-	RECONCILE_UNKNOWN,      /* key with our label and no row */
-	RECONCILE_BUSY,         /* being worked on, or too young: left for the next pass */
-	RECONCILE_SET_ASIDE,    /* key of a row that was open when the store went back */
+	RECONCILE_PENDING = 1, /* settled to failed */
+	RECONCILE_DELETING,    /* settled to destroyed */
+	RECONCILE_LEFTOVER,    /* key of a failed or destroyed row */
+	RECONCILE_MISSING,     /* active row without a whole key pair */
+	RECONCILE_UNKNOWN,     /* key with our label and no row */
+	RECONCILE_BUSY,        /* being worked on, or too young: left for the next pass */
+	RECONCILE_SET_ASIDE,   /* key of a row that was open when the store went back */
 };
 const char *reconcile_finding_name(enum reconcile_finding finding);
 
@@ -84,7 +84,7 @@ struct reconcile_options {
 	bool compare_keys;     /* list all keys of the token and compare; else settle rows only */
 	int64_t min_age_us;    /* rows whose state is younger are left alone (RECONCILE_BUSY); 0: none */
 	bool leave_open;       /* so are all pending and deleting rows: another process settles them */
-	const char *give_up;   /* id of a set-aside CSR whose key may go, or RECONCILE_GIVE_UP_ALL; NULL: none */
+	const char *give_up;   /* set-aside CSR whose key may go, or RECONCILE_GIVE_UP_ALL; NULL: none */
 	const char *actor;     /* for the audit record: "system" or "operator:NAME" */
 	/* Called for each finding; label is "csrd:…", csr_id "" when the label holds no id.  NULL is fine. */
 	void (*on_finding)(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,

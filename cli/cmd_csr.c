@@ -341,11 +341,12 @@ static void print_record(const struct csr_record *r)
 	output_fact_time("state since", r->updated_us, NULL);
 	output_fact_time("set aside", r->set_aside_us, NULL);
 	if (r->set_aside_us)
-		output_fact("", r->state == CSR_DELETING ?
-					"it was being deleted when the store went back: its key is kept until somebody "
-					"deletes it again, or gives it up (csrctl reconcile --apply --give-up)" :
-					"it was open when the store went back, and may have been answered since: its "
-					"key is kept until somebody gives it up (csrctl reconcile --apply --give-up)");
+		output_fact(
+		    "", r->state == CSR_DELETING
+			    ? "it was being deleted when the store went back: its key is kept until somebody "
+			      "deletes it again, or gives it up (csrctl reconcile --apply --give-up)"
+			    : "it was open when the store went back, and may have been answered since: its "
+			      "key is kept until somebody gives it up (csrctl reconcile --apply --give-up)");
 	output_fact("made by", r->principal_id);
 	output_fact("country", r->spec.country);
 	output_fact("state or province", r->spec.state);

@@ -23,8 +23,8 @@ struct pass {
 	bool apply;
 	uint64_t min_age_ms;
 	const char *give_up; /* id of a set-aside CSR, or all; NULL: none */
-	bool served;  /* a csrd runs on the store */
-	bool vouched; /* the signer vouches for the store */
+	bool served;         /* a csrd runs on the store */
+	bool vouched;        /* the signer vouches for the store */
 	struct loop *loop;
 	struct hsm *hsm;
 	bool started;
@@ -88,17 +88,17 @@ static void on_vouched(void *arg, enum err e, bool vouched)
 {
 	struct pass *pass = arg;
 	struct reconcile_options options = {
-		.store = pass->cli->store,
-		.hsm = pass->hsm,
-		.vouched = vouched,
-		.apply = pass->apply,
-		.compare_keys = true,
-		.min_age_us = (int64_t)pass->min_age_ms * 1000,
-		.leave_open = pass->apply && pass->served && pass->min_age_ms > 0,
-		.give_up = pass->give_up,
-		.actor = pass->cli->origin.actor,
-		.on_finding = on_finding,
-		.arg = pass,
+	    .store = pass->cli->store,
+	    .hsm = pass->hsm,
+	    .vouched = vouched,
+	    .apply = pass->apply,
+	    .compare_keys = true,
+	    .min_age_us = (int64_t)pass->min_age_ms * 1000,
+	    .leave_open = pass->apply && pass->served && pass->min_age_ms > 0,
+	    .give_up = pass->give_up,
+	    .actor = pass->cli->origin.actor,
+	    .on_finding = on_finding,
+	    .arg = pass,
 	};
 
 	pass->vouched = vouched;
@@ -150,10 +150,10 @@ static enum exit_code print_json(struct pass *pass)
 		const char *name;
 		uint64_t value;
 	} counts[] = {
-		{"checked", r->checked}, {"pending", r->pending}, {"deleting", r->deleting},
-		{"leftover", r->leftover}, {"missing", r->missing}, {"unknown", r->unknown},
-		{"busy", r->busy}, {"set_aside", r->set_aside}, {"half_pairs", r->half_pairs}, {"unread", r->unread},
-		{"left", left_of(pass)},
+	    {"checked", r->checked},   {"pending", r->pending},     {"deleting", r->deleting},
+	    {"leftover", r->leftover}, {"missing", r->missing},     {"unknown", r->unknown},
+	    {"busy", r->busy},         {"set_aside", r->set_aside}, {"half_pairs", r->half_pairs},
+	    {"unread", r->unread},     {"left", left_of(pass)},
 	};
 
 	json_close(&pass->j.w); /* the findings */
@@ -187,8 +187,8 @@ static void print_text(const struct pass *pass)
 	print_line(r->missing, "missing", "active CSRs without a whole key pair of their own");
 	print_line(r->unknown, "unknown", "keys with csrd's label that no CSR has; csrd never destroys them");
 	print_line(r->busy, "busy",
-		   pass->served ? "left to the csrd that runs on this store: look again later" :
-				  "being worked on or changed a moment ago: look again later");
+		   pass->served ? "left to the csrd that runs on this store: look again later"
+				: "being worked on or changed a moment ago: look again later");
 	print_line(r->set_aside, "set-aside",
 		   "keys of CSRs that were open when the store went back: kept; 'csrctl verify' says more");
 	print_line(r->unread, "unread",
@@ -204,10 +204,11 @@ static void print_text(const struct pass *pass)
 /* Why nothing was done although it was asked for. */
 static enum exit_code fail_unvouched(const struct pass *pass)
 {
-	return cli_fail(E_DENIED,
-			"nothing was changed: the signer of token '%s' does not vouch for this store, which may "
-			"have gone back; start csrd, which sets its open CSRs aside, and then again",
-			pass->token->name);
+	return cli_fail(
+	    E_DENIED,
+	    "nothing was changed: the signer of token '%s' does not vouch for this store, which may "
+	    "have gone back; start csrd, which sets its open CSRs aside, and then again",
+	    pass->token->name);
 }
 
 static enum exit_code run(struct pass *pass)
@@ -237,11 +238,11 @@ static enum exit_code run(struct pass *pass)
 static enum exit_code read_options(struct pass *pass, int argc, char **argv, const char **ret_token)
 {
 	static const struct option options[] = {
-		{"token", required_argument, NULL, 't'},
-		{"apply", no_argument, NULL, 'a'},
-		{"min-age", required_argument, NULL, 'm'},
-		{"give-up", required_argument, NULL, 'g'},
-		CLI_OPTIONS,
+	    {"token", required_argument, NULL, 't'},
+	    {"apply", no_argument, NULL, 'a'},
+	    {"min-age", required_argument, NULL, 'm'},
+	    {"give-up", required_argument, NULL, 'g'},
+	    CLI_OPTIONS,
 	};
 	int c;
 
@@ -294,7 +295,8 @@ enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv)
 		return code;
 	e = upkeep_is_served(cli->config->store.url, &pass.served);
 	if (e != E_OK && e != E_UNSUPPORTED)
-		return cli_fail(e, "cannot see whether a csrd runs on '%s': %s", cli->config->store.url, err_str(e));
+		return cli_fail(e, "cannot see whether a csrd runs on '%s': %s", cli->config->store.url,
+				err_str(e));
 	if (cli->json) {
 		output_json_begin(&pass.j);
 		json_put_name(&pass.j.w, "findings");

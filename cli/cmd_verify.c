@@ -156,9 +156,10 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 		break;
 	case RECONCILE_SET_ASIDE:
 		finding_add(&v->findings, FINDING_SET_ASIDE, csr_id,
-			    v->vouched ? "was open when the store went back, and the token has a key of it"
-				       : "is open in a store that the signer does not vouch for, and the token "
-					 "has a key of it");
+			    v->vouched
+				? "was open when the store went back, and the token has a key of it"
+				: "is open in a store that the signer does not vouch for, and the token "
+				  "has a key of it");
 		break;
 	case RECONCILE_BUSY:
 		break; /* in work right now: told in the end */

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define COMPARE_EVERY_MS ((uint64_t)60 * 60 * 1000)
-#define SAID_MAX 5 /* findings of one kind that are named in the log */
+#define SAID_MAX 5    /* findings of one kind that are named in the log */
 #define SOON_MS 200   /* after the api asked: what is in flight may end meanwhile */
 #define RETRY_MIN_MS 5000 /* after a pass that failed or left something; doubles from here … */
 #define RETRY_MAX_MS 300000 /* … to here */
@@ -120,12 +120,12 @@ static void say_finding(const struct reconciler *r, enum reconcile_finding findi
 	struct log_context context = {.csr_id = id != NULL && str_is_uuid(id + 1) ? id + 1 : NULL};
 
 	log_write(stays(finding) ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, &context,
-		  "reconciliation of token '%s': %s, key '%s'",
-		  hsm_token_name(r->options.hsms[r->running]), reconcile_finding_name(finding), label);
+		  "reconciliation of token '%s': %s, key '%s'", hsm_token_name(r->options.hsms[r->running]),
+		  reconcile_finding_name(finding), label);
 }
 
-static void on_finding(void *arg, enum reconcile_finding finding, const char *csr_id UNUSED, const char *label,
-		       enum message_key_presence presence)
+static void on_finding(void *arg, enum reconcile_finding finding, const char *csr_id UNUSED,
+		       const char *label, enum message_key_presence presence)
 {
 	struct reconciler *r = arg;
 	struct tally *tally = &r->tallies[finding];
@@ -145,7 +145,8 @@ static void say_more(const struct reconciler *r, enum reconcile_finding finding)
 	uint64_t count = r->tallies[finding].count;
 
 	if (count > SAID_MAX)
-		log_notice("reconciliation of token '%s': %" PRIu64 " more that are %s, not named here: csrctl verify "
+		log_notice("reconciliation of token '%s': %" PRIu64
+			   " more that are %s, not named here: csrctl verify "
 			   "and the audit trail name them",
 			   hsm_token_name(r->options.hsms[r->running]), count - SAID_MAX,
 			   reconcile_finding_name(finding));
@@ -171,7 +172,7 @@ static void say_kind(struct reconciler *r, enum reconcile_finding finding, bool 
 
 static uint64_t digest_of(const struct reconcile_report *c)
 {
-	const uint64_t counts[] = {c->pending, c->deleting,   c->leftover, c->missing,	c->unknown,
+	const uint64_t counts[] = {c->pending, c->deleting,   c->leftover, c->missing,  c->unknown,
 				   c->busy,    c->half_pairs, c->unread,   c->set_aside};
 	uint64_t digest = 0;
 
@@ -193,8 +194,8 @@ static void say_counts(struct reconciler *r, const struct reconcile_report *c)
 		  "reconciliation of token '%s': %" PRIu64 " checked, %" PRIu64 " pending, %" PRIu64
 		  " deleting, %" PRIu64 " leftover, %" PRIu64 " missing, %" PRIu64 " unknown, %" PRIu64
 		  " half pairs, %" PRIu64 " busy, %" PRIu64 " unread, %" PRIu64 " set aside",
-		  hsm_token_name(r->options.hsms[r->running]), c->checked, c->pending, c->deleting, c->leftover,
-		  c->missing, c->unknown, c->half_pairs, c->busy, c->unread, c->set_aside);
+		  hsm_token_name(r->options.hsms[r->running]), c->checked, c->pending, c->deleting,
+		  c->leftover, c->missing, c->unknown, c->half_pairs, c->busy, c->unread, c->set_aside);
 }
 
 static void say_report(struct reconciler *r, const struct reconcile_report *report)

@@ -30,10 +30,10 @@ struct token {
 	bool known;   /* since this process vouches itself for the store under `lineage` */
 	uint8_t lineage[STORE_LINEAGE_BYTES];
 	uint8_t fresh[STORE_LINEAGE_BYTES]; /* while the open rows are being set aside */
-	uint64_t remembered;		    /* likewise: how far behind it the store is */
+	uint64_t remembered;                /* likewise: how far behind it the store is */
 	bool went_back;
 	int64_t sequence; /* likewise, of the store; then what the signer is being told */
-	int64_t noted;	  /* what it has acknowledged on this link */
+	int64_t noted;    /* what it has acknowledged on this link */
 	struct log_gate failed_gate;
 };
 
@@ -110,9 +110,10 @@ static void on_noted(void *arg, enum err e, const char *detail)
 	if (e == E_OK)
 		t->noted = t->sequence;
 	else if (e != E_UNAVAIL && log_gate_pass(&t->failed_gate, NOTE_FAILED_EVERY_MS, &suppressed))
-		log_write(LOG_LEVEL_WARN, &context,
-			  "signer '%s' cannot remember how far the store has come: %s: %s (%u more not logged)",
-			  hsm_token_name(t->hsm), err_str(e), detail, suppressed);
+		log_write(
+		    LOG_LEVEL_WARN, &context,
+		    "signer '%s' cannot remember how far the store has come: %s: %s (%u more not logged)",
+		    hsm_token_name(t->hsm), err_str(e), detail, suppressed);
 	/* Also when it cannot: what it does not remember makes us keep keys, not destroy them. */
 	hsm_accept(t->hsm);
 	token_end(t);
@@ -153,7 +154,8 @@ static void say_set_aside(const struct token *t, uint64_t rows)
 
 	if (t->went_back)
 		log_write(LOG_LEVEL_WARN, &context,
-			  "the store went back: signer '%s' remembers its record %" PRIu64 ", and it had come "
+			  "the store went back: signer '%s' remembers its record %" PRIu64
+			  ", and it had come "
 			  "to %" PRId64 "; CSRs that were open are set aside and their keys kept (%" PRIu64
 			  "): run 'csrctl verify'",
 			  name, t->remembered, t->sequence, rows);
@@ -163,9 +165,10 @@ static void say_set_aside(const struct token *t, uint64_t rows)
 			  "their keys kept (%" PRIu64 "): run 'csrctl verify'",
 			  name, rows);
 	else if (hsm_remembers_any(t->hsm))
-		log_write(LOG_LEVEL_NOTICE, &context,
-			  "signer '%s' remembered other stores, and from now on this one too; nothing was open",
-			  name);
+		log_write(
+		    LOG_LEVEL_NOTICE, &context,
+		    "signer '%s' remembered other stores, and from now on this one too; nothing was open",
+		    name);
 }
 
 static void on_set_aside(void *arg, enum err e, uint64_t rows)
@@ -206,7 +209,8 @@ static void token_set_aside(struct token *t)
 			 "signer '%s' remembers record %" PRIu64 ", and the store had come to %" PRId64,
 			 in.token_name, t->remembered, t->sequence);
 	else
-		snprintf(detail, sizeof(detail), "signer '%s' does not remember this store, which had come to %" PRId64,
+		snprintf(detail, sizeof(detail),
+			 "signer '%s' does not remember this store, which had come to %" PRId64,
 			 in.token_name, t->sequence);
 	in.origin.detail = detail;
 	memcpy(in.lineage, t->fresh, sizeof(in.lineage));

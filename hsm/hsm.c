@@ -1042,7 +1042,8 @@ key_type_set hsm_key_types(const struct hsm *hsm)
 	return hsm->key_types;
 }
 
-bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES], uint64_t *ret_sequence)
+bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES],
+		   uint64_t *ret_sequence)
 {
 	for (size_t i = 0; i < hsm->stores_len; i++) {
 		if (memcmp(hsm->stores[i].lineage, lineage, MESSAGE_LINEAGE_BYTES) != 0)

@@ -20,8 +20,8 @@
  *   E_NOMEM, E_BUG
  *
  * find-key, inspect-key, list-keys and status change nothing, and note-store may be
- * said again, so they are never uncertain: for them the end of the link is E_UNAVAIL and the end of time is E_TIMEOUT,
- * sent or not.
+ * said again, so they are never uncertain: for them the end of the link is E_UNAVAIL and the end of time is
+ * E_TIMEOUT, sent or not.
  *
  * A call whose deadline passed stays counted against in_flight_max until the
  * signer answers it or the link ends, so a signer that hangs makes E_BUSY.
@@ -52,9 +52,9 @@ struct hsm_options {
 	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was of use */
 	bool tell_failures;        /* on_link also after an attempt to connect that failed */
 	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
-	/* Hello was answered, and the link waits for hsm_accept or hsm_decline; meanwhile hsm_note_store alone
-	   is sent, and hsm_is_up is false.  Neither of the two is called from inside it.  NULL: every signer
-	   that answers is accepted. */
+	/* Hello was answered, and the link waits for hsm_accept or hsm_decline; meanwhile hsm_note_store
+	   alone is sent, and hsm_is_up is false.  Neither of the two is called from inside it.  NULL: every
+	   signer that answers is accepted. */
 	void (*on_hello)(void *arg, struct hsm *hsm);
 };
 
@@ -80,7 +80,8 @@ bool hsm_is_up(const struct hsm *hsm);
 /* Of the last hello; 0 before the first. */
 key_type_set hsm_key_types(const struct hsm *hsm);
 /* What the signer remembered of a store, by its lineage, when it answered the last hello.  False: nothing. */
-bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES], uint64_t *ret_sequence);
+bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES],
+		   uint64_t *ret_sequence);
 /* Of whatever store. */
 bool hsm_remembers_any(const struct hsm *hsm);
 /* Why the link is down, for logs and /readyz; "" when it is up. Borrowed until the loop runs. */

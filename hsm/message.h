@@ -47,7 +47,7 @@ enum message_type {
 
 /* ---- hello ---- */
 
-/* How far a store had come: its lineage, a random name that it has for this token, and its last audit record. */
+/* How far a store had come: its lineage (a random name that it has for this token) and last audit record. */
 struct message_store {
 	uint8_t lineage[MESSAGE_LINEAGE_BYTES];
 	uint64_t sequence;
@@ -70,7 +70,7 @@ struct message_hello_reply {
 	char *token_model;
 	key_type_set key_types; /* that this token can make */
 	size_t stores_len;
-	struct message_store stores[MESSAGE_STORES_MAX]; /* that it remembers, over restarts; the last noted first */
+	struct message_store stores[MESSAGE_STORES_MAX]; /* that it remembers; the last noted first */
 };
 void message_hello_encode(struct buf *b, const struct message_hello *m);
 MUST_USE enum err message_hello_decode(const uint8_t *data, size_t len, struct message_hello *ret);

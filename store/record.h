@@ -48,7 +48,7 @@ struct csr_record {
 	enum csr_state state;
 	int64_t created_us;               /* UTC; set by store_csr_begin, never changes */
 	int64_t updated_us;               /* last change of state */
-	int64_t set_aside_us;             /* 0: never; else it was open when the store went back: its key is kept */
+	int64_t set_aside_us; /* 0: never; else it was open when the store went back: its key is kept */
 	struct csr_spec spec;
 	char *name;                       /* NULL when not given */
 	char *description;                /* NULL when not given */

@@ -1550,7 +1550,7 @@ static enum err move_aside(struct sqlite *s, enum statement which, const char *t
 	return e;
 }
 
-/* The open rows of a token, NULL for all tokens.  What is told and forgotten comes first: it goes by the state. */
+/* The open rows of a token, NULL for all.  What is told and forgotten comes first: it goes by the state. */
 static enum err set_rows_aside(struct sqlite *s, const char *token_name, int64_t now_us, const char *actor,
 			       uint64_t *ret_rows)
 {
@@ -1570,7 +1570,8 @@ static enum err set_rows_aside(struct sqlite *s, const char *token_name, int64_t
 	return e;
 }
 
-static enum err sqlite_set_aside(void *db, const struct store_set_aside *in, int64_t now_us, uint64_t *ret_rows)
+static enum err sqlite_set_aside(void *db, const struct store_set_aside *in, int64_t now_us,
+				 uint64_t *ret_rows)
 {
 	struct query q = query_of(db, LINEAGE_SET);
 	uint64_t rows = 0;

@@ -252,7 +252,8 @@ static enum err count_future(const struct sqlite_file *f, struct upkeep_summary 
 	char sql[160];
 
 	snprintf(sql, sizeof(sql),
-		 "SELECT coalesce(min(id), ''), count(*) FROM csrs WHERE state IN (1, 3) AND updated_us > %" PRId64,
+		 "SELECT coalesce(min(id), ''), count(*) FROM csrs WHERE state IN (1, 3) AND updated_us > "
+		 "%" PRId64,
 		 clock_wall_us() + CLOCK_SLACK_US);
 	return sqlite_file_each(f, sql, take_future, s);
 }

@@ -935,7 +935,8 @@ void store_mark_get(struct store *store, const char *token_name, store_mark_fn d
 	submit(store, op);
 }
 
-void store_set_aside(struct store *store, const struct store_set_aside *in, store_set_aside_fn done, void *arg)
+void store_set_aside(struct store *store, const struct store_set_aside *in, store_set_aside_fn done,
+		     void *arg)
 {
 	struct op *op = op_new(store, &class_set_aside, arg);
 

@@ -192,7 +192,7 @@ void store_mark_get(struct store *store, const char *token_name, store_mark_fn d
 struct store_set_aside {
 	const char *token_name;
 	uint8_t lineage[STORE_LINEAGE_BYTES]; /* the new one: random */
-	bool went_back; /* "store.rolled-back" to the audit trail even when no row is open */
+	bool went_back;             /* "store.rolled-back" to the audit trail even when no row is open */
 	struct audit_origin origin; /* detail: why */
 };
 /*
@@ -201,7 +201,8 @@ struct store_set_aside {
  * "store.rolled-back".  rows: how many they were.
  */
 typedef void (*store_set_aside_fn)(void *arg, enum err e, uint64_t rows);
-void store_set_aside(struct store *store, const struct store_set_aside *in, store_set_aside_fn done, void *arg);
+void store_set_aside(struct store *store, const struct store_set_aside *in, store_set_aside_fn done,
+		     void *arg);
 
 /* Called from store_dispatch whenever something was committed.  One at a time; NULL: nobody. */
 void store_on_commit(struct store *store, void (*on_commit)(void *arg), void *arg);

@@ -39,10 +39,10 @@ enum store_change_kind {
 	STORE_CHANGE_ZONE_ADD,
 	STORE_CHANGE_PRINCIPAL_ADD,
 	STORE_CHANGE_PRINCIPAL_REVOKE,
-	STORE_CHANGE_CSR_LEFTOVER, /* nothing but its audit record, and not even that when it is the last such */
+	STORE_CHANGE_CSR_LEFTOVER,      /* nothing but its audit record, unless that is the last such */
 	STORE_CHANGE_CSR_LEFTOVER_GONE, /* nothing but its audit record */
-	STORE_CHANGE_BACKUP,  /* nothing but its audit record, of the object STORE_AUDIT_OBJECT */
-	STORE_CHANGE_RESTORE, /* likewise, and sets aside the open rows of all tokens, and takes the lineages */
+	STORE_CHANGE_BACKUP,            /* nothing but its audit record, of the object STORE_AUDIT_OBJECT */
+	STORE_CHANGE_RESTORE,           /* likewise; sets aside all open rows, and takes the lineages */
 };
 #define STORE_AUDIT_OBJECT "store"
 struct store_change {

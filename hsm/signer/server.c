@@ -203,7 +203,7 @@ static enum err handle_status(struct server *s, struct connection *c, const stru
 	return e;
 }
 
-/* Written here and not by a worker: it has nothing to do with the token, and csrd says it once a second at most. */
+/* Written here and not by a worker: the token has no part in it, and csrd says it once a second at most. */
 static enum err handle_note_store(struct server *s, struct connection *c, const struct frame *f)
 {
 	struct message_store m;

@@ -56,7 +56,9 @@ void stores_read(struct stores *s, const struct state_dir *dir)
 	if (e == E_OK || e == E_NOTFOUND)
 		return;
 	s->len = 0;
-	log_err(e, "'%s/%s' cannot be read: no store is remembered, so csrd destroys no key of a CSR that was open",
+	log_err(e,
+		"'%s/%s' cannot be read: no store is remembered, so csrd destroys no key of a CSR that was "
+		"open",
 		state_dir_path(dir), STORES_NAME);
 }
 

@@ -21,10 +21,10 @@ struct stores {
 	struct message_store at[MESSAGE_STORES_MAX];
 };
 
-/* A file that is damaged is said to be, and counts as none: then csrd keeps every key that it is not sure of. */
+/* A damaged file is said to be one, and counts as none: then csrd keeps each key that it is not sure of. */
 void stores_read(struct stores *s, const struct state_dir *dir);
 
-/* Durable when it returns E_OK; a sequence below the one remembered changes nothing.  E_IO, E_NOMEM: as it was. */
+/* Durable when it returns E_OK; a sequence below the one remembered changes nothing.  E_IO, E_NOMEM. */
 MUST_USE enum err stores_note(struct stores *s, const struct message_store *store);
 
 #endif

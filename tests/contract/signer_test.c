@@ -115,8 +115,8 @@ static void assert_remembers(struct signer_fixture *f, const char *expected)
 
 	signer_client_open(&c, f->socket, &hello);
 	for (size_t i = 0; i < hello.stores_len; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%u:%llu ", hello.stores[i].lineage[0],
-			 (unsigned long long)hello.stores[i].sequence);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%u:%llu ",
+			 hello.stores[i].lineage[0], (unsigned long long)hello.stores[i].sequence);
 	assert_string_equal(text, expected);
 	message_hello_reply_release(&hello);
 	signer_client_close(&c);

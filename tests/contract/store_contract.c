@@ -1256,8 +1256,10 @@ static void set_aside_done(void *arg, enum err e, uint64_t rows)
 
 static uint64_t set_aside(struct store *store, const char *token_name, uint8_t lineage, bool went_back)
 {
-	struct store_set_aside in = {
-	    .token_name = token_name, .lineage = {lineage}, .went_back = went_back, .origin = contract_origin};
+	struct store_set_aside in = {.token_name = token_name,
+				     .lineage = {lineage},
+				     .went_back = went_back,
+				     .origin = contract_origin};
 	struct mark_answer a = {0};
 
 	store_set_aside(store, &in, set_aside_done, &a);

@@ -543,7 +543,8 @@ static void sql_keeps_the_rules(void **state)
 	    "UPDATE csrs SET set_aside_us = 1",
 	    "INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, updated_us, "
 	    "key_type, country,"
-	    " province, locality, organization, common_name, sans, set_aside_us) VALUES ('x', 'account-1', '', "
+	    " province, locality, organization, common_name, sans, set_aside_us) VALUES ('x', 'account-1', "
+	    "'', "
 	    "'', 1, 0, 0, 1, '', '', '', '', '', '', 1)",
 	    "INSERT INTO lineages VALUES ('default', x'00')",
 	    "DELETE FROM csrs",

@@ -774,13 +774,15 @@ static enum err memory_mark(void *db, const char *token_name, struct store_mark 
 	size_t index;
 	struct lineage_row *row = find_lineage(d, token_name, &index);
 
-	*ret_mark = (struct store_mark){.has_lineage = row != NULL, .sequence = (int64_t)d->tables[AUDIT].len};
+	*ret_mark =
+	    (struct store_mark){.has_lineage = row != NULL, .sequence = (int64_t)d->tables[AUDIT].len};
 	if (row != NULL)
 		memcpy(ret_mark->lineage, row->lineage, sizeof(row->lineage));
 	return E_OK;
 }
 
-static void set_row_aside(struct database *db, size_t index, int64_t now_us, const struct audit_origin *origin)
+static void set_row_aside(struct database *db, size_t index, int64_t now_us,
+			  const struct audit_origin *origin)
 {
 	struct audit_origin told = {.actor = origin->actor};
 	struct csr_record *row = must(calloc(1, sizeof(*row)));
@@ -796,8 +798,8 @@ static void set_row_aside(struct database *db, size_t index, int64_t now_us, con
 		count_csr(db, &row->scope, -1, 0);
 	}
 	told.detail = pending ? STORE_AUDIT_KEPT_PENDING : STORE_AUDIT_KEPT_DELETING;
-	add_audit(db, now_us, pending ? store_audit_action_of_state(CSR_FAILED) : STORE_AUDIT_SET_ASIDE, row->id,
-		  &told);
+	add_audit(db, now_us, pending ? store_audit_action_of_state(CSR_FAILED) : STORE_AUDIT_SET_ASIDE,
+		  row->id, &told);
 	for (size_t i = 0; pending && i < db->tables[IDEMPOTENCY].len; i++) {
 		struct idempotency_row *seen = db->tables[IDEMPOTENCY].at[i];
 
@@ -807,7 +809,8 @@ static void set_row_aside(struct database *db, size_t index, int64_t now_us, con
 	replace_row(db, CSRS, index, row);
 }
 
-static enum err memory_set_aside(void *db, const struct store_set_aside *in, int64_t now_us, uint64_t *ret_rows)
+static enum err memory_set_aside(void *db, const struct store_set_aside *in, int64_t now_us,
+				 uint64_t *ret_rows)
 {
 	struct database *d = db;
 	struct lineage_row *lineage = must(calloc(1, sizeof(*lineage)));

@@ -76,7 +76,9 @@ enum err reconcile_start(const struct reconcile_options *options, reconcile_done
 
 const char *reconcile_finding_name(enum reconcile_finding finding)
 {
-	return finding == RECONCILE_MISSING ? "missing" : finding == RECONCILE_UNKNOWN ? "unknown" : "pending";
+	return finding == RECONCILE_MISSING   ? "missing"
+	       : finding == RECONCILE_UNKNOWN ? "unknown"
+					      : "pending";
 }
 
 bool api_works_on(const struct api *api, const char *csr_id)
@@ -128,7 +130,8 @@ static int set_up(void **state)
 	static struct config config;
 	static struct hsm *hsms[1];
 	static struct store *store;
-	const struct reconciler_options options = {.config = &config, .store = store, .hsms = hsms, .hsms_len = 1};
+	const struct reconciler_options options = {
+	    .config = &config, .store = store, .hsms = hsms, .hsms_len = 1};
 
 	(void)state;
 	config.store.url = (char *)(uintptr_t) "sqlite:/nowhere";
@@ -209,14 +212,16 @@ static void what_was_settled_is_said_each_time_and_not_all_of_it(void **state)
 		assert_int_equal(lines.named, 5);
 		assert_int_equal(lines.more, 1);
 		assert_int_equal(lines.counts, 1);
-		assert_non_null(strstr(lines.last_named, "pending, key 'csrd:00000000-0000-4000-8000-000000000004'"));
+		assert_non_null(
+		    strstr(lines.last_named, "pending, key 'csrd:00000000-0000-4000-8000-000000000004'"));
 	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(what_stays_is_said_once_and_again_when_it_changes, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(what_stays_is_said_once_and_again_when_it_changes, set_up,
+					    tear_down),
 	    cmocka_unit_test_setup_teardown(what_was_settled_is_said_each_time_and_not_all_of_it, set_up,
 					    tear_down),
 	};

@@ -246,23 +246,23 @@ static void sample_hello_reply(struct buf *b)
 	char name[] = "default", label[] = "csrd token", serial[] = "8a9bfc00", maker[] = "SoftHSM project",
 	     model[] = "SoftHSM v2";
 
-	message_hello_reply_encode(b, &(struct message_hello_reply){.version = MESSAGE_PROTOCOL_VERSION,
-								    .token_name = name,
-								    .token_label = label,
-								    .token_serial = serial,
-								    .token_manufacturer = maker,
-								    .token_model = model,
-								    .key_types = KEY_TYPE_BIT(KEY_RSA2048),
-								    .stores_len = 2,
-								    .stores = {{.lineage = {1, 2},
-										.sequence = 1ull << 40},
-									       {.lineage = {3},
-										.sequence = 5}}});
+	message_hello_reply_encode(
+	    b, &(struct message_hello_reply){
+		   .version = MESSAGE_PROTOCOL_VERSION,
+		   .token_name = name,
+		   .token_label = label,
+		   .token_serial = serial,
+		   .token_manufacturer = maker,
+		   .token_model = model,
+		   .key_types = KEY_TYPE_BIT(KEY_RSA2048),
+		   .stores_len = 2,
+		   .stores = {{.lineage = {1, 2}, .sequence = 1ull << 40}, {.lineage = {3}, .sequence = 5}}});
 }
 
 static void sample_note_store(struct buf *b)
 {
-	message_note_store_encode(b, &(struct message_store){.lineage = {0xaa, 0xbb}, .sequence = 0x0102030405});
+	message_note_store_encode(b,
+				  &(struct message_store){.lineage = {0xaa, 0xbb}, .sequence = 0x0102030405});
 }
 
 static enum err decode_note_store(const uint8_t *data, size_t len)
@@ -638,7 +638,7 @@ static void hello_round_trip(void **state)
 static void note_store_round_trip(void **state)
 {
 	static const uint8_t wire[] = {0xaa, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-				       0,    0,	   0, 0, 0, 0, 0, 1, 2, 3, 4, 5};
+				       0,    0,    0, 0, 0, 0, 0, 1, 2, 3, 4, 5};
 	struct message_store m;
 	struct buf b;
 
