@@ -16,6 +16,7 @@
 
 #define NOTE_AFTER_MS 1000 /* of a commit: many share one */
 #define NOTE_TIMEOUT_MS 10000
+#define FLUSH_WITHIN_MS 1000
 #define NOTE_FAILED_EVERY_MS 60000
 
 _Static_assert(STORE_LINEAGE_BYTES == MESSAGE_LINEAGE_BYTES, "one lineage");
@@ -49,16 +50,21 @@ struct vouch {
 static void token_begin(struct token *t);
 static void token_note(struct token *t);
 
-static void flush_end(struct vouch *v)
+static void flush_tell(struct vouch *v)
 {
 	void (*done)(void *arg) = v->flushed;
 
-	for (size_t i = 0; i < v->options.hsms_len; i++)
-		if (v->tokens[i].busy)
-			return;
 	v->flushed = NULL;
 	if (done != NULL)
 		done(v->flushed_arg);
+}
+
+static void flush_end(struct vouch *v)
+{
+	for (size_t i = 0; i < v->options.hsms_len; i++)
+		if (v->tokens[i].busy)
+			return;
+	flush_tell(v);
 }
 
 /* The chain of this token is at its end; begins the next when one is due. */
@@ -290,16 +296,27 @@ static void note_all(struct vouch *v)
 
 static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-	note_all(arg);
+	struct vouch *v = arg;
+
+	if (v->flushed != NULL)
+		flush_tell(v); /* a signer that hangs keeps nobody from ending */
+	else
+		note_all(v);
+}
+
+static void start_timer(struct vouch *v, unsigned ms)
+{
+	const struct timeval after = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	event_add(v->timer, &after);
 }
 
 static void on_commit(void *arg)
 {
-	const struct timeval after = {NOTE_AFTER_MS / 1000, NOTE_AFTER_MS % 1000 * 1000};
 	struct vouch *v = arg;
 
 	if (!v->stopped && !evtimer_pending(v->timer, NULL))
-		event_add(v->timer, &after);
+		start_timer(v, NOTE_AFTER_MS);
 }
 
 void vouch_flush(struct vouch *v, void (*done)(void *arg), void *arg)
@@ -308,6 +325,7 @@ void vouch_flush(struct vouch *v, void (*done)(void *arg), void *arg)
 	note_all(v);
 	v->flushed = done;
 	v->flushed_arg = arg;
+	start_timer(v, FLUSH_WITHIN_MS);
 	flush_end(v);
 }
 

@@ -36,7 +36,7 @@ void vouch_free(struct vouch *v);
 /* For hsm_options.on_hello. */
 void vouch_hello(struct vouch *v, struct hsm *hsm);
 
-/* Tells the signers that are up where the store stands; done is called at once or when they have answered. */
+/* Tells the signers that are up where the store stands; done is called within a second, or at once. */
 void vouch_flush(struct vouch *v, void (*done)(void *arg), void *arg);
 
 /* From now on neither hsm nor store is touched. */

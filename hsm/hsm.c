@@ -28,6 +28,7 @@
 #define HELLO_TIMEOUT_MS 10000
 #define STILL_DOWN_EVERY_MS 60000
 #define REASON_SIZE 384
+#define PEER_SIZE 512 /* its texts have at most 64 bytes each */
 #define RESERVE_CALLS 16
 
 enum call_state {
@@ -107,6 +108,7 @@ struct hsm {
 	key_type_set key_types;
 	struct message_store stores[MESSAGE_STORES_MAX]; /* of the last hello */
 	size_t stores_len;
+	char peer[PEER_SIZE];
 	char reason[REASON_SIZE]; /* "" when up */
 	char logged_reason[REASON_SIZE];
 	struct log_gate still_down;
@@ -503,27 +505,28 @@ static void link_down(struct hsm *hsm, bool broke_protocol, const char *format, 
 
 static void link_up(struct hsm *hsm)
 {
+	const struct log_context context = {.token = hsm->token_name};
+
 	hsm->state = LINK_UP;
 	hsm->up_since_ms = clock_ms();
 	hsm->answered = false;
 	hsm->reason[0] = '\0';
 	hsm->logged_reason[0] = '\0';
+	log_write(LOG_LEVEL_NOTICE, &context, "signer '%s' is up: %s", hsm->token_name, hsm->peer);
 	if (hsm->on_link)
 		hsm->on_link(hsm->arg, hsm, true);
 }
 
-static void say_up(struct hsm *hsm, const struct message_hello_reply *hello)
+/* What the log says of the signer once the link is up. */
+static void describe_peer(struct hsm *hsm, const struct message_hello_reply *hello)
 {
-	const struct log_context context = {.token = hsm->token_name};
 	struct buf types;
 
 	buf_init(&types, 256);
 	key_type_set_format(hello->key_types, &types);
-	log_write(
-	    LOG_LEVEL_NOTICE, &context,
-	    "signer '%s' is up: token '%s', serial '%s', manufacturer '%s', model '%s', key types '%s'",
-	    hsm->token_name, hello->token_label, hello->token_serial, hello->token_manufacturer,
-	    hello->token_model, buf_text(&types));
+	snprintf(hsm->peer, sizeof(hsm->peer),
+		 "token '%s', serial '%s', manufacturer '%s', model '%s', key types '%s'", hello->token_label,
+		 hello->token_serial, hello->token_manufacturer, hello->token_model, buf_text(&types));
 	buf_release(&types);
 }
 
@@ -533,7 +536,7 @@ static void link_greeted(struct hsm *hsm, const struct message_hello_reply *hell
 	hsm->key_types = hello->key_types;
 	hsm->stores_len = hello->stores_len;
 	memcpy(hsm->stores, hello->stores, sizeof(hsm->stores));
-	say_up(hsm, hello);
+	describe_peer(hsm, hello);
 	if (!hsm->on_hello) {
 		link_up(hsm);
 		return;
