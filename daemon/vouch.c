@@ -116,10 +116,9 @@ static void on_noted(void *arg, enum err e, const char *detail)
 	if (e == E_OK)
 		t->noted = t->sequence;
 	else if (e != E_UNAVAIL && log_gate_pass(&t->failed_gate, NOTE_FAILED_EVERY_MS, &suppressed))
-		log_write(
-		    LOG_LEVEL_WARN, &context,
-		    "signer '%s' cannot remember how far the store has come: %s: %s (%u more not logged)",
-		    hsm_token_name(t->hsm), err_str(e), detail, suppressed);
+		log_write(LOG_LEVEL_WARN, &context,
+			  "signer '%s' cannot remember how far the store has come: %s (%u more not logged)",
+			  hsm_token_name(t->hsm), detail, suppressed);
 	/* Also when it cannot: what it does not remember makes us keep keys, not destroy them. */
 	hsm_accept(t->hsm);
 	token_end(t);

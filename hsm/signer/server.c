@@ -219,7 +219,7 @@ static enum err handle_note_store(struct server *s, struct connection *c, const 
 			log_error("cannot write '%s/%s': %s (%u more not logged)",
 				  state_dir_path(s->options->stores->dir), STORES_NAME, strerror(errno),
 				  suppressed);
-		return reply_error(c, f, E_UNAVAIL, "the signer cannot write its state_dir (see its log)");
+		return reply_error(c, f, E_HSM, "it cannot write its state_dir (see its log)");
 	}
 	buf_init(&payload, 1);
 	e = connection_reply(c, f->request_id, MESSAGE_NOTE_STORE | MESSAGE_REPLY, &payload);

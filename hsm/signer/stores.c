@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/str.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,7 @@ void stores_read(struct stores *s, const struct state_dir *dir)
 static enum err stores_write(const struct stores *s)
 {
 	struct buf b;
+	int error;
 	enum err e;
 
 	buf_init(&b, TEXT_MAX);
@@ -76,8 +78,10 @@ static enum err stores_write(const struct stores *s)
 	}
 	FAILPOINT("note-store.before-write");
 	e = buf_status(&b) ? buf_status(&b) : state_dir_write(s->dir, STORES_NAME, &b);
+	error = errno;
 	FAILPOINT("note-store.after-write");
 	buf_release(&b);
+	errno = error;
 	return e;
 }
 

@@ -244,6 +244,29 @@ class RestoreTest(harness.Case):
         self.assert_kept(csr_id)
         s.stop()
 
+    def test_F103_memory_that_cannot_be_written(self):
+        """Keys are made all the same.  What a crash leaves open is then kept, since nobody vouches for the store."""
+        s = self.s
+        s.stop()
+        state = self.s.folder / "state"
+        (state / "stores").unlink()
+        (state / "stores.new").mkdir()  # in the way of what is written first
+        s.start()
+        self.assertRegex(s.csrd.log(), "warning: .*signer 'default' cannot remember how far the store has come: it "
+                                       "cannot write its state_dir")
+        self.assertRegex(s.hsm.log(), "cannot write '.*/stores': Is a directory")
+        s.arm("csrd", "create.before-active")
+        with self.assertRaises((harness.GoneAway, OSError)):
+            s.create()
+        s.csrd.wait()
+        csr_id = list(s.rows("pending"))[0]
+        s.start_csrd()
+        s.wait_ready()
+        self.passes(1)
+        self.assert_kept(csr_id)
+        self.assertEqual(s.create().status, 201)
+        s.stop()
+
     def test_F104_crash_while_it_is_noticed(self):
         """At each step of noticing, a crash leaves the key, and the next start goes on."""
         s = self.s
