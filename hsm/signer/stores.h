@@ -24,7 +24,7 @@ struct stores {
 /* A damaged file is said to be one, and counts as none: then csrd keeps each key that it is not sure of. */
 void stores_read(struct stores *s, const struct state_dir *dir);
 
-/* Durable when it returns E_OK; a sequence below the one remembered changes nothing.  E_IO (see errno), E_NOMEM. */
+/* Durable with E_OK; a sequence below the one remembered changes nothing.  E_IO (see errno), E_NOMEM. */
 MUST_USE enum err stores_note(struct stores *s, const struct message_store *store);
 
 #endif

@@ -232,6 +232,33 @@ class RestoreTest(harness.Case):
         self.assertEqual(self.verify(), {})
         s.stop()
 
+    def test_F103_each_signer_vouches_for_its_own(self):
+        """One that has forgotten the store sets nothing aside that lives on another's token."""
+        s = self.s
+        s.stop()
+        s.p11.add("second")
+        s.settings["token second"] = {**s.settings["token default"], "uri": "pkcs11:token=second",
+                                      "socket": s.folder / "second.sock", "state_dir": s.folder / "state2"}
+        s.write_config()
+        second = s.spawn("csrd-hsm", "-c", s.config_path, "-n", "second")
+        second.wait_log("serving token ")
+        s.start()
+        s.csrd.wait_log("signer 'second' is up")
+        s.arm("csrd", "create.before-active")
+        with self.assertRaises((harness.GoneAway, OSError)):
+            s.create()
+        s.csrd.wait()
+        csr_id = list(s.rows("pending"))[0]
+        second.terminate()
+        shutil.rmtree(s.folder / "state2")
+        s.spawn("csrd-hsm", "-c", s.config_path, "-n", "second").wait_log("serving token ")
+        s.start_csrd()
+        s.csrd.wait_log("signer 'second' is up")
+        s.wait_settled()
+        shown = s.csrctl("csr", "show", csr_id)
+        self.assertEqual((shown["state"], shown.get("set_aside_at")), ("failed", None))
+        harness.wait_for("a clean token", lambda: set(s.p11.labels()) == {"csrd:" + self.bystander})
+
     def test_F103_damaged_memory_is_none(self):
         s = self.s
         csr_id = self.caught_create(self.snapshot)
