@@ -1193,17 +1193,23 @@ static void test_key_that_comes_back_of_a_row_set_aside_is_kept(void **state)
 	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
 }
 
-static void test_without_a_signer_that_vouches_nothing_changes(void **state)
+/* What a pass settles, each with its key. */
+static void make_one_of_each(struct house *h)
 {
-	struct house *h = *state;
-	struct reconcile_options options = options_of(h, true, true);
-
 	make_row(h, A, CSR_PENDING);
 	make_row(h, B, CSR_DELETING);
 	make_row(h, C, CSR_FAILED);
 	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
 	hsm_put(&h->hsm, B, MESSAGE_KEY_PAIR, 0);
 	hsm_put(&h->hsm, C, MESSAGE_KEY_PAIR, 0);
+}
+
+static void test_without_a_signer_that_vouches_nothing_changes(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	make_one_of_each(h);
 	options.vouched = false;
 	options.give_up = RECONCILE_GIVE_UP_ALL;
 	options.min_age_us = INT64_C(3600) * 1000000; /* an open row is told, whatever its age */
@@ -1241,12 +1247,7 @@ static void test_rows_of_the_future_are_old(void **state)
 	struct reconcile_options options = options_of(h, true, true);
 	const int64_t now_us = clock_wall_us();
 
-	make_row(h, A, CSR_PENDING);
-	make_row(h, B, CSR_DELETING);
-	make_row(h, C, CSR_FAILED);
-	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
-	hsm_put(&h->hsm, B, MESSAGE_KEY_PAIR, 0);
-	hsm_put(&h->hsm, C, MESSAGE_KEY_PAIR, 0);
+	make_one_of_each(h);
 	set_updated(h, A, now_us + ahead_us[0]);
 	set_updated(h, B, now_us + ahead_us[1]);
 	set_updated(h, C, now_us + ahead_us[1]);
