@@ -64,16 +64,17 @@ STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c s
 	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c \
 	store/walk.c
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
-	api/csr_json.c api/health.c api/json.c api/media.c api/precondition.c api/problem.c api/reconcile.c api/reply.c api/route.c \
-	api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c api/wait.c
+	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/precondition.c api/problem.c api/reconcile.c api/reply.c \
+	api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
+	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
-	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/target.c daemon/turn.c
+	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/target.c daemon/turn.c daemon/vouch.c
 SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
 	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_inspect.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
 	hsm/signer/module.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/pool.c hsm/signer/pool_fill.c hsm/signer/pool_key.c hsm/signer/public_key.c hsm/signer/server.c \
 	hsm/signer/session.c hsm/signer/sign.c hsm/signer/spki.c hsm/signer/weak_key.c \
 	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/inspect.c hsm/signer/notify.c hsm/signer/outage.c hsm/signer/pin_guard.c hsm/signer/probe.c hsm/signer/probe_memory.c \
-	hsm/signer/quirks.c hsm/signer/served.c hsm/signer/state_dir.c hsm/signer/watchdog.c \
+	hsm/signer/quirks.c hsm/signer/served.c hsm/signer/state_dir.c hsm/signer/stores.c hsm/signer/watchdog.c \
 	hsm/signer/worker.c
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
 	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_principal.c cli/cmd_reconcile.c \

@@ -4,27 +4,30 @@
  * that it never gets in the way of the requests of callers.
  *
  * Rows: pages of pending and deleting rows, each settled by itself.  Keys: the
- * signer's list is kept as sorted runs, merged on the fly with all rows in the
- * order of their ids.  The list is a snapshot and creates and deletes go on
- * meanwhile, so whatever looks wrong is asked for again before it counts.
+ * signer's list is merged with all rows in the order of their ids.  The list is a
+ * snapshot and creates and deletes go on meanwhile, so whatever looks wrong is
+ * asked for again before it counts: key by key, or, when very many are missing,
+ * by one more list.
  */
 #include "api/reconcile.h"
 
+#include "api/key_list.h"
 #include "base/clock.h"
 #include "base/csr.h"
 #include "base/log.h"
 #include "base/str.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PAGE_ROWS 100
-#define RUN_KEYS 512
-#define KEYS_MAX (1024 * 1024)
+#define ASK_MAX 16 /* missing keys that are asked for one by one; the others are listed once more */
+#define DOUBTS_MAX (1024 * 1024) /* of one more list */
 #define FAILURES_MAX 16 /* keys that the token cannot settle, before the pass gives up */
 #define CALL_TIMEOUT_MS 30000
 #define LIST_TIMEOUT_MS 300000
-#define UUID_BYTES 16
+#define UUID_BYTES KEY_LIST_UUID_BYTES
 #define LABEL_PREFIX "csrd:"
 #define LABEL_SIZE (sizeof(LABEL_PREFIX) + CSR_ID_SIZE)
 
@@ -34,30 +37,26 @@ struct row {
 	uint8_t uuid[UUID_BYTES];
 	enum csr_state state;
 	int64_t updated_us;
+	bool set_aside;
 	bool on_this_token;
 	uint8_t key_id[KEY_ID_BYTES];
 };
 
-struct key {
+/* An active row whose key the list lacks, and what one more list says of it. */
+struct doubt {
 	uint8_t uuid[UUID_BYTES];
-	uint8_t key_id[KEY_ID_BYTES];
+	uint8_t key_id[KEY_ID_BYTES]; /* the row's */
 	uint8_t presence;
-};
-
-/* Keys in the order of their UUIDs (once sealed), taken from the front. */
-struct run {
-	size_t len;
-	size_t at;
-	struct key keys[RUN_KEYS];
+	bool same; /* the pair there is the row's */
 };
 
 struct reconcile {
 	struct reconcile_options options;
 	char *actor;
+	char *give_up;
 	char *token_name;
 	reconcile_done_fn done;
 	struct reconcile_report report;
-	int64_t old_before_us;
 	enum err first_error;
 	unsigned failures;
 
@@ -68,15 +67,20 @@ struct reconcile {
 	size_t rows_at;
 	bool rows_end; /* no page follows */
 
-	struct run **runs; /* the last one is being filled; once sealed: a heap, smallest front first */
-	size_t runs_len;
-	size_t runs_capacity;
-	size_t keys_len;
+	struct key_list keys;
 	enum err collect_error;
+
+	unsigned asked;       /* for keys that the list lacks, one by one */
+	struct doubt *doubts; /* in the order of their ids */
+	size_t doubts_len;
+	size_t doubts_capacity;
+	size_t doubts_at; /* being told, once the list is there */
+	bool telling_doubts;
+	bool list_is_whole; /* the one more */
 
 	/* What is being asked about right now. */
 	struct row row;
-	struct key key;
+	struct key_list_key key;
 	enum message_key_presence presence;
 };
 
@@ -97,44 +101,13 @@ const char *reconcile_finding_name(enum reconcile_finding finding)
 		return "unknown";
 	case RECONCILE_BUSY:
 		return "busy";
+	case RECONCILE_SET_ASIDE:
+		return "set-aside";
 	}
 	return "?";
 }
 
 /* ---- ids ---- */
-
-/* Only the form that csrd writes: a UUID in lower case.  Anything else is no id of ours. */
-static bool uuid_from_text(const char *text, uint8_t uuid[UUID_BYTES])
-{
-	char digits[2 * UUID_BYTES + 1];
-	size_t n = 0;
-
-	if (!str_is_uuid(text))
-		return false;
-	for (const char *c = text; *c; c++) {
-		if (*c >= 'A' && *c <= 'F')
-			return false;
-		if (*c != '-')
-			digits[n++] = *c;
-	}
-	digits[n] = '\0';
-	return str_unhex(uuid, UUID_BYTES, digits) == E_OK;
-}
-
-static void uuid_to_text(const uint8_t uuid[UUID_BYTES], char text[CSR_ID_SIZE])
-{
-	char digits[2 * UUID_BYTES + 1];
-	const char *from = digits;
-	char *to = text;
-
-	str_hex(digits, uuid, UUID_BYTES);
-	for (unsigned i = 0; i < 2 * UUID_BYTES; i++) {
-		if (i == 8 || i == 12 || i == 16 || i == 20)
-			*to++ = '-';
-		*to++ = *from++;
-	}
-	*to = '\0';
-}
 
 static void label_of(const char *csr_id, char label[LABEL_SIZE])
 {
@@ -148,10 +121,10 @@ static void reconcile_free(struct reconcile *r)
 {
 	if (!r)
 		return;
-	for (size_t i = 0; i < r->runs_len; i++)
-		free(r->runs[i]);
-	free(r->runs);
+	key_list_release(&r->keys);
+	free(r->doubts);
 	free(r->actor);
+	free(r->give_up);
 	free(r->token_name);
 	free(r);
 }
@@ -176,9 +149,10 @@ static void tell(struct reconcile *r, enum reconcile_finding finding, const char
                  enum message_key_presence presence)
 {
 	uint64_t *counts[] = {
-		[RECONCILE_PENDING] = &r->report.pending,   [RECONCILE_DELETING] = &r->report.deleting,
-		[RECONCILE_LEFTOVER] = &r->report.leftover, [RECONCILE_MISSING] = &r->report.missing,
-		[RECONCILE_UNKNOWN] = &r->report.unknown,   [RECONCILE_BUSY] = &r->report.busy,
+	    [RECONCILE_PENDING] = &r->report.pending,     [RECONCILE_DELETING] = &r->report.deleting,
+	    [RECONCILE_LEFTOVER] = &r->report.leftover,   [RECONCILE_MISSING] = &r->report.missing,
+	    [RECONCILE_UNKNOWN] = &r->report.unknown,     [RECONCILE_BUSY] = &r->report.busy,
+	    [RECONCILE_SET_ASIDE] = &r->report.set_aside,
 	};
 
 	++*counts[finding];
@@ -229,10 +203,26 @@ static uint64_t deadline(void)
 	return clock_ms() + CALL_TIMEOUT_MS;
 }
 
+static bool is_in_work(const struct reconcile *r, const struct row *row)
+{
+	return r->options.is_in_work && r->options.is_in_work(r->options.arg, row->id);
+}
+
+/* A time that is still to come says nothing but that the clock went back: such a row may be of any age. */
 static bool must_wait(const struct reconcile *r, const struct row *row)
 {
-	return row->updated_us > r->old_before_us ||
-	       (r->options.is_in_work && r->options.is_in_work(r->options.arg, row->id));
+	int64_t age_us = r->options.min_age_us > 0 ? clock_wall_us() - row->updated_us : 0;
+
+	return (age_us >= 0 && age_us < r->options.min_age_us) || is_in_work(r, row);
+}
+
+/* Whether a person has decided that the key of this row goes. */
+static bool is_given_up(const struct reconcile *r, const struct row *row)
+{
+	const char *given_up = r->options.give_up;
+
+	return r->options.apply && given_up &&
+	       (!strcmp(given_up, RECONCILE_GIVE_UP_ALL) || !strcmp(given_up, row->id));
 }
 
 /* ---- settling one pending or deleting row ---- */
@@ -353,7 +343,10 @@ static void on_row_key(void *arg, enum err e, const char *detail, const struct m
 		return;
 	}
 	r->presence = reply->presence;
-	if (!r->options.apply) {
+	if (!r->options.vouched && r->presence != MESSAGE_KEY_NONE) {
+		tell_row(r, RECONCILE_SET_ASIDE, r->presence);
+		next(r);
+	} else if (!r->options.apply) {
 		tell_row(r, r->row.state == CSR_PENDING ? RECONCILE_PENDING : RECONCILE_DELETING,
 			 r->presence);
 		next(r);
@@ -372,7 +365,7 @@ static void take_row(struct reconcile *r, const struct csr_record *record)
 {
 	struct row *row = &r->rows[r->rows_len];
 
-	if (!uuid_from_text(record->id, row->uuid)) {
+	if (!key_list_uuid_from_text(record->id, row->uuid)) {
 		log_warn("reconciliation: the store holds a CSR whose id '%s' is none; left alone",
 			 record->id);
 		return;
@@ -380,6 +373,7 @@ static void take_row(struct reconcile *r, const struct csr_record *record)
 	memcpy(row->id, record->id, sizeof(row->id));
 	row->state = record->state;
 	row->updated_us = record->updated_us;
+	row->set_aside = record->set_aside_us != 0;
 	row->on_this_token = !strcmp(record->token_name, r->token_name);
 	memcpy(row->key_id, record->key_id, sizeof(row->key_id));
 	r->rows_len++;
@@ -417,120 +411,27 @@ static void fetch_page(struct reconcile *r)
 	store_csr_list(r->options.store, &query, on_page, r);
 }
 
-/* ---- the token's keys as sorted runs ---- */
-
-static int key_compare(const void *a, const void *b)
-{
-	const struct key *x = a, *y = b;
-
-	return memcmp(x->uuid, y->uuid, UUID_BYTES);
-}
-
-static void seal_run(struct reconcile *r)
-{
-	if (r->runs_len > 0)
-		qsort(r->runs[r->runs_len - 1]->keys, r->runs[r->runs_len - 1]->len, sizeof(struct key),
-		      key_compare);
-}
-
-static enum err add_run(struct reconcile *r)
-{
-	seal_run(r);
-	if (r->runs_len == r->runs_capacity) {
-		size_t capacity = r->runs_capacity ? 2 * r->runs_capacity : 16;
-		struct run **runs = reallocarray(r->runs, capacity, sizeof(struct run *));
-
-		if (!runs)
-			return E_NOMEM;
-		r->runs = runs;
-		r->runs_capacity = capacity;
-	}
-	r->runs[r->runs_len] = malloc(sizeof(struct run));
-	if (!r->runs[r->runs_len])
-		return E_NOMEM;
-	r->runs[r->runs_len]->len = r->runs[r->runs_len]->at = 0;
-	r->runs_len++;
-	return E_OK;
-}
+/* ---- the token's list of keys ---- */
 
 static enum err collect(struct reconcile *r, const struct message_listed_key *listed)
 {
-	uint8_t uuid[UUID_BYTES];
-	struct run *run;
-	struct key *key;
-	enum err e;
+	struct key_list_key key = {.presence = (uint8_t)listed->presence};
 
 	r->report.checked++;
 	if (!str_starts_with(listed->label, LABEL_PREFIX) ||
-	    !uuid_from_text(listed->label + sizeof(LABEL_PREFIX) - 1, uuid)) {
+	    !key_list_uuid_from_text(listed->label + sizeof(LABEL_PREFIX) - 1, key.uuid)) {
 		tell(r, RECONCILE_UNKNOWN, "", listed->label, listed->presence);
 		return E_OK;
 	}
-	if (r->keys_len == KEYS_MAX)
-		return E_LIMIT;
-	if (r->runs_len == 0 || r->runs[r->runs_len - 1]->len == RUN_KEYS) {
-		e = add_run(r);
-		if (e != E_OK)
-			return e;
-	}
-	run = r->runs[r->runs_len - 1];
-	key = &run->keys[run->len++];
-	memcpy(key->uuid, uuid, sizeof(key->uuid));
-	memcpy(key->key_id, listed->key_id, sizeof(key->key_id));
-	key->presence = (uint8_t)listed->presence;
-	r->keys_len++;
-	return E_OK;
+	memcpy(key.key_id, listed->key_id, sizeof(key.key_id));
+	return key_list_add(&r->keys, &key);
 }
 
-static const struct key *run_front(const struct run *run)
+static void list_failed(struct reconcile *r, enum err e, const char *detail)
 {
-	return &run->keys[run->at];
-}
-
-static void heap_sift_down(struct reconcile *r, size_t i)
-{
-	for (;;) {
-		size_t least = i;
-
-		for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < r->runs_len; child++)
-			if (key_compare(run_front(r->runs[child]), run_front(r->runs[least])) < 0)
-				least = child;
-		if (least == i)
-			return;
-
-		struct run *run = r->runs[i];
-
-		r->runs[i] = r->runs[least];
-		r->runs[least] = run;
-		i = least;
-	}
-}
-
-/* The smallest key that is left, or NULL. */
-static const struct key *keys_front(const struct reconcile *r)
-{
-	return r->runs_len > 0 ? run_front(r->runs[0]) : NULL;
-}
-
-static void keys_pop(struct reconcile *r)
-{
-	struct run *run = r->runs[0];
-
-	if (++run->at == run->len) {
-		r->runs[0] = r->runs[--r->runs_len];
-		free(run);
-	}
-	heap_sift_down(r, 0);
-}
-
-/* Takes the smallest key; what the list names twice counts as ambiguous. */
-static struct key keys_take(struct reconcile *r)
-{
-	struct key key = *keys_front(r);
-
-	for (keys_pop(r); keys_front(r) && !key_compare(keys_front(r), &key); keys_pop(r))
-		key.presence = MESSAGE_KEY_AMBIGUOUS;
-	return key;
+	log_warn("reconciliation: cannot list the keys of token '%s': %s: %s", r->token_name, err_str(e),
+		 detail);
+	finish(r, e);
 }
 
 static void on_keys(void *arg, enum err e, const char *detail, const struct message_list_keys_part *part)
@@ -538,10 +439,7 @@ static void on_keys(void *arg, enum err e, const char *detail, const struct mess
 	struct reconcile *r = arg;
 
 	if (e != E_OK) {
-		log_warn("reconciliation: cannot list the keys of token '%s': %s: %s", r->token_name,
-			 err_str(e),
-		         detail);
-		finish(r, e);
+		list_failed(r, e, detail);
 		return;
 	}
 	r->report.unread = part->unread;
@@ -551,7 +449,7 @@ static void on_keys(void *arg, enum err e, const char *detail, const struct mess
 		return;
 	if (r->collect_error != E_OK) {
 		log_warn("reconciliation: cannot hold the list of keys of token '%s': %s (at most %d keys)",
-		         r->token_name, err_str(r->collect_error), KEYS_MAX);
+			 r->token_name, err_str(r->collect_error), KEY_LIST_MAX);
 		finish(r, r->collect_error);
 		return;
 	}
@@ -559,18 +457,28 @@ static void on_keys(void *arg, enum err e, const char *detail, const struct mess
 		log_warn("reconciliation: %llu key objects on token '%s' cannot be read: the list of its "
 			 "keys may lack some",
 			 (unsigned long long)r->report.unread, r->token_name);
-	seal_run(r);
-	for (size_t i = r->runs_len / 2; i-- > 0;)
-		heap_sift_down(r, i);
+	key_list_seal(&r->keys);
 	r->after_id[0] = '\0';
 	fetch_page(r);
 }
 
 /* ---- comparing keys and rows ---- */
 
+static void on_leftover_gone(void *arg, enum err e)
+{
+	struct reconcile *r = arg;
+
+	if (e == E_OK)
+		next(r);
+	else
+		finish(r, e);
+}
+
 static void on_leftover_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed)
 {
 	struct reconcile *r = arg;
+	struct audit_origin origin = {.actor = r->actor};
+	char objects[48];
 
 	if (e != E_OK) {
 		signer_failed(r, e, detail, "destroy the key of a failed or deleted CSR");
@@ -578,7 +486,9 @@ static void on_leftover_destroyed(void *arg, enum err e, const char *detail, uin
 	}
 	if (destroyed > 0)
 		tell_row(r, RECONCILE_LEFTOVER, r->presence);
-	next(r);
+	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
+	origin.detail = objects;
+	store_csr_leftover(r->options.store, r->row.id, true, &origin, on_leftover_gone, r);
 }
 
 /* The audit trail knows of it: now the key goes. */
@@ -595,9 +505,13 @@ static void on_leftover_told(void *arg, enum err e)
 
 static void destroy_leftover(struct reconcile *r)
 {
-	struct audit_origin origin = {.actor = r->actor, .detail = leftover_detail(r->presence)};
+	struct audit_origin origin = {
+	    .actor = r->actor,
+	    .detail = r->row.set_aside ? "destroys a key that was set aside: an operator has decided so"
+				       : leftover_detail(r->presence),
+	};
 
-	store_csr_leftover(r->options.store, r->row.id, &origin, on_leftover_told, r);
+	store_csr_leftover(r->options.store, r->row.id, false, &origin, on_leftover_told, r);
 }
 
 /* The key of a failed or destroyed row was listed: is it still there? */
@@ -655,11 +569,11 @@ static void on_missing_key(void *arg, enum err e, const char *detail,
 	store_csr_get(r->options.store, NULL, r->row.id, on_missing_row, r);
 }
 
-static void tell_unknown(struct reconcile *r, const struct key *key)
+static void tell_unknown(struct reconcile *r, const struct key_list_key *key)
 {
 	char id[CSR_ID_SIZE], label[LABEL_SIZE];
 
-	uuid_to_text(key->uuid, id);
+	key_list_uuid_to_text(key->uuid, id);
 	label_of(id, label);
 	tell(r, RECONCILE_UNKNOWN, id, label, (enum message_key_presence)key->presence);
 }
@@ -678,8 +592,169 @@ static void on_unknown_row(void *arg, enum err e, struct csr_record *record)
 	next(r);
 }
 
-/* False when a call was begun that goes on with next(). */
-static bool compare_row(struct reconcile *r, const struct row *row, const struct key *key)
+/* ---- keys that the list lacks: more than a few are looked for in one more list ---- */
+
+static int doubt_compare(const void *key, const void *member)
+{
+	return memcmp(key, ((const struct doubt *)member)->uuid, UUID_BYTES);
+}
+
+static enum err doubt_add(struct reconcile *r, const struct row *row)
+{
+	struct doubt *doubt;
+
+	if (r->doubts_len == r->doubts_capacity) {
+		size_t capacity = r->doubts_capacity ? 2 * r->doubts_capacity : 1024;
+		struct doubt *doubts = reallocarray(r->doubts, capacity, sizeof(*doubts));
+
+		if (!doubts)
+			return E_NOMEM;
+		r->doubts = doubts;
+		r->doubts_capacity = capacity;
+	}
+	doubt = &r->doubts[r->doubts_len++];
+	memset(doubt, 0, sizeof(*doubt));
+	memcpy(doubt->uuid, row->uuid, sizeof(doubt->uuid));
+	memcpy(doubt->key_id, row->key_id, sizeof(doubt->key_id));
+	return E_OK;
+}
+
+static void doubt_see(struct reconcile *r, const struct message_listed_key *listed)
+{
+	uint8_t uuid[UUID_BYTES];
+	struct doubt *doubt;
+
+	if (!str_starts_with(listed->label, LABEL_PREFIX) ||
+	    !key_list_uuid_from_text(listed->label + sizeof(LABEL_PREFIX) - 1, uuid))
+		return;
+	doubt = bsearch(uuid, r->doubts, r->doubts_len, sizeof(*doubt), doubt_compare);
+	if (!doubt)
+		return;
+	if (doubt->presence == MESSAGE_KEY_NONE)
+		doubt->presence = (uint8_t)listed->presence;
+	else
+		doubt->presence = MESSAGE_KEY_AMBIGUOUS;
+	doubt->same =
+	    doubt->presence == MESSAGE_KEY_PAIR && !memcmp(doubt->key_id, listed->key_id, KEY_ID_BYTES);
+}
+
+static void on_doubts_listed(void *arg, enum err e, const char *detail,
+			     const struct message_list_keys_part *part)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK) {
+		list_failed(r, e, detail);
+		return;
+	}
+	for (size_t i = 0; i < part->keys_len; i++)
+		doubt_see(r, &part->keys[i]);
+	if (!part->last)
+		return;
+	r->list_is_whole = part->unread == 0;
+	r->doubts_at = 0;
+	r->telling_doubts = true;
+	next(r);
+}
+
+/* One doubt after the other; the row is read again, since a delete may have come meanwhile. */
+static void tell_doubts(struct reconcile *r)
+{
+	while (r->doubts_at < r->doubts_len) {
+		const struct doubt *doubt = &r->doubts[r->doubts_at++];
+
+		if (doubt->same)
+			continue;
+		memset(&r->row, 0, sizeof(r->row));
+		r->row.state = CSR_ACTIVE;
+		key_list_uuid_to_text(doubt->uuid, r->row.id);
+		memcpy(r->row.key_id, doubt->key_id, sizeof(r->row.key_id));
+		r->presence = (enum message_key_presence)doubt->presence;
+		if (r->list_is_whole)
+			store_csr_get(r->options.store, NULL, r->row.id, on_missing_row, r);
+		else
+			hsm_find_key(r->options.hsm, r->row.id, deadline(), on_missing_key, r);
+		return;
+	}
+	r->doubts_len = 0;
+	r->telling_doubts = false;
+	next(r);
+}
+
+static void list_doubts(struct reconcile *r)
+{
+	hsm_list_keys(r->options.hsm, clock_ms() + LIST_TIMEOUT_MS, on_doubts_listed, r);
+}
+
+/* ---- rows that were set aside ---- */
+
+static void on_aside_key(void *arg, enum err e, const char *detail,
+			 const struct message_find_key_reply *reply)
+{
+	struct reconcile *r = arg;
+
+	if (e != E_OK) {
+		signer_failed(r, e, detail, "look for the key of a CSR that was set aside");
+		return;
+	}
+	r->presence = reply->presence;
+	if (r->presence == MESSAGE_KEY_NONE && r->options.apply) {
+		move_row(r, CSR_DESTROYED, on_settled);
+	} else if (r->presence == MESSAGE_KEY_NONE) {
+		tell_row(r, RECONCILE_DELETING, r->presence);
+		next(r);
+	} else if (is_given_up(r, &r->row)) {
+		hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_deleting_destroyed, r);
+	} else {
+		tell_row(r, RECONCILE_SET_ASIDE, r->presence);
+		next(r);
+	}
+}
+
+/* As compare_row. */
+static bool compare_set_aside(struct reconcile *r, const struct key_list_key *key)
+{
+	if (r->row.state == CSR_DELETING) {
+		if (is_in_work(r, &r->row))
+			return true; /* a caller deletes it anew */
+		hsm_find_key(r->options.hsm, r->row.id, deadline(), on_aside_key, r);
+		return false;
+	}
+	if (!key)
+		return true;
+	if (is_given_up(r, &r->row)) {
+		hsm_find_key(r->options.hsm, r->row.id, deadline(), on_leftover_key, r);
+		return false;
+	}
+	tell_row(r, RECONCILE_SET_ASIDE, (enum message_key_presence)key->presence);
+	return true;
+}
+
+/* ---- comparing row by row ---- */
+
+/* The list has no whole pair of it.  As compare_row. */
+static bool compare_lacking(struct reconcile *r)
+{
+	enum err e;
+
+	if (r->asked < ASK_MAX || r->report.unread > 0) {
+		r->asked++;
+		hsm_find_key(r->options.hsm, r->row.id, deadline(), on_missing_key, r);
+		return false;
+	}
+	e = doubt_add(r, &r->row);
+	if (e != E_OK) {
+		finish(r, e);
+		return false;
+	}
+	if (r->doubts_len < DOUBTS_MAX)
+		return true;
+	list_doubts(r);
+	return false;
+}
+
+/* False when a call was begun that goes on with next(), or the pass is over. */
+static bool compare_row(struct reconcile *r, const struct row *row, const struct key_list_key *key)
 {
 	if (!row->on_this_token) {
 		/* Its row says that the key lives on another token: not ours to destroy here. */
@@ -687,16 +762,17 @@ static bool compare_row(struct reconcile *r, const struct row *row, const struct
 			tell_unknown(r, key);
 		return true;
 	}
-	if (row->state == CSR_PENDING || row->state == CSR_DELETING)
+	if (!row->set_aside && (row->state == CSR_PENDING || row->state == CSR_DELETING))
 		return true; /* settled, or left alone, before */
 	r->row = *row;
 	r->report.checked++;
+	if (row->set_aside)
+		return compare_set_aside(r, key);
 	if (row->state == CSR_ACTIVE) {
 		if (key && key->presence == MESSAGE_KEY_PAIR && !memcmp(key->key_id, row->key_id,
 									KEY_ID_BYTES))
 			return true;
-		hsm_find_key(r->options.hsm, row->id, deadline(), on_missing_key, r);
-		return false;
+		return compare_lacking(r);
 	}
 	if (!key)
 		return true;
@@ -709,12 +785,23 @@ static bool compare_row(struct reconcile *r, const struct row *row, const struct
 	return false;
 }
 
+/* All rows and keys were met. */
+static void compare_end(struct reconcile *r)
+{
+	if (r->doubts_len > 0) {
+		list_doubts(r);
+		return;
+	}
+	r->report.compared = true;
+	finish(r, r->first_error);
+}
+
 /* One page of rows at most; then the loop has its turn. */
 static void compare(struct reconcile *r)
 {
 	for (;;) {
 		const struct row *row = r->rows_at < r->rows_len ? &r->rows[r->rows_at] : NULL;
-		const struct key *front = keys_front(r);
+		const struct key_list_key *front = key_list_front(&r->keys);
 		int order;
 
 		if (!row && !r->rows_end) {
@@ -722,21 +809,21 @@ static void compare(struct reconcile *r)
 			return;
 		}
 		if (!row && !front) {
-			finish(r, r->first_error);
+			compare_end(r);
 			return;
 		}
 		order = !row ? -1 : !front ? 1 : memcmp(front->uuid, row->uuid, UUID_BYTES);
 		if (order < 0) {
 			char id[CSR_ID_SIZE];
 
-			r->key = keys_take(r);
-			uuid_to_text(r->key.uuid, id);
+			r->key = key_list_take(&r->keys);
+			key_list_uuid_to_text(r->key.uuid, id);
 			store_csr_get(r->options.store, NULL, id, on_unknown_row, r);
 			return;
 		}
 		r->rows_at++;
 		if (order == 0)
-			r->key = keys_take(r);
+			r->key = key_list_take(&r->keys);
 		if (!compare_row(r, row, order == 0 ? &r->key : NULL))
 			return;
 	}
@@ -748,10 +835,10 @@ static void next_row(struct reconcile *r)
 {
 	while (r->rows_at < r->rows_len) {
 		r->row = r->rows[r->rows_at++];
-		if (!r->row.on_this_token)
+		if (!r->row.on_this_token || r->row.set_aside)
 			continue;
 		r->report.checked++;
-		if (must_wait(r, &r->row)) {
+		if (r->options.leave_open || (r->options.vouched && must_wait(r, &r->row))) {
 			tell_row(r, RECONCILE_BUSY, MESSAGE_KEY_NONE);
 			continue;
 		}
@@ -774,6 +861,8 @@ static void next(struct reconcile *r)
 {
 	if (must_stop(r))
 		finish(r, E_UNAVAIL);
+	else if (r->telling_doubts)
+		tell_doubts(r);
 	else if (r->comparing)
 		compare(r);
 	else
@@ -789,12 +878,14 @@ enum err reconcile_start(const struct reconcile_options *options, reconcile_done
 	r->options = *options;
 	r->done = done;
 	if (!str_dup_opt(options->actor ? options->actor : "system", &r->actor) ||
+	    !str_dup_opt(options->give_up, &r->give_up) ||
 	    !str_dup_opt(hsm_token_name(options->hsm), &r->token_name)) {
 		reconcile_free(r);
 		return E_NOMEM;
 	}
 	r->options.actor = r->actor;
-	r->old_before_us = clock_wall_us() - options->min_age_us;
+	r->options.give_up = r->give_up;
+	r->options.apply = options->apply && options->vouched;
 	fetch_page(r);
 	return E_OK;
 }

@@ -11,17 +11,26 @@
  *                 or another key     → reported: missing
  *   no row, or a row that says another token, but key labelled csrd:
  *                                    → reported: unknown; never destroyed
+ *   row set aside, any key           → reported: set aside; destroyed only when given up (below)
+ *   row deleting and set aside,
+ *                 no key             → row destroyed
+ *
+ * Where the signer does not vouch for the store (the store may have gone back:
+ * daemon/vouch.h), open rows with a key are told as if set aside, and nothing is
+ * changed at all.
  *
  * A pending row is failed before its key is destroyed, so that a create that
  * still lives somewhere cannot make it active with a key that is gone.
  *
  * A key of a failed or destroyed row is destroyed after an audit record of it
- * is durable ("csr.leftover"), one for each attempt.
+ * is durable ("csr.leftover"), one however often it is tried; another tells when
+ * it has gone ("csr.leftover-destroyed").
  *
  * Where objects on the token cannot be read the list of its keys may lack some:
  * leftover and unknown keys among them are not found in that pass, which says
- * so (unread).  Nothing is ever concluded from a key that the list lacks: it is
- * asked for by its label, and a key that cannot be read then is an error.
+ * so (unread).  Nothing is concluded from a key that such a list lacks: it is
+ * asked for by its label, and a key that cannot be read then is an error.  Where
+ * all could be read and many keys are missing, one more list answers for them.
  *
  * A pass that cannot reach the store or the signer ends early with its error;
  * what it did until then stays.  A key that the token will not let go of is
@@ -40,12 +49,13 @@
 #include <stdint.h>
 
 enum reconcile_finding {
-	RECONCILE_PENDING = 1,  /* settled to failed */
-	RECONCILE_DELETING,     /* settled to destroyed */
-	RECONCILE_LEFTOVER,     /* key of a failed or destroyed row */
-	RECONCILE_MISSING,      /* active row without a whole key pair */
-	RECONCILE_UNKNOWN,      /* key with our label and no row */
-	RECONCILE_BUSY,         /* being worked on, or too young: left for the next pass */
+	RECONCILE_PENDING = 1, /* settled to failed */
+	RECONCILE_DELETING,    /* settled to destroyed */
+	RECONCILE_LEFTOVER,    /* key of a failed or destroyed row */
+	RECONCILE_MISSING,     /* active row without a whole key pair */
+	RECONCILE_UNKNOWN,     /* key with our label and no row */
+	RECONCILE_BUSY,        /* being worked on, or too young: left for the next pass */
+	RECONCILE_SET_ASIDE,   /* key of a row that was open when the store went back */
 };
 const char *reconcile_finding_name(enum reconcile_finding finding);
 
@@ -57,17 +67,24 @@ struct reconcile_report {
 	uint64_t missing;
 	uint64_t unknown;
 	uint64_t busy;
+	uint64_t set_aside;
 	uint64_t half_pairs; /* keys found with one of their two objects only */
 	uint64_t unread;     /* key objects that the signer could not read: keys may have been overlooked */
+	bool compared;       /* the comparison came to its end: the findings are all there are */
 	bool compare_again;  /* a key of a failed or destroyed row is left: only a comparison shows it */
 };
+
+#define RECONCILE_GIVE_UP_ALL "all"
 
 struct reconcile_options {
 	struct store *store;
 	struct hsm *hsm;
+	bool vouched;          /* the signer vouches for the store */
 	bool apply;            /* false: only look and count */
 	bool compare_keys;     /* list all keys of the token and compare; else settle rows only */
-	int64_t min_age_us;    /* rows whose state is younger are left alone (RECONCILE_BUSY) */
+	int64_t min_age_us;    /* rows whose state is younger are left alone (RECONCILE_BUSY); 0: none */
+	bool leave_open;       /* so are all pending and deleting rows: another process settles them */
+	const char *give_up;   /* set-aside CSR whose key may go, or RECONCILE_GIVE_UP_ALL; NULL: none */
 	const char *actor;     /* for the audit record: "system" or "operator:NAME" */
 	/* Called for each finding; label is "csrd:…", csr_id "" when the label holds no id.  NULL is fine. */
 	void (*on_finding)(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,

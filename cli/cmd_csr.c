@@ -30,6 +30,7 @@ static void put_members(struct json_writer *w, const struct csr_record *r)
 	output_json_text_opt(w, "name", r->name);
 	json_put_time_member(w, "created_at", r->created_us);
 	json_put_time_member(w, "updated_at", r->updated_us);
+	output_json_time_opt(w, "set_aside_at", r->set_aside_us);
 }
 
 /* ---- list ---- */
@@ -338,6 +339,14 @@ static void print_record(const struct csr_record *r)
 	output_fact("description", r->description);
 	output_fact_time("created", r->created_us, NULL);
 	output_fact_time("state since", r->updated_us, NULL);
+	output_fact_time("set aside", r->set_aside_us, NULL);
+	if (r->set_aside_us)
+		output_fact(
+		    "", r->state == CSR_DELETING
+			    ? "it was being deleted when the store went back: its key is kept until somebody "
+			      "deletes it again, or gives it up (csrctl reconcile --apply --give-up)"
+			    : "it was open when the store went back, and may have been answered since: its "
+			      "key is kept until somebody gives it up (csrctl reconcile --apply --give-up)");
 	output_fact("made by", r->principal_id);
 	output_fact("country", r->spec.country);
 	output_fact("state or province", r->spec.state);

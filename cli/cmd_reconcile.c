@@ -1,12 +1,14 @@
 /* csrctl reconcile: one pass of reconciliation on an event loop of its own. */
 #include "api/reconcile.h"
 #include "base/clock.h"
+#include "base/str.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/loop.h"
 #include "cli/output.h"
 #include "cli/signer_status.h"
 #include "hsm/hsm.h"
+#include "store/upkeep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +22,9 @@ struct pass {
 	const struct config_token *token;
 	bool apply;
 	uint64_t min_age_ms;
+	const char *give_up; /* id of a set-aside CSR, or all; NULL: none */
+	bool served;         /* a csrd runs on the store */
+	bool vouched;        /* the signer vouches for the store */
 	struct loop *loop;
 	struct hsm *hsm;
 	bool started;
@@ -61,8 +66,8 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 		return;
 	}
 	if (pass->told++ == 0)
-		printf("%-8s  %-12s  %s\n", "FINDING", "KEY", "LABEL");
-	printf("%-8s  %-12s  ", reconcile_finding_name(finding), presence_name(presence));
+		printf("%-9s  %-12s  %s\n", "FINDING", "KEY", "LABEL");
+	printf("%-9s  %-12s  ", reconcile_finding_name(finding), presence_name(presence));
 	output_text(label);
 	putchar('\n');
 }
@@ -75,19 +80,37 @@ static void on_done(void *arg, enum err e, const struct reconcile_report *report
 	loop_stop(pass->loop, e);
 }
 
-static void on_link(void *arg, struct hsm *hsm, bool up)
+/*
+ * What a running csrd makes or deletes right now only it knows: ages tell nothing when a clock was set.  It
+ * settles its open rows by itself, unless the operator said that age does not count.
+ */
+static void on_vouched(void *arg, enum err e, bool vouched)
 {
 	struct pass *pass = arg;
 	struct reconcile_options options = {
-		.store = pass->cli->store,
-		.hsm = hsm,
-		.apply = pass->apply,
-		.compare_keys = true,
-		.min_age_us = (int64_t)pass->min_age_ms * 1000,
-		.actor = pass->cli->origin.actor,
-		.on_finding = on_finding,
-		.arg = pass,
+	    .store = pass->cli->store,
+	    .hsm = pass->hsm,
+	    .vouched = vouched,
+	    .apply = pass->apply,
+	    .compare_keys = true,
+	    .min_age_us = (int64_t)pass->min_age_ms * 1000,
+	    .leave_open = pass->apply && pass->served && pass->min_age_ms > 0,
+	    .give_up = pass->give_up,
+	    .actor = pass->cli->origin.actor,
+	    .on_finding = on_finding,
+	    .arg = pass,
 	};
+
+	pass->vouched = vouched;
+	if (e == E_OK)
+		e = reconcile_start(&options, on_done);
+	if (e != E_OK)
+		loop_stop(pass->loop, e);
+}
+
+static void on_link(void *arg, struct hsm *hsm, bool up)
+{
+	struct pass *pass = arg;
 	enum err e;
 
 	if (!up && !pass->started)
@@ -97,8 +120,8 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 	pass->started = true;
 	e = loop_set_timeout(pass->loop, 0);
 	if (e == E_OK)
-		e = reconcile_start(&options, on_done);
-	if (e != E_OK)
+		loop_ask_vouched(pass->cli->store, hsm, on_vouched, pass);
+	else
 		loop_stop(pass->loop, e);
 }
 
@@ -115,9 +138,9 @@ static enum err run_loop(struct pass *pass)
 static uint64_t left_of(const struct pass *pass)
 {
 	const struct reconcile_report *r = &pass->report;
-	uint64_t left = r->missing + r->unknown + r->busy + r->unread;
+	uint64_t left = r->missing + r->unknown + r->busy + r->unread + r->set_aside;
 
-	return pass->apply ? left : left + r->pending + r->deleting + r->leftover;
+	return pass->apply && pass->vouched ? left : left + r->pending + r->deleting + r->leftover;
 }
 
 static enum exit_code print_json(struct pass *pass)
@@ -127,15 +150,16 @@ static enum exit_code print_json(struct pass *pass)
 		const char *name;
 		uint64_t value;
 	} counts[] = {
-		{"checked", r->checked}, {"pending", r->pending}, {"deleting", r->deleting},
-		{"leftover", r->leftover}, {"missing", r->missing}, {"unknown", r->unknown},
-		{"busy", r->busy}, {"half_pairs", r->half_pairs}, {"unread", r->unread},
-		{"left", left_of(pass)},
+	    {"checked", r->checked},   {"pending", r->pending},     {"deleting", r->deleting},
+	    {"leftover", r->leftover}, {"missing", r->missing},     {"unknown", r->unknown},
+	    {"busy", r->busy},         {"set_aside", r->set_aside}, {"half_pairs", r->half_pairs},
+	    {"unread", r->unread},     {"left", left_of(pass)},
 	};
 
 	json_close(&pass->j.w); /* the findings */
 	json_put_text_member(&pass->j.w, "token", pass->token->name);
-	json_put_bool_member(&pass->j.w, "applied", pass->apply);
+	json_put_bool_member(&pass->j.w, "applied", pass->apply && pass->vouched);
+	json_put_bool_member(&pass->j.w, "vouched", pass->vouched);
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
 		json_put_int_member(&pass->j.w, counts[i].name, (int64_t)counts[i].value);
 	return output_json_end(&pass->j);
@@ -150,7 +174,7 @@ static void print_line(uint64_t count, const char *name, const char *meaning)
 static void print_text(const struct pass *pass)
 {
 	const struct reconcile_report *r = &pass->report;
-	bool apply = pass->apply;
+	bool apply = pass->apply && pass->vouched;
 
 	if (pass->told > 0)
 		putchar('\n');
@@ -162,15 +186,29 @@ static void print_text(const struct pass *pass)
 	                   "keys of failed or destroyed CSRs that would be destroyed");
 	print_line(r->missing, "missing", "active CSRs without a whole key pair of their own");
 	print_line(r->unknown, "unknown", "keys with csrd's label that no CSR has; csrd never destroys them");
-	print_line(r->busy, "busy", "being worked on or changed a moment ago: look again later");
+	print_line(r->busy, "busy",
+		   pass->served ? "left to the csrd that runs on this store: look again later"
+				: "being worked on or changed a moment ago: look again later");
+	print_line(r->set_aside, "set-aside",
+		   "keys of CSRs that were open when the store went back: kept; 'csrctl verify' says more");
 	print_line(r->unread, "unread",
 		   "key objects that the signer cannot read: keys may have been overlooked");
 	printf("token '%s': %llu rows and keys checked, %llu half pairs, %llu left to do\n",
 	       pass->token->name,
 	       (unsigned long long)r->checked, (unsigned long long)r->half_pairs,
 	       (unsigned long long)left_of(pass));
-	if (!apply && r->pending + r->deleting + r->leftover > 0)
+	if (!pass->apply && r->pending + r->deleting + r->leftover > 0)
 		puts("nothing was changed: --apply settles pending, deleting and leftover");
+}
+
+/* Why nothing was done although it was asked for. */
+static enum exit_code fail_unvouched(const struct pass *pass)
+{
+	return cli_fail(
+	    E_DENIED,
+	    "nothing was changed: the signer of token '%s' does not vouch for this store, which may "
+	    "have gone back; start csrd, which sets its open CSRs aside, and then again",
+	    pass->token->name);
 }
 
 static enum exit_code run(struct pass *pass)
@@ -190,6 +228,8 @@ static enum exit_code run(struct pass *pass)
 		print_text(pass);
 	if (e != E_OK)
 		return cli_fail(e, "the pass ended early: %s", err_str(e));
+	if (pass->apply && !pass->vouched)
+		return fail_unvouched(pass);
 	if (shown != EXIT_CODE_OK)
 		return shown;
 	return left_of(pass) > 0 ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
@@ -198,10 +238,11 @@ static enum exit_code run(struct pass *pass)
 static enum exit_code read_options(struct pass *pass, int argc, char **argv, const char **ret_token)
 {
 	static const struct option options[] = {
-		{"token", required_argument, NULL, 't'},
-		{"apply", no_argument, NULL, 'a'},
-		{"min-age", required_argument, NULL, 'm'},
-		CLI_OPTIONS,
+	    {"token", required_argument, NULL, 't'},
+	    {"apply", no_argument, NULL, 'a'},
+	    {"min-age", required_argument, NULL, 'm'},
+	    {"give-up", required_argument, NULL, 'g'},
+	    CLI_OPTIONS,
 	};
 	int c;
 
@@ -220,10 +261,17 @@ static enum exit_code read_options(struct pass *pass, int argc, char **argv, con
 				return cli_usage(pass->cli, "--min-age '%s': a duration such as 2m or 30s",
 						 optarg);
 			break;
+		case 'g':
+			pass->give_up = optarg;
+			break;
 		default:
 			return EXIT_CODE_USAGE;
 		}
 	}
+	if (pass->give_up && !pass->apply)
+		return cli_usage(pass->cli, "--give-up destroys keys, and goes with --apply only");
+	if (pass->give_up && strcmp(pass->give_up, RECONCILE_GIVE_UP_ALL) != 0 && !str_is_uuid(pass->give_up))
+		return cli_usage(pass->cli, "--give-up '%s': the id of a CSR, or all", pass->give_up);
 	return cli_arguments(pass->cli, argc, argv, 0, 0);
 }
 
@@ -231,6 +279,7 @@ enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv)
 {
 	struct pass pass = {.cli = cli, .min_age_ms = MIN_AGE_DEFAULT_MS};
 	const char *token;
+	enum err e;
 	enum exit_code code = read_options(&pass, argc, argv, &token);
 
 	if (code == EXIT_CODE_OK)
@@ -244,6 +293,10 @@ enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv)
 	code = cli_open_store(cli, false);
 	if (code != EXIT_CODE_OK)
 		return code;
+	e = upkeep_is_served(cli->config->store.url, &pass.served);
+	if (e != E_OK && e != E_UNSUPPORTED)
+		return cli_fail(e, "cannot see whether a csrd runs on '%s': %s", cli->config->store.url,
+				err_str(e));
 	if (cli->json) {
 		output_json_begin(&pass.j);
 		json_put_name(&pass.j.w, "findings");

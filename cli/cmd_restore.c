@@ -60,9 +60,24 @@ static enum exit_code open_copy(const char *path, int *ret_fd)
 	return EXIT_CODE_OK;
 }
 
+/* What nobody may take for settled: the backup does not know how they ended. */
+static void print_open(uint64_t open)
+{
+	char text[160];
+
+	if (open == 0)
+		return;
+	snprintf(text, sizeof(text),
+		 "%llu CSRs were being made or deleted at the time of the backup; their keys are kept, and "
+		 "'csrctl verify' names them",
+		 (unsigned long long)open);
+	output_fact("set aside", text);
+}
+
 static enum exit_code print(const struct cli *cli, const char *from, const char *sha256, const char *kept,
 			    const struct upkeep_summary *summary)
 {
+	uint64_t open = summary->csrs[CSR_PENDING] + summary->csrs[CSR_DELETING];
 	struct output_json j;
 
 	if (cli->json) {
@@ -73,6 +88,7 @@ static enum exit_code print(const struct cli *cli, const char *from, const char 
 		output_json_text_opt(&j.w, "kept", kept);
 		json_put_int_member(&j.w, "bytes", (int64_t)summary->bytes);
 		summary_put_json(&j.w, summary);
+		json_put_int_member(&j.w, "set_aside", (int64_t)open);
 		json_put_text_member(&j.w, "next", next_steps);
 		return output_json_end(&j);
 	}
@@ -81,6 +97,7 @@ static enum exit_code print(const struct cli *cli, const char *from, const char 
 	output_fact("sha256", sha256);
 	output_fact("old store kept", kept ? kept : "there was none");
 	summary_print(summary);
+	print_open(open);
 	output_fact("next", next_steps);
 	return EXIT_CODE_OK;
 }

@@ -42,6 +42,7 @@ struct verify {
 	struct loop *loop;
 	struct hsm *hsm;
 	bool started;
+	bool vouched; /* the signer vouches for the store */
 	bool over; /* hsm_free ends what is under way */
 	struct reconcile_report report;
 
@@ -55,6 +56,7 @@ struct verify {
 	uint64_t keys_read;
 };
 
+static void compare(struct verify *v);
 static void next_row(struct verify *v);
 
 static void release_rows(struct verify *v)
@@ -152,6 +154,13 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 			    presence == MESSAGE_KEY_PAIR ? "no CSR has this key"
 							 : "no CSR has this key, which is not a whole pair");
 		break;
+	case RECONCILE_SET_ASIDE:
+		finding_add(&v->findings, FINDING_SET_ASIDE, csr_id,
+			    v->vouched
+				? "was open when the store went back, and the token has a key of it"
+				: "is open in a store that the signer does not vouch for, and the token "
+				  "has a key of it");
+		break;
 	case RECONCILE_BUSY:
 		break; /* in work right now: told in the end */
 	}
@@ -180,11 +189,25 @@ static void on_compared(void *arg, enum err e, const struct reconcile_report *re
 		loop_stop(v->loop, e);
 }
 
+static void on_vouched(void *arg, enum err e, bool vouched)
+{
+	struct verify *v = arg;
+
+	if (v->over)
+		return;
+	v->vouched = vouched;
+	if (e == E_OK)
+		compare(v);
+	else
+		loop_stop(v->loop, e);
+}
+
 static void compare(struct verify *v)
 {
 	const struct reconcile_options options = {
 	    .store = v->cli->store,
 	    .hsm = v->hsm,
+	    .vouched = v->vouched,
 	    .compare_keys = true,
 	    .min_age_us = (int64_t)IN_WORK_MS * 1000,
 	    .actor = v->cli->origin.actor,
@@ -369,7 +392,7 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 	v->started = true;
 	e = loop_set_timeout(v->loop, 0);
 	if (e == E_OK)
-		compare(v);
+		loop_ask_vouched(v->cli->store, v->hsm, on_vouched, v);
 	else
 		loop_stop(v->loop, e);
 }

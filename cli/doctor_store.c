@@ -77,12 +77,19 @@ static void say_contents(struct doctor *d, const struct upkeep_summary *s)
 	doctor_say(d, DOCTOR_OK, "store", NULL,
 		   "whole; schema version %d, %" PRIu64 " CSRs, %" PRIu64 " of them active",
 		   s->schema_version, upkeep_csrs(s), s->csrs[CSR_ACTIVE]);
-	if (s->newest_us <= now_us + CLOCK_SLACK_US)
+	if (s->newest_us > now_us + CLOCK_SLACK_US) {
+		output_format_time(s->newest_us, newest);
+		doctor_say(d, DOCTOR_FAIL, "store-times", NULL,
+			   "the newest record is of %s, which is still to come", newest);
+		doctor_remedy(d, "the clock went back: set it right before csrd makes more");
+	}
+	if (s->future == 0)
 		return;
-	output_format_time(s->newest_us, newest);
-	doctor_say(d, DOCTOR_FAIL, "store-times", NULL, "the newest record is of %s, which is still to come",
-		   newest);
-	doctor_remedy(d, "the clock went back: set it right before csrd makes more");
+	doctor_say(d, DOCTOR_WARN, "store-open-times", NULL,
+		   "%" PRIu64 " open CSR%s of a time that is still to come: '%s'%s", s->future,
+		   s->future == 1 ? " is" : "s are", s->future_id, s->future == 1 ? "" : " and others");
+	doctor_remedy(d, "the clock was ahead when they were made; csrd settles them as any other, or csrctl "
+			 "reconcile --apply while it does not run");
 }
 
 static void check_database(struct doctor *d)

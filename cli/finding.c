@@ -27,6 +27,11 @@ static const struct {
     [FINDING_UNREADABLE] = {"unreadable-key", "the token does not give that key's public part as it should: "
 					      "look at the token and at the signer's log"},
     [FINDING_LEFTOVER] = {"leftover-key", "'csrctl reconcile --apply' destroys it"},
+    [FINDING_SET_ASIDE] =
+	{"set-aside",
+	 "the CSR was being made or deleted at that instant and may have been answered since, so "
+	 "its key is kept: 'csrctl csr show ID' says whose it is; ask whether the key is in use "
+	 "(doc/operations.md, \"CSRs that were set aside\")"},
     [FINDING_UNKNOWN] = {"unknown-key",
 			 "made after the backup that was restored, or by another csrd; csrd never destroys "
 			 "it: once you are sure, do so with pkcs11-tool --delete-object"},

@@ -16,9 +16,10 @@ enum finding_kind {
 	FINDING_WRONG_KEY,
 	FINDING_PROTECTION,
 	FINDING_UNREADABLE,
-	FINDING_LEFTOVER, /* the key of a failed or destroyed row */
-	FINDING_UNKNOWN,  /* a key that no row has */
-	FINDING_UNREAD,   /* objects that would not say what they are */
+	FINDING_LEFTOVER,  /* the key of a failed or destroyed row */
+	FINDING_SET_ASIDE, /* a key that is kept since the store went back */
+	FINDING_UNKNOWN,   /* a key that no row has */
+	FINDING_UNREAD,    /* objects that would not say what they are */
 };
 #define FINDING_KINDS (FINDING_UNREAD + 1)
 

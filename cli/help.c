@@ -114,6 +114,7 @@ static const struct help helps[] = {
 	 "  --pem          the PEM and nothing else\n"},
 	{"reconcile",
 	 "Usage: csrctl reconcile [--token NAME] [--apply] [--min-age DURATION]\n"
+	 "                        [--give-up ID|all]\n"
 	 "\n"
 	 "Asks the signer about every CSR whose outcome is open, and compares all keys of\n"
 	 "the token with the store.  csrd does the same at start and on a timer.\n"
@@ -124,10 +125,12 @@ static const struct help helps[] = {
 	 "  missing   active CSR without a whole key pair of its own: reported\n"
 	 "  unknown   key with csrd's label and no CSR: reported, never destroyed\n"
 	 "  busy      being worked on, or changed a moment ago: look again later\n"
+	 "  set-aside key of a CSR that was open when the store went back: kept\n"
 	 "\n"
 	 "  --token NAME        [token NAME] of the configuration (default: the first)\n"
 	 "  --apply             do it; without it nothing is changed\n"
 	 "  --min-age DURATION  leave alone what changed less long ago (default 2m)\n"
+	 "  --give-up ID|all    destroy the key of that set-aside CSR, or of all of them\n"
 	 "\n"
 	 "Exit code 0: nothing found, or all of it settled; 1: something is left to do.\n"},
 	{"verify",

@@ -90,6 +90,35 @@ enum err loop_connect(struct loop *loop, const struct config_token *token, unsig
 	return e == E_OK ? hsm_new(loop->base, &options, on_link, arg, ret_hsm) : e;
 }
 
+struct ask {
+	const struct hsm *hsm;
+	loop_vouched_fn done;
+	void *arg;
+};
+
+static void on_mark(void *arg, enum err e, const struct store_mark *mark)
+{
+	struct ask *ask = arg;
+	uint64_t sequence;
+	bool vouched = e == E_OK && mark->has_lineage && hsm_remembers(ask->hsm, mark->lineage, &sequence) &&
+		       sequence <= (uint64_t)mark->sequence;
+
+	ask->done(ask->arg, e, vouched);
+	free(ask);
+}
+
+void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done, void *arg)
+{
+	struct ask *ask = calloc(1, sizeof(*ask));
+
+	if (!ask) {
+		done(arg, E_NOMEM, false);
+		return;
+	}
+	*ask = (struct ask){.hsm = hsm, .done = done, .arg = arg};
+	store_mark_get(store, hsm_token_name(hsm), on_mark, ask);
+}
+
 enum err loop_set_timeout(struct loop *loop, unsigned seconds)
 {
 	const struct timeval after = {.tv_sec = (time_t)seconds};

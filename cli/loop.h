@@ -23,6 +23,13 @@ void loop_free(struct loop *loop); /* NULL is fine */
 MUST_USE enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
 			       hsm_link_fn on_link, void *arg, struct hsm **ret_hsm);
 
+/*
+ * Whether the signer of a link that is up vouches for the store (daemon/vouch.h).  Changes nothing.  done is
+ * called once (from inside when memory is out).
+ */
+typedef void (*loop_vouched_fn)(void *arg, enum err e, bool vouched);
+void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done, void *arg);
+
 /* Ends loop_run with E_TIMEOUT that much later; 0 takes it back.  E_NOMEM. */
 MUST_USE enum err loop_set_timeout(struct loop *loop, unsigned seconds);
 

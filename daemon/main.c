@@ -18,6 +18,7 @@
 #include "daemon/reconciler.h"
 #include "daemon/reload.h"
 #include "daemon/turn.h"
+#include "daemon/vouch.h"
 #include "hsm/hsm.h"
 #include "store/store.h"
 #include "systemd/journal.h"
@@ -57,6 +58,7 @@ struct daemon {
 	struct http *http;
 	struct listen *listen;
 	struct reconciler *reconciler;
+	struct vouch *vouch;
 	struct reload *reload;
 	struct notify *notify;
 	struct event *store_event;
@@ -65,6 +67,7 @@ struct daemon {
 	struct event *signals[SIGNALS_LEN];
 	bool draining;
 	bool drained;
+	bool flushing; /* the signers are being told where the store stands at the end */
 };
 
 /* ---- configuration ---- */
@@ -147,10 +150,19 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 
 /* ---- the way out ---- */
 
+static void on_flushed(void *arg)
+{
+	struct daemon *d = arg;
+
+	event_base_loopbreak(d->base);
+}
+
 static void finish_if_drained(struct daemon *d)
 {
-	if (d->draining && d->drained && api_in_flight(d->api) == 0)
-		event_base_loopbreak(d->base);
+	if (!d->draining || !d->drained || api_in_flight(d->api) > 0 || d->flushing)
+		return;
+	d->flushing = true;
+	vouch_flush(d->vouch, on_flushed, d);
 }
 
 static void on_drained(void *arg)
@@ -227,6 +239,13 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 	if (hsm == d->hsms[0])
 		warn_of_key_types(d);
 	reconciler_link_up(d->reconciler, hsm);
+}
+
+static void on_hello(void *arg, struct hsm *hsm)
+{
+	struct daemon *d = arg;
+
+	vouch_hello(d->vouch, hsm);
 }
 
 static void on_want_reconcile(void *arg)
@@ -348,6 +367,7 @@ static enum err start_links(struct daemon *d)
 		    .in_flight_max = (unsigned)(token->queue_max + token->threads),
 		    .reconnect_min_ms = RECONNECT_MIN_MS,
 		    .reconnect_max_ms = RECONNECT_MAX_MS,
+		    .on_hello = on_hello,
 		};
 		enum err e = hsm_new(d->base, &options, on_link, d, &d->hsms[i]);
 
@@ -378,6 +398,12 @@ static enum err start_services(struct daemon *d)
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
 	};
+	struct vouch_options vouch = {
+	    .base = d->base,
+	    .store = d->store,
+	    .hsms = d->hsms,
+	    .hsms_len = hsms_len,
+	};
 	struct notify_options notify = {
 	    .base = d->base,
 	    .store = d->store,
@@ -401,6 +427,8 @@ static enum err start_services(struct daemon *d)
 		return e;
 	reconciler.api = http.api = d->api;
 	e = reconciler_new(d->base, &reconciler, &d->reconciler);
+	if (e == E_OK)
+		e = vouch_new(&vouch, &d->vouch);
 	if (e == E_OK)
 		e = http_new(d->base, &http, &d->http);
 	if (e == E_OK)
@@ -495,6 +523,8 @@ static void release(struct daemon *d)
 		listen_stop(d->listen);
 	if (d->reconciler != NULL)
 		reconciler_stop(d->reconciler);
+	if (d->vouch != NULL)
+		vouch_stop(d->vouch);
 	http_free(d->http);
 	listen_free(d->listen);
 	reload_free(d->reload);
@@ -505,6 +535,7 @@ static void release(struct daemon *d)
 	store_close(d->store);
 	notify_free(d->notify);
 	reconciler_free(d->reconciler);
+	vouch_free(d->vouch);
 	api_free(d->api);
 	for (int i = 0; i < SIGNALS_LEN; i++)
 		if (d->signals[i] != NULL)

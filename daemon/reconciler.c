@@ -10,17 +10,32 @@
 
 #include <event2/event.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define COMPARE_EVERY_MS ((uint64_t)60 * 60 * 1000)
+#define SAID_MAX 5    /* findings of one kind that are named in the log */
 #define SOON_MS 200   /* after the api asked: what is in flight may end meanwhile */
 #define RETRY_MIN_MS 5000 /* after a pass that failed or left something; doubles from here … */
 #define RETRY_MAX_MS 300000 /* … to here */
 
-/* What one token is due. */
+#define FINDINGS_LEN (RECONCILE_SET_ASIDE + 1)
+#define LABEL_SIZE 256
+
+/* What one token is due, and what was said of it last. */
 struct due {
 	bool settle;
 	uint64_t compared_ms; /* clock_ms of the last whole comparison; 0: never */
+	uint64_t digests[FINDINGS_LEN]; /* of what stays, by kind; 0: nothing */
+	uint64_t counts[2]; /* likewise, of the line of counts: passes without and with a comparison */
+};
+
+/* What the running pass has found of one kind. */
+struct tally {
+	uint64_t count;
+	uint64_t digest;
+	char first[SAID_MAX][LABEL_SIZE];
 };
 
 struct reconciler {
@@ -31,6 +46,7 @@ struct reconciler {
 	uint64_t retry_ms;
 	struct due *dues; /* in the order of the hsms */
 	size_t running;   /* index of the token whose pass runs */
+	struct tally tallies[FINDINGS_LEN];
 	bool runs;
 	bool compares;
 	bool stopped;
@@ -80,33 +96,114 @@ static bool should_stop(void *arg)
 	return r->stopped;
 }
 
-static void say_finding(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
-                        enum message_key_presence presence)
-{
-	const struct reconciler *r = arg;
-	struct log_context context = {.csr_id = csr_id[0] != '\0' ? csr_id : NULL};
-	enum log_level level = LOG_LEVEL_NOTICE;
+/* ---- what is said: the first few of each kind, and what stays as it is only once ---- */
 
-	(void)presence;
-	if (finding == RECONCILE_BUSY)
-		return;
-	if (finding == RECONCILE_MISSING || finding == RECONCILE_UNKNOWN)
-		level = LOG_LEVEL_WARN;
-	log_write(level, &context, "reconciliation of token '%s': %s, key '%s'",
-	          hsm_token_name(r->options.hsms[r->running]), reconcile_finding_name(finding), label);
+/* What only a person can end: it is found again by each comparison. */
+static bool stays(enum reconcile_finding finding)
+{
+	return finding == RECONCILE_MISSING || finding == RECONCILE_UNKNOWN || finding == RECONCILE_SET_ASIDE;
 }
 
-static void say_counts(const char *token, const struct reconcile_report *c)
+/* FNV-1a: nobody gains by two sets of findings that look alike. */
+static uint64_t hash_of(const char *label, enum message_key_presence presence)
 {
-	uint64_t findings = c->pending + c->deleting + c->leftover + c->missing + c->unknown + c->busy +
-			    c->half_pairs + c->unread;
+	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ (uint64_t)presence;
 
-	log_write(findings == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE, NULL,
-	          "reconciliation of token '%s': %" PRIu64 " checked, %" PRIu64 " pending, %" PRIu64
-	          " deleting, %" PRIu64 " leftover, %" PRIu64 " missing, %" PRIu64 " unknown, %" PRIu64
-	          " half pairs, %" PRIu64 " busy, %" PRIu64 " unread",
-	          token, c->checked, c->pending, c->deleting, c->leftover, c->missing, c->unknown,
-	          c->half_pairs, c->busy, c->unread);
+	for (; *label; label++)
+		hash = (hash ^ (uint8_t)*label) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+static void say_finding(const struct reconciler *r, enum reconcile_finding finding, const char *label)
+{
+	const char *id = strchr(label, ':');
+	struct log_context context = {.csr_id = id != NULL && str_is_uuid(id + 1) ? id + 1 : NULL};
+
+	log_write(stays(finding) ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, &context,
+		  "reconciliation of token '%s': %s, key '%s'", hsm_token_name(r->options.hsms[r->running]),
+		  reconcile_finding_name(finding), label);
+}
+
+static void on_finding(void *arg, enum reconcile_finding finding, const char *csr_id UNUSED,
+		       const char *label, enum message_key_presence presence)
+{
+	struct reconciler *r = arg;
+	struct tally *tally = &r->tallies[finding];
+
+	/* The order of a list is the token's: the sum does not depend on it. */
+	tally->digest += hash_of(label, presence);
+	if (tally->count++ >= SAID_MAX || finding == RECONCILE_BUSY)
+		return;
+	if (stays(finding))
+		snprintf(tally->first[tally->count - 1], sizeof(tally->first[0]), "%s", label);
+	else
+		say_finding(r, finding, label);
+}
+
+static void say_more(const struct reconciler *r, enum reconcile_finding finding)
+{
+	uint64_t count = r->tallies[finding].count;
+
+	if (count > SAID_MAX)
+		log_notice("reconciliation of token '%s': %" PRIu64
+			   " more that are %s, not named here: csrctl verify "
+			   "and the audit trail name them",
+			   hsm_token_name(r->options.hsms[r->running]), count - SAID_MAX,
+			   reconcile_finding_name(finding));
+}
+
+/* What stays is said once the comparison has found all of it, and when that is not what it was. */
+static void say_kind(struct reconciler *r, enum reconcile_finding finding, bool compared)
+{
+	const struct tally *tally = &r->tallies[finding];
+	uint64_t *digest = &r->dues[r->running].digests[finding];
+
+	if (!stays(finding)) {
+		say_more(r, finding);
+		return;
+	}
+	if (!compared || *digest == tally->digest)
+		return;
+	*digest = tally->digest;
+	for (uint64_t i = 0; i < tally->count && i < SAID_MAX; i++)
+		say_finding(r, finding, tally->first[i]);
+	say_more(r, finding);
+}
+
+static uint64_t digest_of(const struct reconcile_report *c)
+{
+	const uint64_t counts[] = {c->pending, c->deleting,   c->leftover, c->missing,  c->unknown,
+				   c->busy,    c->half_pairs, c->unread,   c->set_aside};
+	uint64_t digest = 0;
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		digest = (digest ^ counts[i]) * UINT64_C(0x100000001b3);
+	return digest;
+}
+
+static void say_counts(struct reconciler *r, const struct reconcile_report *c)
+{
+	struct due *due = &r->dues[r->running];
+	uint64_t done = c->pending + c->deleting + c->leftover;
+	uint64_t left = c->missing + c->unknown + c->busy + c->half_pairs + c->unread + c->set_aside;
+	uint64_t digest = digest_of(c);
+	bool changed = digest != due->counts[r->compares];
+
+	due->counts[r->compares] = digest;
+	log_write(done > 0 || (left > 0 && changed) ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, NULL,
+		  "reconciliation of token '%s': %" PRIu64 " checked, %" PRIu64 " pending, %" PRIu64
+		  " deleting, %" PRIu64 " leftover, %" PRIu64 " missing, %" PRIu64 " unknown, %" PRIu64
+		  " half pairs, %" PRIu64 " busy, %" PRIu64 " unread, %" PRIu64 " set aside",
+		  hsm_token_name(r->options.hsms[r->running]), c->checked, c->pending, c->deleting,
+		  c->leftover, c->missing, c->unknown, c->half_pairs, c->busy, c->unread, c->set_aside);
+}
+
+static void say_report(struct reconciler *r, const struct reconcile_report *report)
+{
+	for (unsigned i = RECONCILE_PENDING; i < FINDINGS_LEN; i++)
+		if (i != RECONCILE_BUSY)
+			say_kind(r, (enum reconcile_finding)i, report->compared);
+	say_counts(r, report);
 }
 
 static void start_next(struct reconciler *r);
@@ -115,18 +212,17 @@ static void on_done(void *arg, enum err e, const struct reconcile_report *report
 {
 	struct reconciler *r = arg;
 	struct due *due = &r->dues[r->running];
-	const char *token;
 
 	r->runs = false;
 	if (r->stopped)
 		return; /* the hsm may be gone */
-	token = hsm_token_name(r->options.hsms[r->running]);
-	say_counts(token, report);
+	say_report(r, report);
 	if (e == E_OK) {
 		if (r->compares)
 			due->compared_ms = clock_ms();
 	} else {
-		log_warn("reconciliation of token '%s' ended early: %s", token, err_str(e));
+		log_warn("reconciliation of token '%s' ended early: %s",
+			 hsm_token_name(r->options.hsms[r->running]), err_str(e));
 	}
 	if (report->compare_again)
 		due->compared_ms = 0;
@@ -154,11 +250,12 @@ static bool start_pass(struct reconciler *r, size_t i)
 	struct reconcile_options options = {
 	    .store = r->options.store,
 	    .hsm = r->options.hsms[i],
+	    .vouched = true, /* the link is up: see daemon/vouch.h */
 	    .apply = true,
 	    .compare_keys = compare,
 	    .min_age_us = min_age_us(r->options.config),
 	    .actor = "system",
-	    .on_finding = say_finding,
+	    .on_finding = on_finding,
 	    .is_in_work = is_in_work,
 	    .should_stop = should_stop,
 	    .arg = r,
@@ -169,6 +266,7 @@ static bool start_pass(struct reconciler *r, size_t i)
 	r->running = i;
 	r->runs = true;
 	r->compares = compare;
+	memset(r->tallies, 0, sizeof(r->tallies));
 	e = reconcile_start(&options, on_done);
 	if (e == E_OK)
 		return true;

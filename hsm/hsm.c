@@ -28,6 +28,7 @@
 #define HELLO_TIMEOUT_MS 10000
 #define STILL_DOWN_EVERY_MS 60000
 #define REASON_SIZE 384
+#define PEER_SIZE 512 /* its texts have at most 64 bytes each */
 #define RESERVE_CALLS 16
 
 enum call_state {
@@ -43,6 +44,7 @@ union call_done {
 	hsm_find_key_fn find_key;
 	hsm_inspect_key_fn inspect_key;
 	hsm_list_keys_fn list_keys;
+	hsm_note_store_fn note_store;
 	hsm_status_fn status;
 };
 
@@ -74,7 +76,13 @@ struct call_kind {
 	enum err (*answer)(struct call *call, const struct frame *frame);
 };
 
-enum link_state { LINK_DOWN, LINK_HELLO, LINK_UP, LINK_CLOSING };
+enum link_state {
+	LINK_DOWN,
+	LINK_HELLO,
+	LINK_GREETED, /* waits for hsm_accept or hsm_decline */
+	LINK_UP,
+	LINK_CLOSING,
+};
 
 struct hsm {
 	struct event_base *base;
@@ -82,6 +90,7 @@ struct hsm {
 	char *socket_path;
 	char *client_name;
 	hsm_link_fn on_link;
+	void (*on_hello)(void *arg, struct hsm *hsm);
 	void *arg;
 	uint32_t reconnect_min_ms;
 	uint32_t reconnect_max_ms;
@@ -97,6 +106,9 @@ struct hsm {
 	uint64_t up_since_ms;
 	bool answered; /* anything since the link came up */
 	key_type_set key_types;
+	struct message_store stores[MESSAGE_STORES_MAX]; /* of the last hello */
+	size_t stores_len;
+	char peer[PEER_SIZE];
 	char reason[REASON_SIZE]; /* "" when up */
 	char logged_reason[REASON_SIZE];
 	struct log_gate still_down;
@@ -345,6 +357,20 @@ static enum err answer_status(struct call *call, const struct frame *frame)
 	return E_OK;
 }
 
+static void fail_note_store(const struct call *call, enum err e, const char *detail)
+{
+	call->done.note_store(call->arg, e, detail);
+}
+
+static enum err answer_note_store(struct call *call, const struct frame *frame)
+{
+	if (frame->payload_len > 0)
+		return E_PROTO;
+	if (call_over(call))
+		call->done.note_store(call->arg, E_OK, "");
+	return E_OK;
+}
+
 static const struct call_kind kind_create_csr = {MESSAGE_CREATE_CSR, true, fail_create_csr,
 						 answer_create_csr};
 static const struct call_kind kind_destroy_key = {MESSAGE_DESTROY_KEY, true, fail_destroy_key,
@@ -353,6 +379,8 @@ static const struct call_kind kind_find_key = {MESSAGE_FIND_KEY, false, fail_fin
 static const struct call_kind kind_inspect_key = {MESSAGE_INSPECT_KEY, false, fail_inspect_key,
 						  answer_inspect_key};
 static const struct call_kind kind_list_keys = {MESSAGE_LIST_KEYS, false, fail_list_keys, answer_list_keys};
+static const struct call_kind kind_note_store = {MESSAGE_NOTE_STORE, false, fail_note_store,
+						 answer_note_store};
 static const struct call_kind kind_status = {MESSAGE_STATUS, false, fail_status, answer_status};
 
 /* An error reply.  A read that went wrong changed nothing, so it is never uncertain. */
@@ -475,28 +503,59 @@ static void link_down(struct hsm *hsm, bool broke_protocol, const char *format, 
 		hsm->on_link(hsm->arg, hsm, false);
 }
 
-static void link_up(struct hsm *hsm, const struct message_hello_reply *hello)
+static void link_up(struct hsm *hsm)
 {
 	const struct log_context context = {.token = hsm->token_name};
-	struct buf types;
 
 	hsm->state = LINK_UP;
 	hsm->up_since_ms = clock_ms();
 	hsm->answered = false;
-	hsm->key_types = hello->key_types;
 	hsm->reason[0] = '\0';
 	hsm->logged_reason[0] = '\0';
-	evtimer_del(&hsm->timer);
-	buf_init(&types, 256);
-	key_type_set_format(hello->key_types, &types);
-	log_write(
-	    LOG_LEVEL_NOTICE, &context,
-	    "signer '%s' is up: token '%s', serial '%s', manufacturer '%s', model '%s', key types '%s'",
-	    hsm->token_name, hello->token_label, hello->token_serial, hello->token_manufacturer,
-	    hello->token_model, buf_text(&types));
-	buf_release(&types);
+	log_write(LOG_LEVEL_NOTICE, &context, "signer '%s' is up: %s", hsm->token_name, hsm->peer);
 	if (hsm->on_link)
 		hsm->on_link(hsm->arg, hsm, true);
+}
+
+/* What the log says of the signer once the link is up. */
+static void describe_peer(struct hsm *hsm, const struct message_hello_reply *hello)
+{
+	struct buf types;
+
+	buf_init(&types, 256);
+	key_type_set_format(hello->key_types, &types);
+	snprintf(hsm->peer, sizeof(hsm->peer),
+		 "token '%s', serial '%s', manufacturer '%s', model '%s', key types '%s'", hello->token_label,
+		 hello->token_serial, hello->token_manufacturer, hello->token_model, buf_text(&types));
+	buf_release(&types);
+}
+
+static void link_greeted(struct hsm *hsm, const struct message_hello_reply *hello)
+{
+	evtimer_del(&hsm->timer);
+	hsm->key_types = hello->key_types;
+	hsm->stores_len = hello->stores_len;
+	memcpy(hsm->stores, hello->stores, sizeof(hsm->stores));
+	describe_peer(hsm, hello);
+	if (!hsm->on_hello) {
+		link_up(hsm);
+		return;
+	}
+	hsm->state = LINK_GREETED;
+	snprintf(hsm->reason, sizeof(hsm->reason), "what it remembers of the store is being looked at");
+	hsm->on_hello(hsm->arg, hsm);
+}
+
+void hsm_accept(struct hsm *hsm)
+{
+	if (hsm->state == LINK_GREETED)
+		link_up(hsm);
+}
+
+void hsm_decline(struct hsm *hsm, const char *why)
+{
+	if (hsm->state == LINK_GREETED)
+		link_down(hsm, false, "%s", why);
 }
 
 static void hello_refused(struct hsm *hsm, const struct frame *frame)
@@ -534,7 +593,7 @@ static bool take_hello(struct hsm *hsm, const struct frame *frame)
 	else
 		ok = true;
 	if (ok)
-		link_up(hsm, &hello);
+		link_greeted(hsm, &hello);
 	message_hello_reply_release(&hello);
 	return ok;
 }
@@ -554,7 +613,7 @@ static void take_frames(struct hsm *hsm)
 			link_down(hsm, true, "it sent a frame of an impossible length");
 			return;
 		}
-		if (!(hsm->state == LINK_UP ? take_answer(hsm, &frame) : take_hello(hsm, &frame)))
+		if (!(hsm->state == LINK_HELLO ? take_hello(hsm, &frame) : take_answer(hsm, &frame)))
 			return;
 		done += consumed;
 	}
@@ -767,7 +826,7 @@ static enum err call_queue(struct call *call)
 	uint32_t slot;
 	uint32_t left_ms;
 
-	if (hsm->state != LINK_UP)
+	if (hsm->state != LINK_UP && !(hsm->state == LINK_GREETED && call->kind == &kind_note_store))
 		return E_UNAVAIL;
 	if (e != E_OK)
 		return e == E_LIMIT ? E_INVAL : e;
@@ -866,6 +925,17 @@ void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done,
 	call_start(call, deadline_ms);
 }
 
+void hsm_note_store(struct hsm *hsm, const struct message_store *store, uint64_t deadline_ms,
+		    hsm_note_store_fn done, void *arg)
+{
+	struct call *call = call_new(hsm, &kind_note_store);
+
+	call->done.note_store = done;
+	call->arg = arg;
+	message_note_store_encode(&call->payload, store);
+	call_start(call, deadline_ms);
+}
+
 void hsm_status(struct hsm *hsm, uint64_t deadline_ms, hsm_status_fn done, void *arg)
 {
 	struct call *call = call_new(hsm, &kind_status);
@@ -926,6 +996,7 @@ enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm
 	}
 	hsm->base = base;
 	hsm->on_link = on_link;
+	hsm->on_hello = options->on_hello;
 	hsm->arg = arg;
 	hsm->tell_failures = options->tell_failures;
 	hsm->fd = -1;
@@ -972,6 +1043,23 @@ bool hsm_is_up(const struct hsm *hsm)
 key_type_set hsm_key_types(const struct hsm *hsm)
 {
 	return hsm->key_types;
+}
+
+bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES],
+		   uint64_t *ret_sequence)
+{
+	for (size_t i = 0; i < hsm->stores_len; i++) {
+		if (memcmp(hsm->stores[i].lineage, lineage, MESSAGE_LINEAGE_BYTES) != 0)
+			continue;
+		*ret_sequence = hsm->stores[i].sequence;
+		return true;
+	}
+	return false;
+}
+
+bool hsm_remembers_any(const struct hsm *hsm)
+{
+	return hsm->stores_len > 0;
 }
 
 const char *hsm_down_reason(const struct hsm *hsm)

@@ -19,9 +19,9 @@
  *                 signer could not clean up: ask with hsm_find_key before anything else
  *   E_NOMEM, E_BUG
  *
- * find-key, inspect-key, list-keys and status change nothing, so they are never uncertain:
- * for them the end of the link is E_UNAVAIL and the end of time is E_TIMEOUT,
- * sent or not.
+ * find-key, inspect-key, list-keys and status change nothing, and note-store may be
+ * said again, so they are never uncertain: for them the end of the link is E_UNAVAIL and the end of time is
+ * E_TIMEOUT, sent or not.
  *
  * A call whose deadline passed stays counted against in_flight_max until the
  * signer answers it or the link ends, so a signer that hangs makes E_BUSY.
@@ -52,6 +52,10 @@ struct hsm_options {
 	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was of use */
 	bool tell_failures;        /* on_link also after an attempt to connect that failed */
 	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
+	/* Hello was answered, and the link waits for hsm_accept or hsm_decline; meanwhile hsm_note_store
+	   alone is sent, and hsm_is_up is false.  Neither of the two is called from inside it.  NULL: every
+	   signer that answers is accepted. */
+	void (*on_hello)(void *arg, struct hsm *hsm);
 };
 
 /* Called when the link is up (hello answered), and when it is down again and its calls in flight ended. */
@@ -66,10 +70,20 @@ MUST_USE enum err hsm_new(struct event_base *base, const struct hsm_options *opt
  */
 void hsm_free(struct hsm *hsm);
 
+/* After on_hello: calls may be made from now on.  Nothing, when the link is not waiting for that any more. */
+void hsm_accept(struct hsm *hsm);
+/* After on_hello: ends the link, to be tried again later.  why: copied; see hsm_down_reason. */
+void hsm_decline(struct hsm *hsm, const char *why);
+
 const char *hsm_token_name(const struct hsm *hsm);
 bool hsm_is_up(const struct hsm *hsm);
 /* Of the last hello; 0 before the first. */
 key_type_set hsm_key_types(const struct hsm *hsm);
+/* What the signer remembered of a store, by its lineage, when it answered the last hello.  False: nothing. */
+bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES],
+		   uint64_t *ret_sequence);
+/* Of whatever store. */
+bool hsm_remembers_any(const struct hsm *hsm);
 /* Why the link is down, for logs and /readyz; "" when it is up. Borrowed until the loop runs. */
 const char *hsm_down_reason(const struct hsm *hsm);
 /* Calls whose callback has not run yet. */
@@ -100,6 +114,11 @@ void hsm_inspect_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, 
 typedef void (*hsm_list_keys_fn)(void *arg, enum err e, const char *detail,
                                  const struct message_list_keys_part *part);
 void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg);
+
+/* Success means that the signer remembers it durably, or something later of that lineage. */
+typedef void (*hsm_note_store_fn)(void *arg, enum err e, const char *detail);
+void hsm_note_store(struct hsm *hsm, const struct message_store *store, uint64_t deadline_ms,
+		    hsm_note_store_fn done, void *arg);
 
 typedef void (*hsm_status_fn)(void *arg, enum err e, const char *detail,
                               const struct message_status_reply *reply);

@@ -145,6 +145,43 @@ static key_type_set get_key_types(struct wire_reader *r)
 	return wire_get_u32(r) & KEY_TYPES_ALL;
 }
 
+/* ---- what a signer remembers of stores ---- */
+
+static void put_store(struct buf *b, const struct message_store *m)
+{
+	buf_put(b, m->lineage, MESSAGE_LINEAGE_BYTES);
+	wire_put_u64(b, m->sequence);
+}
+
+static void get_store(struct wire_reader *r, struct message_store *ret)
+{
+	wire_get_raw(r, ret->lineage, MESSAGE_LINEAGE_BYTES);
+	ret->sequence = wire_get_u64(r);
+	if (ret->sequence > INT64_MAX)
+		bad(r);
+}
+
+void message_note_store_encode(struct buf *b, const struct message_store *m)
+{
+	if (m->sequence > INT64_MAX)
+		refuse(b);
+	put_store(b, m);
+}
+
+enum err message_note_store_decode(const uint8_t *data, size_t len, struct message_store *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	get_store(&r, ret);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		memset(ret, 0, sizeof(*ret));
+	return e;
+}
+
 /* ---- hello ---- */
 
 void message_hello_encode(struct buf *b, const struct message_hello *m)
@@ -185,6 +222,25 @@ void message_hello_reply_encode(struct buf *b, const struct message_hello_reply 
 	put_lossy(b, m->token_manufacturer, TOKEN_TEXT_MAX);
 	put_lossy(b, m->token_model, TOKEN_TEXT_MAX);
 	wire_put_u32(b, m->key_types);
+	if (m->stores_len > MESSAGE_STORES_MAX) {
+		refuse(b);
+		return;
+	}
+	wire_put_u8(b, (uint8_t)m->stores_len);
+	for (size_t i = 0; i < m->stores_len; i++)
+		put_store(b, &m->stores[i]);
+}
+
+static void get_stores(struct wire_reader *r, struct message_hello_reply *ret)
+{
+	size_t count = wire_get_u8(r);
+
+	if (count > MESSAGE_STORES_MAX)
+		bad(r);
+	for (size_t i = 0; i < count && r->status == E_OK; i++) {
+		get_store(r, &ret->stores[i]);
+		ret->stores_len++;
+	}
 }
 
 enum err message_hello_reply_decode(const uint8_t *data, size_t len, struct message_hello_reply *ret)
@@ -203,6 +259,7 @@ enum err message_hello_reply_decode(const uint8_t *data, size_t len, struct mess
 	ret->token_manufacturer = wire_get_text(&r, TOKEN_TEXT_MAX);
 	ret->token_model = wire_get_text(&r, TOKEN_TEXT_MAX);
 	ret->key_types = get_key_types(&r);
+	get_stores(&r, ret);
 	e = wire_reader_finish(&r);
 	if (e != E_OK)
 		message_hello_reply_release(ret);

@@ -25,9 +25,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MESSAGE_PROTOCOL_VERSION 2
+#define MESSAGE_PROTOCOL_VERSION 3
 #define MESSAGE_DER_MAX 65536
 #define MESSAGE_TEXT_MAX 1024
+#define MESSAGE_STORES_MAX 8 /* that a signer remembers */
+#define MESSAGE_LINEAGE_BYTES 16
 #define MESSAGE_LIST_PART_KEYS 256 /* a full part with the longest labels fits one frame */
 
 enum message_type {
@@ -38,11 +40,18 @@ enum message_type {
 	MESSAGE_LIST_KEYS = 5,
 	MESSAGE_STATUS = 6,
 	MESSAGE_INSPECT_KEY = 7,
+	MESSAGE_NOTE_STORE = 8,
 	MESSAGE_REPLY = 0x8000, /* added to the request's type */
 	MESSAGE_ERROR = 0xffff, /* reply: struct message_error */
 };
 
 /* ---- hello ---- */
+
+/* How far a store had come: its lineage (a random name that it has for this token) and last audit record. */
+struct message_store {
+	uint8_t lineage[MESSAGE_LINEAGE_BYTES];
+	uint64_t sequence;
+};
 
 /*
  * The version comes first and is all that is decoded when it is not
@@ -60,6 +69,8 @@ struct message_hello_reply {
 	char *token_manufacturer;
 	char *token_model;
 	key_type_set key_types; /* that this token can make */
+	size_t stores_len;
+	struct message_store stores[MESSAGE_STORES_MAX]; /* that it remembers; the last noted first */
 };
 void message_hello_encode(struct buf *b, const struct message_hello *m);
 MUST_USE enum err message_hello_decode(const uint8_t *data, size_t len, struct message_hello *ret);
@@ -164,6 +175,14 @@ void message_list_keys_part_encode(struct buf *b, const struct message_list_keys
 MUST_USE enum err message_list_keys_part_decode(const uint8_t *data, size_t len,
 						struct message_list_keys_part *ret);
 void message_list_keys_part_release(struct message_list_keys_part *m);
+
+/*
+ * ---- note-store: the reply, without payload, means that the signer remembers it durably ----
+ *
+ * A sequence below that which it remembers of the lineage changes nothing.
+ */
+void message_note_store_encode(struct buf *b, const struct message_store *m);
+MUST_USE enum err message_note_store_decode(const uint8_t *data, size_t len, struct message_store *ret);
 
 /* ---- status: request has no payload ---- */
 

@@ -14,6 +14,7 @@
 #define STORE_TAG_SIZE 33      /* account or zone id: 1–32 of [0-9A-Za-z_-], and NUL */
 #define STORE_TOKEN_NAME_SIZE 33 /* [token NAME] */
 #define STORE_HASH_BYTES 32    /* SHA-256 */
+#define STORE_LINEAGE_BYTES 16
 #define STORE_NO_LIMIT (-1)
 
 enum store_scope_kind { STORE_ACCOUNT = 1, STORE_ZONE = 2 };
@@ -31,7 +32,7 @@ enum csr_state {
 	CSR_ACTIVE = 2,
 	CSR_DELETING = 3,  /* durable before the key is destroyed */
 	CSR_DESTROYED = 4, /* proven absent; kept for audit, 404 to the API */
-	CSR_FAILED = 5,    /* no key is left of it */
+	CSR_FAILED = 5,    /* no key is left of it, unless it was set aside */
 };
 const char *csr_state_name(enum csr_state state); /* "pending", …; "?" */
 MUST_USE enum err csr_state_parse(const char *name, enum csr_state *ret_state);
@@ -47,6 +48,7 @@ struct csr_record {
 	enum csr_state state;
 	int64_t created_us;               /* UTC; set by store_csr_begin, never changes */
 	int64_t updated_us;               /* last change of state */
+	int64_t set_aside_us; /* 0: never; else it was open when the store went back: its key is kept */
 	struct csr_spec spec;
 	char *name;                       /* NULL when not given */
 	char *description;                /* NULL when not given */

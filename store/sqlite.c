@@ -38,7 +38,7 @@
 #define CSR_COLUMNS                                                                                          \
 	"id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us, key_type, "       \
 	"country, province, locality, organization, organizational_unit, common_name, sans, name, "          \
-	"description, pem, key_id, spki_sha256, protection"
+	"description, pem, key_id, spki_sha256, protection, set_aside_us"
 
 /* Active CSRs of one scope, straight along an index. */
 #define LIST_ACTIVE(index, by)                                                                               \
@@ -53,6 +53,14 @@
 	" WHERE (1 << state) & ?1 AND (?2 IS NULL OR (account_id = ?2 AND zone_id IS ?3))"                   \
 	" AND (?4 = 0 OR updated_us < ?4)"
 #define LIST_ANY(by) "SELECT " CSR_COLUMNS " FROM csrs" ANY_WHERE " ORDER BY " by " LIMIT ?5 OFFSET ?6"
+
+/* Open rows of the token ?1, NULL for all, that are not set aside yet. */
+#define ASIDE_WHERE(state)                                                                                   \
+	" WHERE state = " #state " AND set_aside_us = 0 AND (?1 IS NULL OR token_name = ?1)"
+/* ?2 the time, ?3 action, ?4 actor, ?5 detail. */
+#define ASIDE_TELL(state)                                                                                    \
+	"INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"                         \
+	" SELECT ?2, ?3, id, ?4, '', '', ?5 FROM csrs" ASIDE_WHERE(state) " ORDER BY id"
 
 enum statement {
 	BEGIN_READ,
@@ -87,6 +95,16 @@ enum statement {
 	CSR_MOVE_ACTIVE,
 	AUDIT_ADD,
 	AUDIT_LIST,
+	AUDIT_LAST,
+	LEFTOVER_LAST,
+	LINEAGE_FIND,
+	LINEAGE_SET,
+	LINEAGE_FORGET_ALL,
+	ASIDE_TELL_PENDING,
+	ASIDE_TELL_DELETING,
+	ASIDE_FORGET,
+	ASIDE_PENDING,
+	ASIDE_DELETING,
 	ACTIVE_TOTAL,
 	ANY_TOTAL,
 	PROBE_WRITE,
@@ -149,6 +167,18 @@ static const char *const statement_sql[STATEMENTS_LEN] = {
 		  " VALUES (?, ?, ?, ?, ?, ?, ?)",
     [AUDIT_LIST] = "SELECT sequence, at_us, action, object, actor, request_id, peer, detail FROM audit"
 		   " WHERE object = ? ORDER BY sequence",
+    [AUDIT_LAST] = "SELECT coalesce(max(sequence), 0) FROM audit",
+    [LEFTOVER_LAST] = "SELECT action FROM audit WHERE object = ? AND action IN"
+		      " ('csr.leftover', 'csr.leftover-destroyed') ORDER BY sequence DESC LIMIT 1",
+    [LINEAGE_FIND] = "SELECT lineage FROM lineages WHERE token_name = ?",
+    [LINEAGE_SET] = "INSERT INTO lineages (token_name, lineage) VALUES (?, ?)"
+		    " ON CONFLICT (token_name) DO UPDATE SET lineage = excluded.lineage",
+    [LINEAGE_FORGET_ALL] = "DELETE FROM lineages",
+    [ASIDE_TELL_PENDING] = ASIDE_TELL(1),
+    [ASIDE_TELL_DELETING] = ASIDE_TELL(3),
+    [ASIDE_FORGET] = "DELETE FROM idempotency WHERE csr_id IN (SELECT id FROM csrs" ASIDE_WHERE(1) ")",
+    [ASIDE_PENDING] = "UPDATE csrs SET state = 5, updated_us = ?2, set_aside_us = ?2" ASIDE_WHERE(1),
+    [ASIDE_DELETING] = "UPDATE csrs SET set_aside_us = ?2" ASIDE_WHERE(3),
     [ACTIVE_TOTAL] = "SELECT coalesce((SELECT sum(csr_active) FROM accounts), 0)"
 		     " + coalesce((SELECT sum(csr_active) FROM zones), 0)",
     [ANY_TOTAL] = "SELECT count(*) FROM csrs" ANY_WHERE,
@@ -1099,6 +1129,7 @@ static enum err read_csr(struct query *q, struct csr_record *r)
 	r->state = (enum csr_state)sqlite3_column_int(q->st, 5);
 	r->created_us = sqlite3_column_int64(q->st, 6);
 	r->updated_us = sqlite3_column_int64(q->st, 7);
+	r->set_aside_us = sqlite3_column_int64(q->st, 22);
 	if (e == E_OK)
 		e = read_spec(q, &r->spec);
 	if (e == E_OK)
@@ -1756,6 +1787,130 @@ static enum err revoke_principal(struct sqlite *s, const struct store_change *in
 	return query_do(&q, "revoke a principal");
 }
 
+/* ---- a store that went back ---- */
+
+static enum err sqlite_mark(void *db, const char *token_name, struct store_mark *ret_mark)
+{
+	struct store_mark mark = {0};
+	struct query q = query_of(db, LINEAGE_FIND);
+	enum err e = E_OK;
+
+	bind_text(&q, token_name);
+	int rc = query_step(&q);
+	if (rc == SQLITE_ROW) {
+		mark.has_lineage = true;
+		e = column_blob(&q, 0, mark.lineage, sizeof(mark.lineage));
+	} else if (rc != SQLITE_DONE) {
+		e = report(db, rc, "find the lineage of a token");
+	}
+	query_end(&q);
+	if (e != E_OK)
+		return e;
+	q = query_of(db, AUDIT_LAST);
+	rc = query_step(&q);
+	if (rc == SQLITE_ROW)
+		mark.sequence = sqlite3_column_int64(q.st, 0);
+	else
+		e = report(db, rc, "read the end of the audit trail");
+	query_end(&q);
+	if (e == E_OK)
+		*ret_mark = mark;
+	return e;
+}
+
+static enum err tell_aside(struct sqlite *s, enum statement which, const char *token_name, int64_t now_us,
+			   const char *actor)
+{
+	bool pending = which == ASIDE_TELL_PENDING;
+	struct query q = query_of(s, which);
+
+	bind_text(&q, token_name);
+	bind_int(&q, now_us);
+	bind_text(&q, pending ? store_audit_action_of_state(CSR_FAILED) : STORE_AUDIT_SET_ASIDE);
+	bind_text(&q, actor == NULL ? "" : actor);
+	bind_text(&q, pending ? STORE_AUDIT_KEPT_PENDING : STORE_AUDIT_KEPT_DELETING);
+	return query_do(&q, "write the audit trail");
+}
+
+static enum err move_aside(struct sqlite *s, enum statement which, const char *token_name, int64_t now_us,
+			   uint64_t *rows)
+{
+	struct query q = query_of(s, which);
+
+	bind_text(&q, token_name);
+	if (which != ASIDE_FORGET)
+		bind_int(&q, now_us);
+	enum err e = query_do(&q, "set open rows aside");
+	if (e == E_OK && which != ASIDE_FORGET)
+		*rows += (uint64_t)sqlite3_changes(s->db);
+	return e;
+}
+
+/* The open rows of a token, NULL for all.  What is told and forgotten comes first: it goes by the state. */
+static enum err set_rows_aside(struct sqlite *s, const char *token_name, int64_t now_us, const char *actor,
+			       uint64_t *ret_rows)
+{
+	uint64_t rows = 0;
+	enum err e = tell_aside(s, ASIDE_TELL_PENDING, token_name, now_us, actor);
+
+	if (e == E_OK)
+		e = tell_aside(s, ASIDE_TELL_DELETING, token_name, now_us, actor);
+	if (e == E_OK)
+		e = move_aside(s, ASIDE_FORGET, token_name, now_us, &rows);
+	if (e == E_OK)
+		e = move_aside(s, ASIDE_PENDING, token_name, now_us, &rows);
+	if (e == E_OK)
+		e = move_aside(s, ASIDE_DELETING, token_name, now_us, &rows);
+	if (e == E_OK)
+		*ret_rows = rows;
+	return e;
+}
+
+static enum err sqlite_set_aside(void *db, const struct store_set_aside *in, int64_t now_us,
+				 uint64_t *ret_rows)
+{
+	struct query q = query_of(db, LINEAGE_SET);
+	uint64_t rows = 0;
+
+	bind_text(&q, in->token_name);
+	bind_blob(&q, in->lineage, sizeof(in->lineage));
+	enum err e = query_do(&q, "set the lineage of a token");
+	if (e == E_OK)
+		e = set_rows_aside(db, in->token_name, now_us, in->origin.actor, &rows);
+	if (e == E_OK && (rows > 0 || in->went_back))
+		e = add_audit(db, now_us, STORE_AUDIT_ROLLED_BACK, STORE_AUDIT_OBJECT, &in->origin);
+	if (e == E_OK)
+		*ret_rows = rows;
+	return e;
+}
+
+/* The lineages go: whoever meets this store next has not seen it. */
+static enum err restored(struct sqlite *s, int64_t now_us, const struct audit_origin *origin)
+{
+	uint64_t rows;
+	enum err e = set_rows_aside(s, NULL, now_us, origin->actor, &rows);
+
+	return e == E_OK ? run_plain(s, LINEAGE_FORGET_ALL, "forget the lineages") : e;
+}
+
+/* Whether the trail tells already of a leftover key that has not gone since. */
+static enum err leftover_is_told(struct sqlite *s, const char *csr_id, bool *ret_told)
+{
+	struct query q = query_of(s, LEFTOVER_LAST);
+	enum err e = E_OK;
+
+	bind_text(&q, csr_id);
+	int rc = query_step(&q);
+	if (rc == SQLITE_ROW)
+		*ret_told = strcmp((const char *)sqlite3_column_text(q.st, 0), "csr.leftover") == 0;
+	else if (rc == SQLITE_DONE)
+		*ret_told = false;
+	else
+		e = report(s, rc, "read the audit trail");
+	query_end(&q);
+	return e;
+}
+
 static enum err sqlite_change(void *db, const struct store_change *in, int64_t now_us)
 {
 	const char *object = NULL;
@@ -1779,14 +1934,25 @@ static enum err sqlite_change(void *db, const struct store_change *in, int64_t n
 		object = in->principal_id;
 		e = revoke_principal(db, in, now_us, &changed);
 		break;
-	case STORE_CHANGE_CSR_LEFTOVER:
+	case STORE_CHANGE_CSR_LEFTOVER: {
+		bool told = false;
+
+		object = in->csr_id;
+		e = leftover_is_told(db, in->csr_id, &told);
+		changed = !told;
+		break;
+	}
+	case STORE_CHANGE_CSR_LEFTOVER_GONE:
 		object = in->csr_id;
 		e = E_OK;
 		break;
 	case STORE_CHANGE_BACKUP:
-	case STORE_CHANGE_RESTORE:
 		object = STORE_AUDIT_OBJECT;
 		e = E_OK;
+		break;
+	case STORE_CHANGE_RESTORE:
+		object = STORE_AUDIT_OBJECT;
+		e = restored(db, now_us, &in->origin);
 		break;
 	}
 	if (e != E_OK || !changed)
@@ -1891,5 +2057,7 @@ const struct store_backend store_sqlite_backend = {
     .csr_get = sqlite_csr_get,
     .csr_list = sqlite_csr_list,
     .change = sqlite_change,
+    .mark = sqlite_mark,
+    .set_aside = sqlite_set_aside,
     .inventory = sqlite_inventory,
 };

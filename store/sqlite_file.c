@@ -2,12 +2,15 @@
 #include "store/sqlite_file.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "store/migrate.h"
 #include "store/sqlite_place.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +20,7 @@
 #define BUSY_TIMEOUT_MS 5000
 #define STEPS_BETWEEN_LOOKS 100000 /* of SQLite's machine: some milliseconds */
 #define COPY_BYTES (1024 * 1024)
+#define CLOCK_SLACK_US INT64_C(2000000)
 
 /* ---- connection ---- */
 
@@ -234,6 +238,26 @@ static enum err take_state(void *arg, sqlite3_stmt *row)
 	return E_OK;
 }
 
+static enum err take_future(void *arg, sqlite3_stmt *row)
+{
+	struct upkeep_summary *s = arg;
+	const char *id = (const char *)sqlite3_column_text(row, 0);
+
+	s->future = (uint64_t)sqlite3_column_int64(row, 1);
+	return id != NULL && str_copy(s->future_id, sizeof(s->future_id), id) == E_OK ? E_OK : E_STORE;
+}
+
+static enum err count_future(const struct sqlite_file *f, struct upkeep_summary *s)
+{
+	char sql[160];
+
+	snprintf(sql, sizeof(sql),
+		 "SELECT coalesce(min(id), ''), count(*) FROM csrs WHERE state IN (1, 3) AND updated_us > "
+		 "%" PRId64,
+		 clock_wall_us() + CLOCK_SLACK_US);
+	return sqlite_file_each(f, sql, take_future, s);
+}
+
 enum err sqlite_file_count(const struct sqlite_file *f, struct upkeep_summary *ret_summary)
 {
 	struct upkeep_summary s = *ret_summary;
@@ -260,6 +284,8 @@ enum err sqlite_file_count(const struct sqlite_file *f, struct upkeep_summary *r
 	memset(s.csrs, 0, sizeof(s.csrs));
 	if (e == E_OK)
 		e = sqlite_file_each(f, "SELECT state, count(*) FROM csrs GROUP BY state", take_state, &s);
+	if (e == E_OK)
+		e = count_future(f, &s);
 	if (e == E_OK)
 		*ret_summary = s;
 	return e;

@@ -8,6 +8,8 @@
 #include "base/attr.h"
 #include "base/err.h"
 
+#include <stdbool.h>
+
 #define SQLITE_PLACE_APPLICATION_ID 0x63737264 /* "csrd" in the file's header, for file(1) and for us */
 #define SQLITE_PLACE_PATH_MAX 4000
 #define SQLITE_PLACE_KEPT ".before-restore-" /* beside a database: what a restore kept of the one before */
@@ -60,6 +62,9 @@ MUST_USE enum err sqlite_place_lock_file(const char *path, int *ret_fd);
  */
 struct stat;
 MUST_USE enum err sqlite_place_check_names(const char *path, const struct stat *st);
+
+/* Whether a csrd holds it now.  Takes nothing that a csrd which starts would wait for.  E_DENIED, E_IO. */
+MUST_USE enum err sqlite_place_is_locked(const char *path, bool *ret_locked);
 
 /* A root that makes a file for a service makes it the service's, like the folder.  E_IO, errno kept. */
 MUST_USE enum err sqlite_place_give(const char *folder, int fd);

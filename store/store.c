@@ -56,6 +56,8 @@ struct op {
 		store_zones_fn zones;
 		store_principals_fn principals;
 		store_audit_fn audit;
+		store_mark_fn mark;
+		store_set_aside_fn set_aside;
 	} fn;
 
 	/* Copies of the arguments. */
@@ -76,6 +78,7 @@ struct op {
 		struct store_csr_query query;
 		struct store_change change;
 		struct store_inventory_query inventory;
+		struct store_set_aside set_aside;
 		enum principal_kind principal_kind;
 	} in;
 
@@ -85,6 +88,8 @@ struct op {
 	struct principal *ret_principal;
 	struct store_csr_page ret_page;
 	struct store_inventory ret_inventory;
+	struct store_mark ret_mark;
+	uint64_t ret_rows;
 };
 
 static enum err run_ping(struct store *store, struct op *op);
@@ -111,6 +116,9 @@ struct store {
 	struct op_list finished;
 	bool waiting; /* the thread sleeps and wants a signal */
 	bool closing;
+
+	void (*on_commit)(void *arg); /* owner's thread only */
+	void *on_commit_arg;
 
 	/* For telling "out of memory" when memory is out; owner's thread only. */
 	struct op spare[SPARE_MAX];
@@ -450,6 +458,7 @@ void store_dispatch(struct store *store)
 {
 	uint64_t started_ms = clock_ms();
 	struct op_list finished;
+	bool committed = false;
 	uint64_t count;
 
 	list_init(&finished);
@@ -462,15 +471,24 @@ void store_dispatch(struct store *store)
 	while (finished.first != NULL && clock_ms() - started_ms <= DISPATCH_MS) {
 		struct op *op = list_take(&finished);
 
+		committed = committed || (op->class->writes && op->e == E_OK);
 		op->class->deliver(op);
 		op_free(store, op);
 	}
+	if (committed && store->on_commit != NULL)
+		store->on_commit(store->on_commit_arg);
 	if (finished.first == NULL)
 		return;
 	pthread_mutex_lock(&store->lock);
 	list_move_all(&store->finished, &finished);
 	finish_locked(store, &finished);
 	pthread_mutex_unlock(&store->lock);
+}
+
+void store_on_commit(struct store *store, void (*on_commit)(void *arg), void *arg)
+{
+	store->on_commit = on_commit;
+	store->on_commit_arg = arg;
 }
 
 void store_wait(struct store *store, const bool *done)
@@ -665,6 +683,16 @@ static void deliver_inventory(struct op *op)
 	}
 }
 
+static void deliver_mark(struct op *op)
+{
+	op->fn.mark(op->arg, op->e, &op->ret_mark);
+}
+
+static void deliver_set_aside(struct op *op)
+{
+	op->fn.set_aside(op->arg, op->e, op->e == E_OK ? op->ret_rows : 0);
+}
+
 /* A row that cannot exist is looked for: not finding it is an answer of the database. */
 static enum err run_ping(struct store *store, struct op *op)
 {
@@ -774,6 +802,16 @@ static enum err run_inventory(struct store *store, struct op *op)
 	return store->backend->inventory(store->db, &op->in.inventory, &op->ret_inventory);
 }
 
+static enum err run_mark(struct store *store, struct op *op)
+{
+	return store->backend->mark(store->db, op->id, &op->ret_mark);
+}
+
+static enum err run_set_aside(struct store *store, struct op *op)
+{
+	return store->backend->set_aside(store->db, &op->in.set_aside, clock_wall_us(), &op->ret_rows);
+}
+
 static const struct op_class class_ping = {false, run_ping, deliver_done};
 static const struct op_class class_principal_find = {false, run_principal_find, deliver_principal};
 static const struct op_class class_csr_begin = {true, run_csr_begin, deliver_begin};
@@ -783,6 +821,8 @@ static const struct op_class class_csr_get = {false, run_csr_get, deliver_csr};
 static const struct op_class class_csr_list = {false, run_csr_list, deliver_page};
 static const struct op_class class_change = {true, run_change, deliver_done};
 static const struct op_class class_inventory = {false, run_inventory, deliver_inventory};
+static const struct op_class class_mark = {false, run_mark, deliver_mark};
+static const struct op_class class_set_aside = {true, run_set_aside, deliver_set_aside};
 
 /* ---- the calls of store.h ---- */
 
@@ -943,10 +983,11 @@ void store_principal_revoke(struct store *store, enum principal_kind kind, const
 	submit(store, op);
 }
 
-void store_csr_leftover(struct store *store, const char *id, const struct audit_origin *origin,
+void store_csr_leftover(struct store *store, const char *id, bool gone, const struct audit_origin *origin,
 			store_done_fn done, void *arg)
 {
-	struct op *op = change_new(store, STORE_CHANGE_CSR_LEFTOVER, origin, done, arg);
+	struct op *op = change_new(store, gone ? STORE_CHANGE_CSR_LEFTOVER_GONE : STORE_CHANGE_CSR_LEFTOVER,
+				   origin, done, arg);
 
 	op->in.change.csr_id = op_keep(op, id);
 	submit(store, op);
@@ -955,6 +996,27 @@ void store_csr_leftover(struct store *store, const char *id, const struct audit_
 void store_note_backup(struct store *store, const struct audit_origin *origin, store_done_fn done, void *arg)
 {
 	submit(store, change_new(store, STORE_CHANGE_BACKUP, origin, done, arg));
+}
+
+void store_mark_get(struct store *store, const char *token_name, store_mark_fn done, void *arg)
+{
+	struct op *op = op_new(store, &class_mark, arg);
+
+	op->fn.mark = done;
+	op->id = op_keep(op, token_name);
+	submit(store, op);
+}
+
+void store_set_aside(struct store *store, const struct store_set_aside *in, store_set_aside_fn done,
+		     void *arg)
+{
+	struct op *op = op_new(store, &class_set_aside, arg);
+
+	op->fn.set_aside = done;
+	op->in.set_aside = *in;
+	op->in.set_aside.token_name = op_keep(op, in->token_name);
+	op->in.set_aside.origin = op_keep_origin(op, &in->origin);
+	submit(store, op);
 }
 
 static struct op *inventory_new(struct store *store, enum store_inventory_kind kind, void *arg)
@@ -1056,6 +1118,8 @@ const char *store_audit_action_of_change(const struct store_change *in)
 		return user ? "user.revoke" : "token.revoke";
 	case STORE_CHANGE_CSR_LEFTOVER:
 		return "csr.leftover";
+	case STORE_CHANGE_CSR_LEFTOVER_GONE:
+		return "csr.leftover-destroyed";
 	case STORE_CHANGE_BACKUP:
 		return "store.backup";
 	case STORE_CHANGE_RESTORE:

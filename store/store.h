@@ -151,9 +151,10 @@ typedef void (*store_csr_fn)(void *arg, enum err e, struct csr_record *record /*
 void store_csr_delete_begin(struct store *store, const struct store_scope *scope, const char *id,
 			    const struct audit_origin *origin, store_csr_fn done, void *arg);
 
-/* "csr.leftover" to the audit trail of a failed or destroyed CSR, before a key of it is destroyed that ought
-   not to be there any more. */
-void store_csr_leftover(struct store *store, const char *id, const struct audit_origin *origin,
+/* A key of a failed or destroyed CSR that ought not to be there any more: "csr.leftover" to the audit trail
+   before it is destroyed, unless the trail says so already since the last one that was; `gone`:
+   "csr.leftover-destroyed" after it. */
+void store_csr_leftover(struct store *store, const char *id, bool gone, const struct audit_origin *origin,
 			store_done_fn done, void *arg);
 
 /* Any state; scope NULL: wherever it is (operators).  E_NOTFOUND. */
@@ -191,6 +192,35 @@ typedef void (*store_csr_page_fn)(void *arg, enum err e, const struct store_csr_
    go along an index; others may read and sort all rows. */
 void store_csr_list(struct store *store, const struct store_csr_query *query, store_csr_page_fn done,
 		    void *arg);
+
+/* ---- a store that went back ---- */
+
+/* What a signer remembers of a store, to notice one that went back in time. */
+struct store_mark {
+	bool has_lineage; /* false: no signer of that token has seen this store yet */
+	uint8_t lineage[STORE_LINEAGE_BYTES];
+	int64_t sequence; /* of the last audit record; 0: none */
+};
+typedef void (*store_mark_fn)(void *arg, enum err e, const struct store_mark *mark);
+void store_mark_get(struct store *store, const char *token_name, store_mark_fn done, void *arg);
+
+struct store_set_aside {
+	const char *token_name;
+	uint8_t lineage[STORE_LINEAGE_BYTES]; /* the new one: random */
+	bool went_back;             /* "store.rolled-back" to the audit trail even when no row is open */
+	struct audit_origin origin; /* detail: why */
+};
+/*
+ * Gives the store a new lineage for one token, and sets its open rows aside, all in one transaction: pending
+ * rows become failed (as by store_csr_move), deleting ones stay, each with an audit record; and with any,
+ * "store.rolled-back".  rows: how many they were.
+ */
+typedef void (*store_set_aside_fn)(void *arg, enum err e, uint64_t rows);
+void store_set_aside(struct store *store, const struct store_set_aside *in, store_set_aside_fn done,
+		     void *arg);
+
+/* Called from store_dispatch whenever something was committed.  One at a time; NULL: nobody. */
+void store_on_commit(struct store *store, void (*on_commit)(void *arg), void *arg);
 
 /* ---- operators: accounts, zones, principals, audit ---- */
 

@@ -39,9 +39,10 @@ enum store_change_kind {
 	STORE_CHANGE_ZONE_ADD,
 	STORE_CHANGE_PRINCIPAL_ADD,
 	STORE_CHANGE_PRINCIPAL_REVOKE,
-	STORE_CHANGE_CSR_LEFTOVER, /* nothing but its audit record */
-	STORE_CHANGE_BACKUP,  /* nothing but its audit record, of the object STORE_AUDIT_OBJECT */
-	STORE_CHANGE_RESTORE, /* likewise */
+	STORE_CHANGE_CSR_LEFTOVER,      /* nothing but its audit record, unless that is the last such */
+	STORE_CHANGE_CSR_LEFTOVER_GONE, /* nothing but its audit record */
+	STORE_CHANGE_BACKUP,            /* nothing but its audit record, of the object STORE_AUDIT_OBJECT */
+	STORE_CHANGE_RESTORE,           /* likewise; sets aside all open rows, and takes the lineages */
 };
 #define STORE_AUDIT_OBJECT "store"
 struct store_change {
@@ -51,7 +52,7 @@ struct store_change {
 	const struct principal *principal; /* PRINCIPAL_ADD: all but the times created and revoked are read */
 	enum principal_kind principal_kind; /* PRINCIPAL_REVOKE */
 	const char *principal_id;           /* PRINCIPAL_REVOKE */
-	const char *csr_id;                 /* CSR_LEFTOVER */
+	const char *csr_id;                 /* CSR_LEFTOVER, CSR_LEFTOVER_GONE */
 	struct audit_origin origin;
 };
 
@@ -154,6 +155,10 @@ struct store_backend {
 	/* An operator's change with its audit record.  Errors as the calls of store.h say. */
 	enum err (*change)(void *db, const struct store_change *in, int64_t now_us);
 
+	/* As store_mark_get and store_set_aside of store.h say. */
+	enum err (*mark)(void *db, const char *token_name, struct store_mark *ret_mark);
+	enum err (*set_aside)(void *db, const struct store_set_aside *in, int64_t now_us, uint64_t *ret_rows);
+
 	enum err (*inventory)(void *db, const struct store_inventory_query *query,
 			      struct store_inventory *ret_inventory);
 };
@@ -162,6 +167,10 @@ struct store_backend {
 const char *store_audit_action_of_state(enum csr_state state); /* "csr.pending", … */
 const char *
 store_audit_action_of_change(const struct store_change *in); /* "account.add", …; token or user by kind */
+#define STORE_AUDIT_ROLLED_BACK "store.rolled-back"
+#define STORE_AUDIT_SET_ASIDE "csr.set-aside" /* of a row that stays deleting */
+#define STORE_AUDIT_KEPT_PENDING "set aside: it was pending when the store went back; its key is kept"
+#define STORE_AUDIT_KEPT_DELETING "set aside: it was being deleted when the store went back; its key is kept"
 
 extern const struct store_backend store_sqlite_backend;
 

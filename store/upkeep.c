@@ -54,6 +54,20 @@ enum err upkeep_check_place(const char *url)
 	return e;
 }
 
+enum err upkeep_is_served(const char *url, bool *ret_served)
+{
+	const char *path;
+	char *real = NULL;
+	enum err e = path_of(url, &path);
+
+	if (e == E_OK)
+		e = sqlite_place_resolve(path, &real);
+	if (e == E_OK)
+		e = sqlite_place_is_locked(real, ret_served);
+	free(real);
+	return e;
+}
+
 enum err upkeep_restore(const struct upkeep_restore *in, struct upkeep_summary *ret_summary, char **ret_kept)
 {
 	const char *path;

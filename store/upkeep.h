@@ -42,6 +42,8 @@ struct upkeep_summary {
 	uint64_t csrs[CSR_FAILED + 1]; /* by state; [0] is not used */
 	uint64_t audit_records;
 	int64_t newest_us; /* of the last audit record: every change has one; 0: none */
+	uint64_t future;   /* pending and deleting rows whose time is still to come: the clock went back */
+	char future_id[CSR_ID_SIZE]; /* of one of them; "" */
 };
 uint64_t upkeep_csrs(const struct upkeep_summary *summary); /* of all states */
 
@@ -58,6 +60,9 @@ MUST_USE enum err upkeep_backup(const char *url, int fd, const struct upkeep_wat
 /* Whether its folder can hold a database.  E_CONFIG: it is on a network or shared file system. */
 MUST_USE enum err upkeep_check_place(const char *url);
 
+/* Whether a csrd runs on it now. */
+MUST_USE enum err upkeep_is_served(const char *url, bool *ret_served);
+
 struct upkeep_restore {
 	const char *url;
 	int fd;           /* the copy, open for reading */
@@ -67,10 +72,11 @@ struct upkeep_restore {
 };
 /*
  * Puts a copy in the place of the database: checks it as upkeep_backup does,
- * brings its schema up to date, adds "store.restore" to its audit trail, and
- * swaps.  A crash at any instant leaves the old or the new database whole.
- * *ret_kept (owned) is where the old one is kept; NULL when there was none.
- * E_EXISTS: a csrd runs on it.  E_INVAL: the copy is no database.
+ * brings its schema up to date, sets its open rows aside (store.h), adds
+ * "store.restore" to its audit trail, and swaps.  A crash at any instant leaves
+ * the old or the new database whole.  *ret_kept (owned) is where the old one is
+ * kept; NULL when there was none.  E_EXISTS: a csrd runs on it.  E_INVAL: the
+ * copy is no database.
  */
 MUST_USE enum err upkeep_restore(const struct upkeep_restore *in, struct upkeep_summary *ret_summary,
 				 char **ret_kept);

@@ -48,7 +48,8 @@ $(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_c
 $(eval $(call test_program,contract/store_walk_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/reconcile_test,$(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/reconcile_test,$(B)/api/key_list.o $(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(A_base),-levent_core))
 $(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(A_base),))
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(A_base),))
@@ -150,12 +151,18 @@ tsan-check: $(B)/tests/contract/signer_load_test
 
 # ---- helpers of the system tests --------------------------------------------------
 
+# Not instrumented: it is loaded before everything else.
+$(B)/tests/fakes/clock_ahead.so: tests/fakes/clock_ahead.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -shared $(ALL_CPPFLAGS) $(filter-out -fPIE -fsanitize=%,$(ALL_CFLAGS)) -fPIC -o $@ $<
+
 # Without sanitizers: it runs other programs under a filter.
 $(B)/tests/fakes/no_fork: tests/fakes/no_fork.c $(B)/flags.stamp
 	@mkdir -p $(@D)
 	$(say) CC $@
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -o $@ $<
-test-programs check-system: $(B)/tests/fakes/no_fork
+test-programs check-system: $(B)/tests/fakes/no_fork $(B)/tests/fakes/clock_ahead.so
 
 # Without sanitizers: it is preloaded.
 $(B)/tests/fakes/refuse_calls.so: tests/fakes/refuse_calls.c $(B)/flags.stamp

@@ -53,6 +53,7 @@ struct signer {
 	struct device *device;
 	struct pool *keys; /* made ahead */
 	struct worker_pool *pool;
+	struct stores stores;
 };
 
 static const char usage[] = "usage: csrd-hsm -c FILE [-n TOKEN] [-t] [-i] [-V] [-h]\n"
@@ -369,6 +370,7 @@ static enum exit_code serve(struct signer *s)
 	    .device = s->device,
 	    .listener = &s->listener,
 	    .pool = s->pool,
+	    .stores = &s->stores,
 	    .signal_fd = s->signal_fd,
 	};
 	enum exit_code code;
@@ -376,6 +378,7 @@ static enum exit_code serve(struct signer *s)
 	if (worker_pool_start(s->pool) != E_OK)
 		return EXIT_CODE_SYSTEM;
 	outage_over(s->state);
+	stores_read(&s->stores, s->state);
 	log_notice("serving token '%s' (serial '%s', %s) on '%s' with %u threads", s->token.label,
 		   s->token.serial, s->token.model, s->settings->socket,
 		   thread_count(s));

@@ -20,6 +20,7 @@
 #define HELLO_WITHIN_MS 10000
 #define DRAIN_WITHIN_MS 20000
 #define CLOSE_SPARE_MS 10000 /* for what comes after the drain, for the service manager */
+#define NOTE_FAILED_EVERY_MS 60000
 #define ACCEPT_PAUSE_MS 200 /* after accept(2) ran out of descriptors or memory */
 
 /* Descriptors of a poll round: these first, then the connections in their order. */
@@ -32,6 +33,7 @@ struct server {
 	uint64_t next_id;
 	uint64_t accept_after_ms;
 	struct log_gate refused_gate;
+	struct log_gate note_gate;
 	bool stopping;
 	uint64_t stop_by_ms;
 	bool hurry; /* a second signal */
@@ -93,6 +95,7 @@ static enum err handle_hello(struct server *s, struct connection *c, const struc
 	    .token_manufacturer = (char *)(uintptr_t)t->manufacturer,
 	    .token_model = (char *)(uintptr_t)t->model,
 	    .key_types = t->key_types,
+	    .stores_len = s->options->stores->len,
 	};
 	struct buf payload;
 	enum err e = message_hello_decode(f->payload, f->payload_len, &hello);
@@ -108,6 +111,7 @@ static enum err handle_hello(struct server *s, struct connection *c, const struc
 	log_info("connection %llu: '%s' (uid %lu pid %ld)", (unsigned long long)c->id, hello.client,
 		 (unsigned long)c->peer.uid, (long)c->peer.pid);
 	message_hello_release(&hello);
+	memcpy(reply.stores, s->options->stores->at, sizeof(reply.stores));
 	buf_init(&payload, FRAME_PAYLOAD_MAX);
 	message_hello_reply_encode(&payload, &reply);
 	e = buf_status(&payload);
@@ -199,6 +203,30 @@ static enum err handle_status(struct server *s, struct connection *c, const stru
 	return e;
 }
 
+/* Written here and not by a worker: the token has no part in it, and csrd says it once a second at most. */
+static enum err handle_note_store(struct server *s, struct connection *c, const struct frame *f)
+{
+	struct message_store m;
+	struct buf payload;
+	unsigned suppressed;
+	enum err e = message_note_store_decode(f->payload, f->payload_len, &m);
+
+	if (e)
+		return e;
+	e = stores_note(s->options->stores, &m);
+	if (e) {
+		if (log_gate_pass(&s->note_gate, NOTE_FAILED_EVERY_MS, &suppressed))
+			log_error("cannot write '%s/%s': %s (%u more not logged)",
+				  state_dir_path(s->options->stores->dir), STORES_NAME, strerror(errno),
+				  suppressed);
+		return reply_error(c, f, E_HSM, "it cannot write its state_dir (see its log)");
+	}
+	buf_init(&payload, 1);
+	e = connection_reply(c, f->request_id, MESSAGE_NOTE_STORE | MESSAGE_REPLY, &payload);
+	buf_release(&payload);
+	return e;
+}
+
 /* What is permitted when: hello once and first, the rest after it. */
 static const struct {
 	enum message_type type;
@@ -212,6 +240,7 @@ static const struct {
     {MESSAGE_INSPECT_KEY, CONNECTION_READY, handle_key},
     {MESSAGE_LIST_KEYS, CONNECTION_READY, handle_list},
     {MESSAGE_STATUS, CONNECTION_READY, handle_status},
+    {MESSAGE_NOTE_STORE, CONNECTION_READY, handle_note_store},
 };
 
 static enum err handle(struct server *s, struct connection *c, const struct frame *f)

@@ -6,6 +6,7 @@
 #include "hsm/signer/device.h"
 #include "hsm/signer/listener.h"
 #include "hsm/signer/login.h"
+#include "hsm/signer/stores.h"
 #include "hsm/signer/token.h"
 #include "hsm/signer/worker.h"
 
@@ -16,6 +17,7 @@ struct server_options {
 	struct device *device;
 	struct listener *listener;
 	struct worker_pool *pool;
+	struct stores *stores;
 	int signal_fd; /* signalfd(2) of SIGTERM, SIGINT, and SIGHUP, which is logged and changes nothing */
 };
 

@@ -89,6 +89,66 @@ static void hello_tells_the_token(void **state)
 	signer_stop(f);
 }
 
+/* ---- what it remembers of stores (F103) ---- */
+
+static void assert_notes(struct signer_client *c, uint8_t lineage, uint64_t sequence)
+{
+	struct message_store m = {.lineage = {lineage}, .sequence = sequence};
+	struct signer_answer answer;
+	struct buf payload;
+
+	buf_init(&payload, 64);
+	message_note_store_encode(&payload, &m);
+	signer_client_receive(c, signer_client_send(c, MESSAGE_NOTE_STORE, &payload), &answer);
+	assert_int_equal(answer.type, MESSAGE_NOTE_STORE | MESSAGE_REPLY);
+	assert_int_equal(answer.payload.len, 0);
+	buf_release(&answer.payload);
+	buf_release(&payload);
+}
+
+/* As "lineage:sequence …", of the first bytes of the lineages. */
+static void assert_remembers(struct signer_fixture *f, const char *expected)
+{
+	struct message_hello_reply hello;
+	struct signer_client c;
+	char text[256] = "";
+
+	signer_client_open(&c, f->socket, &hello);
+	for (size_t i = 0; i < hello.stores_len; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%u:%llu ",
+			 hello.stores[i].lineage[0], (unsigned long long)hello.stores[i].sequence);
+	assert_string_equal(text, expected);
+	message_hello_reply_release(&hello);
+	signer_client_close(&c);
+}
+
+static void stores_are_remembered_over_a_kill(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	signer_start(f);
+	assert_remembers(f, "");
+	signer_client_open(&c, f->socket, NULL);
+	assert_notes(&c, 1, 10);
+	assert_notes(&c, 1, 11);
+	assert_remembers(f, "1:11 ");
+	assert_notes(&c, 2, 5);
+	assert_notes(&c, 1, 3); /* an older one changes nothing but the order */
+	assert_remembers(f, "1:11 2:5 ");
+	signer_client_close(&c);
+	assert_int_equal(kill(f->pid, SIGKILL), 0);
+	assert_int_equal(signer_wait(f), -SIGKILL);
+	signer_start(f);
+	assert_remembers(f, "1:11 2:5 ");
+	signer_client_open(&c, f->socket, NULL);
+	for (uint8_t i = 3; i <= MESSAGE_STORES_MAX + 1; i++)
+		assert_notes(&c, i, i);
+	assert_remembers(f, "9:9 8:8 7:7 6:6 5:5 4:4 3:3 1:11 "); /* the one not noted for longest has gone */
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
 /* What create said of a key is what the token says of it later. */
 static void assert_inspected(struct signer_client *c, const char *csr_id, const struct message_key *made)
 {
@@ -1325,6 +1385,7 @@ struct signer_case {
 /* Hold for every module. */
 static const struct signer_case contract_cases[] = {
     CASE(hello_tells_the_token),
+    CASE(stores_are_remembered_over_a_kill),
     CASE(keys_are_made_found_and_destroyed),
     CASE(half_pairs_are_found_and_cleaned_F69),
     CASE(two_pairs_under_one_label_are_ambiguous),

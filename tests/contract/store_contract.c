@@ -1222,6 +1222,159 @@ static void failing_operation_leaves_its_neighbours(void **state)
 	assert_counts(store, "account-1=0 batch-0=0 batch-2=0 ", "account-1:zone-1=0 ");
 }
 
+/* ---- a store that went back (F101, F102) ---- */
+
+struct mark_answer {
+	bool done;
+	enum err e;
+	struct store_mark mark;
+	uint64_t rows;
+};
+
+static void mark_done(void *arg, enum err e, const struct store_mark *mark)
+{
+	struct mark_answer *a = arg;
+
+	a->done = true;
+	a->e = e;
+	a->mark = *mark;
+}
+
+static struct store_mark mark_of(struct store *store, const char *token_name)
+{
+	struct mark_answer a = {0};
+
+	store_mark_get(store, token_name, mark_done, &a);
+	store_wait(store, &a.done);
+	assert_int_equal(a.e, E_OK);
+	return a.mark;
+}
+
+static void set_aside_done(void *arg, enum err e, uint64_t rows)
+{
+	struct mark_answer *a = arg;
+
+	a->done = true;
+	a->e = e;
+	a->rows = rows;
+}
+
+static uint64_t set_aside(struct store *store, const char *token_name, uint8_t lineage, bool went_back)
+{
+	struct store_set_aside in = {.token_name = token_name,
+				     .lineage = {lineage},
+				     .went_back = went_back,
+				     .origin = contract_origin};
+	struct mark_answer a = {0};
+
+	store_set_aside(store, &in, set_aside_done, &a);
+	store_wait(store, &a.done);
+	assert_int_equal(a.e, E_OK);
+	return a.rows;
+}
+
+static int64_t set_aside_us_of(struct store *store, unsigned n)
+{
+	struct csr_record *r;
+
+	assert_int_equal(contract_get(store, NULL, contract_id(n), &r), E_OK);
+	int64_t us = r->set_aside_us;
+	csr_record_free(r);
+	return us;
+}
+
+static void open_rows_of_one_token_are_set_aside_and_no_others(void **state)
+{
+	struct store *store = *state;
+	struct csr_record *other = contract_record(4, &contract_account);
+	struct store_mark before, after;
+
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), "key", 1), STORE_BEGIN_NEW);
+	contract_make_active(store, 2, &contract_account);
+	contract_make_active(store, 3, &contract_account);
+	strcpy(other->token_name, "other");
+	assert_int_equal(outcome_of(store, other, NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_delete_begin(store, 3, &contract_account), E_OK);
+	before = mark_of(store, "default");
+	assert_false(before.has_lineage);
+
+	assert_int_equal(set_aside(store, "default", 7, true), 2);
+	after = mark_of(store, "default");
+	assert_true(after.has_lineage);
+	assert_int_equal(after.lineage[0], 7);
+	assert_int_equal(after.sequence, before.sequence + 3);
+	assert_false(mark_of(store, "other").has_lineage);
+
+	assert_int_equal(state_of(store, 1), CSR_FAILED);
+	assert_int_equal(state_of(store, 2), CSR_ACTIVE);
+	assert_int_equal(state_of(store, 3), CSR_DELETING);
+	assert_int_equal(state_of(store, 4), CSR_PENDING);
+	assert_true(set_aside_us_of(store, 1) > 0 && set_aside_us_of(store, 3) > 0);
+	assert_true(set_aside_us_of(store, 2) == 0 && set_aside_us_of(store, 4) == 0);
+	assert_trail(store, contract_id(1), "csr.pending@tester csr.failed@tester ");
+	assert_trail(store, contract_id(3),
+		     "csr.pending@tester csr.active@tester csr.deleting@tester csr.set-aside@tester ");
+	assert_trail(store, "store", "store.rolled-back@tester ");
+	/* As any failed row: it counts no more, and its idempotency key is free. */
+	assert_counts(store, "account-1=3 ", "account-1:zone-1=0 ");
+	assert_int_equal(outcome_of(store, contract_record(5, &contract_account), "key", 2), STORE_BEGIN_NEW);
+	/* A new DELETE goes on from deleting, and the mark stays. */
+	assert_int_equal(contract_move(store, 3, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_true(set_aside_us_of(store, 3) > 0);
+}
+
+static void count_commit(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+static void what_is_set_aside_is_so_once(void **state)
+{
+	struct store *store = *state;
+	unsigned commits = 0;
+
+	assert_int_equal(set_aside(store, "default", 1, false), 0);
+	assert_trail(store, "store", "");
+	assert_int_equal(set_aside(store, "default", 2, true), 0);
+	assert_trail(store, "store", "store.rolled-back@tester ");
+	assert_int_equal(mark_of(store, "default").lineage[0], 2);
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	store_on_commit(store, count_commit, &commits);
+	assert_int_equal(set_aside(store, "default", 3, false), 1);
+	assert_int_equal(commits, 1);
+	int64_t at = set_aside_us_of(store, 1);
+	assert_int_equal(set_aside(store, "default", 4, false), 0);
+	assert_true(set_aside_us_of(store, 1) == at);
+	assert_int_equal(commits, 2); /* reads commit nothing */
+	store_on_commit(store, NULL, NULL);
+}
+
+static void tell_leftover(struct store *store, bool gone)
+{
+	struct contract_done d = {0};
+
+	store_csr_leftover(store, contract_id(1), gone, &contract_origin, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	assert_int_equal(d.e, E_OK);
+}
+
+/* F109: a key that the token does not let go of is told once, and again only after it had gone. */
+static void leftover_is_told_once(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	for (int i = 0; i < 3; i++)
+		tell_leftover(store, false);
+	assert_trail(store, contract_id(1), "csr.pending@tester csr.failed@tester csr.leftover@tester ");
+	tell_leftover(store, true);
+	tell_leftover(store, false);
+	assert_trail(store, contract_id(1),
+		     "csr.pending@tester csr.failed@tester csr.leftover@tester csr.leftover-destroyed@tester "
+		     "csr.leftover@tester ");
+}
+
 static void leftover_is_told_in_the_trail_alone(void **state)
 {
 	struct store *store = *state;
@@ -1229,7 +1382,7 @@ static void leftover_is_told_in_the_trail_alone(void **state)
 
 	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
 	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_OK);
-	store_csr_leftover(store, contract_id(1), &contract_origin, contract_done_fn, &d);
+	store_csr_leftover(store, contract_id(1), false, &contract_origin, contract_done_fn, &d);
 	store_wait(store, &d.done);
 	assert_int_equal(d.e, E_OK);
 	assert_trail(store, contract_id(1), "csr.pending@tester csr.failed@tester csr.leftover@tester ");
@@ -1345,6 +1498,9 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(principals_are_listed_by_kind),
 	    CASE(failing_operation_leaves_its_neighbours),
 	    CASE(leftover_is_told_in_the_trail_alone),
+	    CASE(leftover_is_told_once),
+	    CASE(open_rows_of_one_token_are_set_aside_and_no_others),
+	    CASE(what_is_set_aside_is_so_once),
 	    CASE(backup_is_told_in_the_trail),
 	    CASE(audit_has_no_gaps),
 	    CASE(many_at_once_are_all_done),

@@ -554,6 +554,13 @@ static void sql_keeps_the_rules(void **state)
 	    "UPDATE csrs SET common_name = 'x'",
 	    "UPDATE csrs SET key_id = randomblob(16)",
 	    "UPDATE csrs SET pem = 'x'",
+	    "UPDATE csrs SET set_aside_us = 1",
+	    "INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, updated_us, "
+	    "key_type, country,"
+	    " province, locality, organization, common_name, sans, set_aside_us) VALUES ('x', 'account-1', "
+	    "'', "
+	    "'', 1, 0, 0, 1, '', '', '', '', '', '', 1)",
+	    "INSERT INTO lineages VALUES ('default', x'00')",
 	    "DELETE FROM csrs",
 	    "INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, updated_us, "
 	    "key_type, country,"
@@ -630,6 +637,12 @@ static void sql_keeps_the_rules(void **state)
 			fail_msg("'%s': %s", forbidden[i], sqlite3_errmsg(db));
 	}
 	assert_int_equal(raw_try(db, "UPDATE csrs SET state = 3 WHERE state = 2"), SQLITE_OK); /* legal */
+	/* Set aside once, and for good. */
+	assert_int_equal(raw_try(db, "UPDATE csrs SET set_aside_us = -1 WHERE state = 3"), SQLITE_CONSTRAINT);
+	assert_int_equal(raw_try(db, "UPDATE csrs SET set_aside_us = 1 WHERE state = 3"), SQLITE_OK);
+	assert_int_equal(raw_try(db, "UPDATE csrs SET set_aside_us = 0 WHERE state = 3"), SQLITE_CONSTRAINT);
+	assert_int_equal(raw_try(db, "UPDATE csrs SET set_aside_us = 2 WHERE state = 3"), SQLITE_CONSTRAINT);
+	assert_int_equal(raw_try(db, "UPDATE csrs SET state = 4 WHERE state = 3"), SQLITE_OK);
 	sqlite3_close(db);
 	store_close(store);
 }
@@ -896,6 +909,15 @@ static void full_disk_refuses_and_recovers(void **state)
 	/* F116: not usable as long as nothing can be written, and by itself again afterwards. */
 	assert_int_equal(contract_ping(store), E_LIMIT);
 	assert_int_equal(contract_ping(store), E_LIMIT);
+	/* An account needs fewer pages than a CSR: a few may still fit. */
+	for (unsigned i = 0; e == E_OK || i == 0; i++) {
+		char id[STORE_TAG_SIZE];
+
+		assert_true(i < 1000);
+		snprintf(id, sizeof(id), "while-full-%u", i);
+		e = contract_account_add(store, id, 1);
+	}
+	assert_int_equal(e, E_STORE);
 	assert_int_equal(unlink(ballast), 0);
 	assert_int_equal(contract_ping(store), E_OK);
 	assert_int_equal(contract_account_add(store, "after-full", 1), E_OK);

@@ -32,7 +32,12 @@ struct idempotency_row {
 	bool gone;
 };
 
-enum table { SCOPES, PRINCIPALS, CSRS, AUDIT, IDEMPOTENCY, TABLES_LEN };
+struct lineage_row {
+	char token_name[STORE_TOKEN_NAME_SIZE];
+	uint8_t lineage[STORE_LINEAGE_BYTES];
+};
+
+enum table { SCOPES, PRINCIPALS, CSRS, AUDIT, IDEMPOTENCY, LINEAGES, TABLES_LEN };
 
 struct rows {
 	void **at;
@@ -179,6 +184,7 @@ static void free_row(enum table table, void *row)
 	case IDEMPOTENCY:
 		free(((struct idempotency_row *)row)->key);
 		break;
+	case LINEAGES:
 	case TABLES_LEN:
 		break;
 	}
@@ -749,6 +755,102 @@ static enum err revoke_principal(struct database *db, const struct store_change 
 	return E_NOTFOUND;
 }
 
+static struct lineage_row *find_lineage(struct database *db, const char *token_name, size_t *ret_index)
+{
+	for (size_t i = 0; i < db->tables[LINEAGES].len; i++) {
+		struct lineage_row *row = db->tables[LINEAGES].at[i];
+
+		if (strcmp(row->token_name, token_name) == 0) {
+			*ret_index = i;
+			return row;
+		}
+	}
+	return NULL;
+}
+
+static enum err memory_mark(void *db, const char *token_name, struct store_mark *ret_mark)
+{
+	struct database *d = db;
+	size_t index;
+	struct lineage_row *row = find_lineage(d, token_name, &index);
+
+	*ret_mark =
+	    (struct store_mark){.has_lineage = row != NULL, .sequence = (int64_t)d->tables[AUDIT].len};
+	if (row != NULL)
+		memcpy(ret_mark->lineage, row->lineage, sizeof(row->lineage));
+	return E_OK;
+}
+
+static void set_row_aside(struct database *db, size_t index, int64_t now_us,
+			  const struct audit_origin *origin)
+{
+	struct audit_origin told = {.actor = origin->actor};
+	struct csr_record *row = must(calloc(1, sizeof(*row)));
+	bool pending;
+
+	if (csr_record_copy(db->tables[CSRS].at[index], row) != E_OK)
+		abort();
+	pending = row->state == CSR_PENDING;
+	row->set_aside_us = now_us;
+	if (pending) {
+		row->state = CSR_FAILED;
+		row->updated_us = now_us;
+		count_csr(db, &row->scope, -1, 0);
+	}
+	told.detail = pending ? STORE_AUDIT_KEPT_PENDING : STORE_AUDIT_KEPT_DELETING;
+	add_audit(db, now_us, pending ? store_audit_action_of_state(CSR_FAILED) : STORE_AUDIT_SET_ASIDE,
+		  row->id, &told);
+	for (size_t i = 0; pending && i < db->tables[IDEMPOTENCY].len; i++) {
+		struct idempotency_row *seen = db->tables[IDEMPOTENCY].at[i];
+
+		if (!seen->gone && strcmp(seen->csr_id, row->id) == 0)
+			drop_idempotency(db, i);
+	}
+	replace_row(db, CSRS, index, row);
+}
+
+static enum err memory_set_aside(void *db, const struct store_set_aside *in, int64_t now_us,
+				 uint64_t *ret_rows)
+{
+	struct database *d = db;
+	struct lineage_row *lineage = must(calloc(1, sizeof(*lineage)));
+	uint64_t rows = 0;
+	size_t index;
+
+	strcpy(lineage->token_name, in->token_name);
+	memcpy(lineage->lineage, in->lineage, sizeof(lineage->lineage));
+	if (find_lineage(d, in->token_name, &index) != NULL)
+		replace_row(d, LINEAGES, index, lineage);
+	else
+		add_row(d, LINEAGES, lineage);
+	for (size_t i = 0; i < d->tables[CSRS].len; i++) {
+		const struct csr_record *row = d->tables[CSRS].at[i];
+
+		if ((row->state != CSR_PENDING && row->state != CSR_DELETING) || row->set_aside_us != 0 ||
+		    strcmp(row->token_name, in->token_name) != 0)
+			continue;
+		set_row_aside(d, i, now_us, &in->origin);
+		rows++;
+	}
+	if (rows > 0 || in->went_back)
+		add_audit(d, now_us, STORE_AUDIT_ROLLED_BACK, STORE_AUDIT_OBJECT, &in->origin);
+	*ret_rows = rows;
+	return fault_at(STORE_MEMORY_WRITE);
+}
+
+static bool leftover_is_told(const struct database *db, const char *csr_id)
+{
+	bool told = false;
+
+	for (size_t i = 0; i < db->tables[AUDIT].len; i++) {
+		const struct audit_record *row = db->tables[AUDIT].at[i];
+
+		if (strcmp(row->object, csr_id) == 0 && str_starts_with(row->action, "csr.leftover"))
+			told = strcmp(row->action, "csr.leftover") == 0;
+	}
+	return told;
+}
+
 static enum err memory_change(void *db, const struct store_change *in, int64_t now_us)
 {
 	const char *object = NULL;
@@ -773,6 +875,11 @@ static enum err memory_change(void *db, const struct store_change *in, int64_t n
 		e = revoke_principal(db, in, now_us, &changed);
 		break;
 	case STORE_CHANGE_CSR_LEFTOVER:
+		object = in->csr_id;
+		changed = !leftover_is_told(db, in->csr_id);
+		e = E_OK;
+		break;
+	case STORE_CHANGE_CSR_LEFTOVER_GONE:
 		object = in->csr_id;
 		e = E_OK;
 		break;
@@ -898,5 +1005,7 @@ const struct store_backend store_memory_backend = {
     .csr_get = memory_csr_get,
     .csr_list = memory_csr_list,
     .change = memory_change,
+    .mark = memory_mark,
+    .set_aside = memory_set_aside,
     .inventory = memory_inventory,
 };

@@ -409,9 +409,11 @@ class Csrs(harness.Case):
         s.stop()
         s.start_hsm()
         clean = s.csrctl("reconcile", "--min-age", "0")
-        self.assertEqual({k: v for k, v in clean.items() if k not in ("token", "applied", "checked", "findings")},
-                         dict.fromkeys(("pending", "deleting", "leftover", "missing", "unknown", "busy", "half_pairs",
-                                        "unread", "left"), 0))
+        self.assertEqual({k: v for k, v in clean.items() if k not in ("token", "applied", "vouched", "checked",
+                                                                         "findings")},
+                         dict.fromkeys(("pending", "deleting", "leftover", "missing", "unknown", "busy", "set_aside",
+                                        "half_pairs", "unread", "left"), 0))
+        self.assertTrue(clean["vouched"])
         self.assertEqual((clean["token"], clean["applied"], clean["findings"]), ("default", False, []))
         self.assertEqual(clean["checked"], 4)
         self.stop_hsm(s)
@@ -443,9 +445,9 @@ class Csrs(harness.Case):
         # A pending row with half a pair, too young for the default age.
         database = sqlite3.connect(s.store_path)
         database.execute("INSERT INTO csrs SELECT ?, account_id, zone_id, token_name, principal_id, 1,"
-                         " created_us + 3600000000, updated_us + 3600000000, key_type, country, province, locality,"
+                         " created_us, updated_us, key_type, country, province, locality,"
                          " organization, organizational_unit, common_name, sans, name, description, NULL, NULL, NULL,"
-                         " NULL FROM csrs WHERE id = ?", ("0a000000-0000-4000-8000-00000000000a", kept))
+                         " NULL, 0 FROM csrs WHERE id = ?", ("0a000000-0000-4000-8000-00000000000a", kept))
         database.commit()
         database.close()
         s.p11.ask("make-half", "csrd:0a000000-0000-4000-8000-00000000000a")

@@ -184,7 +184,9 @@ static void signer_sends_hello(struct fixture *f, uint32_t version, const char *
 								     .token_serial = serial,
 								     .token_manufacturer = maker,
 								     .token_model = model,
-								     .key_types = KEY_TYPE_BIT(KEY_P256V1)});
+								     .key_types = KEY_TYPE_BIT(KEY_P256V1),
+								     .stores_len = 1,
+								     .stores = {{{7}, 42}}});
 	signer_sends(f, 0, MESSAGE_HELLO | MESSAGE_REPLY, &b);
 }
 
@@ -218,6 +220,14 @@ static void signer_sends_error(struct fixture *f, uint32_t request_id, enum err 
 	buf_init(&b, 1024);
 	message_error_encode(&b, &(struct message_error){.code = code, .detail = text});
 	signer_sends(f, request_id, MESSAGE_ERROR, &b);
+}
+
+static void signer_sends_nothing_but_yes(struct fixture *f, uint32_t request_id, enum message_type type)
+{
+	struct buf b;
+
+	buf_init(&b, 1);
+	signer_sends(f, request_id, (unsigned)type | MESSAGE_REPLY, &b);
 }
 
 static void signer_greets(struct fixture *f)
@@ -485,7 +495,7 @@ static void hello_of_another_version_is_refused(void **state)
 	hsm_starts(f);
 	WAIT_FOR(f, signer_accepts(f));
 	signer_sends_hello(f, MESSAGE_PROTOCOL_VERSION + 1, "default");
-	hello_is_refused(f, "version 2");
+	hello_is_refused(f, "version 3");
 }
 
 static void hello_of_another_token_is_refused(void **state)
@@ -1173,6 +1183,85 @@ static void callback_may_call_again(void **state)
 	assert_told(f, 3, E_UNAVAIL);
 }
 
+/* ---- a link that is looked at before it is used ---- */
+
+static unsigned hellos;
+
+static void on_hello(void *arg, struct hsm *hsm)
+{
+	uint64_t sequence = 0;
+
+	(void)arg;
+	hellos++;
+	assert_false(hsm_is_up(hsm));
+	assert_true(hsm_remembers_any(hsm));
+	assert_true(hsm_remembers(hsm, (const uint8_t[MESSAGE_LINEAGE_BYTES]){7}, &sequence));
+	assert_int_equal(sequence, 42);
+	assert_false(hsm_remembers(hsm, (const uint8_t[MESSAGE_LINEAGE_BYTES]){8}, &sequence));
+}
+
+static void note_done(void *arg, enum err e, const char *detail)
+{
+	told(arg, e, detail);
+}
+
+static void link_waits_until_it_is_accepted(void **state)
+{
+	struct fixture *f = *state;
+	struct message_store store = {.lineage = {7}, .sequence = 43}, noted;
+	struct frame frame;
+
+	current = f;
+	hellos = 0;
+	f->options.on_hello = on_hello;
+	hsm_starts(f);
+	signer_greets(f);
+	WAIT_FOR(f, hellos == 1);
+	settle(f);
+	assert_int_equal(f->links_up, 0);
+	assert_true(strlen(hsm_down_reason(f->hsm)) > 0);
+	/* Nothing but note-store is sent on it. */
+	hsm_status(f->hsm, clock_ms() + 10000, status_done, &f->results[0]);
+	WAIT_FOR(f, f->told == 1);
+	assert_told(f, 0, E_UNAVAIL);
+	hsm_note_store(f->hsm, &store, clock_ms() + 10000, note_done, &f->results[1]);
+	frame = signer_reads(f, MESSAGE_NOTE_STORE);
+	assert_int_equal(message_note_store_decode(frame.payload, frame.payload_len, &noted), E_OK);
+	assert_int_equal(noted.sequence, 43);
+	signer_sends_nothing_but_yes(f, frame.request_id, MESSAGE_NOTE_STORE);
+	WAIT_FOR(f, f->told == 2);
+	assert_told(f, 1, E_OK);
+	assert_int_equal(f->links_up, 0);
+	hsm_accept(f->hsm);
+	assert_int_equal(f->links_up, 1);
+	assert_true(hsm_is_up(f->hsm));
+	hsm_accept(f->hsm);
+	hsm_decline(f->hsm, "too late");
+	assert_int_equal(f->links_up, 1);
+	assert_true(hsm_is_up(f->hsm));
+}
+
+static void link_that_is_declined_is_tried_again(void **state)
+{
+	struct fixture *f = *state;
+
+	hellos = 0;
+	f->options.on_hello = on_hello;
+	hsm_starts(f);
+	signer_greets(f);
+	WAIT_FOR(f, hellos == 1);
+	hsm_decline(f->hsm, "not now");
+	assert_string_equal(hsm_down_reason(f->hsm), "not now");
+	assert_int_equal(f->links_down, 0);
+	hsm_accept(f->hsm);
+	assert_false(hsm_is_up(f->hsm));
+	signer_hangs_up(f);
+	signer_greets(f);
+	WAIT_FOR(f, hellos == 2);
+	hsm_accept(f->hsm);
+	assert_int_equal(f->links_up, 1);
+}
+
 #define LINK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1216,6 +1305,8 @@ int main(void)
 	    LINK_TEST(repeated_failures_are_logged_once),
 	    LINK_TEST(free_tells_every_caller),
 	    LINK_TEST(callback_may_call_again),
+	    LINK_TEST(link_waits_until_it_is_accepted),
+	    LINK_TEST(link_that_is_declined_is_tried_again),
 	};
 
 	log_open("hsm_link_test", LOG_LEVEL_ERROR);

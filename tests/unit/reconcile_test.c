@@ -10,6 +10,7 @@
 #include "base/str.h"
 
 #include <poll.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -434,6 +435,7 @@ static struct reconcile_options options_of(struct house *h, bool apply, bool com
 	return (struct reconcile_options){
 		.store = h->store,
 		.hsm = &h->hsm,
+		.vouched = true,
 		.apply = apply,
 		.compare_keys = compare_keys,
 		.actor = "operator:test",
@@ -1120,6 +1122,290 @@ static void test_ten_thousand_keys(void **state)
 	print_message("longest stretch on the loop: %llu us\n", (unsigned long long)h->longest_us);
 }
 
+/* ---- a store that went back (F101, F102) ---- */
+
+static void on_set_aside(void *arg, enum err e, uint64_t rows)
+{
+	(void)rows;
+	on_done(arg, e);
+}
+
+static void set_aside(struct house *h)
+{
+	struct store_set_aside in = {.token_name = TOKEN, .lineage = {1}, .origin = {.actor = "test"}};
+
+	h->outstanding++;
+	store_set_aside(h->store, &in, on_set_aside, h);
+	settle(h, 0);
+}
+
+static void test_keys_of_rows_set_aside_are_kept_until_given_up(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options;
+
+	make_row(h, A, CSR_PENDING);
+	make_row(h, B, CSR_DELETING);
+	make_row(h, C, CSR_DELETING);
+	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
+	hsm_put(&h->hsm, B, MESSAGE_KEY_PRIVATE_ONLY, 0);
+	set_aside(h);
+	for (unsigned i = 0; i < 3; i++) {
+		pass(h, true);
+		assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+		assert_int_equal(h->report.set_aside, 2);
+		assert_int_equal(h->report.deleting, i == 0); /* C: no key, nothing to keep */
+		assert_int_equal(h->report.pending + h->report.leftover + h->report.busy, 0);
+		assert_int_equal(state_of(h, A), CSR_FAILED);
+		assert_int_equal(state_of(h, B), CSR_DELETING);
+		assert_int_equal(state_of(h, C), CSR_DESTROYED);
+	}
+	options = options_of(h, true, true);
+	options.give_up = B;
+	run_pass(h, &options);
+	assert_int_equal(h->report.set_aside, 1);
+	assert_int_equal(state_of(h, B), CSR_DESTROYED);
+	assert_null(key_of(&h->hsm, B));
+	assert_non_null(key_of(&h->hsm, A));
+	options.give_up = RECONCILE_GIVE_UP_ALL;
+	options.apply = false;
+	run_pass(h, &options);
+	assert_non_null(key_of(&h->hsm, A));
+	options.apply = true;
+	run_pass(h, &options);
+	assert_only_finding(h, RECONCILE_LEFTOVER, A, MESSAGE_KEY_PAIR);
+	assert_int_equal(state_of(h, A), CSR_FAILED);
+	assert_quiet_pass(h);
+}
+
+/* Its own key comes back to the token, from a backup of the token: it is kept, as ever. */
+static void test_key_that_comes_back_of_a_row_set_aside_is_kept(void **state)
+{
+	struct house *h = *state;
+
+	make_row(h, C, CSR_DELETING);
+	set_aside(h);
+	pass(h, true);
+	assert_int_equal(state_of(h, C), CSR_DESTROYED);
+	hsm_put(&h->hsm, C, MESSAGE_KEY_PAIR, 0);
+	pass(h, true);
+	assert_int_equal(h->report.set_aside, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+}
+
+/* What a pass settles, each with its key. */
+static void make_one_of_each(struct house *h)
+{
+	make_row(h, A, CSR_PENDING);
+	make_row(h, B, CSR_DELETING);
+	make_row(h, C, CSR_FAILED);
+	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
+	hsm_put(&h->hsm, B, MESSAGE_KEY_PAIR, 0);
+	hsm_put(&h->hsm, C, MESSAGE_KEY_PAIR, 0);
+}
+
+static void test_without_a_signer_that_vouches_nothing_changes(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	make_one_of_each(h);
+	options.vouched = false;
+	options.give_up = RECONCILE_GIVE_UP_ALL;
+	options.min_age_us = INT64_C(3600) * 1000000; /* an open row is told, whatever its age */
+	run_pass(h, &options);
+	assert_int_equal(h->e, E_OK);
+	assert_int_equal(h->report.set_aside, 2);
+	assert_int_equal(h->report.busy, 1); /* C is young */
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+	assert_int_equal(state_of(h, A), CSR_PENDING);
+	assert_int_equal(state_of(h, B), CSR_DELETING);
+	options.min_age_us = 0;
+	run_pass(h, &options);
+	assert_int_equal(h->report.leftover, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+}
+
+/* ---- clocks (F106) ---- */
+
+static void set_updated(struct house *h, const char *id, int64_t us)
+{
+	char sql[128];
+	sqlite3 *db;
+
+	snprintf(sql, sizeof(sql), "UPDATE csrs SET updated_us = %lld WHERE id = '%s'", (long long)us, id);
+	assert_int_equal(sqlite3_open(h->url + strlen("sqlite:"), &db), SQLITE_OK);
+	sqlite3_busy_timeout(db, WAIT_MS);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void test_rows_of_the_future_are_old(void **state)
+{
+	static const int64_t ahead_us[] = {INT64_C(60) * 1000000, INT64_C(315360000) * 1000000};
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+	const int64_t now_us = clock_wall_us();
+
+	make_one_of_each(h);
+	set_updated(h, A, now_us + ahead_us[0]);
+	set_updated(h, B, now_us + ahead_us[1]);
+	set_updated(h, C, now_us + ahead_us[1]);
+	h->in_work = A; /* which is known without a clock */
+	options.min_age_us = INT64_C(120) * 1000000;
+	run_pass(h, &options);
+	assert_int_equal(h->e, E_OK);
+	assert_int_equal(h->report.busy, 1);
+	assert_int_equal(state_of(h, A), CSR_PENDING);
+	assert_int_equal(state_of(h, B), CSR_DESTROYED);
+	assert_null(key_of(&h->hsm, C));
+	h->in_work = NULL;
+	options.min_age_us = 0;
+	run_pass(h, &options);
+	assert_only_finding(h, RECONCILE_PENDING, A, MESSAGE_KEY_PAIR);
+	assert_int_equal(state_of(h, A), CSR_FAILED);
+	assert_quiet_pass(h);
+}
+
+static void test_open_rows_are_left_to_who_settles_them(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	make_row(h, A, CSR_PENDING);
+	make_row(h, B, CSR_DELETING);
+	make_row(h, C, CSR_FAILED);
+	set_updated(h, A, 1);
+	set_updated(h, B, clock_wall_us() + INT64_C(3600) * 1000000);
+	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
+	hsm_put(&h->hsm, C, MESSAGE_KEY_PAIR, 0);
+	options.leave_open = true;
+	run_pass(h, &options);
+	assert_int_equal(h->report.busy, 2);
+	assert_int_equal(h->report.leftover, 1);
+	assert_int_equal(state_of(h, A), CSR_PENDING);
+	assert_int_equal(state_of(h, B), CSR_DELETING);
+	assert_non_null(key_of(&h->hsm, A));
+}
+
+/* ---- many missing keys (F108) ---- */
+
+#define LOST 60
+
+static void deletes_one_meanwhile(void *arg, enum call_kind kind, const char *id)
+{
+	struct house *h = arg;
+
+	(void)id;
+	if (kind == CALL_LIST && h->hsm.calls[CALL_LIST] == 2) {
+		h->hsm.before_answer = NULL;
+		delete_row(h, "00000028-0000-4000-8000-000000000028"); /* 40 */
+	}
+}
+
+static void test_one_more_list_answers_for_many_missing_keys(void **state)
+{
+	struct house *h = *state;
+	char id[CSR_ID_SIZE];
+
+	for (unsigned i = 0; i < LOST; i++) {
+		snprintf(id, sizeof(id), "%08x-0000-4000-8000-%012x", i, i);
+		make_row_on(h, id, CSR_ACTIVE, TOKEN);
+		if (i >= 50)
+			hsm_put(&h->hsm, id, i == 50 ? MESSAGE_KEY_PUBLIC_ONLY : MESSAGE_KEY_PAIR, i == 51);
+	}
+	settle(h, 0);
+	h->hsm.before_answer = deletes_one_meanwhile;
+	h->hsm.hook_arg = h;
+	pass(h, true);
+	assert_int_equal(h->report.missing, 51); /* 0 to 49 without 40, half a pair, another key */
+	assert_int_equal(h->report.half_pairs, 1);
+	assert_true(h->report.compared);
+	assert_int_equal(h->hsm.calls[CALL_LIST], 2);
+	assert_true(h->hsm.calls[CALL_FIND] <= 16);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+	/* A list that lacks keys answers for none of them. */
+	h->hsm.unread = 1;
+	pass(h, true);
+	assert_int_equal(h->report.missing, 51);
+	assert_int_equal(h->hsm.calls[CALL_LIST], 1);
+	assert_true(h->hsm.calls[CALL_FIND] >= 51);
+}
+
+/* The first list lacks them all, the second has them: nothing is missing. */
+static void shows_what_is_there(void *arg, enum call_kind kind, const char *id)
+{
+	struct house *h = arg;
+
+	(void)id;
+	if (kind == CALL_LIST)
+		h->hsm.list_stale = h->hsm.calls[CALL_LIST] == 1;
+}
+
+static void test_keys_that_the_second_list_has_are_not_missing(void **state)
+{
+	struct house *h = *state;
+	char id[CSR_ID_SIZE];
+
+	for (unsigned i = 0; i < LOST; i++) {
+		snprintf(id, sizeof(id), "%08x-0000-4000-8000-%012x", i, i);
+		make_row_on(h, id, CSR_ACTIVE, TOKEN);
+		hsm_put(&h->hsm, id, MESSAGE_KEY_PAIR, 0);
+	}
+	settle(h, 0);
+	h->hsm.before_answer = shows_what_is_there;
+	h->hsm.hook_arg = h;
+	pass(h, true);
+	assert_int_equal(h->findings_len, 0);
+	assert_int_equal(h->hsm.calls[CALL_LIST], 2);
+}
+
+/* ---- a key that stays (F109) ---- */
+
+struct trail {
+	char actions[512];
+	bool done;
+};
+
+static void on_trail(void *arg, enum err e, const struct audit_record *records, size_t len)
+{
+	struct trail *trail = arg;
+
+	assert_int_equal(e, E_OK);
+	for (size_t i = 0; i < len; i++)
+		snprintf(trail->actions + strlen(trail->actions),
+			 sizeof(trail->actions) - strlen(trail->actions), "%s ", records[i].action);
+	trail->done = true;
+}
+
+static void assert_trail(struct house *h, const char *id, const char *expected)
+{
+	struct trail trail = {0};
+
+	store_audit_list(h->store, id, on_trail, &trail);
+	store_wait(h->store, &trail.done);
+	assert_string_equal(trail.actions, expected);
+}
+
+static void test_a_leftover_that_stays_is_recorded_once(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	make_row(h, A, CSR_FAILED);
+	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
+	h->hsm.fail[CALL_DESTROY] = E_UNCERTAIN;
+	for (unsigned i = 0; i < 3; i++) {
+		run_pass(h, &options);
+		assert_int_equal(h->hsm.calls[CALL_DESTROY], 1);
+		assert_trail(h, A, "csr.pending csr.failed csr.leftover ");
+	}
+	h->hsm.fail[CALL_DESTROY] = E_OK;
+	pass(h, true);
+	assert_only_finding(h, RECONCILE_LEFTOVER, A, MESSAGE_KEY_PAIR);
+	assert_trail(h, A, "csr.pending csr.failed csr.leftover csr.leftover-destroyed ");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1154,6 +1440,14 @@ int main(void)
 		T(test_a_list_with_unread_objects_is_said_to_be_incomplete),
 		T(test_a_pass_stops_when_told),
 		T(test_ten_thousand_keys),
+		T(test_keys_of_rows_set_aside_are_kept_until_given_up),
+		T(test_key_that_comes_back_of_a_row_set_aside_is_kept),
+		T(test_without_a_signer_that_vouches_nothing_changes),
+		T(test_rows_of_the_future_are_old),
+		T(test_open_rows_are_left_to_who_settles_them),
+		T(test_one_more_list_answers_for_many_missing_keys),
+		T(test_keys_that_the_second_list_has_are_not_missing),
+		T(test_a_leftover_that_stays_is_recorded_once),
 	};
 
 	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);

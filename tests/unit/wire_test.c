@@ -246,13 +246,34 @@ static void sample_hello_reply(struct buf *b)
 	char name[] = "default", label[] = "csrd token", serial[] = "8a9bfc00", maker[] = "SoftHSM project",
 	     model[] = "SoftHSM v2";
 
-	message_hello_reply_encode(b, &(struct message_hello_reply){.version = MESSAGE_PROTOCOL_VERSION,
-								    .token_name = name,
-								    .token_label = label,
-								    .token_serial = serial,
-								    .token_manufacturer = maker,
-								    .token_model = model,
-								    .key_types = KEY_TYPE_BIT(KEY_RSA2048)});
+	message_hello_reply_encode(
+	    b, &(struct message_hello_reply){
+		   .version = MESSAGE_PROTOCOL_VERSION,
+		   .token_name = name,
+		   .token_label = label,
+		   .token_serial = serial,
+		   .token_manufacturer = maker,
+		   .token_model = model,
+		   .key_types = KEY_TYPE_BIT(KEY_RSA2048),
+		   .stores_len = 2,
+		   .stores = {{.lineage = {1, 2}, .sequence = 1ull << 40}, {.lineage = {3}, .sequence = 5}}});
+}
+
+static void sample_note_store(struct buf *b)
+{
+	message_note_store_encode(b,
+				  &(struct message_store){.lineage = {0xaa, 0xbb}, .sequence = 0x0102030405});
+}
+
+static enum err decode_note_store(const uint8_t *data, size_t len)
+{
+	static const struct message_store zero;
+	struct message_store m;
+	enum err e = message_note_store_decode(data, len, &m);
+
+	if (e != E_OK)
+		assert_memory_equal(&m, &zero, sizeof(m));
+	return e;
 }
 
 static enum err decode_hello_reply(const uint8_t *data, size_t len)
@@ -499,6 +520,7 @@ static const struct {
     {"list-keys", sample_list_keys, decode_list_keys},
     {"list-keys part", sample_list_part, decode_list_part},
     {"status reply", sample_status_reply, decode_status_reply},
+    {"note-store", sample_note_store, decode_note_store},
     {"error", sample_error, decode_error},
 };
 #define MESSAGES (sizeof(messages) / sizeof(messages[0]))
@@ -604,7 +626,36 @@ static void hello_round_trip(void **state)
 	assert_string_equal(reply.token_manufacturer, "SoftHSM project");
 	assert_string_equal(reply.token_model, "SoftHSM v2");
 	assert_int_equal(reply.key_types, KEY_TYPE_BIT(KEY_RSA2048));
+	assert_int_equal(reply.stores_len, 2);
+	assert_int_equal(reply.stores[0].lineage[1], 2);
+	assert_true(reply.stores[0].sequence == 1ull << 40);
+	assert_int_equal(reply.stores[1].lineage[0], 3);
+	assert_int_equal(reply.stores[1].sequence, 5);
 	message_hello_reply_release(&reply);
+	buf_release(&b);
+}
+
+static void note_store_round_trip(void **state)
+{
+	static const uint8_t wire[] = {0xaa, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+				       0,    0,    0, 0, 0, 0, 0, 1, 2, 3, 4, 5};
+	struct message_store m;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1024);
+	sample_note_store(&b);
+	assert_int_equal(buf_status(&b), E_OK);
+	assert_int_equal(b.len, sizeof(wire));
+	assert_memory_equal(b.data, wire, sizeof(wire));
+	assert_int_equal(message_note_store_decode(b.data, b.len, &m), E_OK);
+	assert_true(m.sequence == 0x0102030405);
+	/* A sequence that no store can have. */
+	b.data[MESSAGE_LINEAGE_BYTES] = 0x80;
+	assert_int_equal(message_note_store_decode(b.data, b.len, &m), E_PROTO);
+	buf_reset(&b);
+	message_note_store_encode(&b, &(struct message_store){.sequence = UINT64_MAX});
+	assert_int_equal(buf_status(&b), E_LIMIT);
 	buf_release(&b);
 }
 
@@ -1068,6 +1119,7 @@ int main(void)
 	    cmocka_unit_test(every_truncation_and_one_byte_more_is_a_protocol_error),
 	    cmocka_unit_test(garbage_is_survived),
 	    cmocka_unit_test(hello_round_trip),
+	    cmocka_unit_test(note_store_round_trip),
 	    cmocka_unit_test(hello_of_another_version_is_understood_as_such),
 	    cmocka_unit_test(key_types_of_a_newer_signer_are_left_out),
 	    cmocka_unit_test(create_csr_round_trip),

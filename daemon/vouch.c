@@ -1,0 +1,367 @@
+/* Compares what the signers remember with the store, and tells them how it goes on. */
+#include "daemon/vouch.h"
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "hsm/hsm.h"
+#include "store/store.h"
+
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define NOTE_AFTER_MS 1000 /* of a commit: many share one */
+#define NOTE_TIMEOUT_MS 10000
+#define FLUSH_WITHIN_MS 1000
+#define NOTE_FAILED_EVERY_MS 60000
+
+_Static_assert(STORE_LINEAGE_BYTES == MESSAGE_LINEAGE_BYTES, "one lineage");
+
+/* One call to the store or the signer at a time for each token. */
+struct token {
+	struct vouch *v;
+	struct hsm *hsm;
+	bool busy;
+	bool greeted; /* another hello came while busy: all that was asked before is of an old link */
+	bool dirty;   /* something was committed while busy */
+	bool known;   /* since this process vouches itself for the store under `lineage` */
+	uint8_t lineage[STORE_LINEAGE_BYTES];
+	uint8_t fresh[STORE_LINEAGE_BYTES]; /* while the open rows are being set aside */
+	uint64_t remembered;                /* likewise: how far behind it the store is */
+	bool went_back;
+	int64_t sequence; /* likewise, of the store; then what the signer is being told */
+	int64_t noted;    /* what it has acknowledged on this link */
+	struct log_gate failed_gate;
+};
+
+struct vouch {
+	struct vouch_options options;
+	struct event *timer;
+	struct token *tokens; /* in the order of the hsms */
+	void (*flushed)(void *arg);
+	void *flushed_arg;
+	bool stopped;
+};
+
+static void token_begin(struct token *t);
+static void token_note(struct token *t);
+
+static void flush_tell(struct vouch *v)
+{
+	void (*done)(void *arg) = v->flushed;
+
+	v->flushed = NULL;
+	if (done != NULL)
+		done(v->flushed_arg);
+}
+
+static void flush_end(struct vouch *v)
+{
+	for (size_t i = 0; i < v->options.hsms_len; i++)
+		if (v->tokens[i].busy)
+			return;
+	flush_tell(v);
+}
+
+/* The chain of this token is at its end; begins the next when one is due. */
+static void token_end(struct token *t)
+{
+	t->busy = false;
+	if (t->greeted) {
+		token_begin(t);
+	} else if (t->dirty && hsm_is_up(t->hsm)) {
+		t->dirty = false;
+		t->busy = true;
+		token_note(t);
+	}
+	if (!t->busy)
+		flush_end(t->v);
+}
+
+/* Whether what has just come is of no use any more. */
+static bool token_is_overtaken(struct token *t)
+{
+	if (t->v->stopped)
+		return true;
+	if (!t->greeted)
+		return false;
+	token_end(t);
+	return true;
+}
+
+/* Nothing is known of this store and this signer: the link is made again later, and it is asked again. */
+static void token_decline(struct token *t, enum err e)
+{
+	char why[128];
+
+	snprintf(why, sizeof(why), "it cannot be compared with the store: %s", err_str(e));
+	hsm_decline(t->hsm, why);
+	token_end(t);
+}
+
+/* ---- telling the signer ---- */
+
+static void on_noted(void *arg, enum err e, const char *detail)
+{
+	struct token *t = arg;
+	const struct log_context context = {.token = hsm_token_name(t->hsm)};
+	unsigned suppressed;
+
+	if (token_is_overtaken(t))
+		return;
+	if (e == E_OK)
+		t->noted = t->sequence;
+	else if (e != E_UNAVAIL && log_gate_pass(&t->failed_gate, NOTE_FAILED_EVERY_MS, &suppressed))
+		log_write(LOG_LEVEL_WARN, &context,
+			  "signer '%s' cannot remember how far the store has come: %s (%u more not logged)",
+			  hsm_token_name(t->hsm), detail, suppressed);
+	/* Also when it cannot: what it does not remember makes us keep keys, not destroy them. */
+	hsm_accept(t->hsm);
+	token_end(t);
+}
+
+static void on_note_mark(void *arg, enum err e, const struct store_mark *mark)
+{
+	struct token *t = arg;
+	struct message_store m;
+
+	if (token_is_overtaken(t))
+		return;
+	if (e != E_OK) {
+		token_decline(t, e);
+		return;
+	}
+	if (t->noted == mark->sequence && hsm_is_up(t->hsm)) {
+		token_end(t);
+		return;
+	}
+	t->sequence = mark->sequence;
+	memcpy(m.lineage, t->lineage, sizeof(m.lineage));
+	m.sequence = (uint64_t)mark->sequence;
+	hsm_note_store(t->hsm, &m, clock_ms() + NOTE_TIMEOUT_MS, on_noted, t);
+}
+
+static void token_note(struct token *t)
+{
+	store_mark_get(t->v->options.store, hsm_token_name(t->hsm), on_note_mark, t);
+}
+
+/* ---- comparing ---- */
+
+static void say_set_aside(const struct token *t, uint64_t rows)
+{
+	const char *name = hsm_token_name(t->hsm);
+	const struct log_context context = {.token = name};
+
+	if (t->went_back)
+		log_write(LOG_LEVEL_WARN, &context,
+			  "the store went back: signer '%s' remembers its record %" PRIu64
+			  ", and it had come "
+			  "to %" PRId64 "; CSRs that were open are set aside and their keys kept (%" PRIu64
+			  "): run 'csrctl verify'",
+			  name, t->remembered, t->sequence, rows);
+	else if (rows > 0)
+		log_write(LOG_LEVEL_WARN, &context,
+			  "signer '%s' does not remember this store: CSRs that were open are set aside and "
+			  "their keys kept (%" PRIu64 "): run 'csrctl verify'",
+			  name, rows);
+	else if (hsm_remembers_any(t->hsm))
+		log_write(
+		    LOG_LEVEL_NOTICE, &context,
+		    "signer '%s' remembered other stores, and from now on this one too; nothing was open",
+		    name);
+}
+
+static void on_set_aside(void *arg, enum err e, uint64_t rows)
+{
+	struct token *t = arg;
+
+	if (t->v->stopped)
+		return;
+	FAILPOINT("set-aside.after");
+	if (e == E_OK) {
+		say_set_aside(t, rows);
+		t->known = true;
+		memcpy(t->lineage, t->fresh, sizeof(t->lineage));
+	}
+	if (token_is_overtaken(t))
+		return;
+	if (e == E_OK)
+		token_note(t);
+	else
+		token_decline(t, e);
+}
+
+static void token_set_aside(struct token *t)
+{
+	struct store_set_aside in = {
+	    .token_name = hsm_token_name(t->hsm),
+	    .went_back = t->went_back,
+	    .origin = {.actor = "system"},
+	};
+	char detail[160];
+
+	if (getrandom(t->fresh, sizeof(t->fresh), 0) != (ssize_t)sizeof(t->fresh)) {
+		token_decline(t, E_IO);
+		return;
+	}
+	if (t->went_back)
+		snprintf(detail, sizeof(detail),
+			 "signer '%s' remembers record %" PRIu64 ", and the store had come to %" PRId64,
+			 in.token_name, t->remembered, t->sequence);
+	else
+		snprintf(detail, sizeof(detail),
+			 "signer '%s' does not remember this store, which had come to %" PRId64,
+			 in.token_name, t->sequence);
+	in.origin.detail = detail;
+	memcpy(in.lineage, t->fresh, sizeof(in.lineage));
+	FAILPOINT("set-aside.before");
+	store_set_aside(t->v->options.store, &in, on_set_aside, t);
+}
+
+/*
+ * A signer that has forgotten the store while this process ran proves nothing:
+ * the store has been in our hands all the while.  One that knows more of it than
+ * we do does: somebody else goes on with a copy.
+ */
+static void on_mark(void *arg, enum err e, const struct store_mark *mark)
+{
+	struct token *t = arg;
+	bool remembers, same;
+
+	if (token_is_overtaken(t))
+		return;
+	if (e != E_OK) {
+		token_decline(t, e);
+		return;
+	}
+	t->sequence = mark->sequence;
+	remembers = mark->has_lineage && hsm_remembers(t->hsm, mark->lineage, &t->remembered);
+	same = t->known && mark->has_lineage && memcmp(mark->lineage, t->lineage, sizeof(t->lineage)) == 0;
+	t->went_back = remembers && t->remembered > (uint64_t)mark->sequence;
+	if (t->went_back || (!remembers && !same)) {
+		token_set_aside(t);
+		return;
+	}
+	if (!remembers)
+		log_notice("signer '%s' has forgotten this store while csrd ran, and is told anew",
+			   hsm_token_name(t->hsm));
+	t->known = true;
+	memcpy(t->lineage, mark->lineage, sizeof(t->lineage));
+	token_note(t);
+}
+
+static void token_begin(struct token *t)
+{
+	t->busy = true;
+	t->greeted = false;
+	t->dirty = false;
+	t->noted = -1;
+	store_mark_get(t->v->options.store, hsm_token_name(t->hsm), on_mark, t);
+}
+
+void vouch_hello(struct vouch *v, struct hsm *hsm)
+{
+	for (size_t i = 0; i < v->options.hsms_len && !v->stopped; i++) {
+		struct token *t = &v->tokens[i];
+
+		if (v->options.hsms[i] != hsm)
+			continue;
+		t->hsm = hsm;
+		t->greeted = true;
+		if (!t->busy)
+			token_begin(t);
+	}
+}
+
+/* ---- as the store goes on ---- */
+
+static void note_all(struct vouch *v)
+{
+	for (size_t i = 0; i < v->options.hsms_len; i++) {
+		struct token *t = &v->tokens[i];
+
+		if (t->hsm == NULL)
+			continue; /* never met */
+		t->dirty = true;
+		if (!t->busy)
+			token_end(t);
+	}
+}
+
+static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+	struct vouch *v = arg;
+
+	if (v->flushed != NULL)
+		flush_tell(v); /* a signer that hangs keeps nobody from ending */
+	else
+		note_all(v);
+}
+
+static void start_timer(struct vouch *v, unsigned ms)
+{
+	const struct timeval after = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	event_add(v->timer, &after);
+}
+
+static void on_commit(void *arg)
+{
+	struct vouch *v = arg;
+
+	if (!v->stopped && !evtimer_pending(v->timer, NULL))
+		start_timer(v, NOTE_AFTER_MS);
+}
+
+void vouch_flush(struct vouch *v, void (*done)(void *arg), void *arg)
+{
+	event_del(v->timer);
+	note_all(v);
+	v->flushed = done;
+	v->flushed_arg = arg;
+	start_timer(v, FLUSH_WITHIN_MS);
+	flush_end(v);
+}
+
+/* ---- life ---- */
+
+enum err vouch_new(const struct vouch_options *options, struct vouch **ret_vouch)
+{
+	struct vouch *v = calloc(1, sizeof(*v));
+
+	if (v == NULL)
+		return E_NOMEM;
+	v->options = *options;
+	v->tokens = calloc(options->hsms_len, sizeof(*v->tokens));
+	v->timer = evtimer_new(options->base, on_timer, v);
+	if (v->tokens == NULL || v->timer == NULL) {
+		vouch_free(v);
+		return E_NOMEM;
+	}
+	for (size_t i = 0; i < options->hsms_len; i++)
+		v->tokens[i].v = v;
+	store_on_commit(options->store, on_commit, v);
+	*ret_vouch = v;
+	return E_OK;
+}
+
+void vouch_stop(struct vouch *v)
+{
+	v->stopped = true;
+	event_del(v->timer);
+}
+
+void vouch_free(struct vouch *v)
+{
+	if (v == NULL)
+		return;
+	if (v->timer != NULL)
+		event_free(v->timer);
+	free(v->tokens);
+	free(v);
+}
