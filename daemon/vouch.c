@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "hsm/hsm.h"
 #include "store/store.h"
 
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define NOTE_AFTER_MS 1000 /* of a commit: many share one */
 #define NOTE_TIMEOUT_MS 10000
@@ -205,7 +205,7 @@ static void token_set_aside(struct token *t)
 	};
 	char detail[160];
 
-	if (getrandom(t->fresh, sizeof(t->fresh), 0) != (ssize_t)sizeof(t->fresh)) {
+	if (random_fill(t->fresh, sizeof(t->fresh)) != E_OK) {
 		token_decline(t, E_IO);
 		return;
 	}
