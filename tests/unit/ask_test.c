@@ -29,12 +29,24 @@ struct fixture {
 	size_t shown_len;
 };
 
+/* In the background of a script, or under nohup, they are ignored. */
+static void hear_interrupts(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGALRM, SIG_DFL);
+}
+
 static void ask_and_exit(int far_end) __attribute__((noreturn));
 static void ask_and_exit(int far_end)
 {
 	struct buf answer;
 	enum err e;
 
+	hear_interrupts();
 	alarm(PATIENCE_MS / 1000);
 	if (setsid() < 0 || ioctl(far_end, TIOCSCTTY, 0) || dup2(far_end, STDIN_FILENO) < 0 ||
 	    dup2(far_end, STDERR_FILENO) < 0)
