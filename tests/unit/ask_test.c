@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 20000
+#define ROUNDS 200
 #define QUESTION "The secret"
 #define SECRET "s3cret"
 
@@ -148,11 +149,25 @@ static void an_interrupt_leaves_the_terminal_as_it_was(void **state)
 	assert_true(has_echo(f));
 }
 
+/* F169: in the instant between the question and the wait for its answer, too. */
+static void an_interrupt_is_heard_whenever_it_comes(void **state)
+{
+	for (int i = 0; i < ROUNDS; i++) {
+		int status = ask(*state, "\003");
+
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGINT);
+		teardown(state);
+		setup(state);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(a_secret_is_not_shown, setup, teardown),
 	    cmocka_unit_test_setup_teardown(an_interrupt_leaves_the_terminal_as_it_was, setup, teardown),
+	    cmocka_unit_test_setup_teardown(an_interrupt_is_heard_whenever_it_comes, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("ask", tests, NULL, NULL);
