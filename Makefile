@@ -249,6 +249,7 @@ help:
 	'make test SANITIZE=address,undefined    the same under sanitizers' \
 	'make tsan            the signer under load with ThreadSanitizer' \
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
+	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
 	'make lint            layers, headers, banned calls, shell and Python checks' \
 	'make man             the manual pages, with scdoc, in build/release/man' \

@@ -2,6 +2,7 @@
 #include "cli/ask.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,22 +20,31 @@ bool ask_is_possible(void)
 	return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
 }
 
-/* Unbuffered: what is read is nowhere but in the buffer, which scrubs itself. */
-static enum err read_line(struct buf *line)
+/*
+ * Unbuffered: what is read is nowhere but in the buffer, which scrubs itself.
+ * wait_mask: the signals that stay blocked while it waits.  A signal that comes
+ * just before is not lost when it is blocked until then.  NULL: as they are.
+ */
+static enum err read_line(struct buf *line, const sigset_t *wait_mask)
 {
-	char c;
-	ssize_t n;
+	struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
 
-	while ((n = read(STDIN_FILENO, &c, 1)) != 0) {
+	for (;;) {
+		ssize_t n = -1;
+		char c;
+
+		if (ppoll(&in, 1, NULL, wait_mask) >= 0)
+			n = read(STDIN_FILENO, &c, 1);
 		if (n < 0 && errno == EINTR && !caught)
 			continue;
 		if (n < 0)
 			return E_IO;
+		if (n == 0)
+			return E_UNAVAIL;
 		if (c == '\n')
 			return buf_status(line);
 		buf_put(line, &c, 1);
 	}
-	return E_UNAVAIL;
 }
 
 enum err ask_line(const char *question, const char *fallback, struct buf *ret_answer)
@@ -50,7 +60,7 @@ enum err ask_line(const char *question, const char *fallback, struct buf *ret_an
 			fprintf(stderr, "%s: ", question);
 		fflush(stderr);
 		buf_reset(ret_answer);
-		e = read_line(ret_answer);
+		e = read_line(ret_answer, NULL);
 		if (e != E_OK)
 			return e;
 		buf_consume(ret_answer, strspn(buf_text(ret_answer), " \t"));
@@ -69,7 +79,7 @@ enum err ask_line(const char *question, const char *fallback, struct buf *ret_an
 	}
 }
 
-static enum err ask_silently(const char *question, struct buf *ret_answer)
+static enum err ask_silently(const char *question, const sigset_t *wait_mask, struct buf *ret_answer)
 {
 	struct termios before, silent;
 	enum err e;
@@ -83,7 +93,7 @@ static enum err ask_silently(const char *question, struct buf *ret_answer)
 	fprintf(stderr, "%s: ", question);
 	fflush(stderr);
 	buf_reset(ret_answer);
-	e = read_line(ret_answer);
+	e = read_line(ret_answer, wait_mask);
 	fputc('\n', stderr);
 	if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &before) && e == E_OK)
 		e = E_IO;
@@ -98,17 +108,23 @@ static void on_signal(int number)
 enum err ask_secret(const char *question, struct buf *ret_answer)
 {
 	struct sigaction stop, end = {.sa_handler = on_signal}, before[ENDING_SIGNALS];
+	sigset_t ending, mask;
 	enum err e;
 
 	caught = 0;
 	sigemptyset(&end.sa_mask);
-	for (size_t i = 0; i < ENDING_SIGNALS; i++)
+	sigemptyset(&ending);
+	for (size_t i = 0; i < ENDING_SIGNALS; i++) {
+		sigaddset(&ending, ending_signals[i]);
 		sigaction(ending_signals[i], &end, &before[i]);
+	}
+	sigprocmask(SIG_BLOCK, &ending, &mask);
 	sigaction(SIGTSTP, &(struct sigaction){.sa_handler = SIG_IGN}, &stop);
-	e = ask_silently(question, ret_answer);
+	e = ask_silently(question, &mask, ret_answer);
 	sigaction(SIGTSTP, &stop, NULL);
 	for (size_t i = 0; i < ENDING_SIGNALS; i++)
 		sigaction(ending_signals[i], &before[i], NULL);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 	if (caught)
 		raise(caught);
 	return e;

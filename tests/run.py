@@ -119,7 +119,17 @@ def short_name(test):
     return test.id().split(".", 1)[-1]
 
 
+def hear_interrupts():
+    """Whoever started us may ignore or block signals (the background of a script does so with SIGINT), and what a test
+    starts and then interrupts would inherit that.  SIGHUP stays ignored under nohup, where it is our own business."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def unittest_main(path, result_path, only):
+    hear_interrupts()
     path = pathlib.Path(path).resolve()
     sys.path.insert(0, str(path.parent))
     loader = unittest.TestLoader()
@@ -167,8 +177,11 @@ def run_job(job, logs, environment):
         job.result_path.unlink(missing_ok=True)
     environment = dict(environment, CSRD_TEST_LOGS=str(logs / (job.name.replace("/", ".") + ".d")))
     started = time.monotonic()
+    # Of our own terminal, input and signals nothing is left to a job: make test may run under nohup, from a script's
+    # background, without a terminal, with its input closed.
+    command = ["env", "--default-signal", *job.command]
     with open(job.log_path, "wb") as log:
-        process = subprocess.Popen(job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                                    cwd=ROOT, env=environment, start_new_session=True)
         try:
             status = process.wait(job.timeout)
@@ -378,6 +391,7 @@ def main():
     arguments = parse_arguments()
     if arguments.unittest:
         return unittest_main(arguments.unittest, arguments.result, arguments.k)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # jobs inherit it
     logs = (arguments.build / "test-logs").resolve()
     logs.mkdir(parents=True, exist_ok=True)
     times_path = logs / "times.json"

@@ -179,3 +179,9 @@ test-programs check-system: man
 test-kills: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 test-programs
 	$(Q)CSRD_KILLS=$(or $(KILLS),1000) $(MAKE) --no-print-directory FAILPOINTS=1 check-system ONLY=system/fault_kill_test
+
+# 500 bad clients of each kind around csrd, and a table of how it was; half a minute of it is part of "make test".
+.PHONY: abuse
+abuse: test-deps
+	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 all
+	$(Q)CSRD_ABUSE_SECONDS=$(or $(ABUSE_SECONDS),600) /usr/bin/python3 tests/run.py --unittest tests/system/abuse_test.py

@@ -16,7 +16,7 @@ run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev li
 	curl'
 test_packages='libcmocka-dev opensc libengine-pkcs11-openssl gnutls-bin python3 python3-cryptography
 	python3-yaml golang-cfssl sqlite3 shellcheck zsh libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm man-db systemd iproute2
-	procps'
+	procps wget python3-requests golang-go default-jdk-headless haproxy nginx'
 deb_packages='debhelper dpkg-dev lintian scdoc'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 
@@ -81,11 +81,30 @@ else
 	exit 1
 fi
 
+# Daemons that come with them stay off: the tests start their own, on ports of their own.
+daemons=
+if [ -d /run/systemd/system ]; then
+	for package in $missing; do
+		case $package in
+		haproxy | nginx) daemons="$daemons $package.service" ;;
+		esac
+	done
+fi
+
 echo "install-deps: installing $missing"
-# $as_root and $missing are lists of words.
+# $as_root, $missing and $daemons are lists of words.
+# shellcheck disable=SC2086
+[ -z "$daemons" ] || $as_root systemctl --quiet --runtime mask $daemons
 # shellcheck disable=SC2086
 if ! $as_root DEBIAN_FRONTEND=noninteractive apt-get -q update; then
 	echo 'install-deps: apt-get update failed; trying with the lists at hand' >&2
 fi
+status=0
 # shellcheck disable=SC2086
-exec $as_root DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing
+$as_root DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing || status=$?
+# shellcheck disable=SC2086
+if [ -n "$daemons" ]; then
+	$as_root systemctl --quiet --runtime unmask $daemons
+	$as_root systemctl --quiet disable $daemons || status=1
+fi
+exit "$status"

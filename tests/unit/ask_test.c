@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 20000
+#define ROUNDS 200
 #define QUESTION "The secret"
 #define SECRET "s3cret"
 
@@ -29,12 +30,24 @@ struct fixture {
 	size_t shown_len;
 };
 
+/* In the background of a script, or under nohup, they are ignored. */
+static void hear_interrupts(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGALRM, SIG_DFL);
+}
+
 static void ask_and_exit(int far_end) __attribute__((noreturn));
 static void ask_and_exit(int far_end)
 {
 	struct buf answer;
 	enum err e;
 
+	hear_interrupts();
 	alarm(PATIENCE_MS / 1000);
 	if (setsid() < 0 || ioctl(far_end, TIOCSCTTY, 0) || dup2(far_end, STDIN_FILENO) < 0 ||
 	    dup2(far_end, STDERR_FILENO) < 0)
@@ -136,11 +149,25 @@ static void an_interrupt_leaves_the_terminal_as_it_was(void **state)
 	assert_true(has_echo(f));
 }
 
+/* F169: in the instant between the question and the wait for its answer, too. */
+static void an_interrupt_is_heard_whenever_it_comes(void **state)
+{
+	for (int i = 0; i < ROUNDS; i++) {
+		int status = ask(*state, "\003");
+
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGINT);
+		teardown(state);
+		setup(state);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(a_secret_is_not_shown, setup, teardown),
 	    cmocka_unit_test_setup_teardown(an_interrupt_leaves_the_terminal_as_it_was, setup, teardown),
+	    cmocka_unit_test_setup_teardown(an_interrupt_is_heard_whenever_it_comes, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("ask", tests, NULL, NULL);
