@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 struct bufferevent;
 struct evbuffer;
@@ -32,7 +33,7 @@ enum conn_state {
 struct conn {
 	struct conn_set *set;
 	enum conn_state state;
-	struct bufferevent *bev;
+	struct bufferevent *bev; /* NULL for CONN_GONE, and timer too */
 	struct event *timer;
 	uint64_t since_ms;   /* clock_ms of: entering the state; CONN_HEAD for CONN_BODY; last progress of
 				CONN_SENDING */
@@ -58,6 +59,8 @@ struct conn_set {
 	unsigned len;
 	uint64_t unsent_bytes; /* in the output buffers of all of them */
 	struct event *retry;   /* while full: somebody's grace may be over */
+	int waiting_fd;        /* while full: accepted, and waits for room like those in the kernel; or -1 */
+	struct sockaddr_storage waiting_peer;
 	bool full;
 	bool draining;
 };
