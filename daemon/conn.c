@@ -288,13 +288,14 @@ static void free_body(const void *data, size_t len, void *body)
 
 void conn_send(struct conn *c, const struct buf *head, char *body, size_t body_len, bool close)
 {
-	struct evbuffer *output = bufferevent_get_output(c->bev);
+	struct evbuffer *output;
 
 	if (c->state == CONN_GONE) {
 		free(body);
 		conn_release(c);
 		return;
 	}
+	output = bufferevent_get_output(c->bev);
 	c->closing = close;
 	conn_enter_state(c, CONN_SENDING);
 	c->give_up_ms = c->since_ms + patience_ms(c, CONN_SENDING) + body_len / SEND_BYTES_PER_MS;
@@ -375,6 +376,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	/* A client may shut its side and wait for the answer; reading is off then until it is sent. */
 	if ((what & BEV_EVENT_EOF) && (c->state == CONN_BUSY || c->state == CONN_SENDING))
 		return;
+	if (c->state == CONN_BUSY)
+		log_debug("connection of '%s' broke while its request is at work", c->peer);
 	conn_free(c);
 }
 
@@ -389,6 +392,8 @@ void conn_free(struct conn *c)
 	}
 	if (c->timer != NULL)
 		event_free(c->timer);
+	c->bev = NULL;
+	c->timer = NULL;
 	c->state = CONN_GONE;
 	conn_set_leave(c->set, c);
 	if (!is_held)

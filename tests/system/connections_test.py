@@ -1,10 +1,13 @@
-"""Many connections, slow ones and such as do not read: limits, times, memory and processor time (F140 to F147)."""
+"""Many connections, slow ones and such as do not read: limits, times, memory and processor time (F140 to F149)."""
 # run: seconds=60
+import array
+import fcntl
 import os
 import re
 import resource
 import signal
 import socket
+import termios
 import time
 import unittest
 
@@ -143,6 +146,96 @@ class LimitsTest(ConnectionsCase):
         self.assertEqual(len(set(ids)), 600)
         halves = sorted(int(i.replace("-", "")[20:], 16) for i in ids)
         self.assertGreater(min(b - a for a, b in zip(halves, halves[1:])), 1)
+
+
+class BusyTest(ConnectionsCase):
+    """Clients and their requests at work.  The signer is held still meanwhile, so that they stay at work."""
+
+    def hold_signer(self):
+        self.service_.hsm.signal(signal.SIGSTOP)
+        self.addCleanup(self.service_.hsm.signal, signal.SIGCONT)
+
+    def wait_pending(self, count):
+        harness.wait_for("%d creates at work" % count, lambda: len(self.service_.rows("pending")) == count)
+
+    def test_f147_who_comes_while_all_are_busy_waits(self):
+        """Listening goes on while idle connections could make room.  When they had become busy, the next client was
+        accepted and hung up on."""
+        self.start(signer=True, max_connections=2)
+        busy = [self.client() for _ in range(2)]
+        for client in busy:
+            self.assertEqual(client.send(self.head(b"GET", b"/healthz")).answer().status, 200)
+        self.hold_signer()
+        for client in busy:
+            client.send(self.create_bytes())
+        self.wait_pending(2)
+        late = [self.client().send(self.head(b"GET", b"/healthz")) for _ in range(3)]
+        self.service_.csrd.wait_log("no more connections are accepted for now")
+        self.assertLessEqual(self.connections(), 3)
+        self.service_.hsm.signal(signal.SIGCONT)
+        for client in late:
+            self.assertEqual(client.answer().status, 200)
+        for client in busy:
+            self.assertEqual(client.answer().status, 201)
+
+    def test_f147_who_waits_for_room_does_not_hold_up_the_end(self):
+        self.start(signer=True, max_connections=1)
+        busy = self.client()
+        self.assertEqual(busy.send(self.head(b"GET", b"/healthz")).answer().status, 200)
+        self.hold_signer()
+        busy.send(self.create_bytes())
+        self.wait_pending(1)
+        late = self.client().send(self.head(b"GET", b"/healthz"))
+        self.service_.csrd.wait_log("no more connections are accepted for now")
+        self.service_.csrd.signal(signal.SIGTERM)
+        self.assertTrue(late.is_closed())
+        self.service_.hsm.signal(signal.SIGCONT)
+        self.assertEqual(busy.answer().status, 201)
+        self.assertEqual(self.service_.csrd.wait(), 0)
+
+    @staticmethod
+    def unread(client):
+        size = array.array("i", [0])
+        fcntl.ioctl(client.socket, termios.FIONREAD, size)
+        return size[0]
+
+    def test_f148_a_client_that_breaks_off_while_busy(self):
+        """Nothing is read of a client whose request is at work, so most that leave are noticed when the answer is
+        sent.  One that still has a 100 (Continue) to take is noticed at once, and its connection goes before the
+        request is answered."""
+        self.service_ = self.service(settings={"log": {"level": "debug"}})
+        path = str(self.service_.folder / "http.sock")
+        self.service_.settings["http"]["listen"] += ", unix:" + path
+        self.service_.write_config()
+        self.service_.start()
+        healthz = self.head(b"GET", b"/healthz")
+        with Client(path) as client:
+            client.send(healthz)
+            each = harness.wait_for("an answer", lambda: self.unread(client))
+        answers = 1  # so many that the socket takes no more, in a whole number of them
+        while True:
+            client = Client(path)
+            self.addCleanup(client.socket.close)
+            client.send(healthz * answers)
+            harness.wait_for("%d answers" % answers, lambda: self.unread(client) == answers * each)
+            head, body = self.create_bytes().split(b"\r\n\r\n")
+            client.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+            try:
+                harness.wait_for("100", lambda: self.unread(client) > answers * each, seconds=1)
+            except AssertionError:
+                break
+            client.socket.close()
+            answers += 1
+        self.hold_signer()
+        client.send(body)
+        self.wait_pending(1)
+        client.socket.close()
+        self.service_.csrd.wait_log("broke while its request is at work")
+        self.service_.hsm.signal(signal.SIGCONT)
+        self.service_.csrd.wait_log("the client left before its answer, a 201")
+        self.assertEqual(list(self.service_.rows().values()), ["active"])
+        self.assert_alive()
+        self.service_.stop()
 
 
 class PagesTest(ConnectionsCase):
