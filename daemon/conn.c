@@ -345,7 +345,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	switch (c->state) {
 	case CONN_HEAD:
 	case CONN_BODY:
-		if (!c->set->draining) {
+		/* An empty line is no request: some clients send one behind a body. */
+		if (!c->set->draining && c->head.scanned > c->head.skipped) {
 			conn_refuse(c, 408, "the request did not come in time ([http] idle_timeout)");
 			return;
 		}

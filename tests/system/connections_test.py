@@ -134,9 +134,15 @@ class LimitsTest(ConnectionsCase):
             with self.subTest(sent=sent):
                 answer = self.assert_refused(sent, 408)
                 self.assertEqual(answer.codes, [10408])
-        with Client(self.service_.address) as client:
+        for sent in (b"", b"\r\n"):
+            with self.subTest(sent=sent), Client(self.service_.address) as client:
+                self.assertTrue(client.send(sent).is_closed())
+                self.assertEqual(client.data, b"", "a connection that asked nothing is told nothing")
+        with self.subTest("HEAD"), Client(self.service_.address) as client:
+            answer = client.send(b"HEAD / HTTP/1.1\r\nX: ").answer(head=True)
+            self.assertEqual(answer.status, 408)
             self.assertTrue(client.is_closed())
-            self.assertEqual(client.data, b"", "a connection that asked nothing is told nothing")
+            self.assertEqual(client.data, b"", "content in an answer to HEAD")
 
     def test_request_ids_do_not_count(self):
         """N14"""
@@ -192,6 +198,14 @@ class BusyTest(ConnectionsCase):
         self.service_.hsm.signal(signal.SIGCONT)
         self.assertEqual(busy.answer().status, 201)
         self.assertEqual(self.service_.csrd.wait(), 0)
+
+    def test_f149_the_end_does_not_wait_for_ever_for_a_reader(self):
+        self.start(drain_timeout="1s")
+        deaf = self.deaf_client()
+        self.service_.csrd.signal(signal.SIGTERM)
+        self.assertEqual(self.service_.csrd.wait(), 0)
+        self.service_.csrd.wait_log("0 requests are unanswered and 1 connections open at the end of the drain time")
+        deaf.socket.close()
 
     @staticmethod
     def unread(client):
