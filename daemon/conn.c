@@ -193,19 +193,24 @@ static void conn_drop_input(struct conn *c, struct evbuffer *input)
 		conn_enter_state(c, CONN_DEAD);
 }
 
-static void conn_read(struct conn *c)
+static void conn_begin_head(struct conn *c)
 {
 	const struct config_http *config = c->set->options.config;
+
+	head_init(&c->head, config->max_header_bytes, config->max_body_bytes);
+	conn_enter_state(c, CONN_HEAD);
+}
+
+static void conn_read(struct conn *c)
+{
 	struct evbuffer *input = bufferevent_get_input(c->bev);
 
 	if (c->state == CONN_LINGER) {
 		conn_drop_input(c, input);
 		return;
 	}
-	if (c->state == CONN_IDLE && evbuffer_get_length(input) > 0) {
-		head_init(&c->head, config->max_header_bytes, config->max_body_bytes);
-		conn_enter_state(c, CONN_HEAD);
-	}
+	if (c->state == CONN_IDLE && evbuffer_get_length(input) > 0)
+		conn_begin_head(c);
 	if (c->state == CONN_HEAD)
 		conn_read_head(c, input);
 	if (c->state != CONN_BODY)
@@ -214,6 +219,17 @@ static void conn_read(struct conn *c)
 		conn_read_chunks(c, input);
 	else
 		conn_read_length(c, input);
+}
+
+bool conn_begin_if_asked(struct conn *c)
+{
+	char byte;
+
+	if (c->state != CONN_IDLE ||
+	    recv(bufferevent_getfd(c->bev), &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) <= 0)
+		return false;
+	conn_begin_head(c);
+	return true;
 }
 
 static void on_readable(struct bufferevent *bev, void *arg)

@@ -71,6 +71,8 @@ struct conn_set {
 MUST_USE enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer);
 void conn_free(struct conn *c);
 void conn_drain(struct conn *c);
+/* True when c looks idle, but its next request has come and was not read yet: it is idle no more. */
+bool conn_begin_if_asked(struct conn *c);
 
 /* ---- conn_set.c ---- */
 

@@ -17,6 +17,8 @@
 #define GRACE_LINGER_MS 20   /* the client may still be reading its last answer */
 #define GRACE_REQUEST_MS 150 /* from the request's first byte */
 #define GRACE_ANSWER_MS 150  /* without progress, the socket's buffer being full */
+/* How many that look idle are asked whether they are, before whoever comes is made to wait. */
+#define SPARE_TRIES 16
 #define RETRY_MS 20
 #define LOG_MS 5000
 
@@ -118,6 +120,8 @@ bool conn_set_make_room(struct conn_set *set)
 {
 	struct conn *c = find_spare(set);
 
+	for (int i = 0; c != NULL && conn_begin_if_asked(c); i++)
+		c = i < SPARE_TRIES ? find_spare(set) : NULL;
 	if (c == NULL)
 		return false;
 	log_debug("connection of '%s' closed to make room", c->peer);

@@ -29,9 +29,12 @@ class ConnectionsCase(Case):
             self.service_.start_csrd()
         self.own = self.descriptors()
 
-    def cpu_seconds(self):
+    def stat(self):
         with open("/proc/%d/stat" % self.service_.csrd.pid, encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
+            return f.read()
+
+    def cpu_seconds(self):
+        fields = self.stat().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_mib(self):
@@ -198,6 +201,26 @@ class BusyTest(ConnectionsCase):
         self.service_.hsm.signal(signal.SIGCONT)
         self.assertEqual(busy.answer().status, 201)
         self.assertEqual(self.service_.csrd.wait(), 0)
+
+    def test_f157_an_idle_connection_whose_request_has_come_is_not_closed(self):
+        """The next client is accepted before csrd has read the request of a connection that looks idle."""
+        self.start(max_connections=2)
+        healthz = self.head(b"GET", b"/healthz")
+        for _ in range(3):
+            kept = [self.client() for _ in range(2)]
+            for client in kept:
+                self.assertEqual(client.send(healthz).answer().status, 200)
+            self.service_.csrd.signal(signal.SIGSTOP)
+            self.addCleanup(self.service_.csrd.signal, signal.SIGCONT)
+            harness.wait_for("csrd to stand still", lambda: ") T " in self.stat())
+            late = self.client().send(healthz)
+            for client in kept:
+                client.send(healthz)
+            self.service_.csrd.signal(signal.SIGCONT)
+            for client in kept + [late]:
+                self.assertEqual(client.answer().status, 200)
+                client.socket.close()
+            harness.wait_for("the end of all of them", lambda: self.connections() == 0)
 
     def test_f149_the_end_does_not_wait_for_ever_for_a_reader(self):
         self.start(drain_timeout="1s")
