@@ -147,7 +147,7 @@ static void stop_accepting(struct conn_set *set)
 	set->options.on_room(set->options.arg, false);
 }
 
-/* Who waits is let in from a turn of its own: callers may be in the midst of a connection that goes for it. */
+/* Who waits is let in from a turn of its own: the caller may be amid a connection that would go for it. */
 void conn_set_room_changed(struct conn_set *set)
 {
 	struct timeval now = {0, 0};
