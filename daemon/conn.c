@@ -193,19 +193,24 @@ static void conn_drop_input(struct conn *c, struct evbuffer *input)
 		conn_enter_state(c, CONN_DEAD);
 }
 
-static void conn_read(struct conn *c)
+static void conn_begin_head(struct conn *c)
 {
 	const struct config_http *config = c->set->options.config;
+
+	head_init(&c->head, config->max_header_bytes, config->max_body_bytes);
+	conn_enter_state(c, CONN_HEAD);
+}
+
+static void conn_read(struct conn *c)
+{
 	struct evbuffer *input = bufferevent_get_input(c->bev);
 
 	if (c->state == CONN_LINGER) {
 		conn_drop_input(c, input);
 		return;
 	}
-	if (c->state == CONN_IDLE && evbuffer_get_length(input) > 0) {
-		head_init(&c->head, config->max_header_bytes, config->max_body_bytes);
-		conn_enter_state(c, CONN_HEAD);
-	}
+	if (c->state == CONN_IDLE && evbuffer_get_length(input) > 0)
+		conn_begin_head(c);
 	if (c->state == CONN_HEAD)
 		conn_read_head(c, input);
 	if (c->state != CONN_BODY)
@@ -214,6 +219,17 @@ static void conn_read(struct conn *c)
 		conn_read_chunks(c, input);
 	else
 		conn_read_length(c, input);
+}
+
+bool conn_begin_if_asked(struct conn *c)
+{
+	char byte;
+
+	if (c->state != CONN_IDLE ||
+	    recv(bufferevent_getfd(c->bev), &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) <= 0)
+		return false;
+	conn_begin_head(c);
+	return true;
 }
 
 static void on_readable(struct bufferevent *bev, void *arg)
@@ -288,13 +304,14 @@ static void free_body(const void *data, size_t len, void *body)
 
 void conn_send(struct conn *c, const struct buf *head, char *body, size_t body_len, bool close)
 {
-	struct evbuffer *output = bufferevent_get_output(c->bev);
+	struct evbuffer *output;
 
 	if (c->state == CONN_GONE) {
 		free(body);
 		conn_release(c);
 		return;
 	}
+	output = bufferevent_get_output(c->bev);
 	c->closing = close;
 	conn_enter_state(c, CONN_SENDING);
 	c->give_up_ms = c->since_ms + patience_ms(c, CONN_SENDING) + body_len / SEND_BYTES_PER_MS;
@@ -344,7 +361,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	switch (c->state) {
 	case CONN_HEAD:
 	case CONN_BODY:
-		if (!c->set->draining) {
+		/* An empty line is no request: some clients send one behind a body. */
+		if (!c->set->draining && c->head.scanned > c->head.skipped) {
 			conn_refuse(c, 408, "the request did not come in time ([http] idle_timeout)");
 			return;
 		}
@@ -375,6 +393,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	/* A client may shut its side and wait for the answer; reading is off then until it is sent. */
 	if ((what & BEV_EVENT_EOF) && (c->state == CONN_BUSY || c->state == CONN_SENDING))
 		return;
+	if (c->state == CONN_BUSY)
+		log_debug("connection of '%s' broke while its request is at work", c->peer);
 	conn_free(c);
 }
 
@@ -389,6 +409,8 @@ void conn_free(struct conn *c)
 	}
 	if (c->timer != NULL)
 		event_free(c->timer);
+	c->bev = NULL;
+	c->timer = NULL;
 	c->state = CONN_GONE;
 	conn_set_leave(c->set, c);
 	if (!is_held)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 struct bufferevent;
 struct evbuffer;
@@ -32,7 +33,7 @@ enum conn_state {
 struct conn {
 	struct conn_set *set;
 	enum conn_state state;
-	struct bufferevent *bev;
+	struct bufferevent *bev; /* NULL for CONN_GONE, and timer too */
 	struct event *timer;
 	uint64_t since_ms;   /* clock_ms of: entering the state; CONN_HEAD for CONN_BODY; last progress of
 				CONN_SENDING */
@@ -58,6 +59,8 @@ struct conn_set {
 	unsigned len;
 	uint64_t unsent_bytes; /* in the output buffers of all of them */
 	struct event *retry;   /* while full: somebody's grace may be over */
+	int waiting_fd;        /* while full: accepted, and waits for room like those in the kernel; or -1 */
+	struct sockaddr_storage waiting_peer;
 	bool full;
 	bool draining;
 };
@@ -68,6 +71,8 @@ struct conn_set {
 MUST_USE enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer);
 void conn_free(struct conn *c);
 void conn_drain(struct conn *c);
+/* True when c looks idle, but its next request has come and was not read yet: it is idle no more. */
+bool conn_begin_if_asked(struct conn *c);
 
 /* ---- conn_set.c ---- */
 

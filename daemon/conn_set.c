@@ -2,11 +2,14 @@
 #include "daemon/conn_set.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/conn_private.h"
 
 #include <event2/event.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* How long a connection may have been as it is before it can be spared. */
@@ -14,6 +17,8 @@
 #define GRACE_LINGER_MS 20   /* the client may still be reading its last answer */
 #define GRACE_REQUEST_MS 150 /* from the request's first byte */
 #define GRACE_ANSWER_MS 150  /* without progress, the socket's buffer being full */
+/* How many that look idle are asked whether they are, before whoever comes is made to wait. */
+#define SPARE_TRIES 16
 #define RETRY_MS 20
 #define LOG_MS 5000
 
@@ -31,6 +36,7 @@ enum err conn_set_new(struct event_base *base, const struct conn_set_options *op
 		return E_NOMEM;
 	set->base = base;
 	set->options = *options;
+	set->waiting_fd = -1;
 	TAILQ_INIT(&set->conns);
 	set->retry = evtimer_new(base, on_retry, set);
 	if (set->retry == NULL) {
@@ -48,6 +54,7 @@ void conn_set_free(struct conn_set *set)
 	set->draining = set->full = false; /* nobody is to be told any more */
 	while (!TAILQ_EMPTY(&set->conns))
 		conn_free(TAILQ_FIRST(&set->conns));
+	fd_close(&set->waiting_fd);
 	if (set->retry != NULL)
 		event_free(set->retry);
 	free(set);
@@ -113,6 +120,8 @@ bool conn_set_make_room(struct conn_set *set)
 {
 	struct conn *c = find_spare(set);
 
+	for (int i = 0; c != NULL && conn_begin_if_asked(c); i++)
+		c = i < SPARE_TRIES ? find_spare(set) : NULL;
 	if (c == NULL)
 		return false;
 	log_debug("connection of '%s' closed to make room", c->peer);
@@ -138,41 +147,80 @@ static void stop_accepting(struct conn_set *set)
 	set->options.on_room(set->options.arg, false);
 }
 
+/* Who waits is let in from a turn of its own: the caller may be amid a connection that would go for it. */
 void conn_set_room_changed(struct conn_set *set)
 {
+	struct timeval now = {0, 0};
+
 	if (!set->full || !has_room(set))
 		return;
+	if (set->waiting_fd >= 0) {
+		event_add(set->retry, &now);
+		return;
+	}
 	set->full = false;
 	event_del(set->retry);
 	set->options.on_room(set->options.arg, true);
 }
 
-static void on_retry(evutil_socket_t fd, short what, void *arg)
-{
-	struct conn_set *set = arg;
-
-	(void)fd;
-	(void)what;
-	conn_set_room_changed(set);
-	if (set->full)
-		stop_accepting(set);
-}
-
-void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer)
+static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer)
 {
 	static struct log_gate gate;
 	unsigned held_back;
 
-	if (set->draining || (set->len >= connections_max(set) && !conn_set_make_room(set))) {
-		(void)close(fd);
-		if (!set->draining)
-			stop_accepting(set);
-		return;
-	}
 	if (conn_new(set, fd, peer) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
 		log_error("cannot take a connection: out of memory (%u lines held back)", held_back);
-	if (!has_room(set))
+}
+
+static bool make_room_if_full(struct conn_set *set)
+{
+	return set->len < connections_max(set) || conn_set_make_room(set);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn_set *set = arg;
+	int waiting_fd = set->waiting_fd;
+
+	(void)fd;
+	(void)what;
+	if (waiting_fd >= 0 && make_room_if_full(set)) {
+		set->waiting_fd = -1;
+		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer);
+	}
+	if (set->waiting_fd < 0)
+		conn_set_room_changed(set);
+	if (set->full)
 		stop_accepting(set);
+}
+
+/*
+ * Accepting goes on while somebody can be spared, who may have become busy when
+ * the next one comes: that one is accepted already, so it waits here.
+ */
+static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer)
+{
+	size_t len = peer->sa_family == AF_INET	   ? sizeof(struct sockaddr_in)
+		     : peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+						   : sizeof(peer->sa_family);
+
+	fd_close(&set->waiting_fd); /* there is none: nothing is accepted while full */
+	set->waiting_fd = fd;
+	memcpy(&set->waiting_peer, peer, len);
+	stop_accepting(set);
+}
+
+void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer)
+{
+	if (set->draining) {
+		(void)close(fd);
+	} else if (!make_room_if_full(set)) {
+		keep_waiting(set, fd, peer);
+	} else {
+		add_conn(set, fd, peer);
+		if (!has_room(set))
+			stop_accepting(set);
+	}
 }
 
 /* ---- members ---- */
@@ -197,6 +245,7 @@ void conn_set_drain(struct conn_set *set)
 	struct conn *c;
 
 	set->draining = true;
+	fd_close(&set->waiting_fd); /* as the kernel does with those that wait there */
 	TAILQ_FOREACH(c, &set->conns, next)
 	conn_drain(c);
 	if (set->len == 0)

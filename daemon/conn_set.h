@@ -39,7 +39,11 @@ MUST_USE enum err conn_set_new(struct event_base *base, const struct conn_set_op
 			       struct conn_set **ret_set);
 void conn_set_free(struct conn_set *set); /* closes all of them; NULL is fine */
 
-/* Takes an accepted socket; closes it when there is no room or no memory. */
+/*
+ * Takes an accepted socket; closes it when there is no memory, or while
+ * draining.  The one that comes when there is no room waits for it: one more
+ * descriptor than connections.
+ */
 void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer);
 
 /* Closes the connection that can best be spared; false when none can. */

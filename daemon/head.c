@@ -114,8 +114,8 @@ enum head_state head_scan(struct head *h, const char *bytes, size_t len)
 	static const char method[] = "HEAD ";
 	enum head_state s = scan_lines(h, bytes, len);
 
-	/* RFC 9110 §9.3.2: what is refused before it is parsed may be a HEAD, too. */
-	if (s != HEAD_MORE && h->scanned - h->skipped >= sizeof(method) - 1 &&
+	/* RFC 9110 §9.3.2: what is refused unparsed, or never becomes whole, may be a HEAD, too. */
+	if (h->scanned - h->skipped >= sizeof(method) - 1 &&
 	    memcmp(bytes + h->skipped, method, sizeof(method) - 1) == 0)
 		h->method = HTTP_HEAD;
 	return s;

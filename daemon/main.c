@@ -179,7 +179,8 @@ static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	log_warn("%u requests are unanswered at the end of the drain time", http_in_flight(d->http));
+	log_warn("%u requests are unanswered and %u connections open at the end of the drain time",
+		 http_in_flight(d->http), http_connections(d->http));
 	event_base_loopbreak(d->base);
 }
 

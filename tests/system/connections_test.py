@@ -1,10 +1,13 @@
-"""Many connections, slow ones and such as do not read: limits, times, memory and processor time (F140 to F147)."""
+"""Many connections, slow ones and such as do not read: limits, times, memory and processor time (F140 to F149)."""
 # run: seconds=60
+import array
+import fcntl
 import os
 import re
 import resource
 import signal
 import socket
+import termios
 import time
 import unittest
 
@@ -26,9 +29,12 @@ class ConnectionsCase(Case):
             self.service_.start_csrd()
         self.own = self.descriptors()
 
-    def cpu_seconds(self):
+    def stat(self):
         with open("/proc/%d/stat" % self.service_.csrd.pid, encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
+            return f.read()
+
+    def cpu_seconds(self):
+        fields = self.stat().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_mib(self):
@@ -83,10 +89,10 @@ class LimitsTest(ConnectionsCase):
         """N5: each answer on an old connection let a new one in."""
         self.start(max_connections=40)
         clients = [self.deaf_client() for _ in range(100)]
-        self.assertLessEqual(self.connections(), 40)
+        self.assertLessEqual(self.connections(), 41)  # one may wait for room
         for _ in range(5):
             self.assertLess(self.assert_alive(), SOON)
-            self.assertLessEqual(self.connections(), 40)
+            self.assertLessEqual(self.connections(), 41)
         self.assertEqual(len(clients), 100)
 
     def test_f142_room_is_looked_for_while_full(self):
@@ -131,9 +137,15 @@ class LimitsTest(ConnectionsCase):
             with self.subTest(sent=sent):
                 answer = self.assert_refused(sent, 408)
                 self.assertEqual(answer.codes, [10408])
-        with Client(self.service_.address) as client:
+        for sent in (b"", b"\r\n"):
+            with self.subTest(sent=sent), Client(self.service_.address) as client:
+                self.assertTrue(client.send(sent).is_closed())
+                self.assertEqual(client.data, b"", "a connection that asked nothing is told nothing")
+        with self.subTest("HEAD"), Client(self.service_.address) as client:
+            answer = client.send(b"HEAD / HTTP/1.1\r\nX: ").answer(head=True)
+            self.assertEqual(answer.status, 408)
             self.assertTrue(client.is_closed())
-            self.assertEqual(client.data, b"", "a connection that asked nothing is told nothing")
+            self.assertEqual(client.data, b"", "content in an answer to HEAD")
 
     def test_request_ids_do_not_count(self):
         """N14"""
@@ -143,6 +155,124 @@ class LimitsTest(ConnectionsCase):
         self.assertEqual(len(set(ids)), 600)
         halves = sorted(int(i.replace("-", "")[20:], 16) for i in ids)
         self.assertGreater(min(b - a for a, b in zip(halves, halves[1:])), 1)
+
+
+class BusyTest(ConnectionsCase):
+    """Clients and their requests at work.  The signer is held still meanwhile, so that they stay at work."""
+
+    def hold_signer(self):
+        self.service_.hsm.signal(signal.SIGSTOP)
+        self.addCleanup(self.service_.hsm.signal, signal.SIGCONT)
+
+    def wait_pending(self, count):
+        harness.wait_for("%d creates at work" % count, lambda: len(self.service_.rows("pending")) == count)
+
+    def test_f147_who_comes_while_all_are_busy_waits(self):
+        """Listening goes on while idle connections could make room.  When they had become busy, the next client was
+        accepted and hung up on."""
+        self.start(signer=True, max_connections=2)
+        busy = [self.client() for _ in range(2)]
+        for client in busy:
+            self.assertEqual(client.send(self.head(b"GET", b"/healthz")).answer().status, 200)
+        self.hold_signer()
+        for client in busy:
+            client.send(self.create_bytes())
+        self.wait_pending(2)
+        late = [self.client().send(self.head(b"GET", b"/healthz")) for _ in range(3)]
+        self.service_.csrd.wait_log("no more connections are accepted for now")
+        self.assertLessEqual(self.connections(), 3)
+        self.service_.hsm.signal(signal.SIGCONT)
+        for client in late:
+            self.assertEqual(client.answer().status, 200)
+        for client in busy:
+            self.assertEqual(client.answer().status, 201)
+
+    def test_f147_who_waits_for_room_does_not_hold_up_the_end(self):
+        self.start(signer=True, max_connections=1)
+        busy = self.client()
+        self.assertEqual(busy.send(self.head(b"GET", b"/healthz")).answer().status, 200)
+        self.hold_signer()
+        busy.send(self.create_bytes())
+        self.wait_pending(1)
+        late = self.client().send(self.head(b"GET", b"/healthz"))
+        self.service_.csrd.wait_log("no more connections are accepted for now")
+        self.service_.csrd.signal(signal.SIGTERM)
+        self.assertTrue(late.is_closed())
+        self.service_.hsm.signal(signal.SIGCONT)
+        self.assertEqual(busy.answer().status, 201)
+        self.assertEqual(self.service_.csrd.wait(), 0)
+
+    def test_f157_an_idle_connection_whose_request_has_come_is_not_closed(self):
+        """The next client is accepted before csrd has read the request of a connection that looks idle."""
+        self.start(max_connections=2)
+        healthz = self.head(b"GET", b"/healthz")
+        for _ in range(3):
+            kept = [self.client() for _ in range(2)]
+            for client in kept:
+                self.assertEqual(client.send(healthz).answer().status, 200)
+            self.service_.csrd.signal(signal.SIGSTOP)
+            self.addCleanup(self.service_.csrd.signal, signal.SIGCONT)
+            harness.wait_for("csrd to stand still", lambda: ") T " in self.stat())
+            late = self.client().send(healthz)
+            for client in kept:
+                client.send(healthz)
+            self.service_.csrd.signal(signal.SIGCONT)
+            for client in kept + [late]:
+                self.assertEqual(client.answer().status, 200)
+                client.socket.close()
+            harness.wait_for("the end of all of them", lambda: self.connections() == 0)
+
+    def test_f149_the_end_does_not_wait_for_ever_for_a_reader(self):
+        self.start(drain_timeout="1s")
+        deaf = self.deaf_client()
+        self.service_.csrd.signal(signal.SIGTERM)
+        self.assertEqual(self.service_.csrd.wait(), 0)
+        self.service_.csrd.wait_log("0 requests are unanswered and 1 connections open at the end of the drain time")
+        deaf.socket.close()
+
+    @staticmethod
+    def unread(client):
+        size = array.array("i", [0])
+        fcntl.ioctl(client.socket, termios.FIONREAD, size)
+        return size[0]
+
+    def test_f148_a_client_that_breaks_off_while_busy(self):
+        """Nothing is read of a client whose request is at work, so most that leave are noticed when the answer is
+        sent.  One that still has a 100 (Continue) to take is noticed at once, and its connection goes before the
+        request is answered."""
+        self.service_ = self.service(settings={"log": {"level": "debug"}})
+        path = str(self.service_.folder / "http.sock")
+        self.service_.settings["http"]["listen"] += ", unix:" + path
+        self.service_.write_config()
+        self.service_.start()
+        healthz = self.head(b"GET", b"/healthz")
+        with Client(path) as client:
+            client.send(healthz)
+            each = harness.wait_for("an answer", lambda: self.unread(client))
+        answers = 1  # so many that the socket takes no more, in a whole number of them
+        while True:
+            client = Client(path)
+            self.addCleanup(client.socket.close)
+            client.send(healthz * answers)
+            harness.wait_for("%d answers" % answers, lambda: self.unread(client) == answers * each)
+            head, body = self.create_bytes().split(b"\r\n\r\n")
+            client.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+            try:
+                harness.wait_for("100", lambda: self.unread(client) > answers * each, seconds=1)
+            except AssertionError:
+                break
+            client.socket.close()
+            answers += 1
+        self.hold_signer()
+        client.send(body)
+        self.wait_pending(1)
+        client.socket.close()
+        self.service_.csrd.wait_log("broke while its request is at work")
+        self.service_.hsm.signal(signal.SIGCONT)
+        self.service_.csrd.wait_log("the client left before its answer, a 201")
+        self.assertEqual(list(self.service_.rows().values()), ["active"])
+        self.assert_alive()
+        self.service_.stop()
 
 
 class PagesTest(ConnectionsCase):
