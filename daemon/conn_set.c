@@ -19,11 +19,12 @@
 #define GRACE_ANSWER_MS 150  /* without progress, the socket's buffer being full */
 /* How many that look idle are asked whether they are, before whoever comes is made to wait. */
 #define SPARE_TRIES 16
+#define STUCK_MS 1000        /* in a request or an answer: an idle connection is worth more */
 #define RETRY_MS 20
 #define LOG_MS 5000
 
 /* Who can be spared, best first. */
-enum spare { SPARE_LINGER = 1, SPARE_NEW, SPARE_IDLE, SPARE_SLOW, SPARE_NOBODY };
+enum spare { SPARE_LINGER = 1, SPARE_STUCK, SPARE_NEW, SPARE_IDLE, SPARE_SLOW, SPARE_NOBODY };
 
 static void on_retry(evutil_socket_t fd, short what, void *arg);
 
@@ -74,6 +75,11 @@ static uint64_t connections_max(const struct conn_set *set)
 
 /* ---- who can be spared ---- */
 
+static enum spare spare_of_slow(uint64_t age_ms, uint64_t grace_ms)
+{
+	return age_ms >= STUCK_MS ? SPARE_STUCK : age_ms >= grace_ms ? SPARE_SLOW : SPARE_NOBODY;
+}
+
 static enum spare spare_of(const struct conn *c, uint64_t age_ms)
 {
 	switch (c->state) {
@@ -85,9 +91,9 @@ static enum spare spare_of(const struct conn *c, uint64_t age_ms)
 		return age_ms >= GRACE_NEW_MS ? SPARE_NEW : SPARE_NOBODY;
 	case CONN_HEAD:
 	case CONN_BODY:
-		return age_ms >= GRACE_REQUEST_MS ? SPARE_SLOW : SPARE_NOBODY;
+		return spare_of_slow(age_ms, GRACE_REQUEST_MS);
 	case CONN_SENDING:
-		return age_ms >= GRACE_ANSWER_MS ? SPARE_SLOW : SPARE_NOBODY;
+		return spare_of_slow(age_ms, GRACE_ANSWER_MS);
 	case CONN_BUSY:
 	case CONN_DEAD:
 	case CONN_GONE:

@@ -3,8 +3,9 @@
  * when one more comes, and how much of their answers may wait unsent.
  *
  * At the cap the connection that can best be spared makes room at once: one
- * that only lingers, then one that never sent anything, then the one idle for
- * longest, then one that stands still in the middle of a request or an answer.
+ * that only lingers, then one that has stood still for a second in the middle of
+ * a request or an answer, then one that never sent anything, then the one idle
+ * for longest, then one that stands still for a shorter time.
  * Each kind has a moment of grace.  When nobody can be spared, on_room(false)
  * asks for no more to be accepted, and on_room(true) follows by itself.
  *

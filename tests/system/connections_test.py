@@ -106,6 +106,18 @@ class LimitsTest(ConnectionsCase):
         held += [self.client().send(b"POST / HTTP/1.1\r\nX") for _ in range(20)]
         self.assertLess(self.assert_alive(), SOON)
 
+    def test_f142_half_sent_requests_go_before_idle_connections(self):
+        self.start(max_connections=3, idle_timeout="30s")
+        with Client(self.service_.address) as kept:
+            self.assertEqual(kept.send(self.head(b"GET", b"/healthz")).answer().status, 200)
+            half = [self.client().send(b"GET / HTTP/1.1\r\nX") for _ in range(2)]
+            sent = time.monotonic()
+            harness.wait_for("a second that they stand still", lambda: time.monotonic() - sent > 1.1)
+            for _ in half:
+                self.assertEqual(self.client().send(self.head(b"GET", b"/healthz")).answer().status, 200)
+            self.assertTrue(half[0].is_closed() and half[1].is_closed())
+            self.assertEqual(kept.send(self.head(b"GET", b"/healthz")).answer().status, 200)
+
     def test_f142_an_expectation_is_nobodys_but_csrds(self):
         """N2: evhttp answered 417 by itself for a TAB before the value, and the connection was out of reach."""
         self.start(idle_timeout="1s")
