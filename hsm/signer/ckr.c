@@ -172,6 +172,11 @@ bool ckr_is_refusal(CK_RV rv)
 	}
 }
 
+bool ckr_is_object_gone(CK_RV rv)
+{
+	return rv == CKR_OBJECT_HANDLE_INVALID || rv == CKR_KEY_HANDLE_INVALID;
+}
+
 bool ckr_may_pass(CK_RV rv)
 {
 	switch (rv) {

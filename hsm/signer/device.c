@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/probe.h"
+#include "hsm/signer/remains.h"
 #include "hsm/signer/session.h"
 
 #include <pthread.h>
@@ -24,6 +25,8 @@
 #define UNPROVEN_WITHIN_MS 600000
 #define RENEW_FIRST_MS 60000   /* between two times that the module is initialised anew for it … */
 #define RENEW_MAX_MS 3600000   /* … doubles to here */
+#define HIDDEN_FIRST_MS 1000   /* the same for what may be hidden: who asks waits for it */
+#define HIDDEN_MAX_MS 60000
 #define RENEW_BUSY_MS 2000     /* the module was not free: tried again */
 
 struct device {
@@ -50,11 +53,15 @@ struct device {
 	uint64_t unproven[UNPROVEN_MAX]; /* when, the last ones in turn; since the module was renewed */
 	size_t unproven_len;
 	bool renew;               /* the module is to be initialised anew, … */
+	bool hidden;              /* … since a search may not have found what is there, … */
 	uint64_t renew_at_ms;     /* … not before this */
 	uint64_t renew_every_ms;
+	uint64_t hidden_every_ms;
 	uint64_t probed_ms;       /* the judge's own: when a probe was made last; 0: never */
 	CK_FLAGS token_flags;
 	char capabilities[sizeof(((struct token *)0)->capabilities)]; /* others than the judge read these */
+
+	struct remains *remains;
 
 	/* Opening and closing, one at a time: a closed handle may be given to the next who opens. */
 	pthread_mutex_t sessions_lock;
@@ -71,6 +78,10 @@ enum err device_new(struct module *module, struct token *token, struct login *lo
 
 	if (!d)
 		return E_NOMEM;
+	if (remains_new(&d->remains)) {
+		free(d);
+		return E_NOMEM;
+	}
 	d->module = module;
 	d->token = token;
 	d->login = login;
@@ -78,6 +89,7 @@ enum err device_new(struct module *module, struct token *token, struct login *lo
 	snprintf(d->reason, sizeof(d->reason), "it was not tried yet");
 	d->repair_every_ms = REPAIR_FIRST_MS;
 	d->renew_every_ms = RENEW_FIRST_MS;
+	d->hidden_every_ms = HIDDEN_FIRST_MS;
 	d->token_flags = token->flags;
 	atomic_init(&d->epoch, 1);
 	pthread_mutex_init(&d->lock, NULL);
@@ -97,6 +109,7 @@ void device_free(struct device *d)
 	pthread_cond_destroy(&d->changed);
 	pthread_mutex_destroy(&d->sessions_lock);
 	pthread_mutex_destroy(&d->lock);
+	remains_free(d->remains);
 	free(d);
 }
 
@@ -105,6 +118,11 @@ void device_free(struct device *d)
 uint64_t device_epoch(const struct device *d)
 {
 	return atomic_load(&d->epoch);
+}
+
+uint64_t device_logins(const struct device *d)
+{
+	return login_attempts(d->login);
 }
 
 static void forget_locked(struct device *d, struct session *s)
@@ -250,6 +268,18 @@ void device_unproven(struct device *d)
 	pthread_mutex_unlock(&d->lock);
 }
 
+void device_hidden(struct device *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->renew = d->hidden = true;
+	pthread_mutex_unlock(&d->lock);
+}
+
+struct remains *device_remains(struct device *d)
+{
+	return d->remains;
+}
+
 /* Waits a while until nobody is inside; from then on nobody comes in. */
 static bool take_exclusive(struct device *d)
 {
@@ -386,6 +416,7 @@ void device_hurry(struct device *d)
 struct round {
 	bool probe; /* anew */
 	bool renew; /* the module, whatever it looks like */
+	bool hidden; /* … since something may be hidden */
 };
 
 static bool begin_round(struct device *d, struct round *ret_round)
@@ -398,6 +429,7 @@ static bool begin_round(struct device *d, struct round *ret_round)
 	if (mine) {
 		ret_round->probe = d->doubt;
 		ret_round->renew = d->renew && now >= d->renew_at_ms;
+		ret_round->hidden = d->hidden;
 		d->repairing = true;
 		d->suspect = d->doubt = false;
 	}
@@ -497,6 +529,8 @@ static enum err restart_module(struct device *d, struct session *s)
 	atomic_fetch_add(&d->epoch, 1);
 	forget_locked(d, s);
 	e = module_restart(d->module, d->token, reason);
+	if (e == E_OK)
+		remains_clear(d->remains);
 	pthread_mutex_unlock(&d->sessions_lock);
 	pthread_mutex_lock(&d->lock);
 	d->exchanged = e == E_NOTFOUND;
@@ -527,7 +561,15 @@ static void renewed(struct device *d, bool done)
 	if (done && now - d->renew_at_ms > RENEW_MAX_MS) /* the last time is long ago */
 		d->renew_every_ms = RENEW_FIRST_MS;
 	d->renew_at_ms = now + (done ? d->renew_every_ms : RENEW_BUSY_MS);
-	if (done) {
+	if (done && d->hidden) {
+		if (now - d->renew_at_ms > HIDDEN_MAX_MS)
+			d->hidden_every_ms = HIDDEN_FIRST_MS;
+		d->renew_at_ms = now + d->hidden_every_ms;
+		d->hidden_every_ms *= 2;
+		if (d->hidden_every_ms > HIDDEN_MAX_MS)
+			d->hidden_every_ms = HIDDEN_MAX_MS;
+		d->renew = d->hidden = false;
+	} else if (done) {
 		d->renew = false;
 		d->unproven_len = 0;
 		d->renew_every_ms *= 2;
@@ -548,8 +590,12 @@ static enum device_state examine_alone(struct device *d, struct session *s, cons
 		return examine(d, s, false);
 	}
 	if (round->renew) {
-		log_notice("%d searches or destroys came to no end: the module is initialised anew",
-			   UNPROVEN_MAX);
+		if (round->hidden)
+			log_notice("an object that would not be destroyed is not found any more: the module "
+				   "is initialised anew");
+		else
+			log_notice("%d searches or destroys came to no end: the module is initialised anew",
+				   UNPROVEN_MAX);
 		renewed(d, true);
 	}
 	if (round->renew && restart_module(d, s) != E_OK)

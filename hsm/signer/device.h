@@ -28,6 +28,7 @@
 #define DEVICE_REASON_SIZE 256
 
 struct device;
+struct remains;
 struct session;
 
 enum device_state {
@@ -70,6 +71,14 @@ void device_doubt(struct device *device);
  * minute, then two, up to an hour.
  */
 void device_unproven(struct device *device);
+/*
+ * Likewise.  A search found nothing where something may be hidden (remains.h):
+ * the module is initialised anew at the next repair: within seconds, and where
+ * it comes again and again once a minute.
+ */
+void device_hidden(struct device *device);
+/* What would not be destroyed since the module was initialised last. */
+struct remains *device_remains(struct device *device);
 
 /* ---- for threads that are idle ---- */
 
@@ -94,6 +103,8 @@ uint64_t device_token_flags(struct device *device);
 /* What the probe found, in words; owned by the caller; NULL: memory is out. */
 char *device_capabilities(struct device *device);
 uint64_t device_epoch(const struct device *device);
+/* As login_attempts. */
+uint64_t device_logins(const struct device *device);
 
 /* ---- for session.c ---- */
 

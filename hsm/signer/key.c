@@ -2,6 +2,7 @@
 #include "hsm/signer/key.h"
 
 #include "base/failpoint.h"
+#include "hsm/signer/ckr.h"
 #include "hsm/signer/key_kind.h"
 
 #include <stdbool.h>
@@ -130,6 +131,44 @@ enum err key_generate(struct session *s, enum key_type type, const char *label,
 	FAILPOINT("signer.create.half-pair");
 	*ret_key = key;
 	return E_OK;
+}
+
+/* ---- by its handles ---- */
+
+/* Some tokens keep a label or an id in a shortened form. */
+static bool begins(const uint8_t *whole, size_t whole_len, const uint8_t *start, size_t start_len)
+{
+	return start_len && start_len <= whole_len && memcmp(whole, start, start_len) == 0;
+}
+
+static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const char *label,
+			       const uint8_t *id)
+{
+	uint8_t kept_label[256], kept_id[256];
+	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, kept_label, sizeof(kept_label)},
+				     {CKA_ID, kept_id, sizeof(kept_id)}};
+	CK_RV rv = s->token->p11->C_GetAttributeValue(s->handle, object, attributes, 2);
+
+	if (ckr_is_object_gone(rv))
+		return E_OK;
+	if (rv != CKR_OK)
+		return session_fail(s, "C_GetAttributeValue", rv);
+	if (!begins((const uint8_t *)label, strlen(label), kept_label, attributes[0].ulValueLen) &&
+	    !begins(id, KEY_ID_BYTES, kept_id, attributes[1].ulValueLen)) {
+		session_explain(s, "the token keeps a new key under a label and an id that are not ours");
+		return E_HSM;
+	}
+	rv = s->token->p11->C_DestroyObject(s->handle, object);
+	s->stale = true;
+	return rv == CKR_OK ? E_OK : session_fail(s, "C_DestroyObject", rv);
+}
+
+enum err key_destroy_handles(struct session *s, const struct key *key, const char *label)
+{
+	enum err e = destroy_handle(s, key->private_key, label, key->id);
+	enum err public_e = destroy_handle(s, key->public_key, label, key->id);
+
+	return e ? e : public_e;
 }
 
 /* ---- reading back ---- */

@@ -22,6 +22,7 @@ struct login {
 	pthread_mutex_t lock; /* held over C_Login: no second thread may try meanwhile */
 	struct stat good;     /* of the PIN file when its PIN was last accepted; zeroed: not yet */
 	atomic_bool refused;  /* read without the lock: C_Login may hang */
+	atomic_uint_fast64_t attempts;
 };
 
 enum err login_new(const struct token *token, const char *pin_file, const struct state_dir *state,
@@ -120,8 +121,9 @@ static bool is_proven(const struct login *l, const struct stat *st)
 	       st->st_ctim.tv_nsec == l->good.st_ctim.tv_nsec;
 }
 
-static CK_RV ask_token(const struct login *l, CK_SESSION_HANDLE session, const struct secret *pin)
+static CK_RV ask_token(struct login *l, CK_SESSION_HANDLE session, const struct secret *pin)
 {
+	atomic_fetch_add(&l->attempts, 1);
 	/* Cryptoki's prototype lacks a const; the PIN is not changed. */
 	return l->token->p11->C_Login(session, CKU_USER, (unsigned char *)(uintptr_t)secret_bytes(pin),
 				      (CK_ULONG)secret_len(pin));
@@ -206,4 +208,9 @@ enum err login_ensure(struct login *l, CK_SESSION_HANDLE session, CK_RV *ret_rv)
 bool login_is_refused(const struct login *l)
 {
 	return atomic_load(&l->refused);
+}
+
+uint64_t login_attempts(const struct login *l)
+{
+	return atomic_load(&l->attempts);
 }

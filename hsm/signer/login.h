@@ -13,6 +13,7 @@
 #include "hsm/signer/token.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct login;
 
@@ -31,6 +32,12 @@ void login_free(struct login *login); /* NULL is fine */
  *   else          *ret_rv is what the token said (CKR_OK when it was not asked)
  */
 MUST_USE enum err login_ensure(struct login *login, CK_SESSION_HANDLE session, CK_RV *ret_rv);
+
+/*
+ * How often C_Login was called, counted before the call.  Where two readings
+ * differ there was a time without a login between them.  Never waits.
+ */
+uint64_t login_attempts(const struct login *login);
 
 /* The token refused the PIN, or would lock it: the process is to end with EXIT_CODE_PIN.  Never waits. */
 bool login_is_refused(const struct login *login);

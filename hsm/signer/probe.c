@@ -117,11 +117,11 @@ static enum err throw_away(struct session *s, struct token *token, const struct 
 	}
 	rv = s->token->p11->C_DestroyObject(s->handle, key->private_key);
 	public_rv = s->token->p11->C_DestroyObject(s->handle, key->public_key);
-	if (rv == CKR_OK)
-		rv = public_rv;
-	if (rv == CKR_OK)
-		return E_OK;
+	if (rv == CKR_OK && (public_rv == CKR_OK || ckr_is_object_gone(public_rv)))
+		return E_OK; /* a public key may go with its private key */
 	token->probe_left = true;
+	if (rv == CKR_OK)
+		return sweep(s, token); /* or not let itself be destroyed alone */
 	return session_fail(s, "C_DestroyObject", rv);
 }
 

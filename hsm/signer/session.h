@@ -24,6 +24,7 @@ struct session {
 	bool trouble;              /* since session_begin a call failed that a healthy token would not fail */
 	bool doubt;                /* … and the token refused what it took when it was probed */
 	bool unproven;             /* … and nobody knows whether an object is there */
+	bool hidden;               /* … and something may be there that no search finds */
 	bool stale;                /* objects were destroyed; see session_refresh */
 	const atomic_bool *stop;   /* borrowed; see session_must_stop */
 	struct log_gate down_gate; /* a token that is down fails every request alike */
@@ -71,6 +72,15 @@ MUST_USE enum err session_fail(struct session *s, const char *call, CK_RV rv);
 
 /* Records a reason that is not a CK_RV. */
 void session_explain(struct session *s, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/*
+ * Around a search whose result is to be believed: a session that is not the
+ * user's any more finds no private object, and its search ends with CKR_OK.
+ * session_check_login fails (CKR_USER_NOT_LOGGED_IN, or as session_fail) when
+ * the user may not have been logged in all the time since session_logins.
+ */
+uint64_t session_logins(const struct session *s);
+MUST_USE enum err session_check_login(struct session *s, uint64_t logins);
 
 /*
  * Work that nobody waits for (a key pool, a probe) asks this between any two

@@ -1,4 +1,4 @@
-"""Sessions, logins and the module itself fail, hang and come back (F54, F55, F56, F58, F59, F60, F61, F65): the signer
+"""Sessions, logins and the module itself fail, hang and come back (F54, F55, F56, F58, F59, F60, F61, F65, F171): the signer
 finds its way back by itself, or ends with an exit code that says what to do, and csrd's loop never notices."""
 # run: seconds=60 timeout=300
 import os
@@ -359,6 +359,31 @@ class FaultSessionTest(faults.FaultCase):
                 self.over()
             health.check(self)
         self.assertEqual(self.supervisor.ends, [], "without a new process")
+        self.finish()
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to change users")
+    def test_F171_what_would_not_be_destroyed_is_not_called_gone(self):
+        """SoftHSM forgets an object whose file it could not remove: it is on the token, and this process finds it no more.
+        The answers are 503 until the signer has looked with fresh eyes; the key is gone when a delete says so."""
+        s = self.start_as_nobody()
+        csr_id = self.acknowledged[0]
+        (token,) = (s.p11.folder / "tokens").iterdir()
+        with Health(s) as health:
+            token.chmod(0o555)
+            try:
+                for _ in range(5):
+                    self.assertEqual(s.delete(csr_id).status, 503)
+                    self.assertEqual(s.rows()[csr_id], "deleting")
+                    self.assertEqual(s.p11.labels()["csrd:" + csr_id], ["private", "public"])
+                    self.assertNotIn(csr_id, faults.audit_objects(s.store_path, "csr.destroyed"))
+            finally:
+                token.chmod(0o700)
+            harness.wait_for("the delete to be settled", lambda: s.rows()[csr_id] == "destroyed", 20 * faults.SLOW)
+            self.assertNotIn("csrd:" + csr_id, s.p11.labels())
+        health.check(self)
+        self.acknowledged.remove(csr_id)
+        self.gone.append(csr_id)
+        self.over(within=5 * faults.SLOW)
         self.finish()
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to mount")
