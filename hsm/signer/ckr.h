@@ -36,6 +36,9 @@ bool ckr_is_device_lost(CK_RV rv);
  */
 bool ckr_is_trouble(CK_RV rv);
 
+/* Of C_Login: the token was not reached, so it has not looked at the PIN. */
+bool ckr_is_unreached(CK_RV rv);
+
 /* A template, an attribute or a mechanism is refused: what the probe found out does not hold any more. */
 bool ckr_is_refusal(CK_RV rv);
 

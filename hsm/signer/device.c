@@ -174,9 +174,9 @@ static enum err open_locked(struct device *d, struct session *s)
 	e = login_ensure(d->login, s->handle, &rv);
 	if (e == E_OK)
 		return E_OK;
-	if (rv != CKR_OK)
-		e = session_fail(s, "login", rv);
-	else
+	if (rv != CKR_OK && session_fail(s, "login", rv) == E_OK)
+		e = E_BUG;
+	else if (rv == CKR_OK)
 		session_explain(s, "login: %s", err_str(e));
 	s->trouble = true;
 	close_locked(d, s);
