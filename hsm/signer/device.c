@@ -7,6 +7,7 @@
 #include "hsm/signer/probe.h"
 #include "hsm/signer/remains.h"
 #include "hsm/signer/session.h"
+#include "hsm/signer/watchdog.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -187,7 +188,10 @@ enum err device_open_session(struct device *d, struct session *s, bool lost)
 {
 	enum err e;
 
+	/* Others may open theirs first, one after the other, each in its time. */
+	watchdog_wait(true);
 	pthread_mutex_lock(&d->sessions_lock);
+	watchdog_wait(false);
 	/* The first who lost a session of this epoch ends it for all; they open theirs when in need. */
 	if (lost && s->handle != CK_INVALID_HANDLE && s->epoch == device_epoch(d)) {
 		atomic_fetch_add(&d->epoch, 1);
