@@ -73,6 +73,9 @@ $(B)/tests/contract/signer_repair_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.s
 $(eval $(call test_program,contract/signer_gone_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_gone_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_gone_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_session_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_session_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_session_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 -include $(SIGNER_TEST_OBJ:.o=.d)
 
 # ---- targets -------------------------------------------------------------------

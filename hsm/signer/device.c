@@ -19,6 +19,10 @@
 #define REPAIR_FIRST_MS 200   /* after a round that failed; doubles … */
 #define REPAIR_MAX_MS 10000   /* … to here while nobody asks for work */
 #define REPAIR_HURRY_MS 500   /* and this is the pace while somebody does */
+#define FULL_AFTER_MS 30000   /* after that long without keys it will go on for a while: … */
+#define REPAIR_FULL_MS 5000   /* … the pace while somebody asks */
+#define RESTART_FULL_MS 60000 /* between the first two times that the module is initialised anew for it; doubles … */
+#define RESTART_FULL_MAX_MS 3600000 /* … to here */
 #define EXCLUSIVE_WITHIN_MS 1000
 #define HOPELESS_AFTER_MS 60000
 #define PROBE_AGAIN_MS 600000
@@ -42,6 +46,9 @@ struct device {
 	bool said; /* that it is not up */
 	char reason[DEVICE_REASON_SIZE];
 	uint64_t down_since_ms;
+	uint64_t no_keys_since_ms;   /* or since a key was destroyed then */
+	uint64_t restart_full_at_ms; /* the module is not initialised anew for want of keys before this */
+	uint64_t restart_full_every_ms;
 	bool exchanged;   /* down because another token is there: a new process would help nobody */
 	bool suspect;     /* somebody met trouble that was not judged yet */
 	bool repairing;
@@ -157,6 +164,25 @@ static void close_locked(struct device *d, struct session *s)
 	forget_locked(d, s);
 }
 
+/* A session of an earlier epoch may be void. */
+static bool has_sessions_locked(const struct device *d)
+{
+	for (const struct session *s = d->sessions; s; s = s->next)
+		if (s->module_epoch == d->module_epoch && s->epoch == device_epoch(d))
+			return true;
+	return false;
+}
+
+bool device_has_sessions(struct device *d)
+{
+	bool has;
+
+	pthread_mutex_lock(&d->sessions_lock);
+	has = has_sessions_locked(d);
+	pthread_mutex_unlock(&d->sessions_lock);
+	return has;
+}
+
 static enum err open_locked(struct device *d, struct session *s)
 {
 	CK_RV rv;
@@ -166,7 +192,9 @@ static enum err open_locked(struct device *d, struct session *s)
 					  &s->handle);
 	if (rv != CKR_OK) {
 		s->handle = CK_INVALID_HANDLE;
-		return session_fail(s, "C_OpenSession", rv);
+		e = session_fail(s, "C_OpenSession", rv);
+		s->trouble |= !has_sessions_locked(d); /* nobody else's work frees one */
+		return e;
 	}
 	s->next = d->sessions;
 	d->sessions = s;
@@ -285,21 +313,33 @@ struct remains *device_remains(struct device *d)
 }
 
 /* Waits a while until nobody is inside; from then on nobody comes in. */
-static bool take_exclusive(struct device *d)
+static bool take_exclusive_locked(struct device *d)
 {
 	uint64_t until_ms = clock_ms() + EXCLUSIVE_WITHIN_MS;
 	struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
+	bool in_time = true;
+
+	while (d->exclusive && in_time)
+		in_time = pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0;
+	if (d->exclusive)
+		return false;
+	d->exclusive = true;
+	while (d->inside && in_time)
+		in_time = pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0;
+	if (d->inside) {
+		d->exclusive = false;
+		pthread_cond_broadcast(&d->changed);
+		return false;
+	}
+	return true;
+}
+
+static bool take_exclusive(struct device *d)
+{
 	bool taken;
 
 	pthread_mutex_lock(&d->lock);
-	d->exclusive = true;
-	while (d->inside && pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0)
-		;
-	taken = d->inside == 0;
-	if (!taken) {
-		d->exclusive = false;
-		pthread_cond_broadcast(&d->changed);
-	}
+	taken = take_exclusive_locked(d);
 	pthread_mutex_unlock(&d->lock);
 	return taken;
 }
@@ -310,6 +350,28 @@ static void give_exclusive(struct device *d)
 	d->exclusive = false;
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
+}
+
+/* Out of the module first, so that two who want it for themselves do not wait for each other. */
+bool device_begin_alone(struct device *d)
+{
+	bool taken;
+
+	pthread_mutex_lock(&d->lock);
+	d->inside--;
+	pthread_cond_broadcast(&d->changed);
+	taken = take_exclusive_locked(d);
+	while (!taken && d->exclusive)
+		pthread_cond_wait(&d->changed, &d->lock);
+	d->inside++;
+	d->entries += !taken;
+	pthread_mutex_unlock(&d->lock);
+	return taken;
+}
+
+void device_end_alone(struct device *d)
+{
+	give_exclusive(d);
 }
 
 /* ---- state ---- */
@@ -327,6 +389,10 @@ static void set_state(struct device *d, enum device_state state, const char *rea
 		log_error("the hsm is down: %s", reason);
 	if (state == DEVICE_DOWN && d->state != DEVICE_DOWN)
 		d->down_since_ms = now;
+	if (state == DEVICE_NO_KEYS && (d->state != DEVICE_NO_KEYS || !d->said))
+		d->no_keys_since_ms = now;
+	if (state == DEVICE_UP)
+		d->restart_full_at_ms = d->restart_full_every_ms = 0;
 	d->state = state;
 	d->said = state != DEVICE_UP;
 	snprintf(d->reason, sizeof(d->reason), "%s", reason);
@@ -408,9 +474,25 @@ uint64_t device_repair_in_ms(struct device *d, uint64_t now_ms)
 
 void device_hurry(struct device *d)
 {
+	uint64_t every_ms = REPAIR_HURRY_MS;
+
 	pthread_mutex_lock(&d->lock);
-	if (d->repair_every_ms > REPAIR_HURRY_MS)
-		d->repair_every_ms = REPAIR_HURRY_MS;
+	/* Each look at a token that makes no keys asks it to make one. */
+	if (d->state == DEVICE_NO_KEYS && clock_ms() - d->no_keys_since_ms > FULL_AFTER_MS)
+		every_ms = REPAIR_FULL_MS;
+	if (d->repair_every_ms > every_ms)
+		d->repair_every_ms = every_ms;
+	pthread_mutex_unlock(&d->lock);
+}
+
+void device_made_room(struct device *d)
+{
+	pthread_mutex_lock(&d->lock);
+	if (d->state == DEVICE_NO_KEYS) {
+		d->no_keys_since_ms = clock_ms();
+		d->repaired_ms = 0;
+		d->repair_every_ms = REPAIR_FIRST_MS;
+	}
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -492,7 +574,7 @@ static enum device_state examine(struct device *d, struct session *s, bool anew)
 	if (e && (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last)) &&
 	    session_reopen(s) == E_OK)
 		e = session_probe(s, &flags);
-	if (s->last == CKR_SESSION_COUNT) /* others hold them: they can tell */
+	if (s->last == CKR_SESSION_COUNT && device_has_sessions(d)) /* those who have one can tell */
 		return d->state;
 	if (e) {
 		pthread_mutex_lock(&d->lock);
@@ -513,10 +595,32 @@ static enum device_state examine(struct device *d, struct session *s, bool anew)
 	return ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) ? DEVICE_DOWN : DEVICE_NO_KEYS;
 }
 
-/* What cannot be helped by the module being initialised anew is not tried. */
-static bool module_may_help(const struct device *d, const struct session *s)
+/* Where sessions work and only keys are not made: once, and then more and more seldom. */
+static bool may_restart_full(struct device *d)
 {
-	return !login_is_refused(d->login) && s->last != CKR_DEVICE_MEMORY && s->last != CKR_SESSION_COUNT;
+	uint64_t now = clock_ms();
+	bool may;
+
+	pthread_mutex_lock(&d->lock);
+	may = now >= d->restart_full_at_ms;
+	if (may) {
+		d->restart_full_every_ms = d->restart_full_every_ms ? 2 * d->restart_full_every_ms : RESTART_FULL_MS;
+		if (d->restart_full_every_ms > RESTART_FULL_MAX_MS)
+			d->restart_full_every_ms = RESTART_FULL_MAX_MS;
+		d->restart_full_at_ms = now + d->restart_full_every_ms;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return may;
+}
+
+/* What cannot be helped by the module being initialised anew is not tried. */
+static bool module_may_help(struct device *d, const struct session *s, enum device_state state)
+{
+	if (login_is_refused(d->login) || s->last == CKR_DEVICE_MEMORY ||
+	    s->last == CKR_TOKEN_WRITE_PROTECTED ||
+	    (s->last == CKR_SESSION_COUNT && device_has_sessions(d)))
+		return false;
+	return state != DEVICE_NO_KEYS || may_restart_full(d);
 }
 
 /* Logout, close, finalise, initialise; with nobody else inside. */
@@ -628,7 +732,7 @@ void device_repair(struct device *d, struct session *s)
 	}
 	if (state != DEVICE_UP) {
 		set_state(d, state, s->failure, "");
-		if (module_may_help(d, s) && take_exclusive(d)) {
+		if (module_may_help(d, s, state) && take_exclusive(d)) {
 			state = DEVICE_DOWN;
 			if (restart_module(d, s) == E_OK) {
 				how = "the module was initialised anew";
@@ -656,7 +760,7 @@ void device_keep_alive(struct device *d, struct session *s)
 		       (CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
 		d->token_flags = flags;
 		pthread_mutex_unlock(&d->lock);
-	} else {
+	} else if (s->last != CKR_SESSION_COUNT || !device_has_sessions(d)) {
 		log_info("an idle session failed: %s", s->failure);
 		s->trouble = true;
 	}
@@ -666,4 +770,16 @@ void device_keep_alive(struct device *d, struct session *s)
 			 flags & CKF_USER_PIN_LOCKED      ? "the user pin is locked"
 			 : flags & CKF_USER_PIN_FINAL_TRY ? "one more wrong pin locks it"
 							  : "somebody gave it a wrong pin");
+}
+
+void device_try_session(struct device *d, struct session *s)
+{
+	char reason[DEVICE_REASON_SIZE];
+
+	if (device_enter(d, false, reason))
+		return;
+	s->trouble = false;
+	s->last = CKR_OK;
+	(void)!session_open(s); /* whether it is open is all that counts */
+	device_leave(d, s->trouble);
 }

@@ -97,7 +97,8 @@ static enum err look_at_all(struct session *s, CK_OBJECT_HANDLE *handles, size_t
 
 	for (size_t i = 0; i < *len; i++) {
 		bool read = true;
-		enum err e = look_at(s, handles[i], is_public, inv, &read);
+		enum err e = session_must_stop(s) ? session_break_off(s)
+						  : look_at(s, handles[i], is_public, inv, &read);
 
 		if (e)
 			return e;

@@ -16,6 +16,7 @@
 #include "hsm/signer/probe.h"
 #include "hsm/signer/served.h"
 #include "hsm/signer/server.h"
+#include "hsm/signer/session.h"
 #include "hsm/signer/state_dir.h"
 #include "hsm/signer/token.h"
 #include "hsm/signer/watchdog.h"
@@ -370,6 +371,10 @@ static enum exit_code serve(struct signer *s)
 	};
 	enum exit_code code;
 
+	if (session_is_told_to_end()) { /* while the token was looked at */
+		log_notice("stopped before it served");
+		return EXIT_CODE_OK;
+	}
 	if (worker_pool_start(s->pool) != E_OK)
 		return EXIT_CODE_SYSTEM;
 	outage_over(s->state);

@@ -244,15 +244,38 @@ static enum err nothing_left(enum err e)
 }
 
 /*
+ * Alone: with nobody else in the module, if they get out in time.  The session
+ * may be void then, or the token be down.
+ */
+static enum err attempt_anew(struct attempt *a, bool alone)
+{
+	struct session *s = a->session;
+	enum err e;
+
+	buf_reset(a->der);
+	spki_free(a->public_key);
+	a->public_key = NULL;
+	a->touched = a->claiming = a->from_pool = a->generated = false;
+	alone = alone && device_begin_alone(s->device);
+	if ((e = session_open(s)) == E_OK)
+		e = attempt_create(a);
+	if (alone)
+		device_end_alone(s->device);
+	return e;
+}
+
+/*
  * One attempt, and at most two more, each after a clean-up that has proved that nothing is left: when the
  * first ended with its session (the token said so, or something else while the session died under the
- * call), or when it failed while other threads were at work on the token, as SoftHSM's calls do.  A key of
+ * call), or when it failed while other threads were at work on the token, as SoftHSM's calls do: the next
+ * attempt then has the token for itself.  A key of
  * the pool that could not be claimed is one attempt more, with a new key.
  */
 static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 {
 	struct session *s = a->session;
 	int again = -1; /* -1: there was no reason yet */
+	bool alone = false;
 	enum err e = E_BUG;
 
 	for (;;) {
@@ -260,11 +283,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		uint64_t epoch = session_epoch(s);
 
 		forget_failure(s);
-		buf_reset(a->der);
-		spki_free(a->public_key);
-		a->public_key = NULL;
-		a->touched = a->claiming = a->from_pool = a->generated = false;
-		if ((e = attempt_create(a)) == E_OK)
+		if ((e = attempt_anew(a, alone)) == E_OK)
 			return E_OK;
 		if (e == E_UNSUPPORTED && (s->token->proved_types & KEY_TYPE_BIT(a->job->spec.key_type)))
 			e = E_HSM; /* it made such a key before */
@@ -300,6 +319,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 			log_info("a create failed while other threads used the token, tried again: %s",
 				 detail);
 			s->trouble = s->doubt = false;
+			alone = true;
 		}
 	}
 	return nothing_left(e);
@@ -388,7 +408,7 @@ static void fail_question(struct session *s, struct job *job, const char *what, 
 {
 	const char *detail = s->failure[0] ? s->failure : err_str(e);
 
-	e = e == E_NOMEM ? E_NOMEM : E_UNAVAIL;
+	e = e == E_NOMEM || e == E_TIMEOUT ? e : E_UNAVAIL;
 	log_failure(s, job, what, e, detail);
 	job_fail(job, e, detail);
 }
@@ -474,14 +494,16 @@ static void run(struct session *s, struct pool *pool, struct job *job)
 	}
 }
 
-void operation_run(struct session *s, struct pool *pool, struct job *job)
+bool operation_run(struct session *s, struct pool *pool, struct job *job)
 {
 	enum err e;
 
 	forget_failure(s);
 	if ((e = session_open(s))) {
+		if (s->last == CKR_SESSION_COUNT && device_has_sessions(s->device))
+			return false;
 		fail_question(s, job, "reach the token", e);
-		return;
+		return true;
 	}
 	run(s, pool, job);
 	if (job->result == E_OK && buf_status(&job->reply) != E_OK)
@@ -490,4 +512,5 @@ void operation_run(struct session *s, struct pool *pool, struct job *job)
 		session_close(s);
 	else if ((job->type == MESSAGE_CREATE_CSR || s->stale) && session_refresh(s))
 		log_error("cannot open a new session: %s", s->failure);
+	return true;
 }

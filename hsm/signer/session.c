@@ -1,9 +1,11 @@
 /* A session's life: open, log in, fail, open again. */
 #include "hsm/signer/session.h"
 
+#include "base/clock.h"
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/module.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,15 +68,26 @@ void session_explain(struct session *s, const char *format, ...)
 	va_end(args);
 }
 
+bool session_is_told_to_end(void)
+{
+	sigset_t waiting;
+
+	return sigpending(&waiting) == 0 &&
+	       (sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1);
+}
+
 bool session_must_stop(const struct session *s)
 {
-	return s->stop && atomic_load(s->stop);
+	return (s->stop && atomic_load(s->stop)) || (s->stop_at_ms && clock_ms() >= s->stop_at_ms) ||
+	       (s->heeds_signals && session_is_told_to_end());
 }
 
 enum err session_break_off(struct session *s)
 {
-	session_explain(s, "broken off: the signer is stopping");
-	return E_UNAVAIL;
+	bool late = s->stop_at_ms && clock_ms() >= s->stop_at_ms;
+
+	session_explain(s, late ? "broken off: its time was up" : "broken off: nobody waits for it any more");
+	return late ? E_TIMEOUT : E_UNAVAIL;
 }
 
 enum err session_open(struct session *s)

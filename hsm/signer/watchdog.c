@@ -116,6 +116,7 @@ struct seen {
 	uint64_t since_ms;
 	uint64_t limit_ms;
 	uint64_t age_ms;
+	uint64_t excused_ms;
 };
 
 static struct seen see(struct watched *w, uint64_t now, uint64_t lost_ms)
@@ -127,18 +128,27 @@ static struct seen see(struct watched *w, uint64_t now, uint64_t lost_ms)
 	s.since_ms = w->since_ms;
 	s.limit_ms = watchdog.limits.ms[w->kind];
 	s.age_ms = age_locked(w, now, lost_ms);
+	s.excused_ms = w->excused_ms;
 	pthread_mutex_unlock(&w->lock);
 	return s;
+}
+
+static bool began_before(const struct seen *all, unsigned k, unsigned i)
+{
+	return all[k].since_ms < all[i].since_ms || (all[k].since_ms == all[i].since_ms && k < i);
 }
 
 /* The i-th may have to wait for one that is within its limit. */
 static bool is_behind(const struct seen *all, unsigned len, unsigned i)
 {
-	for (unsigned k = 0; k < len; k++)
-		if (k != i && all[k].inside && all[k].age_ms <= all[k].limit_ms &&
-		    all[k].limit_ms >= all[i].limit_ms &&
-		    (all[k].since_ms < all[i].since_ms || (all[k].since_ms == all[i].since_ms && k < i)))
+	for (unsigned k = 0; k < len; k++) {
+		if (k == i || !all[k].inside || all[k].age_ms > all[k].limit_ms)
+			continue;
+		if (began_before(all, k, i) ? all[k].limit_ms >= all[i].limit_ms
+					    : all[k].limit_ms > all[i].limit_ms &&
+						  all[i].excused_ms < all[k].limit_ms)
 			return true;
+	}
 	return false;
 }
 

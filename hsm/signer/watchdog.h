@@ -11,7 +11,9 @@
  * Nor is time in which a call may have had to wait for another: many modules do
  * one thing at a time.  While a call that began earlier, and has as much time or
  * more, is within its own limit, the clocks of the later ones stand still.  So
- * the earliest call always runs against its limit.
+ * the earliest call always runs against its limit, but that a lock need not be
+ * fair: one that began later and has more time stops the clock too, in all for
+ * as long as that one may take.
  */
 #ifndef CSRD_HSM_SIGNER_WATCHDOG_H
 #define CSRD_HSM_SIGNER_WATCHDOG_H

@@ -96,7 +96,7 @@ static void one_thread_hangs(void)
 
 	pthread_create(&thread, NULL, hang_in_sign, NULL);
 	pause_ms(100);
-	watchdog_enter(WATCHDOG_GENERATE, "C_GenerateKeyPair"); /* which has more time, but began later */
+	watchdog_enter(WATCHDOG_OTHER, "C_FindObjects"); /* began later, and has no more time */
 }
 
 static void *look_for_objects(void *arg)
