@@ -23,7 +23,8 @@
 #define KEYS_MAX (1024 * 1024)
 #define FAILURES_MAX 16 /* keys that the token cannot settle, before the pass gives up */
 #define CALL_TIMEOUT_MS 30000
-#define LIST_TIMEOUT_MS 300000
+#define LIST_TIMEOUT_MS 3600000 /* the signer makes one at a time, and does the rest beside it */
+#define MISSING_ASKED_MAX 64 /* active rows without a key whose key is searched for, each by itself */
 #define UUID_BYTES 16
 #define LABEL_PREFIX "csrd:"
 #define LABEL_SIZE (sizeof(LABEL_PREFIX) + CSR_ID_SIZE)
@@ -60,6 +61,8 @@ struct reconcile {
 	int64_t old_before_us;
 	enum err first_error;
 	unsigned failures;
+	unsigned missing_asked;
+	int64_t listed_us; /* when the list was asked for */
 
 	bool comparing; /* rows are settled; keys and rows are being compared */
 	char after_id[CSR_ID_SIZE];
@@ -678,6 +681,18 @@ static void on_unknown_row(void *arg, enum err e, struct csr_record *record)
 	next(r);
 }
 
+/*
+ * Many rows without a key are the token's doing, and a search for each keeps
+ * the signer busy for hours: past the first few the list answers for those
+ * that were active before it, if it is whole.
+ */
+static bool is_answered_by_list(struct reconcile *r, const struct row *row, const struct key *key)
+{
+	if (key || r->report.unread || row->updated_us >= r->listed_us)
+		return false;
+	return r->missing_asked++ >= MISSING_ASKED_MAX;
+}
+
 /* False when a call was begun that goes on with next(). */
 static bool compare_row(struct reconcile *r, const struct row *row, const struct key *key)
 {
@@ -695,7 +710,12 @@ static bool compare_row(struct reconcile *r, const struct row *row, const struct
 		if (key && key->presence == MESSAGE_KEY_PAIR && !memcmp(key->key_id, row->key_id,
 									KEY_ID_BYTES))
 			return true;
-		hsm_find_key(r->options.hsm, row->id, deadline(), on_missing_key, r);
+		if (is_answered_by_list(r, row, key)) {
+			r->presence = MESSAGE_KEY_NONE;
+			store_csr_get(r->options.store, NULL, row->id, on_missing_row, r);
+		} else {
+			hsm_find_key(r->options.hsm, row->id, deadline(), on_missing_key, r);
+		}
 		return false;
 	}
 	if (!key)
@@ -764,6 +784,7 @@ static void next_row(struct reconcile *r)
 		r->comparing = true;
 		r->rows_len = r->rows_at = 0;
 		r->rows_end = false;
+		r->listed_us = clock_wall_us();
 		hsm_list_keys(r->options.hsm, clock_ms() + LIST_TIMEOUT_MS, on_keys, r);
 	} else {
 		finish(r, r->first_error);

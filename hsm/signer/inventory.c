@@ -4,6 +4,7 @@
 #include "hsm/message.h"
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/object.h"
+#include "hsm/signer/remains.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +173,7 @@ enum err inventory_take(struct session *s, struct inventory *ret_inventory)
 		inventory_release(&inv);
 		return e;
 	}
+	inv.unread += (uint32_t)remains_count(device_remains(s->device)); /* not found, and perhaps there */
 	if (inv.len)
 		qsort_r(inv.objects, inv.len, sizeof(*inv.objects), compare, &inv);
 	*ret_inventory = inv;

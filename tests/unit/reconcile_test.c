@@ -203,7 +203,7 @@ struct house {
 	unsigned outstanding; /* calls to the store by the test itself */
 	const char *in_work;
 	unsigned steps_left; /* for should_stop */
-	struct finding findings[64];
+	struct finding findings[512];
 	size_t findings_len;
 	bool done;
 	enum err e;
@@ -1120,6 +1120,26 @@ static void test_ten_thousand_keys(void **state)
 	print_message("longest stretch on the loop: %llu us\n", (unsigned long long)h->longest_us);
 }
 
+/* A token that lost everything is not asked for each key (F183); nor is a list that lacks some believed. */
+static void test_many_missing_keys_are_not_searched_one_by_one(void **state)
+{
+	struct house *h = *state;
+	char id[CSR_ID_SIZE];
+
+	for (unsigned i = 0; i < 300; i++) {
+		many_id(i, id);
+		make_row_on(h, id, CSR_ACTIVE, TOKEN);
+	}
+	settle(h, 0);
+	pass(h, false);
+	assert_int_equal(h->report.missing, 300);
+	assert_int_equal(h->hsm.calls[CALL_FIND], 64);
+	h->hsm.unread = 1;
+	pass(h, false);
+	assert_int_equal(h->report.missing, 300);
+	assert_int_equal(h->hsm.calls[CALL_FIND], 300);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1148,6 +1168,7 @@ int main(void)
 		T(test_a_label_listed_twice_is_asked_for),
 		T(test_a_signer_that_is_away_ends_the_pass),
 		T(test_a_lost_destroy_of_a_failed_row_is_made_up_for),
+		T(test_many_missing_keys_are_not_searched_one_by_one),
 		T(test_one_bad_object_does_not_stop_the_others),
 		T(test_a_token_that_fails_every_time_ends_the_pass),
 		T(test_a_list_that_fails_ends_the_pass),
