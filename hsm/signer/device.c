@@ -26,6 +26,8 @@
 #define EXCLUSIVE_WITHIN_MS 1000
 #define HOPELESS_AFTER_MS 60000
 #define PROBE_AGAIN_MS 600000
+#define PROBE_PAUSE_MS 500       /* between two probes of which the first found no key that would do; doubles … */
+#define PROBE_PAUSE_MAX_MS 60000 /* … to here */
 #define UNPROVEN_MAX 3
 #define UNPROVEN_WITHIN_MS 600000
 #define RENEW_FIRST_MS 60000   /* between two times that the module is initialised anew for it … */
@@ -65,6 +67,7 @@ struct device {
 	uint64_t renew_at_ms;     /* … not before this */
 	uint64_t renew_every_ms;
 	uint64_t hidden_every_ms;
+	uint64_t probe_pause_ms;  /* the judge's own: until the next probe, after one that failed */
 	uint64_t probed_ms;       /* the judge's own: when a probe was made last; 0: never */
 	CK_FLAGS token_flags;
 	char capabilities[sizeof(((struct token *)0)->capabilities)]; /* others than the judge read these */
@@ -549,12 +552,18 @@ static bool may_probe_again(const struct device *d)
 static enum err try_keys(struct device *d, struct session *s, bool anew)
 {
 	struct token *token = d->token;
+	enum err e;
 
 	if (!token->probed)
 		probe_recall(token);
+	if (!token->probed && d->probe_pause_ms && clock_ms() - d->probed_ms < d->probe_pause_ms) {
+		pthread_mutex_lock(&d->lock);
+		session_explain(s, "%s", d->reason); /* as it was then */
+		pthread_mutex_unlock(&d->lock);
+		return E_HSM;
+	}
 	if (token->probed && !(anew && may_probe_again(d))) {
-		enum err e = probe_self_test(s, token);
-
+		e = probe_self_test(s, token);
 		if (e == E_OK || !ckr_is_refusal(s->last) || d->state == DEVICE_UP || !may_probe_again(d))
 			return e;
 	}
@@ -562,7 +571,11 @@ static enum err try_keys(struct device *d, struct session *s, bool anew)
 		log_notice("token '%s' does not do any more what it did when it was probed: probed anew",
 			   token->label);
 	d->probed_ms = clock_ms();
-	return probe_run(s, token);
+	e = probe_run(s, token);
+	d->probe_pause_ms = !e ? 0 : d->probe_pause_ms ? 2 * d->probe_pause_ms : PROBE_PAUSE_MS;
+	if (d->probe_pause_ms > PROBE_PAUSE_MAX_MS)
+		d->probe_pause_ms = PROBE_PAUSE_MAX_MS;
+	return e;
 }
 
 /* The state that it is in as far as one session and a throw-away key can tell. */

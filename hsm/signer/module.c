@@ -345,6 +345,16 @@ static bool offers(const struct token *t, CK_MECHANISM_TYPE mechanism, CK_FLAGS 
 	return !size || !info.ulMaxKeySize || (size >= info.ulMinKeySize && size <= info.ulMaxKeySize);
 }
 
+static bool generates_rsa(const struct token *t, int bits)
+{
+	const struct key_way *way;
+
+	for (unsigned i = 0; (way = key_way(KEY_FAMILY_RSA, i)); i++)
+		if (offers(t, way->mechanism, CKF_GENERATE_KEY_PAIR, bits))
+			return true;
+	return false;
+}
+
 /* Flags are asked for: some modules list mechanisms that they only verify with. */
 static bool makes(const struct token *t, const struct key_kind *kind)
 {
@@ -352,8 +362,7 @@ static bool makes(const struct token *t, const struct key_kind *kind)
 
 	switch (kind->family) {
 	case KEY_FAMILY_RSA:
-		return offers(t, CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kind->bits) &&
-		       offers(t, sign_rsa, CKF_SIGN, kind->bits);
+		return generates_rsa(t, kind->bits) && offers(t, sign_rsa, CKF_SIGN, kind->bits);
 	case KEY_FAMILY_EC:
 		return offers(t, CKM_EC_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kind->bits) &&
 		       offers(t, CKM_ECDSA, CKF_SIGN, kind->bits);

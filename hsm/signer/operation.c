@@ -350,7 +350,7 @@ static void create(struct session *s, struct pool *pool, struct job *job)
 	object_label(a.label, job->csr_id);
 	if ((e = csr_check(&job->spec, &reason))) {
 		snprintf(detail, sizeof(detail), "%s", reason);
-	} else if (!(s->token->key_types & KEY_TYPE_BIT(job->spec.key_type))) {
+	} else if (!(token_makes(s->token) & KEY_TYPE_BIT(job->spec.key_type))) {
 		snprintf(detail, sizeof(detail), "the token makes no %s keys",
 			 key_type_name(job->spec.key_type));
 		e = E_UNSUPPORTED;

@@ -93,7 +93,7 @@ static enum err handle_hello(struct server *s, struct connection *c, const struc
 	    .token_serial = (char *)(uintptr_t)t->serial,
 	    .token_manufacturer = (char *)(uintptr_t)t->manufacturer,
 	    .token_model = (char *)(uintptr_t)t->model,
-	    .key_types = t->key_types,
+	    .key_types = token_makes(t),
 	};
 	struct buf payload;
 	enum err e = message_hello_decode(f->payload, f->payload_len, &hello);
@@ -199,7 +199,7 @@ static enum err handle_list(struct server *s, struct connection *c, const struct
 
 static enum err handle_status(struct server *s, struct connection *c, const struct frame *f)
 {
-	struct message_status_reply reply = {.key_types = s->options->token->key_types};
+	struct message_status_reply reply = {.key_types = token_makes(s->options->token)};
 	struct buf payload;
 	enum err e;
 
