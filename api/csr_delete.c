@@ -63,8 +63,9 @@ static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t
 	}
 	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
 	if (destroyed < KEY_OBJECTS) { /* an earlier attempt may have got so far; nobody knows for sure */
-		snprintf(objects, sizeof(objects), "only %u of the %d objects of the key were there to be destroyed",
-			 (unsigned)destroyed, KEY_OBJECTS);
+		snprintf(objects, sizeof(objects),
+		         "only %u of the %d objects of the key were there to be destroyed",
+		         (unsigned)destroyed, KEY_OBJECTS);
 		op_log(op, LOG_LEVEL_WARN, "only %u of the %d objects of the key were there to be destroyed",
 		       (unsigned)destroyed, KEY_OBJECTS);
 	}

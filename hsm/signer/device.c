@@ -21,12 +21,12 @@
 #define REPAIR_HURRY_MS 500   /* and this is the pace while somebody does */
 #define FULL_AFTER_MS 30000   /* after that long without keys it will go on for a while: … */
 #define REPAIR_FULL_MS 5000   /* … the pace while somebody asks */
-#define RESTART_FULL_MS 60000 /* between the first two times that the module is initialised anew for it; doubles … */
+#define RESTART_FULL_MS 60000 /* until the module is initialised anew for it once more; doubles … */
 #define RESTART_FULL_MAX_MS 3600000 /* … to here */
 #define EXCLUSIVE_WITHIN_MS 1000
 #define HOPELESS_AFTER_MS 60000
 #define PROBE_AGAIN_MS 600000
-#define PROBE_PAUSE_MS 500       /* between two probes of which the first found no key that would do; doubles … */
+#define PROBE_PAUSE_MS 500       /* after a probe that found no key that would do; doubles … */
 #define PROBE_PAUSE_MAX_MS 60000 /* … to here */
 #define UNPROVEN_MAX 3
 #define UNPROVEN_WITHIN_MS 600000
@@ -617,7 +617,8 @@ static bool may_restart_full(struct device *d)
 	pthread_mutex_lock(&d->lock);
 	may = now >= d->restart_full_at_ms;
 	if (may) {
-		d->restart_full_every_ms = d->restart_full_every_ms ? 2 * d->restart_full_every_ms : RESTART_FULL_MS;
+		d->restart_full_every_ms =
+		    d->restart_full_every_ms ? 2 * d->restart_full_every_ms : RESTART_FULL_MS;
 		if (d->restart_full_every_ms > RESTART_FULL_MAX_MS)
 			d->restart_full_every_ms = RESTART_FULL_MAX_MS;
 		d->restart_full_at_ms = now + d->restart_full_every_ms;
@@ -630,8 +631,7 @@ static bool may_restart_full(struct device *d)
 static bool module_may_help(struct device *d, const struct session *s, enum device_state state)
 {
 	if (login_is_refused(d->login) || s->last == CKR_DEVICE_MEMORY ||
-	    s->last == CKR_TOKEN_WRITE_PROTECTED ||
-	    (s->last == CKR_SESSION_COUNT && device_has_sessions(d)))
+	    s->last == CKR_TOKEN_WRITE_PROTECTED || (s->last == CKR_SESSION_COUNT && device_has_sessions(d)))
 		return false;
 	return state != DEVICE_NO_KEYS || may_restart_full(d);
 }

@@ -108,7 +108,8 @@ static enum err generate_type(struct session *s, const char *label, struct key *
 	if (!way)
 		return E_BUG;
 	if (way->by_name)
-		curve[0] = (CK_ATTRIBUTE){CKA_EC_PARAMS, (void *)(uintptr_t)kind->curve_name, kind->curve_name_len};
+		curve[0] =
+		    (CK_ATTRIBUTE){CKA_EC_PARAMS, (void *)(uintptr_t)kind->curve_name, kind->curve_name_len};
 	return kind->family == KEY_FAMILY_RSA ? generate(s, way->mechanism, rsa, 2, label, key->id, key)
 					      : generate(s, way->mechanism, curve, 1, label, key->id, key);
 }

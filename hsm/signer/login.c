@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 
 #define PIN_MAX_BYTES 255
-#define ASK_AGAIN_MS 10000 /* whether the pause after an earlier process's try is over: that takes an scrypt */
+#define ASK_AGAIN_MS 10000 /* whether an earlier process's pause is over: that takes an scrypt */
 
 struct login {
 	const struct token *token;
@@ -26,7 +26,7 @@ struct login {
 	struct stat failed;   /* … and when it was last not */
 	atomic_bool refused;  /* read without the lock: C_Login may hang */
 	atomic_uint_fast64_t attempts;
-	uint64_t not_before_ms; /* after a failure that was not explained: when there may be another try; 0: now */
+	uint64_t not_before_ms; /* of the next try, after a failure that was not explained; 0: now */
 	CK_RV failed_rv;        /* that failure; CKR_OK: it was an earlier process's */
 };
 
@@ -135,7 +135,8 @@ static CK_RV ask_token(struct login *l, CK_SESSION_HANDLE session, const struct 
 }
 
 /* `failures`: how many there have been with this PIN before. */
-static enum err note_failure(struct login *l, const struct secret *pin, unsigned failures, CK_RV rv, enum err e)
+static enum err note_failure(struct login *l, const struct secret *pin, unsigned failures, CK_RV rv,
+			     enum err e)
 {
 	failures++;
 	l->not_before_ms = clock_ms() + PIN_GUARD_PAUSE_MS;
@@ -144,14 +145,16 @@ static enum err note_failure(struct login *l, const struct secret *pin, unsigned
 	if (pin_guard_count(l->state, l->token->serial, pin, failures))
 		log_error("do not start csrd-hsm again with the same pin");
 	if (failures >= PIN_GUARD_TRIES) {
-		log_error("token '%s' failed the login with the pin of '%s' once more: %s (0x%lx); that may be "
-			  "its word for a wrong pin, so it is not tried again",
-			  l->token->label, l->pin_file, CKR_ARGS(rv));
+		log_error(
+		    "token '%s' failed the login with the pin of '%s' once more: %s (0x%lx); that may be "
+		    "its word for a wrong pin, so it is not tried again",
+		    l->token->label, l->pin_file, CKR_ARGS(rv));
 		return E_PIN;
 	}
-	log_warn("token '%s' failed the login with the pin of '%s': %s (0x%lx); one more try is made, in %d s at "
-		 "the earliest",
-		 l->token->label, l->pin_file, CKR_ARGS(rv), PIN_GUARD_PAUSE_MS / 1000);
+	log_warn(
+	    "token '%s' failed the login with the pin of '%s': %s (0x%lx); one more try is made, in %d s at "
+	    "the earliest",
+	    l->token->label, l->pin_file, CKR_ARGS(rv), PIN_GUARD_PAUSE_MS / 1000);
 	return e;
 }
 

@@ -26,12 +26,12 @@ void login_free(struct login *login); /* NULL is fine */
 /*
  * E_OK when the user is logged in, which may mean one C_Login now.
  * Thread-safe.  Logs what fails, but not E_UNAVAIL and its like:
- *   E_PIN         refused now or before, or failed twice without a reason; no further attempt is made by this process
+ *   E_PIN         refused now or before, or failed twice without a reason; this process makes no more attempts
  *   E_PIN_LOCKED  locked, or one try from it: no attempt is made
  *   E_CONFIG      the PIN file is missing, not a file, too long, or open to others; or the state folder fails
- *   E_UNAVAIL     with CKR_OK: another token is in the place of ours, which is not asked
- *   else          *ret_rv is what the token said, now or less than a minute ago, when it did not say why the
- *                 login failed (CKR_OK when it was not asked)
+ *   E_UNAVAIL     with CKR_OK: another token is in the place of ours, which is not asked; or it is too soon
+ *   else          *ret_rv is what the token said, now or less than a minute ago without saying why (CKR_OK
+ *                 when it was not asked)
  */
 MUST_USE enum err login_ensure(struct login *login, CK_SESSION_HANDLE session, CK_RV *ret_rv);
 

@@ -28,7 +28,7 @@ struct module {
 	PKCS11_CTX *ctx;
 	bool initialised;
 	CK_FUNCTION_LIST_PTR p11; /* guard.h's */
-	P11KitUri *uri; /* by which the token was found; NULL: not yet */
+	P11KitUri *uri;           /* by which the token was found; NULL: not yet */
 };
 
 /* ---- the file ---- */
@@ -458,10 +458,12 @@ static void explain_other(const struct token *t, const CK_TOKEN_INFO *info, CK_S
 		return;
 	*e = E_NOTFOUND;
 	if (strcmp(there.serial, t->serial) != 0)
-		snprintf(reason, 256, "token '%s' was exchanged: serial '%s' is there, wanted is '%s'; refused",
-			 t->label, there.serial, t->serial);
+		snprintf(reason, 256,
+			 "token '%s' was exchanged: serial '%s' is there, wanted is '%s'; refused", t->label,
+			 there.serial, t->serial);
 	else
-		snprintf(reason, 256, "token '%s' with serial '%s' in slot %lu is not the one of the uri; refused",
+		snprintf(reason, 256,
+			 "token '%s' with serial '%s' in slot %lu is not the one of the uri; refused",
 			 t->label, t->serial, slot);
 }
 
@@ -495,8 +497,8 @@ static enum err find_again(const struct module *m, struct token *t, char reason[
 		}
 	}
 	if (found > 1)
-		snprintf(reason, 256, "token '%s' with serial '%s' is there more than once; refused", t->label,
-			 t->serial);
+		snprintf(reason, 256, "token '%s' with serial '%s' is there more than once; refused",
+			 t->label, t->serial);
 	return found == 1 ? E_OK : found ? E_NOTFOUND : e;
 }
 

@@ -389,8 +389,8 @@ static enum err destroy_round(struct session *s, const struct object_query *quer
 	FAILPOINT("signer.destroy.after-private");
 	if (e)
 		goto out;
-	*ret_public = destroy_all(s, m.handles + m.private_keys, m.public_keys, CKO_PUBLIC_KEY, query,
-				  destroyed);
+	*ret_public =
+	    destroy_all(s, m.handles + m.private_keys, m.public_keys, CKO_PUBLIC_KEY, query, destroyed);
 	FAILPOINT("signer.destroy.after-public");
 	if (*ret_public && (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last)))
 		e = *ret_public;
@@ -432,6 +432,7 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 		if (e || (!left.private_keys && !left.public_keys))
 			return e;
 	}
-	session_explain(s, "'%s' is still found after it was destroyed", query->label ? query->label : "a key");
+	session_explain(s, "'%s' is still found after it was destroyed",
+			query->label ? query->label : "a key");
 	return E_HSM;
 }

@@ -51,13 +51,15 @@ static enum err derive(const struct secret *pin, const char *serial, struct mark
 static void put_words(struct buf *b, const struct marker *m)
 {
 	if (!m->failures)
-		buf_put_str(b, "The token refused the PIN, or the attempt was cut off.  It is not tried again.\n");
+		buf_put_str(
+		    b, "The token refused the PIN, or the attempt was cut off.  It is not tried again.\n");
 	else
-		buf_printf(b,
-			   "The login failed, and the token did not say why.  That may have been the PIN, so\n"
-			   "it is tried %d times in all.  So far, and when, in microseconds since 1970:\n"
-			   FAILURES_LINE "%u %" PRId64 "\n",
-			   PIN_GUARD_TRIES, m->failures, m->at_us);
+		buf_printf(
+		    b,
+		    "The login failed, and the token did not say why.  That may have been the PIN, so\n"
+		    "it is tried %d times in all.  So far, and when, in microseconds since 1970:\n"
+		    "%s%u %" PRId64 "\n",
+		    PIN_GUARD_TRIES, FAILURES_LINE, m->failures, m->at_us);
 }
 
 static enum err write_marker(const struct state_dir *dir, const struct marker *m)
@@ -88,9 +90,9 @@ static enum err parse_marker(const char *text, struct marker *m)
 	    str_unhex(m->salt, SALT_BYTES, salt) || str_unhex(m->check, CHECK_BYTES, check))
 		return E_IO;
 	m->failures = 0;
-	if (failures && (sscanf(failures + 1 + strlen(FAILURES_LINE), "%u %" SCNd64, &m->failures,
-				&m->at_us) != 2 ||
-			 m->failures < 1))
+	if (failures &&
+	    (sscanf(failures + 1 + strlen(FAILURES_LINE), "%u %" SCNd64, &m->failures, &m->at_us) != 2 ||
+	     m->failures < 1))
 		return E_IO;
 	return E_OK;
 }
@@ -130,15 +132,17 @@ static enum err judge(const struct marker *m, const char *folder, const char *pi
 		return E_PIN;
 	}
 	if (m->failures >= PIN_GUARD_TRIES) {
-		log_error("the login with the pin of '%s' failed %u times, and the token did not say why: not "
-			  "tried again; if the pin is right, remove '%s/%s'",
-			  pin_file, m->failures, folder, PIN_GUARD_MARKER);
+		log_error(
+		    "the login with the pin of '%s' failed %u times, and the token did not say why: not "
+		    "tried again; if the pin is right, remove '%s/%s'",
+		    pin_file, m->failures, folder, PIN_GUARD_MARKER);
 		return E_PIN;
 	}
 	if (is_too_soon(m)) {
-		log_warn("the login with the pin of '%s' failed less than %d s ago, and the token did not say "
-			 "why: not tried again yet",
-			 pin_file, PIN_GUARD_PAUSE_MS / 1000);
+		log_warn(
+		    "the login with the pin of '%s' failed less than %d s ago, and the token did not say "
+		    "why: not tried again yet",
+		    pin_file, PIN_GUARD_PAUSE_MS / 1000);
 		return E_BUSY;
 	}
 	*ret_failures = m->failures;

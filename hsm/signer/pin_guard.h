@@ -47,7 +47,7 @@ MUST_USE enum err pin_guard_check(const struct state_dir *dir, const char *seria
 /* Before the attempt.  E_IO, E_NOMEM: it must not be made.  Logs. */
 MUST_USE enum err pin_guard_arm(const struct state_dir *dir, const char *serial, const struct secret *pin);
 
-/* After a failure that nothing explains, `failures` of them by now: 1 … PIN_GUARD_TRIES.  As pin_guard_arm. */
+/* After a failure that nothing explains, `failures` of them by now.  As pin_guard_arm. */
 MUST_USE enum err pin_guard_count(const struct state_dir *dir, const char *serial, const struct secret *pin,
 				  unsigned failures);
 

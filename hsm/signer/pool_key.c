@@ -40,7 +40,7 @@ enum err pool_key_destroy(struct session *s, const char *label, const struct key
 	return object_destroy(s, &query, &destroyed);
 }
 
-/* Whatever label it came to have.  The session goes on to tell why the key failed, not how its removal went. */
+/* Whatever its label is now.  The session goes on to tell why the key failed, not how its removal went. */
 static void discard(struct session *s, const struct key *key)
 {
 	const struct object_query query = {NULL, key->id};

@@ -161,8 +161,7 @@ static enum key_type cheapest(const struct token *token)
 
 	for (size_t i = 0; i < TEMPLATE_FAMILIES; i++)
 		for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
-			if ((types & KEY_TYPE_BIT(type)) &&
-			    key_kind((enum key_type)type)->family == order[i])
+			if ((types & KEY_TYPE_BIT(type)) && key_kind((enum key_type)type)->family == order[i])
 				return (enum key_type)type;
 	return KEY_RSA2048;
 }
@@ -532,8 +531,8 @@ static enum err find_families(struct session *s, struct token *token, bool *sure
 			continue;
 		*sure &= ckr_is_refusal(s->last) || is_judged(s, e);
 		unmade |= token->key_types & types_of(order[i]);
-		log_warn("token '%s' makes no %s keys that would do: %s", token->label, families[order[i]].name,
-			 s->failure);
+		log_warn("token '%s' makes no %s keys that would do: %s", token->label,
+			 families[order[i]].name, s->failure);
 		if (first)
 			continue;
 		first = e;

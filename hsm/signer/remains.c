@@ -82,8 +82,8 @@ void remains_clear(struct remains *r)
 
 static bool fits(const struct remains_object *object, const char *label, const uint8_t *id, size_t id_len)
 {
-	if (label && (strlen(label) != object->label_len ||
-		      memcmp(label, object->label, object->label_len) != 0))
+	if (label &&
+	    (strlen(label) != object->label_len || memcmp(label, object->label, object->label_len) != 0))
 		return false;
 	return !id || (id_len == object->id_len && memcmp(id, object->id, id_len) == 0);
 }

@@ -188,8 +188,9 @@ static enum err handle_list(struct server *s, struct connection *c, const struct
 	if (e)
 		return e;
 	if (c->listing || count_lists(s) >= LISTS_MAX)
-		return reply_error(c, f, E_BUSY, c->listing ? "a list of keys is under way on this connection"
-							    : "too many lists of keys are under way");
+		return reply_error(c, f, E_BUSY,
+				   c->listing ? "a list of keys is under way on this connection"
+					      : "too many lists of keys are under way");
 	job = job_new(c->id, f->request_id, MESSAGE_LIST_KEYS);
 	if (!job)
 		return reply_error(c, f, E_NOMEM, "memory is out");

@@ -32,8 +32,8 @@ enum template_option {
 #define TEMPLATE_OPTIONS 12
 #define TEMPLATE_ALL ((1u << TEMPLATE_OPTIONS) - 1)
 #define TEMPLATE_PUBLIC_USAGE                                                                                \
-	((uint32_t)(TEMPLATE_PUBLIC_VERIFY | TEMPLATE_PUBLIC_NO_VERIFY_RECOVER | TEMPLATE_PUBLIC_NO_ENCRYPT |  \
-		    TEMPLATE_PUBLIC_NO_WRAP))
+	((uint32_t)(TEMPLATE_PUBLIC_VERIFY | TEMPLATE_PUBLIC_NO_VERIFY_RECOVER |                             \
+		    TEMPLATE_PUBLIC_NO_ENCRYPT | TEMPLATE_PUBLIC_NO_WRAP))
 
 #define TEMPLATE_MECHANISMS_MAX 16
 

@@ -144,9 +144,9 @@ static bool is_behind(const struct seen *all, unsigned len, unsigned i)
 	for (unsigned k = 0; k < len; k++) {
 		if (k == i || !all[k].inside || all[k].age_ms > all[k].limit_ms)
 			continue;
-		if (began_before(all, k, i) ? all[k].limit_ms >= all[i].limit_ms
-					    : all[k].limit_ms > all[i].limit_ms &&
-						  all[i].excused_ms < all[k].limit_ms)
+		if (began_before(all, k, i)
+			? all[k].limit_ms >= all[i].limit_ms
+			: all[k].limit_ms > all[i].limit_ms && all[i].excused_ms < all[k].limit_ms)
 			return true;
 	}
 	return false;

@@ -38,8 +38,8 @@ struct worker {
 	uint64_t open_every_ms;
 };
 
-#define OPEN_FIRST_MS 1000 /* between two tries to open a session that the token has not to spare; doubles … */
-#define OPEN_MAX_MS 10000  /* … to here */
+#define OPEN_FIRST_MS 1000 /* between tries to open a session that the token has not to spare; doubles … */
+#define OPEN_MAX_MS 10000 /* … to here */
 
 struct job_list {
 	struct job *first;

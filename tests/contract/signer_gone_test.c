@@ -72,8 +72,8 @@ static void ask_everywhere(struct signer_fixture *f, struct signer_client *c,
 
 			set_place(f, i, n);
 			done = ask(f, c);
-			if (signer_shim_count(f, places[i].function) - before < (long)n) /* there is no n-th */
-				break;
+			if (signer_shim_count(f, places[i].function) < before + (long)n)
+				break; /* there is no n-th */
 			logouts++;
 			signer_set_rules(f, "");
 			assert_true(done || ask(f, c));
@@ -233,7 +233,7 @@ static void the_stock_is_taken_over_whole_F170(void **state)
 	}
 }
 
-/* Four threads: one logs in again while another's search is on its way, whose session is the user's again then. */
+/* One thread logs in again while another's search is on its way, whose session is the user's again then. */
 static void a_login_of_another_thread_does_not_hide_it_F170(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -296,7 +296,8 @@ static void a_stock_key_under_another_label_is_not_left_F172(void **state)
 
 static void public_keys_that_go_with_the_private_one_F173(void **state)
 {
-	static const char *const rules[] = {"pair-destroy CKR_OK\n", "pair-destroy CKR_OBJECT_HANDLE_INVALID\n",
+	static const char *const rules[] = {"pair-destroy CKR_OK\n",
+					    "pair-destroy CKR_OBJECT_HANDLE_INVALID\n",
 					    "pair-destroy CKR_KEY_HANDLE_INVALID\n"};
 	struct signer_fixture *f = *state;
 	struct signer_client c;

@@ -231,7 +231,8 @@ static void one_family_takes_only_itself_out_F184(void **state)
 	     KEY_RSA2048, true},
 	    {"C_GenerateKeyPair return CKR_MECHANISM_INVALID if CKM_RSA_PKCS_KEY_PAIR_GEN\n", KEY_RSA2048,
 	     KEY_P256V1, true},
-	    {"C_GenerateKeyPair return CKR_FUNCTION_FAILED if CKM_EC_KEY_PAIR_GEN\n", KEY_P384V1, KEY_ED25519, false},
+	    {"C_GenerateKeyPair return CKR_FUNCTION_FAILED if CKM_EC_KEY_PAIR_GEN\n", KEY_P384V1, KEY_ED25519,
+	     false},
 	};
 	struct signer_fixture *f = *state;
 
@@ -270,7 +271,8 @@ static void one_option_for_each_attribute_F185(void **state)
 	static const struct {
 		const char *rule, *said;
 	} cases[] = {
-	    {"template-refuse CKA_SIGN_RECOVER CKR_ATTRIBUTE_TYPE_INVALID\n", "strictest but no-sign-recover;"},
+	    {"template-refuse CKA_SIGN_RECOVER CKR_ATTRIBUTE_TYPE_INVALID\n",
+	     "strictest but no-sign-recover;"},
 	    {"template-refuse CKA_WRAP CKR_TEMPLATE_INCONSISTENT\n", "strictest but public-no-wrap;"},
 	    {"public-private-refuse CKR_ATTRIBUTE_VALUE_INVALID\n", "strictest but public-open;"},
 	};
@@ -299,7 +301,8 @@ static void a_token_whose_keys_would_all_fail_is_not_usable_F186(void **state)
 	    {"C_GetAttributeValue attr CKA_LOCAL false\n", "private key attributes: not set [local]"},
 	    {"C_GetAttributeValue attr CKA_SIGN_RECOVER missing\n", "not answered [sign_recover"},
 	    {"label-max 40\n", "label read back differs"},
-	    {"C_GetAttributeValue attr CKA_EC_POINT hex 0400\nC_GetAttributeValue attr CKA_PUBLIC_EXPONENT hex 03\n",
+	    {"C_GetAttributeValue attr CKA_EC_POINT hex 0400\nC_GetAttributeValue attr CKA_PUBLIC_EXPONENT "
+	     "hex 03\n",
 	     "point has the wrong length"},
 	};
 	struct signer_fixture *f = *state;

@@ -49,7 +49,8 @@ static void wait_for_status(struct signer_client *c, bool usable, const char *st
 	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
 	char detail[256];
 
-	while (get_status(c, detail) != usable || strncmp(detail, start_of_detail, strlen(start_of_detail)) != 0) {
+	while (get_status(c, detail) != usable ||
+	       strncmp(detail, start_of_detail, strlen(start_of_detail)) != 0) {
 		assert_true(clock_ms() < deadline);
 		usleep(5000);
 	}
@@ -126,7 +127,8 @@ static void fewer_sessions_than_threads_at_start_F177(void **state)
 static void sessions_that_are_lost_come_back_F178(void **state)
 {
 	static const char *const rules[] = {
-	    "sessions-max 4\nC_CloseSession return CKR_DEVICE_ERROR\nC_GenerateKeyPair return CKR_DEVICE_ERROR\n"
+	    "sessions-max 4\nC_CloseSession return CKR_DEVICE_ERROR\nC_GenerateKeyPair return "
+	    "CKR_DEVICE_ERROR\n"
 	    "C_GetSessionInfo return CKR_DEVICE_ERROR\nC_Finalize return CKR_DEVICE_ERROR\n"
 	    "C_CloseAllSessions return CKR_DEVICE_ERROR\n",
 	    "invalidate-sessions\nC_OpenSession return CKR_SESSION_COUNT\n",

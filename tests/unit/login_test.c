@@ -166,10 +166,10 @@ static bool work(struct fixture *f, unsigned *seconds)
 	return true;
 }
 
-static const CK_RV unexplained[] = {
-    CKR_USER_TYPE_INVALID, CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR,     CKR_ARGUMENTS_BAD,
-    CKR_DEVICE_ERROR,      0x80000129UL,        CKR_FUNCTION_CANCELED, CKR_USER_NOT_LOGGED_IN,
-    CKR_SESSION_COUNT,     CKR_OPERATION_ACTIVE};
+static const CK_RV unexplained[] = {CKR_USER_TYPE_INVALID, CKR_FUNCTION_FAILED,    CKR_GENERAL_ERROR,
+				    CKR_ARGUMENTS_BAD,     CKR_DEVICE_ERROR,       0x80000129UL,
+				    CKR_FUNCTION_CANCELED, CKR_USER_NOT_LOGGED_IN, CKR_SESSION_COUNT,
+				    CKR_OPERATION_ACTIVE};
 #define UNEXPLAINED (sizeof(unexplained) / sizeof(unexplained[0]))
 
 /* ---- the tests ---- */
@@ -261,7 +261,7 @@ static void one_failure_is_forgiven_F175(void **state)
 /* It has not looked at the PIN, so that is tried whenever it may be there again. */
 static void a_token_that_was_not_reached_counts_nothing_F175(void **state)
 {
-	static const CK_RV codes[] = {CKR_DEVICE_REMOVED,         CKR_TOKEN_NOT_PRESENT, CKR_SESSION_HANDLE_INVALID,
+	static const CK_RV codes[] = {CKR_DEVICE_REMOVED, CKR_TOKEN_NOT_PRESENT, CKR_SESSION_HANDLE_INVALID,
 				      CKR_CRYPTOKI_NOT_INITIALIZED, CKR_HOST_MEMORY};
 	struct fixture *f = *state;
 	CK_RV rv;
