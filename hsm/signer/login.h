@@ -26,7 +26,7 @@ void login_free(struct login *login); /* NULL is fine */
 /*
  * E_OK when the user is logged in, which may mean one C_Login now.
  * Thread-safe.  Logs what fails, but not E_UNAVAIL and its like:
- *   E_PIN         refused now or before, or failed twice without a reason; this process makes no more attempts
+ *   E_PIN         refused now or before, or failed twice without a reason: this process tries it no more
  *   E_PIN_LOCKED  locked, or one try from it: no attempt is made
  *   E_CONFIG      the PIN file is missing, not a file, too long, or open to others; or the state folder fails
  *   E_UNAVAIL     with CKR_OK: another token is in the place of ours, which is not asked; or it is too soon

@@ -7,7 +7,9 @@
 
 #include "tests/contract/signer_fixture.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
+#include "base/fd.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -127,18 +129,26 @@ static size_t objects_left(const struct signer_fixture *f)
 	return signer_token_count(f, CKO_PRIVATE_KEY, LABEL) + signer_token_count(f, CKO_PUBLIC_KEY, LABEL);
 }
 
+#define RULES_SIZE 192
+
+/* The rules of now, with room for a line more. */
+static void get_rules(const struct signer_fixture *f, char rules[RULES_SIZE])
+{
+	struct buf b;
+
+	buf_init(&b, RULES_SIZE - 32);
+	assert_int_equal(fd_read_file(signer_path(f, "rules"), &b), E_OK);
+	strcpy(rules, buf_text(&b));
+	buf_release(&b);
+}
+
 static bool create_and_destroy(struct signer_fixture *f, struct signer_client *c)
 {
 	uint32_t destroyed = 0;
-	char rules[128];
-	FILE *file = fopen(signer_path(f, "rules"), "re");
-	size_t len;
+	char rules[RULES_SIZE];
 
 	/* Not during the create. */
-	assert_non_null(file);
-	len = fread(rules, 1, sizeof(rules) - 1, file);
-	rules[len] = '\0';
-	fclose(file);
+	get_rules(f, rules);
 	signer_set_rules(f, "");
 	if (!objects_left(f))
 		assert_int_equal(signer_create(c, ID, KEY_P256V1, NULL), E_OK);
@@ -162,15 +172,11 @@ static void a_key_that_is_destroyed_is_gone_F170(void **state)
 /* Its signature is wrong, so the key is to go. */
 static bool create_in_vain(struct signer_fixture *f, struct signer_client *c)
 {
-	char rules[192];
-	FILE *file = fopen(signer_path(f, "rules"), "re");
-	size_t len;
+	char rules[RULES_SIZE];
 	enum err e;
 
-	assert_non_null(file);
-	len = fread(rules, 1, sizeof(rules) - 1, file);
-	fclose(file);
-	snprintf(rules + len, sizeof(rules) - len, "C_Sign corrupt\n");
+	get_rules(f, rules);
+	strcat(rules, "C_Sign corrupt\n");
 	signer_set_rules(f, rules);
 	e = signer_create(c, ID, KEY_P256V1, NULL);
 	assert_int_not_equal(e, E_OK);
@@ -346,17 +352,6 @@ static CK_SLOT_ID second_slot(const struct signer_fixture *f)
 	return slots[1];
 }
 
-static bool is_usable(struct signer_client *c)
-{
-	struct message_status_reply status;
-	bool usable;
-
-	signer_status(c, &status);
-	usable = status.usable;
-	message_status_reply_release(&status);
-	return usable;
-}
-
 /* Same label, same serial number: the slot tells them apart, after an outage as before. */
 static void after_an_outage_it_is_the_token_of_the_uri_F174(void **state)
 {
@@ -373,12 +368,11 @@ static void after_an_outage_it_is_the_token_of_the_uri_F174(void **state)
 	signer_client_open(&c, f->socket, NULL);
 	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
 	signer_set_rules(f, TWINS "invalidate-sessions\nC_OpenSession return CKR_DEVICE_ERROR\n");
-	while (is_usable(&c))
+	while (signer_is_usable(&c))
 		signer_key_send(&c, MESSAGE_FIND_KEY, ID, CLIENT_DEADLINE_MS);
 	signer_wait_for_trace(f, "C_Finalize");
 	signer_set_rules(f, TWINS);
-	while (!is_usable(&c))
-		usleep(5000);
+	signer_wait_until_usable(&c);
 	assert_int_equal(signer_find(&c, ID), MESSAGE_KEY_PAIR);
 	stop(f, &c);
 }

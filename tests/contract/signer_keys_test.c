@@ -223,23 +223,6 @@ static void rsa_is_signed_with_what_the_token_has(void **state)
 
 /* ---- keys that must not be used ---- */
 
-/* After a fault that the probe's key had met as well. */
-static void wait_until_usable(struct signer_client *c)
-{
-	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
-	bool usable;
-
-	do {
-		struct message_status_reply status;
-
-		assert_true(clock_ms() < deadline);
-		usleep(5000);
-		signer_status(c, &status);
-		usable = status.usable;
-		message_status_reply_release(&status);
-	} while (!usable);
-}
-
 /* F51: the token's answer about the public key is replaced; the request fails, the key is gone, the log is
  * loud. */
 static void weak_keys_are_destroyed_F51(void **state)
@@ -289,7 +272,7 @@ static void weak_keys_are_destroyed_F51(void **state)
 			fail_msg("not in the log: %s", keys[i].logged);
 		signer_set_rules(f, "");
 		assert_int_equal(signer_find(&c, csr((unsigned)i)), MESSAGE_KEY_NONE);
-		wait_until_usable(&c);
+		signer_wait_until_usable(&c);
 	}
 	assert_true(signer_log_has(f, "the token made a weak or wrong key"));
 	assert_nothing_left(f);
@@ -337,7 +320,7 @@ static void ed25519_is_read_in_each_spelling(void **state)
 	assert_int_equal(signer_create(&c, csr(2), KEY_ED25519, NULL), E_HSM);
 	signer_wait_for_log(f, "does not verify with the public key");
 	signer_set_rules(f, "");
-	wait_until_usable(&c);
+	signer_wait_until_usable(&c);
 	signer_set_rules(f, "C_GetAttributeValue attr CKA_EC_POINT hex "
 			    "032100d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\n");
 	assert_int_equal(signer_create(&c, csr(3), KEY_ED25519, NULL), E_HSM);

@@ -27,22 +27,6 @@
 /* An RSA key takes a quarter of a second to make, and what is looked at here is the same for all families. */
 #define NO_RSA "C_GetMechanismInfo return CKR_MECHANISM_INVALID if CKM_RSA_PKCS_KEY_PAIR_GEN\n"
 
-static void wait_until_usable(struct signer_client *c)
-{
-	const struct timespec pause = {0, 5000000};
-	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
-	struct message_status_reply status;
-	bool usable;
-
-	do {
-		assert_true(clock_ms() < deadline);
-		nanosleep(&pause, NULL);
-		signer_status(c, &status);
-		usable = status.usable;
-		message_status_reply_release(&status);
-	} while (!usable);
-}
-
 /* ---- the probe's memory ---- */
 
 /* One life: how many pairs its start made; what it says that the token does goes to `said`. */
@@ -209,7 +193,7 @@ static void what_is_refused_later_is_probed_anew(void **state)
 	signer_client_open(&c, f->socket, NULL);
 	signer_set_rules(f, rule);
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_HSM);
-	wait_until_usable(&c);
+	signer_wait_until_usable(&c);
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	signer_client_close(&c);
 	signer_stop(f);
@@ -252,7 +236,7 @@ static void one_family_takes_only_itself_out_F184(void **state)
 			assert_true(hello.key_types & KEY_TYPE_BIT(cases[i].in));
 			assert_false(hello.key_types & KEY_TYPE_BIT(cases[i].out));
 			message_hello_reply_release(&hello);
-			wait_until_usable(&c);
+			signer_wait_until_usable(&c);
 			assert_int_equal(signer_create(&c, ID_A, cases[i].in, NULL), E_OK);
 			assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_OK);
 			made = signer_shim_count(f, MADE);
@@ -325,7 +309,7 @@ static void a_token_whose_keys_would_all_fail_is_not_usable_F186(void **state)
 			assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_UNAVAIL);
 		assert_true(signer_shim_count(f, MADE) - made < 10); /* and it is not probed for ever */
 		signer_set_rules(f, "");
-		wait_until_usable(&c);
+		signer_wait_until_usable(&c);
 		assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 		assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_OK);
 		signer_client_close(&c);
@@ -363,7 +347,7 @@ static void a_refusal_at_work_is_a_fault_of_the_token(void **state)
 		assert_false(status.usable); /* a throw-away key fails likewise */
 		message_status_reply_release(&status);
 		signer_set_rules(f, "");
-		wait_until_usable(&c);
+		signer_wait_until_usable(&c);
 		assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
 	}
 	assert_true(signer_log_has(f, "error: cannot create csr: C_SignInit: CKR_MECHANISM_INVALID"));
@@ -396,7 +380,7 @@ static void destroys_without_an_end_renew_the_module_F71(void **state)
 		if (i == 1)
 			assert_int_equal(signer_shim_count(f, "C_Initialize"), 1);
 	}
-	wait_until_usable(&c);
+	signer_wait_until_usable(&c);
 	assert_int_equal(signer_shim_count(f, "C_Initialize"), 2);
 	assert_int_equal(signer_shim_count(f, "C_Finalize"), 1);
 	signer_set_rules(f, "");
