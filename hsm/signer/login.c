@@ -248,6 +248,8 @@ enum err login_ensure(struct login *l, CK_SESSION_HANDLE session, CK_RV *ret_rv)
 	pthread_mutex_lock(&l->lock);
 	if (atomic_load(&l->refused)) {
 		e = E_PIN;
+	} else if (!token_has_login(l->token)) {
+		e = E_OK;
 	} else if ((rv = l->token->p11->C_GetSessionInfo(session, &info)) != CKR_OK) {
 		*ret_rv = rv;
 		e = ckr_err(rv);

@@ -24,7 +24,8 @@ MUST_USE enum err login_new(const struct token *token, const char *pin_file, con
 void login_free(struct login *login); /* NULL is fine */
 
 /*
- * E_OK when the user is logged in, which may mean one C_Login now.
+ * E_OK when the user is logged in, which may mean one C_Login now, or when the
+ * token has no login.
  * Thread-safe.  Logs what fails, but not E_UNAVAIL and its like:
  *   E_PIN         refused now or before, or failed twice without a reason: this process tries it no more
  *   E_PIN_LOCKED  locked, or one try from it: no attempt is made

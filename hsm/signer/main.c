@@ -296,6 +296,8 @@ static enum exit_code find_token(struct signer *s)
 		log_notice("module %s: one thread, and a new session after each key, whatever [token %s] "
 			   "threads says",
 			   s->token.quirks.module, s->settings->name);
+	if (!token_has_login(&s->token))
+		log_notice("token '%s' has no login: the pin is not used", s->token.label);
 	if (s->token.allow_usage) {
 		buf_init(&forgiven, 1024);
 		key_protection_format(s->token.allow_usage, &forgiven);

@@ -160,7 +160,8 @@ enum err session_check_login(struct session *s, uint64_t logins)
 
 	if (rv != CKR_OK)
 		return session_fail(s, "C_GetSessionInfo", rv);
-	if (info.state != CKS_RW_USER_FUNCTIONS || session_logins(s) != logins)
+	if (token_has_login(s->token) &&
+	    (info.state != CKS_RW_USER_FUNCTIONS || session_logins(s) != logins))
 		return session_fail(s, "C_GetSessionInfo", CKR_USER_NOT_LOGGED_IN);
 	return E_OK;
 }

@@ -57,6 +57,12 @@ struct token {
 	char capabilities[1024];   /* the above in words, for the status */
 };
 
+/* Some tokens protect keys by other means than a PIN; then every session is as good as a user's. */
+static inline bool token_has_login(const struct token *token)
+{
+	return token->flags & (CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED);
+}
+
 /* What it offers and, as far as the probe knows, makes. */
 static inline key_type_set token_makes(const struct token *token)
 {
