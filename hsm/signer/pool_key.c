@@ -163,17 +163,13 @@ enum err pool_key_claim(struct session *s, const char *old_label, const char *la
 			bool *ret_touched)
 {
 	struct key *key = &ready->key;
-	CK_OBJECT_HANDLE private_key;
 	enum err e;
 
 	*ret_touched = false;
 	if (ready->epoch != session_epoch(s))
 		key->private_key = key->public_key = CK_INVALID_HANDLE;
-	private_key = key->private_key;
-	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)))
-		return e;
-	/* Where the handle of one is good, so is the other's; if not, the reading back tells. */
-	if (key->private_key != private_key &&
+	/* Each says itself that it is the one: another session's handle may stand for somebody's object here. */
+	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)) ||
 	    (e = locate(s, CKO_PUBLIC_KEY, old_label, key->id, &key->public_key)))
 		return e;
 	*ret_touched = true;

@@ -225,7 +225,7 @@ static void the_stock_is_taken_over_whole_F170(void **state)
 		usleep(5000);
 	stop(f, &c);
 	for (size_t i = 0; i < PLACES; i++) {
-		for (unsigned n = 1; n < 16; n++) {
+		for (unsigned n = 1; n < 16; n += 1 + n / 2) {
 			signer_set_rules(f, "");
 			signer_start(f);
 			signer_client_open(&c, f->socket, NULL);
