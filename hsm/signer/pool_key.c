@@ -168,7 +168,7 @@ enum err pool_key_claim(struct session *s, const char *old_label, const char *la
 	*ret_touched = false;
 	if (ready->epoch != session_epoch(s))
 		key->private_key = key->public_key = CK_INVALID_HANDLE;
-	/* Each says itself that it is the one: another session's handle may stand for somebody's object here. */
+	/* Each says itself that it is the one: a handle of another session may stand for something else. */
 	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)) ||
 	    (e = locate(s, CKO_PUBLIC_KEY, old_label, key->id, &key->public_key)))
 		return e;

@@ -81,8 +81,10 @@ bool module_is_token(const struct token *token, const CK_TOKEN_INFO *info)
 
 static CK_FUNCTION_LIST functions = {
     .C_GetSessionInfo = get_session_info, .C_GetTokenInfo = get_token_info, .C_Login = log_in};
-static const struct token token = {
-    .p11 = &functions, .label = "token", .serial = "1", .flags = CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED};
+static const struct token token = {.p11 = &functions,
+				   .label = "token",
+				   .serial = "1",
+				   .flags = CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED};
 
 /* ---- a folder ---- */
 
