@@ -214,8 +214,11 @@ static enum err make_and_use(struct session *s, struct token *token, enum key_ty
 	struct key key = {.type = type};
 	enum err e = make(s, type, &key);
 
-	if (e == E_OK && judged)
+	token->probe_unfit = false;
+	if (e == E_OK && judged) {
 		e = judge(s, &key);
+		token->probe_unfit = e != E_OK;
+	}
 	if (e == E_OK)
 		e = use(s, &key);
 	if (e == E_OK)
@@ -264,7 +267,7 @@ static bool is_hopeless(const struct session *s)
 	       s->last == CKR_DEVICE_MEMORY;
 }
 
-/* The key was made, and is not what was asked for: a lesser template would not mend that. */
+/* The key was made, and is not what was asked for. */
 static bool is_judged(const struct session *s, enum err e)
 {
 	return e == E_HSM && s->last == CKR_OK;
@@ -302,7 +305,7 @@ static enum err find_options(struct session *s, struct token *token, enum key_ty
 	uint32_t taken = most;
 	enum err e = try_options(s, token, type, most, true);
 
-	if (e == E_OK || is_hopeless(s) || is_judged(s, e))
+	if (e == E_OK || is_hopeless(s) || token->probe_unfit)
 		goto out;
 	log_info("the strictest template is refused: %s", s->failure);
 	*sure &= ckr_is_refusal(s->last);

@@ -45,6 +45,7 @@ struct token {
 	uint32_t template_limit; /* enum template_option: the most that is tried */
 	char probe_label[PROBE_LABEL_SIZE];
 	char probe_label_short[PROBE_LABEL_SIZE]; /* that of csrd 0.1 */
+	bool probe_unfit;        /* its last key was made and did not pass: no lesser template mends that */
 	bool probe_left;         /* keys of a probe may be on the token still */
 	const struct state_dir *state; /* where its findings are kept, borrowed; NULL: nowhere */
 	const char *module_path;       /* borrowed */
