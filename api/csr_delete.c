@@ -26,6 +26,8 @@ static const char still_deleting[] = "the CSR is being deleted, but not all of i
 
 static void delete_look(struct op *op);
 
+#define KEY_OBJECTS 2 /* a private and a public one */
+
 static void reply_deleted(struct op *op)
 {
 	char result[CSR_ID_SIZE + 16];
@@ -78,7 +80,7 @@ static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t
 		.to = CSR_DESTROYED,
 		.origin = op_origin(op),
 	};
-	char objects[48];
+	char objects[96];
 
 	if (delete_may_go_on(op, e)) {
 		op_log(op, op->wait.rounds == 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
@@ -94,6 +96,13 @@ static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t
 		return;
 	}
 	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
+	if (destroyed < KEY_OBJECTS) { /* an earlier attempt may have got so far; nobody knows for sure */
+		snprintf(objects, sizeof(objects),
+		         "only %u of the %d objects of the key were there to be destroyed",
+		         (unsigned)destroyed, KEY_OBJECTS);
+		op_log(op, LOG_LEVEL_WARN, "only %u of the %d objects of the key were there to be destroyed",
+		       (unsigned)destroyed, KEY_OBJECTS);
+	}
 	move.origin.detail = objects;
 	FAILPOINT("delete.before-destroyed");
 	store_csr_move(op->api->options.store, &move, on_destroyed_row, op);

@@ -26,7 +26,7 @@
 #define DOUBTS_MAX (1024 * 1024) /* of one more list */
 #define FAILURES_MAX 16 /* keys that the token cannot settle, before the pass gives up */
 #define CALL_TIMEOUT_MS 30000
-#define LIST_TIMEOUT_MS 300000
+#define LIST_TIMEOUT_MS 3600000 /* the signer makes one at a time, and does the rest beside it */
 #define UUID_BYTES KEY_LIST_UUID_BYTES
 #define LABEL_PREFIX "csrd:"
 #define LABEL_SIZE (sizeof(LABEL_PREFIX) + CSR_ID_SIZE)

@@ -39,6 +39,10 @@ static void on_status(void *arg, const struct message_status_reply *status)
 		doctor_say(d, DOCTOR_FAIL, "signer", answer->token->name, "answers, but: %s",
 			   status->detail && *status->detail ? status->detail : "its token is not usable");
 		doctor_remedy(d, "see what is said of the token; csrd-hsm tries again by itself");
+	} else if (status->detail && *status->detail) {
+		doctor_say(d, DOCTOR_WARN, "signer", answer->token->name, "usable, with %s", status->detail);
+		doctor_remedy(d, "end other users of the token, or lower threads of [token %s]",
+			      answer->token->name);
 	} else {
 		doctor_say(d, DOCTOR_OK, "signer", answer->token->name,
 			   "usable: %u threads, %u requests queued", status->threads, status->queued);

@@ -194,7 +194,7 @@ struct message_pool {
 };
 struct message_status_reply {
 	bool usable;       /* the token answered its last probe and a user is logged in */
-	char *detail;      /* why not, or "" ; ≤ MESSAGE_TEXT_MAX */
+	char *detail;      /* why not, or what it lacks all the same, or ""; ≤ MESSAGE_TEXT_MAX */
 	uint32_t threads;
 	uint32_t busy;     /* threads at work */
 	uint32_t queued;

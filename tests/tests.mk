@@ -34,7 +34,7 @@ $(eval $(call test_program,unit/conf_edit_test,$(B)/cli/conf_edit.o $(A_base),))
 $(eval $(call test_program,unit/wire_test,$(A_wire),))
 $(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr_build.o csr_check.o csr_verify.o key_kind.o spki.o) $(A_base),-lcrypto))
 $(eval $(call test_program,unit/pool_test,$(B)/hsm/signer/pool.o $(B)/hsm/signer/spki.o $(A_wire),-lcrypto))
-$(B)/tests/unit/pool_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/unit/pool_test.o $(B)/tests/unit/csr_build_test.o $(B)/tests/unit/weak_key_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/weak_key.o $(A_base),-lcrypto))
 $(eval $(call test_program,unit/hsm_link_test,$(A_hsm),$(HSM_LIBS)))
 $(eval $(call test_program,unit/api_json_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
@@ -55,6 +55,8 @@ $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(A_base),))
 
 $(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,pin_guard.o state_dir.o) $(A_base),-lcrypto))
+$(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,login.o pin_guard.o state_dir.o ckr.o) $(A_base),-lcrypto -Wl$(comma)--wrap=clock_ms$(comma)--wrap=clock_wall_us))
+$(B)/tests/unit/login_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,outage.o state_dir.o) $(A_base),))
 $(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))
 
@@ -74,6 +76,12 @@ $(B)/tests/contract/signer_pool_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 $(eval $(call test_program,contract/signer_repair_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_repair_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_repair_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_gone_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_gone_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_gone_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_session_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_session_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_session_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 -include $(SIGNER_TEST_OBJ:.o=.d)
 
 # ---- targets -------------------------------------------------------------------

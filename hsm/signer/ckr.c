@@ -138,6 +138,23 @@ bool ckr_is_device_lost(CK_RV rv)
 	       rv == CKR_CRYPTOKI_NOT_INITIALIZED;
 }
 
+bool ckr_is_unreached(CK_RV rv)
+{
+	switch (rv) {
+	case CKR_CRYPTOKI_NOT_INITIALIZED:
+	case CKR_DEVICE_REMOVED:
+	case CKR_HOST_MEMORY:
+	case CKR_SESSION_CLOSED:
+	case CKR_SESSION_HANDLE_INVALID:
+	case CKR_SLOT_ID_INVALID:
+	case CKR_TOKEN_NOT_PRESENT:
+	case CKR_TOKEN_NOT_RECOGNIZED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* What says "not like this" about a request, or "not now", is no sign of illness. */
 bool ckr_is_trouble(CK_RV rv)
 {
@@ -170,6 +187,11 @@ bool ckr_is_refusal(CK_RV rv)
 	default:
 		return false;
 	}
+}
+
+bool ckr_is_object_gone(CK_RV rv)
+{
+	return rv == CKR_OBJECT_HANDLE_INVALID || rv == CKR_KEY_HANDLE_INVALID;
 }
 
 bool ckr_may_pass(CK_RV rv)

@@ -36,8 +36,14 @@ bool ckr_is_device_lost(CK_RV rv);
  */
 bool ckr_is_trouble(CK_RV rv);
 
+/* Of C_Login: the token was not reached, so it has not looked at the PIN. */
+bool ckr_is_unreached(CK_RV rv);
+
 /* A template, an attribute or a mechanism is refused: what the probe found out does not hold any more. */
 bool ckr_is_refusal(CK_RV rv);
+
+/* The token says that an object is not there; that it was there and went may be all that it means. */
+bool ckr_is_object_gone(CK_RV rv);
 
 /* May come of what other threads do to the token meanwhile, and be gone the next time. */
 bool ckr_may_pass(CK_RV rv);

@@ -126,6 +126,7 @@ static enum err pump_lists(struct connection *c)
 			return e;
 		if (last) {
 			c->lists = job->next;
+			c->listing = false;
 			job_free(job);
 		}
 	}

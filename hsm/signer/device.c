@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/probe.h"
+#include "hsm/signer/remains.h"
 #include "hsm/signer/session.h"
+#include "hsm/signer/watchdog.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,13 +19,21 @@
 #define REPAIR_FIRST_MS 200   /* after a round that failed; doubles … */
 #define REPAIR_MAX_MS 10000   /* … to here while nobody asks for work */
 #define REPAIR_HURRY_MS 500   /* and this is the pace while somebody does */
+#define FULL_AFTER_MS 30000   /* after that long without keys it will go on for a while: … */
+#define REPAIR_FULL_MS 5000   /* … the pace while somebody asks */
+#define RESTART_FULL_MS 60000 /* until the module is initialised anew for it once more; doubles … */
+#define RESTART_FULL_MAX_MS 3600000 /* … to here */
 #define EXCLUSIVE_WITHIN_MS 1000
 #define HOPELESS_AFTER_MS 60000
 #define PROBE_AGAIN_MS 600000
+#define PROBE_PAUSE_MS 500       /* after a probe that found no key that would do; doubles … */
+#define PROBE_PAUSE_MAX_MS 60000 /* … to here */
 #define UNPROVEN_MAX 3
 #define UNPROVEN_WITHIN_MS 600000
 #define RENEW_FIRST_MS 60000   /* between two times that the module is initialised anew for it … */
 #define RENEW_MAX_MS 3600000   /* … doubles to here */
+#define HIDDEN_FIRST_MS 1000   /* the same for what may be hidden: who asks waits for it */
+#define HIDDEN_MAX_MS 60000
 #define RENEW_BUSY_MS 2000     /* the module was not free: tried again */
 
 struct device {
@@ -38,6 +48,9 @@ struct device {
 	bool said; /* that it is not up */
 	char reason[DEVICE_REASON_SIZE];
 	uint64_t down_since_ms;
+	uint64_t no_keys_since_ms;   /* or since a key was destroyed then */
+	uint64_t restart_full_at_ms; /* the module is not initialised anew for want of keys before this */
+	uint64_t restart_full_every_ms;
 	bool exchanged;   /* down because another token is there: a new process would help nobody */
 	bool suspect;     /* somebody met trouble that was not judged yet */
 	bool repairing;
@@ -50,11 +63,16 @@ struct device {
 	uint64_t unproven[UNPROVEN_MAX]; /* when, the last ones in turn; since the module was renewed */
 	size_t unproven_len;
 	bool renew;               /* the module is to be initialised anew, … */
+	bool hidden;              /* … since a search may not have found what is there, … */
 	uint64_t renew_at_ms;     /* … not before this */
 	uint64_t renew_every_ms;
+	uint64_t hidden_every_ms;
+	uint64_t probe_pause_ms;  /* the judge's own: until the next probe, after one that failed */
 	uint64_t probed_ms;       /* the judge's own: when a probe was made last; 0: never */
 	CK_FLAGS token_flags;
 	char capabilities[sizeof(((struct token *)0)->capabilities)]; /* others than the judge read these */
+
+	struct remains *remains;
 
 	/* Opening and closing, one at a time: a closed handle may be given to the next who opens. */
 	pthread_mutex_t sessions_lock;
@@ -71,6 +89,10 @@ enum err device_new(struct module *module, struct token *token, struct login *lo
 
 	if (!d)
 		return E_NOMEM;
+	if (remains_new(&d->remains)) {
+		free(d);
+		return E_NOMEM;
+	}
 	d->module = module;
 	d->token = token;
 	d->login = login;
@@ -78,6 +100,7 @@ enum err device_new(struct module *module, struct token *token, struct login *lo
 	snprintf(d->reason, sizeof(d->reason), "it was not tried yet");
 	d->repair_every_ms = REPAIR_FIRST_MS;
 	d->renew_every_ms = RENEW_FIRST_MS;
+	d->hidden_every_ms = HIDDEN_FIRST_MS;
 	d->token_flags = token->flags;
 	atomic_init(&d->epoch, 1);
 	pthread_mutex_init(&d->lock, NULL);
@@ -97,6 +120,7 @@ void device_free(struct device *d)
 	pthread_cond_destroy(&d->changed);
 	pthread_mutex_destroy(&d->sessions_lock);
 	pthread_mutex_destroy(&d->lock);
+	remains_free(d->remains);
 	free(d);
 }
 
@@ -105,6 +129,11 @@ void device_free(struct device *d)
 uint64_t device_epoch(const struct device *d)
 {
 	return atomic_load(&d->epoch);
+}
+
+uint64_t device_logins(const struct device *d)
+{
+	return login_attempts(d->login);
 }
 
 static void forget_locked(struct device *d, struct session *s)
@@ -138,6 +167,25 @@ static void close_locked(struct device *d, struct session *s)
 	forget_locked(d, s);
 }
 
+/* A session of an earlier epoch may be void. */
+static bool has_sessions_locked(const struct device *d)
+{
+	for (const struct session *s = d->sessions; s; s = s->next)
+		if (s->module_epoch == d->module_epoch && s->epoch == device_epoch(d))
+			return true;
+	return false;
+}
+
+bool device_has_sessions(struct device *d)
+{
+	bool has;
+
+	pthread_mutex_lock(&d->sessions_lock);
+	has = has_sessions_locked(d);
+	pthread_mutex_unlock(&d->sessions_lock);
+	return has;
+}
+
 static enum err open_locked(struct device *d, struct session *s)
 {
 	CK_RV rv;
@@ -147,7 +195,9 @@ static enum err open_locked(struct device *d, struct session *s)
 					  &s->handle);
 	if (rv != CKR_OK) {
 		s->handle = CK_INVALID_HANDLE;
-		return session_fail(s, "C_OpenSession", rv);
+		e = session_fail(s, "C_OpenSession", rv);
+		s->trouble |= !has_sessions_locked(d); /* nobody else's work frees one */
+		return e;
 	}
 	s->next = d->sessions;
 	d->sessions = s;
@@ -156,9 +206,9 @@ static enum err open_locked(struct device *d, struct session *s)
 	e = login_ensure(d->login, s->handle, &rv);
 	if (e == E_OK)
 		return E_OK;
-	if (rv != CKR_OK)
-		e = session_fail(s, "login", rv);
-	else
+	if (rv != CKR_OK && session_fail(s, "login", rv) == E_OK)
+		e = E_BUG;
+	else if (rv == CKR_OK)
 		session_explain(s, "login: %s", err_str(e));
 	s->trouble = true;
 	close_locked(d, s);
@@ -169,7 +219,10 @@ enum err device_open_session(struct device *d, struct session *s, bool lost)
 {
 	enum err e;
 
+	/* Others may open theirs first, one after the other, each in its time. */
+	watchdog_wait(true);
 	pthread_mutex_lock(&d->sessions_lock);
+	watchdog_wait(false);
 	/* The first who lost a session of this epoch ends it for all; they open theirs when in need. */
 	if (lost && s->handle != CK_INVALID_HANDLE && s->epoch == device_epoch(d)) {
 		atomic_fetch_add(&d->epoch, 1);
@@ -250,22 +303,46 @@ void device_unproven(struct device *d)
 	pthread_mutex_unlock(&d->lock);
 }
 
+void device_hidden(struct device *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->renew = d->hidden = true;
+	pthread_mutex_unlock(&d->lock);
+}
+
+struct remains *device_remains(struct device *d)
+{
+	return d->remains;
+}
+
 /* Waits a while until nobody is inside; from then on nobody comes in. */
-static bool take_exclusive(struct device *d)
+static bool take_exclusive_locked(struct device *d)
 {
 	uint64_t until_ms = clock_ms() + EXCLUSIVE_WITHIN_MS;
 	struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
+	bool in_time = true;
+
+	while (d->exclusive && in_time)
+		in_time = pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0;
+	if (d->exclusive)
+		return false;
+	d->exclusive = true;
+	while (d->inside && in_time)
+		in_time = pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0;
+	if (d->inside) {
+		d->exclusive = false;
+		pthread_cond_broadcast(&d->changed);
+		return false;
+	}
+	return true;
+}
+
+static bool take_exclusive(struct device *d)
+{
 	bool taken;
 
 	pthread_mutex_lock(&d->lock);
-	d->exclusive = true;
-	while (d->inside && pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0)
-		;
-	taken = d->inside == 0;
-	if (!taken) {
-		d->exclusive = false;
-		pthread_cond_broadcast(&d->changed);
-	}
+	taken = take_exclusive_locked(d);
 	pthread_mutex_unlock(&d->lock);
 	return taken;
 }
@@ -276,6 +353,28 @@ static void give_exclusive(struct device *d)
 	d->exclusive = false;
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
+}
+
+/* Out of the module first, so that two who want it for themselves do not wait for each other. */
+bool device_begin_alone(struct device *d)
+{
+	bool taken;
+
+	pthread_mutex_lock(&d->lock);
+	d->inside--;
+	pthread_cond_broadcast(&d->changed);
+	taken = take_exclusive_locked(d);
+	while (!taken && d->exclusive)
+		pthread_cond_wait(&d->changed, &d->lock);
+	d->inside++;
+	d->entries += !taken;
+	pthread_mutex_unlock(&d->lock);
+	return taken;
+}
+
+void device_end_alone(struct device *d)
+{
+	give_exclusive(d);
 }
 
 /* ---- state ---- */
@@ -293,6 +392,10 @@ static void set_state(struct device *d, enum device_state state, const char *rea
 		log_error("the hsm is down: %s", reason);
 	if (state == DEVICE_DOWN && d->state != DEVICE_DOWN)
 		d->down_since_ms = now;
+	if (state == DEVICE_NO_KEYS && (d->state != DEVICE_NO_KEYS || !d->said))
+		d->no_keys_since_ms = now;
+	if (state == DEVICE_UP)
+		d->restart_full_at_ms = d->restart_full_every_ms = 0;
 	d->state = state;
 	d->said = state != DEVICE_UP;
 	snprintf(d->reason, sizeof(d->reason), "%s", reason);
@@ -374,9 +477,25 @@ uint64_t device_repair_in_ms(struct device *d, uint64_t now_ms)
 
 void device_hurry(struct device *d)
 {
+	uint64_t every_ms = REPAIR_HURRY_MS;
+
 	pthread_mutex_lock(&d->lock);
-	if (d->repair_every_ms > REPAIR_HURRY_MS)
-		d->repair_every_ms = REPAIR_HURRY_MS;
+	/* Each look at a token that makes no keys asks it to make one. */
+	if (d->state == DEVICE_NO_KEYS && clock_ms() - d->no_keys_since_ms > FULL_AFTER_MS)
+		every_ms = REPAIR_FULL_MS;
+	if (d->repair_every_ms > every_ms)
+		d->repair_every_ms = every_ms;
+	pthread_mutex_unlock(&d->lock);
+}
+
+void device_made_room(struct device *d)
+{
+	pthread_mutex_lock(&d->lock);
+	if (d->state == DEVICE_NO_KEYS) {
+		d->no_keys_since_ms = clock_ms();
+		d->repaired_ms = 0;
+		d->repair_every_ms = REPAIR_FIRST_MS;
+	}
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -386,6 +505,7 @@ void device_hurry(struct device *d)
 struct round {
 	bool probe; /* anew */
 	bool renew; /* the module, whatever it looks like */
+	bool hidden; /* … since something may be hidden */
 };
 
 static bool begin_round(struct device *d, struct round *ret_round)
@@ -398,6 +518,7 @@ static bool begin_round(struct device *d, struct round *ret_round)
 	if (mine) {
 		ret_round->probe = d->doubt;
 		ret_round->renew = d->renew && now >= d->renew_at_ms;
+		ret_round->hidden = d->hidden;
 		d->repairing = true;
 		d->suspect = d->doubt = false;
 	}
@@ -431,12 +552,18 @@ static bool may_probe_again(const struct device *d)
 static enum err try_keys(struct device *d, struct session *s, bool anew)
 {
 	struct token *token = d->token;
+	enum err e;
 
 	if (!token->probed)
 		probe_recall(token);
+	if (!token->probed && d->probe_pause_ms && clock_ms() - d->probed_ms < d->probe_pause_ms) {
+		pthread_mutex_lock(&d->lock);
+		session_explain(s, "%s", d->reason); /* as it was then */
+		pthread_mutex_unlock(&d->lock);
+		return E_HSM;
+	}
 	if (token->probed && !(anew && may_probe_again(d))) {
-		enum err e = probe_self_test(s, token);
-
+		e = probe_self_test(s, token);
 		if (e == E_OK || !ckr_is_refusal(s->last) || d->state == DEVICE_UP || !may_probe_again(d))
 			return e;
 	}
@@ -444,7 +571,11 @@ static enum err try_keys(struct device *d, struct session *s, bool anew)
 		log_notice("token '%s' does not do any more what it did when it was probed: probed anew",
 			   token->label);
 	d->probed_ms = clock_ms();
-	return probe_run(s, token);
+	e = probe_run(s, token);
+	d->probe_pause_ms = !e ? 0 : d->probe_pause_ms ? 2 * d->probe_pause_ms : PROBE_PAUSE_MS;
+	if (d->probe_pause_ms > PROBE_PAUSE_MAX_MS)
+		d->probe_pause_ms = PROBE_PAUSE_MAX_MS;
+	return e;
 }
 
 /* The state that it is in as far as one session and a throw-away key can tell. */
@@ -456,7 +587,7 @@ static enum device_state examine(struct device *d, struct session *s, bool anew)
 	if (e && (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last)) &&
 	    session_reopen(s) == E_OK)
 		e = session_probe(s, &flags);
-	if (s->last == CKR_SESSION_COUNT) /* others hold them: they can tell */
+	if (s->last == CKR_SESSION_COUNT && device_has_sessions(d)) /* those who have one can tell */
 		return d->state;
 	if (e) {
 		pthread_mutex_lock(&d->lock);
@@ -477,10 +608,32 @@ static enum device_state examine(struct device *d, struct session *s, bool anew)
 	return ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) ? DEVICE_DOWN : DEVICE_NO_KEYS;
 }
 
-/* What cannot be helped by the module being initialised anew is not tried. */
-static bool module_may_help(const struct device *d, const struct session *s)
+/* Where sessions work and only keys are not made: once, and then more and more seldom. */
+static bool may_restart_full(struct device *d)
 {
-	return !login_is_refused(d->login) && s->last != CKR_DEVICE_MEMORY && s->last != CKR_SESSION_COUNT;
+	uint64_t now = clock_ms();
+	bool may;
+
+	pthread_mutex_lock(&d->lock);
+	may = now >= d->restart_full_at_ms;
+	if (may) {
+		d->restart_full_every_ms =
+		    d->restart_full_every_ms ? 2 * d->restart_full_every_ms : RESTART_FULL_MS;
+		if (d->restart_full_every_ms > RESTART_FULL_MAX_MS)
+			d->restart_full_every_ms = RESTART_FULL_MAX_MS;
+		d->restart_full_at_ms = now + d->restart_full_every_ms;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return may;
+}
+
+/* What cannot be helped by the module being initialised anew is not tried. */
+static bool module_may_help(struct device *d, const struct session *s, enum device_state state)
+{
+	if (login_is_refused(d->login) || s->last == CKR_DEVICE_MEMORY ||
+	    s->last == CKR_TOKEN_WRITE_PROTECTED || (s->last == CKR_SESSION_COUNT && device_has_sessions(d)))
+		return false;
+	return state != DEVICE_NO_KEYS || may_restart_full(d);
 }
 
 /* Logout, close, finalise, initialise; with nobody else inside. */
@@ -497,6 +650,8 @@ static enum err restart_module(struct device *d, struct session *s)
 	atomic_fetch_add(&d->epoch, 1);
 	forget_locked(d, s);
 	e = module_restart(d->module, d->token, reason);
+	if (e == E_OK)
+		remains_clear(d->remains);
 	pthread_mutex_unlock(&d->sessions_lock);
 	pthread_mutex_lock(&d->lock);
 	d->exchanged = e == E_NOTFOUND;
@@ -527,7 +682,15 @@ static void renewed(struct device *d, bool done)
 	if (done && now - d->renew_at_ms > RENEW_MAX_MS) /* the last time is long ago */
 		d->renew_every_ms = RENEW_FIRST_MS;
 	d->renew_at_ms = now + (done ? d->renew_every_ms : RENEW_BUSY_MS);
-	if (done) {
+	if (done && d->hidden) {
+		if (now - d->renew_at_ms > HIDDEN_MAX_MS)
+			d->hidden_every_ms = HIDDEN_FIRST_MS;
+		d->renew_at_ms = now + d->hidden_every_ms;
+		d->hidden_every_ms *= 2;
+		if (d->hidden_every_ms > HIDDEN_MAX_MS)
+			d->hidden_every_ms = HIDDEN_MAX_MS;
+		d->renew = d->hidden = false;
+	} else if (done) {
 		d->renew = false;
 		d->unproven_len = 0;
 		d->renew_every_ms *= 2;
@@ -548,8 +711,12 @@ static enum device_state examine_alone(struct device *d, struct session *s, cons
 		return examine(d, s, false);
 	}
 	if (round->renew) {
-		log_notice("%d searches or destroys came to no end: the module is initialised anew",
-			   UNPROVEN_MAX);
+		if (round->hidden)
+			log_notice("an object that would not be destroyed is not found any more: the module "
+				   "is initialised anew");
+		else
+			log_notice("%d searches or destroys came to no end: the module is initialised anew",
+				   UNPROVEN_MAX);
 		renewed(d, true);
 	}
 	if (round->renew && restart_module(d, s) != E_OK)
@@ -578,7 +745,7 @@ void device_repair(struct device *d, struct session *s)
 	}
 	if (state != DEVICE_UP) {
 		set_state(d, state, s->failure, "");
-		if (module_may_help(d, s) && take_exclusive(d)) {
+		if (module_may_help(d, s, state) && take_exclusive(d)) {
 			state = DEVICE_DOWN;
 			if (restart_module(d, s) == E_OK) {
 				how = "the module was initialised anew";
@@ -606,7 +773,7 @@ void device_keep_alive(struct device *d, struct session *s)
 		       (CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
 		d->token_flags = flags;
 		pthread_mutex_unlock(&d->lock);
-	} else {
+	} else if (s->last != CKR_SESSION_COUNT || !device_has_sessions(d)) {
 		log_info("an idle session failed: %s", s->failure);
 		s->trouble = true;
 	}
@@ -616,4 +783,16 @@ void device_keep_alive(struct device *d, struct session *s)
 			 flags & CKF_USER_PIN_LOCKED      ? "the user pin is locked"
 			 : flags & CKF_USER_PIN_FINAL_TRY ? "one more wrong pin locks it"
 							  : "somebody gave it a wrong pin");
+}
+
+void device_try_session(struct device *d, struct session *s)
+{
+	char reason[DEVICE_REASON_SIZE];
+
+	if (device_enter(d, false, reason))
+		return;
+	s->trouble = false;
+	s->last = CKR_OK;
+	(void)!session_open(s); /* whether it is open is all that counts */
+	device_leave(d, s->trouble);
 }

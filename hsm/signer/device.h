@@ -28,6 +28,7 @@
 #define DEVICE_REASON_SIZE 256
 
 struct device;
+struct remains;
 struct session;
 
 enum device_state {
@@ -70,6 +71,23 @@ void device_doubt(struct device *device);
  * minute, then two, up to an hour.
  */
 void device_unproven(struct device *device);
+/*
+ * Likewise.  A search found nothing where something may be hidden (remains.h):
+ * the module is initialised anew at the next repair: within seconds, and where
+ * it comes again and again once a minute.
+ */
+void device_hidden(struct device *device);
+/* What would not be destroyed since the module was initialised last. */
+struct remains *device_remains(struct device *device);
+
+/*
+ * Likewise, between two attempts of a piece of work that failed while others
+ * used the module: waits until nobody else is inside, and keeps them out until
+ * device_end_alone.  False: others did not get out in time; nothing is to be
+ * ended.  Sessions and handles may be void afterwards in either case.
+ */
+bool device_begin_alone(struct device *device);
+void device_end_alone(struct device *device);
 
 /* ---- for threads that are idle ---- */
 
@@ -81,12 +99,18 @@ uint64_t device_repair_in_ms(struct device *device, uint64_t now_ms);
 void device_repair(struct device *device, struct session *session);
 /* Asks the token by an idle session whether all is well; what is not leads to a repair. */
 void device_keep_alive(struct device *device, struct session *session);
+/* Tries to open a session that the token had none to spare for. */
+void device_try_session(struct device *device, struct session *session);
 
 /* ---- for everybody ---- */
 
 enum device_state device_state(struct device *device, char ret_reason[DEVICE_REASON_SIZE]);
 /* Somebody asks for work meanwhile: the next repair comes soon. */
 void device_hurry(struct device *device);
+/* A key was destroyed: a token that was full is looked at again at once. */
+void device_made_room(struct device *device);
+/* Whether any session is open that is not void, so that work goes on without the others. */
+bool device_has_sessions(struct device *device);
 /* It was down for so long that only a new process may help. */
 bool device_is_hopeless(struct device *device, uint64_t now_ms);
 /* CK_TOKEN_INFO flags as last seen. */
@@ -94,6 +118,8 @@ uint64_t device_token_flags(struct device *device);
 /* What the probe found, in words; owned by the caller; NULL: memory is out. */
 char *device_capabilities(struct device *device);
 uint64_t device_epoch(const struct device *device);
+/* As login_attempts. */
+uint64_t device_logins(const struct device *device);
 
 /* ---- for session.c ---- */
 

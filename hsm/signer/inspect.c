@@ -206,6 +206,7 @@ static void open_state(struct inspection *in)
 /* Of the marker that a refused PIN, or an attempt that was cut off, leaves. */
 static const char *refused_word(const struct inspection *in, const struct secret *pin)
 {
+	unsigned failures = 0;
 	struct buf marker;
 	enum err e;
 
@@ -220,7 +221,9 @@ static const char *refused_word(const struct inspection *in, const struct secret
 		return "no";
 	if (!pin || !in->served[0])
 		return "unknown";
-	e = pin_guard_check(in->state, in->served, in->settings->pin_file, pin);
+	e = pin_guard_check(in->state, in->served, in->settings->pin_file, pin, &failures);
+	if (e == E_BUSY || (e == E_OK && failures)) /* it is tried once more */
+		return "no";
 	return e == E_OK ? "changed" : e == E_PIN ? "yes" : "unknown";
 }
 

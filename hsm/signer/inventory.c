@@ -4,6 +4,7 @@
 #include "hsm/message.h"
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/object.h"
+#include "hsm/signer/remains.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -97,7 +98,8 @@ static enum err look_at_all(struct session *s, CK_OBJECT_HANDLE *handles, size_t
 
 	for (size_t i = 0; i < *len; i++) {
 		bool read = true;
-		enum err e = look_at(s, handles[i], is_public, inv, &read);
+		enum err e = session_must_stop(s) ? session_break_off(s)
+						  : look_at(s, handles[i], is_public, inv, &read);
 
 		if (e)
 			return e;
@@ -171,6 +173,7 @@ enum err inventory_take(struct session *s, struct inventory *ret_inventory)
 		inventory_release(&inv);
 		return e;
 	}
+	inv.unread += (uint32_t)remains_count(device_remains(s->device)); /* not found, and perhaps there */
 	if (inv.len)
 		qsort_r(inv.objects, inv.len, sizeof(*inv.objects), compare, &inv);
 	*ret_inventory = inv;

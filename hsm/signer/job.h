@@ -11,6 +11,7 @@
 #include "hsm/message.h"
 #include "hsm/signer/inventory.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct job {
 	uint64_t deadline_ms;     /* clock_ms(); past it, it is not begun */
 	char csr_id[CSR_ID_SIZE]; /* "" with LIST_KEYS */
 	struct csr_spec spec;     /* CREATE_CSR */
+	atomic_bool gone;         /* its connection is: set by the server, read by whoever works on it */
 
 	/* the answer */
 	enum err result;

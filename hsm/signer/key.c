@@ -3,6 +3,7 @@
 
 #include "base/failpoint.h"
 #include "base/random.h"
+#include "hsm/signer/ckr.h"
 #include "hsm/signer/key_kind.h"
 
 #include <stdbool.h>
@@ -34,18 +35,22 @@ static void put_bool(struct template *t, CK_ATTRIBUTE_TYPE type, CK_BBOOL *value
 	put(t, type, value, sizeof(*value));
 }
 
+static void put_no(struct template *t, uint32_t options, enum template_option option, CK_ATTRIBUTE_TYPE type)
+{
+	if (options & (uint32_t)option)
+		put_bool(t, type, &no);
+}
+
 static void fill_public(struct template *t, uint32_t options)
 {
 	put_bool(t, CKA_TOKEN, &yes);
-	put_bool(t, CKA_PRIVATE, &no);
-	if (options & TEMPLATE_PUBLIC_USAGE) {
+	if (options & TEMPLATE_PUBLIC_VERIFY)
 		put_bool(t, CKA_VERIFY, &yes);
-		put_bool(t, CKA_VERIFY_RECOVER, &no);
-		put_bool(t, CKA_ENCRYPT, &no);
-		put_bool(t, CKA_WRAP, &no);
-	}
-	if (options & TEMPLATE_PUBLIC_DERIVE)
-		put_bool(t, CKA_DERIVE, &no);
+	put_no(t, options, TEMPLATE_PUBLIC_OPEN, CKA_PRIVATE);
+	put_no(t, options, TEMPLATE_PUBLIC_NO_VERIFY_RECOVER, CKA_VERIFY_RECOVER);
+	put_no(t, options, TEMPLATE_PUBLIC_NO_ENCRYPT, CKA_ENCRYPT);
+	put_no(t, options, TEMPLATE_PUBLIC_NO_WRAP, CKA_WRAP);
+	put_no(t, options, TEMPLATE_PUBLIC_NO_DERIVE, CKA_DERIVE);
 }
 
 static void fill_private(struct template *t, const struct template_profile *profile)
@@ -55,15 +60,11 @@ static void fill_private(struct template *t, const struct template_profile *prof
 	put_bool(t, CKA_SENSITIVE, &yes);
 	put_bool(t, CKA_EXTRACTABLE, &no);
 	put_bool(t, CKA_SIGN, &yes);
-	if (profile->options & TEMPLATE_PRIVATE_USAGE) {
-		put_bool(t, CKA_SIGN_RECOVER, &no);
-		put_bool(t, CKA_DECRYPT, &no);
-		put_bool(t, CKA_UNWRAP, &no);
-	}
-	if (profile->options & TEMPLATE_PRIVATE_DERIVE)
-		put_bool(t, CKA_DERIVE, &no);
-	if (profile->options & TEMPLATE_NO_COPY)
-		put_bool(t, CKA_COPYABLE, &no);
+	put_no(t, profile->options, TEMPLATE_NO_SIGN_RECOVER, CKA_SIGN_RECOVER);
+	put_no(t, profile->options, TEMPLATE_NO_DECRYPT, CKA_DECRYPT);
+	put_no(t, profile->options, TEMPLATE_NO_UNWRAP, CKA_UNWRAP);
+	put_no(t, profile->options, TEMPLATE_NO_DERIVE, CKA_DERIVE);
+	put_no(t, profile->options, TEMPLATE_NO_COPY, CKA_COPYABLE);
 	if ((profile->options & TEMPLATE_MECHANISMS) && profile->mechanisms_len)
 		put(t, CKA_ALLOWED_MECHANISMS, profile->mechanisms,
 		    profile->mechanisms_len * sizeof(profile->mechanisms[0]));
@@ -102,16 +103,15 @@ static enum err generate_type(struct session *s, const char *label, struct key *
 	    {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)},
 	};
 	CK_ATTRIBUTE curve[] = {{CKA_EC_PARAMS, (void *)(uintptr_t)kind->oid, kind->oid_len}};
+	const struct key_way *way = key_way(kind->family, s->token->profiles[kind->family].way);
 
-	switch (kind->family) {
-	case KEY_FAMILY_RSA:
-		return generate(s, CKM_RSA_PKCS_KEY_PAIR_GEN, rsa, 2, label, key->id, key);
-	case KEY_FAMILY_EC:
-		return generate(s, CKM_EC_KEY_PAIR_GEN, curve, 1, label, key->id, key);
-	case KEY_FAMILY_EDWARDS:
-		return generate(s, CKM_EC_EDWARDS_KEY_PAIR_GEN, curve, 1, label, key->id, key);
-	}
-	return E_BUG;
+	if (!way)
+		return E_BUG;
+	if (way->by_name)
+		curve[0] =
+		    (CK_ATTRIBUTE){CKA_EC_PARAMS, (void *)(uintptr_t)kind->curve_name, kind->curve_name_len};
+	return kind->family == KEY_FAMILY_RSA ? generate(s, way->mechanism, rsa, 2, label, key->id, key)
+					      : generate(s, way->mechanism, curve, 1, label, key->id, key);
 }
 
 enum err key_generate(struct session *s, enum key_type type, const char *label,
@@ -130,6 +130,44 @@ enum err key_generate(struct session *s, enum key_type type, const char *label,
 	FAILPOINT("signer.create.half-pair");
 	*ret_key = key;
 	return E_OK;
+}
+
+/* ---- by its handles ---- */
+
+/* Some tokens keep a label or an id in a shortened form. */
+static bool begins(const uint8_t *whole, size_t whole_len, const uint8_t *start, size_t start_len)
+{
+	return start_len && start_len <= whole_len && memcmp(whole, start, start_len) == 0;
+}
+
+static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const char *label,
+			       const uint8_t *id)
+{
+	uint8_t kept_label[256], kept_id[256];
+	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, kept_label, sizeof(kept_label)},
+				     {CKA_ID, kept_id, sizeof(kept_id)}};
+	CK_RV rv = s->token->p11->C_GetAttributeValue(s->handle, object, attributes, 2);
+
+	if (ckr_is_object_gone(rv))
+		return E_OK;
+	if (rv != CKR_OK)
+		return session_fail(s, "C_GetAttributeValue", rv);
+	if (!begins((const uint8_t *)label, strlen(label), kept_label, attributes[0].ulValueLen) &&
+	    !begins(id, KEY_ID_BYTES, kept_id, attributes[1].ulValueLen)) {
+		session_explain(s, "the token keeps a new key under a label and an id that are not ours");
+		return E_HSM;
+	}
+	rv = s->token->p11->C_DestroyObject(s->handle, object);
+	s->stale = true;
+	return rv == CKR_OK ? E_OK : session_fail(s, "C_DestroyObject", rv);
+}
+
+enum err key_destroy_handles(struct session *s, const struct key *key, const char *label)
+{
+	enum err e = destroy_handle(s, key->private_key, label, key->id);
+	enum err public_e = destroy_handle(s, key->public_key, label, key->id);
+
+	return e ? e : public_e;
 }
 
 /* ---- reading back ---- */
@@ -213,18 +251,25 @@ static enum err check_identity(struct session *s, const struct readout *r, CK_OB
 	return E_OK;
 }
 
+static void put_list(struct buf *b, const char *what, uint32_t bits)
+{
+	if (!bits)
+		return;
+	buf_printf(b, " %s [", what);
+	key_protection_format(bits, b);
+	buf_put_str(b, "]");
+}
+
 static enum err refuse_protection(struct session *s, uint32_t missing, uint32_t forbidden, uint32_t silent)
 {
 	struct buf b;
 
 	buf_init(&b, 1024);
-	buf_put_str(&b, "private key attributes: not set [");
-	key_protection_format(missing, &b);
-	buf_put_str(&b, "] wrongly set [");
-	key_protection_format(forbidden, &b);
-	buf_put_str(&b, "] not answered [");
-	key_protection_format(silent, &b);
-	session_explain(s, "%s]", buf_text(&b));
+	buf_put_str(&b, "private key attributes:");
+	put_list(&b, "not set", missing);
+	put_list(&b, "wrongly set", forbidden);
+	put_list(&b, "not answered", silent);
+	session_explain(s, "%s", buf_text(&b));
 	buf_release(&b);
 	return E_HSM;
 }

@@ -40,6 +40,14 @@ MUST_USE enum err key_generate(struct session *s, enum key_type type, const char
  */
 MUST_USE enum err key_read_back(struct session *s, const char *label, struct key *key);
 
+/*
+ * For a new pair that is not found by its CKA_ID: by the handles that the token
+ * gave, in the session that made it.  E_OK: they are of nothing any more.
+ * E_HSM: the token keeps objects there that do not say that they are ours, or
+ * refuses.  Else as session_fail.
+ */
+MUST_USE enum err key_destroy_handles(struct session *s, const struct key *key, const char *label);
+
 /* What the token says now of any private key: enum key_protection bits.  As session_fail. */
 MUST_USE enum err key_protection_read(struct session *s, CK_OBJECT_HANDLE private_key,
 				      uint32_t *ret_protection);

@@ -115,6 +115,7 @@ enum err key_inspect(struct session *s, const char *csr_id, struct message_inspe
 	struct object_found found;
 	char label[OBJECT_LABEL_SIZE];
 	const struct object_query query = {label, NULL};
+	const uint64_t logins = session_logins(s);
 	enum err e;
 
 	object_label(label, csr_id);
@@ -128,10 +129,13 @@ enum err key_inspect(struct session *s, const char *csr_id, struct message_inspe
 		/* About the key and not the session: that is the answer. */
 		if (e == E_HSM && (s->last == CKR_OK || s->last == CKR_OBJECT_HANDLE_INVALID)) {
 			reply.detail = strdup(s->failure);
-			e = reply.detail ? E_OK : E_NOMEM;
+			e = reply.detail ? session_check_login(s, logins) : E_NOMEM;
 		}
 	}
-	if (e == E_OK)
-		*ret_reply = reply;
-	return e;
+	if (e) {
+		free(reply.detail);
+		return e;
+	}
+	*ret_reply = reply;
+	return E_OK;
 }

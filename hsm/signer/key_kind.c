@@ -64,3 +64,21 @@ const struct key_kind *key_kind(enum key_type type)
 {
 	return key_type_is_valid(type) ? &kinds[type] : NULL;
 }
+
+#define WAYS_MAX 3
+#define CKM_LUNA_RSA_186_3_PRIMES (CKM_VENDOR_DEFINED + 0x143) /* in FIPS mode Luna has no other */
+
+/* Some modules in FIPS mode refuse PKCS#1 generation; some know Edwards curves by their names alone. */
+static const struct key_way ways[][WAYS_MAX] = {
+    [KEY_FAMILY_RSA] = {{"pkcs", CKM_RSA_PKCS_KEY_PAIR_GEN, false},
+			{"x9.31", CKM_RSA_X9_31_KEY_PAIR_GEN, false},
+			{"186-3", CKM_LUNA_RSA_186_3_PRIMES, false}},
+    [KEY_FAMILY_EC] = {{"named curve", CKM_EC_KEY_PAIR_GEN, false}},
+    [KEY_FAMILY_EDWARDS] = {{"oid", CKM_EC_EDWARDS_KEY_PAIR_GEN, false},
+			    {"curve name", CKM_EC_EDWARDS_KEY_PAIR_GEN, true}},
+};
+
+const struct key_way *key_way(enum key_family family, unsigned way)
+{
+	return way < WAYS_MAX && ways[family][way].name ? &ways[family][way] : NULL;
+}

@@ -5,6 +5,8 @@
 #include "base/key.h"
 
 #include <openssl/evp.h>
+#include <p11-kit/pkcs11.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +31,16 @@ struct key_kind {
 	size_t curve_name_len;
 	size_t point_bytes; /* EC: uncompressed (SEC 1 §2.3.3); Edwards: RFC 8032 §5.1.2 */
 };
+
+/* How a key of a family may be asked for; those of a family are tried in their order. */
+struct key_way {
+	const char *name;
+	CK_MECHANISM_TYPE mechanism;
+	bool by_name; /* the curve by curve_name, not by oid */
+};
+
+/* NULL: there is no such way. */
+const struct key_way *key_way(enum key_family family, unsigned way);
 
 /* NULL for a value that is no key type. */
 const struct key_kind *key_kind(enum key_type type);

@@ -17,6 +17,7 @@
 #include "hsm/signer/probe.h"
 #include "hsm/signer/served.h"
 #include "hsm/signer/server.h"
+#include "hsm/signer/session.h"
 #include "hsm/signer/state_dir.h"
 #include "hsm/signer/token.h"
 #include "hsm/signer/watchdog.h"
@@ -299,6 +300,8 @@ static enum exit_code find_token(struct signer *s)
 		log_notice("module %s: one thread, and a new session after each key, whatever [token %s] "
 			   "threads says",
 			   s->token.quirks.module, s->settings->name);
+	if (!token_has_login(&s->token))
+		log_notice("token '%s' has no login: the pin is not used", s->token.label);
 	if (s->token.allow_usage) {
 		buf_init(&forgiven, 1024);
 		key_protection_format(s->token.allow_usage, &forgiven);
@@ -375,6 +378,10 @@ static enum exit_code serve(struct signer *s)
 	};
 	enum exit_code code;
 
+	if (session_is_told_to_end()) { /* while the token was looked at */
+		log_notice("stopped before it served");
+		return EXIT_CODE_OK;
+	}
 	if (worker_pool_start(s->pool) != E_OK)
 		return EXIT_CODE_SYSTEM;
 	outage_over(s->state);

@@ -28,6 +28,7 @@ struct module {
 	PKCS11_CTX *ctx;
 	bool initialised;
 	CK_FUNCTION_LIST_PTR p11; /* guard.h's */
+	P11KitUri *uri;           /* by which the token was found; NULL: not yet */
 };
 
 /* ---- the file ---- */
@@ -151,6 +152,8 @@ void module_free(struct module *m)
 		PKCS11_CTX_free(m->ctx);
 	if (m->dl)
 		dlclose(m->dl);
+	if (m->uri)
+		p11_kit_uri_free(m->uri);
 	free(m->path);
 	free(m);
 }
@@ -251,11 +254,22 @@ static void fill_token(const struct module *m, CK_SLOT_ID slot, const CK_TOKEN_I
 	t->max_pin_len = info->ulMaxPinLen == CK_UNAVAILABLE_INFORMATION ? 0 : info->ulMaxPinLen;
 }
 
+static void pad(unsigned char *text, size_t len)
+{
+	for (; len && text[len - 1] == '\0'; len--)
+		text[len - 1] = ' ';
+}
+
 static bool fits(P11KitUri *uri, CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
 {
 	CK_SLOT_ID wanted = p11_kit_uri_get_slot_id(uri);
+	CK_TOKEN_INFO padded = *info; /* p11-kit knows blanks only */
 
-	return p11_kit_uri_match_token_info(uri, info) && (wanted == (CK_SLOT_ID)-1 || wanted == slot);
+	pad(padded.label, sizeof(padded.label));
+	pad(padded.manufacturerID, sizeof(padded.manufacturerID));
+	pad(padded.model, sizeof(padded.model));
+	pad(padded.serialNumber, sizeof(padded.serialNumber));
+	return p11_kit_uri_match_token_info(uri, &padded) && (wanted == (CK_SLOT_ID)-1 || wanted == slot);
 }
 
 /* libp11's view of the slots; it is given back before a session of ours is open. */
@@ -331,6 +345,16 @@ static bool offers(const struct token *t, CK_MECHANISM_TYPE mechanism, CK_FLAGS 
 	return !size || !info.ulMaxKeySize || (size >= info.ulMinKeySize && size <= info.ulMaxKeySize);
 }
 
+static bool generates_rsa(const struct token *t, int bits)
+{
+	const struct key_way *way;
+
+	for (unsigned i = 0; (way = key_way(KEY_FAMILY_RSA, i)); i++)
+		if (offers(t, way->mechanism, CKF_GENERATE_KEY_PAIR, bits))
+			return true;
+	return false;
+}
+
 /* Flags are asked for: some modules list mechanisms that they only verify with. */
 static bool makes(const struct token *t, const struct key_kind *kind)
 {
@@ -338,8 +362,7 @@ static bool makes(const struct token *t, const struct key_kind *kind)
 
 	switch (kind->family) {
 	case KEY_FAMILY_RSA:
-		return offers(t, CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kind->bits) &&
-		       offers(t, sign_rsa, CKF_SIGN, kind->bits);
+		return generates_rsa(t, kind->bits) && offers(t, sign_rsa, CKF_SIGN, kind->bits);
 	case KEY_FAMILY_EC:
 		return offers(t, CKM_EC_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kind->bits) &&
 		       offers(t, CKM_ECDSA, CKF_SIGN, kind->bits);
@@ -392,6 +415,8 @@ enum err module_find_token(struct module *m, const char *uri_text, struct token 
 	quirks_find(m->ctx->manufacturer, m->ctx->description, &found.quirks);
 	found.template_limit &= found.quirks.template_options;
 	*ret_token = found;
+	m->uri = uri;
+	uri = NULL;
 out:
 	if (uri)
 		p11_kit_uri_free(uri);
@@ -410,12 +435,48 @@ bool module_is_token(const struct token *t, const CK_TOKEN_INFO *info)
 	return strcmp(label, t->label) == 0 && strcmp(serial, t->serial) == 0;
 }
 
-/* Without libp11, whose view of the slots is of the first initialisation. */
-static enum err find_again(struct token *t, char reason[256])
+/* One C_GetSlotList with NULL before it: some modules look for their slots only then. */
+static CK_RV list_slots_again(const struct token *t, CK_SLOT_ID slots[SLOTS_MAX], CK_ULONG *ret_len)
+{
+	CK_RV rv = t->p11->C_GetSlotList(CK_TRUE, NULL, ret_len);
+
+	if (rv != CKR_OK)
+		return rv;
+	*ret_len = SLOTS_MAX;
+	return t->p11->C_GetSlotList(CK_TRUE, slots, ret_len);
+}
+
+/* In that slot is another than ours: one of the same label, or one that the URI does not mean. */
+static void explain_other(const struct token *t, const CK_TOKEN_INFO *info, CK_SLOT_ID slot, char reason[256],
+			  enum err *e)
+{
+	struct token there;
+
+	trim(there.label, info->label, sizeof(info->label));
+	trim(there.serial, info->serialNumber, sizeof(info->serialNumber));
+	if (strcmp(there.label, t->label) != 0)
+		return;
+	*e = E_NOTFOUND;
+	if (strcmp(there.serial, t->serial) != 0)
+		snprintf(reason, 256,
+			 "token '%s' was exchanged: serial '%s' is there, wanted is '%s'; refused", t->label,
+			 there.serial, t->serial);
+	else
+		snprintf(reason, 256,
+			 "token '%s' with serial '%s' in slot %lu is not the one of the uri; refused",
+			 t->label, t->serial, slot);
+}
+
+/*
+ * Without libp11, whose view of the slots is of the first initialisation.
+ * Everything that the URI says has to fit again, since serial numbers need not
+ * be unique, and on one token alone: the PIN is not shown to another.
+ */
+static enum err find_again(const struct module *m, struct token *t, char reason[256])
 {
 	CK_SLOT_ID slots[SLOTS_MAX];
-	CK_ULONG len = SLOTS_MAX;
-	CK_RV rv = t->p11->C_GetSlotList(CK_TRUE, slots, &len);
+	CK_ULONG len = 0, found = 0;
+	CK_RV rv = list_slots_again(t, slots, &len);
 	enum err e = E_UNAVAIL;
 
 	if (rv != CKR_OK) {
@@ -425,24 +486,20 @@ static enum err find_again(struct token *t, char reason[256])
 	snprintf(reason, 256, "token '%s' with serial '%s' is not there", t->label, t->serial);
 	for (CK_ULONG i = 0; i < len; i++) {
 		CK_TOKEN_INFO info;
-		struct token there;
 
 		if (t->p11->C_GetTokenInfo(slots[i], &info) != CKR_OK)
 			continue;
-		if (module_is_token(t, &info)) {
+		if (module_is_token(t, &info) && fits(m->uri, slots[i], &info)) {
 			t->slot = slots[i];
-			return E_OK;
-		}
-		trim(there.label, info.label, sizeof(info.label));
-		trim(there.serial, info.serialNumber, sizeof(info.serialNumber));
-		if (strcmp(there.label, t->label) == 0) {
-			snprintf(reason, 256,
-				 "token '%s' was exchanged: serial '%s' is there, wanted is '%s'; refused",
-				 t->label, there.serial, t->serial);
-			e = E_NOTFOUND;
+			found++;
+		} else {
+			explain_other(t, &info, slots[i], reason, &e);
 		}
 	}
-	return e;
+	if (found > 1)
+		snprintf(reason, 256, "token '%s' with serial '%s' is there more than once; refused",
+			 t->label, t->serial);
+	return found == 1 ? E_OK : found ? E_NOTFOUND : e;
 }
 
 enum err module_restart(struct module *m, struct token *t, char reason[256])
@@ -458,5 +515,5 @@ enum err module_restart(struct module *m, struct token *t, char reason[256])
 		snprintf(reason, 256, "C_Initialize: %s (0x%lx)", CKR_ARGS(rv));
 		return E_HSM;
 	}
-	return find_again(t, reason);
+	return find_again(m, t, reason);
 }

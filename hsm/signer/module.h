@@ -42,11 +42,11 @@ MUST_USE enum err module_check_uri(const char *uri, const char **ret_reason);
 MUST_USE enum err module_find_token(struct module *module, const char *uri, struct token *ret_token);
 
 /*
- * Finalises the module and initialises it again, and finds the token by label
- * and serial number: its slot may be another.  No session is open afterwards,
+ * Finalises the module and initialises it again, and finds the token by label,
+ * serial number and everything that the URI says: its slot may be another.  No session is open afterwards,
  * and nobody else may be inside the module.  Logs nothing; `reason` says why
  * not.  E_HSM (does not initialise), E_UNAVAIL (the token is not there),
- * E_NOTFOUND (one with its label and another serial number is).
+ * E_NOTFOUND (another one with its label is, or more than one fits).
  */
 MUST_USE enum err module_restart(struct module *module, struct token *token, char reason[256]);
 

@@ -3,6 +3,7 @@
 
 #include "base/failpoint.h"
 #include "hsm/signer/ckr.h"
+#include "hsm/signer/remains.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,7 @@ enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t templat
 		       CK_OBJECT_HANDLE **ret_handles, size_t *ret_len)
 {
 	CK_OBJECT_HANDLE *handles = NULL;
+	const uint64_t logins = session_logins(s);
 	size_t len = 0;
 	CK_RV rv = s->token->p11->C_FindObjectsInit(s->handle, template, template_len);
 	enum err e;
@@ -81,6 +83,8 @@ enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t templat
 	rv = s->token->p11->C_FindObjectsFinal(s->handle);
 	if (e == E_OK && rv != CKR_OK)
 		e = session_fail(s, "C_FindObjectsFinal", rv);
+	if (e == E_OK)
+		e = session_check_login(s, logins);
 	if (e) {
 		free(handles);
 		return e;
@@ -115,6 +119,12 @@ enum err object_read(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *a
 		return E_HSM;
 	}
 	return session_fail(s, "C_GetAttributeValue", rv);
+}
+
+/* The token answered that the object has no such attribute; else nobody knows. */
+static bool is_about_object(const struct session *s, enum err e)
+{
+	return e == E_HSM && s->last == CKR_OK;
 }
 
 /* What a search found, by class. */
@@ -169,18 +179,21 @@ static enum err sort_out(struct session *s, struct matches *m, size_t len)
 static enum err find_keys(struct session *s, const struct object_query *query, struct matches *ret_matches)
 {
 	CK_BBOOL yes = CK_TRUE;
-	CK_ATTRIBUTE template[3] = {
-	    {CKA_TOKEN, &yes, sizeof(yes)},
-	    {CKA_LABEL, (void *)(uintptr_t)query->label, strlen(query->label)},
-	    {CKA_ID, (void *)(uintptr_t)query->key_id, KEY_ID_BYTES},
-	};
+	CK_ATTRIBUTE template[3] = {{CKA_TOKEN, &yes, sizeof(yes)}};
+	size_t template_len = 1;
 	enum err e;
 
+	if (query->label)
+		template[template_len++] =
+		    (CK_ATTRIBUTE){CKA_LABEL, (void *)(uintptr_t)query->label, strlen(query->label)};
+	if (query->key_id)
+		template[template_len++] =
+		    (CK_ATTRIBUTE){CKA_ID, (void *)(uintptr_t)query->key_id, KEY_ID_BYTES};
 	for (int tries = 0;; tries++) {
 		struct matches m = {0};
 		size_t len = 0;
 
-		e = object_search(s, template, query->key_id ? 3 : 2, SAME_LABEL_MAX, &m.handles, &len);
+		e = object_search(s, template, template_len, SAME_LABEL_MAX, &m.handles, &len);
 		if (e == E_OK)
 			e = sort_out(s, &m, len);
 		if (e == E_OK) {
@@ -188,7 +201,7 @@ static enum err find_keys(struct session *s, const struct object_query *query, s
 			return E_OK;
 		}
 		free(m.handles);
-		if (s->last != CKR_OBJECT_HANDLE_INVALID || tries > 0)
+		if (!ckr_is_object_gone(s->last) || tries > 0)
 			return e;
 	}
 }
@@ -201,7 +214,7 @@ static enum err read_id(struct session *s, CK_OBJECT_HANDLE object, uint8_t id[K
 	enum err e = object_read(s, object, &attribute, 1);
 	size_t len = e ? 0 : attribute.ulValueLen;
 
-	if (e && e != E_HSM)
+	if (e && !is_about_object(s, e))
 		return e;
 	memset(id, 0, KEY_ID_BYTES);
 	memcpy(id, raw, len < KEY_ID_BYTES ? len : KEY_ID_BYTES);
@@ -228,21 +241,44 @@ static enum err look_at_ids(struct session *s, const CK_OBJECT_HANDLE *handles, 
 	return E_OK;
 }
 
-enum err object_find(struct session *s, const struct object_query *query, struct object_found *ret_found)
+/* What was not found may be there all the same. */
+static enum err check_hidden(struct session *s, const struct object_query *query)
 {
-	struct object_found found = {0};
+	if (!remains_may_hide(device_remains(s->device), query->label, query->key_id, KEY_ID_BYTES))
+		return E_OK;
+	s->hidden = true;
+	session_explain(s, "it is not found, but the token refused to destroy it: it may be there still");
+	return E_HSM;
+}
+
+static enum err find_once(struct session *s, const struct object_query *query, struct object_found *found)
+{
 	struct matches m;
 	bool seen = false;
 	enum err e;
 
+	memset(found, 0, sizeof(*found));
 	if ((e = find_keys(s, query, &m)))
 		return e;
-	found.private_keys = m.private_keys;
-	found.public_keys = m.public_keys;
-	e = look_at_ids(s, m.handles, m.private_keys + m.public_keys, &seen, &found);
+	found->private_keys = m.private_keys;
+	found->public_keys = m.public_keys;
+	e = look_at_ids(s, m.handles, m.private_keys + m.public_keys, &seen, found);
+	free(m.handles);
+	return e;
+}
+
+/* An object may go between the search and the look at it, and so may the login: a second search tells. */
+enum err object_find(struct session *s, const struct object_query *query, struct object_found *ret_found)
+{
+	struct object_found found;
+	enum err e = find_once(s, query, &found);
+
+	if (e && ckr_is_object_gone(s->last))
+		e = find_once(s, query, &found);
+	if (e == E_OK && object_presence(&found) != MESSAGE_KEY_PAIR)
+		e = check_hidden(s, query);
 	if (e == E_OK)
 		*ret_found = found;
-	free(m.handles);
 	return e;
 }
 
@@ -259,62 +295,124 @@ enum message_key_presence object_presence(const struct object_found *found)
 
 /* ---- destroy ---- */
 
-/* Before something is destroyed for good it must say itself that it is the one meant. */
-static enum err check_label(struct session *s, CK_OBJECT_HANDLE object, const char *label)
+static void keep(uint8_t *dst, size_t max, size_t *ret_len, const CK_ATTRIBUTE *attribute)
 {
-	char actual[256];
-	CK_ATTRIBUTE attribute = {CKA_LABEL, actual, sizeof(actual)};
-	enum err e = object_read(s, object, &attribute, 1);
+	size_t len = attribute->ulValueLen;
 
-	if (e)
-		return e;
-	if (attribute.ulValueLen != strlen(label) || memcmp(actual, label, attribute.ulValueLen) != 0) {
-		session_explain(s, "a search for '%s' gave an object with another label", label);
+	if (len == CK_UNAVAILABLE_INFORMATION) /* a half-written object may have none */
+		len = 0;
+	*ret_len = len < max ? len : max;
+	memcpy(dst, attribute->pValue, *ret_len);
+}
+
+/*
+ * Before something is destroyed for good it must say itself that it is the one
+ * meant.  *ret_gone: it is not there any more, and nothing else is set.
+ */
+static enum err check_meant(struct session *s, CK_OBJECT_HANDLE object, const struct object_query *query,
+			    struct remains_object *ret_object, bool *ret_gone)
+{
+	uint8_t label[256], id[256];
+	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, label, sizeof(label)}, {CKA_ID, id, sizeof(id)}};
+	CK_RV rv = s->token->p11->C_GetAttributeValue(s->handle, object, attributes, 2);
+	bool differs;
+
+	*ret_gone = ckr_is_object_gone(rv);
+	if (*ret_gone)
+		return E_OK;
+	if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_BUFFER_TOO_SMALL)
+		return session_fail(s, "C_GetAttributeValue", rv);
+	differs = query->label && (attributes[0].ulValueLen != strlen(query->label) ||
+				   memcmp(label, query->label, strlen(query->label)) != 0);
+	differs |= query->key_id &&
+		   (attributes[1].ulValueLen != KEY_ID_BYTES || memcmp(id, query->key_id, KEY_ID_BYTES) != 0);
+	if (differs) {
+		session_explain(s, "a search for '%s' gave an object with another label or id",
+				query->label ? query->label : "an id");
 		return E_HSM;
 	}
+	keep(ret_object->label, sizeof(ret_object->label), &ret_object->label_len, &attributes[0]);
+	keep(ret_object->id, sizeof(ret_object->id), &ret_object->id_len, &attributes[1]);
 	return E_OK;
 }
 
+/* E_OK: it is gone, by the word of the token. */
+static enum err destroy_one(struct session *s, CK_OBJECT_HANDLE handle, CK_OBJECT_CLASS class,
+			    const struct object_query *query)
+{
+	struct remains *remains = device_remains(s->device);
+	struct remains_object object = {.class = class};
+	bool gone = false;
+	enum err e = check_meant(s, handle, query, &object, &gone);
+	CK_RV rv;
+
+	if (e || gone)
+		return e;
+	rv = s->token->p11->C_DestroyObject(s->handle, handle);
+	s->stale = true;
+	if (rv == CKR_OK || ckr_is_object_gone(rv)) {
+		if (rv == CKR_OK)
+			remains_drop(remains, &object);
+		return E_OK;
+	}
+	/* Turned away before anything was done, or not allowed for such an object. */
+	if (!ckr_is_session_lost(rv) && rv != CKR_ACTION_PROHIBITED)
+		remains_put(remains, &object);
+	return session_fail(s, "C_DestroyObject", rv);
+}
+
 /* Objects that went are counted in *destroyed; the first refusal is returned after the rest was tried. */
-static enum err destroy_all(struct session *s, const CK_OBJECT_HANDLE *handles, size_t len, const char *label,
-			    uint32_t *destroyed)
+static enum err destroy_all(struct session *s, const CK_OBJECT_HANDLE *handles, size_t len,
+			    CK_OBJECT_CLASS class, const struct object_query *query, uint32_t *destroyed)
 {
 	enum err e, first = E_OK;
 
 	for (size_t i = 0; i < len; i++) {
-		e = check_label(s, handles[i], label);
-		if (e == E_OK) {
-			CK_RV rv = s->token->p11->C_DestroyObject(s->handle, handles[i]);
-
-			s->stale = true;
-			if (rv == CKR_OK)
-				(*destroyed)++;
-			else if (rv !=
-				 CKR_OBJECT_HANDLE_INVALID) /* else gone already: the next search tells */
-				e = session_fail(s, "C_DestroyObject", rv);
-		}
+		e = destroy_one(s, handles[i], class, query);
+		*destroyed += e == E_OK;
 		if (first == E_OK)
 			first = e;
 	}
 	return first;
 }
 
-static enum err destroy_round(struct session *s, const struct object_query *query, uint32_t *destroyed)
+/* *ret_public: how it went with the public keys, which may be gone all the same. */
+static enum err destroy_round(struct session *s, const struct object_query *query, uint32_t *destroyed,
+			      enum err *ret_public)
 {
 	struct matches m;
 	enum err e = find_keys(s, query, &m);
 
 	if (e)
 		return e;
-	e = destroy_all(s, m.handles, m.private_keys, query->label, destroyed);
+	e = destroy_all(s, m.handles, m.private_keys, CKO_PRIVATE_KEY, query, destroyed);
 	FAILPOINT("signer.destroy.after-private");
 	if (e)
 		goto out;
-	e = destroy_all(s, m.handles + m.private_keys, m.public_keys, query->label, destroyed);
+	*ret_public =
+	    destroy_all(s, m.handles + m.private_keys, m.public_keys, CKO_PUBLIC_KEY, query, destroyed);
 	FAILPOINT("signer.destroy.after-public");
+	if (*ret_public && (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last)))
+		e = *ret_public;
 out:
 	free(m.handles);
 	return e;
+}
+
+/* What a refusal of public keys came to: E_OK when none is left all the same. */
+static enum err judge_refusal(struct session *s, const struct object_query *query, enum err refusal,
+			      struct object_found *ret_left)
+{
+	const CK_RV last = s->last;
+	char failure[sizeof(s->failure)];
+	enum err e;
+
+	memcpy(failure, s->failure, sizeof(failure));
+	if ((e = object_find(s, query, ret_left)) || (!ret_left->private_keys && !ret_left->public_keys))
+		return e;
+	s->last = last;
+	memcpy(s->failure, failure, sizeof(failure));
+	return refusal;
 }
 
 enum err object_destroy(struct session *s, const struct object_query *query, uint32_t *ret_destroyed)
@@ -326,11 +424,15 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 	if ((e = session_refresh(s)))
 		return e;
 	for (int round = 0; round < DESTROY_ROUNDS; round++) {
-		if ((e = destroy_round(s, query, ret_destroyed)) || (e = object_find(s, query, &left)))
+		enum err refusal = E_OK;
+
+		if ((e = destroy_round(s, query, ret_destroyed, &refusal)))
 			return e;
-		if (!left.private_keys && !left.public_keys)
-			return E_OK;
+		e = refusal ? judge_refusal(s, query, refusal, &left) : object_find(s, query, &left);
+		if (e || (!left.private_keys && !left.public_keys))
+			return e;
 	}
-	session_explain(s, "'%s' is still found after it was destroyed", query->label);
+	session_explain(s, "'%s' is still found after it was destroyed",
+			query->label ? query->label : "a key");
 	return E_HSM;
 }

@@ -20,9 +20,9 @@
 #define OBJECT_LABEL_SIZE (sizeof(OBJECT_LABEL_PREFIX) - 1 + CSR_ID_SIZE)
 void object_label(char label[OBJECT_LABEL_SIZE], const char *csr_id);
 
-/* Which objects: all of a label, or those of a label that have one CKA_ID. */
+/* Which objects: all of a label, those of a label that have one CKA_ID, or all of a CKA_ID. */
 struct object_query {
-	const char *label;
+	const char *label;     /* NULL: any, and key_id is set */
 	const uint8_t *key_id; /* KEY_ID_BYTES, or NULL for any */
 };
 
@@ -34,7 +34,10 @@ struct object_found {
 	bool ids_differ;
 };
 
-/* Session calls: as session_fail. */
+/*
+ * As session_fail; E_HSM: it may be there without being found (remains.h), so
+ * what was found is not all.
+ */
 MUST_USE enum err object_find(struct session *s, const struct object_query *query,
 			      struct object_found *ret_found);
 
@@ -42,9 +45,11 @@ enum message_key_presence object_presence(const struct object_found *found);
 
 /*
  * Destroys private keys first, then public keys, and searches again until a
- * fresh search finds none; C_DestroyObject alone is not believed.
+ * fresh search finds none; C_DestroyObject alone is not believed.  A public key
+ * may go with its private key, and may not let itself be destroyed before.
  * E_OK: there is none.  E_HSM: the token says that they are destroyed and still
- * finds them, or refuses.  Else as session_fail.  *ret_destroyed is set in every case.
+ * finds them, refuses, or may hide them (remains.h).  Else as session_fail.
+ * *ret_destroyed, set in every case: those that were found and are gone.
  */
 MUST_USE enum err object_destroy(struct session *s, const struct object_query *query,
 				 uint32_t *ret_destroyed);
@@ -58,8 +63,11 @@ MUST_USE enum err object_destroy(struct session *s, const struct object_query *q
 MUST_USE enum err object_read(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes,
 			      size_t len);
 
-/* Every handle that fits the template, at most max.  *ret_handles is owned.  E_LIMIT, E_NOMEM, as
- * session_fail. */
+/*
+ * Every handle that fits the template, at most max.  *ret_handles is owned.
+ * E_LIMIT, E_NOMEM, as session_fail; so when the user was logged out meanwhile,
+ * since then private objects are not found.
+ */
 MUST_USE enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t template_len, size_t max,
 				CK_OBJECT_HANDLE **ret_handles, size_t *ret_len);
 

@@ -69,7 +69,10 @@ struct attempt {
 	struct spki *public_key; /* read from the token and checked; owned */
 	struct pool *pool; /* NULL: none, or not any more */
 	bool touched;      /* something may be on the token */
+	bool generated;    /* key has the handles of a new pair, of the session at that time */
+	CK_SESSION_HANDLE handle;
 	bool claiming;     /* it may be under the label of the pool still */
+	bool from_pool;    /* id is that of a key of the pool */
 };
 
 static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct buf *signature)
@@ -85,13 +88,15 @@ static enum err generate(struct attempt *a)
 	enum err e;
 
 	FAILPOINT("signer.create.before-keygen");
-	a->touched = true;
 	if ((e = key_new_id(a->id))) {
 		session_explain(s, "no random key id");
 		return E_UNAVAIL;
 	}
+	a->touched = true;
 	if ((e = key_generate(s, a->job->spec.key_type, a->label, a->id, &a->key)))
 		return e;
+	a->generated = true;
+	a->handle = s->handle;
 	FAILPOINT("signer.create.after-keygen");
 	if ((e = key_read_back(s, a->label, &a->key)))
 		return e;
@@ -107,7 +112,7 @@ static enum err claim(struct attempt *a, struct pool_key *ready)
 
 	pool_label(a->pool, ready->key.type, pool_name);
 	memcpy(a->id, ready->key.id, KEY_ID_BYTES);
-	a->claiming = true;
+	a->claiming = a->from_pool = true;
 	e = pool_key_claim(s, pool_name, a->label, ready, &a->touched);
 	if (e && e != E_NOTFOUND && !a->touched) {
 		pool_give_back(a->pool, ready);
@@ -144,7 +149,7 @@ static enum err get_key(struct attempt *a)
 		log_warn("a key of the pool is not on the token any more");
 		forget_failure(a->session);
 	}
-	a->claiming = false;
+	a->claiming = a->from_pool = false;
 	return generate(a);
 }
 
@@ -165,7 +170,8 @@ static enum err attempt_create(struct attempt *a)
 	return E_OK;
 }
 
-static enum err destroy_attempt(struct session *s, const struct attempt *a)
+/* A key of the pool is under one of two labels, or a half under each. */
+static enum err destroy_claimed(struct session *s, const struct attempt *a)
 {
 	const struct object_query query = {a->label, a->id};
 	char pool_name[POOL_LABEL_SIZE];
@@ -176,6 +182,27 @@ static enum err destroy_attempt(struct session *s, const struct attempt *a)
 		return e;
 	pool_label(a->pool, a->key.type, pool_name);
 	return pool_key_destroy(s, pool_name, &a->key);
+}
+
+/*
+ * By the CKA_ID alone, which nobody else has: that the token did not keep the
+ * label may be why the attempt failed.  And if it did not keep the id either,
+ * by the handles that it gave.
+ */
+static enum err destroy_generated(struct session *s, const struct attempt *a)
+{
+	const struct object_query query = {NULL, a->id};
+	uint32_t destroyed = 0;
+	enum err e = object_destroy(s, &query, &destroyed);
+
+	if (e || !a->generated || s->token->quirks.one_session || s->handle != a->handle)
+		return e;
+	return key_destroy_handles(s, &a->key, a->label);
+}
+
+static enum err destroy_attempt(struct session *s, const struct attempt *a)
+{
+	return a->from_pool ? destroy_claimed(s, a) : destroy_generated(s, a);
 }
 
 /* Proves that nothing of this attempt is left, on a fresh session if the old one is in doubt. */
@@ -217,15 +244,38 @@ static enum err nothing_left(enum err e)
 }
 
 /*
+ * Alone: with nobody else in the module, if they get out in time.  The session
+ * may be void then, or the token be down.
+ */
+static enum err attempt_anew(struct attempt *a, bool alone)
+{
+	struct session *s = a->session;
+	enum err e;
+
+	buf_reset(a->der);
+	spki_free(a->public_key);
+	a->public_key = NULL;
+	a->touched = a->claiming = a->from_pool = a->generated = false;
+	alone = alone && device_begin_alone(s->device);
+	if ((e = session_open(s)) == E_OK)
+		e = attempt_create(a);
+	if (alone)
+		device_end_alone(s->device);
+	return e;
+}
+
+/*
  * One attempt, and at most two more, each after a clean-up that has proved that nothing is left: when the
  * first ended with its session (the token said so, or something else while the session died under the
- * call), or when it failed while other threads were at work on the token, as SoftHSM's calls do.  A key of
+ * call), or when it failed while other threads were at work on the token, as SoftHSM's calls do: the next
+ * attempt then has the token for itself.  A key of
  * the pool that could not be claimed is one attempt more, with a new key.
  */
 static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 {
 	struct session *s = a->session;
 	int again = -1; /* -1: there was no reason yet */
+	bool alone = false;
 	enum err e = E_BUG;
 
 	for (;;) {
@@ -233,11 +283,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		uint64_t epoch = session_epoch(s);
 
 		forget_failure(s);
-		buf_reset(a->der);
-		spki_free(a->public_key);
-		a->public_key = NULL;
-		a->touched = a->claiming = false;
-		if ((e = attempt_create(a)) == E_OK)
+		if ((e = attempt_anew(a, alone)) == E_OK)
 			return E_OK;
 		if (e == E_UNSUPPORTED && (s->token->proved_types & KEY_TYPE_BIT(a->job->spec.key_type)))
 			e = E_HSM; /* it made such a key before */
@@ -273,6 +319,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 			log_info("a create failed while other threads used the token, tried again: %s",
 				 detail);
 			s->trouble = s->doubt = false;
+			alone = true;
 		}
 	}
 	return nothing_left(e);
@@ -303,7 +350,7 @@ static void create(struct session *s, struct pool *pool, struct job *job)
 	object_label(a.label, job->csr_id);
 	if ((e = csr_check(&job->spec, &reason))) {
 		snprintf(detail, sizeof(detail), "%s", reason);
-	} else if (!(s->token->key_types & KEY_TYPE_BIT(job->spec.key_type))) {
+	} else if (!(token_makes(s->token) & KEY_TYPE_BIT(job->spec.key_type))) {
 		snprintf(detail, sizeof(detail), "the token makes no %s keys",
 			 key_type_name(job->spec.key_type));
 		e = E_UNSUPPORTED;
@@ -361,7 +408,7 @@ static void fail_question(struct session *s, struct job *job, const char *what, 
 {
 	const char *detail = s->failure[0] ? s->failure : err_str(e);
 
-	e = e == E_NOMEM ? E_NOMEM : E_UNAVAIL;
+	e = e == E_NOMEM || e == E_TIMEOUT ? e : E_UNAVAIL;
 	log_failure(s, job, what, e, detail);
 	job_fail(job, e, detail);
 }
@@ -447,14 +494,16 @@ static void run(struct session *s, struct pool *pool, struct job *job)
 	}
 }
 
-void operation_run(struct session *s, struct pool *pool, struct job *job)
+bool operation_run(struct session *s, struct pool *pool, struct job *job)
 {
 	enum err e;
 
 	forget_failure(s);
 	if ((e = session_open(s))) {
+		if (s->last == CKR_SESSION_COUNT && device_has_sessions(s->device))
+			return false;
 		fail_question(s, job, "reach the token", e);
-		return;
+		return true;
 	}
 	run(s, pool, job);
 	if (job->result == E_OK && buf_status(&job->reply) != E_OK)
@@ -463,4 +512,5 @@ void operation_run(struct session *s, struct pool *pool, struct job *job)
 		session_close(s);
 	else if ((job->type == MESSAGE_CREATE_CSR || s->stale) && session_refresh(s))
 		log_error("cannot open a new session: %s", s->failure);
+	return true;
 }

@@ -2,15 +2,21 @@
 #ifndef CSRD_HSM_SIGNER_OPERATION_H
 #define CSRD_HSM_SIGNER_OPERATION_H
 
+#include "base/attr.h"
 #include "hsm/signer/job.h"
 #include "hsm/signer/pool.h"
 #include "hsm/signer/session.h"
+
+#include <stdbool.h>
 
 /*
  * Does the work and leaves the answer, or an error, in the job; logs what
  * fails.  The session is opened when it is closed, and left closed when it
  * cannot be trusted any more.  `pool` may be NULL.
+ *
+ * False: nothing was done, since the token had no session to spare for this
+ * thread while others have theirs, which may do it.
  */
-void operation_run(struct session *s, struct pool *pool, struct job *job);
+MUST_USE bool operation_run(struct session *s, struct pool *pool, struct job *job);
 
 #endif

@@ -2,11 +2,13 @@
 #include "hsm/signer/pin_guard.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/str.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #define CHECK_BYTES 2
 #define MARKER_MAX 4096
 #define MARKER_LINE "check "
+#define FAILURES_LINE "failures "
 /* 16 MiB, some 40 ms: RFC 7914 §2. */
 #define SCRYPT_N 16384
 #define SCRYPT_R 8
@@ -26,6 +29,8 @@
 struct marker {
 	uint8_t salt[SALT_BYTES];
 	uint8_t check[CHECK_BYTES];
+	unsigned failures; /* that nothing explains; 0: refused, or cut off */
+	int64_t at_us;     /* the last of them, on the wall clock */
 };
 
 static enum err derive(const struct secret *pin, const char *serial, struct marker *m)
@@ -43,6 +48,20 @@ static enum err derive(const struct secret *pin, const char *serial, struct mark
 
 /* ---- its text ---- */
 
+static void put_words(struct buf *b, const struct marker *m)
+{
+	if (!m->failures)
+		buf_put_str(
+		    b, "The token refused the PIN, or the attempt was cut off.  It is not tried again.\n");
+	else
+		buf_printf(
+		    b,
+		    "The login failed, and the token did not say why.  That may have been the PIN, so\n"
+		    "it is tried %d times in all.  So far, and when, in microseconds since 1970:\n"
+		    "%s%u %" PRId64 "\n",
+		    PIN_GUARD_TRIES, FAILURES_LINE, m->failures, m->at_us);
+}
+
 static enum err write_marker(const struct state_dir *dir, const struct marker *m)
 {
 	char salt[2 * SALT_BYTES + 1], check[2 * CHECK_BYTES + 1];
@@ -52,8 +71,8 @@ static enum err write_marker(const struct state_dir *dir, const struct marker *m
 	str_hex(salt, m->salt, SALT_BYTES);
 	str_hex(check, m->check, CHECK_BYTES);
 	buf_init(&b, MARKER_MAX);
+	put_words(&b, m);
 	buf_printf(&b,
-		   "The token refused the PIN, or the attempt was cut off.  It is not tried again.\n"
 		   "Put the right PIN into the PIN file, or remove this file, and start csrd-hsm.\n"
 		   "%s%s %s\n",
 		   MARKER_LINE, salt, check);
@@ -64,11 +83,16 @@ static enum err write_marker(const struct state_dir *dir, const struct marker *m
 
 static enum err parse_marker(const char *text, struct marker *m)
 {
-	const char *line = strstr(text, "\n" MARKER_LINE);
+	const char *line = strstr(text, "\n" MARKER_LINE), *failures = strstr(text, "\n" FAILURES_LINE);
 	char salt[2 * SALT_BYTES + 1], check[2 * CHECK_BYTES + 1];
 
 	if (!line || sscanf(line + 1 + strlen(MARKER_LINE), "%32s %4s", salt, check) != 2 ||
 	    str_unhex(m->salt, SALT_BYTES, salt) || str_unhex(m->check, CHECK_BYTES, check))
+		return E_IO;
+	m->failures = 0;
+	if (failures &&
+	    (sscanf(failures + 1 + strlen(FAILURES_LINE), "%u %" SCNd64, &m->failures, &m->at_us) != 2 ||
+	     m->failures < 1))
 		return E_IO;
 	return E_OK;
 }
@@ -89,15 +113,53 @@ static enum err read_marker(const struct state_dir *dir, struct marker *m)
 
 /* ---- its use ---- */
 
+/* A clock that was set back proves no minute, and takes none. */
+static bool is_too_soon(const struct marker *m)
+{
+	int64_t since_us = clock_wall_us() - m->at_us;
+
+	return since_us >= 0 && since_us < (int64_t)PIN_GUARD_PAUSE_MS * 1000;
+}
+
+/* The marker is of this PIN. */
+static enum err judge(const struct marker *m, const char *folder, const char *pin_file,
+		      unsigned *ret_failures)
+{
+	if (!m->failures) {
+		log_error("the token refused the pin of '%s' before, or that attempt was cut off, and it has "
+			  "not changed since: not tried again; put the right pin there, or remove '%s/%s'",
+			  pin_file, folder, PIN_GUARD_MARKER);
+		return E_PIN;
+	}
+	if (m->failures >= PIN_GUARD_TRIES) {
+		log_error(
+		    "the login with the pin of '%s' failed %u times, and the token did not say why: not "
+		    "tried again; if the pin is right, remove '%s/%s'",
+		    pin_file, m->failures, folder, PIN_GUARD_MARKER);
+		return E_PIN;
+	}
+	if (is_too_soon(m)) {
+		log_warn(
+		    "the login with the pin of '%s' failed less than %d s ago, and the token did not say "
+		    "why: not tried again yet",
+		    pin_file, PIN_GUARD_PAUSE_MS / 1000);
+		return E_BUSY;
+	}
+	*ret_failures = m->failures;
+	return E_OK;
+}
+
 enum err pin_guard_check(const struct state_dir *dir, const char *serial, const char *pin_file,
-			 const struct secret *pin)
+			 const struct secret *pin, unsigned *ret_failures)
 {
 	const char *folder = state_dir_path(dir);
 	struct marker then, now;
 	enum err e = read_marker(dir, &then);
 
-	if (e == E_NOTFOUND)
+	if (e == E_NOTFOUND) {
+		*ret_failures = 0;
 		return E_OK;
+	}
 	if (e) {
 		log_err(e, "'%s/%s' cannot be read, so no pin is tried; look at it, and remove it", folder,
 			PIN_GUARD_MARKER);
@@ -108,17 +170,22 @@ enum err pin_guard_check(const struct state_dir *dir, const char *serial, const 
 		log_error("memory is out");
 		return e;
 	}
-	if (memcmp(now.check, then.check, CHECK_BYTES) != 0)
+	if (memcmp(now.check, then.check, CHECK_BYTES) != 0) {
+		*ret_failures = 0;
 		return E_OK;
-	log_error("the token refused the pin of '%s' before, or that attempt was cut off, and it has not "
-		  "changed since: not tried again; put the right pin there, or remove '%s/%s'",
-		  pin_file, folder, PIN_GUARD_MARKER);
-	return E_PIN;
+	}
+	return judge(&then, folder, pin_file, ret_failures);
 }
 
 enum err pin_guard_arm(const struct state_dir *dir, const char *serial, const struct secret *pin)
 {
-	struct marker m;
+	return pin_guard_count(dir, serial, pin, 0);
+}
+
+enum err pin_guard_count(const struct state_dir *dir, const char *serial, const struct secret *pin,
+			 unsigned failures)
+{
+	struct marker m = {.failures = failures, .at_us = clock_wall_us()};
 	enum err e = random_fill(m.salt, SALT_BYTES);
 
 	if (!e)

@@ -7,6 +7,11 @@
  * or a hang in C_Login, a power cut) counts as refused as well: nobody knows
  * whether the token has counted it.
  *
+ * Not every module calls a wrong PIN by its name.  So a failure that does not
+ * say that the token was not reached is counted in the marker, too: after two
+ * the PIN is not tried again, and the second try comes a minute after the
+ * first, so that an HSM which starts has its time.
+ *
  * The marker knows the PIN by its content, not by its file's inode or times: a
  * service manager hands out a fresh copy of a credential at each start.  It
  * must not give the PIN away to who can read a backup of the folder, and the
@@ -25,17 +30,26 @@
 
 #define PIN_GUARD_MARKER "pin-refused"
 
+#define PIN_GUARD_TRIES 2
+#define PIN_GUARD_PAUSE_MS 60000
+
 /*
- * May this PIN be tried?  E_OK: there is no marker, or it is of another PIN or
- * token.  E_PIN: it was refused before, or that attempt was cut off.  Logs.
+ * May this PIN be tried?  E_OK: there is no marker, it is of another PIN or
+ * token, or it tells of *ret_failures unexplained failures, of which the last
+ * is a minute ago.  E_BUSY: that minute is not over.  E_PIN: it was refused
+ * before, that attempt was cut off, or it failed too often.  Logs.
  * E_IO (a marker that cannot be read), E_NOMEM: it must not be tried.
  * pin_file: where the PIN was read from, for the log.
  */
 MUST_USE enum err pin_guard_check(const struct state_dir *dir, const char *serial, const char *pin_file,
-				  const struct secret *pin);
+				  const struct secret *pin, unsigned *ret_failures);
 
 /* Before the attempt.  E_IO, E_NOMEM: it must not be made.  Logs. */
 MUST_USE enum err pin_guard_arm(const struct state_dir *dir, const char *serial, const struct secret *pin);
+
+/* After a failure that nothing explains, `failures` of them by now.  As pin_guard_arm. */
+MUST_USE enum err pin_guard_count(const struct state_dir *dir, const char *serial, const struct secret *pin,
+				  unsigned failures);
 
 /* After an answer that is no refusal.  Logs. */
 void pin_guard_disarm(const struct state_dir *dir);

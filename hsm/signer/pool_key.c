@@ -40,16 +40,18 @@ enum err pool_key_destroy(struct session *s, const char *label, const struct key
 	return object_destroy(s, &query, &destroyed);
 }
 
-/* The session goes on to tell why the key failed, not how its removal went. */
-static void discard(struct session *s, const char *label, const struct key *key)
+/* Whatever its label is now.  The session goes on to tell why the key failed, not how its removal went. */
+static void discard(struct session *s, const struct key *key)
 {
+	const struct object_query query = {NULL, key->id};
 	char failure[sizeof(s->failure)];
+	uint32_t destroyed;
 	CK_RV last = s->last;
 
 	if (ckr_is_session_lost(last) || ckr_is_device_lost(last))
 		return;
 	memcpy(failure, s->failure, sizeof(failure));
-	if (pool_key_destroy(s, label, key) != E_OK)
+	if (object_destroy(s, &query, &destroyed) != E_OK)
 		return;
 	s->last = last;
 	memcpy(s->failure, failure, sizeof(failure));
@@ -71,7 +73,7 @@ enum err pool_key_make(struct session *s, const char *label, enum key_type type,
 		e = check(s, label, &key, ret_key);
 	if (e == E_OK)
 		return E_OK;
-	discard(s, label, &key);
+	discard(s, &key);
 	return e;
 }
 
@@ -161,17 +163,13 @@ enum err pool_key_claim(struct session *s, const char *old_label, const char *la
 			bool *ret_touched)
 {
 	struct key *key = &ready->key;
-	CK_OBJECT_HANDLE private_key;
 	enum err e;
 
 	*ret_touched = false;
 	if (ready->epoch != session_epoch(s))
 		key->private_key = key->public_key = CK_INVALID_HANDLE;
-	private_key = key->private_key;
-	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)))
-		return e;
-	/* Where the handle of one is good, so is the other's; if not, the reading back tells. */
-	if (key->private_key != private_key &&
+	/* Each says itself that it is the one: a handle of another session may stand for something else. */
+	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)) ||
 	    (e = locate(s, CKO_PUBLIC_KEY, old_label, key->id, &key->public_key)))
 		return e;
 	*ret_touched = true;
@@ -238,7 +236,7 @@ static enum err find_halves(struct session *s, CK_OBJECT_CLASS class, const char
 			half->is_doomed = false;
 			(*halves_len)++;
 		}
-		if (e == E_HSM)
+		if (e == E_HSM && s->last == CKR_OK) /* it has none; else nobody knows */
 			e = E_OK;
 	}
 	free(handles);
@@ -282,6 +280,8 @@ static enum err look_at(struct session *s, const char *label, enum key_type type
 	} else if (is_lost(s) || e == E_NOMEM) {
 		return e;
 	} else {
+		if ((e = session_check_login(s, session_logins(s)))) /* that is why */
+			return e;
 		found->unread++;
 	}
 	return E_OK;

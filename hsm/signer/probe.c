@@ -9,6 +9,7 @@
 #include "hsm/signer/key_kind.h"
 #include "hsm/signer/object.h"
 #include "hsm/signer/probe_memory.h"
+#include "hsm/signer/public_key.h"
 #include "hsm/signer/sign.h"
 
 #include <stdio.h>
@@ -42,33 +43,49 @@ static const struct {
 	uint32_t option;
 	const char *name;
 } option_names[TEMPLATE_OPTIONS] = {
-    {TEMPLATE_PRIVATE_USAGE, "private-usage"}, {TEMPLATE_PRIVATE_DERIVE, "private-derive"},
-    {TEMPLATE_PUBLIC_USAGE, "public-usage"},   {TEMPLATE_PUBLIC_DERIVE, "public-derive"},
-    {TEMPLATE_NO_COPY, "no-copy"},	       {TEMPLATE_MECHANISMS, "allowed-mechanisms"},
+    {TEMPLATE_NO_SIGN_RECOVER, "no-sign-recover"},
+    {TEMPLATE_NO_DECRYPT, "no-decrypt"},
+    {TEMPLATE_NO_UNWRAP, "no-unwrap"},
+    {TEMPLATE_NO_DERIVE, "no-derive"},
+    {TEMPLATE_NO_COPY, "no-copy"},
+    {TEMPLATE_MECHANISMS, "allowed-mechanisms"},
+    {TEMPLATE_PUBLIC_OPEN, "public-open"},
+    {TEMPLATE_PUBLIC_VERIFY, "public-verify"},
+    {TEMPLATE_PUBLIC_NO_VERIFY_RECOVER, "public-no-verify-recover"},
+    {TEMPLATE_PUBLIC_NO_ENCRYPT, "public-no-encrypt"},
+    {TEMPLATE_PUBLIC_NO_WRAP, "public-no-wrap"},
+    {TEMPLATE_PUBLIC_NO_DERIVE, "public-no-derive"},
 };
 
+/* By what is left out: that is what an operator would ask about. */
 static void put_options(uint32_t options, struct buf *b)
 {
-	bool first = true;
+	const char *before = "strictest but ";
 
-	for (size_t i = 0; i < TEMPLATE_OPTIONS; i++) {
-		if (!(options & option_names[i].option))
-			continue;
-		buf_printf(b, "%s%s", first ? "" : ",", option_names[i].name);
-		first = false;
+	if (options == TEMPLATE_ALL) {
+		buf_put_str(b, "strictest");
+		return;
 	}
-	if (first)
-		buf_put_str(b, "none");
+	for (size_t i = 0; i < TEMPLATE_OPTIONS; i++) {
+		if (options & option_names[i].option)
+			continue;
+		buf_printf(b, "%s%s", before, option_names[i].name);
+		before = ",";
+	}
 }
 
 void probe_set_label(struct token *token, const char *node)
 {
 	char host[HOST_NAME_SIZE] = "";
+	int len;
 
 	if (!node && gethostname(host, sizeof(host) - 1) == 0)
 		node = host;
-	snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%.63s",
-		 node && node[0] ? node : "localhost");
+	len = snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%.63s",
+		       node && node[0] ? node : "localhost");
+	memcpy(token->probe_label_short, token->probe_label, sizeof(token->probe_label_short));
+	for (; len < (int)OBJECT_LABEL_SIZE - 1; len++) /* a label that a token cuts is noticed */
+		memcpy(token->probe_label + len, ".", 2);
 }
 
 /* The label of a key whose label was changed. */
@@ -100,7 +117,8 @@ static enum err sweep(struct session *s, struct token *token)
 	if (!token->probe_left)
 		return E_OK;
 	other_label(token, label);
-	if ((e = sweep_label(s, token->probe_label)) || (e = sweep_label(s, label)))
+	if ((e = sweep_label(s, token->probe_label)) || (e = sweep_label(s, label)) ||
+	    (e = sweep_label(s, token->probe_label_short)))
 		return e;
 	token->probe_left = false;
 	return E_OK;
@@ -117,81 +135,103 @@ static enum err throw_away(struct session *s, struct token *token, const struct 
 	}
 	rv = s->token->p11->C_DestroyObject(s->handle, key->private_key);
 	public_rv = s->token->p11->C_DestroyObject(s->handle, key->public_key);
-	if (rv == CKR_OK)
-		rv = public_rv;
-	if (rv == CKR_OK)
-		return E_OK;
+	if (rv == CKR_OK && (public_rv == CKR_OK || ckr_is_object_gone(public_rv)))
+		return E_OK; /* a public key may go with its private key */
 	token->probe_left = true;
+	if (rv == CKR_OK)
+		return sweep(s, token); /* or not let itself be destroyed alone */
 	return session_fail(s, "C_DestroyObject", rv);
-}
-
-/* Now, if the session is any good for it, or else the next time.  What it says of the failure is kept. */
-static void sweep_after_failure(struct session *s, struct token *token)
-{
-	const CK_RV last = s->last;
-	char failure[sizeof(s->failure)];
-
-	token->probe_left = true;
-	if (ckr_is_session_lost(last))
-		return;
-	memcpy(failure, s->failure, sizeof(failure));
-	if (sweep(s, token))
-		log_debug("keys of a probe are left for now: %s", s->failure);
-	s->last = last;
-	memcpy(s->failure, failure, sizeof(failure));
 }
 
 static enum err make(struct session *s, enum key_type type, struct key *ret_key)
 {
-	uint8_t id[KEY_ID_BYTES];
-	enum err e = key_new_id(id);
+	enum err e = key_new_id(ret_key->id);
 
 	if (e) {
 		session_explain(s, "no random key id");
 		return e;
 	}
-	return key_generate(s, type, s->token->probe_label, id, ret_key);
+	return key_generate(s, type, s->token->probe_label, ret_key->id, ret_key);
 }
 
 static enum key_type cheapest(const struct token *token)
 {
 	static const enum key_family order[] = {KEY_FAMILY_EC, KEY_FAMILY_EDWARDS, KEY_FAMILY_RSA};
+	key_type_set types = token_makes(token) ? token_makes(token) : token->key_types;
 
 	for (size_t i = 0; i < TEMPLATE_FAMILIES; i++)
 		for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
-			if ((token->key_types & KEY_TYPE_BIT(type)) &&
-			    key_kind((enum key_type)type)->family == order[i])
+			if ((types & KEY_TYPE_BIT(type)) && key_kind((enum key_type)type)->family == order[i])
 				return (enum key_type)type;
 	return KEY_RSA2048;
 }
 
-/* Makes a pair, signs with it, and throws it away. */
-static enum err make_and_use(struct session *s, struct token *token, enum key_type type)
+/* By the rules for a create's key: a token on which every create would fail is not usable. */
+static enum err judge(struct session *s, struct key *key)
+{
+	struct spki *public_key = NULL;
+	enum err e;
+
+	if ((e = key_read_back(s, s->token->probe_label, key)) || (e = public_key_read(s, key, &public_key)))
+		return e;
+	spki_free(public_key);
+	return E_OK;
+}
+
+static enum err use(struct session *s, const struct key *key)
 {
 	static const uint8_t data[] = "csrd-hsm probe";
 	struct buf signature;
-	struct key key;
+	enum err e;
+
+	buf_init(&signature, 4096);
+	e = sign_bytes(s, key, data, sizeof(data), &signature);
+	buf_release(&signature);
+	return e;
+}
+
+/* What it was that failed is kept. */
+static void remove_failed(struct session *s, struct token *token, const struct key *key)
+{
+	const struct object_query query = {NULL, key->id};
+	const CK_RV last = s->last;
+	char failure[sizeof(s->failure)];
+	uint32_t destroyed;
+
+	token->probe_left = true;
+	if (ckr_is_session_lost(last))
+		return;
+	memcpy(failure, s->failure, sizeof(failure));
+	if (object_destroy(s, &query, &destroyed) || sweep(s, token))
+		log_debug("keys of a probe are left for now: %s", s->failure);
+	s->last = last;
+	memcpy(s->failure, failure, sizeof(failure));
+}
+
+/* Makes a pair, judges it if it is to be a key like any other, signs with it, and throws it away. */
+static enum err make_and_use(struct session *s, struct token *token, enum key_type type, bool judged)
+{
+	struct key key = {.type = type};
 	enum err e = make(s, type, &key);
 
-	if (e) {
-		sweep_after_failure(s, token);
-		return e;
+	token->probe_unfit = false;
+	if (e == E_OK && judged) {
+		e = judge(s, &key);
+		token->probe_unfit = e != E_OK;
 	}
-	buf_init(&signature, 4096);
-	e = sign_bytes(s, &key, data, sizeof(data), &signature);
-	buf_release(&signature);
-	if (e) {
-		sweep_after_failure(s, token);
-		return e;
-	}
-	return throw_away(s, token, &key);
+	if (e == E_OK)
+		e = use(s, &key);
+	if (e == E_OK)
+		return throw_away(s, token, &key);
+	remove_failed(s, token, &key);
+	return e;
 }
 
 enum err probe_self_test(struct session *s, struct token *token)
 {
 	enum err e = sweep(s, token);
 
-	return e ? e : make_and_use(s, token, cheapest(token));
+	return e ? e : make_and_use(s, token, cheapest(token), true);
 }
 
 /* ---- templates ---- */
@@ -210,13 +250,15 @@ static void list_mechanisms(const struct token *token, enum key_family family,
 	}
 }
 
-static enum err try_options(struct session *s, struct token *token, enum key_type type, uint32_t options)
+/* Of a template that is a step on the way it counts that it is taken. */
+static enum err try_options(struct session *s, struct token *token, enum key_type type, uint32_t options,
+			    bool judged)
 {
 	if (session_must_stop(s))
 		return session_break_off(s);
 	token->profiles[key_kind(type)->family].options = options;
 	s->failure[0] = '\0';
-	return make_and_use(s, token, type);
+	return make_and_use(s, token, type, judged);
 }
 
 static bool is_hopeless(const struct session *s)
@@ -225,37 +267,101 @@ static bool is_hopeless(const struct session *s)
 	       s->last == CKR_DEVICE_MEMORY;
 }
 
-/*
- * All of them, or else as many as it takes one after the other.  *sure is
- * cleared by an answer that need not be about the template.
- */
-static enum err find_options(struct session *s, struct token *token, enum key_type type, bool *sure)
+/* The key was made, and is not what was asked for. */
+static bool is_judged(const struct session *s, enum err e)
 {
-	const uint32_t most = token->template_limit;
-	uint32_t taken = 0;
-	enum err e = try_options(s, token, type, most);
+	return e == E_HSM && s->last == CKR_OK;
+}
 
-	if (e == E_OK || is_hopeless(s))
-		return e;
-	log_info("the strictest template is refused: %s", s->failure);
-	*sure &= ckr_is_refusal(s->last);
-	if ((e = try_options(s, token, type, 0)))
-		return e;
+/* As many of `left` as it takes, one after the other, besides *taken. */
+static enum err add_options(struct session *s, struct token *token, enum key_type type, uint32_t left,
+			    uint32_t *taken, bool *sure)
+{
 	for (size_t i = 0; i < TEMPLATE_OPTIONS; i++) {
 		uint32_t option = option_names[i].option;
 
-		if (!(most & option))
+		if (!(left & option))
 			continue;
-		if (try_options(s, token, type, taken | option) == E_OK) {
-			taken |= option;
+		if (try_options(s, token, type, *taken | option, false) == E_OK) {
+			*taken |= option;
 			continue;
 		}
 		if (is_hopeless(s))
 			return E_UNAVAIL;
 		*sure &= ckr_is_refusal(s->last);
 	}
-	token->profiles[key_kind(type)->family].options = taken;
 	return E_OK;
+}
+
+/*
+ * All of them, or else what the family before took (*guess) and more, or as
+ * many as it takes one after the other: some demand one to take the others.
+ * *sure is cleared by an answer that need not be about the template.
+ */
+static enum err find_options(struct session *s, struct token *token, enum key_type type, uint32_t *guess,
+			     bool *sure)
+{
+	const uint32_t most = token->template_limit;
+	uint32_t taken = most;
+	enum err e = try_options(s, token, type, most, true);
+
+	if (e == E_OK || is_hopeless(s) || token->probe_unfit)
+		goto out;
+	log_info("the strictest template is refused: %s", s->failure);
+	*sure &= ckr_is_refusal(s->last);
+	taken = *guess & most;
+	e = taken ? try_options(s, token, type, taken, false) : E_HSM;
+	if (e && !is_hopeless(s)) {
+		taken = 0;
+		e = try_options(s, token, type, taken, false);
+	}
+	if (e && !is_hopeless(s) && (most & TEMPLATE_PUBLIC_OPEN)) {
+		taken = TEMPLATE_PUBLIC_OPEN;
+		e = try_options(s, token, type, taken, false);
+	}
+	if (e == E_OK)
+		e = add_options(s, token, type, most & ~taken, &taken, sure);
+	if (e == E_OK)
+		e = try_options(s, token, type, taken, true);
+out:
+	if (e)
+		return e;
+	token->profiles[key_kind(type)->family].options = taken;
+	*guess = taken;
+	return E_OK;
+}
+
+/* The first way that works; what the token said to the first one is what is told. */
+static enum err find_way(struct session *s, struct token *token, enum key_type type, uint32_t *guess,
+			 bool *sure)
+{
+	const struct key_kind *kind = key_kind(type);
+	struct template_profile *profile = &token->profiles[kind->family];
+	char failure[sizeof(s->failure)] = "";
+	CK_RV last = CKR_OK;
+	enum err first = E_HSM;
+	const struct key_way *way;
+
+	for (profile->way = 0; (way = key_way(kind->family, profile->way)); profile->way++) {
+		CK_MECHANISM_INFO info;
+		enum err e;
+
+		if (token->p11->C_GetMechanismInfo(token->slot, way->mechanism, &info) != CKR_OK ||
+		    !(info.flags & CKF_GENERATE_KEY_PAIR))
+			continue;
+		e = find_options(s, token, type, guess, sure);
+		if (e == E_OK || is_hopeless(s))
+			return e;
+		if (failure[0])
+			continue;
+		first = e;
+		last = s->last;
+		memcpy(failure, s->failure, sizeof(failure));
+	}
+	profile->way = 0;
+	s->last = last;
+	memcpy(s->failure, failure, sizeof(failure));
+	return first;
 }
 
 /* ---- relabelling ---- */
@@ -284,7 +390,7 @@ static enum err probe_relabel(struct session *s, struct token *token, bool *sure
 	enum err e = make(s, cheapest(token), &key);
 
 	if (e) {
-		sweep_after_failure(s, token);
+		remove_failed(s, token, &key);
 		return e;
 	}
 	other_label(token, label);
@@ -312,10 +418,10 @@ static void put_sizes(const struct token *token, CK_MECHANISM_TYPE type, struct 
 static void put_family(const struct token *token, enum key_family family, struct buf *b)
 {
 	buf_printf(b, "%s:", families[family].name);
-	if (family == KEY_FAMILY_RSA)
-		put_sizes(token, CKM_RSA_PKCS_KEY_PAIR_GEN, b);
-	else if (family == KEY_FAMILY_EC)
-		put_sizes(token, CKM_EC_KEY_PAIR_GEN, b);
+	if (family != KEY_FAMILY_EDWARDS)
+		put_sizes(token, key_way(family, token->profiles[family].way)->mechanism, b);
+	if (token->profiles[family].way)
+		buf_printf(b, " by %s", key_way(family, token->profiles[family].way)->name);
 	buf_put_str(b, " template ");
 	put_options(token->profiles[family].options, b);
 }
@@ -347,7 +453,7 @@ static void describe(struct token *token)
 /* ---- all ---- */
 
 /* The first type of each family stands for the family. */
-static key_type_set types_to_prove(const struct token *token)
+static key_type_set first_types(key_type_set from)
 {
 	unsigned families_done = 0;
 	key_type_set types = 0;
@@ -355,7 +461,7 @@ static key_type_set types_to_prove(const struct token *token)
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		enum key_family family = key_kind((enum key_type)type)->family;
 
-		if (!(token->key_types & KEY_TYPE_BIT(type)) || (families_done & (1u << family)))
+		if (!(from & KEY_TYPE_BIT(type)) || (families_done & (1u << family)))
 			continue;
 		families_done |= 1u << family;
 		types |= KEY_TYPE_BIT(type);
@@ -371,7 +477,7 @@ static void list_all_mechanisms(struct token *token)
 
 static void known(struct token *token)
 {
-	token->proved_types = types_to_prove(token);
+	token->proved_types = first_types(token_makes(token));
 	token->probed = true;
 	describe(token);
 }
@@ -386,18 +492,75 @@ bool probe_recall(struct token *token)
 	return true;
 }
 
+static key_type_set types_of(enum key_family family)
+{
+	key_type_set types = 0;
+
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		if (key_kind((enum key_type)type)->family == family)
+			types |= KEY_TYPE_BIT(type);
+	return types;
+}
+
+/* The first type of a family stands for it; 0: the token offers none. */
+static unsigned first_type(const struct token *token, enum key_family family)
+{
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		if (token->key_types & types_of(family) & KEY_TYPE_BIT(type))
+			return type;
+	return 0;
+}
+
+/* The cheap ones first.  A family that cannot be made takes itself out; with all of them it is an error. */
+static enum err find_families(struct session *s, struct token *token, bool *sure)
+{
+	static const enum key_family order[] = {KEY_FAMILY_EC, KEY_FAMILY_EDWARDS, KEY_FAMILY_RSA};
+	char failure[sizeof(s->failure)] = "";
+	key_type_set unmade = 0;
+	uint32_t guess = 0;
+	CK_RV last = CKR_OK;
+	enum err first = E_OK;
+
+	for (size_t i = 0; i < TEMPLATE_FAMILIES; i++) {
+		unsigned type = first_type(token, order[i]);
+		enum err e;
+
+		if (!type)
+			continue;
+		e = find_way(s, token, (enum key_type)type, &guess, sure);
+		if (e && is_hopeless(s))
+			return e;
+		if (!e)
+			continue;
+		*sure &= ckr_is_refusal(s->last) || is_judged(s, e);
+		unmade |= token->key_types & types_of(order[i]);
+		log_warn("token '%s' makes no %s keys that would do: %s", token->label,
+			 families[order[i]].name, s->failure);
+		if (first)
+			continue;
+		first = e;
+		last = s->last;
+		memcpy(failure, s->failure, sizeof(failure));
+	}
+	if (unmade == token->key_types) {
+		s->last = last;
+		memcpy(s->failure, failure, sizeof(failure));
+		return first == E_OK ? E_HSM : first;
+	}
+	atomic_store(&token->unmade_types, unmade);
+	return E_OK;
+}
+
 static enum err find_out(struct session *s, struct token *token, bool *sure)
 {
-	const key_type_set types = types_to_prove(token);
 	enum err e;
 
 	token->probe_left = true;
 	if ((e = sweep(s, token)))
 		return e;
 	list_all_mechanisms(token);
-	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
-		if ((types & KEY_TYPE_BIT(type)) && (e = find_options(s, token, (enum key_type)type, sure)))
-			return e;
+	if ((e = find_families(s, token, sure)))
+		return e;
 	return probe_relabel(s, token, sure);
 }
 
@@ -409,6 +572,7 @@ enum err probe_run(struct session *s, struct token *token)
 
 	if (e) {
 		memcpy(token->profiles, before.profiles, sizeof(token->profiles));
+		atomic_store(&token->unmade_types, atomic_load(&before.unmade_types));
 		token->relabels = before.relabels;
 		return e;
 	}

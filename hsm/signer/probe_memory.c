@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "hsm/signer/key_kind.h"
 #include "hsm/signer/state_dir.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FORMAT 1 /* another one when the meaning of a line or of enum template_option changes */
+#define FORMAT 2 /* another one when the meaning of a line or of enum template_option changes */
 #define TEXT_MAX 8192
 #define SUM_BYTES 32
 
@@ -103,13 +104,20 @@ static enum err put_sum(struct buf *b)
 	return buf_status(b);
 }
 
-static enum err put_finding(uint32_t options[TEMPLATE_FAMILIES], unsigned relabels, int64_t probed_us,
-			    struct buf *b)
+struct finding {
+	unsigned options[TEMPLATE_FAMILIES];
+	unsigned ways[TEMPLATE_FAMILIES];
+	unsigned unmade;
+	unsigned relabels;
+	int64_t probed_us;
+};
+
+static enum err put_finding(const struct finding *f, struct buf *b)
 {
 	buf_put_str(b, "found");
 	for (size_t family = 0; family < TEMPLATE_FAMILIES; family++)
-		buf_printf(b, " 0x%x", (unsigned)options[family]);
-	buf_printf(b, " relabels %u at %" PRId64 "\n", relabels, probed_us);
+		buf_printf(b, " 0x%x %u", f->options[family], f->ways[family]);
+	buf_printf(b, " unmade 0x%x relabels %u at %" PRId64 "\n", f->unmade, f->relabels, f->probed_us);
 	return put_sum(b);
 }
 
@@ -119,10 +127,8 @@ static enum err put_finding(uint32_t options[TEMPLATE_FAMILIES], unsigned relabe
  */
 static enum err parse(struct buf *head, const struct buf *text, struct token *token)
 {
-	uint32_t options[TEMPLATE_FAMILIES] = {0};
 	const char *at = buf_text(text);
-	unsigned relabels = 0;
-	int64_t probed_us = 0;
+	struct finding f = {0};
 	int used = 0;
 
 	if (text->len <= head->len || memcmp(text->data, head->data, head->len) != 0)
@@ -132,18 +138,22 @@ static enum err parse(struct buf *head, const struct buf *text, struct token *to
 		return E_NOTFOUND;
 	at += used;
 	for (size_t family = 0; family < TEMPLATE_FAMILIES; family++, at += used)
-		if (sscanf(at, " %" SCNx32 "%n", &options[family], &used) != 1 ||
-		    (options[family] & ~token->template_limit))
+		if (sscanf(at, " %x %u%n", &f.options[family], &f.ways[family], &used) != 2 ||
+		    (f.options[family] & ~token->template_limit) ||
+		    !key_way((enum key_family)family, f.ways[family]))
 			return E_NOTFOUND;
-	if (sscanf(at, " relabels %u at %" SCNd64, &relabels, &probed_us) != 2 || relabels > 1)
+	if (sscanf(at, " unmade %x relabels %u at %" SCNd64, &f.unmade, &f.relabels, &f.probed_us) != 3 ||
+	    f.relabels > 1 || !(token->key_types & ~f.unmade))
 		return E_NOTFOUND;
-	if (put_finding(options, relabels, probed_us, head) || head->len != text->len ||
-	    memcmp(head->data, text->data, head->len) != 0)
+	if (put_finding(&f, head) || head->len != text->len || memcmp(head->data, text->data, head->len) != 0)
 		return E_NOTFOUND;
-	for (size_t family = 0; family < TEMPLATE_FAMILIES; family++)
-		token->profiles[family].options = options[family];
-	token->relabels = relabels;
-	token->probed_us = probed_us;
+	for (size_t family = 0; family < TEMPLATE_FAMILIES; family++) {
+		token->profiles[family].options = f.options[family];
+		token->profiles[family].way = f.ways[family];
+	}
+	atomic_store(&token->unmade_types, f.unmade);
+	token->relabels = f.relabels;
+	token->probed_us = f.probed_us;
 	return E_OK;
 }
 
@@ -168,18 +178,22 @@ out:
 
 void probe_memory_keep(const struct token *token)
 {
-	uint32_t options[TEMPLATE_FAMILIES];
+	struct finding f = {.unmade = atomic_load(&token->unmade_types),
+			    .relabels = token->relabels,
+			    .probed_us = token->probed_us};
 	struct buf b;
 	enum err e;
 
 	if (!token->state)
 		return;
-	for (size_t family = 0; family < TEMPLATE_FAMILIES; family++)
-		options[family] = token->profiles[family].options;
+	for (size_t family = 0; family < TEMPLATE_FAMILIES; family++) {
+		f.options[family] = token->profiles[family].options;
+		f.ways[family] = token->profiles[family].way;
+	}
 	buf_init(&b, TEXT_MAX);
 	e = put_head(token, &b);
 	if (e == E_OK)
-		e = put_finding(options, token->relabels, token->probed_us, &b);
+		e = put_finding(&f, &b);
 	if (e == E_OK)
 		e = state_dir_write(token->state, PROBE_MEMORY_NAME, &b);
 	if (e)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define CONNECTIONS_MAX 64
+#define LISTS_MAX 4 /* of all connections together */
 #define HELLO_WITHIN_MS 10000
 #define DRAIN_WITHIN_MS 20000
 #define CLOSE_SPARE_MS 10000 /* for what comes after the drain, for the service manager */
@@ -94,7 +95,7 @@ static enum err handle_hello(struct server *s, struct connection *c, const struc
 	    .token_serial = (char *)(uintptr_t)t->serial,
 	    .token_manufacturer = (char *)(uintptr_t)t->manufacturer,
 	    .token_model = (char *)(uintptr_t)t->model,
-	    .key_types = t->key_types,
+	    .key_types = token_makes(t),
 	    .stores_len = s->options->stores->len,
 	};
 	struct buf payload;
@@ -133,6 +134,8 @@ static enum err submit(struct server *s, struct connection *c, const struct fram
 	e = worker_pool_submit(s->options->pool, job, &reason);
 	if (e == E_OK)
 		return E_OK;
+	if (job->type == MESSAGE_LIST_KEYS)
+		c->listing = false;
 	job_free(job);
 	return reply_error(c, f, e, reason);
 }
@@ -170,6 +173,16 @@ static enum err handle_key(struct server *s, struct connection *c, const struct 
 	return submit(s, c, f, job, m.timeout_ms);
 }
 
+/* Each holds a label and an id for every key on the token until its client has read it. */
+static unsigned count_lists(const struct server *s)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < s->connections_len; i++)
+		count += s->connections[i]->listing;
+	return count;
+}
+
 static enum err handle_list(struct server *s, struct connection *c, const struct frame *f)
 {
 	struct message_list_keys m;
@@ -178,15 +191,20 @@ static enum err handle_list(struct server *s, struct connection *c, const struct
 
 	if (e)
 		return e;
+	if (c->listing || count_lists(s) >= LISTS_MAX)
+		return reply_error(c, f, E_BUSY,
+				   c->listing ? "a list of keys is under way on this connection"
+					      : "too many lists of keys are under way");
 	job = job_new(c->id, f->request_id, MESSAGE_LIST_KEYS);
 	if (!job)
 		return reply_error(c, f, E_NOMEM, "memory is out");
+	c->listing = true;
 	return submit(s, c, f, job, m.timeout_ms);
 }
 
 static enum err handle_status(struct server *s, struct connection *c, const struct frame *f)
 {
-	struct message_status_reply reply = {.key_types = s->options->token->key_types};
+	struct message_status_reply reply = {.key_types = token_makes(s->options->token)};
 	struct buf payload;
 	enum err e;
 
@@ -302,6 +320,8 @@ static enum err answer(struct connection *c, struct job *job)
 		connection_reply_list(c, job);
 		return E_OK;
 	}
+	if (job->type == MESSAGE_LIST_KEYS)
+		c->listing = false;
 	e = connection_reply(c, job->request_id, type, &job->reply);
 	job_free(job);
 	return e;

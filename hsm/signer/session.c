@@ -1,9 +1,11 @@
 /* A session's life: open, log in, fail, open again. */
 #include "hsm/signer/session.h"
 
+#include "base/clock.h"
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/module.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +26,7 @@ enum err session_begin(struct session *s, bool creating)
 {
 	enum err e;
 
-	s->trouble = s->doubt = s->unproven = false;
+	s->trouble = s->doubt = s->unproven = s->hidden = false;
 	s->last = CKR_OK;
 	e = device_enter(s->device, creating, s->failure);
 	if (e == E_OK)
@@ -43,6 +45,8 @@ void session_end(struct session *s)
 		device_doubt(s->device);
 	if (s->unproven)
 		device_unproven(s->device);
+	if (s->hidden)
+		device_hidden(s->device);
 	device_leave(s->device, s->trouble);
 }
 
@@ -64,15 +68,26 @@ void session_explain(struct session *s, const char *format, ...)
 	va_end(args);
 }
 
+bool session_is_told_to_end(void)
+{
+	sigset_t waiting;
+
+	return sigpending(&waiting) == 0 &&
+	       (sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1);
+}
+
 bool session_must_stop(const struct session *s)
 {
-	return s->stop && atomic_load(s->stop);
+	return (s->stop && atomic_load(s->stop)) || (s->stop_at_ms && clock_ms() >= s->stop_at_ms) ||
+	       (s->heeds_signals && session_is_told_to_end());
 }
 
 enum err session_break_off(struct session *s)
 {
-	session_explain(s, "broken off: the signer is stopping");
-	return E_UNAVAIL;
+	bool late = s->stop_at_ms && clock_ms() >= s->stop_at_ms;
+
+	session_explain(s, late ? "broken off: its time was up" : "broken off: nobody waits for it any more");
+	return late ? E_TIMEOUT : E_UNAVAIL;
 }
 
 enum err session_open(struct session *s)
@@ -132,17 +147,30 @@ static enum err check_token(struct session *s, CK_FLAGS *ret_token_flags)
 	return E_NOTFOUND;
 }
 
-enum err session_probe(struct session *s, CK_FLAGS *ret_token_flags)
+uint64_t session_logins(const struct session *s)
+{
+	return device_logins(s->device);
+}
+
+/* The state first: a login that makes it the user's again was counted before. */
+enum err session_check_login(struct session *s, uint64_t logins)
 {
 	CK_SESSION_INFO info;
-	CK_RV rv;
+	CK_RV rv = s->token->p11->C_GetSessionInfo(s->handle, &info);
+
+	if (rv != CKR_OK)
+		return session_fail(s, "C_GetSessionInfo", rv);
+	if (token_has_login(s->token) &&
+	    (info.state != CKS_RW_USER_FUNCTIONS || session_logins(s) != logins))
+		return session_fail(s, "C_GetSessionInfo", CKR_USER_NOT_LOGGED_IN);
+	return E_OK;
+}
+
+enum err session_probe(struct session *s, CK_FLAGS *ret_token_flags)
+{
 	enum err e = session_open(s);
 
-	if (e)
+	if (e || (e = session_check_login(s, session_logins(s))))
 		return e;
-	if ((rv = s->token->p11->C_GetSessionInfo(s->handle, &info)) != CKR_OK)
-		return session_fail(s, "C_GetSessionInfo", rv);
-	if (info.state != CKS_RW_USER_FUNCTIONS)
-		return session_fail(s, "C_GetSessionInfo", CKR_USER_NOT_LOGGED_IN);
 	return check_token(s, ret_token_flags);
 }

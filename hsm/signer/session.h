@@ -24,8 +24,11 @@ struct session {
 	bool trouble;              /* since session_begin a call failed that a healthy token would not fail */
 	bool doubt;                /* … and the token refused what it took when it was probed */
 	bool unproven;             /* … and nobody knows whether an object is there */
+	bool hidden;               /* … and something may be there that no search finds */
 	bool stale;                /* objects were destroyed; see session_refresh */
 	const atomic_bool *stop;   /* borrowed; see session_must_stop */
+	uint64_t stop_at_ms;       /* likewise, clock_ms(); 0: never */
+	bool heeds_signals;        /* likewise: see session_is_told_to_end */
 	struct log_gate down_gate; /* a token that is down fails every request alike */
 
 	uint64_t entries;          /* see device_is_shared */
@@ -73,12 +76,24 @@ MUST_USE enum err session_fail(struct session *s, const char *call, CK_RV rv);
 void session_explain(struct session *s, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /*
+ * Around a search whose result is to be believed: a session that is not the
+ * user's any more finds no private object, and its search ends with CKR_OK.
+ * session_check_login fails (CKR_USER_NOT_LOGGED_IN, or as session_fail) when
+ * the user may not have been logged in all the time since session_logins.
+ */
+uint64_t session_logins(const struct session *s);
+MUST_USE enum err session_check_login(struct session *s, uint64_t logins);
+
+/*
  * Work that nobody waits for (a key pool, a probe) asks this between any two
- * calls of the module, and when it is true breaks off: the process is to end.
- * Never true while `stop` is NULL, as it is for callers' work.
+ * calls of the module, and when it is true breaks off: the process is to end,
+ * or the caller has left or waits no longer (a list of keys, which takes long).
+ * Never true for other work of callers.
  */
 bool session_must_stop(const struct session *s);
-/* E_UNAVAIL, which it explains. */
+/* SIGTERM or SIGINT, which are blocked, waits to be taken by the server, which does not run yet. */
+bool session_is_told_to_end(void);
+/* E_UNAVAIL, or E_TIMEOUT past stop_at_ms, which it explains. */
 MUST_USE enum err session_break_off(struct session *s);
 
 /* Asks the token whether this session is alive and logged in, and whether it is still the same token. */

@@ -13,6 +13,7 @@
 #include "hsm/signer/template.h"
 
 #include <p11-kit/pkcs11.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,7 +35,7 @@ struct token {
 	CK_ULONG max_pin_len; /* 0: not said */
 
 	/* what its mechanism list offers */
-	key_type_set key_types;
+	key_type_set key_types; /* see token_makes */
 	bool signs_sha256_rsa; /* CKM_SHA256_RSA_PKCS; else CKM_RSA_PKCS over a DigestInfo */
 
 	struct quirks quirks; /* of the module */
@@ -43,6 +44,8 @@ struct token {
 	/* probe.h */
 	uint32_t template_limit; /* enum template_option: the most that is tried */
 	char probe_label[PROBE_LABEL_SIZE];
+	char probe_label_short[PROBE_LABEL_SIZE]; /* that of csrd 0.1 */
+	bool probe_unfit;        /* its last key was made and did not pass: no lesser template mends that */
 	bool probe_left;         /* keys of a probe may be on the token still */
 	const struct state_dir *state; /* where its findings are kept, borrowed; NULL: nowhere */
 	const char *module_path;       /* borrowed */
@@ -50,8 +53,21 @@ struct token {
 	int64_t probed_us;       /* since when, on the wall clock: maybe an earlier process's finding */
 	struct template_profile profiles[TEMPLATE_FAMILIES];
 	key_type_set proved_types; /* of these it made a key */
+	atomic_uint unmade_types;  /* it offers these and makes none that would do; read by every thread */
 	bool relabels;             /* it lets CKA_LABEL be written */
-	char capabilities[512];    /* the above in words, for the status */
+	char capabilities[1024];   /* the above in words, for the status */
 };
+
+/* Some tokens protect keys by other means than a PIN; then every session is as good as a user's. */
+static inline bool token_has_login(const struct token *token)
+{
+	return token->flags & (CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED);
+}
+
+/* What it offers and, as far as the probe knows, makes. */
+static inline key_type_set token_makes(const struct token *token)
+{
+	return token->key_types & ~(key_type_set)atomic_load(&token->unmade_types);
+}
 
 #endif

@@ -26,6 +26,8 @@ struct watched {
 	enum watchdog_kind kind;
 	uint64_t since_ms;	 /* when it last went in or came back */
 	uint64_t lost_before_ms; /* watchdog.lost_ms at that time */
+	uint64_t excused_ms;     /* of the time since then: behind another call */
+	bool waiting;            /* watchdog_wait */
 	char csr_id[CSR_ID_SIZE];
 };
 
@@ -101,24 +103,93 @@ static void NORETURN end_late(enum exit_code code)
 
 /* ---- the thread ---- */
 
-/* Since its last move, without the time for which the process did not run. */
+/* Since its last move, without the time for which the process did not run, or it was behind another call. */
 static uint64_t age_locked(const struct watched *w, uint64_t now, uint64_t lost_ms)
 {
 	uint64_t age_ms = now > w->since_ms ? now - w->since_ms : 0;
-	uint64_t lost_since_ms = lost_ms - w->lost_before_ms;
+	uint64_t off_ms = lost_ms - w->lost_before_ms + w->excused_ms;
 
-	return lost_since_ms < age_ms ? age_ms - lost_since_ms : 0;
+	return off_ms < age_ms ? age_ms - off_ms : 0;
 }
 
-static void look_at(struct watched *w, uint64_t now, uint64_t lost_ms)
+/* One call as it was at one look. */
+struct seen {
+	bool inside;
+	uint64_t since_ms;
+	uint64_t limit_ms;
+	uint64_t age_ms;
+	uint64_t excused_ms;
+};
+
+static struct seen see(struct watched *w, uint64_t now, uint64_t lost_ms)
+{
+	struct seen s;
+
+	pthread_mutex_lock(&w->lock);
+	s.inside = w->function != NULL;
+	s.since_ms = w->since_ms;
+	s.limit_ms = watchdog.limits.ms[w->kind];
+	s.age_ms = age_locked(w, now, lost_ms);
+	s.excused_ms = w->excused_ms;
+	pthread_mutex_unlock(&w->lock);
+	return s;
+}
+
+static bool began_before(const struct seen *all, unsigned k, unsigned i)
+{
+	return all[k].since_ms < all[i].since_ms || (all[k].since_ms == all[i].since_ms && k < i);
+}
+
+/* The i-th may have to wait for one that is within its limit. */
+static bool is_behind(const struct seen *all, unsigned len, unsigned i)
+{
+	for (unsigned k = 0; k < len; k++) {
+		if (k == i || !all[k].inside || all[k].age_ms > all[k].limit_ms)
+			continue;
+		if (began_before(all, k, i)
+			? all[k].limit_ms >= all[i].limit_ms
+			: all[k].limit_ms > all[i].limit_ms && all[i].excused_ms < all[k].limit_ms)
+			return true;
+	}
+	return false;
+}
+
+static void excuse(struct watched *w, const struct seen *seen, uint64_t elapsed_ms)
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->function && w->since_ms == seen->since_ms)
+		w->excused_ms += seen->age_ms < elapsed_ms ? seen->age_ms : elapsed_ms;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void end_if_hung(struct watched *w, const struct seen *seen, uint64_t now, uint64_t lost_ms)
 {
 	uint64_t age_ms;
 
 	pthread_mutex_lock(&w->lock);
 	age_ms = age_locked(w, now, lost_ms);
-	if (w->function && age_ms > watchdog.limits.ms[w->kind])
+	if (w->function && w->since_ms == seen->since_ms && age_ms > watchdog.limits.ms[w->kind])
 		end_hung(w, age_ms);
 	pthread_mutex_unlock(&w->lock);
+}
+
+/* elapsed_ms: since the last look. */
+static void look_at_all(uint64_t now, uint64_t elapsed_ms)
+{
+	const uint64_t lost_ms = atomic_load(&watchdog.lost_ms);
+	const unsigned len = watchdog.watched_len;
+	struct seen all[THREADS_MAX];
+
+	for (unsigned i = 0; i < len; i++)
+		all[i] = see(&watchdog.watched[i], now, lost_ms);
+	for (unsigned i = 0; i < len; i++) {
+		if (!all[i].inside)
+			continue;
+		if (is_behind(all, len, i))
+			excuse(&watchdog.watched[i], &all[i], elapsed_ms);
+		else
+			end_if_hung(&watchdog.watched[i], &all[i], now, lost_ms);
+	}
 }
 
 static uint64_t look_every(void)
@@ -148,6 +219,7 @@ static void *run(void *arg)
 	pthread_mutex_lock(&watchdog.lock);
 	now = watchdog.started_ms;
 	for (;;) {
+		const uint64_t before = now;
 		uint64_t until = now + every_ms;
 
 		if (watchdog.end_by_ms && watchdog.end_by_ms < until)
@@ -160,8 +232,7 @@ static void *run(void *arg)
 			end_late(watchdog.end_code);
 		if (watchdog.end_by_ms)
 			continue;
-		for (unsigned i = 0; i < watchdog.watched_len; i++)
-			look_at(&watchdog.watched[i], now, atomic_load(&watchdog.lost_ms));
+		look_at_all(now, now - before);
 	}
 	return NULL;
 }
@@ -211,6 +282,7 @@ static void move_locked(struct watched *w, const char *function)
 	w->function = function;
 	w->since_ms = clock_ms();
 	w->lost_before_ms = atomic_load(&watchdog.lost_ms);
+	w->excused_ms = 0;
 	atomic_fetch_add_explicit(&watchdog.moves, 1, memory_order_relaxed);
 }
 
@@ -249,6 +321,18 @@ void watchdog_set_csr(const char *csr_id)
 	pthread_mutex_unlock(&w->lock);
 }
 
+void watchdog_wait(bool waiting)
+{
+	struct watched *w = my_place();
+
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->waiting = waiting;
+	move_locked(w, NULL);
+	pthread_mutex_unlock(&w->lock);
+}
+
 /* ---- for who watches the watchdog ---- */
 
 static bool is_well(struct watched *w, uint64_t now, uint64_t lost_ms, bool *inside)
@@ -261,7 +345,7 @@ static bool is_well(struct watched *w, uint64_t now, uint64_t lost_ms, bool *ins
 	if (w->function) {
 		*inside = true;
 		well = age_ms <= watchdog.limits.ms[w->kind] + GRACE_MS;
-	} else if (w->csr_id[0]) {
+	} else if (w->csr_id[0] && !w->waiting) {
 		well = age_ms <= WATCHDOG_STILL_MS;
 	}
 	pthread_mutex_unlock(&w->lock);

@@ -7,6 +7,13 @@
  * context: a thread announces each call, and the watchdog's own thread looks at
  * all of them.  Time for which the whole process stood still (SIGSTOP, a paused
  * machine) is not counted.
+ *
+ * Nor is time in which a call may have had to wait for another: many modules do
+ * one thing at a time.  While a call that began earlier, and has as much time or
+ * more, is within its own limit, the clocks of the later ones stand still.  So
+ * the earliest call always runs against its limit, but that a lock need not be
+ * fair: one that began later and has more time stops the clock too, in all for
+ * as long as that one may take.
  */
 #ifndef CSRD_HSM_SIGNER_WATCHDOG_H
 #define CSRD_HSM_SIGNER_WATCHDOG_H
@@ -43,6 +50,9 @@ void watchdog_leave(void);
 
 /* Whom this thread works for: for the log line, and for watchdog_is_well; "" for nobody. */
 void watchdog_set_csr(const char *csr_id);
+
+/* This thread waits for another that is about to call the module, and is not stuck meanwhile. */
+void watchdog_wait(bool waiting);
 
 /*
  * For somebody who watches the watchdog: no call is further past its limit

@@ -32,7 +32,14 @@ struct worker {
 	char csr_id[CSR_ID_SIZE];
 	uint64_t since_ms;
 	uint64_t used_ms; /* when its session was last used */
+	struct job *job;  /* NULL: none */
+	bool sessionless; /* the token has no session to spare for it: it takes no jobs */
+	uint64_t open_at_ms; /* then: when it tries again, … */
+	uint64_t open_every_ms;
 };
+
+#define OPEN_FIRST_MS 1000 /* between tries to open a session that the token has not to spare; doubles … */
+#define OPEN_MAX_MS 10000 /* … to here */
 
 struct job_list {
 	struct job *first;
@@ -79,6 +86,14 @@ static void list_put(struct job_list *list, struct job *job)
 	job->next = NULL;
 	*list->end = job;
 	list->end = &job->next;
+}
+
+static void list_put_first(struct job_list *list, struct job *job)
+{
+	job->next = list->first;
+	list->first = job;
+	if (!job->next)
+		list->end = &job->next;
 }
 
 static struct job *list_take(struct job_list *list)
@@ -216,35 +231,141 @@ static void judge(struct worker *w)
 		device_repair(device, &w->session);
 }
 
-static void carry_out(struct worker *w, struct job *job)
+/* ---- threads without a session ---- */
+
+static unsigned able_locked(const struct worker_pool *pool)
 {
-	if (session_begin(&w->session, makes_key(w->pool, job))) {
-		job_fail(job, E_UNAVAIL, w->session.failure);
-		return;
+	unsigned able = 0;
+
+	for (unsigned i = 0; i < pool->threads; i++)
+		able += !pool->workers[i].sessionless;
+	return able;
+}
+
+/* Not every thread may take every job. */
+static void wake_locked(struct worker_pool *pool)
+{
+	if (able_locked(pool) < pool->threads)
+		pthread_cond_broadcast(&pool->work);
+	else
+		pthread_cond_signal(&pool->work);
+}
+
+/* The token has no session for it, while others have theirs: it leaves the work to those. */
+static void set_sessionless_locked(struct worker *w)
+{
+	struct worker_pool *pool = w->pool;
+	bool first = !w->sessionless;
+
+	w->sessionless = true;
+	w->open_every_ms = first ? OPEN_FIRST_MS : 2 * w->open_every_ms;
+	if (w->open_every_ms > OPEN_MAX_MS)
+		w->open_every_ms = OPEN_MAX_MS;
+	w->open_at_ms = clock_ms() + w->open_every_ms;
+	if (first)
+		log_warn("the token has no more sessions to spare: %u of %u threads work", able_locked(pool),
+			 pool->threads);
+	pthread_cond_broadcast(&pool->work);
+}
+
+/* After any use of its session. */
+static void look_at_session_locked(struct worker *w)
+{
+	struct worker_pool *pool = w->pool;
+	bool open = w->session.handle != CK_INVALID_HANDLE;
+
+	if (!open && w->session.last == CKR_SESSION_COUNT && device_has_sessions(pool->device)) {
+		set_sessionless_locked(w);
+	} else if (open && w->sessionless) {
+		w->sessionless = false;
+		log_notice("the token has a session again: %u of %u threads work", able_locked(pool),
+			   pool->threads);
+	}
+}
+
+/* Where nobody has one this thread is as good as any: it finds out, and has the token judged. */
+static bool is_able_locked(struct worker *w)
+{
+	if (w->sessionless && !device_has_sessions(w->pool->device))
+		w->sessionless = false;
+	return !w->sessionless;
+}
+
+/* ---- work ---- */
+
+/* False: as operation_run. */
+static bool carry_out(struct worker *w, struct job *job)
+{
+	struct session *s = &w->session;
+	bool done;
+
+	if (session_begin(s, makes_key(w->pool, job))) {
+		job_fail(job, E_UNAVAIL, s->failure);
+		return true;
+	}
+	if (clock_ms() > job->deadline_ms) { /* it may have waited for the module */
+		session_end(s);
+		job_fail(job, E_TIMEOUT, "its time was up before the token was free");
+		return true;
+	}
+	if (job->type == MESSAGE_LIST_KEYS) {
+		s->stop = &job->gone;
+		s->stop_at_ms = job->deadline_ms;
 	}
 	watchdog_set_csr(job->csr_id);
-	operation_run(&w->session, w->pool->keys, job);
+	done = operation_run(s, w->pool->keys, job);
 	watchdog_set_csr("");
-	session_end(&w->session);
-	judge(w);
+	s->stop = NULL;
+	s->stop_at_ms = 0;
+	session_end(s);
+	if (done)
+		judge(w);
+	return done;
+}
+
+/* Nothing was done for it: to the front of the queue, unless it would not be in there any more. */
+static void give_back_locked(struct worker_pool *pool, struct job *job)
+{
+	if (atomic_load(&job->gone)) {
+		job_free(job);
+	} else if (pool->draining) {
+		job_fail(job, E_UNAVAIL, "the signer is stopping");
+		finish_locked(pool, job);
+	} else {
+		list_put_first(&pool->waiting, job);
+		pool->waiting_len++;
+		wake_locked(pool);
+	}
 }
 
 static void work(struct worker *w, struct job *job)
 {
 	struct worker_pool *pool = w->pool;
+	bool done;
 
 	w->busy = true;
+	w->job = job;
 	w->type = job->type;
 	w->since_ms = clock_ms();
 	memcpy(w->csr_id, job->csr_id, sizeof(w->csr_id));
 	pool_caller_begins(pool->keys);
 	pthread_mutex_unlock(&pool->lock);
-	carry_out(w, job);
+	done = carry_out(w, job);
 	pthread_mutex_lock(&pool->lock);
 	pool_caller_ends(pool->keys, clock_ms());
 	w->busy = false;
+	w->job = NULL;
 	w->used_ms = clock_ms();
 	w->csr_id[0] = '\0';
+	look_at_session_locked(w);
+	if (!done) {
+		give_back_locked(pool, job);
+		return;
+	}
+	if (job->destroyed)
+		device_made_room(pool->device);
+	if (job->type == MESSAGE_LIST_KEYS)
+		wake_locked(pool); /* for the next list */
 	end_refused_locked(pool);
 	if (!put_done_locked(pool, job))
 		return;
@@ -276,6 +397,7 @@ static void fill_pool(struct worker *w, enum pool_work what, enum key_type type)
 	w->busy = false;
 	w->used_ms = clock_ms();
 	pool_end(pool->keys, what, type, e, clock_ms());
+	look_at_session_locked(w);
 	end_refused_locked(pool);
 	if (what != POOL_FILL || pool->draining) /* other threads may fill now; the server may wait for us */
 		pthread_cond_broadcast(&pool->work);
@@ -296,6 +418,7 @@ static void tend(struct worker *w, void (*how)(struct device *, struct session *
 	pthread_mutex_lock(&pool->lock);
 	pool->tending--;
 	w->used_ms = clock_ms();
+	look_at_session_locked(w);
 	end_refused_locked(pool);
 	if (pool->draining || device_is_hopeless(pool->device, w->used_ms))
 		wake_server(pool); /* which waits for this one, too, or is to end */
@@ -340,9 +463,11 @@ static void wait_for_work(struct worker *w, uint64_t now_ms)
 
 	if (!ms) /* not now: the token is down */
 		ms = pool->keep_alive_ms;
-	if (repair_ms < ms && !pool->draining)
+	if (w->sessionless)
+		ms = now_ms < w->open_at_ms ? w->open_at_ms - now_ms : OPEN_FIRST_MS;
+	if (repair_ms < ms && !pool->draining && !w->sessionless)
 		ms = repair_ms ? repair_ms : 1;
-	if (pool_ms < ms && !pool->draining && may_fill(pool))
+	if (pool_ms < ms && !pool->draining && !w->sessionless && may_fill(pool))
 		ms = pool_ms ? pool_ms : 1;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
@@ -363,26 +488,26 @@ static enum pool_work begin_fill_locked(struct worker_pool *pool, uint64_t now_m
 	return pool_begin(pool->keys, now_ms, ret_type);
 }
 
-static bool is_create(const struct job *job)
-{
-	return job->type == MESSAGE_CREATE_CSR;
-}
-
 /*
  * The next in line.  But one thread is kept for creates: a search or a destroy
  * takes a full token a long time, and several must not keep a create waiting.
+ * And there is one list at a time, which takes longest of all.
  */
 static struct job *take_job_locked(struct worker_pool *pool)
 {
 	struct job *job = pool->waiting.first, *before = NULL;
-	unsigned others = 0;
+	unsigned others = 0, able = able_locked(pool);
+	bool creates_only, listing = false;
 
-	for (unsigned i = 0; i < pool->threads; i++)
-		others += pool->workers[i].busy && pool->workers[i].type &&
-			  pool->workers[i].type != MESSAGE_CREATE_CSR;
-	if (pool->threads == 1 || others < pool->threads - 1)
-		return list_take(&pool->waiting);
-	while (job && !is_create(job)) {
+	for (unsigned i = 0; i < pool->threads; i++) {
+		const struct worker *w = &pool->workers[i];
+
+		others += w->busy && w->type && w->type != MESSAGE_CREATE_CSR;
+		listing |= w->busy && w->type == MESSAGE_LIST_KEYS;
+	}
+	creates_only = able > 1 && others >= able - 1;
+	while (job && job->type != MESSAGE_CREATE_CSR &&
+	       (creates_only || (listing && job->type == MESSAGE_LIST_KEYS))) {
 		before = job;
 		job = job->next;
 	}
@@ -403,6 +528,13 @@ static void *run(void *arg)
 		enum pool_work what;
 		struct job *job;
 
+		if (!is_able_locked(w)) { /* those who are do the rest */
+			if (now >= w->open_at_ms && is_usable(pool))
+				tend(w, device_try_session);
+			else
+				wait_for_work(w, now);
+			continue;
+		}
 		if (!pool->draining && device_wants_repair(pool->device, now)) {
 			tend(w, device_repair);
 			continue;
@@ -448,9 +580,14 @@ static enum err init_locks(struct worker_pool *pool)
 	return E_OK;
 }
 
-/* One after the other, and no further after the first that fails: a wrong PIN is tried once. */
+/*
+ * One after the other, and no further after the first that fails: a wrong PIN
+ * is tried once.  With fewer sessions than threads those work that have one.
+ */
 static enum err open_sessions(struct worker_pool *pool, const struct worker_options *options)
 {
+	bool more = true;
+
 	for (unsigned i = 0; i < pool->threads; i++) {
 		struct worker *w = &pool->workers[i];
 		enum err e;
@@ -458,15 +595,33 @@ static enum err open_sessions(struct worker_pool *pool, const struct worker_opti
 		w->pool = pool;
 		session_init(&w->session, options->device, options->token);
 		w->used_ms = clock_ms();
-		e = session_open(&w->session);
-		if (e) {
+		e = more ? session_open(&w->session) : E_BUSY;
+		if (e && i > 0 && (!more || w->session.last == CKR_SESSION_COUNT)) {
+			w->sessionless = true;
+			w->open_every_ms = OPEN_MAX_MS;
+			w->open_at_ms = w->used_ms + OPEN_MAX_MS;
+			more = false;
+		} else if (e) {
 			log_error("cannot open session %u of %u on token '%s': %s", i + 1, pool->threads,
 				  options->token->label, w->session.failure);
 			pool->threads = i; /* the sessions that there are to close */
 			return e;
 		}
 	}
+	if (!more)
+		log_warn("the token has no more sessions to spare: %u of %u threads work", able_locked(pool),
+			 pool->threads);
 	return E_OK;
+}
+
+/* The first look at the token, which may take long: a signal ends it. */
+static void look_first(struct worker_pool *pool)
+{
+	struct session *s = &pool->workers[0].session;
+
+	s->heeds_signals = true;
+	device_repair(pool->device, s);
+	s->heeds_signals = false;
 }
 
 enum err worker_pool_new(const struct worker_options *options, struct worker_pool **ret_pool)
@@ -492,7 +647,7 @@ enum err worker_pool_new(const struct worker_options *options, struct worker_poo
 	else
 		e = open_sessions(pool, options);
 	if (e == E_OK)
-		device_repair(pool->device, &pool->workers[0].session); /* the first look at it */
+		look_first(pool);
 	if (e) {
 		worker_pool_free(pool);
 		return e;
@@ -579,7 +734,7 @@ static bool is_refused_locked(struct worker_pool *pool, const struct job *job)
 	if (state == DEVICE_UP || (state == DEVICE_NO_KEYS && !makes_key(pool, job)))
 		return false;
 	device_hurry(pool->device);
-	pthread_cond_signal(&pool->work);
+	wake_locked(pool);
 	return true;
 }
 
@@ -603,7 +758,7 @@ enum err worker_pool_submit(struct worker_pool *pool, struct job *job, const cha
 	} else {
 		list_put(&pool->waiting, job);
 		pool->waiting_len++;
-		pthread_cond_signal(&pool->work);
+		wake_locked(pool);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return e;
@@ -635,6 +790,9 @@ void worker_pool_drop_connection(struct worker_pool *pool, uint64_t connection)
 	list_init(&dropped);
 	pthread_mutex_lock(&pool->lock);
 	pool->waiting_len -= list_move_if(&pool->waiting, &dropped, is_of_connection, connection);
+	for (unsigned i = 0; i < pool->threads; i++)
+		if (pool->workers[i].job && is_of_connection(pool->workers[i].job, connection))
+			atomic_store(&pool->workers[i].job->gone, true);
 	pthread_mutex_unlock(&pool->lock);
 	free_list(&dropped);
 }
@@ -717,6 +875,9 @@ void worker_pool_status(struct worker_pool *pool, uint64_t now_ms, struct messag
 	reply->destroyed = pool->destroyed;
 	reply->failed = pool->failed;
 	reply->usable = device_state(pool->device, reason) == DEVICE_UP;
+	if (reply->usable && able_locked(pool) < pool->threads)
+		snprintf(reason, sizeof(reason), "%u of %u sessions: the token has no more to spare",
+			 able_locked(pool), pool->threads);
 	reply->detail = strdup(reason);
 	reply->token_flags = device_token_flags(pool->device);
 	reply->capabilities = device_capabilities(pool->device);

@@ -30,8 +30,9 @@ struct worker_options {
 };
 
 /*
- * Opens all sessions, which logs in, and takes a first look at the token
- * (device_repair).  Logs what fails.  As session_open; E_IO, E_NOMEM.
+ * Opens all sessions, or as many as the token has to spare, which logs in, and
+ * takes a first look at the token (device_repair), which SIGTERM and SIGINT,
+ * which are blocked, end early.  Logs what fails.  As session_open; E_IO, E_NOMEM.
  */
 MUST_USE enum err worker_pool_new(const struct worker_options *options, struct worker_pool **ret_pool);
 
@@ -54,7 +55,7 @@ MUST_USE enum err worker_pool_submit(struct worker_pool *pool, struct job *job, 
 /* Finished jobs in the order in which they ended; owned by the caller; NULL when there is none. */
 struct job *worker_pool_take_done(struct worker_pool *pool);
 
-/* Forgets the jobs of a connection that wait; what is at work goes on. */
+/* Forgets the jobs of a connection that wait; what is at work goes on, but for a list. */
 void worker_pool_drop_connection(struct worker_pool *pool, uint64_t connection);
 
 /* Ends waiting jobs past their deadline with E_TIMEOUT; returns ms to the next deadline, -1 for none. */

@@ -748,6 +748,136 @@ static void a_session_in_use_ends_after_its_call(void **state)
 	run_with("C_GenerateRandom after-hang\n", invalidate_hung_body);
 }
 
+/* ---- the login, and what modules do that SoftHSM does not --------------------------------- */
+
+static CK_STATE session_state(void)
+{
+	CK_SESSION_INFO info;
+
+	CHECK_RV(p11->C_GetSessionInfo(session, &info), CKR_OK);
+	return info.state;
+}
+
+/* The session lives on and finds nothing private any more, with CKR_OK. */
+static void logout_body(void)
+{
+	CK_OBJECT_HANDLE pub, priv;
+
+	log_in();
+	CHECK_RV(generate(&pub, &priv), CKR_OK);
+	CHECK(count_keys() == 1);
+	set_rules("C_FindObjectsInit@1 logout\nC_GenerateRandom after-logout\n");
+	CHECK(count_keys() == 0);
+	CHECK(session_state() == CKS_RW_PUBLIC_SESSION);
+	CHECK_RV(login_with(PIN), CKR_OK);
+	CHECK(count_keys() == 1);
+	CHECK_RV(random_in(session), CKR_OK);
+	CHECK(session_state() == CKS_RW_PUBLIC_SESSION);
+	CHECK(counter("C_Logout") == 0);
+}
+
+static void the_user_is_logged_out(void **state)
+{
+	(void)state;
+	run(logout_body);
+}
+
+static CK_RV generate_named(const char *name, CK_BBOOL *public_private, CK_OBJECT_HANDLE keys[2])
+{
+	CK_MECHANISM mechanism = { CKM_EC_KEY_PAIR_GEN, NULL, 0 };
+	unsigned char id[] = { 0xbe, 0xef };
+	CK_ATTRIBUTE pub[] = {
+		{ CKA_EC_PARAMS, p256, sizeof(p256) },
+		{ CKA_TOKEN, &yes, sizeof(yes) },
+		{ CKA_PRIVATE, public_private, sizeof(*public_private) },
+		{ CKA_ID, id, sizeof(id) },
+	};
+	CK_ATTRIBUTE priv[] = {
+		{ CKA_LABEL, (void *)(uintptr_t)name, strlen(name) },
+		{ CKA_ID, id, sizeof(id) },
+		{ CKA_TOKEN, &yes, sizeof(yes) },
+	};
+	CK_RV rv = p11->C_GenerateKeyPair(session, &mechanism, pub, 4, priv, 3, &keys[0], &keys[1]);
+
+	CHECK(priv[0].ulValueLen == strlen(name)); /* the caller's own templates are as they were */
+	return rv;
+}
+
+static bool is_there(CK_OBJECT_HANDLE object)
+{
+	CK_OBJECT_CLASS class;
+	CK_ATTRIBUTE attribute = { CKA_CLASS, &class, sizeof(class) };
+
+	return p11->C_GetAttributeValue(session, object, &attribute, 1) == CKR_OK;
+}
+
+static void pair_destroy_body(void)
+{
+	CK_OBJECT_HANDLE keys[2];
+
+	log_in();
+	CHECK_RV(generate_named("a", &no, keys), CKR_OK);
+	CHECK_RV(p11->C_DestroyObject(session, keys[0]), CKR_OK);
+	CHECK(is_there(keys[0]));
+	CHECK_RV(p11->C_DestroyObject(session, keys[1]), CKR_OK);
+	CHECK(!is_there(keys[0]) && !is_there(keys[1]));
+	CHECK_RV(p11->C_DestroyObject(session, keys[0]), CKR_OK);
+	set_rules("pair-destroy CKR_KEY_HANDLE_INVALID\n");
+	CHECK_RV(generate_named("a", &no, keys), CKR_OK);
+	CHECK_RV(p11->C_DestroyObject(session, keys[1]), CKR_OK);
+	CHECK(!is_there(keys[0]));
+	CHECK_RV(p11->C_DestroyObject(session, keys[0]), CKR_KEY_HANDLE_INVALID);
+}
+
+static void a_public_key_goes_with_its_private_key(void **state)
+{
+	(void)state;
+	run_with("pair-destroy CKR_OK\n", pair_destroy_body);
+}
+
+static void templates_body(void)
+{
+	char kept[16];
+	CK_ATTRIBUTE attribute = { CKA_LABEL, kept, sizeof(kept) };
+	CK_OBJECT_HANDLE keys[2];
+
+	log_in();
+	CHECK_RV(generate_named("abcdef", &no, keys), CKR_ATTRIBUTE_VALUE_INVALID);
+	CHECK_RV(generate_named("abcdef", &yes, keys), CKR_OK);
+	CHECK_RV(p11->C_GetAttributeValue(session, keys[1], &attribute, 1), CKR_OK);
+	CHECK(attribute.ulValueLen == 4 && memcmp(kept, "abcd", 4) == 0);
+}
+
+static void templates_are_taken_in_another_way(void **state)
+{
+	(void)state;
+	run_with("label-max 4\npublic-private-refuse CKR_ATTRIBUTE_VALUE_INVALID\n", templates_body);
+}
+
+static void serialise_body(void)
+{
+	CK_SESSION_HANDLE other;
+	int64_t started;
+	pthread_t thread;
+
+	initialize();
+	session = open_session();
+	other = open_session();
+	set_rules("serialise\nC_GenerateRandom@1 sleep 400ms\n");
+	CHECK(pthread_create(&thread, NULL, random_thread, &session) == 0);
+	CHECK(wait_for_trace(" = sleep"));
+	started = now_ms();
+	CHECK_RV(p11->C_CloseSession(other), CKR_OK);
+	CHECK(now_ms() - started > 100);
+	CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void calls_wait_for_each_other(void **state)
+{
+	(void)state;
+	run(serialise_body);
+}
+
 /* ---- the PIN ---------------------------------------------------------------------------- */
 
 static CK_FLAGS pin_flags(void)
@@ -1056,6 +1186,10 @@ int main(void)
 		TEST(sessions_are_limited),
 		TEST(sessions_are_made_invalid),
 		TEST(a_session_in_use_ends_after_its_call),
+		TEST(the_user_is_logged_out),
+		TEST(a_public_key_goes_with_its_private_key),
+		TEST(templates_are_taken_in_another_way),
+		TEST(calls_wait_for_each_other),
 		TEST(the_pin_locks_over_restarts),
 		TEST(threads_are_counted_exactly),
 		TEST(a_mistake_in_the_rules_is_loud),

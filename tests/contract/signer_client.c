@@ -386,3 +386,25 @@ void signer_csr_id(char csr_id[CSR_ID_SIZE], unsigned number)
 {
 	snprintf(csr_id, CSR_ID_SIZE, "00000000-0000-4000-8000-%012x", number);
 }
+
+bool signer_is_usable(struct signer_client *c)
+{
+	struct message_status_reply status;
+	bool usable;
+
+	signer_status(c, &status);
+	usable = status.usable;
+	message_status_reply_release(&status);
+	return usable;
+}
+
+void signer_wait_until_usable(struct signer_client *c)
+{
+	const struct timespec pause = {0, 5000000};
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+
+	while (!signer_is_usable(c)) {
+		assert_true(clock_ms() < deadline);
+		nanosleep(&pause, NULL);
+	}
+}

@@ -56,6 +56,8 @@ enum err signer_destroy(struct signer_client *c, const char *csr_id, uint32_t *r
 /* The presence; fails the test on an error, but asks again after E_BUSY. */
 enum message_key_presence signer_find(struct signer_client *c, const char *csr_id);
 void signer_status(struct signer_client *c, struct message_status_reply *ret);
+bool signer_is_usable(struct signer_client *c);
+void signer_wait_until_usable(struct signer_client *c);
 
 /* All parts in one; release with message_list_keys_part_release. */
 void signer_list(struct signer_client *c, struct message_list_keys_part *ret, unsigned *ret_parts);

@@ -205,6 +205,29 @@ static void an_end_in_the_middle(void **state)
 	csr_spec_release(&spec);
 }
 
+/* Keys that are protected by other means than a PIN: every session will do. */
+static void a_token_without_login_F187(void **state)
+{
+	struct signer_fixture *f = *state;
+	char csr_id[CSR_ID_SIZE];
+	struct signer_client c;
+	uint32_t destroyed;
+
+	setenv("P11_FAKE_NO_LOGIN", "1", 1);
+	f->threads = 2;
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_csr_id(csr_id, 1);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_find(&c, csr_id), MESSAGE_KEY_PAIR);
+	assert_int_equal(signer_destroy(&c, csr_id, &destroyed), E_OK);
+	assert_int_equal(destroyed, 2);
+	assert_true(signer_log_has(f, "has no login: the pin is not used"));
+	signer_client_close(&c);
+	stop(f);
+	unsetenv("P11_FAKE_NO_LOGIN");
+}
+
 #define CASE(function)                                                                                       \
 	{                                                                                                    \
 		#function, function, signer_fixture_setup, signer_fixture_teardown, &fake                    \
@@ -216,6 +239,7 @@ int main(void)
 	    CASE(many_clients_at_once),
 	    CASE(many_clients_while_sessions_die),
 	    CASE(an_end_in_the_middle),
+	    CASE(a_token_without_login_F187),
 	};
 	char self[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);

@@ -27,22 +27,6 @@
 /* An RSA key takes a quarter of a second to make, and what is looked at here is the same for all families. */
 #define NO_RSA "C_GetMechanismInfo return CKR_MECHANISM_INVALID if CKM_RSA_PKCS_KEY_PAIR_GEN\n"
 
-static void wait_until_usable(struct signer_client *c)
-{
-	const struct timespec pause = {0, 5000000};
-	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
-	struct message_status_reply status;
-	bool usable;
-
-	do {
-		assert_true(clock_ms() < deadline);
-		nanosleep(&pause, NULL);
-		signer_status(c, &status);
-		usable = status.usable;
-		message_status_reply_release(&status);
-	} while (!usable);
-}
-
 /* ---- the probe's memory ---- */
 
 /* One life: how many pairs its start made; what it says that the token does goes to `said`. */
@@ -173,17 +157,16 @@ static void only_what_is_sure_is_remembered(void **state)
 
 	signer_use_shim(f, NO_RSA "template-refuse CKA_COPYABLE CKR_ATTRIBUTE_TYPE_INVALID\n");
 	assert_true(live(f, said) > 10);
-	assert_null(strstr(said, "no-copy"));
-	assert_non_null(strstr(said, "allowed-mechanisms"));
+	assert_non_null(strstr(said, "ec: 112-521 bits template strictest but no-copy;"));
 	assert_int_equal(live(f, said), 1);
 	assert_int_equal(unlink(signer_path(f, MEMORY)), 0);
 	signer_set_rules(f, NO_RSA "template-refuse CKA_COPYABLE CKR_GENERAL_ERROR\n");
 	assert_true(live(f, said) > 10);
-	assert_null(strstr(said, "no-copy"));
+	assert_non_null(strstr(said, "strictest but no-copy;"));
 	assert_true(live(f, said) > 10);
 	signer_set_rules(f, NO_RSA);
 	assert_true(live(f, said) > 2);
-	assert_non_null(strstr(said, "no-copy"));
+	assert_null(strstr(said, "but no-copy"));
 	assert_int_equal(live(f, said), 1);
 }
 
@@ -200,22 +183,141 @@ static void what_is_refused_later_is_probed_anew(void **state)
 	live(f, said);
 	signer_set_rules(f, rule);
 	assert_true(live(f, said) > 10);
-	assert_null(strstr(said, "allowed-mechanisms"));
+	assert_non_null(strstr(said, "but allowed-mechanisms"));
 
 	signer_set_rules(f, NO_RSA);
 	assert_int_equal(unlink(signer_path(f, MEMORY)), 0);
 	live(f, said);
-	assert_non_null(strstr(said, "allowed-mechanisms"));
+	assert_null(strstr(said, "allowed-mechanisms"));
 	signer_start(f); /* on what it remembers */
 	signer_client_open(&c, f->socket, NULL);
 	signer_set_rules(f, rule);
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_HSM);
-	wait_until_usable(&c);
+	signer_wait_until_usable(&c);
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	signer_client_close(&c);
 	signer_stop(f);
 	assert_int_equal(live(f, said), 1);
-	assert_null(strstr(said, "allowed-mechanisms"));
+	assert_non_null(strstr(said, "but allowed-mechanisms"));
+}
+
+/* ---- what the probe finds out ---- */
+
+/* One family that cannot be made takes itself out, at this start and the next; the others serve. */
+static void one_family_takes_only_itself_out_F184(void **state)
+{
+	static const struct {
+		const char *rule;
+		enum key_type out, in;
+		bool sure;
+	} cases[] = {
+	    {"C_GenerateKeyPair return CKR_CURVE_NOT_SUPPORTED if CKM_EC_EDWARDS_KEY_PAIR_GEN\n", KEY_ED25519,
+	     KEY_RSA2048, true},
+	    {"C_GenerateKeyPair return CKR_MECHANISM_INVALID if CKM_RSA_PKCS_KEY_PAIR_GEN\n", KEY_RSA2048,
+	     KEY_P256V1, true},
+	    {"C_GenerateKeyPair return CKR_FUNCTION_FAILED if CKM_EC_KEY_PAIR_GEN\n", KEY_P384V1, KEY_ED25519,
+	     false},
+	};
+	struct signer_fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct message_hello_reply hello;
+		struct signer_client c;
+		long made;
+
+		signer_use_shim(f, cases[i].rule);
+		unlink(signer_path(f, MEMORY));
+		for (unsigned start = 0; start < 2; start++) {
+			made = signer_shim_count(f, MADE);
+			signer_start(f);
+			signer_client_open(&c, f->socket, &hello);
+			if (start > 0 && cases[i].sure)
+				assert_int_equal(signer_shim_count(f, MADE) - made, 1); /* it is remembered */
+			assert_true(hello.key_types & KEY_TYPE_BIT(cases[i].in));
+			assert_false(hello.key_types & KEY_TYPE_BIT(cases[i].out));
+			message_hello_reply_release(&hello);
+			signer_wait_until_usable(&c);
+			assert_int_equal(signer_create(&c, ID_A, cases[i].in, NULL), E_OK);
+			assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_OK);
+			made = signer_shim_count(f, MADE);
+			assert_int_equal(signer_create(&c, ID_A, cases[i].out, NULL), E_UNSUPPORTED);
+			assert_int_equal(signer_shim_count(f, MADE), made);
+			signer_client_close(&c);
+			signer_stop(f);
+		}
+	}
+	signer_wait_for_log(f, "makes no ec keys that would do: C_GenerateKeyPair: CKR_FUNCTION_FAILED");
+}
+
+/* Each attribute by itself: one that the token does not know costs no other. */
+static void one_option_for_each_attribute_F185(void **state)
+{
+	static const struct {
+		const char *rule, *said;
+	} cases[] = {
+	    {"template-refuse CKA_SIGN_RECOVER CKR_ATTRIBUTE_TYPE_INVALID\n",
+	     "strictest but no-sign-recover;"},
+	    {"template-refuse CKA_WRAP CKR_TEMPLATE_INCONSISTENT\n", "strictest but public-no-wrap;"},
+	    {"public-private-refuse CKR_ATTRIBUTE_VALUE_INVALID\n", "strictest but public-open;"},
+	};
+	struct signer_fixture *f = *state;
+	char said[1024];
+
+	f->extra = "allow_usage = sign_recover\n"; /* SoftHSM permits what it is not forbidden */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char rules[256];
+
+		snprintf(rules, sizeof(rules), NO_RSA "%s", cases[i].rule);
+		signer_use_shim(f, rules);
+		unlink(signer_path(f, MEMORY));
+		live(f, said);
+		assert_non_null(strstr(said, cases[i].said));
+	}
+}
+
+/* The probe's key is judged as a create's is: then none is tried, and everybody hears why. */
+static void a_token_whose_keys_would_all_fail_is_not_usable_F186(void **state)
+{
+	static const struct {
+		const char *rule, *why;
+	} cases[] = {
+	    {"C_GetAttributeValue attr CKA_DERIVE true\n", "wrongly set [derive"},
+	    {"C_GetAttributeValue attr CKA_LOCAL false\n", "private key attributes: not set [local]"},
+	    {"C_GetAttributeValue attr CKA_SIGN_RECOVER missing\n", "not answered [sign_recover"},
+	    {"label-max 40\n", "label read back differs"},
+	    {"C_GetAttributeValue attr CKA_EC_POINT hex 0400\nC_GetAttributeValue attr CKA_PUBLIC_EXPONENT "
+	     "hex 03\n",
+	     "point has the wrong length"},
+	};
+	struct signer_fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct message_status_reply status;
+		struct signer_client c;
+		long made;
+
+		signer_use_shim(f, cases[i].rule);
+		signer_start(f);
+		signer_client_open(&c, f->socket, NULL);
+		signer_status(&c, &status);
+		assert_false(status.usable);
+		assert_non_null(strstr(status.detail, cases[i].why));
+		message_status_reply_release(&status);
+		assert_true(signer_log_has(f, cases[i].why));
+		made = signer_shim_count(f, MADE);
+		for (unsigned n = 0; n < 20; n++)
+			assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_UNAVAIL);
+		assert_true(signer_shim_count(f, MADE) - made < 10); /* and it is not probed for ever */
+		signer_set_rules(f, "");
+		signer_wait_until_usable(&c);
+		assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+		assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_OK);
+		signer_client_close(&c);
+		signer_stop(f);
+		assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 0);
+		assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, NULL), 0);
+		unlink(signer_path(f, MEMORY));
+	}
 }
 
 /* ---- refusals of what it can do ---- */
@@ -245,7 +347,7 @@ static void a_refusal_at_work_is_a_fault_of_the_token(void **state)
 		assert_false(status.usable); /* a throw-away key fails likewise */
 		message_status_reply_release(&status);
 		signer_set_rules(f, "");
-		wait_until_usable(&c);
+		signer_wait_until_usable(&c);
 		assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
 	}
 	signer_wait_for_log(f, "error: cannot create csr: C_SignInit: CKR_MECHANISM_INVALID");
@@ -278,7 +380,7 @@ static void destroys_without_an_end_renew_the_module_F71(void **state)
 		if (i == 1)
 			assert_int_equal(signer_shim_count(f, "C_Initialize"), 1);
 	}
-	wait_until_usable(&c);
+	signer_wait_until_usable(&c);
 	assert_int_equal(signer_shim_count(f, "C_Initialize"), 2);
 	assert_int_equal(signer_shim_count(f, "C_Finalize"), 1);
 	signer_set_rules(f, "");
@@ -388,6 +490,9 @@ int main(int argc, char **argv)
 	    CASE(another_module_or_token_is_probed),
 	    CASE(only_what_is_sure_is_remembered),
 	    CASE(what_is_refused_later_is_probed_anew),
+	    CASE(one_family_takes_only_itself_out_F184),
+	    CASE(one_option_for_each_attribute_F185),
+	    CASE(a_token_whose_keys_would_all_fail_is_not_usable_F186),
 	    CASE(a_refusal_at_work_is_a_fault_of_the_token),
 	    CASE(destroys_without_an_end_renew_the_module_F71),
 	    CASE(a_list_says_what_it_could_not_read),

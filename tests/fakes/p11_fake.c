@@ -6,7 +6,7 @@
  *
  * P11_FAKE_FAIL_EVERY=N in the environment: every N-th C_Sign and
  * C_GenerateKeyPair answers CKR_SESSION_HANDLE_INVALID, and all sessions and
- * the login are gone.
+ * the login are gone.  P11_FAKE_NO_LOGIN: it has no PIN and needs no login.
  */
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -48,7 +48,7 @@ struct session {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool initialised, logged_in;
+static bool initialised, logged_in, no_login;
 static struct object objects[OBJECTS_MAX]; /* the handle is the index and one */
 static size_t objects_top;
 static struct session sessions[SESSIONS_MAX];
@@ -184,6 +184,7 @@ static CK_RV fake_C_Initialize(void *arguments)
 	if (initialised)
 		return leave(CKR_CRYPTOKI_ALREADY_INITIALIZED);
 	fail_every = every ? strtoul(every, NULL, 10) : 0;
+	no_login = getenv("P11_FAKE_NO_LOGIN") != NULL;
 	initialised = true;
 	return leave(CKR_OK);
 }
@@ -243,7 +244,9 @@ static CK_RV fake_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 	pad(info->manufacturerID, sizeof(info->manufacturerID), "csrd tests");
 	pad(info->model, sizeof(info->model), "memory");
 	pad(info->serialNumber, sizeof(info->serialNumber), "1");
-	info->flags = CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED | CKF_LOGIN_REQUIRED | CKF_RNG;
+	info->flags = CKF_TOKEN_INITIALIZED | CKF_RNG;
+	if (!no_login)
+		info->flags |= CKF_USER_PIN_INITIALIZED | CKF_LOGIN_REQUIRED;
 	info->ulMaxPinLen = 32;
 	info->ulMinPinLen = 4;
 	return CKR_OK;
@@ -325,6 +328,8 @@ static CK_RV fake_C_Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, unsigned 
 {
 	(void)user;
 	ENTER(s, handle);
+	if (no_login)
+		return leave(CKR_USER_TYPE_INVALID);
 	if (logged_in)
 		return leave(CKR_USER_ALREADY_LOGGED_IN);
 	if (len != strlen(PIN) || memcmp(pin, PIN, len) != 0)
@@ -475,7 +480,7 @@ static CK_RV fake_C_GenerateKeyPair(CK_SESSION_HANDLE handle, CK_MECHANISM *mech
 		EVP_PKEY_free(key);
 		return leave(CKR_SESSION_HANDLE_INVALID);
 	}
-	if (!logged_in) {
+	if (!logged_in && !no_login) {
 		EVP_PKEY_free(key);
 		return leave(CKR_USER_NOT_LOGGED_IN);
 	}
@@ -501,8 +506,10 @@ static CK_RV fake_C_SignInit(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, 
 		return leave(CKR_MECHANISM_INVALID);
 	if (s->signing)
 		return leave(CKR_OPERATION_ACTIVE);
-	if (!logged_in || !(o = object_of(key)) || !o->key)
-		return leave(logged_in ? CKR_KEY_HANDLE_INVALID : CKR_USER_NOT_LOGGED_IN);
+	if (!logged_in && !no_login)
+		return leave(CKR_USER_NOT_LOGGED_IN);
+	if (!(o = object_of(key)) || !o->key)
+		return leave(CKR_KEY_HANDLE_INVALID);
 	EVP_PKEY_up_ref(o->key);
 	s->signing = o->key;
 	return leave(CKR_OK);

@@ -8,6 +8,7 @@
 #include "tests/p11shim/trace.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,15 @@ static _Noreturn void die(const struct call *c, const struct rule *r)
 	abort();
 }
 
+/* For all sessions, and behind the caller's back: it may have been somebody else. */
+static void logout(const struct call *c)
+{
+	CK_SESSION_HANDLE session = c->session ? c->session : session_any();
+
+	if (session != CK_INVALID_HANDLE)
+		module_functions()->C_Logout(session);
+}
+
 /* True when the call has its answer by this rule, which is in c->rv. */
 static bool act(struct call *c, const struct rule *r)
 {
@@ -91,6 +101,9 @@ static bool act(struct call *c, const struct rule *r)
 		return false;
 	case RULE_INVALIDATE:
 		session_invalidate_all();
+		return false;
+	case RULE_LOGOUT:
+		logout(c);
 		return false;
 	case RULE_HANG:
 	case RULE_ABORT:
@@ -119,6 +132,8 @@ static bool act_all(struct call *c, bool after)
 	return false;
 }
 
+static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+
 bool call_enter(struct call *c)
 {
 	c->started_us = trace_now_us();
@@ -126,6 +141,9 @@ bool call_enter(struct call *c)
 	c->rules = rules_acquire();
 	if (c->rules->invalidate_sessions && !atomic_exchange(&c->rules->invalidated, true))
 		session_invalidate_all();
+	c->alone = c->rules->serialise;
+	if (c->alone)
+		pthread_mutex_lock(&one_at_a_time);
 	state_add(names_function_text(c->function));
 	c->fired = rules_match(c->rules, c);
 	c->called = !act_all(c, false) && fake_enter(c);
@@ -142,6 +160,8 @@ CK_RV call_leave(struct call *c)
 		state_add("C_Login.bad");
 	trace_call(c, NULL);
 	fake_leave(c);
+	if (c->alone)
+		pthread_mutex_unlock(&one_at_a_time);
 	rules_release(c->rules);
 	return c->rv;
 }

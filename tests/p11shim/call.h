@@ -43,6 +43,10 @@ struct call {
 	bool in_session;
 	int pin_lock;
 	CK_ULONG *capacities; /* of the buffers of C_GetAttributeValue */
+	bool alone;           /* holds the lock of `serialise` */
+	CK_ULONG labels[2];   /* the lengths of labels that were cut for the module */
+	CK_BYTE pair_id[64];  /* of the private key that is being destroyed, for `pair-destroy` */
+	CK_ULONG pair_id_len;
 };
 
 /* True when the module shall be called; else c->rv is the answer. */

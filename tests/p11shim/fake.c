@@ -1,6 +1,7 @@
 /* A token with a PIN that locks, a session limit, and falsified answers, none of which SoftHSM has. */
 #include "tests/p11shim/fake.h"
 #include "tests/p11shim/call.h"
+#include "tests/p11shim/module.h"
 #include "tests/p11shim/rules.h"
 #include "tests/p11shim/session.h"
 #include "tests/p11shim/state.h"
@@ -210,13 +211,106 @@ static void corrupt(const struct call *c)
 	}
 }
 
+/* ---- templates ------------------------------------------------------------------- */
+
+static CK_ATTRIBUTE *find_attribute(const struct template *t, CK_ATTRIBUTE_TYPE type)
+{
+	for (CK_ULONG i = 0; t->attributes && i < t->count; i++) {
+		if (t->attributes[i].type == type)
+			return &t->attributes[i];
+	}
+	return NULL;
+}
+
+static bool writes_labels(const struct call *c)
+{
+	return c->rules->label_max > 0 && (c->function == FN_C_GenerateKeyPair ||
+					   c->function == FN_C_SetAttributeValue);
+}
+
+/* The caller's own templates, for the time of the call. */
+static void cut_labels(struct call *c)
+{
+	for (size_t i = 0; writes_labels(c) && i < 2; i++) {
+		CK_ATTRIBUTE *label = find_attribute(&c->templates[i], CKA_LABEL);
+
+		c->labels[i] = label ? label->ulValueLen : 0;
+		if (label && label->ulValueLen > c->rules->label_max)
+			label->ulValueLen = c->rules->label_max;
+	}
+}
+
+static void restore_labels(const struct call *c)
+{
+	for (size_t i = 0; writes_labels(c) && i < 2; i++) {
+		CK_ATTRIBUTE *label = find_attribute(&c->templates[i], CKA_LABEL);
+
+		if (label && c->labels[i])
+			label->ulValueLen = c->labels[i];
+	}
+}
+
+/* A public key that is said not to be private: some modules refuse that. */
+static bool template_gate(struct call *c)
+{
+	const CK_ATTRIBUTE *private = find_attribute(&c->templates[0], CKA_PRIVATE);
+
+	if (c->rules->public_private_rv == CKR_OK || c->function != FN_C_GenerateKeyPair || !private ||
+	    *(const CK_BBOOL *)private->pValue)
+		return true;
+	c->rv = c->rules->public_private_rv;
+	return false;
+}
+
+/* ---- a public key that goes with its private key ----------------------------------- */
+
+/* Public keys cannot be destroyed by themselves, or are gone already. */
+static bool pair_gate(struct call *c)
+{
+	CK_OBJECT_CLASS class = CKO_DATA;
+	CK_ATTRIBUTE about[] = { { CKA_CLASS, &class, sizeof(class) },
+				 { CKA_ID, c->pair_id, sizeof(c->pair_id) } };
+	CK_RV rv;
+
+	if (!c->rules->pair_destroy || c->function != FN_C_DestroyObject)
+		return true;
+	rv = module_functions()->C_GetAttributeValue(c->session, c->object, about, 2);
+	if (rv == CKR_OK && class == CKO_PRIVATE_KEY) {
+		c->pair_id_len = about[1].ulValueLen;
+		return true;
+	}
+	if (rv == CKR_OK && c->rules->pair_destroy_rv != CKR_OK)
+		return true;
+	c->rv = c->rules->pair_destroy_rv;
+	return false;
+}
+
+static void destroy_partner(const struct call *c)
+{
+	CK_FUNCTION_LIST *module = module_functions();
+	CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
+	CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
+				    { CKA_ID, (void *)(uintptr_t)c->pair_id, c->pair_id_len } };
+	CK_OBJECT_HANDLE partner;
+	CK_ULONG found = 0;
+
+	if (!c->pair_id_len || c->rv != CKR_OK ||
+	    module->C_FindObjectsInit(c->session, template, 2) != CKR_OK)
+		return;
+	module->C_FindObjects(c->session, &partner, 1, &found);
+	module->C_FindObjectsFinal(c->session);
+	if (found)
+		module->C_DestroyObject(c->session, partner);
+}
+
 /* ---- the doors ------------------------------------------------------------------- */
 
 bool fake_enter(struct call *c)
 {
 	c->pin_lock = -1;
-	if (!session_gate(c) || !pin_enter(c))
+	if (!session_gate(c) || !pin_enter(c) || !template_gate(c) || !pair_gate(c))
 		return false;
+	cut_labels(c);
 	keep_capacities(c);
 	return true;
 }
@@ -228,6 +322,7 @@ void fake_answer(struct call *c)
 	falsify_token(c);
 	falsify_attributes(c);
 	corrupt(c);
+	destroy_partner(c);
 	state_unlock(c->pin_lock);
 	c->pin_lock = -1;
 }
@@ -235,6 +330,7 @@ void fake_answer(struct call *c)
 void fake_leave(struct call *c)
 {
 	state_unlock(c->pin_lock);
+	restore_labels(c);
 	free(c->capacities);
 	if (c->in_session)
 		session_leave(c->session);

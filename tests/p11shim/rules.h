@@ -21,6 +21,7 @@ enum rule_action {
 	RULE_KILL,
 	RULE_EXIT,
 	RULE_INVALIDATE,
+	RULE_LOGOUT,
 	RULE_CORRUPT,
 	RULE_ATTRIBUTE,
 	RULE_FLAGS,
@@ -71,6 +72,11 @@ struct rules {
 	unsigned long sessions_max; /* 0: none */
 	unsigned long pin_tries;    /* 0: none */
 	bool invalidate_sessions;
+	bool serialise;
+	bool pair_destroy;
+	CK_RV pair_destroy_rv;     /* for a public key that went with its private key */
+	unsigned long label_max;   /* 0: none */
+	CK_RV public_private_rv;   /* CKR_OK: a public key may be asked for with CKA_PRIVATE false */
 	atomic_bool invalidated;
 	char id[96]; /* of this state of the file */
 	unsigned users;

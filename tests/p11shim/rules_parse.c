@@ -267,6 +267,7 @@ static const struct action {
 	{ "kill", RULE_KILL, parse_nothing, true },
 	{ "exit", RULE_EXIT, parse_exit, true },
 	{ "invalidate-sessions", RULE_INVALIDATE, parse_nothing, true },
+	{ "logout", RULE_LOGOUT, parse_nothing, true },
 	{ "corrupt", RULE_CORRUPT, parse_corrupt, false },
 	{ "attr", RULE_ATTRIBUTE, parse_attribute, false },
 	{ "flags", RULE_FLAGS, parse_flags, false },
@@ -372,6 +373,19 @@ static bool parse_setting(const struct words *w, struct rules *rules)
 			refuse(w, "pin-tries wants P11SHIM_STATE");
 	} else if (strcmp(name, "template-refuse") == 0) {
 		parse_template_refuse(w, rules);
+	} else if (strcmp(name, "serialise") == 0) {
+		expect_words(w, 1);
+		rules->serialise = true;
+	} else if (strcmp(name, "pair-destroy") == 0) {
+		expect_words(w, 2);
+		rules->pair_destroy = true;
+		rules->pair_destroy_rv = constant(w, NAMES_CKR, w->word[1]);
+	} else if (strcmp(name, "label-max") == 0) {
+		expect_words(w, 2);
+		rules->label_max = number(w, w->word[1], 1, 1000);
+	} else if (strcmp(name, "public-private-refuse") == 0) {
+		expect_words(w, 2);
+		rules->public_private_rv = constant(w, NAMES_CKR, w->word[1]);
 	} else {
 		return false;
 	}

@@ -162,3 +162,16 @@ unsigned long session_count(void)
 	pthread_mutex_unlock(&lock);
 	return live;
 }
+
+CK_SESSION_HANDLE session_any(void)
+{
+	CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;
+
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < count && handle == CK_INVALID_HANDLE; i++) {
+		if (!sessions[i].dead)
+			handle = sessions[i].handle;
+	}
+	pthread_mutex_unlock(&lock);
+	return handle;
+}

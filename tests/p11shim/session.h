@@ -27,4 +27,7 @@ void session_invalidate_all(void);
 
 unsigned long session_count(void);
 
+/* One that is open, for a call that has none; CK_INVALID_HANDLE: there is none. */
+CK_SESSION_HANDLE session_any(void);
+
 #endif

@@ -109,8 +109,8 @@ class FaultLiesTest(faults.FaultCase):
         rows = set(s.rows())
         already = len(s.hsm.log())
         s.shim.set(rule)
-        # Whoever is lied to about labels cannot prove that nothing is left.
-        answer = self.create_any((503,) if "CKA_LABEL" in rule else (500,), key_type=key_type)
+        # Whoever is lied to about ids cannot prove that nothing is left.
+        answer = self.create_any((503,) if "CKA_ID" in rule else (500,), key_type=key_type)
         self.assertNotIn("CKR_", answer.body.decode(), "detail is for the log")
         s.shim.clear()
         (csr_id,) = set(s.rows()) - rows

@@ -1,7 +1,8 @@
-"""Sessions, logins and the module itself fail, hang and come back (F54, F55, F56, F58, F59, F60, F61, F65): the signer
+"""Sessions, logins and the module itself fail, hang and come back (F54, F55, F56, F58, F59, F60, F61, F65, F171, F175): the signer
 finds its way back by itself, or ends with an exit code that says what to do, and csrd's loop never notices."""
 # run: seconds=60 timeout=300
 import os
+import re
 import shutil
 import threading
 import time
@@ -256,6 +257,35 @@ class FaultSessionTest(faults.FaultCase):
         self.assertEqual(s.shim.count("C_Login.bad"), 1)
         self.finish()
 
+    def test_F175_a_wrong_pin_that_the_token_does_not_name(self):
+        """Some modules answer a wrong PIN with whatever they have: two tries, a minute apart, and no more."""
+        s = self.s = self.shim_service(settings=FAST)
+        marker = s.folder / "state" / "pin-refused"
+        for code in ("CKR_USER_TYPE_INVALID", "CKR_FUNCTION_FAILED", "0x80000129"):
+            with self.subTest(code=code):
+                before = s.shim.count("C_Login")
+                for start in range(20):
+                    self.start_ends("C_Login return " + code, code=TOKEN_FAILED,
+                                    says="not tried again yet" if start else "one more try is made", seconds=20)
+                    (s.folder / "state" / "away-since").unlink()  # no pauses, so that all is within the minute
+                self.assertEqual(s.shim.count("C_Login") - before, 1)
+                text = marker.read_text()
+                marker.write_text(re.sub(r"(?m)^failures 1 .*$", "failures 1 1600000000000000", text))  # long ago
+                self.start_ends("C_Login return " + code, code=PIN, says="that may be its word for a wrong pin")
+                self.start_ends("C_Login return " + code, code=PIN, says="failed 2 times")
+                self.assertEqual(s.shim.count("C_Login") - before, 2)
+                marker.unlink()
+        s.shim.clear()
+        self.start_supervised(service=s)
+        with Health(s) as health:  # and at work: the PIN was changed on the HSM
+            before = s.shim.count("C_Login")
+            s.shim.set("C_Login return CKR_USER_TYPE_INVALID", "invalidate-sessions")
+            for _ in range(30):
+                self.create_any((503,))
+                time.sleep(0.05)
+            self.assertEqual(s.shim.count("C_Login") - before, 1)
+        health.check(self)
+
     def test_F60_no_place_for_the_marker(self):
         """A refusal could not be remembered: no start."""
         s = self.s = self.shim_service(settings={"token default": {**TIMEOUTS, "state_dir": "/proc/csrd-hsm-state"}})
@@ -360,6 +390,31 @@ class FaultSessionTest(faults.FaultCase):
                 self.over()
             health.check(self)
         self.assertEqual(self.supervisor.ends, [], "without a new process")
+        self.finish()
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to change users")
+    def test_F171_what_would_not_be_destroyed_is_not_called_gone(self):
+        """SoftHSM forgets an object whose file it could not remove: it is on the token, and this process finds it no more.
+        The answers are 503 until the signer has looked with fresh eyes; the key is gone when a delete says so."""
+        s = self.start_as_nobody()
+        csr_id = self.acknowledged[0]
+        (token,) = (s.p11.folder / "tokens").iterdir()
+        with Health(s) as health:
+            token.chmod(0o555)
+            try:
+                for _ in range(5):
+                    self.assertEqual(s.delete(csr_id).status, 503)
+                    self.assertEqual(s.rows()[csr_id], "deleting")
+                    self.assertEqual(s.p11.labels()["csrd:" + csr_id], ["private", "public"])
+                    self.assertNotIn(csr_id, faults.audit_objects(s.store_path, "csr.destroyed"))
+            finally:
+                token.chmod(0o700)
+            harness.wait_for("the delete to be settled", lambda: s.rows()[csr_id] == "destroyed", 20 * faults.SLOW)
+            self.assertNotIn("csrd:" + csr_id, s.p11.labels())
+        health.check(self)
+        self.acknowledged.remove(csr_id)
+        self.gone.append(csr_id)
+        self.over(within=5 * faults.SLOW)
         self.finish()
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to mount")

@@ -110,6 +110,7 @@ class FaultSweepTest(faults.FaultCase):
                 with self.subTest(function=function, value="0x%x %s" % (value, name)):
                     self.one_start(function, value)
         s.shim.clear()
+        (s.folder / "state" / "pin-refused").unlink(missing_ok=True)
         s.start_hsm()
         s.start_csrd()
         s.wait_ready()
@@ -121,7 +122,8 @@ class FaultSweepTest(faults.FaultCase):
         s = self.s
         if function in PROBED and value in (0x05, 0x30):
             (s.folder / "state" / "probe").unlink(missing_ok=True)
-        (s.folder / "state" / "away-since").unlink(missing_ok=True)  # each is the first start of an outage
+        for name in ("away-since", "pin-refused"):  # each is the first start of an outage, and the first login
+            (s.folder / "state" / name).unlink(missing_ok=True)
         s.shim.set("%s return 0x%x" % (function, value))
         process = s.start_hsm(wait=False)
         started = time.monotonic()

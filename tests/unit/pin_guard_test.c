@@ -77,7 +77,8 @@ static struct secret *pin(const struct fixture *f, const char *text)
 static enum err check(const struct fixture *f, const char *serial, const char *text)
 {
 	struct secret *secret = pin(f, text);
-	enum err e = pin_guard_check(f->dir, serial, f->pin_path, secret);
+	unsigned failures = 99;
+	enum err e = pin_guard_check(f->dir, serial, f->pin_path, secret, &failures);
 
 	secret_free(secret);
 	return e;

@@ -94,8 +94,41 @@ static void one_thread_hangs(void)
 {
 	pthread_t thread;
 
-	watchdog_enter(WATCHDOG_GENERATE, "C_GenerateKeyPair"); /* which has more time */
 	pthread_create(&thread, NULL, hang_in_sign, NULL);
+	pause_ms(100);
+	watchdog_enter(WATCHDOG_OTHER, "C_FindObjects"); /* began later, and has no more time */
+}
+
+static void *look_for_objects(void *arg)
+{
+	(void)arg;
+	watchdog_enter(WATCHDOG_OTHER, "C_FindObjects");
+	pause_ms(BOUND_MS);
+	return NULL;
+}
+
+/* A module that does one thing at a time: the search waits for the generation, then for another search. */
+static void one_thing_at_a_time(void)
+{
+	pthread_t thread;
+
+	watchdog_enter(WATCHDOG_GENERATE, "C_GenerateKeyPair");
+	pthread_create(&thread, NULL, look_for_objects, NULL);
+	pause_ms(2500);
+	if (write(2, "made\n", 5) != 5)
+		_exit(97);
+	watchdog_leave(); /* from here on the search hangs of itself */
+}
+
+/* No end while an earlier, longer call is within its limit; afterwards the later one has its own time. */
+static void a_call_behind_another_is_not_hanging_F176(void **state)
+{
+	char said[4096];
+
+	(void)state;
+	assert_int_equal(end_of(start(one_thing_at_a_time), said), EXIT_CODE_TOKEN_FAILED);
+	assert_memory_equal(said, "made\n", 5);
+	assert_non_null(strstr(said, "C_FindObjects (call) has not come back for 1."));
 }
 
 static void a_call_that_hangs_ends_the_process(void **state)
@@ -200,6 +233,12 @@ static void work_that_stands_still_is_not_well(void **state)
 	assert_true(watchdog_is_well());
 	ahead_ms += 1100;
 	assert_false(watchdog_is_well());
+	watchdog_wait(true); /* for another thread, which is watched itself */
+	ahead_ms += WATCHDOG_STILL_MS * 2;
+	assert_true(watchdog_is_well());
+	watchdog_wait(false);
+	ahead_ms += WATCHDOG_STILL_MS + 100;
+	assert_false(watchdog_is_well());
 	watchdog_set_csr("");
 	assert_true(watchdog_is_well());
 }
@@ -225,6 +264,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_call_that_hangs_ends_the_process),
+	    cmocka_unit_test(a_call_behind_another_is_not_hanging_F176),
 	    cmocka_unit_test(calls_in_time_are_left_alone),
 	    cmocka_unit_test(time_stopped_is_not_counted),
 	    cmocka_unit_test(the_end_has_a_bound_and_keeps_its_code),

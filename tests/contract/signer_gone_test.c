@@ -1,0 +1,403 @@
+/*
+ * What csrd-hsm says is gone is gone: while somebody logs the user out in the
+ * middle of its searches, while the token hides what it would not destroy, and
+ * on tokens that keep keys under another label than the one asked for.
+ */
+#include "tests/unit/cmocka_all.h"
+
+#include "tests/contract/signer_fixture.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fd.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ID "0a000000-0000-4000-8000-00000000000a"
+#define LABEL "csrd:" ID
+#define CALLS_MAX 80 /* of one function in one request */
+#define POOL_KEYS 3
+
+/* Every place at which a search, or what follows it, may find the user logged out. */
+static const struct {
+	const char *function;
+	const char *what;
+} places[] = {
+    {"C_FindObjectsInit", "logout"},   {"C_FindObjects", "logout"},
+    {"C_FindObjectsFinal", "logout"},  {"C_FindObjectsFinal", "after-logout"},
+    {"C_GetAttributeValue", "logout"}, {"C_GetAttributeValue", "after-logout"},
+    {"C_DestroyObject", "logout"},     {"C_DestroyObject", "after-logout"},
+};
+#define PLACES (sizeof(places) / sizeof(places[0]))
+
+static void start(struct signer_fixture *f, struct signer_client *c)
+{
+	signer_use_shim(f, "");
+	if (!f->threads)
+		f->threads = 1;
+	if (!f->extra)
+		f->extra = "keep_alive = 1h\n";
+	signer_start(f);
+	signer_client_open(c, f->socket, NULL);
+}
+
+static void stop(struct signer_fixture *f, struct signer_client *c)
+{
+	signer_client_close(c);
+	signer_set_rules(f, "");
+	signer_stop(f);
+}
+
+static void set_place(struct signer_fixture *f, size_t place, unsigned n)
+{
+	char rule[64];
+
+	snprintf(rule, sizeof(rule), "%s@%u %s\n", places[place].function, n, places[place].what);
+	signer_set_rules(f, rule);
+}
+
+/* `ask` looks at the answer, and says whether there was one; without the fault there must be. */
+static void ask_everywhere(struct signer_fixture *f, struct signer_client *c,
+			   bool (*ask)(struct signer_fixture *f, struct signer_client *c))
+{
+	unsigned logouts = 0;
+
+	for (size_t i = 0; i < PLACES; i++) {
+		for (unsigned n = 1; n < CALLS_MAX; n++) {
+			long before = signer_shim_count(f, places[i].function);
+			bool done;
+
+			set_place(f, i, n);
+			done = ask(f, c);
+			if (signer_shim_count(f, places[i].function) < before + (long)n)
+				break; /* there is no n-th */
+			logouts++;
+			signer_set_rules(f, "");
+			assert_true(done || ask(f, c));
+		}
+	}
+	assert_true(logouts >= 8);
+}
+
+/* ---- the user is logged out ---- */
+
+static bool find_pair(struct signer_fixture *f, struct signer_client *c)
+{
+	struct message_find_key_reply reply;
+	enum err e = signer_find_get(c, signer_key_send(c, MESSAGE_FIND_KEY, ID, CLIENT_DEADLINE_MS), &reply);
+
+	(void)f;
+	if (e == E_OK)
+		assert_int_equal(reply.presence, MESSAGE_KEY_PAIR);
+	return e == E_OK;
+}
+
+static bool list_pair(struct signer_fixture *f, struct signer_client *c)
+{
+	struct message_list_keys_part list;
+	unsigned parts;
+
+	(void)f;
+	signer_list(c, &list, &parts);
+	if (!list.unread) {
+		assert_int_equal(list.keys_len, 1);
+		assert_int_equal(list.keys[0].presence, MESSAGE_KEY_PAIR);
+	}
+	message_list_keys_part_release(&list);
+	return true;
+}
+
+static void a_key_that_is_there_is_found_F170(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	start(f, &c);
+	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
+	ask_everywhere(f, &c, find_pair);
+	ask_everywhere(f, &c, list_pair);
+	stop(f, &c);
+}
+
+static size_t objects_left(const struct signer_fixture *f)
+{
+	return signer_token_count(f, CKO_PRIVATE_KEY, LABEL) + signer_token_count(f, CKO_PUBLIC_KEY, LABEL);
+}
+
+#define RULES_SIZE 192
+
+/* The rules of now, with room for a line more. */
+static void get_rules(const struct signer_fixture *f, char rules[RULES_SIZE])
+{
+	struct buf b;
+
+	buf_init(&b, RULES_SIZE - 32);
+	assert_int_equal(fd_read_file(signer_path(f, "rules"), &b), E_OK);
+	strcpy(rules, buf_text(&b));
+	buf_release(&b);
+}
+
+static bool create_and_destroy(struct signer_fixture *f, struct signer_client *c)
+{
+	uint32_t destroyed = 0;
+	char rules[RULES_SIZE];
+
+	/* Not during the create. */
+	get_rules(f, rules);
+	signer_set_rules(f, "");
+	if (!objects_left(f))
+		assert_int_equal(signer_create(c, ID, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, rules);
+	if (signer_destroy(c, ID, &destroyed) != E_OK)
+		return false;
+	assert_int_equal(objects_left(f), 0);
+	return true;
+}
+
+static void a_key_that_is_destroyed_is_gone_F170(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	start(f, &c);
+	ask_everywhere(f, &c, create_and_destroy);
+	stop(f, &c);
+}
+
+/* Its signature is wrong, so the key is to go. */
+static bool create_in_vain(struct signer_fixture *f, struct signer_client *c)
+{
+	char rules[RULES_SIZE];
+	enum err e;
+
+	get_rules(f, rules);
+	strcat(rules, "C_Sign corrupt\n");
+	signer_set_rules(f, rules);
+	e = signer_create(c, ID, KEY_P256V1, NULL);
+	assert_int_not_equal(e, E_OK);
+	if (e == E_UNCERTAIN) {
+		signer_set_rules(f, "");
+		assert_int_equal(signer_destroy(c, ID, &(uint32_t){0}), E_OK);
+	}
+	assert_int_equal(objects_left(f), 0);
+	return true;
+}
+
+static void a_create_that_failed_leaves_nothing_F170(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	start(f, &c);
+	ask_everywhere(f, &c, create_in_vain);
+	stop(f, &c);
+}
+
+static void wait_for_stock(struct signer_client *c, uint64_t keys)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS, ready = 0;
+
+	while (ready < keys) {
+		struct message_status_reply status;
+
+		assert_true(clock_ms() < deadline);
+		usleep(5000);
+		signer_status(c, &status);
+		ready = status.pools_len ? status.pools[0].ready : 0;
+		message_status_reply_release(&status);
+	}
+}
+
+/* Keys of an earlier run are neither lost nor taken for half ones. */
+static void the_stock_is_taken_over_whole_F170(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	f->extra = "keep_alive = 1h\npool_p256v1 = 3\n";
+	start(f, &c);
+	while (signer_token_count_keys(f, CKO_PRIVATE_KEY) < POOL_KEYS)
+		usleep(5000);
+	stop(f, &c);
+	for (size_t i = 0; i < PLACES; i++) {
+		for (unsigned n = 1; n < 16; n += 1 + n / 2) {
+			signer_set_rules(f, "");
+			signer_start(f);
+			signer_client_open(&c, f->socket, NULL);
+			set_place(f, i, n);
+			wait_for_stock(&c, POOL_KEYS);
+			stop(f, &c);
+			assert_int_equal(signer_token_count_keys(f, CKO_PRIVATE_KEY), POOL_KEYS);
+			assert_int_equal(signer_token_count_keys(f, CKO_PUBLIC_KEY), POOL_KEYS);
+			assert_false(signer_log_has(f, "half p256v1 pairs"));
+		}
+	}
+}
+
+/* One thread logs in again while another's search is on its way, whose session is the user's again then. */
+static void a_login_of_another_thread_does_not_hide_it_F170(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_find_key_reply reply;
+	struct signer_client c;
+	uint32_t slow;
+	enum err e;
+
+	f->threads = 2;
+	start(f, &c);
+	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_FindObjectsInit@1 logout\nC_FindObjectsInit@1 after-sleep 400ms\n");
+	slow = signer_key_send(&c, MESSAGE_FIND_KEY, ID, CLIENT_DEADLINE_MS);
+	signer_wait_for_trace(f, "C_FindObjectsInit session=");
+	signer_wait_for_trace(f, "= sleep");
+	assert_int_equal(signer_create(&c, "0b000000-0000-4000-8000-00000000000b", KEY_P256V1, NULL), E_OK);
+	e = signer_find_get(&c, slow, &reply);
+	if (e == E_OK)
+		assert_int_equal(reply.presence, MESSAGE_KEY_PAIR);
+	stop(f, &c);
+}
+
+/* ---- a token that keeps another label ---- */
+
+static void a_key_under_another_label_is_not_left_F172(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	start(f, &c);
+	signer_set_rules(f, "label-max 40\n"); /* one byte less than is needed */
+	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_HSM);
+	signer_set_rules(f, "");
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 0);
+	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, NULL), 0);
+	stop(f, &c);
+}
+
+static void a_stock_key_under_another_label_is_not_left_F172(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	f->extra = "keep_alive = 1h\npool_p256v1 = 100\nnode = n\n"; /* for a while */
+	signer_use_shim(f, "C_GenerateKeyPair sleep 20ms\n");
+	f->threads = 1;
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	wait_for_stock(&c, 1);
+	signer_set_rules(f, "label-max 5\n");
+	signer_wait_for_log(f, "pool: cannot make a key");
+	signer_set_rules(f, "");
+	stop(f, &c);
+	/* What the stock has now was made after that; nothing is under the short label. */
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, "csrd-"), 0);
+	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, "csrd-"), 0);
+}
+
+/* ---- public keys that go with the private one ---- */
+
+static void public_keys_that_go_with_the_private_one_F173(void **state)
+{
+	static const char *const rules[] = {"pair-destroy CKR_OK\n",
+					    "pair-destroy CKR_OBJECT_HANDLE_INVALID\n",
+					    "pair-destroy CKR_KEY_HANDLE_INVALID\n"};
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	start(f, &c);
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		uint32_t destroyed = 0;
+
+		signer_set_rules(f, rules[i]);
+		assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
+		assert_int_equal(signer_destroy(&c, ID, &destroyed), E_OK);
+		assert_int_equal(destroyed, 2);
+		assert_int_equal(objects_left(f), 0);
+	}
+	assert_int_equal(signer_shim_count(f, "C_Initialize"), 1);
+	stop(f, &c);
+	signer_set_rules(f, rules[0]); /* a start, with a probe */
+	unlink(signer_path(f, "signer-state/probe"));
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
+	stop(f, &c);
+}
+
+/* ---- two tokens that look alike ---- */
+
+#define TWINS "C_GetTokenInfo serial 0000000000000000\n"
+
+/* The slot that the module lists second of those with a token. */
+static CK_SLOT_ID second_slot(const struct signer_fixture *f)
+{
+	void *dl = dlopen(f->kind->module, RTLD_NOW | RTLD_LOCAL);
+	CK_C_GetFunctionList get;
+	CK_FUNCTION_LIST_PTR p11;
+	CK_SLOT_ID slots[8];
+	CK_ULONG len = 8;
+
+	assert_non_null(dl);
+	*(void **)&get = dlsym(dl, "C_GetFunctionList");
+	assert_int_equal(get(&p11), CKR_OK);
+	assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
+	assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &len), CKR_OK);
+	assert_true(len >= 2);
+	assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
+	dlclose(dl);
+	return slots[1];
+}
+
+/* Same label, same serial number: the slot tells them apart, after an outage as before. */
+static void after_an_outage_it_is_the_token_of_the_uri_F174(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	char uri[64];
+
+	f->kind->make_token(f, SIGNER_TOKEN_LABEL);
+	snprintf(uri, sizeof(uri), "pkcs11:slot-id=%lu", second_slot(f));
+	f->uri = uri;
+	f->threads = 1;
+	signer_use_shim(f, TWINS);
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, TWINS "invalidate-sessions\nC_OpenSession return CKR_DEVICE_ERROR\n");
+	while (signer_is_usable(&c))
+		signer_key_send(&c, MESSAGE_FIND_KEY, ID, CLIENT_DEADLINE_MS);
+	signer_wait_for_trace(f, "C_Finalize");
+	signer_set_rules(f, TWINS);
+	signer_wait_until_usable(&c);
+	assert_int_equal(signer_find(&c, ID), MESSAGE_KEY_PAIR);
+	stop(f, &c);
+}
+
+#define CASE(function)                                                                                       \
+	{                                                                                                    \
+		#function, function, signer_fixture_setup, signer_fixture_teardown,                          \
+		    (void *)(uintptr_t)&signer_token_kinds[SIGNER_KIND_SOFTHSM]                              \
+	}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+	    CASE(a_key_that_is_there_is_found_F170),
+	    CASE(a_key_that_is_destroyed_is_gone_F170),
+	    CASE(a_create_that_failed_leaves_nothing_F170),
+	    CASE(the_stock_is_taken_over_whole_F170),
+	    CASE(a_login_of_another_thread_does_not_hide_it_F170),
+	    CASE(a_key_under_another_label_is_not_left_F172),
+	    CASE(a_stock_key_under_another_label_is_not_left_F172),
+	    CASE(public_keys_that_go_with_the_private_one_F173),
+	    CASE(after_an_outage_it_is_the_token_of_the_uri_F174),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests_name("gone is gone", tests, NULL, NULL);
+}

@@ -1,0 +1,368 @@
+/*
+ * csrd-hsm on a token that has few sessions to spare, is full, is slow, or does
+ * one thing at a time: it goes on with what there is, and says so.
+ */
+#include "tests/unit/cmocka_all.h"
+
+#include "tests/contract/signer_fixture.h"
+
+#include "base/clock.h"
+#include "base/exit_code.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ID_A "0a000000-0000-4000-8000-00000000000a"
+#define ID_B "0b000000-0000-4000-8000-00000000000b"
+#define AT_ONCE 12
+
+static void start(struct signer_fixture *f, struct signer_client *c, const char *rules)
+{
+	signer_use_shim(f, rules);
+	signer_start(f);
+	signer_client_open(c, f->socket, NULL);
+}
+
+static void stop(struct signer_fixture *f, struct signer_client *c)
+{
+	signer_client_close(c);
+	signer_set_rules(f, "");
+	signer_stop(f);
+}
+
+static bool get_status(struct signer_client *c, char detail[256])
+{
+	struct message_status_reply status;
+	bool usable;
+
+	signer_status(c, &status);
+	usable = status.usable;
+	snprintf(detail, 256, "%s", status.detail);
+	message_status_reply_release(&status);
+	return usable;
+}
+
+static void wait_for_status(struct signer_client *c, bool usable, const char *start_of_detail)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	char detail[256];
+
+	while (get_status(c, detail) != usable ||
+	       strncmp(detail, start_of_detail, strlen(start_of_detail)) != 0) {
+		assert_true(clock_ms() < deadline);
+		usleep(5000);
+	}
+}
+
+static void create_many(struct signer_client *c)
+{
+	struct csr_spec spec;
+	uint32_t ids[AT_ONCE];
+	char csr_id[CSR_ID_SIZE];
+
+	signer_spec(&spec, KEY_P256V1);
+	for (unsigned i = 0; i < AT_ONCE; i++) {
+		signer_csr_id(csr_id, i);
+		ids[i] = signer_create_send(c, csr_id, &spec, CLIENT_DEADLINE_MS);
+	}
+	csr_spec_release(&spec);
+	for (unsigned i = 0; i < AT_ONCE; i++) {
+		struct message_create_csr_reply reply;
+
+		assert_int_equal(signer_create_get(c, ids[i], &reply), E_OK);
+		message_create_csr_reply_release(&reply);
+	}
+	for (unsigned i = 0; i < AT_ONCE; i++) {
+		signer_csr_id(csr_id, i);
+		assert_int_equal(signer_destroy(c, csr_id, &(uint32_t){0}), E_OK);
+	}
+}
+
+/* ---- few sessions ---- */
+
+/* At work: those threads that have one do all the work, and nobody is refused. */
+static void fewer_sessions_than_threads_at_work_F177(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	f->threads = 4;
+	start(f, &c, "");
+	signer_set_rules(f, "sessions-max 1\ninvalidate-sessions\n");
+	for (unsigned i = 0; i < 10; i++) {
+		assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+		assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_OK);
+	}
+	create_many(&c);
+	wait_for_status(&c, true, "1 of 4 sessions");
+	signer_set_rules(f, "");
+	wait_for_status(&c, true, "");
+	while (!signer_log_has(f, "4 of 4 threads work"))
+		usleep(20000);
+	create_many(&c);
+	stop(f, &c);
+}
+
+static void fewer_sessions_than_threads_at_start_F177(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	f->threads = 4;
+	for (unsigned max = 1; max < 4; max++) {
+		char rules[32], detail[32];
+
+		snprintf(rules, sizeof(rules), "sessions-max %u\n", max);
+		snprintf(detail, sizeof(detail), "%u of 4 sessions", max);
+		start(f, &c, rules);
+		wait_for_status(&c, true, detail);
+		create_many(&c);
+		stop(f, &c);
+	}
+}
+
+/* The module counts sessions that nobody has any more: not usable, and helped by initialising it anew. */
+static void sessions_that_are_lost_come_back_F178(void **state)
+{
+	static const char *const rules[] = {
+	    "sessions-max 4\nC_CloseSession return CKR_DEVICE_ERROR\nC_GenerateKeyPair return "
+	    "CKR_DEVICE_ERROR\n"
+	    "C_GetSessionInfo return CKR_DEVICE_ERROR\nC_Finalize return CKR_DEVICE_ERROR\n"
+	    "C_CloseAllSessions return CKR_DEVICE_ERROR\n",
+	    "invalidate-sessions\nC_OpenSession return CKR_SESSION_COUNT\n",
+	};
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	f->threads = 4;
+	start(f, &c, "sessions-max 4\n");
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		signer_set_rules(f, rules[i]);
+		for (unsigned n = 0; n < 8; n++)
+			assert_int_not_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+		wait_for_status(&c, false, "");
+		signer_set_rules(f, "sessions-max 4\n");
+		wait_for_status(&c, true, "");
+		create_many(&c);
+	}
+	stop(f, &c);
+}
+
+/* ---- lists ---- */
+
+/* One at a time, one for a connection, and it ends with who asked for it. */
+static void lists_end_with_their_caller_F179(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_error error;
+	struct signer_answer answer;
+	struct signer_client c, others[3];
+	struct buf payload;
+	uint64_t started;
+	uint32_t id;
+
+	f->threads = 2;
+	signer_token_add_public(f, 1, 600);
+	start(f, &c, "C_GetAttributeValue sleep 20ms\n");
+	buf_init(&payload, 1024);
+	message_list_keys_encode(&payload, &(struct message_list_keys){.timeout_ms = CLIENT_DEADLINE_MS});
+	for (unsigned i = 0; i < 3; i++) {
+		signer_client_open(&others[i], f->socket, NULL);
+		signer_client_send(&others[i], MESSAGE_LIST_KEYS, &payload);
+	}
+	/* a second one on one connection */
+	id = signer_client_send(&others[0], MESSAGE_LIST_KEYS, &payload);
+	signer_client_receive(&others[0], id, &answer);
+	assert_int_equal(answer.type, MESSAGE_ERROR);
+	assert_int_equal(message_error_decode(answer.payload.data, answer.payload.len, &error), E_OK);
+	assert_int_equal(error.code, E_BUSY);
+	message_error_release(&error);
+	buf_release(&answer.payload);
+	/* beside them there is a thread for the rest */
+	started = clock_ms();
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	for (unsigned i = 0; i < 3; i++)
+		signer_client_close(&others[i]);
+	/* 600 objects at 20 ms are 12 s, three times */
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
+	assert_true(clock_ms() - started < 8000);
+	buf_release(&payload);
+	stop(f, &c);
+}
+
+static void a_list_ends_with_its_time_F179(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_answer answer;
+	struct message_error error;
+	struct signer_client c;
+	struct buf payload;
+
+	f->threads = 1;
+	signer_token_add_public(f, 1, 600);
+	start(f, &c, "C_GetAttributeValue sleep 20ms\n");
+	buf_init(&payload, 1024);
+	message_list_keys_encode(&payload, &(struct message_list_keys){.timeout_ms = 500});
+	signer_client_receive(&c, signer_client_send(&c, MESSAGE_LIST_KEYS, &payload), &answer);
+	assert_int_equal(answer.type, MESSAGE_ERROR);
+	assert_int_equal(message_error_decode(answer.payload.data, answer.payload.len, &error), E_OK);
+	assert_int_equal(error.code, E_TIMEOUT);
+	message_error_release(&error);
+	buf_release(&answer.payload);
+	buf_release(&payload);
+	stop(f, &c);
+}
+
+/* ---- a full token ---- */
+
+static void a_full_token_is_left_in_peace_F180(void **state)
+{
+	static const struct {
+		const char *rule;
+		long restarts;
+	} cases[] = {{"C_GenerateKeyPair return CKR_FUNCTION_FAILED\n", 1},
+		     {"C_GenerateKeyPair return CKR_TOKEN_WRITE_PROTECTED\n", 0},
+		     {"C_GenerateKeyPair return CKR_DEVICE_MEMORY\n", 0},
+		     {"C_GenerateKeyPair return 0x80000301\n", 1}};
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	start(f, &c, "");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		long before = signer_shim_count(f, "C_Initialize");
+		uint64_t until = clock_ms() + 3000;
+
+		assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
+		signer_set_rules(f, cases[i].rule);
+		while (clock_ms() < until) {
+			assert_int_not_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+			usleep(50000);
+		}
+		assert_true(signer_shim_count(f, "C_Initialize") - before <= cases[i].restarts);
+		assert_int_equal(signer_destroy(&c, ID_B, &(uint32_t){0}), E_OK);
+		signer_set_rules(f, "");
+		wait_for_status(&c, true, "");
+	}
+	stop(f, &c);
+}
+
+/* ---- time ---- */
+
+/* The module is initialised anew, which takes its time: a request whose time is up then is not begun. */
+static void a_request_past_its_time_is_not_begun_F181(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply reply;
+	struct signer_client c;
+	struct csr_spec spec;
+	uint32_t id;
+
+	f->threads = 2;
+	start(f, &c, "");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_DestroyObject return CKR_OK\nC_Initialize sleep 2s\n");
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_UNCERTAIN);
+	signer_wait_for_trace(f, "C_Finalize");
+	signer_spec(&spec, KEY_P256V1);
+	id = signer_create_send(&c, ID_B, &spec, 500);
+	csr_spec_release(&spec);
+	assert_int_equal(signer_create_get(&c, id, &reply), E_TIMEOUT);
+	signer_set_rules(f, "");
+	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_NONE);
+	stop(f, &c);
+}
+
+static void sigterm_ends_the_first_look_F182(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint64_t started;
+
+	signer_use_shim(f, "C_GenerateKeyPair sleep 1s\n");
+	signer_start(f);
+	signer_wait_for_trace(f, "= sleep");
+	started = clock_ms();
+	assert_int_equal(kill(f->pid, SIGTERM), 0);
+	assert_int_equal(signer_wait(f), EXIT_CODE_OK);
+	assert_true(clock_ms() - started < 4000);
+	assert_int_equal(signer_shim_count(f, "C_GenerateKeyPair"), 1);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 0);
+}
+
+/* ---- one thing at a time ---- */
+
+/* Searches and keep-alives wait for longer than they may take themselves. */
+static void a_module_that_does_one_thing_at_a_time_F176(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	f->threads = 4;
+	f->extra = "timeout_generate = 20s\ntimeout_sign = 1s\ntimeout_other = 1s\nkeep_alive = 100ms\n";
+	start(f, &c, "");
+	signer_set_rules(f, "serialise\nC_GenerateKeyPair sleep 2500ms\n");
+	create_many(&c);
+	stop(f, &c);
+}
+
+/* What failed while others used the token is tried again with nobody else inside. */
+static void a_disturbed_create_has_the_token_for_itself_F183(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply created;
+	struct message_find_key_reply found;
+	struct signer_client c;
+	struct csr_spec spec;
+	uint32_t create, find;
+	uint64_t started;
+	long before;
+
+	f->threads = 3;
+	f->extra = "keep_alive = 1h\n";
+	start(f, &c, "");
+	before = signer_shim_count(f, "C_GenerateKeyPair");
+	signer_set_rules(f, "C_FindObjectsInit@1 sleep 300ms\nC_GenerateKeyPair@1 return CKR_GENERAL_ERROR\n"
+			    "C_GenerateKeyPair@2 sleep 600ms\n");
+	find = signer_key_send(&c, MESSAGE_FIND_KEY, ID_B, CLIENT_DEADLINE_MS);
+	signer_wait_for_trace(f, "= sleep");
+	signer_spec(&spec, KEY_P256V1);
+	create = signer_create_send(&c, ID_A, &spec, CLIENT_DEADLINE_MS);
+	csr_spec_release(&spec);
+	assert_int_equal(signer_find_get(&c, find, &found), E_OK);
+	while (signer_shim_count(f, "C_GenerateKeyPair") < before + 2)
+		usleep(1000);
+	started = clock_ms();
+	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_NONE);
+	assert_true(clock_ms() - started > 200);
+	assert_int_equal(signer_create_get(&c, create, &created), E_OK);
+	message_create_csr_reply_release(&created);
+	stop(f, &c);
+}
+
+#define CASE(function)                                                                                       \
+	{                                                                                                    \
+		#function, function, signer_fixture_setup, signer_fixture_teardown,                          \
+		    (void *)(uintptr_t)&signer_token_kinds[SIGNER_KIND_SOFTHSM]                              \
+	}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+	    CASE(fewer_sessions_than_threads_at_work_F177),
+	    CASE(fewer_sessions_than_threads_at_start_F177),
+	    CASE(sessions_that_are_lost_come_back_F178),
+	    CASE(lists_end_with_their_caller_F179),
+	    CASE(a_list_ends_with_its_time_F179),
+	    CASE(a_full_token_is_left_in_peace_F180),
+	    CASE(a_request_past_its_time_is_not_begun_F181),
+	    CASE(sigterm_ends_the_first_look_F182),
+	    CASE(a_module_that_does_one_thing_at_a_time_F176),
+	    CASE(a_disturbed_create_has_the_token_for_itself_F183),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests_name("csrd-hsm and what its token has to spare", tests, NULL, NULL);
+}
