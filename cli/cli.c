@@ -1,6 +1,7 @@
 /* What every command has at hand: common options, configuration, store, errors. */
 #include "cli/cli.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cli/command.h"
@@ -180,6 +181,20 @@ enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int m
 		                 argv[optind + max]);
 	if (argc - optind < min)
 		return cli_usage(cli, "%s%s%s: an argument is missing", cli->command->group, space, verb);
+	return EXIT_CODE_OK;
+}
+
+enum exit_code cli_past(const struct cli *cli, const char *option, const char *text, int64_t *ret_us)
+{
+	int64_t now_us = clock_wall_us();
+	uint64_t ms;
+
+	if (clock_parse_duration(text, &ms) == E_OK && ms <= (uint64_t)now_us / 1000) {
+		*ret_us = now_us - (int64_t)ms * 1000;
+		return EXIT_CODE_OK;
+	}
+	if (clock_parse_rfc3339(text, ret_us) != E_OK)
+		return cli_usage(cli, "--%s '%s': 2h, 7d, 2027-01-31 or 2027-01-31T12:00:00Z", option, text);
 	return EXIT_CODE_OK;
 }
 

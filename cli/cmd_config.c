@@ -283,7 +283,10 @@ static enum exit_code end_show(struct show *s)
 enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {CLI_OPTIONS};
-	static const char *const titles[] = {"KEY", "VALUE", "FROM", "CHANGED BY"};
+	static const struct output_column columns[] = {
+		{"KEY", OUTPUT_WHOLE}, {"VALUE", OUTPUT_CUT}, {"FROM", OUTPUT_CUT},
+		{"CHANGED BY", OUTPUT_WHOLE},
+	};
 	struct show s = {.cli = cli};
 	enum exit_code code;
 	enum err e;
@@ -298,7 +301,7 @@ enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv)
 	s.found = calloc((size_t)s.wanted_len + 1, sizeof(*s.found));
 	if (!s.found)
 		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
-	output_list_begin(&s.list, cli->json, "values", titles, sizeof(titles) / sizeof(titles[0]));
+	output_list_begin(&s.list, cli->json, "values", columns, sizeof(columns) / sizeof(columns[0]));
 	e = config_each_value(cli->config, show_value, &s);
 	if (e == E_OK) {
 		code = end_show(&s);

@@ -91,7 +91,7 @@ class Shells(harness.Case):
     def check_all(self, shell):
         commands = self.commands()
         self.assertIn("doctor", commands)
-        self.assertEqual(commands["account"], ["add", "list"])
+        self.assertEqual(commands["account"], ["add", "list", "set", "rename"])
         self.assertEqual(self.ask(shell, ""), set(commands))
         self.assertEqual(self.ask(shell, "acc"), {"account"})
         self.assertEqual(self.ask(shell, "--"), COMMON)
