@@ -183,12 +183,14 @@ static const struct help helps[] = {
 	 "Tells every difference, and what to do about each kind of them.\n"
 	 "Exit code 0: none; 1: some; 69: the signer does not answer.\n"},
 	{"backup",
-	 "Usage: csrctl backup [--force] FILE|DIR\n"
+	 "Usage: csrctl backup [--force] FILE|DIR|-\n"
 	 "\n"
 	 "Copies the store as it is at one instant, while csrd runs or not, to FILE, or\n"
-	 "to csrd-TIME.db in DIR.  The copy is one file of mode 0600, checked wholly\n"
-	 "before it gets its name; its SHA-256 goes into the audit trail of the store.\n"
-	 "It needs as much room again beside the store while it works.\n"
+	 "to csrd-TIME.db in DIR; with - to standard output, as for another machine.\n"
+	 "The copy is one file of mode 0600, checked wholly before it gets its name, or\n"
+	 "before any of it is sent; its SHA-256 goes into the audit trail of the store.\n"
+	 "It needs as much room again beside the store while it works, and for - in\n"
+	 "TMPDIR (/var/tmp) too.\n"
 	 "\n"
 	 "  --force  replace FILE when it exists\n"
 	 "\n"
