@@ -7,7 +7,6 @@
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 SBINDIR ?= $(PREFIX)/sbin
-SYSCONFDIR ?= /etc
 DOCDIR ?= $(PREFIX)/share/doc/csrd
 MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -81,7 +80,7 @@ CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
 CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
-CLI_SRC += cli/audit_output.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
+CLI_SRC += cli/audit_output.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
 
 BASE_LIBS :=
 SERVICE_LIBS := -lsystemd
@@ -203,19 +202,19 @@ $(B)/man/%: doc/man/%.scd doc/man/exit_status.inc config/csrd.conf tools/man.awk
 .PHONY: man
 man: $(MAN_PAGES)
 
-# Units are installed as they stand but for the folder of the programs.  An
-# existing csrd.conf is never replaced.
+# Units are installed as they stand but for the folder of the programs.  The
+# configuration is made by "csrctl setup", of the sample in $(PREFIX)/share/csrd.
 INSTALL_BIN := $(DESTDIR)$(BINDIR)
 INSTALL_SBIN := $(DESTDIR)$(SBINDIR)
 INSTALL_DOC := $(DESTDIR)$(DOCDIR)
-INSTALL_CONF := $(DESTDIR)$(SYSCONFDIR)/csrd/csrd.conf
+INSTALL_DATA := $(DESTDIR)$(PREFIX)/share/csrd
 .PHONY: install
 install: all man
-	install -d $(INSTALL_BIN) $(INSTALL_SBIN) $(dir $(INSTALL_CONF)) $(INSTALL_DOC)/examples \
+	install -d $(INSTALL_BIN) $(INSTALL_SBIN) $(INSTALL_DATA) $(INSTALL_DOC)/examples \
 		$(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(BASHCOMPDIR) $(ZSHCOMPDIR))
 	install -m 0755 $(B)/bin/csrd $(B)/bin/csrd-hsm $(INSTALL_SBIN)
 	install -m 0755 $(B)/bin/csrctl $(INSTALL_BIN)
-	[ -e $(INSTALL_CONF) ] || install -m 0644 config/csrd.conf $(INSTALL_CONF)
+	install -m 0644 config/csrd.conf $(INSTALL_DATA)
 	set -e; for unit in $(wildcard systemd/*.service systemd/*.socket systemd/*.target); do \
 		sed 's,/usr/sbin/csrd,$(SBINDIR)/csrd,g' "$$unit" >$(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \
 		chmod 0644 $(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \

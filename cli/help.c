@@ -241,7 +241,7 @@ static const struct help helps[] = {
 	 "  --no-inspect       do not look for the token first; --yes: ask nothing\n"
 	 "  --no-start         leave the units as they are\n"
 	 "\n"
-	 "JSON: {token, module, uri, url, account, api_token?, started}.\n"},
+	 "JSON: {token, module, uri, url, account, api_token?, started, new_keys_on}.\n"},
 	{"status",
 	 "Usage: csrctl status [--token NAME] [--watch[=SECONDS]]\n"
 	 "\n"
