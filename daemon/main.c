@@ -642,13 +642,18 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
+	static const struct option options[] = {
+	    {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 't'},
+	    {"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
+	};
 	const char *config_path = CONFIG_DEFAULT_PATH;
 	bool check = false;
 	int option, exit_code;
 
 	if (fd_fill_standard() != E_OK)
 		return EXIT_CODE_SYSTEM;
-	while ((option = getopt(argc, argv, "c:tVh")) != -1) {
+	while ((option = getopt_long(argc, argv, "c:tVh", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			config_path = optarg;
