@@ -215,8 +215,9 @@ static const struct help helps[] = {
 	 "check  reads the configuration as csrd -t does, and looks whether what it names\n"
 	 "       is there on this machine: modules, users, folders; and at token URIs.\n"
 	 "       Exit code 78: something is wrong.\n"
-	 "show   prints every value in force, from which line of the file it is, or that\n"
-	 "       it is the default, and whether a reload or only a restart changes it.\n"
+	 "show   prints every value, from which line of the file it is, or that it is the\n"
+	 "       default, and whether a reload or only a restart changes it; and where\n"
+	 "       the csrd that runs works with another value, that one.\n"
 	 "\n"
 	 "  KEY  http.listen, token.NAME.uri, the last part alone, or a section\n"
 	 "\n"
@@ -243,7 +244,7 @@ static const struct help helps[] = {
 	 "\n"
 	 "JSON: {token, module, uri, url, account, api_token?, started, new_keys_on}.\n"},
 	{"status",
-	 "Usage: csrctl status [--token NAME] [--watch[=SECONDS]]\n"
+	 "Usage: csrctl status [--token NAME] [--watch[=SECONDS]] [--verbose]\n"
 	 "\n"
 	 "Asks csrd whether it is ready, and each signer how it, its token and its key\n"
 	 "pool are.  Does not need the store.\n"
@@ -251,6 +252,7 @@ static const struct help helps[] = {
 	 "  --token NAME       that [token NAME] alone (default: all)\n"
 	 "  --watch[=SECONDS]  again and again on the terminal (default every 2), until\n"
 	 "                     it is interrupted\n"
+	 "  -v, --verbose      what the token was found to take, at length\n"
 	 "\n"
 	 "Exit code 0: csrd answers, or does not run here, and every token can be worked\n"
 	 "with; 1: a token cannot, or csrd is not ready; 69: a signer does not answer.\n"},

@@ -45,7 +45,7 @@ class StoreCase(harness.Case):
 
     def files(self, service, folder=None):
         """Names beside the store that neither csrd nor the harness put there."""
-        known = re.compile(r"csrd\.(conf|db(-wal|-shm|\.lock)?)$|hsm|pin$|state$|failpoint")
+        known = re.compile(r"csrd\.(conf|db(-wal|-shm|\.lock|\.running)?)$|hsm|pin$|state$|failpoint")
         return sorted(name for name in os.listdir(folder or service.folder) if not known.match(name))
 
     def refused(self, service, *arguments, status, says):
