@@ -1,6 +1,7 @@
 """csrctl verify: what was changed behind csrd's back, in the store or on the token, is found and nothing is changed."""
 # run: seconds=20
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -96,8 +97,19 @@ class Verify(harness.Case):
             self.assertRegex(done.stdout, "(?m)^%s +%s  " % (kind, what))
             self.assertRegex(done.stdout, r"(?m)^%s \(\d\): " % kind)
         self.assertIn("4 differences", done.stdout)
+        self.paste(service, done.stdout)
         self.assertEqual(done.stderr, "")
         self.assertNotIn(whole, done.stdout)
+
+    def paste(self, service, said):
+        """F199: the commands for an unknown key work as they are printed, but for the PIN that they ask for."""
+        commands = re.findall(r"(?m)^(?:env .*)?pkcs11-tool .*--delete-object.*$", said)
+        self.assertEqual(len(commands), 2, said)
+        label = next(what for what in ("csrd:" + UUID, "csrd:no id") if what in commands[0])
+        for command in commands:
+            harness.run(["sh", "-c", command.replace("--login", "--login --pin " + service.p11.PIN)],
+                        env=service.environment("csrctl"))
+        self.assertNotIn(label, service.p11.labels())
 
     def test_keys_exchanged(self):
         """The right label and key id, and another key: only reading it tells."""
