@@ -60,9 +60,11 @@ static enum err query_read(const struct op *op, struct health_query *ret_query, 
 		} else if (len < strlen("token=") || memcmp(at, "token=", strlen("token=")) != 0) {
 			snprintf(why, 160, "unknown query parameter: /readyz takes token=NAME and verbose");
 			return E_INVAL;
-		} else if (find_token(op->api, at + strlen("token="), len - strlen("token="), &query) != E_OK) {
-			snprintf(why, 160, "query parameter 'token' must be the NAME of a section [token NAME] of "
-					   "the configuration");
+		} else if (find_token(op->api, at + strlen("token="), len - strlen("token="), &query) !=
+			   E_OK) {
+			snprintf(why, 160,
+				 "query parameter 'token' must be the NAME of a section [token NAME] of "
+				 "the configuration");
 			return E_INVAL;
 		}
 		at += len + (at[len] == '&');
@@ -152,7 +154,8 @@ static void answer(struct op *op, const struct health *health)
 
 		if (!health->signers[i])
 			continue;
-		problem_list_add(&all, PROBLEM_UNAVAILABLE, NULL, "signer '%s': %s", name, health->signers[i]);
+		problem_list_add(&all, PROBLEM_UNAVAILABLE, NULL, "signer '%s': %s", name,
+				 health->signers[i]);
 		if (query.token == api->options.hsms[i])
 			problem_list_add(&needed, PROBLEM_UNAVAILABLE, NULL, "signer '%s': %s", name,
 					 health->signers[i]);

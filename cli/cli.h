@@ -54,7 +54,8 @@ int cli_getopt(struct cli *cli, int argc, char **argv, const char *short_options
 MUST_USE enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int min, int max);
 
 /* The value of --since or --until: a time, or how long ago ("2h", "7d").  Says what is wrong. */
-MUST_USE enum exit_code cli_past(const struct cli *cli, const char *option, const char *text, int64_t *ret_us);
+MUST_USE enum exit_code cli_past(const struct cli *cli, const char *option, const char *text,
+				 int64_t *ret_us);
 
 /* Says it on standard error, and where help is. */
 enum exit_code cli_usage(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);

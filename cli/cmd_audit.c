@@ -33,7 +33,8 @@ static enum exit_code set_object(struct trail *trail, const char *text)
 
 	if (len == 0 || len >= sizeof(trail->object))
 		return cli_usage(trail->cli,
-				 "--object '%s': the id of a CSR, account, zone, token or user, or 'store'", text);
+				 "--object '%s': the id of a CSR, account, zone, token or user, or 'store'",
+				 text);
 	for (size_t i = 0; i <= len; i++) /* tags know upper and lower case */
 		trail->object[i] = str_is_uuid(text) ? str_ascii_lower(text[i]) : text[i];
 	trail->query.object = trail->object;
@@ -133,8 +134,8 @@ static void on_records(void *arg, enum err e, const struct audit_record *records
 static enum exit_code print(struct trail *trail)
 {
 	static const struct output_column columns[] = {
-		{"NUMBER", OUTPUT_WHOLE}, {"AT", OUTPUT_WHOLE}, {"ACTION", OUTPUT_WHOLE}, {"OBJECT", OUTPUT_ID},
-		{"ACTOR", OUTPUT_CUT},    {"PEER", OUTPUT_CUT}, {"REQUEST", OUTPUT_ID},   {"DETAIL", OUTPUT_CUT},
+	    {"NUMBER", OUTPUT_WHOLE}, {"AT", OUTPUT_WHOLE}, {"ACTION", OUTPUT_WHOLE}, {"OBJECT", OUTPUT_ID},
+	    {"ACTOR", OUTPUT_CUT},    {"PEER", OUTPUT_CUT}, {"REQUEST", OUTPUT_ID},   {"DETAIL", OUTPUT_CUT},
 	};
 	enum exit_code code;
 
@@ -147,7 +148,8 @@ static enum exit_code print(struct trail *trail)
 		trail->wait = (struct cli_wait){0};
 		store_audit_search(trail->cli->store, &trail->query, on_records, trail);
 		store_wait(trail->cli->store, &trail->wait.done);
-	} while (trail->wait.e == E_OK && trail->page_rows == trail->query.limit && trail->rows < trail->limit);
+	} while (trail->wait.e == E_OK && trail->page_rows == trail->query.limit &&
+		 trail->rows < trail->limit);
 	if (trail->wait.e != E_OK) {
 		output_list_drop(&trail->out);
 		return cli_fail(trail->wait.e, "cannot read the audit trail: %s", err_str(trail->wait.e));

@@ -312,7 +312,8 @@ static enum exit_code print(const struct backup *b, const struct result *result)
 		return output_json_end(&j);
 	}
 	if (b->to_stdout) {
-		cli_note("%" PRIu64 " bytes to standard output, sha256 %s", result->summary.bytes, result->sha256);
+		cli_note("%" PRIu64 " bytes to standard output, sha256 %s", result->summary.bytes,
+			 result->sha256);
 		return EXIT_CODE_OK;
 	}
 	output_fact("backup", b->path);

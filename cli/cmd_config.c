@@ -305,8 +305,9 @@ static enum exit_code end_show(struct show *s)
 		cli_note("%u %s in force after systemctl reload csrd", s->waiting[1],
 			 s->waiting[1] == 1 ? "value is" : "values are");
 	if (s->waiting[0] > 0)
-		cli_note("%u %s in force after systemctl restart csrd, and of a token after that of its signer",
-			 s->waiting[0], s->waiting[0] == 1 ? "value is" : "values are");
+		cli_note(
+		    "%u %s in force after systemctl restart csrd, and of a token after that of its signer",
+		    s->waiting[0], s->waiting[0] == 1 ? "value is" : "values are");
 	return code;
 }
 

@@ -274,7 +274,8 @@ static enum exit_code complete_id(struct cli *cli, char id[CSR_ID_SIZE])
 	store_csr_list(cli->store, &query, on_search, &search);
 	store_wait(cli->store, &search.wait.done);
 	if (search.wait.e != E_OK)
-		return cli_fail(search.wait.e, "cannot look for the CSR '%s': %s", id, err_str(search.wait.e));
+		return cli_fail(search.wait.e, "cannot look for the CSR '%s': %s", id,
+				err_str(search.wait.e));
 	if (search.total == 0)
 		return cli_fail(E_NOTFOUND, "no CSR's id begins with '%s': see 'csrctl csr list'", id);
 	if (search.total > 1)

@@ -161,8 +161,9 @@ static enum exit_code confirm(const struct removal *removal)
 	if (removal->yes)
 		return EXIT_CODE_OK;
 	if (!ask_is_possible())
-		return cli_usage(removal->cli, "csr delete destroys a key for good: where nobody can be asked, "
-					       "give --yes");
+		return cli_usage(removal->cli,
+				 "csr delete destroys a key for good: where nobody can be asked, "
+				 "give --yes");
 	cli_note("CSR %s, %s, of %s %s: its key on token '%s' is destroyed for good", r->id,
 		 r->spec.common_name, output_scope_name(r->scope.kind), r->scope.id, r->token_name);
 	return is_agreed() ? EXIT_CODE_OK : cli_fail(E_DENIED, "nothing was changed");
@@ -176,9 +177,11 @@ static enum exit_code fail(const struct removal *removal, enum err e)
 				removal->token->name, removal->token->socket,
 				signer_status_silence(removal->hsm, e));
 	if (removal->detail[0])
-		return cli_fail(e, "CSR '%s' is deleting, but its key may still be there: %s (%s); give the same "
-				   "again, or csrd ends it by itself",
-				removal->id, err_str(e), removal->detail);
+		return cli_fail(
+		    e,
+		    "CSR '%s' is deleting, but its key may still be there: %s (%s); give the same "
+		    "again, or csrd ends it by itself",
+		    removal->id, err_str(e), removal->detail);
 	return cli_fail(e, "cannot delete the CSR '%s': %s", removal->id, err_str(e));
 }
 

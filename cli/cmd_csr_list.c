@@ -49,7 +49,8 @@ static enum exit_code set_state(struct list *list, const char *text)
 	enum csr_state state;
 
 	if (csr_state_parse(text, &state) != E_OK)
-		return cli_usage(list->cli, "--state '%s': pending, active, deleting, destroyed or failed", text);
+		return cli_usage(list->cli, "--state '%s': pending, active, deleting, destroyed or failed",
+				 text);
 	list->states |= CSR_STATE_BIT(state);
 	return EXIT_CODE_OK;
 }
@@ -75,7 +76,8 @@ static enum exit_code set_number(struct list *list, const char *option, const ch
 				 uint64_t *ret_number)
 {
 	if (str_parse_u64(text, LIMIT_MAX, ret_number) != E_OK || *ret_number < min)
-		return cli_usage(list->cli, "--%s '%s': a number, %d to %d", option, text, (int)min, LIMIT_MAX);
+		return cli_usage(list->cli, "--%s '%s': a number, %d to %d", option, text, (int)min,
+				 LIMIT_MAX);
 	return EXIT_CODE_OK;
 }
 

@@ -415,7 +415,8 @@ static enum exit_code find(struct cli *cli, const struct kind *kind, struct sear
 		return cli_fail(search->wait.e, "cannot list the %s: %s", kind->array,
 				err_str(search->wait.e));
 	if (search->found > 1)
-		return cli_fail(E_EXISTS, "%zu %s are called '%s' or begin so: give the id, see 'csrctl %s list'",
+		return cli_fail(E_EXISTS,
+				"%zu %s are called '%s' or begin so: give the id, see 'csrctl %s list'",
 				search->found, kind->array, search->text, kind->noun);
 	if (search->found == 0)
 		return cli_fail(E_NOTFOUND, "no such %s '%s': see 'csrctl %s list'", kind->noun, search->text,

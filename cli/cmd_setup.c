@@ -228,7 +228,8 @@ static void print_text(const struct setup *s, const char *option, const char *ur
 	output_fact("api token", s->api_token[0] ? s->api_token : NULL);
 	output_fact("new keys on", first_token(s));
 	if (strcmp(first_token(s), s->token) != 0)
-		printf("\nNew keys are still made on token '%s', the first in the file. To make them on this one, put\n"
+		printf("\nNew keys are still made on token '%s', the first in the file. To make them on this "
+		       "one, put\n"
 		       "its section [token %s] before all others in %s,\n"
 		       "then systemctl restart csrd.\n",
 		       first_token(s), s->token, s->cli->config_path);

@@ -27,7 +27,7 @@ struct report {
 	uint64_t watch_seconds;          /* 0: once */
 	bool verbose;
 	const struct config_token *token; /* that is being asked */
-	struct json_doc *running;         /* what csrd says of itself; NULL: none runs, or it cannot be told */
+	struct json_doc *running; /* what csrd says of itself; NULL: none runs, or it cannot be told */
 	struct output_json j;
 	enum exit_code code; /* the worst so far */
 };
@@ -100,7 +100,7 @@ static void put_json(struct json_writer *w, const struct config_token *token,
 	buf_release(&allowed);
 }
 
-/* "rsa: 512-16384 bits; ec: 112-521 bits" of what the signer says at length: the templates are for experts. */
+/* "rsa: 512-16384 bits; ec: 112-521 bits" of what the signer says at length, with templates for experts. */
 static void format_capabilities(const char *whole, struct buf *b)
 {
 	for (const char *at = whole; at && *at;) {
@@ -211,7 +211,8 @@ static void report_silence(struct report *report, enum err e, const char *why)
 		json_put_bool_member(&report->j.w, "usable", false);
 		json_put_text_member(&report->j.w, "detail", why);
 	} else {
-		output_fact("usable", strstr(why, "ermission denied") ? "not known: run csrctl as root" : "no");
+		output_fact("usable",
+			    strstr(why, "ermission denied") ? "not known: run csrctl as root" : "no");
 		fflush(stdout);
 	}
 	report->code = cli_fail(e, "%s", why);

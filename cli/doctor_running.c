@@ -38,8 +38,9 @@ static void check_values(struct doctor *d, const struct json_doc *running)
 
 	if (config_each_value(d->config, on_value, &v) != E_OK || v.reload + v.restart == 0)
 		return;
-	doctor_say(d, DOCTOR_WARN, "in-force", NULL, "csrd works with another value of %s%s than the file has",
-		   v.first, v.reload + v.restart == 1 ? "" : " and of others");
+	doctor_say(d, DOCTOR_WARN, "in-force", NULL,
+		   "csrd works with another value of %s%s than the file has", v.first,
+		   v.reload + v.restart == 1 ? "" : " and of others");
 	doctor_remedy(d, "csrctl config show tells both; %s",
 		      v.restart ? "systemctl restart csrd" : "systemctl reload csrd");
 }
@@ -50,7 +51,8 @@ static void check_version(struct doctor *d, const struct json_doc *running)
 
 	if (!version || !strcmp(version, CSRD_VERSION))
 		return;
-	doctor_say(d, DOCTOR_WARN, "version", NULL, "csrd %s runs, and " CSRD_VERSION " is installed", version);
+	doctor_say(d, DOCTOR_WARN, "version", NULL, "csrd %s runs, and " CSRD_VERSION " is installed",
+		   version);
 	doctor_remedy(d, "systemctl restart csrd");
 }
 

@@ -141,8 +141,9 @@ static void put_remedy(struct look *look, const char *remedy)
 {
 	static const char works[] = "its signer works: compare groups, devices and variables of its unit "
 				    "with yours";
-	static const char confined[] = "; seen from inside csrd-hsm@%s, which has no /home, no network, no device: "
-				       "drop-ins are in /usr/share/doc/csrd/examples";
+	static const char confined[] =
+	    "; seen from inside csrd-hsm@%s, which has no /home, no network, no device: "
+	    "drop-ins are in /usr/share/doc/csrd/examples";
 	char from_unit[sizeof(confined) + 64] = "";
 
 	if (look->by_unit)
@@ -366,10 +367,13 @@ static void say_no_document(struct look *look, enum err e)
 		doctor_say(d, DOCTOR_SKIP, "module", name, "csrd-hsm cannot be run: %s", err_str(e));
 		doctor_remedy(d, "csrd-hsm belongs beside csrctl, or into ../sbin");
 	} else if (look->by_unit && look->status >= SYSTEMD_STATUS_MIN) {
-		doctor_say(d, bad(look), "module", name, "systemd cannot make the sandbox of csrd-hsm@%s: status %d",
-			   name, look->status);
-		doctor_remedy(d, "systemd.exec(5), \"Process Exit Codes\", says what it is; look at its drop-ins: "
-				 "systemctl cat csrd-hsm@%s", name);
+		doctor_say(d, bad(look), "module", name,
+			   "systemd cannot make the sandbox of csrd-hsm@%s: status %d", name, look->status);
+		doctor_remedy(
+		    d,
+		    "systemd.exec(5), \"Process Exit Codes\", says what it is; look at its drop-ins: "
+		    "systemctl cat csrd-hsm@%s",
+		    name);
 	} else if (look->status > 128) {
 		doctor_say(d, bad(look), "module", name, "it crashes: csrd-hsm -i died of signal %d",
 			   look->status - 128);

@@ -11,9 +11,8 @@ static const struct {
 	const char *name;
 	const char *remedy;
 } kinds[FINDING_KINDS] = {
-    [FINDING_STORE] = {"store",
-		       "the database was damaged or changed by other means than csrd: stop csrd and "
-		       "restore the last backup that verifies (csrctl restore)"},
+    [FINDING_STORE] = {"store", "the database was damaged or changed by other means than csrd: stop csrd and "
+				"restore the last backup that verifies (csrctl restore)"},
     [FINDING_CSR] = {"csr", "the row was changed by other means than csrd: restore a backup, and do not have "
 			    "a certificate issued for that CSR"},
     [FINDING_UNSETTLED] = {"unsettled", "csrd settles it within its reconcile_interval while the signer is "
@@ -24,8 +23,9 @@ static const struct {
 					"removes what is left of the pair"},
     [FINDING_WRONG_KEY] = {"wrong-key", "the token has another key under that label: find out who made it; "
 					"do not use the CSR"},
-    [FINDING_PROTECTION] = {"protection", "the token guards the key otherwise than when it was made: find "
-					  "out who changed it; 'csrctl csr delete ID', and have a new one made"},
+    [FINDING_PROTECTION] = {"protection",
+			    "the token guards the key otherwise than when it was made: find "
+			    "out who changed it; 'csrctl csr delete ID', and have a new one made"},
     [FINDING_UNREADABLE] = {"unreadable-key", "the token does not give that key's public part as it should: "
 					      "look at the token and at the signer's log"},
     [FINDING_LEFTOVER] = {"leftover-key", "'csrctl reconcile --token NAME --apply' destroys it"},

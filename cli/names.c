@@ -224,11 +224,13 @@ enum exit_code names_find_principal(const struct names *names, const char *text,
 	count = count_named(&names->tables[TOKENS], text, &found);
 	count += count_named(&names->tables[USERS], text, &found);
 	if (count == 0)
-		return cli_fail(E_NOTFOUND, "no API token and no user is called '%s': see 'csrctl token list' "
-					    "and 'csrctl user list'",
+		return cli_fail(E_NOTFOUND,
+				"no API token and no user is called '%s': see 'csrctl token list' "
+				"and 'csrctl user list'",
 				text);
 	if (count > 1)
-		return cli_fail(E_EXISTS, "%zu API tokens and users are called '%s': give the id", count, text);
+		return cli_fail(E_EXISTS, "%zu API tokens and users are called '%s': give the id", count,
+				text);
 	memcpy(ret_id, found->id, CSR_ID_SIZE);
 	return EXIT_CODE_OK;
 }

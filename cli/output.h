@@ -64,7 +64,7 @@ void output_format_age(int64_t us, int64_t now_us, char text[OUTPUT_TIME_SIZE]);
 
 /* As printf("%s") with control characters escaped. */
 void output_text(const char *text);
-/* The same, broken at blanks and commas on a terminal; the lines after the first begin after `indent` blanks. */
+/* The same, broken at blanks and commas on a terminal; lines after the first begin with `indent` blanks. */
 void output_wrapped(const char *text, size_t indent);
 
 const char *output_scope_name(enum store_scope_kind kind); /* "account", "zone" */

@@ -19,7 +19,8 @@ void pkcs11_tool_environment(const struct config_token *token, struct buf *b)
 		return;
 	snprintf(unit, sizeof(unit), "csrd-hsm@%s.service", token->name);
 	buf_init(&said, 4096);
-	if (spawn_run(&(struct spawn){.argv = argv, .timeout_ms = 5000}, &said, &status) == E_OK && status == 0)
+	if (spawn_run(&(struct spawn){.argv = argv, .timeout_ms = 5000}, &said, &status) == E_OK &&
+	    status == 0)
 		buf_printf(b, "%.*s", (int)strcspn(buf_text(&said), "\n"), buf_text(&said));
 	buf_release(&said);
 }
@@ -27,7 +28,8 @@ void pkcs11_tool_environment(const struct config_token *token, struct buf *b)
 /* A word for the shell. */
 static void put_word(struct buf *b, const char *word)
 {
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:=@%+,";
+	static const char plain[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:=@%+,";
 
 	if (*word && strspn(word, plain) == strlen(word)) {
 		buf_put_str(b, word);

@@ -15,7 +15,8 @@
 
 #define FILE_BYTES_MAX (256 * 1024)
 
-/* The folder is another user's: no link is followed, nothing is waited for.  It is locked while csrd lives. */
+/* The folder is another user's: no link is followed, nothing is waited for.  It is locked while csrd lives.
+ */
 static enum err open_living(const char *path, int *ret_fd)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);

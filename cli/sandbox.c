@@ -29,7 +29,8 @@ struct place {
 	char errors[PATH_SIZE];
 };
 
-static enum err systemctl(const char *verb, const char *more, const char *unit, struct buf *said, int *ret_status)
+static enum err systemctl(const char *verb, const char *more, const char *unit, struct buf *said,
+			  int *ret_status)
 {
 	const char *argv[] = {"systemctl", verb, more ? more : unit, more ? unit : NULL, NULL};
 
@@ -65,8 +66,9 @@ bool sandbox_is_possible(const char *token)
 static bool is_of_service(const char *line, bool with_pin)
 {
 	static const char *const keys[] = {
-		"Exec",	   "Type=",	    "NotifyAccess=",  "Sockets=", "Restart", "Watchdog", "Timeout",
-		"FileDescriptorStore", "RemainAfterExit=", "StandardOutput=", "StandardError=", "StandardInput=",
+	    "Exec",           "Type=",          "NotifyAccess=",       "Sockets=",         "Restart",
+	    "Watchdog",       "Timeout",        "FileDescriptorStore", "RemainAfterExit=", "StandardOutput=",
+	    "StandardError=", "StandardInput=",
 	};
 
 	if (str_starts_with(line, "ExecPaths="))
@@ -135,8 +137,14 @@ out:
 static int number_of(const char *said, const char *name)
 {
 	const char *at = strstr(said, name);
+	char digits[8] = "";
+	uint64_t number;
 
-	return at ? atoi(at + strlen(name)) : 0;
+	if (!at)
+		return 0;
+	at += strlen(name);
+	snprintf(digits, sizeof(digits), "%.*s", (int)strspn(at, "0123456789"), at);
+	return str_parse_u64(digits, 255, &number) == E_OK ? (int)number : 0;
 }
 
 static enum err run_unit(const struct place *place, int *ret_status)
@@ -200,7 +208,8 @@ static void remove_place(const struct place *place)
 	buf_release(&said);
 }
 
-enum err sandbox_inspect(const struct sandbox_look *look, struct buf *output, struct buf *errors, int *ret_status)
+enum err sandbox_inspect(const struct sandbox_look *look, struct buf *output, struct buf *errors,
+			 int *ret_status)
 {
 	struct place place;
 	enum err e = make_place(look->token, &place);

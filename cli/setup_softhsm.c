@@ -149,10 +149,11 @@ enum exit_code setup_softhsm_check(const struct setup *s)
 {
 	if (!s->pin_is_made_up || !has_tokens())
 		return EXIT_CODE_OK;
-	return cli_fail(E_EXISTS,
-			"there is a trial token in " TOKEN_FOLDER " already, and its PIN is gone (a purge takes "
-			"it): give that PIN with --pin-file, or remove the token with its keys, which are lost then: "
-			"rm -r " TOKEN_FOLDER);
+	return cli_fail(
+	    E_EXISTS,
+	    "there is a trial token in " TOKEN_FOLDER " already, and its PIN is gone (a purge takes "
+	    "it): give that PIN with --pin-file, or remove the token with its keys, which are lost then: "
+	    "rm -r " TOKEN_FOLDER);
 }
 
 enum exit_code setup_softhsm_make(struct setup *s)

@@ -100,10 +100,11 @@ static enum exit_code inspect_by_unit(struct setup *s, struct buf *said, int *re
 	if (e == E_NOTFOUND)
 		return cli_fail(e, "there is no csrd-hsm beside csrctl");
 	if (e == E_TIMEOUT)
-		return cli_fail(e, "csrd-hsm@%s does not come to an end when it looks for the token", s->token);
-	return e == E_OK ? EXIT_CODE_OK :
-			   cli_fail(e, "cannot look for the token from inside the unit csrd-hsm@%s: %s", s->token,
-				    e == E_IO ? strerror(errno) : err_str(e));
+		return cli_fail(e, "csrd-hsm@%s does not come to an end when it looks for the token",
+				s->token);
+	return e == E_OK ? EXIT_CODE_OK
+			 : cli_fail(e, "cannot look for the token from inside the unit csrd-hsm@%s: %s",
+				    s->token, e == E_IO ? strerror(errno) : err_str(e));
 }
 
 static void say_not_found(const struct setup *s, bool by_unit, int status, struct buf *said)
@@ -115,11 +116,14 @@ static void say_not_found(const struct setup *s, bool by_unit, int status, struc
 	if (by_unit && status >= SYSTEMD_STATUS_MIN && status < 256)
 		cli_note("systemd ended it with %d: see systemd.exec(5), \"Process Exit Codes\"", status);
 	if (by_unit)
-		cli_note("'%s' was not changed. The unit sees no /home, no network and no device, and runs code of "
-			 "/usr/lib and of the module's folder alone: what it needs more is in the drop-ins in "
-			 "/usr/share/doc/csrd/examples; systemctl edit csrd-hsm@%s. --no-inspect goes on without this "
-			 "look",
-			 s->cli->config_path, s->token);
+		cli_note(
+		    "'%s' was not changed. The unit sees no /home, no network and no device, and runs code "
+		    "of "
+		    "/usr/lib and of the module's folder alone: what it needs more is in the drop-ins in "
+		    "/usr/share/doc/csrd/examples; systemctl edit csrd-hsm@%s. --no-inspect goes on without "
+		    "this "
+		    "look",
+		    s->cli->config_path, s->token);
 	else
 		cli_note("'%s' was not changed. --no-inspect goes on without this look", s->cli->config_path);
 }
@@ -289,7 +293,8 @@ static enum exit_code wait_ready(const struct setup *s, const char *signer)
 			return say_failed(s, "csrd.service", &csrd);
 		if (strcmp(csrd.active, "active") == 0 && strcmp(hsm.active, "active") == 0)
 			return EXIT_CODE_OK;
-		/* csrd's connection would, in its time; sooner it would hold up csrd, which is ordered after it */
+		/* csrd's connection would, in its time; sooner it would hold up csrd, which is ordered after
+		 * it */
 		if (strcmp(csrd.active, "active") == 0 && strcmp(hsm.active, "inactive") == 0 && !started) {
 			started = true;
 			code = setup_systemctl(start_signer, NULL);
@@ -298,9 +303,10 @@ static enum exit_code wait_ready(const struct setup *s, const char *signer)
 		}
 		nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
 	}
-	return cli_fail(E_TIMEOUT,
-			"not ready after %d s: csrd is %s (%s), its signer %s (%s); see journalctl -u csrd -u %s",
-			READY_MS / 1000, csrd.active, csrd.status_text, hsm.active, hsm.status_text, signer);
+	return cli_fail(
+	    E_TIMEOUT,
+	    "not ready after %d s: csrd is %s (%s), its signer %s (%s); see journalctl -u csrd -u %s",
+	    READY_MS / 1000, csrd.active, csrd.status_text, hsm.active, hsm.status_text, signer);
 }
 
 /* Those of an earlier run would end the wait.  A unit that never ran has none, which is no failure either. */

@@ -203,8 +203,8 @@ struct store_csr_query {
 struct store_csr_page {
 	struct csr_record *records;
 	size_t records_len;
-	uint64_t total; /* of scope, states and filter, counted without a scan where scope is set and states is ACTIVE
-			   alone; 0 with after_id */
+	uint64_t total; /* of scope, states and filter, counted without a scan where scope is set and states
+			   is ACTIVE alone; 0 with after_id */
 };
 typedef void (*store_csr_page_fn)(void *arg, enum err e, const struct store_csr_page *page);
 /* A row with no name sorts before every name.  A scope that does not exist is an empty page.  E_INVAL: limit,

@@ -1001,7 +1001,8 @@ static void fill_for_filters(struct store *store)
 			free(r->spec.common_name);
 			r->spec.common_name = text("Mail.example.net");
 			r->spec.key_type = KEY_RSA2048;
-			assert_int_equal(csr_spec_add_san(&r->spec, SAN_EMAIL, "Root@mail.example.net"), E_OK);
+			assert_int_equal(csr_spec_add_san(&r->spec, SAN_EMAIL, "Root@mail.example.net"),
+					 E_OK);
 		}
 		if (i == 4) {
 			r->name = text("the old Mailer 100%");
@@ -1037,10 +1038,11 @@ static void list_is_filtered(void **state) /* F195 */
 	    {.key_type = KEY_P256V1, .name = "mail", .token_name = "second"},
 	    {.key_type = KEY_RSA2048, .token_name = "second"},
 	};
-	static const char *const expected[] = {"5 4 3 2 1 /5", "4 2 /2", "4 /1", "2 /1", "/0", "4 2 /2", "1 /1",
-					       "5 4 3 2 1 /5", "/0", "4 /1", "/0", "4 /1", "2 /1", "5 /1",
-					       "5 /1", "4 /1", "/0"};
-	struct store_csr_query q = {.states = ~0u, .order = STORE_ORDER_CREATED_AT, .descending = true, .limit = 9};
+	static const char *const expected[] = {"5 4 3 2 1 /5", "4 2 /2",       "4 /1", "2 /1", "/0", "4 2 /2",
+					       "1 /1",         "5 4 3 2 1 /5", "/0",   "4 /1", "/0", "4 /1",
+					       "2 /1",         "5 /1",         "5 /1", "4 /1", "/0"};
+	struct store_csr_query q = {
+	    .states = ~0u, .order = STORE_ORDER_CREATED_AT, .descending = true, .limit = 9};
 	struct store_csr_filter by_time = {0};
 	struct csr_record *r;
 
@@ -1515,7 +1517,8 @@ static void account_is_changed_in_part(void **state) /* F196 */
 	change.csr_quota = 1;
 	assert_int_equal(scope_set(store, &change), E_OK);
 	assert_account(store, "new name 1");
-	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), NULL, 0), STORE_BEGIN_QUOTA);
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), NULL, 0),
+			 STORE_BEGIN_QUOTA);
 	change.name = NULL;
 	change.csr_quota = STORE_NO_LIMIT;
 	assert_int_equal(scope_set(store, &change), E_OK);

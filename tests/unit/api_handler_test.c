@@ -1994,10 +1994,11 @@ static void ready_is_what_creates_need(void **state) /* F198 */
 	ready_is_asked(f, NULL, 200, "{\"status\":\"ready\"}");
 	ready_is_asked(f, "token=default", 200, "{\"status\":\"ready\"}");
 	ready_is_asked(f, "token=old", 503, "signer 'old': cannot be reached");
-	ready_is_asked(f, "verbose", 200, "\"parts\":[{\"part\":\"store\",\"usable\":true},"
-					  "{\"part\":\"signer of new keys\",\"token\":\"default\",\"usable\":true},"
-					  "{\"part\":\"signer of old keys\",\"token\":\"old\",\"usable\":false,"
-					  "\"detail\":\"cannot be reached\"}]");
+	ready_is_asked(f, "verbose", 200,
+		       "\"parts\":[{\"part\":\"store\",\"usable\":true},"
+		       "{\"part\":\"signer of new keys\",\"token\":\"default\",\"usable\":true},"
+		       "{\"part\":\"signer of old keys\",\"token\":\"old\",\"usable\":false,"
+		       "\"detail\":\"cannot be reached\"}]");
 	hsm_fake_set_up(hsms[1], true);
 	hsm_fake_set_usable(hsms[0], false);
 	ready_is_asked(f, "", 503, "signer 'default': its token is not usable");
@@ -2005,7 +2006,8 @@ static void ready_is_what_creates_need(void **state) /* F198 */
 	hsm_fake_set_usable(hsms[1], false);
 	ready_is_asked(f, "verbose&token=default", 503, "signer 'old': its token is not usable");
 	for (size_t i = 0; i < 5; i++) {
-		static const char *const wrong[] = { "token=", "token=other", "token=defaul", "tokens=old", "verbose=x" };
+		static const char *const wrong[] = {"token=", "token=other", "token=defaul", "tokens=old",
+						    "verbose=x"};
 
 		ready_is_asked(f, wrong[i], 400, "query parameter");
 	}
