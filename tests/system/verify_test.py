@@ -8,6 +8,7 @@ import subprocess
 import time
 import unittest
 
+import faults
 import harness
 
 EXIT_UNAVAILABLE = 69
@@ -110,6 +111,29 @@ class Verify(harness.Case):
             harness.run(["sh", "-c", command.replace("--login", "--login --pin " + service.p11.PIN)],
                         env=service.environment("csrctl"))
         self.assertNotIn(label, service.p11.labels())
+
+    def test_F199_full_is_not_quadratic(self):
+        """A search by label reads every object of the token in some modules, so verify --full does not search for each
+        key; and a key that was exchanged since it was last looked at is found out all the same."""
+        (self.folder / "shim").mkdir()
+        s = faults.ShimService(self, self.folder / "shim", self.logs(".shim"), None)
+        s.start()
+        ids = [s.create().result["id"] for _ in range(60)]
+        s.csrd.terminate()
+        mark = s.shim.mark()
+        found, told = self.verify(s, "--full")
+        self.assertEqual((found, told["keys_read"]), (set(), len(ids)))
+        searches = sum(call.function == "C_FindObjectsInit" for call in s.shim.calls(mark))
+        self.assertLess(searches, len(ids))
+        for what in ("privkey", "pubkey"):
+            s.p11.tool("--delete-object", "--type", what, "--label", "csrd:" + ids[3])
+        s.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "csrd:" + ids[3], "--id",
+                   self.one(s, "SELECT hex(key_id) FROM csrs WHERE id = ?", ids[3])[0])
+        s.p11.tool("--delete-object", "--type", "privkey", "--label", "csrd:" + ids[4])
+        found = self.verify(s, "--full")[0]
+        self.assertLessEqual({("wrong-key", ids[3]), ("half-pair", ids[4])}, found)
+        self.assertEqual({what for _, what in found}, {ids[3], ids[4]})
+        self.assertEqual(s.hsm.terminate(), 0)
 
     def test_keys_exchanged(self):
         """The right label and key id, and another key: only reading it tells."""
