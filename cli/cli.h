@@ -61,6 +61,13 @@ MUST_USE enum exit_code cli_past(const struct cli *cli, const char *option, cons
 enum exit_code cli_usage(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Says it on standard error and answers the exit code of e. */
 enum exit_code cli_fail(enum err e, const char *format, ...) PRINTF_LIKE(2, 3);
+/*
+ * A sink for the log (log_set_sink): what the layers below say is a message
+ * like any other to a person, without time and level.
+ */
+struct log_event;
+bool cli_take_log(const struct log_event *event);
+
 /* A line on standard error that is no error. */
 void cli_note(const char *format, ...) PRINTF_LIKE(1, 2);
 

@@ -270,6 +270,7 @@ enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
 struct list {
 	const struct kind *kind;
 	int64_t now_us;
+	size_t soon; /* that end within SOON_DAYS */
 	struct output_list out;
 	struct cli_wait wait;
 };
@@ -303,11 +304,21 @@ static void put_row(struct list *list, const struct principal *p)
 	buf_release(&grants);
 }
 
+#define SOON_DAYS 14
+
+static bool ends_soon(const struct principal *p, int64_t now_us)
+{
+	return !p->revoked_us && p->expires_us > now_us &&
+	       p->expires_us - now_us < (int64_t)SOON_DAYS * 24 * 3600 * 1000000;
+}
+
 static void on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
 {
 	struct list *list = arg;
 
 	for (size_t i = 0; e == E_OK && i < len; i++) {
+		if (ends_soon(&principals[i], list->now_us))
+			list->soon++;
 		if (list->out.json)
 			put_json(list, &principals[i]);
 		else
@@ -333,10 +344,14 @@ static enum exit_code list_all(struct cli *cli, int argc, char **argv, const str
 	output_list_begin(&list.out, cli->json, kind->array, columns, columns_len);
 	store_principal_list(cli->store, kind->kind, on_principals, &list);
 	store_wait(cli->store, &list.wait.done);
-	if (list.wait.e == E_OK)
-		return output_list_end(&list.out);
-	output_list_drop(&list.out);
-	return cli_fail(list.wait.e, "cannot list the %s: %s", kind->array, err_str(list.wait.e));
+	if (list.wait.e != E_OK) {
+		output_list_drop(&list.out);
+		return cli_fail(list.wait.e, "cannot list the %s: %s", kind->array, err_str(list.wait.e));
+	}
+	code = output_list_end(&list.out);
+	if (list.soon > 0)
+		cli_note("%zu %s within %d days", list.soon, list.soon == 1 ? "expires" : "expire", SOON_DAYS);
+	return code;
 }
 
 enum exit_code cmd_token_list(struct cli *cli, int argc, char **argv)

@@ -150,6 +150,7 @@ int main(int argc, char **argv)
 	if (fd_fill_standard() != E_OK)
 		return (int)EXIT_CODE_SYSTEM;
 	log_open("csrctl", LOG_LEVEL_WARN);
+	log_set_sink(cli_take_log);
 	cli_init(&cli);
 	code = run(&cli, argc, argv);
 	cli_release(&cli);

@@ -247,7 +247,8 @@ static void say_room(struct look *look, struct json_value token)
 	struct doctor *d = look->d;
 	int64_t room, sessions;
 
-	if (json_integer(json_member(token, "free_private_memory"), &room) == E_OK) {
+	/* 0 and 1 are what modules say that do not know */
+	if (json_integer(json_member(token, "free_private_memory"), &room) == E_OK && room > 1) {
 		doctor_say(d, room < ROOM_WARN_BYTES ? DOCTOR_WARN : DOCTOR_OK, "token-room",
 			   look->token->name, "%" PRId64 " bytes left for private objects", room);
 		if (room < ROOM_WARN_BYTES)

@@ -115,7 +115,8 @@ class Accounts(StoreCase):
                         ("csr", "show", "7b163417-1d2b-4c84-a38a-2fb7a0cd7752")):
             with self.subTest(command=command):
                 error = self.ctl(*command, status=UNAVAILABLE).stderr
-                self.assertIn("no store at 'sqlite:%s': start csrd once or add an account" % self.store, error)
+                self.assertIn("no store at 'sqlite:%s': csrctl setup makes it, or csrctl account add" % self.store, error)
+                self.assertEqual(len(error.splitlines()), 1, "no line of a log besides")
                 self.assertFalse(self.store.exists())
 
     @unittest.skipUnless(os.getuid() == 0, "needs root")

@@ -168,6 +168,12 @@ class Finding(ListCase):
         self.assertRegex(text, r"(?m)^account +Payments \(acme\)$")
         self.assertRegex(text, r"(?m)^created +\S+Z \(3h ago\)$")
 
+    def test_what_expires_soon_is_said(self):
+        self.assertEqual(self.ctl("token", "list").stderr, "")
+        self.ctl("token", "create", "--name", "short", "--account", "acme", "--expires", "13d")
+        self.ctl("token", "create", "--name", "long", "--account", "acme", "--expires", "15d")
+        self.assertEqual(self.ctl("token", "list").stderr, "csrctl: 1 expires within 14 days\n")
+
     def test_a_token_is_revoked_by_name(self):
         self.assertEqual(self.json("token", "revoke", "CI")["id"], self.ci)
         self.assertIn("no such token 'ci'", self.ctl("token", "revoke", "ci", status=FAILURE).stderr)
