@@ -350,7 +350,8 @@ static enum exit_code list_all(struct cli *cli, int argc, char **argv, const str
 	}
 	code = output_list_end(&list.out);
 	if (list.soon > 0)
-		cli_note("%zu %s within %d days", list.soon, list.soon == 1 ? "expires" : "expire", SOON_DAYS);
+		cli_note("%zu %s within %d days", list.soon, list.soon == 1 ? "expires" : "expire",
+			 SOON_DAYS);
 	return code;
 }
 

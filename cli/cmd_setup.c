@@ -238,7 +238,8 @@ static void print_text(const struct setup *s, const char *option, const char *ur
 		       s->token, setup_port_is_held(s) ? "csrd.socket " : "");
 	if (!s->api_token[0])
 		return;
-	printf("\nThe API token 'setup' may write, and does not expire: csrctl token create makes others, csrctl\n"
+	printf("\nThe API token 'setup' may write, and does not expire: csrctl token create makes others, "
+	       "csrctl\n"
 	       "token revoke setup ends it. It is shown this once. To try it:\n\n"
 	       "  CSRD_TOKEN=%s\n"
 	       "  curl -sS %s-H \"Authorization: Bearer $CSRD_TOKEN\" \\\n"

@@ -86,7 +86,8 @@ bool key_map_find(struct session *s, const char *label, struct key_map_pair *ret
 	struct key_map_pair pair;
 
 	if (!is_wanted(s) || (!is_fresh(s) && !take(s)) ||
-	    !inventory_find_pair(&s->map->inventory, label, &pair.private_key, &pair.public_key, pair.key_id) ||
+	    !inventory_find_pair(&s->map->inventory, label, &pair.private_key, &pair.public_key,
+				 pair.key_id) ||
 	    !is_still(s, pair.private_key, CKO_PRIVATE_KEY, label, pair.key_id) ||
 	    !is_still(s, pair.public_key, CKO_PUBLIC_KEY, label, pair.key_id))
 		return false;

@@ -22,7 +22,7 @@ struct key_map_pair {
 	uint8_t key_id[KEY_ID_BYTES];
 };
 
-/* True: that is the pair under the label, by the token's word of this moment.  False: it has to be searched. */
+/* True: that is the pair under the label, by the token's word of this moment.  False: search for it. */
 bool key_map_find(struct session *s, const char *label, struct key_map_pair *ret_pair);
 
 /* What it holds is given back; of no session that has none. */
