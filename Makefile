@@ -7,7 +7,6 @@
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 SBINDIR ?= $(PREFIX)/sbin
-SYSCONFDIR ?= /etc
 DOCDIR ?= $(PREFIX)/share/doc/csrd
 MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -68,9 +67,9 @@ API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c 
 	api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
-	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/target.c daemon/turn.c daemon/vouch.c
+	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c
 SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
-	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_inspect.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
+	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_inspect.c hsm/signer/key_map.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
 	hsm/signer/module.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/pool.c hsm/signer/pool_fill.c hsm/signer/pool_key.c hsm/signer/public_key.c hsm/signer/server.c \
 	hsm/signer/session.c hsm/signer/sign.c hsm/signer/spki.c hsm/signer/weak_key.c \
 	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/inspect.c hsm/signer/notify.c hsm/signer/outage.c hsm/signer/pin_guard.c hsm/signer/probe.c hsm/signer/probe_memory.c \
@@ -81,6 +80,7 @@ CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
 CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
+CLI_SRC += cli/audit_output.c cli/doctor_running.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
 
 BASE_LIBS :=
 SERVICE_LIBS := -lsystemd
@@ -202,19 +202,19 @@ $(B)/man/%: doc/man/%.scd doc/man/exit_status.inc config/csrd.conf tools/man.awk
 .PHONY: man
 man: $(MAN_PAGES)
 
-# Units are installed as they stand but for the folder of the programs.  An
-# existing csrd.conf is never replaced.
+# Units are installed as they stand but for the folder of the programs.  The
+# configuration is made by "csrctl setup", of the sample in $(PREFIX)/share/csrd.
 INSTALL_BIN := $(DESTDIR)$(BINDIR)
 INSTALL_SBIN := $(DESTDIR)$(SBINDIR)
 INSTALL_DOC := $(DESTDIR)$(DOCDIR)
-INSTALL_CONF := $(DESTDIR)$(SYSCONFDIR)/csrd/csrd.conf
+INSTALL_DATA := $(DESTDIR)$(PREFIX)/share/csrd
 .PHONY: install
 install: all man
-	install -d $(INSTALL_BIN) $(INSTALL_SBIN) $(dir $(INSTALL_CONF)) $(INSTALL_DOC)/examples \
+	install -d $(INSTALL_BIN) $(INSTALL_SBIN) $(INSTALL_DATA) $(INSTALL_DOC)/examples \
 		$(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(BASHCOMPDIR) $(ZSHCOMPDIR))
 	install -m 0755 $(B)/bin/csrd $(B)/bin/csrd-hsm $(INSTALL_SBIN)
 	install -m 0755 $(B)/bin/csrctl $(INSTALL_BIN)
-	[ -e $(INSTALL_CONF) ] || install -m 0644 config/csrd.conf $(INSTALL_CONF)
+	install -m 0644 config/csrd.conf $(INSTALL_DATA)
 	set -e; for unit in $(wildcard systemd/*.service systemd/*.socket systemd/*.target); do \
 		sed 's,/usr/sbin/csrd,$(SBINDIR)/csrd,g' "$$unit" >$(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \
 		chmod 0644 $(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \

@@ -25,6 +25,9 @@ MUST_USE enum err arg_time(const char *text, int64_t now_us, int64_t *ret_us);
 
 /* 1–255 characters of UTF-8, at least one of them visible and none unsafe (base/utf8.h). */
 bool arg_name_is_valid(const char *text);
+#define ARG_NAME_RULE                                                                                        \
+	"1-255 characters of UTF-8, at least one of them to be seen, none a control, invisible, "            \
+	"private-use or unassigned one"
 
 /* Something@something of visible ASCII, at most 254 bytes. */
 bool arg_email_is_valid(const char *text);

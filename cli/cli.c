@@ -1,6 +1,7 @@
 /* What every command has at hand: common options, configuration, store, errors. */
 #include "cli/cli.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cli/command.h"
@@ -133,6 +134,18 @@ void cli_note(const char *format, ...)
 	va_end(args);
 }
 
+static bool holds_errors;
+static char held[1024]; /* the last error meanwhile; "": none */
+
+bool cli_take_log(const struct log_event *event)
+{
+	if (holds_errors && event->level == LOG_LEVEL_ERROR)
+		snprintf(held, sizeof(held), "%s", event->message);
+	else
+		fprintf(stderr, "csrctl: %s\n", event->message);
+	return true;
+}
+
 /* ---- the command line ---- */
 
 int cli_getopt(struct cli *cli, int argc, char **argv, const char *short_options,
@@ -180,6 +193,20 @@ enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int m
 		                 argv[optind + max]);
 	if (argc - optind < min)
 		return cli_usage(cli, "%s%s%s: an argument is missing", cli->command->group, space, verb);
+	return EXIT_CODE_OK;
+}
+
+enum exit_code cli_past(const struct cli *cli, const char *option, const char *text, int64_t *ret_us)
+{
+	int64_t now_us = clock_wall_us();
+	uint64_t ms;
+
+	if (clock_parse_duration(text, &ms) == E_OK && ms <= (uint64_t)now_us / 1000) {
+		*ret_us = now_us - (int64_t)ms * 1000;
+		return EXIT_CODE_OK;
+	}
+	if (clock_parse_rfc3339(text, ret_us) != E_OK)
+		return cli_usage(cli, "--%s '%s': 2h, 7d, 2027-01-31 or 2027-01-31T12:00:00Z", option, text);
 	return EXIT_CODE_OK;
 }
 
@@ -246,7 +273,7 @@ enum exit_code cli_store_failed(const struct cli *cli, enum err e, const char *w
 
 	switch (e) {
 	case E_NOTFOUND:
-		cli_note("no store at '%s': start csrd once or add an account", url);
+		cli_note("no store at '%s': csrctl setup makes it, or csrctl account add", url);
 		return EXIT_CODE_UNAVAILABLE;
 	case E_EXISTS:
 		cli_note("the store at '%s' is in use", url);
@@ -277,8 +304,16 @@ enum exit_code cli_open_store(struct cli *cli, bool create)
 	if (code != EXIT_CODE_OK)
 		return code;
 	options.url = cli->config->store.url;
+	held[0] = '\0';
+	holds_errors = true;
 	e = store_open(&options, &cli->store);
-	return e == E_OK ? EXIT_CODE_OK : cli_store_failed(cli, e, "open");
+	holds_errors = false;
+	if (e == E_OK)
+		return EXIT_CODE_OK;
+	/* that there is none is said in words of our own, with what makes one */
+	if (held[0] && e != E_NOTFOUND)
+		cli_note("%s", held);
+	return cli_store_failed(cli, e, "open");
 }
 
 void cli_on_done(void *arg, enum err e)

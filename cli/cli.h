@@ -53,10 +53,21 @@ int cli_getopt(struct cli *cli, int argc, char **argv, const char *short_options
 /* EXIT_CODE_OK when min to max arguments follow the options; else it says so and answers EXIT_CODE_USAGE. */
 MUST_USE enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int min, int max);
 
+/* The value of --since or --until: a time, or how long ago ("2h", "7d").  Says what is wrong. */
+MUST_USE enum exit_code cli_past(const struct cli *cli, const char *option, const char *text,
+				 int64_t *ret_us);
+
 /* Says it on standard error, and where help is. */
 enum exit_code cli_usage(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Says it on standard error and answers the exit code of e. */
 enum exit_code cli_fail(enum err e, const char *format, ...) PRINTF_LIKE(2, 3);
+/*
+ * A sink for the log (log_set_sink): what the layers below say is a message
+ * like any other to a person, without time and level.
+ */
+struct log_event;
+bool cli_take_log(const struct log_event *event);
+
 /* A line on standard error that is no error. */
 void cli_note(const char *format, ...) PRINTF_LIKE(1, 2);
 

@@ -51,8 +51,7 @@ static enum exit_code read_add(struct cli *cli, int argc, char **argv, const str
 	if (e != E_OK)
 		return cli_fail(e, "cannot make an id: %s", strerror(errno));
 	if (add->name && !arg_name_is_valid(add->name))
-		return cli_usage(cli, "--name: 1-255 characters of UTF-8, at least one of them to be seen, "
-				      "none a control, invisible, private-use or unassigned one");
+		return cli_usage(cli, "--name: " ARG_NAME_RULE);
 	add->quota = STORE_NO_LIMIT;
 	if (add->quota_text && arg_quota(add->quota_text, &add->quota) != E_OK)
 		return cli_usage(cli, "--quota '%s': a number or 'unlimited'", add->quota_text);
@@ -242,26 +241,32 @@ static enum exit_code end_list(struct cli *cli, struct list *list, const char *w
 
 enum exit_code cmd_account_list(struct cli *cli, int argc, char **argv)
 {
-	static const char *const titles[] = {"ID", "CSRS", "QUOTA", "CREATED", "NAME"};
+	static const struct output_column columns[] = {
+		{"ID", OUTPUT_WHOLE}, {"CSRS", OUTPUT_WHOLE}, {"QUOTA", OUTPUT_WHOLE},
+		{"CREATED", OUTPUT_WHOLE}, {"NAME", OUTPUT_CUT},
+	};
 	enum exit_code code = begin_list(cli, argc, argv);
 	struct list list = {0};
 
 	if (code != EXIT_CODE_OK)
 		return code;
-	output_list_begin(&list.out, cli->json, "accounts", titles, sizeof(titles) / sizeof(titles[0]));
+	output_list_begin(&list.out, cli->json, "accounts", columns, sizeof(columns) / sizeof(columns[0]));
 	store_account_list(cli->store, on_accounts, &list);
 	return end_list(cli, &list, "accounts");
 }
 
 enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv)
 {
-	static const char *const titles[] = {"ID", "ACCOUNT", "CSRS", "QUOTA", "CREATED", "NAME"};
+	static const struct output_column columns[] = {
+		{"ID", OUTPUT_WHOLE}, {"ACCOUNT", OUTPUT_CUT}, {"CSRS", OUTPUT_WHOLE},
+		{"QUOTA", OUTPUT_WHOLE}, {"CREATED", OUTPUT_WHOLE}, {"NAME", OUTPUT_CUT},
+	};
 	enum exit_code code = begin_list(cli, argc, argv);
 	struct list list = {0};
 
 	if (code != EXIT_CODE_OK)
 		return code;
-	output_list_begin(&list.out, cli->json, "zones", titles, sizeof(titles) / sizeof(titles[0]));
+	output_list_begin(&list.out, cli->json, "zones", columns, sizeof(columns) / sizeof(columns[0]));
 	store_zone_list(cli->store, on_zones, &list);
 	return end_list(cli, &list, "zones");
 }

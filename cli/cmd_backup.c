@@ -33,6 +33,7 @@
 struct backup {
 	struct cli *cli;
 	bool force;
+	bool to_stdout;
 	char path[PATH_MAX];
 	char folder[PATH_MAX];
 	char temporary[PATH_MAX + 16]; /* "": there is none */
@@ -190,6 +191,45 @@ static enum exit_code read_apart(struct backup *b, struct result *ret_result)
 	return code;
 }
 
+#define TO_STDOUT "standard output"
+#define COPY_BYTES 65536
+
+/* A file without a name, so that nothing is sent before all of it was checked. */
+static enum exit_code make_unnamed(struct backup *b)
+{
+	const char *folder = getenv("TMPDIR");
+
+	if (isatty(STDOUT_FILENO))
+		return cli_usage(b->cli, "backup -: standard output is a terminal");
+	if (!folder || folder[0] != '/')
+		folder = "/var/tmp";
+	snprintf(b->path, sizeof(b->path), TO_STDOUT);
+	b->fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (b->fd >= 0)
+		return EXIT_CODE_OK;
+	return cli_fail(E_IO, "cannot make a file in '%s': %s (TMPDIR=FOLDER takes another one)", folder,
+			strerror(errno));
+}
+
+static enum exit_code send_it(const struct backup *b)
+{
+	char block[COPY_BYTES];
+	off_t at = 0;
+	ssize_t n;
+
+	while ((n = pread(b->fd, block, sizeof(block), at)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return cli_fail(E_IO, "cannot read the backup: %s", strerror(errno));
+		if (progress_is_interrupted() || fd_write_all(STDOUT_FILENO, block, (size_t)n) != E_OK)
+			return cli_fail(E_IO, "the backup was cut short on its way to standard output: %s",
+					progress_is_interrupted() ? "interrupted" : strerror(errno));
+		at += n;
+	}
+	return EXIT_CODE_OK;
+}
+
 /* FILE, or a name of the moment in DIR. */
 static enum exit_code find_place(struct backup *b, const char *argument)
 {
@@ -224,6 +264,8 @@ static enum exit_code make_temporary(struct backup *b)
 	if (b->fd >= 0)
 		return EXIT_CODE_OK;
 	b->temporary[0] = '\0';
+	if (errno == ENOENT)
+		return cli_fail(E_IO, "there is no folder '%s': install -d -m 0700 %s", b->folder, b->folder);
 	return cli_fail(E_IO, "cannot make a file in '%s': %s", b->folder, strerror(errno));
 }
 
@@ -269,6 +311,11 @@ static enum exit_code print(const struct backup *b, const struct result *result)
 		json_put_int_member(&j.w, "duration_ms", (int64_t)took_ms);
 		return output_json_end(&j);
 	}
+	if (b->to_stdout) {
+		cli_note("%" PRIu64 " bytes to standard output, sha256 %s", result->summary.bytes,
+			 result->sha256);
+		return EXIT_CODE_OK;
+	}
 	output_fact("backup", b->path);
 	snprintf(text, sizeof(text), "%" PRIu64 " bytes", result->summary.bytes);
 	output_fact("size", text);
@@ -282,15 +329,17 @@ static enum exit_code print(const struct backup *b, const struct result *result)
 static enum exit_code run(struct backup *b, const char *argument)
 {
 	struct result result;
-	enum exit_code code = find_place(b, argument);
+	enum exit_code code;
 
 	memset(&result, 0, sizeof(result));
-	if (code == EXIT_CODE_OK)
+	b->to_stdout = !strcmp(argument, "-");
+	code = b->to_stdout ? make_unnamed(b) : find_place(b, argument);
+	if (code == EXIT_CODE_OK && !b->to_stdout)
 		code = make_temporary(b);
 	if (code == EXIT_CODE_OK)
 		code = read_apart(b, &result);
 	if (code == EXIT_CODE_OK)
-		code = put_in_place(b);
+		code = b->to_stdout ? send_it(b) : put_in_place(b);
 	if (code == EXIT_CODE_OK)
 		code = print(b, &result);
 	if (b->temporary[0])
@@ -309,6 +358,8 @@ static enum exit_code read_options(struct backup *b, int argc, char **argv)
 			return EXIT_CODE_USAGE;
 		b->force = true;
 	}
+	if (optind < argc && !strcmp(argv[optind], "-") && b->cli->json)
+		return cli_usage(b->cli, "backup -: standard output is the backup, so there is no --json");
 	return cli_arguments(b->cli, argc, argv, 1, 1);
 }
 

@@ -18,6 +18,9 @@ static const struct {
 	{"config", COMMAND_FILE " "}, {"module", COMMAND_FILE " "}, {"pin-file", COMMAND_FILE " "},
 	{"quota", "unlimited "},      {"expires", "never "},        {"not-before", "never "},
 	{"state", "pending active deleting destroyed failed "},
+	{"key", "rsa2048 rsa3072 rsa4096 p256v1 p384v1 ed25519 "},
+	{"actor", "system operator: "},
+	{"object", "store "},
 };
 
 static const char *values_of(const char *option)

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/running.h"
 #include "cli/uri_check.h"
 
 #include <errno.h>
@@ -188,6 +189,8 @@ struct show {
 	int wanted_len;
 	bool *found; /* by wanted */
 	struct output_list list;
+	struct json_doc *running; /* what csrd says of itself; NULL: none runs, or it cannot be told */
+	unsigned waiting[2];      /* values that are not in force yet: until a restart, until a reload */
 };
 
 /* "http.listen", "token.NAME.uri". */
@@ -221,7 +224,18 @@ static bool is_made_by_systemd(const struct config_value *value)
 	return value->line == 0 && value->token && !strcmp(value->name, "pin_file");
 }
 
-static void show_json(struct json_writer *w, const struct config_value *value, const char *full)
+/* What csrd works with, where that is not what the file says; NULL: the same, or it does not run. */
+static const char *value_in_force(const struct show *s, const struct config_value *value, const char *full)
+{
+	const char *in_force = s->running ? running_value(s->running, full) : NULL;
+
+	if (!s->running || (in_force && !strcmp(in_force, value->text)))
+		return NULL;
+	return in_force ? in_force : "";
+}
+
+static void show_json(struct json_writer *w, const struct config_value *value, const char *full,
+		      const char *in_force)
 {
 	json_open_object(w);
 	json_put_text_member(w, "name", full);
@@ -238,28 +252,36 @@ static void show_json(struct json_writer *w, const struct config_value *value, c
 	if (value->line > 0)
 		json_put_int_member(w, "line", value->line);
 	json_put_bool_member(w, "reloadable", value->reloadable);
+	if (in_force)
+		json_put_text_member(w, "in_force", in_force);
 	json_close(w);
 }
 
 static void show_value(void *arg, const struct config_value *value)
 {
 	struct show *s = arg;
-	char full[128], from[64];
+	const char *in_force;
+	char full[128], from[64], text[1024];
 
 	put_full_name(value, full, sizeof(full));
 	if (!is_wanted(s, value, full))
 		return;
+	in_force = value_in_force(s, value, full);
+	if (in_force)
+		s->waiting[value->reloadable]++;
 	if (s->cli->json) {
-		show_json(&s->list.j.w, value, full);
+		show_json(&s->list.j.w, value, full, in_force);
 		return;
 	}
+	snprintf(text, sizeof(text), "%s%s%s%s", value->text, in_force ? " (in force: " : "",
+		 !in_force || *in_force ? in_force ? in_force : "" : "none", in_force ? ")" : "");
 	if (value->line > 0)
 		snprintf(from, sizeof(from), "line %u", value->line);
 	else
 		snprintf(from, sizeof(from), "default%s",
 			 is_made_by_systemd(value) ? " (systemd: $CREDENTIALS_DIRECTORY/pin)" : "");
 	output_table_put(&s->list.table, full);
-	output_table_put(&s->list.table, value->text);
+	output_table_put(&s->list.table, text);
 	output_table_put(&s->list.table, from);
 	output_table_put(&s->list.table, value->reloadable ? "reload" : "restart");
 }
@@ -277,13 +299,25 @@ static enum exit_code end_show(struct show *s)
 		output_text(s->cli->config_path);
 		putchar('\n');
 	}
-	return output_list_end(&s->list);
+	enum exit_code code = output_list_end(&s->list);
+
+	if (s->waiting[1] > 0)
+		cli_note("%u %s in force after systemctl reload csrd", s->waiting[1],
+			 s->waiting[1] == 1 ? "value is" : "values are");
+	if (s->waiting[0] > 0)
+		cli_note(
+		    "%u %s in force after systemctl restart csrd, and of a token after that of its signer",
+		    s->waiting[0], s->waiting[0] == 1 ? "value is" : "values are");
+	return code;
 }
 
 enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {CLI_OPTIONS};
-	static const char *const titles[] = {"KEY", "VALUE", "FROM", "CHANGED BY"};
+	static const struct output_column columns[] = {
+		{"KEY", OUTPUT_WHOLE}, {"VALUE", OUTPUT_CUT}, {"FROM", OUTPUT_CUT},
+		{"CHANGED BY", OUTPUT_WHOLE},
+	};
 	struct show s = {.cli = cli};
 	enum exit_code code;
 	enum err e;
@@ -295,10 +329,14 @@ enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv)
 		return code;
 	s.wanted = argv + optind;
 	s.wanted_len = argc - optind;
+	if (running_read(cli->config, &s.running) == E_DENIED)
+		cli_note("what is in force in the csrd that runs is not known: run csrctl as root");
 	s.found = calloc((size_t)s.wanted_len + 1, sizeof(*s.found));
-	if (!s.found)
+	if (!s.found) {
+		json_doc_free(s.running);
 		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
-	output_list_begin(&s.list, cli->json, "values", titles, sizeof(titles) / sizeof(titles[0]));
+	}
+	output_list_begin(&s.list, cli->json, "values", columns, sizeof(columns) / sizeof(columns[0]));
 	e = config_each_value(cli->config, show_value, &s);
 	if (e == E_OK) {
 		code = end_show(&s);
@@ -307,5 +345,6 @@ enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv)
 		code = cli_fail(e, "%s", err_str(e));
 	}
 	free(s.found);
+	json_doc_free(s.running);
 	return code;
 }

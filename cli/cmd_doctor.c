@@ -47,6 +47,7 @@ static void check_all(struct doctor *d)
 	}
 	doctor_check_files(d);
 	doctor_check_system(d);
+	doctor_check_running(d);
 	doctor_check_units(d);
 	for (size_t i = 0; i < d->config->tokens_len; i++)
 		if (!d->only || d->only == &d->config->tokens[i])

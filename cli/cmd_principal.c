@@ -110,8 +110,7 @@ static enum exit_code set_name(struct cli *cli, struct principal *p, const char 
 	if (p->kind == PRINCIPAL_USER && !arg_email_is_valid(name))
 		return cli_usage(cli, "--email '%s' is no e-mail address", name);
 	if (!arg_name_is_valid(name))
-		return cli_usage(cli, "--name: 1-255 characters of UTF-8, at least one of them to be seen, "
-				      "none a control, invisible, private-use or unassigned one");
+		return cli_usage(cli, "--name: " ARG_NAME_RULE);
 	free(p->name);
 	p->name = NULL;
 	return str_dup_opt(name, &p->name) ? EXIT_CODE_OK : cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
@@ -271,6 +270,7 @@ enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
 struct list {
 	const struct kind *kind;
 	int64_t now_us;
+	size_t soon; /* that end within SOON_DAYS */
 	struct output_list out;
 	struct cli_wait wait;
 };
@@ -304,11 +304,21 @@ static void put_row(struct list *list, const struct principal *p)
 	buf_release(&grants);
 }
 
+#define SOON_DAYS 14
+
+static bool ends_soon(const struct principal *p, int64_t now_us)
+{
+	return !p->revoked_us && p->expires_us > now_us &&
+	       p->expires_us - now_us < (int64_t)SOON_DAYS * 24 * 3600 * 1000000;
+}
+
 static void on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
 {
 	struct list *list = arg;
 
 	for (size_t i = 0; e == E_OK && i < len; i++) {
+		if (ends_soon(&principals[i], list->now_us))
+			list->soon++;
 		if (list->out.json)
 			put_json(list, &principals[i]);
 		else
@@ -318,7 +328,7 @@ static void on_principals(void *arg, enum err e, const struct principal *princip
 }
 
 static enum exit_code list_all(struct cli *cli, int argc, char **argv, const struct kind *kind,
-                               const char *const *titles, size_t columns)
+                               const struct output_column *columns, size_t columns_len)
 {
 	static const struct option options[] = {CLI_OPTIONS};
 	struct list list = {.kind = kind, .now_us = clock_wall_us()};
@@ -331,59 +341,84 @@ static enum exit_code list_all(struct cli *cli, int argc, char **argv, const str
 		code = cli_open_store(cli, false);
 	if (code != EXIT_CODE_OK)
 		return code;
-	output_list_begin(&list.out, cli->json, kind->array, titles, columns);
+	output_list_begin(&list.out, cli->json, kind->array, columns, columns_len);
 	store_principal_list(cli->store, kind->kind, on_principals, &list);
 	store_wait(cli->store, &list.wait.done);
-	if (list.wait.e == E_OK)
-		return output_list_end(&list.out);
-	output_list_drop(&list.out);
-	return cli_fail(list.wait.e, "cannot list the %s: %s", kind->array, err_str(list.wait.e));
+	if (list.wait.e != E_OK) {
+		output_list_drop(&list.out);
+		return cli_fail(list.wait.e, "cannot list the %s: %s", kind->array, err_str(list.wait.e));
+	}
+	code = output_list_end(&list.out);
+	if (list.soon > 0)
+		cli_note("%zu %s within %d days", list.soon, list.soon == 1 ? "expires" : "expire",
+			 SOON_DAYS);
+	return code;
 }
 
 enum exit_code cmd_token_list(struct cli *cli, int argc, char **argv)
 {
-	static const char *const titles[] = {"ID", "NAME", "STATUS", "CREATED", "EXPIRES", "GRANTS"};
+	static const struct output_column columns[] = {
+		{"ID", OUTPUT_ID}, {"NAME", OUTPUT_CUT}, {"STATUS", OUTPUT_WHOLE},
+		{"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"GRANTS", OUTPUT_CUT},
+	};
 
-	return list_all(cli, argc, argv, &token_kind, titles, sizeof(titles) / sizeof(titles[0]));
+	return list_all(cli, argc, argv, &token_kind, columns, sizeof(columns) / sizeof(columns[0]));
 }
 
 enum exit_code cmd_user_list(struct cli *cli, int argc, char **argv)
 {
-	static const char *const titles[] = {"ID", "EMAIL", "STATUS", "CREATED", "EXPIRES", "GRANTS"};
+	static const struct output_column columns[] = {
+		{"ID", OUTPUT_ID}, {"EMAIL", OUTPUT_CUT}, {"STATUS", OUTPUT_WHOLE},
+		{"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"GRANTS", OUTPUT_CUT},
+	};
 
-	return list_all(cli, argc, argv, &user_kind, titles, sizeof(titles) / sizeof(titles[0]));
+	return list_all(cli, argc, argv, &user_kind, columns, sizeof(columns) / sizeof(columns[0]));
 }
 
 /* ---- revoke ---- */
 
+#define PREFIX_CHARS_MIN 4
+
 struct search {
-	const char *text; /* id, or e-mail of one that is not revoked */
+	const char *text; /* id, its first characters, or the name of one that is not revoked */
 	char id[CSR_ID_SIZE];
 	char *name;
 	int64_t revoked_us;
+	size_t found;
 	struct cli_wait wait;
 };
 
-static bool is_wanted(const struct search *search, const struct principal *p)
+static bool is_named(const struct principal *p, const char *text)
 {
-	if (str_equal_ignoring_case(p->id, search->text))
-		return true;
-	return p->kind == PRINCIPAL_USER && !p->revoked_us && str_equal_ignoring_case(p->name, search->text);
+	return !p->revoked_us && str_equal_ignoring_case(p->name, text);
 }
 
+static bool begins_with(const struct principal *p, const char *text)
+{
+	return strlen(text) >= PREFIX_CHARS_MIN && strncasecmp(p->id, text, strlen(text)) == 0;
+}
+
+static enum err take_found(struct search *search, const struct principal *p)
+{
+	search->found++;
+	memcpy(search->id, p->id, sizeof(search->id));
+	search->revoked_us = p->revoked_us;
+	free(search->name);
+	return str_dup_opt(p->name, &search->name) ? E_OK : E_NOMEM;
+}
+
+/* By name first: a name may look like the first characters of another's id. */
 static void on_search(void *arg, enum err e, const struct principal *principals, size_t len)
 {
 	struct search *search = arg;
 
-	for (size_t i = 0; e == E_OK && i < len; i++) {
-		if (!is_wanted(search, &principals[i]))
-			continue;
-		memcpy(search->id, principals[i].id, sizeof(search->id));
-		search->revoked_us = principals[i].revoked_us;
-		free(search->name);
-		if (!str_dup_opt(principals[i].name, &search->name))
-			e = E_NOMEM;
-	}
+	search->found = 0;
+	for (size_t i = 0; e == E_OK && i < len; i++)
+		if (is_named(&principals[i], search->text))
+			e = take_found(search, &principals[i]);
+	for (size_t i = 0, named = search->found; e == E_OK && named == 0 && i < len; i++)
+		if (begins_with(&principals[i], search->text))
+			e = take_found(search, &principals[i]);
 	cli_on_done(&search->wait, e);
 }
 
@@ -395,7 +430,11 @@ static enum exit_code find(struct cli *cli, const struct kind *kind, struct sear
 	if (search->wait.e != E_OK)
 		return cli_fail(search->wait.e, "cannot list the %s: %s", kind->array,
 				err_str(search->wait.e));
-	if (!search->id[0])
+	if (search->found > 1)
+		return cli_fail(E_EXISTS,
+				"%zu %s are called '%s' or begin so: give the id, see 'csrctl %s list'",
+				search->found, kind->array, search->text, kind->noun);
+	if (search->found == 0)
 		return cli_fail(E_NOTFOUND, "no such %s '%s': see 'csrctl %s list'", kind->noun, search->text,
 		                kind->noun);
 	return EXIT_CODE_OK;

@@ -132,9 +132,8 @@ static enum exit_code check_options(struct setup *s)
 		s->token = "default";
 	if (!is_token_name(s->token))
 		return cli_usage(s->cli, "--token '%s': 1-32 of A-Z, a-z, 0-9, _ and -", s->token);
-	if (s->softhsm && (s->module || s->uri || s->pin_file))
-		return cli_usage(s->cli,
-				 "--softhsm makes its own token: without --module, --uri and --pin-file");
+	if (s->softhsm && (s->module || s->uri))
+		return cli_usage(s->cli, "--softhsm makes its own token: without --module and --uri");
 	if (s->softhsm && strcmp(s->token, "softhsm") == 0)
 		return cli_usage(s->cli,
 				 "--token softhsm: that folder is the trial token's own, take another name");
@@ -199,6 +198,12 @@ static void put_url(const struct setup *s, struct buf *option, struct buf *url)
 	buf_printf(url, "http://%s/client/v4", listen);
 }
 
+/* The token of new keys; the account step has read the configuration. */
+static const char *first_token(const struct setup *s)
+{
+	return s->cli->config->tokens[0].name;
+}
+
 static enum exit_code print_json(const struct setup *s, const char *url)
 {
 	struct output_json j;
@@ -211,6 +216,7 @@ static enum exit_code print_json(const struct setup *s, const char *url)
 	json_put_text_member(&j.w, "account", s->account_id);
 	output_json_text_opt(&j.w, "api_token", s->api_token);
 	json_put_bool_member(&j.w, "started", !s->no_start);
+	json_put_text_member(&j.w, "new_keys_on", first_token(s));
 	return output_json_end(&j);
 }
 
@@ -220,12 +226,21 @@ static void print_text(const struct setup *s, const char *option, const char *ur
 	output_fact("url", url);
 	output_fact("account", s->account_id);
 	output_fact("api token", s->api_token[0] ? s->api_token : NULL);
+	output_fact("new keys on", first_token(s));
+	if (strcmp(first_token(s), s->token) != 0)
+		printf("\nNew keys are still made on token '%s', the first in the file. To make them on this "
+		       "one, put\n"
+		       "its section [token %s] before all others in %s,\n"
+		       "then systemctl restart csrd.\n",
+		       first_token(s), s->token, s->cli->config_path);
 	if (s->no_start)
 		printf("\nNot started, as asked: systemctl enable --now csrd-hsm@%s.socket %scsrd.service\n",
 		       s->token, setup_port_is_held(s) ? "csrd.socket " : "");
 	if (!s->api_token[0])
 		return;
-	printf("\nThe API token is shown this once. To try it:\n\n"
+	printf("\nThe API token 'setup' may write, and does not expire: csrctl token create makes others, "
+	       "csrctl\n"
+	       "token revoke setup ends it. It is shown this once. To try it:\n\n"
 	       "  CSRD_TOKEN=%s\n"
 	       "  curl -sS %s-H \"Authorization: Bearer $CSRD_TOKEN\" \\\n"
 	       "    -H 'Content-Type: application/json' \\\n"
@@ -263,6 +278,8 @@ static enum exit_code prepare(struct setup *s)
 	if (!is_confirmed(s))
 		return cli_fail(E_DENIED, "nothing was changed");
 	if ((code = setup_conf_check(s)))
+		return code;
+	if (s->softhsm && (code = setup_softhsm_check(s)))
 		return code;
 	if (s->softhsm && s->pin.len > 0 && (code = setup_pin_store(s)))
 		return code;

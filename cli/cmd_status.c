@@ -6,9 +6,11 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/readyz.h"
+#include "cli/running.h"
 #include "cli/signer_status.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,7 +25,9 @@ struct report {
 	struct cli *cli;
 	const struct config_token *only; /* NULL: all tokens */
 	uint64_t watch_seconds;          /* 0: once */
+	bool verbose;
 	const struct config_token *token; /* that is being asked */
+	struct json_doc *running; /* what csrd says of itself; NULL: none runs, or it cannot be told */
 	struct output_json j;
 	enum exit_code code; /* the worst so far */
 };
@@ -35,17 +39,23 @@ static void report_csrd(struct report *report)
 	struct readyz r = readyz_ask_first(report->cli->config, READYZ_MS);
 	const char *name = readyz_state_name(r.state);
 
+	const char *version = report->running ? running_version(report->running) : NULL;
+	const struct config *config = report->cli->config;
+
 	if (r.state == READYZ_NOT_READY)
 		report->code = EXIT_CODE_FAILURE;
 	if (!report->cli->json) {
 		output_fact("csrd", name);
+		output_fact("version", version);
 		output_fact("address", r.address);
+		output_fact("new keys on", config->tokens_len > 0 ? config->tokens[0].name : NULL);
 		output_fact("detail", r.detail);
 		return;
 	}
 	json_put_name(&report->j.w, "csrd");
 	json_open_object(&report->j.w);
 	json_put_text_member(&report->j.w, "state", name);
+	output_json_text_opt(&report->j.w, "version", version);
 	output_json_text_opt(&report->j.w, "address", r.address);
 	output_json_text_opt(&report->j.w, "detail", r.detail);
 	json_close(&report->j.w);
@@ -90,8 +100,32 @@ static void put_json(struct json_writer *w, const struct config_token *token,
 	buf_release(&allowed);
 }
 
-static void print_text(const struct config_token *token, const struct message_status_reply *status)
+/* "rsa: 512-16384 bits; ec: 112-521 bits" of what the signer says at length, with templates for experts. */
+static void format_capabilities(const char *whole, struct buf *b)
 {
+	for (const char *at = whole; at && *at;) {
+		const char *end = at + strcspn(at, ";");
+		const char *template = strstr(at, " template ");
+		size_t len = (size_t)((template && template < end ? template : end) - at);
+
+		buf_printf(b, "%s%.*s", at == whole ? "" : ";", (int)len, at);
+		at = end + (*end == ';');
+	}
+}
+
+static void print_capabilities(const char *whole, bool verbose)
+{
+	struct buf words;
+
+	buf_init(&words, 4096);
+	format_capabilities(whole, &words);
+	output_fact("capabilities", verbose ? whole : buf_text(&words));
+	buf_release(&words);
+}
+
+static void print_text(const struct report *report, const struct message_status_reply *status)
+{
+	const struct config_token *token = report->token;
 	struct buf allowed;
 	char text[96];
 
@@ -110,7 +144,7 @@ static void print_text(const struct config_token *token, const struct message_st
 		output_fact("pool", text);
 	}
 	output_fact("pool detail", status->pool_detail);
-	output_fact("capabilities", status->capabilities);
+	print_capabilities(status->capabilities, report->verbose);
 	format_allowed(token, &allowed);
 	output_fact("allowed usage", buf_text(&allowed));
 	buf_release(&allowed);
@@ -136,9 +170,38 @@ static void on_status(void *arg, const struct message_status_reply *status)
 	if (report->cli->json)
 		put_json(&report->j.w, report->token, status);
 	else
-		print_text(report->token, status);
+		print_text(report, status);
 	if (!status->usable && report->code == EXIT_CODE_OK)
 		report->code = EXIT_CODE_FAILURE;
+}
+
+/* What csrd found when it compared the token with the store last. */
+static void report_comparison(struct report *report)
+{
+	struct running_comparison c;
+	char at[OUTPUT_TIME_SIZE], words[RUNNING_WORDS_SIZE], text[RUNNING_WORDS_SIZE + 64];
+
+	if (!report->running || !running_last_comparison(report->running, report->token->name, &c))
+		return;
+	if (report->cli->json) {
+		struct json_writer *w = &report->j.w;
+
+		json_put_name(w, "last_comparison");
+		json_open_object(w);
+		json_put_time_member(w, "at", c.at_us);
+		json_put_int_member(w, "checked", c.checked);
+		json_put_int_member(w, "missing", c.missing);
+		json_put_int_member(w, "unknown", c.unknown);
+		json_put_int_member(w, "set_aside", c.set_aside);
+		json_put_int_member(w, "unread", c.unread);
+		json_close(w);
+		return;
+	}
+	output_format_age(c.at_us, clock_wall_us(), at);
+	running_comparison_words(&c, words);
+	snprintf(text, sizeof(text), "%s%s, %s", words[0] ? words : "as recorded",
+		 words[0] ? " (csrctl verify tells which)" : "", at);
+	output_fact("keys and store", text);
 }
 
 static void report_silence(struct report *report, enum err e, const char *why)
@@ -148,7 +211,8 @@ static void report_silence(struct report *report, enum err e, const char *why)
 		json_put_bool_member(&report->j.w, "usable", false);
 		json_put_text_member(&report->j.w, "detail", why);
 	} else {
-		output_fact("usable", "no");
+		output_fact("usable",
+			    strstr(why, "ermission denied") ? "not known: run csrctl as root" : "no");
 		fflush(stdout);
 	}
 	report->code = cli_fail(e, "%s", why);
@@ -164,6 +228,7 @@ static void report_token(struct report *report, const struct config_token *token
 	e = signer_status_ask(token, WITHIN_SECONDS, on_status, report, &why);
 	if (e != E_OK)
 		report_silence(report, e, buf_text(&why));
+	report_comparison(report);
 	if (report->cli->json)
 		json_close(&report->j.w);
 	buf_release(&why);
@@ -177,6 +242,9 @@ static enum exit_code report_once(struct report *report)
 	enum exit_code shown = EXIT_CODE_OK;
 
 	report->code = EXIT_CODE_OK;
+	report->running = NULL;
+	if (running_read(config, &report->running) != E_OK)
+		report->running = NULL; /* as where none runs */
 	if (report->cli->json)
 		output_json_begin(&report->j);
 	report_csrd(report);
@@ -191,6 +259,7 @@ static enum exit_code report_once(struct report *report)
 		json_close(&report->j.w);
 		shown = output_json_end(&report->j);
 	}
+	json_doc_free(report->running);
 	return shown != EXIT_CODE_OK ? shown : report->code;
 }
 
@@ -218,16 +287,20 @@ static enum exit_code read_options(struct report *report, int argc, char **argv,
 	static const struct option options[] = {
 		{"token", required_argument, NULL, 't'},
 		{"watch", optional_argument, NULL, 'w'},
+		{"verbose", no_argument, NULL, 'v'},
 		CLI_OPTIONS,
 	};
 	struct cli *cli = report->cli;
 	int c;
 
 	*ret_token = NULL;
-	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS "v", options)) != -1) {
 		switch (c) {
 		case 't':
 			*ret_token = optarg;
+			break;
+		case 'v':
+			report->verbose = true;
 			break;
 		case 'w':
 			report->watch_seconds = WATCH_DEFAULT_SECONDS;

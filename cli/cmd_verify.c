@@ -438,7 +438,7 @@ static enum exit_code print_json(struct verify *v)
 	return output_json_end(&v->j);
 }
 
-static void print_text(const struct verify *v)
+static void print_text(struct verify *v)
 {
 	finding_print_remedies(&v->findings);
 	if (finding_total(&v->findings) > 0)
@@ -450,7 +450,8 @@ static void print_text(const struct verify *v)
 	printf("token '%s': %" PRIu64 " rows and keys compared, %" PRIu64 " keys read, %" PRIu64
 	       " in work right now\n",
 	       v->token->name, v->report.checked, v->keys_read, v->report.busy);
-	printf("%" PRIu64 " differences\n", finding_total(&v->findings));
+	printf("%" PRIu64 " difference%s\n", finding_total(&v->findings),
+	       finding_total(&v->findings) == 1 ? "" : "s");
 	if (!v->full)
 		puts("keys were listed and not read: --full reads the public key and the attributes of each");
 	if (v->cli->config->tokens_len > 1)
@@ -511,6 +512,7 @@ enum exit_code cmd_verify(struct cli *cli, int argc, char **argv)
 	if (!v.token)
 		return cli_fail(E_NOTFOUND, "no [token %s] in '%s'", token ? token : "NAME",
 				cli->config_path);
+	v.findings.token = v.token;
 	log_set_level(LOG_LEVEL_ERROR); /* what it finds is said once, by us */
 	progress_begin();
 	v.findings.json = cli->json;

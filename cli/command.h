@@ -27,8 +27,12 @@ void command_print_help(const char *group);
 
 enum exit_code cmd_account_add(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_account_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_account_set(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_account_rename(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_zone_set(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_zone_rename(struct cli *cli, int argc, char **argv);
 
 enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_token_list(struct cli *cli, int argc, char **argv);
@@ -39,6 +43,8 @@ enum exit_code cmd_user_revoke(struct cli *cli, int argc, char **argv);
 
 enum exit_code cmd_csr_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_audit(struct cli *cli, int argc, char **argv);
 
 enum exit_code cmd_backup(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_restore(struct cli *cli, int argc, char **argv);

@@ -11,8 +11,12 @@
 static const struct command commands[] = {
 	{"account", "add", cmd_account_add, NULL},
 	{"account", "list", cmd_account_list, NULL},
+	{"account", "set", cmd_account_set, NULL},
+	{"account", "rename", cmd_account_rename, NULL},
 	{"zone", "add", cmd_zone_add, NULL},
 	{"zone", "list", cmd_zone_list, NULL},
+	{"zone", "set", cmd_zone_set, NULL},
+	{"zone", "rename", cmd_zone_rename, NULL},
 	{"token", "create", cmd_token_create, NULL},
 	{"token", "list", cmd_token_list, NULL},
 	{"token", "revoke", cmd_token_revoke, NULL},
@@ -21,6 +25,8 @@ static const struct command commands[] = {
 	{"user", "revoke", cmd_user_revoke, NULL},
 	{"csr", "list", cmd_csr_list, NULL},
 	{"csr", "show", cmd_csr_show, NULL},
+	{"csr", "delete", cmd_csr_delete, NULL},
+	{"audit", NULL, cmd_audit, NULL},
 	{"backup", NULL, cmd_backup, COMMAND_FILE},
 	{"restore", NULL, cmd_restore, COMMAND_FILE},
 	{"verify", NULL, cmd_verify, NULL},
@@ -144,6 +150,7 @@ int main(int argc, char **argv)
 	if (fd_fill_standard() != E_OK)
 		return (int)EXIT_CODE_SYSTEM;
 	log_open("csrctl", LOG_LEVEL_WARN);
+	log_set_sink(cli_take_log);
 	cli_init(&cli);
 	code = run(&cli, argc, argv);
 	cli_release(&cli);

@@ -80,6 +80,7 @@ void doctor_hold_log(void);
 bool doctor_check_config(struct doctor *d);
 void doctor_check_files(struct doctor *d); /* configuration, store */
 void doctor_check_system(struct doctor *d); /* clock, csrd */
+void doctor_check_running(struct doctor *d); /* what csrd says of itself */
 void doctor_check_units(struct doctor *d);
 void doctor_check_token_units(struct doctor *d, const struct config_token *token); /* fills d->signer… */
 void doctor_check_token_files(struct doctor *d, const struct config_token *token);

@@ -1,10 +1,12 @@
 /*
  * The module and the token, seen by "csrd-hsm -i" in a process of its own: a
- * vendor's code runs neither in csrctl nor as root, and may hang.
+ * vendor's code runs neither in csrctl nor as root, and may hang.  Where the
+ * units serve, from inside the sandbox of the signer's.
  */
 #include "cli/doctor.h"
 
 #include "api/json.h"
+#include "cli/sandbox.h"
 #include "cli/spawn.h"
 
 #include <inttypes.h>
@@ -16,6 +18,7 @@
 #define DOCUMENT_BYTES_MAX (256 * 1024)
 #define ERRORS_BYTES_MAX (64 * 1024)
 #define ARGUMENTS_MAX 24
+#define SYSTEMD_STATUS_MIN 200 /* systemd's own exit codes */
 #define ROOM_WARN_BYTES 65536 /* of private objects: some tens of keys */
 
 struct look {
@@ -24,6 +27,7 @@ struct look {
 	struct buf output;
 	struct buf errors;
 	int status; /* as spawn_run says */
+	bool by_unit;
 	struct json_doc *doc;
 };
 
@@ -61,6 +65,21 @@ static unsigned timeout_of(const struct config_token *token)
 	uint64_t ms = 2 * token->timeout_other_ms + 5000;
 
 	return ms > 600000 ? 600000 : (unsigned)ms;
+}
+
+/* False: not from there, or not well enough. */
+static bool run_by_unit(struct look *look)
+{
+	const char *config_path = look->d->cli->config_path;
+	struct sandbox_look from_unit = {.token = look->token->name, .config_path = config_path,
+					 .timeout_ms = timeout_of(look->token)};
+	enum err e;
+
+	if (strcmp(config_path, CONFIG_DEFAULT_PATH) != 0 || !sandbox_is_possible(look->token->name))
+		return false;
+	e = sandbox_inspect(&from_unit, &look->output, &look->errors, &look->status);
+	look->by_unit = e == E_OK;
+	return look->by_unit;
 }
 
 static enum err run_child(struct look *look, const char *program)
@@ -122,12 +141,18 @@ static void put_remedy(struct look *look, const char *remedy)
 {
 	static const char works[] = "its signer works: compare groups, devices and variables of its unit "
 				    "with yours";
+	static const char confined[] =
+	    "; seen from inside csrd-hsm@%s, which has no /home, no network, no device: "
+	    "drop-ins are in /usr/share/doc/csrd/examples";
+	char from_unit[sizeof(confined) + 64] = "";
 
+	if (look->by_unit)
+		snprintf(from_unit, sizeof(from_unit), confined, look->token->name);
 	if (look->d->signer_works)
 		remedy = works;
 	else if (is_shut_out(look))
 		remedy = "run csrctl doctor as root, who looks at it as the signer's user";
-	doctor_remedy(look->d, "%s", remedy);
+	doctor_remedy(look->d, "%s%s", remedy, look->d->signer_works ? "" : from_unit);
 }
 
 static const char *text_of(struct json_value object, const char *name)
@@ -161,8 +186,14 @@ static void say_token(struct look *look, struct json_value token)
 	const char *name = look->token->name;
 
 	if (json_is_true(json_member(token, "found")) && look->status == EXIT_CODE_NO_TOKEN) {
-		doctor_say(d, DOCTOR_FAIL, "token", name, "%s", last_error(look));
-		doctor_remedy(d, "if it was exchanged on purpose, remove '%s/token'", look->token->state_dir);
+		const char *why = last_error(look);
+
+		doctor_say(d, DOCTOR_FAIL, "token", name, "%s", why);
+		if (strstr(why, "exchanged"))
+			doctor_remedy(d, "if it was exchanged on purpose, remove '%s/token'",
+				      look->token->state_dir);
+		else
+			doctor_remedy(d, "correct the token's uri, or take a token that can make such keys");
 	} else if (json_is_true(json_member(token, "found"))) {
 		doctor_say(d, DOCTOR_OK, "token", name, "'%s', serial '%s', %s %s, firmware %s",
 			   text_of(token, "label"), text_of(token, "serial"), text_of(token, "manufacturer"),
@@ -216,7 +247,8 @@ static void say_room(struct look *look, struct json_value token)
 	struct doctor *d = look->d;
 	int64_t room, sessions;
 
-	if (json_integer(json_member(token, "free_private_memory"), &room) == E_OK) {
+	/* 0 and 1 are what modules say that do not know */
+	if (json_integer(json_member(token, "free_private_memory"), &room) == E_OK && room > 1) {
 		doctor_say(d, room < ROOM_WARN_BYTES ? DOCTOR_WARN : DOCTOR_OK, "token-room",
 			   look->token->name, "%" PRId64 " bytes left for private objects", room);
 		if (room < ROOM_WARN_BYTES)
@@ -335,6 +367,14 @@ static void say_no_document(struct look *look, enum err e)
 	} else if (e != E_OK) {
 		doctor_say(d, DOCTOR_SKIP, "module", name, "csrd-hsm cannot be run: %s", err_str(e));
 		doctor_remedy(d, "csrd-hsm belongs beside csrctl, or into ../sbin");
+	} else if (look->by_unit && look->status >= SYSTEMD_STATUS_MIN) {
+		doctor_say(d, bad(look), "module", name,
+			   "systemd cannot make the sandbox of csrd-hsm@%s: status %d", name, look->status);
+		doctor_remedy(
+		    d,
+		    "systemd.exec(5), \"Process Exit Codes\", says what it is; look at its drop-ins: "
+		    "systemctl cat csrd-hsm@%s",
+		    name);
 	} else if (look->status > 128) {
 		doctor_say(d, bad(look), "module", name, "it crashes: csrd-hsm -i died of signal %d",
 			   look->status - 128);
@@ -359,7 +399,7 @@ void doctor_check_token(struct doctor *d, const struct config_token *token)
 	buf_init(&look.output, DOCUMENT_BYTES_MAX);
 	buf_init(&look.errors, ERRORS_BYTES_MAX);
 	e = spawn_own_program("csrd-hsm", &program);
-	if (e == E_OK)
+	if (e == E_OK && !run_by_unit(&look))
 		e = run_child(&look, buf_text(&program));
 	if (e == E_OK && json_read(buf_text(&look.output), look.output.len, why, &look.doc) == E_OK)
 		say_findings(&look);

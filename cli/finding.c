@@ -1,32 +1,34 @@
 /* Kinds of findings, and what to do about each. */
 #include "cli/finding.h"
 
+#include "cli/pkcs11_tool.h"
 #include "cli/progress.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct {
 	const char *name;
 	const char *remedy;
 } kinds[FINDING_KINDS] = {
-    [FINDING_STORE] = {"store",
-		       "the database was damaged or changed by other means than csrd: stop csrd and "
-		       "restore the last backup that verifies (csrctl restore)"},
+    [FINDING_STORE] = {"store", "the database was damaged or changed by other means than csrd: stop csrd and "
+				"restore the last backup that verifies (csrctl restore)"},
     [FINDING_CSR] = {"csr", "the row was changed by other means than csrd: restore a backup, and do not have "
 			    "a certificate issued for that CSR"},
     [FINDING_UNSETTLED] = {"unsettled", "csrd settles it within its reconcile_interval while the signer is "
-					"up; or 'csrctl reconcile --apply'"},
-    [FINDING_MISSING_KEY] = {"missing-key", "bring the token's backup back; else the key is lost: delete the "
-					    "CSR and make a new one"},
-    [FINDING_HALF_PAIR] = {"half-pair", "bring the token's backup back; else delete the CSR, which removes "
-					"what is left of the pair"},
+					"up; or 'csrctl reconcile --token NAME --apply'"},
+    [FINDING_MISSING_KEY] = {"missing-key", "bring the token's backup back; else the key is lost: "
+					    "'csrctl csr delete ID', and have a new one made"},
+    [FINDING_HALF_PAIR] = {"half-pair", "bring the token's backup back; else 'csrctl csr delete ID', which "
+					"removes what is left of the pair"},
     [FINDING_WRONG_KEY] = {"wrong-key", "the token has another key under that label: find out who made it; "
 					"do not use the CSR"},
-    [FINDING_PROTECTION] = {"protection", "the token guards the key otherwise than when it was made: find "
-					  "out who changed it; delete the CSR and make a new one"},
+    [FINDING_PROTECTION] = {"protection",
+			    "the token guards the key otherwise than when it was made: find "
+			    "out who changed it; 'csrctl csr delete ID', and have a new one made"},
     [FINDING_UNREADABLE] = {"unreadable-key", "the token does not give that key's public part as it should: "
 					      "look at the token and at the signer's log"},
-    [FINDING_LEFTOVER] = {"leftover-key", "'csrctl reconcile --apply' destroys it"},
+    [FINDING_LEFTOVER] = {"leftover-key", "'csrctl reconcile --token NAME --apply' destroys it"},
     [FINDING_SET_ASIDE] =
 	{"set-aside",
 	 "the CSR was being made or deleted at that instant and may have been answered since, so "
@@ -34,26 +36,73 @@ static const struct {
 	 "(doc/operations.md, \"CSRs that were set aside\")"},
     [FINDING_UNKNOWN] = {"unknown-key",
 			 "made after the backup that was restored, or by another csrd; csrd never destroys "
-			 "it: once you are sure, do so with pkcs11-tool --delete-object"},
+			 "it. Once you are sure that nobody needs it, as root:"},
     [FINDING_UNREAD] = {"unread-objects", "run it again; when it stays, look at the token and at the "
 					  "signer's log: keys may have been overlooked"},
 };
 
+/* It is asked for once, and only where there is something to say with it. */
+static const char *environment_of(struct finding_list *list)
+{
+	struct buf text;
+
+	if (list->environment_known)
+		return list->environment;
+	buf_init(&text, sizeof(list->environment) - 1);
+	pkcs11_tool_environment(list->token, &text);
+	snprintf(list->environment, sizeof(list->environment), "%s", buf_text(&text));
+	list->environment_known = true;
+	buf_release(&text);
+	return list->environment;
+}
+
+/* A remedy can be pasted: "--token NAME" names the token that was looked at. */
+static void put_with_name(const char *remedy, const struct config_token *token, struct buf *b)
+{
+	const char *name = token ? strstr(remedy, "--token NAME") : NULL;
+
+	if (name)
+		buf_printf(b, "%.*s--token %s%s", (int)(name - remedy), remedy, token->name,
+			   name + strlen("--token NAME"));
+	else
+		buf_put_str(b, remedy);
+}
+
+/* Commands that can be pasted stand on lines of their own. */
+static void put_remedy(struct finding_list *list, enum finding_kind kind, const char *label, struct buf *b)
+{
+	put_with_name(kinds[kind].remedy, list->token, b);
+	if (kind != FINDING_UNKNOWN || !list->token)
+		return;
+	buf_put_str(b, "\n");
+	pkcs11_tool_put_delete(list->token, environment_of(list), label, b);
+}
+
+static void add_json(struct finding_list *list, enum finding_kind kind, const char *object, const char *text)
+{
+	struct json_writer *w = &list->j->w;
+	struct buf remedy;
+
+	buf_init(&remedy, 8192);
+	put_remedy(list, kind, object, &remedy);
+	json_open_object(w);
+	json_put_text_member(w, "kind", kinds[kind].name);
+	json_put_text_member(w, "object", object);
+	json_put_text_member(w, "text", text);
+	json_put_text_member(w, "remedy", buf_text(&remedy));
+	json_close(w);
+	buf_release(&remedy);
+}
+
 void finding_add(struct finding_list *list, enum finding_kind kind, const char *object, const char *text)
 {
-	struct json_writer *w;
-
 	list->counts[kind]++;
 	if (list->json) {
-		w = &list->j->w;
-		json_open_object(w);
-		json_put_text_member(w, "kind", kinds[kind].name);
-		json_put_text_member(w, "object", object);
-		json_put_text_member(w, "text", text);
-		json_put_text_member(w, "remedy", kinds[kind].remedy);
-		json_close(w);
+		add_json(list, kind, object, text);
 		return;
 	}
+	if (kind == FINDING_UNKNOWN && list->counts[kind] == 1)
+		snprintf(list->unknown, sizeof(list->unknown), "%s", object);
 	progress_clear();
 	printf("%-14s  ", kinds[kind].name);
 	output_text(object);
@@ -71,12 +120,20 @@ uint64_t finding_total(const struct finding_list *list)
 	return total;
 }
 
-void finding_print_remedies(const struct finding_list *list)
+void finding_print_remedies(struct finding_list *list)
 {
+	struct buf remedy;
+
 	if (finding_total(list) > 0)
 		puts("\nWhat to do:");
-	for (size_t i = 0; i < FINDING_KINDS; i++)
-		if (list->counts[i] > 0)
-			printf("%s (%llu): %s\n", kinds[i].name, (unsigned long long)list->counts[i],
-			       kinds[i].remedy);
+	buf_init(&remedy, 8192);
+	for (size_t i = 0; i < FINDING_KINDS; i++) {
+		if (list->counts[i] == 0)
+			continue;
+		buf_reset(&remedy);
+		put_remedy(list, (enum finding_kind)i, list->unknown, &remedy);
+		printf("%s (%llu): %s\n", kinds[i].name, (unsigned long long)list->counts[i],
+		       buf_text(&remedy));
+	}
+	buf_release(&remedy);
 }

@@ -3,6 +3,7 @@
 #define CSRD_CLI_FINDING_H
 
 #include "cli/output.h"
+#include "config/config.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,10 +24,16 @@ enum finding_kind {
 };
 #define FINDING_KINDS (FINDING_UNREAD + 1)
 
+#define FINDING_LABEL_SIZE 256
+
 struct finding_list {
 	bool json;
 	struct output_json *j; /* borrowed, with json: an array is open */
+	const struct config_token *token; /* borrowed: whose keys are compared */
 	uint64_t counts[FINDING_KINDS];
+	char unknown[FINDING_LABEL_SIZE]; /* the label of the first unknown key */
+	char environment[1024];           /* of the signer's unit, once it is known */
+	bool environment_known;
 };
 
 /* object: an id, a label or the name of a table. */
@@ -35,6 +42,6 @@ void finding_add(struct finding_list *list, enum finding_kind kind, const char *
 uint64_t finding_total(const struct finding_list *list);
 
 /* For people: what to do, of each kind that was found. */
-void finding_print_remedies(const struct finding_list *list);
+void finding_print_remedies(struct finding_list *list);
 
 #endif

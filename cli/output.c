@@ -2,8 +2,10 @@
 #include "cli/output.h"
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
+#include "cli/terminal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +14,7 @@
 
 #define JSON_BYTES_MAX ((size_t)256 * 1024 * 1024)
 #define FACT_NAME_WIDTH 20
-#define CELL_GAP 2
+#define VALUE_WIDTH_MIN 20
 
 /* ---- JSON ---- */
 
@@ -60,9 +62,9 @@ void output_json_quota(struct json_writer *w, const char *name, int64_t quota)
 
 /* ---- text ---- */
 
-void output_text(const char *text)
+static void print_text(const char *text, size_t len)
 {
-	size_t len = strlen(text), pos = 0;
+	size_t pos = 0;
 
 	while (pos < len) {
 		size_t start = pos;
@@ -77,10 +79,35 @@ void output_text(const char *text)
 	}
 }
 
+void output_text(const char *text)
+{
+	print_text(text, strlen(text));
+}
+
 void output_format_time(int64_t us, char text[OUTPUT_TIME_SIZE])
 {
 	clock_format_rfc3339(us, text);
 	memcpy(text + strlen("2026-11-23T14:25:01"), "Z", 2);
+}
+
+void output_format_age(int64_t us, int64_t now_us, char text[OUTPUT_TIME_SIZE])
+{
+	static const struct {
+		int64_t seconds;
+		char unit;
+	} units[] = {{24 * 3600, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+	int64_t age = (now_us - us) / 1000000, span = age < 0 ? -age : age;
+	size_t u = 0;
+
+	if (span >= 100 * units[0].seconds) {
+		output_format_time(us, text);
+		text[strlen("2026-11-23")] = '\0';
+		return;
+	}
+	while (u < 3 && span < units[u].seconds)
+		u++;
+	snprintf(text, OUTPUT_TIME_SIZE, "%s%d%c%s", age < 0 ? "in " : "", (int)(span / units[u].seconds),
+		 units[u].unit, age < 0 ? "" : " ago");
 }
 
 const char *output_scope_name(enum store_scope_kind kind)
@@ -88,125 +115,16 @@ const char *output_scope_name(enum store_scope_kind kind)
 	return kind == STORE_ACCOUNT ? "account" : "zone";
 }
 
-/* ---- columns ---- */
-
-void output_table_init(struct output_table *t, const char *const *titles, size_t columns)
-{
-	memset(t, 0, sizeof(*t));
-	t->titles = titles;
-	t->columns = columns;
-}
-
-void output_table_put(struct output_table *t, const char *text)
-{
-	char *copy;
-
-	if (t->failed)
-		return;
-	if (t->cells_len == t->capacity) {
-		size_t capacity = t->capacity ? 2 * t->capacity : 64;
-		char **cells = reallocarray(t->cells, capacity, sizeof(*cells));
-
-		if (!cells) {
-			t->failed = true;
-			return;
-		}
-		t->cells = cells;
-		t->capacity = capacity;
-	}
-	copy = strdup(text && *text ? text : "-");
-	if (!copy) {
-		t->failed = true;
-		return;
-	}
-	t->cells[t->cells_len++] = copy;
-}
-
-void output_table_put_int(struct output_table *t, int64_t value)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRId64, value);
-	output_table_put(t, text);
-}
-
-void output_table_put_quota(struct output_table *t, int64_t quota)
-{
-	if (quota == STORE_NO_LIMIT)
-		output_table_put(t, "unlimited");
-	else
-		output_table_put_int(t, quota);
-}
-
-void output_table_put_time(struct output_table *t, int64_t us, const char *never)
-{
-	char text[OUTPUT_TIME_SIZE];
-
-	if (us == 0) {
-		output_table_put(t, never);
-		return;
-	}
-	output_format_time(us, text);
-	output_table_put(t, text);
-}
-
-static size_t width_of(const char *text)
-{
-	size_t len = strlen(text);
-
-	return utf8_is_valid(text, len) ? utf8_count(text, len) : len;
-}
-
-static const char *cell(const struct output_table *t, size_t row, size_t column)
-{
-	return row == 0 ? t->titles[column] : t->cells[(row - 1) * t->columns + column];
-}
-
-static void print_row(const struct output_table *t, size_t row, const size_t *widths)
-{
-	for (size_t c = 0; c < t->columns; c++) {
-		output_text(cell(t, row, c));
-		if (c + 1 < t->columns)
-			printf("%*s", (int)(widths[c] - width_of(cell(t, row, c)) + CELL_GAP), "");
-	}
-	putchar('\n');
-}
-
-enum exit_code output_table_end(struct output_table *t)
-{
-	size_t rows = 1 + t->cells_len / t->columns;
-	size_t *widths = calloc(t->columns, sizeof(*widths));
-	bool failed = t->failed || !widths;
-
-	for (size_t row = 0; !failed && row < rows; row++)
-		for (size_t c = 0; c < t->columns; c++)
-			if (width_of(cell(t, row, c)) > widths[c])
-				widths[c] = width_of(cell(t, row, c));
-	for (size_t row = 0; !failed && row < rows; row++)
-		print_row(t, row, widths);
-	free(widths);
-	output_table_release(t);
-	return failed ? cli_fail(E_NOMEM, "%s", err_str(E_NOMEM)) : EXIT_CODE_OK;
-}
-
-void output_table_release(struct output_table *t)
-{
-	for (size_t i = 0; i < t->cells_len; i++)
-		free(t->cells[i]);
-	free(t->cells);
-	memset(t, 0, sizeof(*t));
-}
-
 /* ---- a list ---- */
 
-void output_list_begin(struct output_list *list, bool json, const char *name, const char *const *titles,
-                       size_t columns)
+void output_list_begin(struct output_list *list, bool json, const char *name,
+		       const struct output_column *column, size_t columns)
 {
 	memset(list, 0, sizeof(*list));
 	list->json = json;
 	list->total = -1;
 	if (!json) {
-		output_table_init(&list->table, titles, columns);
+		output_table_init(&list->table, column, columns);
 		return;
 	}
 	output_json_begin(&list->j);
@@ -233,12 +151,50 @@ void output_list_drop(struct output_list *list)
 
 /* ---- one thing ---- */
 
+/* How much of a text goes on this line: up to the last blank or comma in it, or all up to the first one. */
+static size_t first_line(const char *text, size_t room)
+{
+	size_t best = 0, chars = 0, len = strlen(text);
+
+	for (size_t pos = 0; pos < len;) {
+		size_t next = pos + terminal_bytes_of(text + pos, 1);
+
+		chars++;
+		if (chars > room + (text[pos] == ' ' ? 1 : 0) && best > 0)
+			return best;
+		if (text[pos] == ' ' || text[pos] == ',')
+			best = next;
+		pos = next;
+	}
+	return len;
+}
+
+void output_wrapped(const char *text, size_t indent)
+{
+	size_t width = terminal_width();
+
+	if (width < indent + VALUE_WIDTH_MIN) {
+		output_text(text);
+		return;
+	}
+	for (;;) {
+		size_t len = first_line(text, width - indent);
+		size_t shown = len > 0 && text[len - 1] == ' ' ? len - 1 : len;
+
+		print_text(text, shown);
+		text += len;
+		if (!*text)
+			return;
+		printf("\n%*s", (int)indent, "");
+	}
+}
+
 void output_fact(const char *name, const char *value)
 {
 	if (!value || !*value)
 		return;
 	printf("%-*s", FACT_NAME_WIDTH, name);
-	output_text(value);
+	output_wrapped(value, FACT_NAME_WIDTH);
 	putchar('\n');
 }
 
@@ -252,12 +208,18 @@ void output_fact_quota(const char *name, int64_t quota)
 
 void output_fact_time(const char *name, int64_t us, const char *never)
 {
-	char text[OUTPUT_TIME_SIZE];
+	char time[OUTPUT_TIME_SIZE], age[OUTPUT_TIME_SIZE], text[2 * OUTPUT_TIME_SIZE + 4];
 
 	if (us == 0) {
 		output_fact(name, never);
 		return;
 	}
-	output_format_time(us, text);
-	output_fact(name, text);
+	output_format_time(us, time);
+	output_format_age(us, clock_wall_us(), age);
+	if (str_starts_with(time, age)) /* so long ago that it is the date */
+		output_fact(name, time);
+	else {
+		snprintf(text, sizeof(text), "%s (%s)", time, age);
+		output_fact(name, text);
+	}
 }

@@ -9,6 +9,7 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/exit_code.h"
+#include "cli/output_table.h"
 #include "store/record.h"
 
 #include <stdbool.h>
@@ -32,26 +33,6 @@ void output_json_time_opt(struct json_writer *w, const char *name, int64_t us);
 /* null for STORE_NO_LIMIT. */
 void output_json_quota(struct json_writer *w, const char *name, int64_t quota);
 
-/* ---- columns ---- */
-
-struct output_table {
-	const char *const *titles;
-	size_t columns;
-	char **cells; /* owned, row by row */
-	size_t cells_len;
-	size_t capacity;
-	bool failed; /* memory is out */
-};
-/* titles are borrowed. */
-void output_table_init(struct output_table *t, const char *const *titles, size_t columns);
-void output_table_put(struct output_table *t, const char *text); /* "-" for NULL and "" */
-void output_table_put_int(struct output_table *t, int64_t value);
-void output_table_put_quota(struct output_table *t, int64_t quota);
-void output_table_put_time(struct output_table *t, int64_t us, const char *never);
-/* Prints titles and rows and releases all.  Says what is wrong. */
-enum exit_code output_table_end(struct output_table *t);
-void output_table_release(struct output_table *t);
-
 /* ---- a list: columns for people, or {"NAME": […]} ---- */
 
 struct output_list {
@@ -60,9 +41,9 @@ struct output_list {
 	struct output_table table;
 	int64_t total; /* written as total_count unless negative */
 };
-/* titles are borrowed.  The caller puts table cells, or objects onto j.w. */
-void output_list_begin(struct output_list *list, bool json, const char *name, const char *const *titles,
-                       size_t columns);
+/* column is borrowed.  The caller puts table cells, or objects onto j.w. */
+void output_list_begin(struct output_list *list, bool json, const char *name,
+		       const struct output_column *column, size_t columns);
 /* Prints and releases it. */
 enum exit_code output_list_end(struct output_list *list);
 /* Releases it unprinted. */
@@ -70,17 +51,21 @@ void output_list_drop(struct output_list *list);
 
 /* ---- one thing ---- */
 
-/* "name    value"; nothing for a value of NULL or "". */
+/* "name    value", broken at blanks and commas on a terminal; nothing for a value of NULL or "". */
 void output_fact(const char *name, const char *value);
 void output_fact_quota(const char *name, int64_t quota);
-void output_fact_time(const char *name, int64_t us, const char *never);
+void output_fact_time(const char *name, int64_t us, const char *never); /* and its age */
 
 /* "2026-11-23T14:25:01Z" and its NUL. */
 #define OUTPUT_TIME_SIZE 32
 void output_format_time(int64_t us, char text[OUTPUT_TIME_SIZE]);
+/* "3m ago", "in 12d", and from a hundred days on the date. */
+void output_format_age(int64_t us, int64_t now_us, char text[OUTPUT_TIME_SIZE]);
 
 /* As printf("%s") with control characters escaped. */
 void output_text(const char *text);
+/* The same, broken at blanks and commas on a terminal; lines after the first begin with `indent` blanks. */
+void output_wrapped(const char *text, size_t indent);
 
 const char *output_scope_name(enum store_scope_kind kind); /* "account", "zone" */
 

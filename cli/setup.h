@@ -51,6 +51,7 @@ struct setup {
 	struct buf uri_used;
 	struct buf pin;           /* to be stored; empty: one is there, or it was stored before this run */
 	bool pin_changed;
+	bool pin_is_made_up;      /* for a trial token that is new */
 	bool units_changed;       /* of the signer */
 	bool socket_changed;      /* addresses of csrd.socket */
 	char account_id[33];
@@ -85,6 +86,8 @@ MUST_USE enum exit_code setup_pin_store(struct setup *s);
 /* ---- setup_softhsm.c: a token for trials ---- */
 #define SETUP_SOFTHSM_VARIABLE "SOFTHSM2_CONF=" SETUP_SOFTHSM_CONF
 const char *setup_softhsm_module(void); /* NULL: not installed */
+/* Refuses a token that is there while its PIN is not: a new PIN would be a wrong one. */
+MUST_USE enum exit_code setup_softhsm_check(const struct setup *s);
 MUST_USE enum exit_code setup_softhsm_make(struct setup *s);
 
 /* ---- setup_units.c: systemd ---- */

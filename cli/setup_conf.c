@@ -19,14 +19,31 @@
 
 #define SECTION_SIZE 64
 
+/* A new installation has none: the package ships a sample alone, so that no upgrade asks about it. */
+static enum err read_sample(struct setup *s)
+{
+	struct buf path;
+	enum err e;
+
+	buf_init(&path, 4096);
+	e = spawn_own_data("csrd.conf", &path);
+	if (e == E_OK)
+		e = fd_read_file(buf_text(&path), &s->conf);
+	buf_release(&path);
+	s->conf_changed = true;
+	return e;
+}
+
 static enum exit_code read_conf(struct setup *s)
 {
 	enum err e = fd_read_file(s->cli->config_path, &s->conf);
 
+	if (e == E_NOTFOUND) {
+		buf_reset(&s->conf);
+		e = read_sample(s);
+	}
 	if (e == E_NOTFOUND)
-		return cli_fail(E_CONFIG,
-				"there is no '%s': copy /usr/share/doc/csrd/examples/csrd.conf there",
-				s->cli->config_path);
+		return cli_fail(E_CONFIG, "there is neither '%s' nor a sample of it", s->cli->config_path);
 	if (e != E_OK)
 		return cli_fail(e, "cannot read '%s': %s", s->cli->config_path, err_str(e));
 	if (strlen(buf_text(&s->conf)) != s->conf.len)
@@ -192,10 +209,10 @@ enum exit_code setup_conf_plan(struct setup *s)
 static enum exit_code write_beside(struct setup *s)
 {
 	char path[SETUP_PATH_MAX];
-	struct stat st;
+	struct stat st = {.st_mode = 0644};
 	enum err e;
 
-	if (stat(s->cli->config_path, &st) != 0)
+	if (stat(s->cli->config_path, &st) != 0 && errno != ENOENT)
 		return cli_fail(E_IO, "cannot look at '%s': %s", s->cli->config_path, strerror(errno));
 	snprintf(path, sizeof(path), "%s.setup", s->cli->config_path);
 	e = file_replace(path, s->conf.data, s->conf.len, st.st_mode & 07777, st.st_uid, st.st_gid);

@@ -156,10 +156,12 @@ enum exit_code setup_pin_read(struct setup *s)
 	for (int encrypted = 0; encrypted < 2; encrypted++)
 		if (setup_pin_is_stored(s->token, encrypted))
 			return compare_stored(s, encrypted);
-	if (s->softhsm)
-		return make_trial_pin(&s->pin);
 	if (s->pin_file)
 		return read_pin_file(s->pin_file, &s->pin);
+	if (s->softhsm) {
+		s->pin_is_made_up = true;
+		return make_trial_pin(&s->pin);
+	}
 	if (!s->yes && ask_is_possible())
 		return ask_pin(s);
 	return cli_usage(s->cli, "--pin-file is missing: a file that holds the token's user PIN, or -");

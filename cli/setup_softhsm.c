@@ -5,6 +5,7 @@
 #include "cli/file.h"
 #include "cli/setup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -128,6 +129,31 @@ static enum exit_code make_input(struct setup *s, struct buf *input)
 	buf_printf(input, "%s\n%s\n%s\n%s\n", so_pin, so_pin, (const char *)pin.data, (const char *)pin.data);
 	buf_release(&pin);
 	return EXIT_CODE_OK;
+}
+
+/* Each token is a folder in it. */
+static bool has_tokens(void)
+{
+	DIR *folder = opendir(TOKEN_FOLDER);
+	const struct dirent *entry;
+	bool found = false;
+
+	while (folder && !found && (entry = readdir(folder)))
+		found = entry->d_name[0] != '.';
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
+enum exit_code setup_softhsm_check(const struct setup *s)
+{
+	if (!s->pin_is_made_up || !has_tokens())
+		return EXIT_CODE_OK;
+	return cli_fail(
+	    E_EXISTS,
+	    "there is a trial token in " TOKEN_FOLDER " already, and its PIN is gone (a purge takes "
+	    "it): give that PIN with --pin-file, or remove the token with its keys, which are lost then: "
+	    "rm -r " TOKEN_FOLDER);
 }
 
 enum exit_code setup_softhsm_make(struct setup *s)

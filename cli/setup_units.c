@@ -3,7 +3,9 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "cli/conf_edit.h"
+#include "cli/doctor.h"
 #include "cli/file.h"
+#include "cli/sandbox.h"
 #include "cli/setup.h"
 
 #include <errno.h>
@@ -16,6 +18,38 @@
 #define DROP_IN "csrctl-setup.conf"
 #define READY_MS 60000
 #define POLL_MS 200
+#define SYSTEMD_STATUS_MIN 128 /* no exit code of csrd-hsm: a signal, or systemd's own */
+
+/* ---- what goes into the drop-in ---- */
+
+/* What the module needs of the unit. */
+static void put_module(const struct setup *s, struct buf *lines)
+{
+	const char *module = buf_text(&s->module_used);
+	const char *slash = strrchr(module, '/');
+
+	if (setup_softhsm_is_used(s))
+		buf_put_str(lines, "Environment=" SETUP_SOFTHSM_VARIABLE "\n"
+				   "StateDirectory=csrd-hsm/softhsm\n");
+	if (slash > module && !str_starts_with(module, "/usr/lib/") && !str_starts_with(module, "/lib/"))
+		buf_printf(lines, "ExecPaths=\"%.*s\"\n", (int)(slash - module), module);
+}
+
+static void put_signer(const struct setup *s, struct buf *b)
+{
+	char pin[SETUP_PATH_MAX];
+	struct buf lines;
+
+	buf_init(&lines, 8192);
+	put_module(s, &lines);
+	if (setup_pin_is_stored(s->token, true)) {
+		setup_pin_path(s->token, true, pin);
+		buf_printf(&lines, "LoadCredential=\nLoadCredentialEncrypted=pin:%s\n", pin);
+	}
+	if (lines.len > 0)
+		buf_printf(b, SETUP_DROP_IN_HEAD "[Service]\n%s", buf_text(&lines));
+	buf_release(&lines);
+}
 
 /* ---- is the token there? ---- */
 
@@ -28,14 +62,13 @@ static void cut_document(struct buf *said)
 		document[1] = '\0';
 }
 
-enum exit_code setup_units_inspect(struct setup *s)
+/* As the signer's user, where there is no unit yet to look from. */
+static enum exit_code inspect_by_user(struct setup *s, struct buf *said, int *ret_status)
 {
-	struct buf program, said;
+	struct buf program;
 	enum exit_code code;
-	int status = 0;
 
 	buf_init(&program, 4096);
-	buf_init(&said, 64 * 1024);
 	if (spawn_own_program("csrd-hsm", &program) != E_OK) {
 		code = cli_fail(E_NOTFOUND, "there is no csrd-hsm beside csrctl");
 	} else {
@@ -45,21 +78,72 @@ enum exit_code setup_units_inspect(struct setup *s)
 
 		if (setup_softhsm_is_used(s))
 			inspect.variable = SETUP_SOFTHSM_VARIABLE;
-		code = setup_run(&inspect, &said, &status);
+		code = setup_run(&inspect, said, ret_status);
 	}
+	buf_release(&program);
+	return code;
+}
+
+static enum exit_code inspect_by_unit(struct setup *s, struct buf *said, int *ret_status)
+{
+	struct sandbox_look look = {.token = s->token, .config_path = s->conf_new, .timeout_ms = READY_MS};
+	struct buf more, document;
+	enum err e;
+
+	buf_init(&more, 8192);
+	buf_init(&document, 256 * 1024);
+	put_module(s, &more);
+	look.more = buf_text(&more);
+	e = sandbox_inspect(&look, &document, said, ret_status);
+	buf_release(&document);
+	buf_release(&more);
+	if (e == E_NOTFOUND)
+		return cli_fail(e, "there is no csrd-hsm beside csrctl");
+	if (e == E_TIMEOUT)
+		return cli_fail(e, "csrd-hsm@%s does not come to an end when it looks for the token",
+				s->token);
+	return e == E_OK ? EXIT_CODE_OK
+			 : cli_fail(e, "cannot look for the token from inside the unit csrd-hsm@%s: %s",
+				    s->token, e == E_IO ? strerror(errno) : err_str(e));
+}
+
+static void say_not_found(const struct setup *s, bool by_unit, int status, struct buf *said)
+{
+	cli_note("%s%s cannot use the token '%s' of '%s':", by_unit ? "csrd-hsm@" : "user ",
+		 by_unit ? s->token : "csrd-hsm", buf_text(&s->uri_used), buf_text(&s->module_used));
+	cut_document(said);
+	setup_show_output(said);
+	if (by_unit && status >= SYSTEMD_STATUS_MIN && status < 256)
+		cli_note("systemd ended it with %d: see systemd.exec(5), \"Process Exit Codes\"", status);
+	if (by_unit)
+		cli_note(
+		    "'%s' was not changed. The unit sees no /home, no network and no device, and runs code "
+		    "of "
+		    "/usr/lib and of the module's folder alone: what it needs more is in the drop-ins in "
+		    "/usr/share/doc/csrd/examples; systemctl edit csrd-hsm@%s. --no-inspect goes on without "
+		    "this "
+		    "look",
+		    s->cli->config_path, s->token);
+	else
+		cli_note("'%s' was not changed. --no-inspect goes on without this look", s->cli->config_path);
+}
+
+enum exit_code setup_units_inspect(struct setup *s)
+{
+	bool by_unit = sandbox_is_possible(s->token);
+	enum exit_code code;
+	struct buf said;
+	int status = 0;
+
+	buf_init(&said, 256 * 1024);
+	code = by_unit ? inspect_by_unit(s, &said, &status) : inspect_by_user(s, &said, &status);
 	if (code == EXIT_CODE_OK && status != 0) {
-		cli_note("user csrd-hsm cannot use the token '%s' of '%s':", buf_text(&s->uri_used),
-			 buf_text(&s->module_used));
-		cut_document(&said);
-		setup_show_output(&said);
-		cli_note("'%s' was not changed. If the module needs groups, devices or variables that only a "
-			 "drop-in of the unit gives, --no-inspect goes on without this look",
-			 s->cli->config_path);
-		code = (enum exit_code)status;
+		say_not_found(s, by_unit, status, &said);
+		code = status < SYSTEMD_STATUS_MIN ? (enum exit_code)status : EXIT_CODE_SYSTEM;
 	}
 	if (code == EXIT_CODE_OK)
-		setup_done(s, "found   token '%s'", buf_text(&s->uri_used));
-	buf_release(&program);
+		setup_done(s, "found   token '%s'%s", buf_text(&s->uri_used),
+			   by_unit ? ", from inside the unit" : "");
 	buf_release(&said);
 	return code;
 }
@@ -110,28 +194,6 @@ enum exit_code setup_write_drop_in(const struct setup *s, const char *unit, cons
 	*ret_changed = true;
 	setup_done(s, "wrote   %s", path);
 	return EXIT_CODE_OK;
-}
-
-static void put_signer(const struct setup *s, struct buf *b)
-{
-	const char *module = buf_text(&s->module_used);
-	const char *slash = strrchr(module, '/');
-	char pin[SETUP_PATH_MAX];
-	struct buf lines;
-
-	buf_init(&lines, 8192);
-	if (setup_softhsm_is_used(s))
-		buf_put_str(&lines, "Environment=" SETUP_SOFTHSM_VARIABLE "\n"
-				    "StateDirectory=csrd-hsm/softhsm\n");
-	if (slash > module && !str_starts_with(module, "/usr/lib/") && !str_starts_with(module, "/lib/"))
-		buf_printf(&lines, "ExecPaths=\"%.*s\"\n", (int)(slash - module), module);
-	if (setup_pin_is_stored(s->token, true)) {
-		setup_pin_path(s->token, true, pin);
-		buf_printf(&lines, "LoadCredential=\nLoadCredentialEncrypted=pin:%s\n", pin);
-	}
-	if (lines.len > 0)
-		buf_printf(b, SETUP_DROP_IN_HEAD "[Service]\n%s", buf_text(&lines));
-	buf_release(&lines);
 }
 
 enum exit_code setup_units_write(struct setup *s)
@@ -197,7 +259,8 @@ static enum exit_code look(const char *unit, struct unit_state *ret_state)
 
 static enum exit_code say_failed(const struct setup *s, const char *unit, const struct unit_state *state)
 {
-	cli_note("%s ended with status %d; journalctl -u %s says more", unit, state->exit_status, unit);
+	cli_note("%s ended with status %d (%s); journalctl -u %s says more", unit, state->exit_status,
+		 doctor_exit_meaning((unsigned)state->exit_status), unit);
 	if (state->exit_status == EXIT_CODE_PIN)
 		cli_note("the token refused the PIN, which is not tried again. When it is sure which one is "
 			 "right: rm " SETUP_CREDENTIALS "/%s.pin*, and setup again",
@@ -209,12 +272,13 @@ static enum exit_code say_failed(const struct setup *s, const char *unit, const 
 	return state->exit_status > 0 ? (enum exit_code)state->exit_status : EXIT_CODE_FAILURE;
 }
 
-/* Until csrd says that store and signer are there.  A signer that gave up ends the wait. */
+/* Until csrd is ready, and this token's signer too: csrd waits for the first one alone. */
 static enum exit_code wait_ready(const struct setup *s, const char *signer)
 {
+	const char *const start_signer[] = {"--no-block", "start", signer, NULL};
 	uint64_t deadline = clock_ms() + READY_MS;
 	struct unit_state csrd = {0}, hsm = {0};
-	char told[sizeof(csrd.status_text)] = "";
+	bool started = false;
 
 	while (clock_ms() < deadline) {
 		enum exit_code code = look("csrd.service", &csrd);
@@ -223,19 +287,26 @@ static enum exit_code wait_ready(const struct setup *s, const char *signer)
 			code = look(signer, &hsm);
 		if (code != EXIT_CODE_OK)
 			return code;
-		if (strcmp(csrd.active, "active") == 0)
-			return EXIT_CODE_OK;
-		if (strcmp(csrd.active, "failed") == 0)
-			return say_failed(s, "csrd.service", &csrd);
 		if (strcmp(hsm.active, "failed") == 0)
 			return say_failed(s, signer, &hsm);
-		if (strcmp(csrd.status_text, told) != 0 && !s->cli->json)
-			cli_note("%s", csrd.status_text);
-		snprintf(told, sizeof(told), "%s", csrd.status_text);
+		if (strcmp(csrd.active, "failed") == 0)
+			return say_failed(s, "csrd.service", &csrd);
+		if (strcmp(csrd.active, "active") == 0 && strcmp(hsm.active, "active") == 0)
+			return EXIT_CODE_OK;
+		/* csrd's connection would, in its time; sooner it would hold up csrd, which is ordered after
+		 * it */
+		if (strcmp(csrd.active, "active") == 0 && strcmp(hsm.active, "inactive") == 0 && !started) {
+			started = true;
+			code = setup_systemctl(start_signer, NULL);
+			if (code != EXIT_CODE_OK)
+				return code;
+		}
 		nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
 	}
-	return cli_fail(E_TIMEOUT, "csrd is not ready after %d s (%s): see journalctl -u csrd -u %s",
-			READY_MS / 1000, csrd.status_text[0] ? csrd.status_text : csrd.active, signer);
+	return cli_fail(
+	    E_TIMEOUT,
+	    "not ready after %d s: csrd is %s (%s), its signer %s (%s); see journalctl -u csrd -u %s",
+	    READY_MS / 1000, csrd.active, csrd.status_text, hsm.active, hsm.status_text, signer);
 }
 
 /* Those of an earlier run would end the wait.  A unit that never ran has none, which is no failure either. */

@@ -51,16 +51,38 @@ bool spawn_exists(const char *name)
 	return find_program(name, path, sizeof(path));
 }
 
-enum err spawn_own_program(const char *name, struct buf *ret_path)
+/* With its slash. */
+static enum err find_own_folder(char own[PATH_BYTES_MAX])
 {
-	static const char *const places[] = {"", "../sbin/", "../bin/"};
-	char own[PATH_BYTES_MAX];
-	ssize_t len = readlink("/proc/self/exe", own, sizeof(own) - 1);
+	ssize_t len = readlink("/proc/self/exe", own, PATH_BYTES_MAX - 1);
 
 	if (len < 0)
 		return E_IO;
 	own[len] = '\0';
 	*(strrchr(own, '/') + 1) = '\0';
+	return E_OK;
+}
+
+enum err spawn_own_data(const char *name, struct buf *ret_path)
+{
+	char own[PATH_BYTES_MAX];
+	enum err e = find_own_folder(own);
+
+	if (e != E_OK)
+		return e;
+	buf_reset(ret_path);
+	buf_printf(ret_path, "%s../share/csrd/%s", own, name);
+	return buf_status(ret_path);
+}
+
+enum err spawn_own_program(const char *name, struct buf *ret_path)
+{
+	static const char *const places[] = {"", "../sbin/", "../bin/"};
+	char own[PATH_BYTES_MAX];
+	enum err e = find_own_folder(own);
+
+	if (e != E_OK)
+		return e;
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		buf_reset(ret_path);
 		buf_printf(ret_path, "%s%s%s", own, places[i], name);

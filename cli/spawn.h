@@ -34,4 +34,7 @@ bool spawn_exists(const char *name);
 /* The path of another program of this installation, beside ours or in ../sbin.  E_NOTFOUND, E_IO, E_LIMIT. */
 MUST_USE enum err spawn_own_program(const char *name, struct buf *ret_path);
 
+/* The path of a file of this installation, in ../share/csrd; it need not be there.  E_IO, E_LIMIT. */
+MUST_USE enum err spawn_own_data(const char *name, struct buf *ret_path);
+
 #endif

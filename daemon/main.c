@@ -17,6 +17,7 @@
 #include "daemon/notify.h"
 #include "daemon/reconciler.h"
 #include "daemon/reload.h"
+#include "daemon/running.h"
 #include "daemon/turn.h"
 #include "daemon/vouch.h"
 #include "hsm/hsm.h"
@@ -60,6 +61,7 @@ struct daemon {
 	struct reconciler *reconciler;
 	struct vouch *vouch;
 	struct reload *reload;
+	struct running *running;
 	struct notify *notify;
 	struct event *store_event;
 	struct event *drain_event;
@@ -118,6 +120,13 @@ static void warn_of_key_types(const struct daemon *d)
 	buf_release(&names);
 }
 
+static void on_compared(void *arg, const char *token_name, const struct reconcile_report *report)
+{
+	struct daemon *d = arg;
+
+	running_compared(d->running, token_name, report);
+}
+
 static void on_reloaded(void *arg, struct config *fresh, const struct buf *problems)
 {
 	struct daemon *d = arg;
@@ -140,6 +149,7 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 		log_report(LOG_LEVEL_WARN, &kept);
 		log_set_level(d->config->log.level);
 		reconciler_reload(d->reconciler);
+		running_reloaded(d->running);
 		log_notice("configuration '%s' reloaded", d->config->path);
 		warn_of_key_types(d);
 	}
@@ -398,6 +408,8 @@ static enum err start_services(struct daemon *d)
 	    .store = d->store,
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
+	    .on_compared = on_compared,
+	    .arg = d,
 	};
 	struct vouch_options vouch = {
 	    .base = d->base,
@@ -428,6 +440,8 @@ static enum err start_services(struct daemon *d)
 		return e;
 	reconciler.api = http.api = d->api;
 	e = reconciler_new(d->base, &reconciler, &d->reconciler);
+	if (e == E_OK)
+		e = running_new(d->config, &d->running);
 	if (e == E_OK)
 		e = vouch_new(&vouch, &d->vouch);
 	if (e == E_OK)
@@ -536,6 +550,7 @@ static void release(struct daemon *d)
 	store_close(d->store);
 	notify_free(d->notify);
 	reconciler_free(d->reconciler);
+	running_free(d->running);
 	vouch_free(d->vouch);
 	api_free(d->api);
 	for (int i = 0; i < SIGNALS_LEN; i++)
@@ -642,13 +657,18 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
+	static const struct option options[] = {
+	    {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 't'},
+	    {"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
+	};
 	const char *config_path = CONFIG_DEFAULT_PATH;
 	bool check = false;
 	int option, exit_code;
 
 	if (fd_fill_standard() != E_OK)
 		return EXIT_CODE_SYSTEM;
-	while ((option = getopt(argc, argv, "c:tVh")) != -1) {
+	while ((option = getopt_long(argc, argv, "c:tVh", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			config_path = optarg;

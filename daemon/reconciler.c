@@ -220,6 +220,9 @@ static void on_done(void *arg, enum err e, const struct reconcile_report *report
 	if (e == E_OK) {
 		if (r->compares)
 			due->compared_ms = clock_ms();
+		if (report->compared && r->options.on_compared)
+			r->options.on_compared(r->options.arg, hsm_token_name(r->options.hsms[r->running]),
+					       report);
 	} else {
 		log_warn("reconciliation of token '%s' ended early: %s",
 			 hsm_token_name(r->options.hsms[r->running]), err_str(e));

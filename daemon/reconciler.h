@@ -17,6 +17,7 @@
 struct api;
 struct event_base;
 struct hsm;
+struct reconcile_report;
 struct reconciler;
 struct store;
 
@@ -26,6 +27,9 @@ struct reconciler_options {
 	const struct api *api;
 	struct hsm **hsms;
 	size_t hsms_len;
+	/* After each whole comparison of a token with the store.  NULL is fine. */
+	void (*on_compared)(void *arg, const char *token_name, const struct reconcile_report *report);
+	void *arg;
 };
 MUST_USE enum err reconciler_new(struct event_base *base, const struct reconciler_options *options,
                                  struct reconciler **ret_reconciler);

@@ -61,6 +61,27 @@
 #define ASIDE_TELL(state)                                                                                    \
 	"INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"                         \
 	" SELECT ?2, ?3, id, ?4, '', '', ?5 FROM csrs" ASIDE_WHERE(state) " ORDER BY id"
+/* Whether a text holds `what`, whatever the case of ASCII letters. */
+#define IN_NAMES(what)                                                                                       \
+	"(instr(lower(common_name), lower(" what ")) > 0"                                                    \
+	" OR instr(lower(coalesce(name, '')), lower(" what ")) > 0)"
+/* The lines of sans without their types. */
+#define SAN_VALUES_OF(type, text) "replace(" text ", char(10) || '" type " ', char(10))"
+#define SAN_VALUES                                                                                           \
+	SAN_VALUES_OF("dns", SAN_VALUES_OF("ip", SAN_VALUES_OF("email", SAN_VALUES_OF("uri",                 \
+		      "char(10) || lower(sans)"))))
+#define IN_SANS(what) "instr(" SAN_VALUES ", lower(" what ")) > 0"
+/* ANY_WHERE and what a store_csr_filter asks, in its order from ?5. */
+#define FILTER_WHERE                                                                                         \
+	ANY_WHERE " AND (?5 = 0 OR created_us >= ?5) AND (?6 = 0 OR created_us < ?6)"                        \
+	" AND (?7 IS NULL OR substr(id, 1, length(?7)) = ?7) AND (?8 IS NULL OR token_name = ?8)"            \
+	" AND (?9 IS NULL OR principal_id = ?9) AND (?10 = 0 OR key_type = ?10)"                             \
+	" AND (?11 IS NULL OR key_id = ?11 OR spki_sha256 = ?11)"                                            \
+	" AND (?12 IS NULL OR " IN_NAMES("?12") ") AND (?13 IS NULL OR " IN_SANS("?13") ")"                  \
+	" AND (?14 IS NULL OR substr(id, 1, length(?14)) = lower(?14) OR " IN_NAMES("?14")                   \
+	" OR " IN_SANS("?14") ")"
+#define LIST_FILTERED(by)                                                                                    \
+	"SELECT " CSR_COLUMNS " FROM csrs" FILTER_WHERE " ORDER BY " by " LIMIT ?15 OFFSET ?16"
 
 enum statement {
 	BEGIN_READ,
@@ -81,6 +102,8 @@ enum statement {
 	PRINCIPAL_ADD,
 	PRINCIPAL_STATE,
 	PRINCIPAL_REVOKE,
+	ACCOUNT_SET,
+	ZONE_SET,
 	GRANT_LIST,
 	GRANT_ADD_ACCOUNT,
 	GRANT_ADD_ZONE,
@@ -108,6 +131,10 @@ enum statement {
 	ACTIVE_TOTAL,
 	ANY_TOTAL,
 	PROBE_WRITE,
+	AUDIT_SEARCH,
+	FILTER_TOTAL,
+	FILTER_OLDEST,
+	FILTER_NEWEST,
 	PASS_UNSETTLED,
 	PASS_ANY,
 	/* Two a store_order, ascending and descending, in its order. */
@@ -142,6 +169,10 @@ static const char *const statement_sql[STATEMENTS_LEN] = {
 	" revoked_us) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
     [PRINCIPAL_STATE] = "SELECT revoked_us FROM principals WHERE id = ? AND kind = ?",
     [PRINCIPAL_REVOKE] = "UPDATE principals SET revoked_us = ? WHERE id = ?",
+    [ACCOUNT_SET] = "UPDATE accounts SET name = coalesce(?2, name), csr_quota = coalesce(?3, csr_quota)"
+		    " WHERE id = ?1",
+    [ZONE_SET] = "UPDATE zones SET name = coalesce(?2, name), csr_quota = coalesce(?3, csr_quota)"
+		 " WHERE id = ?1",
     [GRANT_LIST] = "SELECT account_id, zone_id, permission FROM grants WHERE principal_id = ? ORDER BY rowid",
     [GRANT_ADD_ACCOUNT] = "INSERT INTO grants (principal_id, account_id, permission) VALUES (?, ?, ?)",
     [GRANT_ADD_ZONE] = "INSERT INTO grants (principal_id, zone_id, permission) VALUES (?, ?, ?)",
@@ -183,6 +214,14 @@ static const char *const statement_sql[STATEMENTS_LEN] = {
 		     " + coalesce((SELECT sum(csr_active) FROM zones), 0)",
     [ANY_TOTAL] = "SELECT count(*) FROM csrs" ANY_WHERE,
     [PROBE_WRITE] = "UPDATE write_probe SET filling = randomblob(" PROBE_BYTES ")",
+    [AUDIT_SEARCH] = "SELECT sequence, at_us, action, object, actor, request_id, peer, detail FROM audit"
+		     " WHERE (?1 = 0 OR at_us >= ?1) AND (?2 = 0 OR at_us < ?2)"
+		     " AND (?3 IS NULL OR actor = ?3) AND (?4 IS NULL OR object = ?4)"
+		     " AND (?5 IS NULL OR action = ?5 OR substr(action, 1, length(?5) + 1) = ?5 || '.')"
+		     " AND (?6 = 0 OR sequence < ?6) ORDER BY sequence DESC LIMIT ?7",
+    [FILTER_TOTAL] = "SELECT count(*) FROM csrs" FILTER_WHERE,
+    [FILTER_OLDEST] = LIST_FILTERED("created_us, id"),
+    [FILTER_NEWEST] = LIST_FILTERED("created_us DESC, id DESC"),
     [PASS_UNSETTLED] = "SELECT " CSR_COLUMNS " FROM csrs INDEXED BY csrs_unsettled" ANY_WHERE
 		       " AND state IN (1, 3) AND id > ?5 ORDER BY id LIMIT ?6",
     [PASS_ANY] = "SELECT " CSR_COLUMNS " FROM csrs" ANY_WHERE " AND id > ?5 ORDER BY id LIMIT ?6",
@@ -317,12 +356,17 @@ static void bind_int(struct query *q, int64_t value)
 	bind_result(q, sqlite3_bind_int64(q->st, ++q->bound, value));
 }
 
+static void bind_null(struct query *q)
+{
+	bind_result(q, sqlite3_bind_null(q->st, ++q->bound));
+}
+
 static void bind_text(struct query *q, const char *text) /* NULL for NULL */
 {
 	bind_result(q, sqlite3_bind_text(q->st, ++q->bound, text, -1, SQLITE_STATIC));
 }
 
-static void bind_blob(struct query *q, const uint8_t *data, size_t len)
+static void bind_blob(struct query *q, const uint8_t *data, size_t len) /* NULL for NULL */
 {
 	bind_result(q, sqlite3_bind_blob(q->st, ++q->bound, data, (int)len, SQLITE_STATIC));
 }
@@ -1498,8 +1542,23 @@ static int list_way(const struct store_csr_query *query)
 
 static bool is_active_list(const struct store_csr_query *query)
 {
-	return query->after_id == NULL && query->scope != NULL && query->states == ONLY_ACTIVE &&
+	return query->after_id == NULL && query->filter == NULL && query->scope != NULL &&
+	       query->states == ONLY_ACTIVE &&
 	       query->updated_before_us == 0;
+}
+
+static void bind_filter(struct query *q, const struct store_csr_filter *filter)
+{
+	bind_int(q, filter->since_us);
+	bind_int(q, filter->until_us);
+	bind_text(q, filter->id_prefix);
+	bind_text(q, filter->token_name);
+	bind_text(q, filter->principal_id);
+	bind_int(q, filter->key_type);
+	bind_blob(q, filter->key, filter->key_len);
+	bind_text(q, filter->name);
+	bind_text(q, filter->san);
+	bind_text(q, filter->word);
 }
 
 static struct query list_query(struct sqlite *s, const struct store_csr_query *query, const char *account_id)
@@ -1508,6 +1567,14 @@ static struct query list_query(struct sqlite *s, const struct store_csr_query *q
 	bool in_zone = query->scope != NULL && query->scope->kind == STORE_ZONE;
 	struct query q;
 
+	if (query->filter != NULL) {
+		q = query_of(s, query->descending ? FILTER_NEWEST : FILTER_OLDEST);
+		bind_any(&q, query, account_id);
+		bind_filter(&q, query->filter);
+		bind_int(&q, query->limit);
+		bind_int(&q, (int64_t)query->offset);
+		return q;
+	}
 	if (query->after_id != NULL) {
 		q = query_of(s, (query->states & ~UNSETTLED) == 0 ? PASS_UNSETTLED : PASS_ANY);
 		bind_any(&q, query, account_id);
@@ -1531,7 +1598,7 @@ static struct query list_query(struct sqlite *s, const struct store_csr_query *q
 static enum err read_total(struct sqlite *s, const struct store_csr_query *query,
 			   const struct scope_row *scope, uint64_t *ret_total)
 {
-	bool active = query->states == ONLY_ACTIVE;
+	bool active = query->states == ONLY_ACTIVE && query->filter == NULL;
 	struct query q;
 
 	if (query->after_id != NULL) {
@@ -1542,13 +1609,15 @@ static enum err read_total(struct sqlite *s, const struct store_csr_query *query
 		*ret_total = (uint64_t)scope->csr_active;
 		return E_OK;
 	}
-	q = query_of(s, active ? ACTIVE_TOTAL : ANY_TOTAL);
+	q = query_of(s, active ? ACTIVE_TOTAL : query->filter != NULL ? FILTER_TOTAL : ANY_TOTAL);
 	if (!active) {
 		struct store_csr_query of_any_age = *query;
 
 		of_any_age.updated_before_us = 0;
 		bind_any(&q, &of_any_age, query->scope == NULL ? NULL : scope->account_id);
 	}
+	if (query->filter != NULL)
+		bind_filter(&q, query->filter);
 	if (query_step(&q) != SQLITE_ROW) {
 		query_end(&q);
 		return report(s, q.rc, "count CSRs");
@@ -1911,6 +1980,20 @@ static enum err leftover_is_told(struct sqlite *s, const char *csr_id, bool *ret
 	return e;
 }
 
+static enum err set_scope(struct sqlite *s, const struct store_scope_change *in)
+{
+	struct query q = query_of(s, in->scope.kind == STORE_ZONE ? ZONE_SET : ACCOUNT_SET);
+
+	bind_text(&q, in->scope.id);
+	bind_text(&q, in->name);
+	if (in->sets_quota)
+		bind_int(&q, in->csr_quota);
+	else
+		bind_null(&q);
+	enum err e = query_do(&q, "change an account or zone");
+	return e == E_OK && sqlite3_changes(s->db) == 0 ? E_NOTFOUND : e;
+}
+
 static enum err sqlite_change(void *db, const struct store_change *in, int64_t now_us)
 {
 	const char *object = NULL;
@@ -1933,6 +2016,10 @@ static enum err sqlite_change(void *db, const struct store_change *in, int64_t n
 	case STORE_CHANGE_PRINCIPAL_REVOKE:
 		object = in->principal_id;
 		e = revoke_principal(db, in, now_us, &changed);
+		break;
+	case STORE_CHANGE_SCOPE_SET:
+		object = in->scope_change.scope.id;
+		e = set_scope(db, &in->scope_change);
 		break;
 	case STORE_CHANGE_CSR_LEFTOVER: {
 		bool told = false;
@@ -2002,9 +2089,21 @@ static enum err read_item(struct query *q, enum store_inventory_kind kind, void 
 	case STORE_INVENTORY_PRINCIPALS:
 		return read_principal(q, item);
 	case STORE_INVENTORY_AUDIT:
+	case STORE_INVENTORY_TRAIL:
 		return read_audit(q, item);
 	}
 	return E_BUG;
+}
+
+static void bind_trail(struct query *q, const struct store_audit_query *trail)
+{
+	bind_int(q, trail->since_us);
+	bind_int(q, trail->until_us);
+	bind_text(q, trail->actor);
+	bind_text(q, trail->object);
+	bind_text(q, trail->action);
+	bind_int(q, trail->below_sequence);
+	bind_int(q, trail->limit);
 }
 
 static struct query inventory_query(struct sqlite *s, const struct store_inventory_query *query)
@@ -2014,6 +2113,7 @@ static struct query inventory_query(struct sqlite *s, const struct store_invento
 	    [STORE_INVENTORY_ZONES] = ZONE_LIST,
 	    [STORE_INVENTORY_PRINCIPALS] = PRINCIPAL_LIST,
 	    [STORE_INVENTORY_AUDIT] = AUDIT_LIST,
+	    [STORE_INVENTORY_TRAIL] = AUDIT_SEARCH,
 	};
 	struct query q = query_of(s, statement_of[query->kind]);
 
@@ -2021,6 +2121,8 @@ static struct query inventory_query(struct sqlite *s, const struct store_invento
 		bind_int(&q, query->principal_kind);
 	if (query->kind == STORE_INVENTORY_AUDIT)
 		bind_text(&q, query->object);
+	if (query->kind == STORE_INVENTORY_TRAIL)
+		bind_trail(&q, &query->trail);
 	return q;
 }
 

@@ -72,6 +72,8 @@ struct op {
 	struct zone_record zone;
 	struct principal principal;
 	struct store_csr_result result;
+	struct store_csr_filter filter;
+	uint8_t filter_key[KEY_SPKI_HASH_BYTES];
 	union {
 		struct store_csr_begin begin;
 		struct store_csr_move move;
@@ -678,6 +680,7 @@ static void deliver_inventory(struct op *op)
 		op->fn.principals(op->arg, op->e, found->of.principals, found->len);
 		break;
 	case STORE_INVENTORY_AUDIT:
+	case STORE_INVENTORY_TRAIL:
 		op->fn.audit(op->arg, op->e, found->of.audit, found->len);
 		break;
 	}
@@ -903,6 +906,34 @@ void store_csr_get(struct store *store, const struct store_scope *scope, const c
 	submit(store, op);
 }
 
+/* E_INVAL: a filter that a list cannot have, or a key of no known length. */
+static void op_keep_filter(struct op *op, const struct store_csr_query *query)
+{
+	const struct store_csr_filter *filter = query->filter;
+
+	if (filter == NULL)
+		return;
+	op->filter = *filter;
+	op->filter.id_prefix = op_keep(op, filter->id_prefix);
+	op->filter.token_name = op_keep(op, filter->token_name);
+	op->filter.principal_id = op_keep(op, filter->principal_id);
+	op->filter.name = op_keep(op, filter->name);
+	op->filter.san = op_keep(op, filter->san);
+	op->filter.word = op_keep(op, filter->word);
+	op->in.query.filter = &op->filter;
+	if (query->after_id != NULL || query->updated_before_us != 0 ||
+	    query->order != STORE_ORDER_CREATED_AT ||
+	    (filter->key != NULL && filter->key_len != KEY_ID_BYTES &&
+	     filter->key_len != KEY_SPKI_HASH_BYTES)) {
+		op->e = E_INVAL;
+		return;
+	}
+	if (filter->key != NULL) {
+		memcpy(op->filter_key, filter->key, filter->key_len);
+		op->filter.key = op->filter_key;
+	}
+}
+
 void store_csr_list(struct store *store, const struct store_csr_query *query, store_csr_page_fn done,
 		    void *arg)
 {
@@ -914,6 +945,7 @@ void store_csr_list(struct store *store, const struct store_csr_query *query, st
 	op->in.query.scope = op->has_scope ? &op->scope : NULL;
 	op->in.query.after_id = op_keep(op, query->after_id);
 	op->in.query.reader = op_keep(op, query->reader);
+	op_keep_filter(op, query);
 	if (op->e == E_OK &&
 	    (query->limit < 1 || query->limit > LIST_LIMIT_MAX || query->offset > INT64_MAX ||
 	     (query->after_id == NULL &&
@@ -980,6 +1012,16 @@ void store_principal_revoke(struct store *store, enum principal_kind kind, const
 
 	op->in.change.principal_kind = kind;
 	op->in.change.principal_id = op_keep(op, id);
+	submit(store, op);
+}
+
+void store_scope_set(struct store *store, const struct store_scope_change *in,
+		     const struct audit_origin *origin, store_done_fn done, void *arg)
+{
+	struct op *op = change_new(store, STORE_CHANGE_SCOPE_SET, origin, done, arg);
+
+	op->in.change.scope_change = *in;
+	op->in.change.scope_change.name = op_keep(op, in->name);
 	submit(store, op);
 }
 
@@ -1061,6 +1103,21 @@ void store_audit_list(struct store *store, const char *csr_id, store_audit_fn do
 	submit(store, op);
 }
 
+void store_audit_search(struct store *store, const struct store_audit_query *query, store_audit_fn done,
+			void *arg)
+{
+	struct op *op = inventory_new(store, STORE_INVENTORY_TRAIL, arg);
+
+	op->fn.audit = done;
+	op->in.inventory.trail = *query;
+	op->in.inventory.trail.actor = op_keep(op, query->actor);
+	op->in.inventory.trail.object = op_keep(op, query->object);
+	op->in.inventory.trail.action = op_keep(op, query->action);
+	if (op->e == E_OK && (query->limit < 1 || query->limit > LIST_LIMIT_MAX))
+		op->e = E_INVAL;
+	submit(store, op);
+}
+
 /* ---- words ---- */
 
 const char *store_ping_text(enum err e)
@@ -1116,6 +1173,8 @@ const char *store_audit_action_of_change(const struct store_change *in)
 		return user ? "user.create" : "token.create";
 	case STORE_CHANGE_PRINCIPAL_REVOKE:
 		return user ? "user.revoke" : "token.revoke";
+	case STORE_CHANGE_SCOPE_SET:
+		return in->scope_change.scope.kind == STORE_ZONE ? "zone.set" : "account.set";
 	case STORE_CHANGE_CSR_LEFTOVER:
 		return "csr.leftover";
 	case STORE_CHANGE_CSR_LEFTOVER_GONE:
@@ -1138,6 +1197,7 @@ static size_t inventory_item_size(enum store_inventory_kind kind)
 	case STORE_INVENTORY_PRINCIPALS:
 		return sizeof(struct principal);
 	case STORE_INVENTORY_AUDIT:
+	case STORE_INVENTORY_TRAIL:
 		return sizeof(struct audit_record);
 	}
 	return 0;
@@ -1175,6 +1235,7 @@ void store_inventory_release(struct store_inventory *inventory)
 			principal_release(&inventory->of.principals[i]);
 			break;
 		case STORE_INVENTORY_AUDIT:
+		case STORE_INVENTORY_TRAIL:
 			audit_record_release(&inventory->of.audit[i]);
 			break;
 		}

@@ -163,9 +163,29 @@ void store_csr_get(struct store *store, const struct store_scope *scope, const c
 
 enum store_order { STORE_ORDER_CREATED_AT = 1, STORE_ORDER_NAME, STORE_ORDER_ACCOUNT_TAG };
 #define CSR_STATE_BIT(state) (1u << (unsigned)(state))
+/*
+ * What an operator looks for: all of it must hold; NULL and 0 stand for any.
+ * `name`, `san` and `word` are found anywhere in a text, whatever the case of
+ * ASCII letters.
+ */
+struct store_csr_filter {
+	int64_t since_us;         /* made then or later */
+	int64_t until_us;         /* made before then */
+	const char *id_prefix;    /* in lower case */
+	const char *token_name;   /* the whole name */
+	const char *principal_id; /* the whole id */
+	enum key_type key_type;
+	const uint8_t *key;       /* key id or SPKI hash, by its length */
+	size_t key_len;
+	const char *name;         /* in the common name, or in the name that the caller gave */
+	const char *san;          /* in one of the SANs */
+	const char *word;         /* in one of those, or at the start of the id */
+};
 struct store_csr_query {
 	const struct store_scope *scope; /* NULL: all */
 	unsigned states;                 /* CSR_STATE_BIT set */
+	const struct store_csr_filter *filter; /* NULL: none.  Reads all rows; only by time of creation, with
+						  neither after_id nor updated_before_us */
 	const char *after_id;      /* for passes over everything: ids > this, ordered by id; else NULL */
 	int64_t updated_before_us; /* 0: any; only rows whose state is older than this */
 	enum store_order order;    /* ignored with after_id; ties by id in the same direction */
@@ -183,8 +203,8 @@ struct store_csr_query {
 struct store_csr_page {
 	struct csr_record *records;
 	size_t records_len;
-	uint64_t total; /* of scope and states, counted without a scan where scope is set and states is ACTIVE
-			   alone; 0 with after_id */
+	uint64_t total; /* of scope, states and filter, counted without a scan where scope is set and states
+			   is ACTIVE alone; 0 with after_id */
 };
 typedef void (*store_csr_page_fn)(void *arg, enum err e, const struct store_csr_page *page);
 /* A row with no name sorts before every name.  A scope that does not exist is an empty page.  E_INVAL: limit,
@@ -229,6 +249,15 @@ void store_account_add(struct store *store, const struct account_record *account
 		       const struct audit_origin *origin, store_done_fn done, void *arg);
 void store_zone_add(struct store *store, const struct zone_record *zone, const struct audit_origin *origin,
 		    store_done_fn done, void *arg);
+/* What an operator may change of an account or zone.  E_NOTFOUND. */
+struct store_scope_change {
+	struct store_scope scope;
+	const char *name; /* NULL: as it is */
+	bool sets_quota;
+	int64_t csr_quota; /* may be less than it holds: then it makes no more until it holds less */
+};
+void store_scope_set(struct store *store, const struct store_scope_change *in,
+		     const struct audit_origin *origin, store_done_fn done, void *arg);
 /* Grants must name what exists (E_NOTFOUND); the id, the hash, and a user's e-mail among users not revoked
    (in any case of its letters), must be new (E_EXISTS).  Of two grants on one thing the stronger holds.  The
    times of creation and revocation are the store's to set. */
@@ -251,5 +280,18 @@ void store_principal_list(struct store *store, enum principal_kind kind, store_p
 /* What happened to one CSR, oldest first; works for the id of an account, zone or principal too. */
 typedef void (*store_audit_fn)(void *arg, enum err e, const struct audit_record *records, size_t len);
 void store_audit_list(struct store *store, const char *csr_id, store_audit_fn done, void *arg);
+
+/* The whole trail, newest first.  All of it must hold; NULL and 0 stand for any. */
+struct store_audit_query {
+	int64_t since_us;       /* then or later */
+	int64_t until_us;       /* before then */
+	const char *actor;      /* the whole actor */
+	const char *object;     /* the whole id */
+	const char *action;     /* "csr.active", or "csr" for all of its kind */
+	int64_t below_sequence; /* for the next page: the lowest sequence of the one before */
+	unsigned limit;         /* 1 … 1000; else E_INVAL */
+};
+void store_audit_search(struct store *store, const struct store_audit_query *query, store_audit_fn done,
+			void *arg);
 
 #endif

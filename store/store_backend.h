@@ -39,6 +39,7 @@ enum store_change_kind {
 	STORE_CHANGE_ZONE_ADD,
 	STORE_CHANGE_PRINCIPAL_ADD,
 	STORE_CHANGE_PRINCIPAL_REVOKE,
+	STORE_CHANGE_SCOPE_SET,
 	STORE_CHANGE_CSR_LEFTOVER,      /* nothing but its audit record, unless that is the last such */
 	STORE_CHANGE_CSR_LEFTOVER_GONE, /* nothing but its audit record */
 	STORE_CHANGE_BACKUP,            /* nothing but its audit record, of the object STORE_AUDIT_OBJECT */
@@ -53,6 +54,7 @@ struct store_change {
 	enum principal_kind principal_kind; /* PRINCIPAL_REVOKE */
 	const char *principal_id;           /* PRINCIPAL_REVOKE */
 	const char *csr_id;                 /* CSR_LEFTOVER, CSR_LEFTOVER_GONE */
+	struct store_scope_change scope_change; /* SCOPE_SET */
 	struct audit_origin origin;
 };
 
@@ -62,11 +64,13 @@ enum store_inventory_kind {
 	STORE_INVENTORY_ZONES,        /* by id */
 	STORE_INVENTORY_PRINCIPALS,   /* of one kind, oldest first */
 	STORE_INVENTORY_AUDIT,        /* of one object, oldest first */
+	STORE_INVENTORY_TRAIL,        /* what `trail` asks for, newest first */
 };
 struct store_inventory_query {
 	enum store_inventory_kind kind;
 	enum principal_kind principal_kind; /* PRINCIPALS */
 	const char *object;                 /* AUDIT */
+	struct store_audit_query trail;     /* TRAIL */
 };
 struct store_inventory {
 	enum store_inventory_kind kind;
@@ -79,7 +83,7 @@ struct store_inventory {
 	} of;
 	size_t len;
 };
-/* Room for one more, zeroed, at the end (of any of the four kinds); NULL when memory is out. */
+/* Room for one more, zeroed, at the end (of any of the kinds); NULL when memory is out. */
 void *store_inventory_append(struct store_inventory *inventory);
 void store_inventory_release(struct store_inventory *inventory); /* leaves it zeroed */
 void store_csr_page_release(struct store_csr_page *page);        /* leaves it zeroed */

@@ -12,6 +12,7 @@
 #define LABEL_READ_MAX 1024
 
 struct inventory_object {
+	CK_OBJECT_HANDLE handle;
 	uint32_t label; /* offset in labels */
 	bool is_public;
 	uint8_t key_id[KEY_ID_BYTES];
@@ -44,8 +45,8 @@ static enum err grow(void *memory, size_t *capacity, size_t needed, size_t size)
 	return E_OK;
 }
 
-static enum err add(struct inventory *inv, bool is_public, const char *label, size_t label_len,
-		    const uint8_t *id, size_t id_len)
+static enum err add(struct inventory *inv, const struct inventory_object *what, const char *label,
+		    size_t label_len)
 {
 	struct inventory_object *object;
 	void *labels = inv->labels, *objects = inv->objects;
@@ -59,10 +60,8 @@ static enum err add(struct inventory *inv, bool is_public, const char *label, si
 		return e;
 	inv->objects = objects;
 	object = &inv->objects[inv->len++];
-	memset(object, 0, sizeof(*object));
+	*object = *what;
 	object->label = (uint32_t)inv->labels_len;
-	object->is_public = is_public;
-	memcpy(object->key_id, id, id_len < KEY_ID_BYTES ? id_len : KEY_ID_BYTES);
 	memcpy(inv->labels + inv->labels_len, label, label_len);
 	inv->labels_len += label_len;
 	inv->labels[inv->labels_len++] = '\0';
@@ -74,6 +73,7 @@ static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_publ
 			bool *ret_read)
 {
 	const size_t prefix_len = strlen(OBJECT_LABEL_PREFIX);
+	struct inventory_object object = {.handle = handle, .is_public = is_public};
 	char label[LABEL_READ_MAX];
 	uint8_t id[256];
 	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, label, sizeof(label)}, {CKA_ID, id, sizeof(id)}};
@@ -87,7 +87,9 @@ static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_publ
 	if (!*ret_read || label_len > sizeof(label) || label_len < prefix_len ||
 	    memcmp(label, OBJECT_LABEL_PREFIX, prefix_len) != 0)
 		return E_OK;
-	return add(inv, is_public, label, strnlen(label, label_len), id, id_len > sizeof(id) ? 0 : id_len);
+	if (id_len <= sizeof(id))
+		memcpy(object.key_id, id, id_len < KEY_ID_BYTES ? id_len : KEY_ID_BYTES);
+	return add(inv, &object, label, strnlen(label, label_len));
 }
 
 /* Those that would not be read are left in `handles`, and counted in *len. */
@@ -178,6 +180,45 @@ enum err inventory_take(struct session *s, struct inventory *ret_inventory)
 		qsort_r(inv.objects, inv.len, sizeof(*inv.objects), compare, &inv);
 	*ret_inventory = inv;
 	return E_OK;
+}
+
+/* ---- finding ---- */
+
+/* The first object of that label, or behind it; all of them stand together. */
+static size_t find_first(const struct inventory *inv, const char *label)
+{
+	size_t low = 0, high = inv->len;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(inv->labels + inv->objects[middle].label, label) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+bool inventory_find_pair(const struct inventory *inv, const char *label, CK_OBJECT_HANDLE *ret_private,
+			 CK_OBJECT_HANDLE *ret_public, uint8_t ret_key_id[KEY_ID_BYTES])
+{
+	size_t first = find_first(inv, label), len = 0;
+	const struct inventory_object *pair;
+
+	if (first == inv->len)
+		return false;
+	pair = &inv->objects[first];
+	while (first + len < inv->len && strcmp(inv->labels + pair[len].label, label) == 0)
+		len++;
+	/* sorted: the private key stands before the public one */
+	if (len != 2 || pair[0].is_public || !pair[1].is_public ||
+	    memcmp(pair[0].key_id, pair[1].key_id, KEY_ID_BYTES) != 0)
+		return false;
+	*ret_private = pair[0].handle;
+	*ret_public = pair[1].handle;
+	memcpy(ret_key_id, pair[0].key_id, KEY_ID_BYTES);
+	return true;
 }
 
 /* ---- telling ---- */

@@ -36,6 +36,10 @@ struct inventory {
 MUST_USE enum err inventory_take(struct session *s, struct inventory *ret_inventory);
 void inventory_release(struct inventory *inventory); /* leaves it zeroed */
 
+/* The handles, of the session that took it, where there is one pair of that label and no more. */
+bool inventory_find_pair(const struct inventory *inventory, const char *label, CK_OBJECT_HANDLE *ret_private,
+			 CK_OBJECT_HANDLE *ret_public, uint8_t ret_key_id[KEY_ID_BYTES]);
+
 /*
  * Appends the payload of one LIST_KEYS part and moves *at, which starts at 0.
  * True when that was the last part; an empty inventory has one empty part.

@@ -3,6 +3,7 @@
 
 #include "hsm/signer/key.h"
 #include "hsm/signer/key_kind.h"
+#include "hsm/signer/key_map.h"
 #include "hsm/signer/object.h"
 #include "hsm/signer/public_key.h"
 
@@ -87,17 +88,15 @@ static enum err read_type(struct session *s, CK_OBJECT_HANDLE public_key, enum k
 	return E_HSM;
 }
 
-static enum err read_pair(struct session *s, const char *label, const uint8_t id[KEY_ID_BYTES],
-			  struct message_key *ret_key)
+static enum err read_pair(struct session *s, const struct key_map_pair *pair, struct message_key *ret_key)
 {
-	struct key key = {.type = KEY_RSA2048};
+	struct key key = {
+	    .type = KEY_RSA2048, .private_key = pair->private_key, .public_key = pair->public_key};
 	struct spki *spki = NULL;
 	enum err e;
 
-	memcpy(key.id, id, KEY_ID_BYTES);
-	if ((e = find_one(s, CKO_PRIVATE_KEY, label, &key.private_key)) ||
-	    (e = find_one(s, CKO_PUBLIC_KEY, label, &key.public_key)) ||
-	    (e = read_type(s, key.public_key, &key.type)) ||
+	memcpy(key.id, pair->key_id, KEY_ID_BYTES);
+	if ((e = read_type(s, key.public_key, &key.type)) ||
 	    (e = key_protection_read(s, key.private_key, &key.protection)) ||
 	    (e = public_key_read(s, &key, &spki)))
 		return e;
@@ -109,6 +108,43 @@ static enum err read_pair(struct session *s, const char *label, const uint8_t id
 	return E_OK;
 }
 
+static enum err search_pair(struct session *s, const char *label, const uint8_t key_id[KEY_ID_BYTES],
+			    struct key_map_pair *ret_pair)
+{
+	struct key_map_pair pair;
+	enum err e;
+
+	memcpy(pair.key_id, key_id, KEY_ID_BYTES);
+	if ((e = find_one(s, CKO_PRIVATE_KEY, label, &pair.private_key)) ||
+	    (e = find_one(s, CKO_PUBLIC_KEY, label, &pair.public_key)))
+		return e;
+	*ret_pair = pair;
+	return E_OK;
+}
+
+/*
+ * What the map is told wrong, of a key that has gone meanwhile, is no failure
+ * of the token: it is searched for, and whatever is amiss shows there again.
+ */
+static bool inspect_known(struct session *s, const char *label, struct message_inspect_key_reply *reply)
+{
+	bool trouble = s->trouble, doubt = s->doubt, unproven = s->unproven;
+	struct key_map_pair pair;
+
+	if (!key_map_find(s, label, &pair) || read_pair(s, &pair, &reply->key) != E_OK) {
+		s->trouble = trouble;
+		s->doubt = doubt;
+		s->unproven = unproven;
+		s->last = CKR_OK;
+		s->failure[0] = '\0';
+		return false;
+	}
+	reply->presence = MESSAGE_KEY_PAIR;
+	memcpy(reply->key_id, pair.key_id, KEY_ID_BYTES);
+	reply->has_key = true;
+	return true;
+}
+
 enum err key_inspect(struct session *s, const char *csr_id, struct message_inspect_key_reply *ret_reply)
 {
 	struct message_inspect_key_reply reply = {0};
@@ -116,15 +152,22 @@ enum err key_inspect(struct session *s, const char *csr_id, struct message_inspe
 	char label[OBJECT_LABEL_SIZE];
 	const struct object_query query = {label, NULL};
 	const uint64_t logins = session_logins(s);
+	struct key_map_pair pair;
 	enum err e;
 
 	object_label(label, csr_id);
+	if (inspect_known(s, label, &reply)) {
+		*ret_reply = reply;
+		return E_OK;
+	}
 	if ((e = object_find(s, &query, &found)))
 		return e;
 	reply.presence = object_presence(&found);
 	memcpy(reply.key_id, found.key_id, KEY_ID_BYTES);
 	if (reply.presence == MESSAGE_KEY_PAIR) {
-		e = read_pair(s, label, found.key_id, &reply.key);
+		e = search_pair(s, label, found.key_id, &pair);
+		if (e == E_OK)
+			e = read_pair(s, &pair, &reply.key);
 		reply.has_key = e == E_OK;
 		/* About the key and not the session: that is the answer. */
 		if (e == E_HSM && (s->last == CKR_OK || s->last == CKR_OBJECT_HANDLE_INVALID)) {

@@ -25,6 +25,7 @@
 #include "systemd/journal.h"
 #include "systemd/service.h"
 
+#include <getopt.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -69,9 +70,15 @@ static const char usage[] = "usage: csrd-hsm -c FILE [-n TOKEN] [-t] [-i] [-V] [
 /* False: the process ends with *ret_code. */
 static bool parse_arguments(int argc, char **argv, struct arguments *a, enum exit_code *ret_code)
 {
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'}, {"token", required_argument, NULL, 'n'},
+		{"check", no_argument, NULL, 't'},        {"inspect", no_argument, NULL, 'i'},
+		{"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
 	int option;
 
-	while ((option = getopt(argc, argv, "c:n:tiVh")) != -1) {
+	while ((option = getopt_long(argc, argv, "c:n:tiVh", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			a->config_path = optarg;

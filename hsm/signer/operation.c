@@ -8,6 +8,7 @@
 #include "hsm/signer/csr_check.h"
 #include "hsm/signer/key.h"
 #include "hsm/signer/key_inspect.h"
+#include "hsm/signer/key_map.h"
 #include "hsm/signer/object.h"
 #include "hsm/signer/pool_key.h"
 #include "hsm/signer/public_key.h"
@@ -473,6 +474,8 @@ static void ask(struct session *s, struct job *job, const char *what,
 
 static void run(struct session *s, struct pool *pool, struct job *job)
 {
+	if (job->type != MESSAGE_INSPECT_KEY)
+		key_map_drop(s);
 	switch (job->type) {
 	case MESSAGE_CREATE_CSR:
 		create(s, pool, job);

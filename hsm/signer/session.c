@@ -1,4 +1,5 @@
 /* A session's life: open, log in, fail, open again. */
+#include "hsm/signer/key_map.h"
 #include "hsm/signer/session.h"
 
 #include "base/clock.h"
@@ -99,6 +100,7 @@ enum err session_open(struct session *s)
 
 void session_close(struct session *s)
 {
+	key_map_drop(s);
 	if (s->handle != CK_INVALID_HANDLE)
 		device_close_session(s->device, s);
 }

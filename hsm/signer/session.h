@@ -33,6 +33,8 @@ struct session {
 
 	uint64_t entries;          /* see device_is_shared */
 
+	struct key_map *map; /* key_map.c's own */
+
 	/* device.c's own */
 	uint64_t epoch;
 	uint64_t module_epoch;

@@ -991,6 +991,86 @@ static void pass_goes_by_id(void **state)
 	assert_list(store, &q, "1 3 5 /0");
 }
 
+/* Five CSRs that differ in what an operator looks for. */
+static void fill_for_filters(struct store *store)
+{
+	for (unsigned i = 1; i <= 5; i++) {
+		struct csr_record *r = contract_record(i, i == 3 ? &contract_zone : &contract_account);
+
+		if (i == 2) {
+			free(r->spec.common_name);
+			r->spec.common_name = text("Mail.example.net");
+			r->spec.key_type = KEY_RSA2048;
+			assert_int_equal(csr_spec_add_san(&r->spec, SAN_EMAIL, "Root@mail.example.net"),
+					 E_OK);
+		}
+		if (i == 4) {
+			r->name = text("the old Mailer 100%");
+			strcpy(r->token_name, "second");
+			strcpy(r->principal_id, "22222222-2222-4222-8222-222222222222");
+		}
+		assert_int_equal(outcome_of(store, r, NULL, 0), STORE_BEGIN_NEW);
+		for (int64_t made = clock_wall_us(); clock_wall_us() <= made;)
+			;
+	}
+	assert_int_equal(contract_move(store, 5, CSR_PENDING, CSR_ACTIVE, 5), E_OK);
+}
+
+static void list_is_filtered(void **state) /* F195 */
+{
+	struct store_csr_result made = contract_result(5);
+	struct store_csr_filter filters[] = {
+	    {0},
+	    {.name = "mail"},
+	    {.name = "%"},
+	    {.san = "ROOT@"},
+	    {.san = "dns"}, /* the type is no part of a name */
+	    {.word = "mail"},
+	    {.word = "00000000-0000-4000-8000-000000000001"},
+	    {.id_prefix = "00000000-0000-4000-8000-00000000000"},
+	    {.id_prefix = "0000-4000"},
+	    {.token_name = "second"},
+	    {.token_name = "secon"},
+	    {.principal_id = "22222222-2222-4222-8222-222222222222"},
+	    {.key_type = KEY_RSA2048},
+	    {.key = made.key_id, .key_len = sizeof(made.key_id)},
+	    {.key = made.spki_sha256, .key_len = sizeof(made.spki_sha256)},
+	    {.key_type = KEY_P256V1, .name = "mail", .token_name = "second"},
+	    {.key_type = KEY_RSA2048, .token_name = "second"},
+	};
+	static const char *const expected[] = {"5 4 3 2 1 /5", "4 2 /2",       "4 /1", "2 /1", "/0", "4 2 /2",
+					       "1 /1",         "5 4 3 2 1 /5", "/0",   "4 /1", "/0", "4 /1",
+					       "2 /1",         "5 /1",         "5 /1", "4 /1", "/0"};
+	struct store_csr_query q = {
+	    .states = ~0u, .order = STORE_ORDER_CREATED_AT, .descending = true, .limit = 9};
+	struct store_csr_filter by_time = {0};
+	struct csr_record *r;
+
+	fill_for_filters(*state);
+	for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
+		q.filter = &filters[i];
+		assert_list(*state, &q, expected[i]);
+	}
+	q.filter = &by_time;
+	assert_int_equal(contract_get(*state, NULL, contract_id(3), &r), E_OK);
+	by_time.since_us = r->created_us;
+	assert_list(*state, &q, "5 4 3 /3");
+	by_time.until_us = r->created_us + 1;
+	assert_list(*state, &q, "3 /1");
+	by_time.since_us = 0;
+	q.descending = false;
+	q.limit = 2;
+	q.offset = 1;
+	assert_list(*state, &q, "2 3 /3");
+	q.scope = &contract_account;
+	q.offset = 0;
+	assert_list(*state, &q, "1 2 /2");
+	q.states = CSR_STATE_BIT(CSR_ACTIVE);
+	by_time.until_us = 0;
+	assert_list(*state, &q, "5 /1");
+	csr_record_free(r);
+}
+
 static void list_out_of_range_is_refused(void **state)
 {
 	struct store *store = *state;
@@ -1008,6 +1088,15 @@ static void list_out_of_range_is_refused(void **state)
 	q.order = 0;
 	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
 	q.order = STORE_ORDER_ACCOUNT_TAG + 1;
+	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
+	q.filter = &(const struct store_csr_filter){.name = "x"};
+	q.order = STORE_ORDER_NAME;
+	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
+	q.order = STORE_ORDER_CREATED_AT;
+	q.after_id = "";
+	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
+	q.after_id = NULL;
+	q.filter = &(const struct store_csr_filter){.key = (const uint8_t *)"x", .key_len = 1};
 	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_INVAL);
 }
 
@@ -1389,6 +1478,138 @@ static void leftover_is_told_in_the_trail_alone(void **state)
 	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_NOTFOUND);
 }
 
+static enum err scope_set(struct store *store, const struct store_scope_change *in)
+{
+	struct contract_done d = {0};
+
+	store_scope_set(store, in, &contract_origin, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+static void scope_done(void *arg, enum err e, const struct account_record *accounts, size_t len)
+{
+	struct text_answer *a = arg;
+
+	a->done = true;
+	a->e = e;
+	assert_int_equal(len, 1);
+	add_text(a, "%s %lld", accounts[0].name, (long long)accounts[0].csr_quota);
+}
+
+static void assert_account(struct store *store, const char *expected)
+{
+	char list[256] = "";
+	struct text_answer a = {.text = list, .size = sizeof(list)};
+
+	store_account_list(store, scope_done, &a);
+	store_wait(store, &a.done);
+	assert_string_equal(list, expected);
+}
+
+static void account_is_changed_in_part(void **state) /* F196 */
+{
+	struct store *store = *state;
+	struct store_scope_change change = {.scope = contract_account, .name = "new name"};
+
+	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	change.sets_quota = true;
+	change.csr_quota = 1;
+	assert_int_equal(scope_set(store, &change), E_OK);
+	assert_account(store, "new name 1");
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), NULL, 0),
+			 STORE_BEGIN_QUOTA);
+	change.name = NULL;
+	change.csr_quota = STORE_NO_LIMIT;
+	assert_int_equal(scope_set(store, &change), E_OK);
+	assert_account(store, "new name -1");
+	change.sets_quota = false;
+	change.csr_quota = 7;
+	change.name = "";
+	assert_int_equal(scope_set(store, &change), E_OK);
+	assert_account(store, " -1");
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	change.scope = contract_zone;
+	assert_int_equal(scope_set(store, &change), E_OK);
+	strcpy(change.scope.id, "nowhere");
+	assert_int_equal(scope_set(store, &change), E_NOTFOUND);
+	assert_trail(store, CONTRACT_ACCOUNT, "account.add@tester account.set@tester account.set@tester "
+					      "account.set@tester ");
+	assert_trail(store, CONTRACT_ZONE, "zone.add@tester zone.set@tester ");
+}
+
+static void search_done(void *arg, enum err e, const struct audit_record *records, size_t len)
+{
+	struct text_answer *a = arg;
+
+	a->done = true;
+	a->e = e;
+	a->text[0] = '\0';
+	for (size_t i = 0; i < len; i++)
+		add_text(a, "%lld ", (long long)records[i].sequence);
+	if (len > 0)
+		a->last = records[len - 1].at_us;
+}
+
+static enum err search(struct store *store, const struct store_audit_query *query, char *text, size_t size,
+		       int64_t *ret_at_us)
+{
+	struct text_answer a = {.text = text, .size = size};
+
+	store_audit_search(store, query, search_done, &a);
+	store_wait(store, &a.done);
+	*ret_at_us = a.last;
+	return a.e;
+}
+
+static void assert_search(struct store *store, const struct store_audit_query *query, const char *expected)
+{
+	char text[256];
+	int64_t ignored;
+
+	assert_int_equal(search(store, query, text, sizeof(text), &ignored), E_OK);
+	assert_string_equal(text, expected);
+}
+
+static void trail_is_searched(void **state) /* F197 */
+{
+	struct store *store = *state;
+	struct store_audit_query q = {.limit = 3};
+	char text[256];
+	int64_t at_us;
+
+	/* 1 and 2 are account and zone */
+	contract_make_active(store, 1, &contract_account);
+	for (int64_t made = clock_wall_us(); clock_wall_us() <= made;)
+		;
+	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
+	assert_search(store, &q, "5 4 3 ");
+	q.below_sequence = 3;
+	assert_search(store, &q, "2 1 ");
+	q = (struct store_audit_query){.limit = 9, .action = "csr"};
+	assert_search(store, &q, "5 4 3 ");
+	q.action = "csr.active";
+	assert_search(store, &q, "4 ");
+	q.action = "csr.act";
+	assert_search(store, &q, "");
+	q = (struct store_audit_query){.limit = 9, .object = CONTRACT_ZONE};
+	assert_search(store, &q, "2 ");
+	q = (struct store_audit_query){.limit = 9, .actor = "tester"};
+	assert_search(store, &q, "5 4 3 2 1 ");
+	q.actor = "teste";
+	assert_search(store, &q, "");
+	q = (struct store_audit_query){.limit = 1};
+	assert_int_equal(search(store, &q, text, sizeof(text), &at_us), E_OK);
+	q = (struct store_audit_query){.limit = 9, .since_us = at_us};
+	assert_search(store, &q, "5 ");
+	q = (struct store_audit_query){.limit = 9, .until_us = at_us};
+	assert_search(store, &q, "4 3 2 1 ");
+	q.limit = 0;
+	assert_int_equal(search(store, &q, text, sizeof(text), &at_us), E_INVAL);
+	q.limit = 1001;
+	assert_int_equal(search(store, &q, text, sizeof(text), &at_us), E_INVAL);
+}
+
 static void backup_is_told_in_the_trail(void **state)
 {
 	struct store *store = *state;
@@ -1488,6 +1709,7 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(list_pages_cover_all_once),
 	    CASE(list_shows_active_ones_of_its_scope),
 	    CASE(list_by_age_of_state),
+	    CASE(list_is_filtered),
 	    CASE(pass_goes_by_id),
 	    CASE(list_out_of_range_is_refused),
 	    CASE(accounts_and_zones_are_added_once),
@@ -1501,6 +1723,8 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(leftover_is_told_once),
 	    CASE(open_rows_of_one_token_are_set_aside_and_no_others),
 	    CASE(what_is_set_aside_is_so_once),
+	    CASE(account_is_changed_in_part),
+	    CASE(trail_is_searched),
 	    CASE(backup_is_told_in_the_trail),
 	    CASE(audit_has_no_gaps),
 	    CASE(many_at_once_are_all_done),

@@ -609,10 +609,50 @@ static int compare_csrs(const void *left, const void *right, void *arg)
 	return query->descending ? -order : order;
 }
 
+/* Whether a text, NULL for none, holds what is looked for, NULL for anything. */
+static bool holds(const char *text, const char *what)
+{
+	return what == NULL || (text != NULL && strcasestr(text, what) != NULL);
+}
+
+static bool sans_hold(const struct csr_spec *spec, const char *what)
+{
+	for (size_t i = 0; what != NULL && i < spec->sans_len; i++) {
+		if (holds(spec->sans[i].value, what))
+			return true;
+	}
+	return what == NULL;
+}
+
+static bool has_key(const struct csr_record *r, const uint8_t *key, size_t key_len)
+{
+	if (key == NULL)
+		return true;
+	return r->pem != NULL &&
+	       memcmp(key_len == KEY_ID_BYTES ? r->key_id : r->spki_sha256, key, key_len) == 0;
+}
+
+static bool passes(const struct csr_record *r, const struct store_csr_filter *f)
+{
+	if (f == NULL)
+		return true;
+	return (f->since_us == 0 || r->created_us >= f->since_us) &&
+	       (f->until_us == 0 || r->created_us < f->until_us) &&
+	       (f->id_prefix == NULL || str_starts_with(r->id, f->id_prefix)) &&
+	       (f->token_name == NULL || strcmp(r->token_name, f->token_name) == 0) &&
+	       (f->principal_id == NULL || strcmp(r->principal_id, f->principal_id) == 0) &&
+	       (f->key_type == 0 || r->spec.key_type == f->key_type) && has_key(r, f->key, f->key_len) &&
+	       (holds(r->spec.common_name, f->name) || holds(r->name, f->name)) &&
+	       sans_hold(&r->spec, f->san) &&
+	       (holds(r->spec.common_name, f->word) || holds(r->name, f->word) ||
+		sans_hold(&r->spec, f->word) || strncasecmp(r->id, f->word, strlen(f->word)) == 0);
+}
+
 static bool csr_is_asked_for(const struct csr_record *r, const struct store_csr_query *query)
 {
 	return (query->states & CSR_STATE_BIT(r->state)) != 0 &&
-	       (query->scope == NULL || store_scope_equal(query->scope, &r->scope));
+	       (query->scope == NULL || store_scope_equal(query->scope, &r->scope)) &&
+	       passes(r, query->filter);
 }
 
 static enum err memory_csr_list(void *db, const struct store_csr_query *query,
@@ -851,6 +891,22 @@ static bool leftover_is_told(const struct database *db, const char *csr_id)
 	return told;
 }
 
+static enum err set_scope(struct database *db, const struct store_scope_change *in)
+{
+	size_t index;
+	struct scope_row *old = find_scope(db, &in->scope, &index);
+
+	if (old == NULL)
+		return E_NOTFOUND;
+	struct scope_row *row = must(malloc(sizeof(*row)));
+	*row = *old;
+	row->name = text_copy(in->name != NULL ? in->name : old->name);
+	if (in->sets_quota)
+		row->csr_quota = in->csr_quota;
+	replace_row(db, SCOPES, index, row);
+	return E_OK;
+}
+
 static enum err memory_change(void *db, const struct store_change *in, int64_t now_us)
 {
 	const char *object = NULL;
@@ -873,6 +929,10 @@ static enum err memory_change(void *db, const struct store_change *in, int64_t n
 	case STORE_CHANGE_PRINCIPAL_REVOKE:
 		object = in->principal_id;
 		e = revoke_principal(db, in, now_us, &changed);
+		break;
+	case STORE_CHANGE_SCOPE_SET:
+		object = in->scope_change.scope.id;
+		e = set_scope(db, &in->scope_change);
 		break;
 	case STORE_CHANGE_CSR_LEFTOVER:
 		object = in->csr_id;
@@ -943,20 +1003,47 @@ static void list_principals(struct database *db, enum principal_kind kind, struc
 	}
 }
 
+static void append_audit(const struct audit_record *row, struct store_inventory *found)
+{
+	struct audit_record *a = must(store_inventory_append(found));
+
+	*a = *row;
+	a->action = text_copy(row->action);
+	a->object = text_copy(row->object);
+	a->actor = text_copy(row->actor);
+	a->request_id = text_copy(row->request_id);
+	a->peer = text_copy(row->peer);
+	a->detail = text_copy(row->detail);
+}
+
 static void list_audit(struct database *db, const char *object, struct store_inventory *found)
 {
 	for (size_t i = 0; i < db->tables[AUDIT].len; i++) {
 		struct audit_record *row = db->tables[AUDIT].at[i];
-		if (strcmp(row->object, object) != 0)
-			continue;
-		struct audit_record *a = must(store_inventory_append(found));
-		*a = *row;
-		a->action = text_copy(row->action);
-		a->object = text_copy(row->object);
-		a->actor = text_copy(row->actor);
-		a->request_id = text_copy(row->request_id);
-		a->peer = text_copy(row->peer);
-		a->detail = text_copy(row->detail);
+		if (strcmp(row->object, object) == 0)
+			append_audit(row, found);
+	}
+}
+
+static bool is_action(const char *action, const char *wanted)
+{
+	size_t len = strlen(wanted);
+
+	return strncmp(action, wanted, len) == 0 && (action[len] == '\0' || action[len] == '.');
+}
+
+static void search_audit(struct database *db, const struct store_audit_query *query,
+			 struct store_inventory *found)
+{
+	for (size_t i = db->tables[AUDIT].len; i-- > 0 && found->len < query->limit;) {
+		struct audit_record *row = db->tables[AUDIT].at[i];
+		if ((query->since_us == 0 || row->at_us >= query->since_us) &&
+		    (query->until_us == 0 || row->at_us < query->until_us) &&
+		    (query->actor == NULL || strcmp(row->actor, query->actor) == 0) &&
+		    (query->object == NULL || strcmp(row->object, query->object) == 0) &&
+		    (query->action == NULL || is_action(row->action, query->action)) &&
+		    (query->below_sequence == 0 || row->sequence < query->below_sequence))
+			append_audit(row, found);
 	}
 }
 
@@ -978,6 +1065,9 @@ static enum err memory_inventory(void *db, const struct store_inventory_query *q
 		break;
 	case STORE_INVENTORY_AUDIT:
 		list_audit(db, query->object, &found);
+		break;
+	case STORE_INVENTORY_TRAIL:
+		search_audit(db, &query->trail, &found);
 		break;
 	}
 	*ret_inventory = found;

@@ -45,7 +45,7 @@ class StoreCase(harness.Case):
 
     def files(self, service, folder=None):
         """Names beside the store that neither csrd nor the harness put there."""
-        known = re.compile(r"csrd\.(conf|db(-wal|-shm|\.lock)?)$|hsm|pin$|state$|failpoint")
+        known = re.compile(r"csrd\.(conf|db(-wal|-shm|\.lock|\.running)?)$|hsm|pin$|state$|failpoint")
         return sorted(name for name in os.listdir(folder or service.folder) if not known.match(name))
 
     def refused(self, service, *arguments, status, says):
@@ -144,7 +144,7 @@ class Backup(StoreCase):
         told = service.csrctl("backup", self.there)
         self.assertRegex(told["file"], re.escape(str(self.there)) + r"/csrd-\d{8}T\d{6}Z\.db$")
         self.check_copy(told["file"], told)
-        self.refused(service, "backup", self.there / "none" / "b.db", status=EXIT_SYSTEM, says="No such file")
+        self.refused(service, "backup", self.there / "none" / "b.db", status=EXIT_SYSTEM, says="there is no folder")
         self.refused(service, "backup", status=64, says="argument is missing")
         # People get the same as words, and no progress where there is no terminal.
         done = harness.run([harness.BIN / "csrctl", "-c", service.config_path, "backup", self.there / "c.db"],
@@ -154,6 +154,40 @@ class Backup(StoreCase):
         self.assertEqual(len(os.listdir(self.there)), 3)
         self.assertEqual(self.files(service), [beside.name])
         self.assertEqual(beside.read_text(), "precious too")
+
+    def to_stdout(self, service, stdout=subprocess.PIPE, **environment):
+        return subprocess.run([harness.BIN / "csrctl", "-c", service.config_path, "backup", "-"], stdout=stdout,
+                              stderr=subprocess.PIPE, check=False, timeout=harness.PATIENCE * 3,
+                              env={**service.environment("csrctl"), **environment})
+
+    def test_F199_to_standard_output(self):
+        s = self.service()
+        self.fill(s, 3000)
+        done = self.to_stdout(s, TMPDIR=str(self.there))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        copy = self.there / "sent.db"
+        copy.write_bytes(done.stdout)
+        self.assertIn("sha256 %s" % sha256(copy), done.stderr.decode())
+        self.assertEqual(read(copy, "PRAGMA integrity_check"), [("ok",)])
+        self.assertEqual(read(copy, "SELECT count(*) FROM audit WHERE action = 'test.note'"), [(3000,)])
+        self.assertEqual(os.listdir(self.there), ["sent.db"])
+        self.assertEqual(self.files(s), [])
+        detail = read(s.store_path, "SELECT detail FROM audit WHERE action = 'store.backup'")[0][0]
+        self.assertEqual(detail, "%d bytes, sha256 %s, to 'standard output'" % (len(done.stdout), sha256(copy)))
+        # A reader that goes away, a full disk: not taken for a backup.
+        with open("/dev/full", "wb") as full:
+            done = self.to_stdout(s, stdout=full)
+        self.assertEqual(done.returncode, EXIT_SYSTEM)
+        self.assertIn(b"cut short on its way to standard output: No space left", done.stderr)
+        done = self.to_stdout(s, TMPDIR=str(self.folder / "nothing"))
+        self.assertEqual((done.returncode, done.stdout), (EXIT_SYSTEM, b""))
+        self.assertIn(b"TMPDIR=FOLDER takes another one", done.stderr)
+        self.refused(s, "backup", "-", status=64, says="there is no --json")
+
+    def test_the_folder_is_not_there(self):
+        s = self.service()
+        self.refused(s, "backup", self.folder / "none" / "x.db", status=EXIT_SYSTEM,
+                     says="there is no folder '.*/none': install -d -m 0700 .*/none")
 
     def test_no_store(self):
         service = self.service(populate=False)

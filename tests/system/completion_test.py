@@ -91,7 +91,7 @@ class Shells(harness.Case):
     def check_all(self, shell):
         commands = self.commands()
         self.assertIn("doctor", commands)
-        self.assertEqual(commands["account"], ["add", "list"])
+        self.assertEqual(commands["account"], ["add", "list", "set", "rename"])
         self.assertEqual(self.ask(shell, ""), set(commands))
         self.assertEqual(self.ask(shell, "acc"), {"account"})
         self.assertEqual(self.ask(shell, "--"), COMMON)
@@ -113,7 +113,7 @@ class Shells(harness.Case):
         self.assertEqual(self.ask(shell, "csr", "list", "--state", ""), states)
         self.assertEqual(self.ask(shell, "csr", "list", "--state", "de"), {"deleting", "destroyed"})
         self.assertEqual(self.ask(shell, "account", "add", "--name", ""), set())
-        self.assertEqual(self.ask(shell, "-c", "/x", "account", "--json", ""), {"add", "list"})
+        self.assertEqual(self.ask(shell, "-c", "/x", "account", "--json", ""), {"add", "list", "set", "rename"})
         self.assertEqual(self.ask(shell, "--config", ""), {"csrd.conf"})
         self.assertEqual(self.ask(shell, "--config", "csrd.conf", "completion", ""), {"bash", "zsh"})
         self.assertEqual(self.ask(shell, "account", "add", "--name", "token", "--q"), {"--quota"})

@@ -15,7 +15,8 @@ OK, FAILURE, USAGE, UNAVAILABLE, SYSTEM, CONFIG = 0, 1, 64, 69, 71, 78
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 SUBCOMMANDS = ("account add", "account list", "zone add", "zone list", "token create", "token list", "token revoke",
-               "user create", "user list", "user revoke", "csr list", "csr show", "reconcile", "status", "doctor",
+               "user create", "user list", "user revoke", "account set", "account rename", "zone set", "zone rename",
+               "csr list", "csr show", "csr delete", "audit", "reconcile", "status", "doctor",
                "completion", "verify", "backup", "restore", "config check", "config show")
 
 
@@ -114,7 +115,8 @@ class Accounts(StoreCase):
                         ("csr", "show", "7b163417-1d2b-4c84-a38a-2fb7a0cd7752")):
             with self.subTest(command=command):
                 error = self.ctl(*command, status=UNAVAILABLE).stderr
-                self.assertIn("no store at 'sqlite:%s': start csrd once or add an account" % self.store, error)
+                self.assertIn("no store at 'sqlite:%s': csrctl setup makes it, or csrctl account add" % self.store, error)
+                self.assertEqual(len(error.splitlines()), 1, "no line of a log besides")
                 self.assertFalse(self.store.exists())
 
     @unittest.skipUnless(os.getuid() == 0, "needs root")
@@ -361,17 +363,17 @@ class Csrs(harness.Case):
         zone_id = s.create(zone=True, organizational_unit="Ops").result["id"]
         self.assertEqual(s.delete(ids[0]).status, 200)
         listed = s.csrctl("csr", "list")
-        self.assertEqual([csr["id"] for csr in listed["csrs"]], ids + [zone_id])
+        self.assertEqual([csr["id"] for csr in listed["csrs"]], [zone_id] + ids[::-1])
         self.assertEqual(listed["total_count"], 4)
-        self.assertEqual([csr["state"] for csr in listed["csrs"]], ["destroyed", "active", "active", "active"])
+        self.assertEqual([csr["state"] for csr in listed["csrs"]], ["active", "active", "active", "destroyed"])
         self.assertEqual([c["id"] for c in s.csrctl("csr", "list", "--zone", s.zone)["csrs"]], [zone_id])
         self.assertEqual([c["id"] for c in s.csrctl("csr", "list", "--account", s.account, "--state", "active")["csrs"]],
-                         ids[1:])
-        few = s.csrctl("csr", "list", "--limit", "2")
+                         ids[:0:-1])
+        few = s.csrctl("csr", "list", "--limit", "2", "--oldest")
         self.assertEqual(([c["id"] for c in few["csrs"]], few["total_count"]), (ids[:2], 4))
         text = self.text(s, "csr", "list")
         self.assertEqual(len(text.splitlines()), 5)
-        self.assertRegex(text, r"(?m)^%s +active +\S+Z +p256v1 +zone %s +example\.com$" % (zone_id, s.zone))
+        self.assertRegex(text, r"(?m)^%s +active +\S+Z +p256v1 +default +zone example\.com +example\.com$" % zone_id)
 
         shown = s.csrctl("csr", "show", zone_id.upper())
         api = s.get(zone_id, zone=True).result

@@ -1,12 +1,14 @@
 """csrctl verify: what was changed behind csrd's back, in the store or on the token, is found and nothing is changed."""
 # run: seconds=20
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import time
 import unittest
 
+import faults
 import harness
 
 EXIT_UNAVAILABLE = 69
@@ -96,8 +98,42 @@ class Verify(harness.Case):
             self.assertRegex(done.stdout, "(?m)^%s +%s  " % (kind, what))
             self.assertRegex(done.stdout, r"(?m)^%s \(\d\): " % kind)
         self.assertIn("4 differences", done.stdout)
+        self.paste(service, done.stdout)
         self.assertEqual(done.stderr, "")
         self.assertNotIn(whole, done.stdout)
+
+    def paste(self, service, said):
+        """F199: the commands for an unknown key work as they are printed, but for the PIN that they ask for."""
+        commands = re.findall(r"(?m)^(?:env .*)?pkcs11-tool .*--delete-object.*$", said)
+        self.assertEqual(len(commands), 2, said)
+        label = next(what for what in ("csrd:" + UUID, "csrd:no id") if what in commands[0])
+        for command in commands:
+            harness.run(["sh", "-c", command.replace("--login", "--login --pin " + service.p11.PIN)],
+                        env=service.environment("csrctl"))
+        self.assertNotIn(label, service.p11.labels())
+
+    def test_F199_full_is_not_quadratic(self):
+        """A search by label reads every object of the token in some modules, so verify --full does not search for each
+        key; and a key that was exchanged since it was last looked at is found out all the same."""
+        (self.folder / "shim").mkdir()
+        s = faults.ShimService(self, self.folder / "shim", self.logs(".shim"), None)
+        s.start()
+        ids = [s.create().result["id"] for _ in range(60)]
+        s.csrd.terminate()
+        mark = s.shim.mark()
+        found, told = self.verify(s, "--full")
+        self.assertEqual((found, told["keys_read"]), (set(), len(ids)))
+        searches = sum(call.function == "C_FindObjectsInit" for call in s.shim.calls(mark))
+        self.assertLess(searches, len(ids))
+        for what in ("privkey", "pubkey"):
+            s.p11.tool("--delete-object", "--type", what, "--label", "csrd:" + ids[3])
+        s.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "csrd:" + ids[3], "--id",
+                   self.one(s, "SELECT hex(key_id) FROM csrs WHERE id = ?", ids[3])[0])
+        s.p11.tool("--delete-object", "--type", "privkey", "--label", "csrd:" + ids[4])
+        found = self.verify(s, "--full")[0]
+        self.assertLessEqual({("wrong-key", ids[3]), ("half-pair", ids[4])}, found)
+        self.assertEqual({what for _, what in found}, {ids[3], ids[4]})
+        self.assertEqual(s.hsm.terminate(), 0)
 
     def test_keys_exchanged(self):
         """The right label and key id, and another key: only reading it tells."""

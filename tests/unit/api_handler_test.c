@@ -45,6 +45,7 @@ struct fixture {
 	struct config config;
 	struct store *store;
 	struct hsm *hsm;
+	struct hsm *old_hsm; /* of ready_is_what_creates_need alone */
 	struct api *api;
 	unsigned reconciles;
 	uint64_t tick_ms; /* when the api wants a turn; 0: never */
@@ -179,6 +180,8 @@ static void wait_for_reply(struct fixture *f, struct call *call)
 
 	while (!call->replied) {
 		hsm_fake_run(f->hsm);
+		if (f->old_hsm)
+			hsm_fake_run(f->old_hsm);
 		if (!call->replied)
 			store_turn(f);
 		if (clock_ms() > until)
@@ -1963,6 +1966,54 @@ static void ready_says_which_part_is_not(void **state)
 	call_release(&call);
 }
 
+static void ready_is_asked(struct fixture *f, const char *query, int status, const char *words)
+{
+	struct call call = new_call(HTTP_GET, "/readyz", NULL);
+
+	call.authorization = NULL;
+	call.request.query = query;
+	perform(f, &call);
+	assert_int_equal(call.status, status);
+	if (!strstr(call.body, words))
+		fail_msg("no '%s' in %s", words, call.body);
+	call_release(&call);
+}
+
+static void ready_is_what_creates_need(void **state) /* F198 */
+{
+	struct fixture *f = *state;
+	static struct hsm *hsms[2];
+	struct api_options options = { .config = &f->config, .store = f->store, .hsms = hsms, .hsms_len = 2,
+				       .waiting_max = WAITING_MAX };
+
+	api_free(f->api);
+	hsms[0] = f->hsm;
+	hsms[1] = f->old_hsm = hsm_fake_new("old");
+	assert_int_equal(api_new(&options, &f->api), E_OK);
+	hsm_fake_set_up(hsms[1], false);
+	ready_is_asked(f, NULL, 200, "{\"status\":\"ready\"}");
+	ready_is_asked(f, "token=default", 200, "{\"status\":\"ready\"}");
+	ready_is_asked(f, "token=old", 503, "signer 'old': cannot be reached");
+	ready_is_asked(f, "verbose", 200,
+		       "\"parts\":[{\"part\":\"store\",\"usable\":true},"
+		       "{\"part\":\"signer of new keys\",\"token\":\"default\",\"usable\":true},"
+		       "{\"part\":\"signer of old keys\",\"token\":\"old\",\"usable\":false,"
+		       "\"detail\":\"cannot be reached\"}]");
+	hsm_fake_set_up(hsms[1], true);
+	hsm_fake_set_usable(hsms[0], false);
+	ready_is_asked(f, "", 503, "signer 'default': its token is not usable");
+	ready_is_asked(f, "token=old", 200, "ready");
+	hsm_fake_set_usable(hsms[1], false);
+	ready_is_asked(f, "verbose&token=default", 503, "signer 'old': its token is not usable");
+	for (size_t i = 0; i < 5; i++) {
+		static const char *const wrong[] = {"token=", "token=other", "token=defaul", "tokens=old",
+						    "verbose=x"};
+
+		ready_is_asked(f, wrong[i], 400, "query parameter");
+	}
+	hsm_free(f->old_hsm);
+}
+
 static void ready_checks_are_shared(void **state)
 {
 	struct fixture *f = *state;
@@ -2168,6 +2219,7 @@ int main(void)
 		TEST(deletes_while_draining),
 		TEST(draining),
 		TEST(ready_says_which_part_is_not),
+		TEST(ready_is_what_creates_need),
 		TEST(ready_checks_are_shared),
 		TEST(health_needs_nobody),
 		TEST(tokens_verify),

@@ -1,0 +1,242 @@
+/*
+ * csrctl csr delete: as DELETE of the API does it, for an operator who has no
+ * credential for it: the row deleting and durable, the key destroyed and proven
+ * absent, the row destroyed.  A delete that came to no end goes on.
+ */
+#include "base/clock.h"
+#include "base/str.h"
+#include "cli/ask.h"
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/loop.h"
+#include "cli/output.h"
+#include "cli/signer_status.h"
+#include "hsm/hsm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LINK_TIMEOUT_SECONDS 5
+#define DESTROY_SECONDS 60
+
+struct removal {
+	struct cli *cli;
+	char id[CSR_ID_SIZE];
+	bool yes;
+	struct csr_record *record; /* owned */
+	const struct config_token *token;
+	struct loop *loop;
+	struct hsm *hsm;
+	bool started;
+	uint32_t objects;
+	char detail[256]; /* of the signer, when it failed */
+	struct cli_wait wait;
+};
+
+static void on_record(void *arg, enum err e, struct csr_record *record)
+{
+	struct removal *removal = arg;
+
+	csr_record_free(removal->record);
+	removal->record = record;
+	cli_on_done(&removal->wait, e);
+}
+
+/* ---- the steps; each ends the loop when it fails ---- */
+
+static void on_destroyed_row(void *arg, enum err e)
+{
+	struct removal *removal = arg;
+
+	/* E_NOTFOUND: somebody else has ended it meanwhile, and `destroyed` is all that can follow. */
+	loop_stop(removal->loop, e == E_NOTFOUND ? E_OK : e);
+}
+
+static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t destroyed)
+{
+	struct removal *removal = arg;
+	char objects[48];
+	struct store_csr_move move = {
+		.id = removal->id,
+		.from = CSR_DELETING,
+		.to = CSR_DESTROYED,
+		.origin = removal->cli->origin,
+	};
+
+	if (e != E_OK) {
+		snprintf(removal->detail, sizeof(removal->detail), "%s", detail);
+		loop_stop(removal->loop, e);
+		return;
+	}
+	removal->objects = destroyed;
+	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
+	move.origin.detail = objects;
+	store_csr_move(removal->cli->store, &move, on_destroyed_row, removal);
+}
+
+static void on_deleting(void *arg, enum err e, struct csr_record *record)
+{
+	struct removal *removal = arg;
+
+	csr_record_free(record);
+	if (e != E_OK) {
+		loop_stop(removal->loop, e);
+		return;
+	}
+	hsm_destroy_key(removal->hsm, removal->id, clock_ms() + DESTROY_SECONDS * 1000, on_destroyed_key,
+			removal);
+}
+
+/* Nothing is changed before the signer is there. */
+static void on_link(void *arg, struct hsm *hsm UNUSED, bool up)
+{
+	struct removal *removal = arg;
+	enum err e;
+
+	if (!up && !removal->started)
+		loop_stop(removal->loop, E_UNAVAIL);
+	if (!up || removal->started)
+		return;
+	removal->started = true;
+	e = loop_set_timeout(removal->loop, 0);
+	if (e != E_OK)
+		loop_stop(removal->loop, e);
+	else
+		store_csr_delete_begin(removal->cli->store, NULL, removal->id, &removal->cli->origin,
+				       on_deleting, removal);
+}
+
+static enum err run_loop(struct removal *removal)
+{
+	enum err e = loop_new(removal->cli->store, &removal->loop);
+
+	if (e == E_OK)
+		e = loop_connect(removal->loop, removal->token, LINK_TIMEOUT_SECONDS, on_link, removal,
+				 &removal->hsm);
+	return e == E_OK ? loop_run(removal->loop) : e;
+}
+
+/* ---- around them ---- */
+
+static enum exit_code find(struct removal *removal)
+{
+	const struct csr_record *r;
+
+	removal->wait = (struct cli_wait){0};
+	store_csr_get(removal->cli->store, NULL, removal->id, on_record, removal);
+	store_wait(removal->cli->store, &removal->wait.done);
+	r = removal->record;
+	if (removal->wait.e == E_NOTFOUND)
+		return cli_fail(E_NOTFOUND, "no such CSR '%s': see 'csrctl csr list'", removal->id);
+	if (removal->wait.e != E_OK)
+		return cli_fail(removal->wait.e, "cannot read the CSR '%s': %s", removal->id,
+				err_str(removal->wait.e));
+	if (r->state != CSR_ACTIVE && r->state != CSR_DELETING)
+		return cli_fail(E_NOTFOUND, "CSR '%s' is %s: only an active one can be deleted%s", r->id,
+				csr_state_name(r->state),
+				r->state == CSR_PENDING ? "; 'csrctl reconcile' settles a pending one" : "");
+	removal->token = config_token_find(removal->cli->config, r->token_name);
+	if (!removal->token)
+		return cli_fail(E_NOTFOUND, "the key is on token '%s', which '%s' does not name any more",
+				r->token_name, removal->cli->config_path);
+	return EXIT_CODE_OK;
+}
+
+/* An empty answer is no. */
+static bool is_agreed(void)
+{
+	struct buf answer;
+	bool agreed;
+
+	buf_init(&answer, 64);
+	agreed = ask_line("Delete it? (yes, no)", "no", &answer) == E_OK && !strcmp(buf_text(&answer), "yes");
+	buf_release(&answer);
+	return agreed;
+}
+
+static enum exit_code confirm(const struct removal *removal)
+{
+	const struct csr_record *r = removal->record;
+
+	if (removal->yes)
+		return EXIT_CODE_OK;
+	if (!ask_is_possible())
+		return cli_usage(removal->cli,
+				 "csr delete destroys a key for good: where nobody can be asked, "
+				 "give --yes");
+	cli_note("CSR %s, %s, of %s %s: its key on token '%s' is destroyed for good", r->id,
+		 r->spec.common_name, output_scope_name(r->scope.kind), r->scope.id, r->token_name);
+	return is_agreed() ? EXIT_CODE_OK : cli_fail(E_DENIED, "nothing was changed");
+}
+
+static enum exit_code fail(const struct removal *removal, enum err e)
+{
+	if (!removal->started && (e == E_TIMEOUT || e == E_UNAVAIL))
+		return cli_fail(E_UNAVAIL,
+				"nothing was changed: the signer of token '%s' does not answer at '%s': %s",
+				removal->token->name, removal->token->socket,
+				signer_status_silence(removal->hsm, e));
+	if (removal->detail[0])
+		return cli_fail(
+		    e,
+		    "CSR '%s' is deleting, but its key may still be there: %s (%s); give the same "
+		    "again, or csrd ends it by itself",
+		    removal->id, err_str(e), removal->detail);
+	return cli_fail(e, "cannot delete the CSR '%s': %s", removal->id, err_str(e));
+}
+
+static enum exit_code print_removed(const struct removal *removal)
+{
+	char text[64];
+	struct output_json j;
+
+	if (removal->cli->json) {
+		output_json_begin(&j);
+		json_put_text_member(&j.w, "id", removal->id);
+		json_put_text_member(&j.w, "state", csr_state_name(CSR_DESTROYED));
+		json_put_text_member(&j.w, "token", removal->token->name);
+		json_put_int_member(&j.w, "objects", removal->objects);
+		return output_json_end(&j);
+	}
+	snprintf(text, sizeof(text), "destroyed (%u objects on the token)", (unsigned)removal->objects);
+	output_fact("id", removal->id);
+	output_fact("common name", removal->record->spec.common_name);
+	output_fact("token", removal->token->name);
+	output_fact("key", text);
+	return EXIT_CODE_OK;
+}
+
+enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {{"yes", no_argument, NULL, 'y'}, CLI_OPTIONS};
+	struct removal removal = {.cli = cli};
+	enum exit_code code;
+	enum err e;
+	int c;
+
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS "y", options)) != -1) {
+		if (c != 'y')
+			return EXIT_CODE_USAGE;
+		removal.yes = true;
+	}
+	code = cli_arguments(cli, argc, argv, 1, 1);
+	if (code != EXIT_CODE_OK)
+		return code;
+	if (!str_is_uuid(argv[optind]))
+		return cli_usage(cli, "'%s' is no whole CSR id (a UUID)", argv[optind]);
+	for (size_t i = 0; i < CSR_ID_SIZE; i++)
+		removal.id[i] = str_ascii_lower(argv[optind][i]);
+	code = cli_open_store(cli, false);
+	if (code == EXIT_CODE_OK)
+		code = find(&removal);
+	if (code == EXIT_CODE_OK)
+		code = confirm(&removal);
+	if (code == EXIT_CODE_OK) {
+		e = run_loop(&removal);
+		code = e == E_OK ? print_removed(&removal) : fail(&removal, e);
+	}
+	hsm_free(removal.hsm);
+	loop_free(removal.loop);
+	csr_record_free(removal.record);
+	return code;
+}

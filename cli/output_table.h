@@ -1,0 +1,51 @@
+/*
+ * Aligned columns for people.  On a terminal that is too narrow for all of it
+ * times become ages, ids their first eight characters, and at last texts are
+ * cut; anywhere else, as in a pipe or a file, everything is whole.
+ */
+#ifndef CSRD_CLI_OUTPUT_TABLE_H
+#define CSRD_CLI_OUTPUT_TABLE_H
+
+#include "base/attr.h"
+#include "base/exit_code.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum output_fit {
+	OUTPUT_WHOLE = 0, /* never cut */
+	OUTPUT_ID,        /* csrctl takes the start of it, too, where it is the only one */
+	OUTPUT_CUT,       /* ends with "…" where it is cut */
+};
+
+struct output_column {
+	const char *title;
+	enum output_fit fit;
+};
+
+struct output_cell {
+	char *text;
+	char *brief; /* for a narrow terminal; NULL: there is none */
+};
+
+struct output_table {
+	const struct output_column *column;
+	size_t columns;
+	struct output_cell *cells; /* owned, row by row */
+	size_t cells_len;
+	size_t capacity;
+	bool failed; /* memory is out */
+};
+
+/* column is borrowed. */
+void output_table_init(struct output_table *t, const struct output_column *column, size_t columns);
+void output_table_put(struct output_table *t, const char *text); /* "-" for NULL and "" */
+void output_table_put_int(struct output_table *t, int64_t value);
+void output_table_put_quota(struct output_table *t, int64_t quota);
+void output_table_put_time(struct output_table *t, int64_t us, const char *never); /* `never` for 0 */
+/* Prints titles and rows and releases all.  Says what is wrong. */
+enum exit_code output_table_end(struct output_table *t);
+void output_table_release(struct output_table *t);
+
+#endif

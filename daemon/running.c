@@ -1,0 +1,166 @@
+/* The file that tells csrctl of this process. */
+#include "daemon/running.h"
+
+#include "api/json.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define FILE_BYTES_MAX (256 * 1024)
+
+struct comparison {
+	int64_t at_us; /* 0: none yet */
+	struct reconcile_report report;
+};
+
+struct running {
+	const struct config *config;
+	char *path;
+	char *path_new;
+	int fd; /* of the file that stands there, locked; -1: none */
+	bool failed;
+	int64_t since_us;
+	struct comparison compared[CONFIG_TOKENS_MAX]; /* by config->tokens */
+};
+
+static void put_value(void *arg, const struct config_value *value)
+{
+	struct json_writer *w = arg;
+	char full[128];
+
+	snprintf(full, sizeof(full), "%s%s%s.%s", value->section, value->token ? "." : "",
+		 value->token ? value->token : "", value->name);
+	json_put_text_member(w, full, value->text);
+}
+
+static void put_comparison(struct json_writer *w, const char *token, const struct comparison *c)
+{
+	json_open_object(w);
+	json_put_text_member(w, "token", token);
+	json_put_int_member(w, "at_us", c->at_us);
+	json_put_int_member(w, "checked", (int64_t)c->report.checked);
+	json_put_int_member(w, "missing", (int64_t)c->report.missing);
+	json_put_int_member(w, "unknown", (int64_t)c->report.unknown);
+	json_put_int_member(w, "set_aside", (int64_t)c->report.set_aside);
+	json_put_int_member(w, "unread", (int64_t)c->report.unread);
+	json_close(w);
+}
+
+static enum err put_document(const struct running *running, struct buf *b)
+{
+	struct json_writer w;
+
+	json_writer_init(&w, b);
+	json_open_object(&w);
+	json_put_text_member(&w, "version", CSRD_VERSION);
+	json_put_int_member(&w, "pid", getpid());
+	json_put_int_member(&w, "since_us", running->since_us);
+	json_put_name(&w, "config");
+	json_open_object(&w);
+	enum err e = config_each_value(running->config, put_value, &w);
+	json_close(&w);
+	json_put_name(&w, "comparisons");
+	json_open_array(&w);
+	for (size_t i = 0; i < running->config->tokens_len; i++)
+		if (running->compared[i].at_us != 0)
+			put_comparison(&w, running->config->tokens[i].name, &running->compared[i]);
+	json_close(&w);
+	json_close(&w);
+	return e == E_OK ? buf_status(b) : e;
+}
+
+/* Locked before it has its name: whoever finds one that is not knows that its csrd is gone. */
+static bool put_file(struct running *running, const struct buf *b)
+{
+	int fd = open(running->path_new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+
+	if (fd < 0)
+		return false;
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fd_write_all(fd, b->data, b->len) != E_OK ||
+	    rename(running->path_new, running->path) != 0) {
+		int error = errno;
+
+		unlink(running->path_new);
+		fd_close(&fd);
+		errno = error;
+		return false;
+	}
+	fd_close(&running->fd);
+	running->fd = fd;
+	return true;
+}
+
+static void write_file(struct running *running)
+{
+	struct buf b;
+
+	if (running->path == NULL)
+		return;
+	buf_init(&b, FILE_BYTES_MAX);
+	errno = 0;
+	bool written = put_document(running, &b) == E_OK && put_file(running, &b);
+	if (!written && !running->failed)
+		log_warn("csrctl cannot be told how csrd runs: cannot write '%s': %s", running->path,
+			 errno != 0 ? strerror(errno) : "out of memory");
+	running->failed = !written;
+	buf_release(&b);
+}
+
+void running_reloaded(struct running *running)
+{
+	write_file(running);
+}
+
+void running_compared(struct running *running, const char *token_name, const struct reconcile_report *report)
+{
+	for (size_t i = 0; i < running->config->tokens_len; i++) {
+		if (strcmp(running->config->tokens[i].name, token_name) != 0)
+			continue;
+		running->compared[i] = (struct comparison){.at_us = clock_wall_us(), .report = *report};
+		write_file(running);
+		return;
+	}
+}
+
+enum err running_new(const struct config *config, struct running **ret_running)
+{
+	struct running *running = calloc(1, sizeof(*running));
+	const char *url = config->store.url;
+
+	if (running == NULL)
+		return E_NOMEM;
+	running->config = config;
+	running->fd = -1;
+	running->since_us = clock_wall_us();
+	if (str_starts_with(url, "sqlite:") &&
+	    (asprintf(&running->path, "%s.running", url + strlen("sqlite:")) < 0 ||
+	     asprintf(&running->path_new, "%s.running-new", url + strlen("sqlite:")) < 0)) {
+		running->path = running->path_new = NULL;
+		running_free(running);
+		return E_NOMEM;
+	}
+	write_file(running);
+	*ret_running = running;
+	return E_OK;
+}
+
+void running_free(struct running *running)
+{
+	if (running == NULL)
+		return;
+	if (running->fd >= 0)
+		unlink(running->path);
+	fd_close(&running->fd);
+	free(running->path);
+	free(running->path_new);
+	free(running);
+}

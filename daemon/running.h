@@ -1,0 +1,28 @@
+/*
+ * What a running csrd tells csrctl of itself, in a file beside the store that
+ * is locked while csrd lives: its version, the values that are in force (a
+ * reload does not take all of them over), and what the last comparison of each
+ * token with the store has found.  Nobody but csrctl reads it; csrd does not
+ * need it, so that it cannot be written is one line in the log.
+ */
+#ifndef CSRD_DAEMON_RUNNING_H
+#define CSRD_DAEMON_RUNNING_H
+
+#include "api/reconcile.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "config/config.h"
+
+struct running;
+
+/* config: borrowed for the life; what is in it is written at once, and by each call below.  E_NOMEM. */
+MUST_USE enum err running_new(const struct config *config, struct running **ret_running);
+void running_free(struct running *running); /* removes the file; NULL is fine */
+
+/* The configuration has changed. */
+void running_reloaded(struct running *running);
+
+/* A token was compared with the store. */
+void running_compared(struct running *running, const char *token_name, const struct reconcile_report *report);
+
+#endif
