@@ -32,7 +32,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SYSTEM = ROOT / "tests" / "system"
 TAIL_LINES = 60
-PROGRAM_TIMEOUT = 120
+PROGRAM_TIMEOUT = 300
 SYSTEM_TIMEOUT = 180
 SKIP_EXIT_CODE = 77
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "B", "V", "SANITIZE", "COVERAGE", "FAILPOINTS",
