@@ -459,6 +459,14 @@ static bool same(const char *a, const char *b)
 	return a && b && strcmp(a, b) == 0;
 }
 
+/* One module with other arguments may have other tokens. */
+static bool is_same_token(const struct config_token *a, const struct config_token *b)
+{
+	return same(a->uri, b->uri) && same(a->module, b->module) &&
+	       (same(a->module_init_args, b->module_init_args) ||
+		(!a->module_init_args && !b->module_init_args));
+}
+
 /* Two signers cannot serve one socket, and must not work on one token. */
 static void check_tokens(struct parse *p)
 {
@@ -477,7 +485,7 @@ static void check_tokens(struct parse *p)
 				buf_printf(p->report, "'%s' is the socket of [token %s] too\n",
 					   second->socket, first->name);
 			}
-			if (same(first->uri, second->uri) && same(first->module, second->module)) {
+			if (is_same_token(first, second)) {
 				problem_at_key(p, *key_line(p, uri, second), &config_table[uri], second);
 				buf_printf(p->report, "[token %s] is the same token of the same module\n",
 					   first->name);

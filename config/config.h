@@ -60,6 +60,7 @@ struct config_log {
 struct config_token {
 	char name[33];
 	char *module;        /* absolute path of the PKCS#11 module */
+	char *module_init_args; /* handed to its C_Initialize; NULL: nothing */
 	char *uri;           /* RFC 7512; attributes token, serial, manufacturer, model, slot-id */
 	char *pin_file;      /* default: $CREDENTIALS_DIRECTORY/pin, else /etc/csrd/credentials/NAME.pin */
 	char *socket;        /* default: /run/csrd-hsm/NAME.sock */

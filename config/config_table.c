@@ -56,6 +56,7 @@ const struct config_key config_table[CONFIG_KEYS] = {
     {"log", "level", CONFIG_LOG_LEVEL, AT(log.level), .fallback = "info", .reloadable = true},
 
     {"token", "module", CONFIG_PATH, AT_TOKEN(module), .required = true},
+    {"token", "module_init_args", CONFIG_TEXT, AT_TOKEN(module_init_args)},
     {"token", "uri", CONFIG_TOKEN_URI, AT_TOKEN(uri), .required = true, .may_be_secret = true},
     {"token", "pin_file", CONFIG_PATH, AT_TOKEN(pin_file), .may_be_secret = true},
     {"token", "socket", CONFIG_SOCKET, AT_TOKEN(socket)},
@@ -583,6 +584,8 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 		return set_log_level(key, value, text, why);
 	case CONFIG_USAGE:
 		return set_bits(key, value, text, take_usage, why);
+	case CONFIG_TEXT:
+		return replace_text(value, text);
 	case CONFIG_NAME:
 		return set_name(key, value, text, why);
 	}
@@ -607,6 +610,7 @@ void config_key_format(const struct config_key *key, const void *base, struct bu
 	case CONFIG_SOCKET:
 	case CONFIG_STORE_URL:
 	case CONFIG_TOKEN_URI:
+	case CONFIG_TEXT:
 	case CONFIG_NAME:
 		if (*(char *const *)value)
 			buf_put_str(b, *(char *const *)value);
@@ -665,6 +669,7 @@ void config_key_release(const struct config_key *key, void *base)
 	case CONFIG_SOCKET:
 	case CONFIG_STORE_URL:
 	case CONFIG_TOKEN_URI:
+	case CONFIG_TEXT:
 	case CONFIG_NAME:
 		free(*(char **)value);
 		*(char **)value = NULL;

@@ -60,13 +60,23 @@ $(B)/tests/unit/login_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,outage.o state_dir.o) $(A_base),))
 $(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))
 
-SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o
+SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o \
+	$(addprefix $(B)/tests/contract/,opencryptoki.o own_places.o p11kit.o)
 $(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_test.o $(SIGNER_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 $(eval $(call test_program,contract/signer_tpm_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_tpm_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_tpm_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_p11kit_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_p11kit_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_p11kit_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_opencryptoki_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_opencryptoki_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_opencryptoki_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_proxy_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_proxy_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_proxy_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 $(eval $(call test_program,contract/signer_keys_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_keys_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_keys_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so

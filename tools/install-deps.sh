@@ -16,7 +16,8 @@ run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev li
 	curl'
 test_packages='libcmocka-dev opensc libengine-pkcs11-openssl gnutls-bin python3 python3-cryptography
 	python3-yaml golang-cfssl sqlite3 shellcheck zsh libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm man-db systemd iproute2
-	procps wget python3-requests golang-go default-jdk-headless haproxy nginx'
+	procps wget python3-requests golang-go default-jdk-headless haproxy nginx opencryptoki p11-kit p11-kit-modules
+	libnss3'
 deb_packages='debhelper dpkg-dev lintian scdoc'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 

@@ -284,7 +284,7 @@ static void put_library(struct document *d, const struct module *module)
 static enum exit_code look_at_module(struct inspection *in, struct module **ret_module)
 {
 	struct document *d = &in->document;
-	enum err e = module_load(in->settings->module, ret_module);
+	enum err e = module_load(in->settings->module, in->settings->module_init_args, ret_module);
 
 	if (e == E_NOMEM)
 		log_error("memory is out");

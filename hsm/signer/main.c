@@ -275,7 +275,7 @@ static bool is_outage(const struct signer *s)
 
 static enum exit_code load_module(struct signer *s)
 {
-	enum err e = module_load(s->settings->module, &s->module);
+	enum err e = module_load(s->settings->module, s->settings->module_init_args, &s->module);
 
 	if (e == E_NOMEM)
 		log_error("memory is out");

@@ -24,9 +24,11 @@
 
 struct module {
 	char *path;
-	void *dl; /* held by us besides libp11, so the function list outlives no mapping */
+	void *dl;        /* held by us besides libp11, so the function list outlives no mapping */
+	char *init_args; /* NULL: none */
 	PKCS11_CTX *ctx;
-	bool initialised;
+	bool loaded;              /* libp11 has initialised it */
+	bool initialised;         /* by our own function list */
 	CK_FUNCTION_LIST_PTR p11; /* guard.h's */
 	P11KitUri *uri;           /* by which the token was found; NULL: not yet */
 };
@@ -99,13 +101,35 @@ static enum err load_functions(struct module *m)
 	return E_OK;
 }
 
-static enum err initialise(struct module *m)
+/*
+ * Some modules (those of p11-kit) hand out a new instance at each
+ * C_GetFunctionList, so that what libp11 initialises is not what we call.
+ * NSS reads one field more than PKCS#11 has, and it must be NULL.
+ */
+static CK_RV initialise_functions(const struct module *m)
+{
+	struct {
+		CK_C_INITIALIZE_ARGS arguments;
+		void *end;
+	} nss;
+	CK_RV rv;
+
+	memset(&nss, 0, sizeof(nss));
+	nss.arguments.flags = CKF_OS_LOCKING_OK;
+	nss.arguments.pReserved = m->init_args;
+	rv = m->p11->C_Initialize(&nss.arguments);
+	return rv == CKR_CRYPTOKI_ALREADY_INITIALIZED ? CKR_OK : rv;
+}
+
+static enum err initialise_libp11(struct module *m)
 {
 	int rc;
 
 	m->ctx = PKCS11_CTX_new();
 	if (!m->ctx)
 		return E_NOMEM;
+	if (m->init_args)
+		PKCS11_CTX_init_args(m->ctx, m->init_args);
 	watchdog_enter(WATCHDOG_OTHER, "C_Initialize");
 	rc = PKCS11_CTX_load(m->ctx, m->path);
 	watchdog_leave();
@@ -117,11 +141,41 @@ static enum err initialise(struct module *m)
 		ERR_clear_error();
 		return E_HSM;
 	}
-	m->initialised = true;
+	m->loaded = true;
 	return E_OK;
 }
 
-enum err module_load(const char *path, struct module **ret_module)
+static enum err initialise(struct module *m)
+{
+	CK_RV rv = initialise_functions(m);
+
+	if (rv != CKR_OK) {
+		log_error("pkcs#11 module '%s' does not initialise: C_Initialize: %s (0x%lx)%s", m->path,
+			  CKR_ARGS(rv),
+			  rv != CKR_ARGUMENTS_BAD ? ""
+			  : m->init_args          ? "; see module_init_args"
+						  : "; it may want module_init_args");
+		return E_HSM;
+	}
+	m->initialised = true;
+	return initialise_libp11(m);
+}
+
+/* Ours, and libp11's, which need not be the same. */
+static void finalise(struct module *m)
+{
+	if (m->initialised)
+		m->p11->C_Finalize(NULL); /* it may have lost its initialisation already */
+	m->initialised = false;
+	if (!m->loaded)
+		return;
+	m->loaded = false;
+	watchdog_enter(WATCHDOG_OTHER, "C_Finalize");
+	PKCS11_CTX_unload(m->ctx);
+	watchdog_leave();
+}
+
+enum err module_load(const char *path, const char *init_args, struct module **ret_module)
 {
 	struct module *m = NULL;
 	enum err e = check_file(path);
@@ -129,7 +183,7 @@ enum err module_load(const char *path, struct module **ret_module)
 	if (e)
 		return e;
 	m = calloc(1, sizeof(*m));
-	if (!m || !(m->path = strdup(path))) {
+	if (!m || !(m->path = strdup(path)) || (init_args && !(m->init_args = strdup(init_args)))) {
 		e = E_NOMEM;
 		goto out;
 	}
@@ -146,14 +200,14 @@ void module_free(struct module *m)
 {
 	if (!m)
 		return;
-	if (m->initialised)
-		PKCS11_CTX_unload(m->ctx);
+	finalise(m);
 	if (m->ctx)
 		PKCS11_CTX_free(m->ctx);
 	if (m->dl)
 		dlclose(m->dl);
 	if (m->uri)
 		p11_kit_uri_free(m->uri);
+	free(m->init_args);
 	free(m->path);
 	free(m);
 }
@@ -272,60 +326,104 @@ static bool fits(P11KitUri *uri, CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
 	return p11_kit_uri_match_token_info(uri, &padded) && (wanted == (CK_SLOT_ID)-1 || wanted == slot);
 }
 
-/* libp11's view of the slots; it is given back before a session of ours is open. */
-static enum err list_slots(struct module *m, PKCS11_SLOT **ret_slots, unsigned *ret_len)
+/* Those that hold a token, as libp11 sees them; E_HSM: it gives up at the first slot that fails. */
+static enum err list_slots_libp11(struct module *m, CK_SLOT_ID **ret_ids, CK_ULONG *ret_len)
 {
+	PKCS11_SLOT *slots = NULL;
+	unsigned slots_len = 0;
+	CK_SLOT_ID *ids;
+	CK_ULONG len = 0;
 	int rc;
 
 	watchdog_enter(WATCHDOG_OTHER, "C_GetSlotList");
-	rc = PKCS11_enumerate_slots(m->ctx, ret_slots, ret_len);
+	rc = PKCS11_enumerate_slots(m->ctx, &slots, &slots_len);
 	watchdog_leave();
 	if (rc) {
-		const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-
-		log_error("cannot list the slots of '%s': %s", m->path, reason ? reason : "unknown reason");
 		ERR_clear_error();
 		return E_HSM;
 	}
+	ids = calloc(slots_len + 1, sizeof(*ids));
+	for (unsigned i = 0; i < slots_len && ids; i++)
+		if (slots[i].token)
+			ids[len++] = PKCS11_get_slotid_from_slot(&slots[i]);
+	if (slots) {
+		watchdog_enter(WATCHDOG_OTHER, "release of the slots");
+		PKCS11_release_all_slots(m->ctx, slots, slots_len);
+		watchdog_leave();
+	}
+	if (!ids)
+		return E_NOMEM;
+	*ret_ids = ids;
+	*ret_len = len;
 	return E_OK;
 }
 
-static void release_slots(struct module *m, PKCS11_SLOT *slots, unsigned len)
+/* One slot that fails is no reason not to use the others. */
+static enum err list_slots(struct module *m, CK_SLOT_ID **ret_ids, CK_ULONG *ret_len)
 {
-	if (!slots)
-		return;
-	watchdog_enter(WATCHDOG_OTHER, "release of the slots");
-	PKCS11_release_all_slots(m->ctx, slots, len);
-	watchdog_leave();
+	CK_ULONG len = SLOTS_MAX;
+	enum err e = list_slots_libp11(m, ret_ids, ret_len);
+	CK_SLOT_ID *ids;
+	CK_RV rv;
+
+	if (e != E_HSM)
+		return e;
+	ids = calloc(len, sizeof(*ids));
+	if (!ids)
+		return E_NOMEM;
+	rv = m->p11->C_GetSlotList(CK_TRUE, ids, &len);
+	if (rv != CKR_OK) {
+		log_error("cannot list the slots of '%s': C_GetSlotList: %s (0x%lx)", m->path, CKR_ARGS(rv));
+		free(ids);
+		return E_HSM;
+	}
+	*ret_ids = ids;
+	*ret_len = len;
+	return E_OK;
 }
 
-/* Every token goes into `present` for the log; the last that fits into *ret_token. */
+/* What is in a slot goes into `present` for the log; true when that is a token that can be used. */
+static bool look_at_slot(struct module *m, CK_SLOT_ID slot, struct buf *present, CK_TOKEN_INFO *info,
+			 struct token *t)
+{
+	CK_RV rv = m->p11->C_GetTokenInfo(slot, info);
+
+	if (present->len)
+		buf_put_str(present, ", ");
+	if (rv != CKR_OK) {
+		buf_printf(present, "slot %lu: C_GetTokenInfo: %s (0x%lx)", slot, CKR_ARGS(rv));
+		return false;
+	}
+	if (!(info->flags & CKF_TOKEN_INITIALIZED)) {
+		buf_printf(present, "slot %lu: not initialised", slot);
+		return false;
+	}
+	fill_token(m, slot, info, t);
+	buf_printf(present, "'%s' serial '%s' slot %lu", t->label, t->serial, slot);
+	return true;
+}
+
+/* Every slot goes into `present` for the log; the last token that fits into *ret_token. */
 static enum err look_at_slots(struct module *m, P11KitUri *uri, struct buf *present, unsigned *ret_count,
 			      struct token *ret_token)
 {
-	PKCS11_SLOT *slots = NULL;
-	unsigned slots_len = 0, count = 0;
+	CK_SLOT_ID *slots = NULL;
+	CK_ULONG slots_len = 0;
+	unsigned count = 0;
 	enum err e = list_slots(m, &slots, &slots_len);
 
 	if (e)
 		return e;
-	for (unsigned i = 0; i < slots_len; i++) {
-		CK_SLOT_ID slot = PKCS11_get_slotid_from_slot(&slots[i]);
+	for (CK_ULONG i = 0; i < slots_len; i++) {
 		CK_TOKEN_INFO info;
 		struct token t = *ret_token;
 
-		if (!slots[i].token || !slots[i].token->initialized ||
-		    m->p11->C_GetTokenInfo(slot, &info) != CKR_OK)
-			continue;
-		fill_token(m, slot, &info, &t);
-		buf_printf(present, "%s'%s' serial '%s' slot %lu", present->len ? ", " : "", t.label,
-			   t.serial, slot);
-		if (!fits(uri, slot, &info))
+		if (!look_at_slot(m, slots[i], present, &info, &t) || !fits(uri, slots[i], &info))
 			continue;
 		count++;
 		*ret_token = t;
 	}
-	release_slots(m, slots, slots_len);
+	free(slots);
 	*ret_count = count;
 	return E_OK;
 }
@@ -504,16 +602,14 @@ static enum err find_again(const struct module *m, struct token *t, char reason[
 
 enum err module_restart(struct module *m, struct token *t, char reason[256])
 {
-	CK_C_INITIALIZE_ARGS arguments;
 	CK_RV rv;
 
-	memset(&arguments, 0, sizeof(arguments));
-	arguments.flags = CKF_OS_LOCKING_OK;
-	m->p11->C_Finalize(NULL); /* it may have lost its initialisation already */
-	rv = m->p11->C_Initialize(&arguments);
-	if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) {
+	finalise(m);
+	rv = initialise_functions(m);
+	if (rv != CKR_OK) {
 		snprintf(reason, 256, "C_Initialize: %s (0x%lx)", CKR_ARGS(rv));
 		return E_HSM;
 	}
+	m->initialised = true;
 	return find_again(m, t, reason);
 }

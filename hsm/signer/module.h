@@ -14,11 +14,12 @@ struct module;
 /*
  * Loads and initialises the module at an absolute path.  Code that others may
  * write is never run: the file must belong to root or to the signer's user and
- * must not be writable by group or others.  Logs every failure with path and
- * reason.  E_CONFIG (path refused), E_NOTFOUND, E_DENIED, E_HSM (does not load
+ * must not be writable by group or others.  `init_args` is what some modules
+ * want of C_Initialize (as pReserved); NULL: nothing.  Logs every failure with
+ * path and reason.  E_CONFIG (path refused), E_NOTFOUND, E_DENIED, E_HSM (does not load
  * or initialise), E_NOMEM.
  */
-MUST_USE enum err module_load(const char *path, struct module **ret_module);
+MUST_USE enum err module_load(const char *path, const char *init_args, struct module **ret_module);
 
 /* Finalises and unloads; every session must be closed.  NULL is fine. */
 void module_free(struct module *module);
@@ -35,7 +36,7 @@ MUST_USE enum err module_check_uri(const char *uri, const char **ret_reason);
 
 /*
  * The one initialised token that fits the URI, with its mechanisms.  Logs every
- * failure, with the tokens that are there.  E_CONFIG (URI), E_NOTFOUND (none
+ * failure, with what is in each slot.  E_CONFIG (URI), E_NOTFOUND (none
  * fits), E_EXISTS (more than one fits), E_UNSUPPORTED (it makes no key type
  * that csrd knows; *ret_token is filled in all the same), E_HSM, E_NOMEM.  allow_usage is left as it is.
  */

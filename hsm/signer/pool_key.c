@@ -40,10 +40,10 @@ enum err pool_key_destroy(struct session *s, const char *label, const struct key
 	return object_destroy(s, &query, &destroyed);
 }
 
-/* Whatever its label is now.  The session goes on to tell why the key failed, not how its removal went. */
-static void discard(struct session *s, const struct key *key)
+/* The session goes on to tell why the key failed, not how its removal went. */
+static void discard(struct session *s, const char *label, const struct key *key)
 {
-	const struct object_query query = {NULL, key->id};
+	const struct object_query query = {label, key->id};
 	char failure[sizeof(s->failure)];
 	uint32_t destroyed;
 	CK_RV last = s->last;
@@ -73,7 +73,7 @@ enum err pool_key_make(struct session *s, const char *label, enum key_type type,
 		e = check(s, label, &key, ret_key);
 	if (e == E_OK)
 		return E_OK;
-	discard(s, &key);
+	discard(s, NULL, &key); /* whatever its label is now */
 	return e;
 }
 
@@ -104,7 +104,12 @@ enum err pool_key_try_relabel(struct session *s, const char *label, const struct
 	return e && is_refusal(s->last) ? E_UNSUPPORTED : e;
 }
 
-/* A handle may be of a session that is gone, and then stand for nothing or for something else. */
+/*
+ * A handle may be of a session or an object that is gone, and then stand for
+ * nothing or for something else; modules say all sorts of things of it
+ * (kryoptic: CKR_GENERAL_ERROR).  What is no loss of the session or the device
+ * says that this handle is not to be used.
+ */
 static enum err is_meant(struct session *s, CK_OBJECT_HANDLE object, CK_OBJECT_CLASS class, const char *label,
 			 const uint8_t *id, bool *ret_is)
 {
@@ -121,11 +126,10 @@ static enum err is_meant(struct session *s, CK_OBJECT_HANDLE object, CK_OBJECT_C
 	if (object == CK_INVALID_HANDLE)
 		return E_OK;
 	rv = s->token->p11->C_GetAttributeValue(s->handle, object, attributes, 3);
-	if (rv == CKR_OBJECT_HANDLE_INVALID || rv == CKR_ATTRIBUTE_TYPE_INVALID ||
-	    rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_BUFFER_TOO_SMALL)
-		return E_OK;
-	if (rv != CKR_OK)
+	if (ckr_is_session_lost(rv) || ckr_is_device_lost(rv) || rv == CKR_HOST_MEMORY)
 		return session_fail(s, "C_GetAttributeValue", rv);
+	if (rv != CKR_OK)
+		return E_OK;
 	*ret_is = actual_class == class && attributes[1].ulValueLen == label_len &&
 		  memcmp(actual_label, label, label_len) == 0 && attributes[2].ulValueLen == KEY_ID_BYTES &&
 		  memcmp(actual_id, id, KEY_ID_BYTES) == 0;
@@ -169,8 +173,11 @@ enum err pool_key_claim(struct session *s, const char *old_label, const char *la
 	if (ready->epoch != session_epoch(s))
 		key->private_key = key->public_key = CK_INVALID_HANDLE;
 	/* Each says itself that it is the one: a handle of another session may stand for something else. */
-	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)) ||
-	    (e = locate(s, CKO_PUBLIC_KEY, old_label, key->id, &key->public_key)))
+	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)) == E_OK)
+		e = locate(s, CKO_PUBLIC_KEY, old_label, key->id, &key->public_key);
+	if (e == E_NOTFOUND)
+		discard(s, old_label, key); /* a half that is left; nothing that somebody has relabelled */
+	if (e)
 		return e;
 	*ret_touched = true;
 	if ((e = set_label(s, key->private_key, label)))

@@ -6,6 +6,9 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "tests/contract/opencryptoki.h"
+#include "tests/contract/own_places.h"
+#include "tests/contract/p11kit.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -131,11 +134,11 @@ static void make_softhsm_token(struct signer_fixture *f, const char *label)
 
 #define TPM_MODULE "/usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1"
 
-/* pkcs11-tool on the n-th slot of the TPM's module, with these more arguments. */
+/* pkcs11-tool on the n-th slot of the fixture's module, with these more arguments. */
 static void run_pkcs11_tool(const struct signer_fixture *f, unsigned slot, char *const *more)
 {
 	char *argv[24] = {(char *)(uintptr_t) "pkcs11-tool", (char *)(uintptr_t) "--module",
-			  (char *)(uintptr_t)TPM_MODULE, (char *)(uintptr_t) "--slot-index"};
+			  (char *)(uintptr_t)f->kind->module, (char *)(uintptr_t) "--slot-index"};
 	char index[16];
 	size_t len = 4;
 
@@ -159,16 +162,31 @@ static void forgive_leaks(const struct signer_fixture *f)
 	setenv("LSAN_OPTIONS", options, 1);
 }
 
-/* The first one starts the TPM.  The last slot of this module is always one without a token yet. */
-static void make_tpm_token(struct signer_fixture *f, const char *label)
+/* A token in a slot that has none, by its present SO PIN, and its user PIN. */
+static void init_token(struct signer_fixture *f, const char *label, const char *so_pin)
 {
 	char *init_token[] = {(char *)(uintptr_t) "--init-token", (char *)(uintptr_t) "--label",
 			      (char *)(uintptr_t)label,           (char *)(uintptr_t) "--so-pin",
-			      (char *)(uintptr_t)SO_PIN,          NULL};
+			      (char *)(uintptr_t)so_pin,          NULL};
+	char *change_pin[] = {(char *)(uintptr_t) "--change-pin", (char *)(uintptr_t) "--new-pin",
+			      (char *)(uintptr_t)SO_PIN,          (char *)(uintptr_t) "--login",
+			      (char *)(uintptr_t) "--login-type", (char *)(uintptr_t) "so",
+			      (char *)(uintptr_t) "--so-pin",     (char *)(uintptr_t)so_pin, NULL};
 	char *init_pin[] = {(char *)(uintptr_t) "--init-pin", (char *)(uintptr_t) "--new-pin",
 			    (char *)(uintptr_t)SIGNER_PIN,    (char *)(uintptr_t) "--login",
 			    (char *)(uintptr_t) "--login-type", (char *)(uintptr_t) "so",
 			    (char *)(uintptr_t) "--so-pin",   (char *)(uintptr_t)SO_PIN, NULL};
+
+	run_pkcs11_tool(f, f->tokens, init_token);
+	if (strcmp(so_pin, SO_PIN) != 0)
+		run_pkcs11_tool(f, f->tokens, change_pin);
+	run_pkcs11_tool(f, f->tokens, init_pin);
+	f->tokens++;
+}
+
+/* The first one starts the TPM.  The last slot of this module is always one without a token yet. */
+static void make_tpm_token(struct signer_fixture *f, const char *label)
+{
 	char tcti[64];
 
 	if (!f->tpm.pid) {
@@ -179,9 +197,7 @@ static void make_tpm_token(struct signer_fixture *f, const char *label)
 		assert_int_equal(mkdir(signer_path(f, "store"), 0700), 0);
 		forgive_leaks(f);
 	}
-	run_pkcs11_tool(f, f->tokens, init_token);
-	run_pkcs11_tool(f, f->tokens, init_pin);
-	f->tokens++;
+	init_token(f, label, SO_PIN);
 	swtpm_flush(&f->tpm); /* the tool leaves things loaded */
 }
 
@@ -198,14 +214,72 @@ static void flush_tpm(struct signer_fixture *f)
 	swtpm_flush(&f->tpm);
 }
 
+/* What the probe found on the token of an earlier test, which was alike: with RSA alone it takes seconds. */
+static char known[4096];
+
+static void make_opencryptoki_token(struct signer_fixture *f, const char *label)
+{
+	if (!f->helper)
+		f->helper = opencryptoki_start(f->folder);
+	init_token(f, label, OPENCRYPTOKI_SO_PIN);
+	if (!known[0] || f->tokens > 1)
+		return;
+	assert_int_equal(mkdir(signer_path(f, "signer-state"), 0700), 0);
+	signer_write_file(signer_path(f, "signer-state/probe"), known, 0600);
+}
+
+static void end_opencryptoki(struct signer_fixture *f)
+{
+	struct buf b;
+
+	buf_init(&b, sizeof(known) - 1);
+	if (fd_read_file(signer_path(f, "signer-state/probe"), &b) == E_OK)
+		snprintf(known, sizeof(known), "%s", buf_text(&b));
+	buf_release(&b);
+	opencryptoki_stop(f->helper);
+}
+
+#define SOFTHSM_MODULE "/usr/lib/softhsm/libsofthsm2.so"
+
+static void make_served_token(struct signer_fixture *f, const char *label)
+{
+	make_softhsm_token(f, label);
+	if (!f->helper)
+		f->helper = p11kit_serve(f->folder, SOFTHSM_MODULE);
+}
+
+static void wait_for_server(struct signer_fixture *f)
+{
+	p11kit_wait_for_leavers(f->helper);
+}
+
+static void end_server(struct signer_fixture *f)
+{
+	p11kit_stop(f->helper);
+}
+
+static void make_proxied_token(struct signer_fixture *f, const char *label)
+{
+	if (!f->tokens++)
+		p11kit_let_proxy(f->folder, SOFTHSM_MODULE);
+	make_softhsm_token(f, label);
+}
+
+static void end_proxy(struct signer_fixture *f)
+{
+	(void)f;
+	own_places_end();
+}
+
 const struct signer_token_kind signer_token_kinds[] = {
     [SIGNER_KIND_SOFTHSM] =
     {.name = "softhsm",
-     .module = "/usr/lib/softhsm/libsofthsm2.so",
+     .module = SOFTHSM_MODULE,
      .shared_uri = "pkcs11:model=SoftHSM%20v2",
      .make_token = make_softhsm_token,
      .sees_others = true,
-     .sealed = CKR_ATTRIBUTE_SENSITIVE},
+     .sealed = CKR_ATTRIBUTE_SENSITIVE,
+     .usual = KEY_P256V1},
     [SIGNER_KIND_TPM] =
     {.name = "tpm",
      .module = TPM_MODULE,
@@ -214,7 +288,43 @@ const struct signer_token_kind signer_token_kinds[] = {
      .end = end_tpm,
      .after_kill = flush_tpm,
      .threads = 1,
-     .sealed = CKR_ATTRIBUTE_TYPE_INVALID},
+     .sealed = CKR_ATTRIBUTE_TYPE_INVALID,
+     .lacks = KEY_TYPE_BIT(KEY_RSA4096) | KEY_TYPE_BIT(KEY_ED25519),
+     .usual = KEY_P256V1},
+    [SIGNER_KIND_OPENCRYPTOKI] =
+    {.name = "opencryptoki",
+     .module = OPENCRYPTOKI_MODULE,
+     .shared_uri = "pkcs11:manufacturer=IBM%20Corp.",
+     .make_token = make_opencryptoki_token,
+     .end = end_opencryptoki,
+     .own_places = true,
+     .sees_others = true,
+     .sealed = CKR_ATTRIBUTE_SENSITIVE,
+     .lacks = KEY_TYPE_BIT(KEY_P256V1) | KEY_TYPE_BIT(KEY_P384V1) | KEY_TYPE_BIT(KEY_ED25519),
+     .usual = KEY_RSA2048},
+    [SIGNER_KIND_P11KIT_CLIENT] =
+    {.name = "p11kit_client",
+     .module = P11KIT_CLIENT,
+     .shared_uri = "pkcs11:model=SoftHSM%20v2",
+     .make_token = make_served_token,
+     .end = end_server,
+     .after_kill = wait_for_server,
+     .seen_through = SOFTHSM_MODULE,
+     .sees_others = true,
+     .sealed = CKR_ATTRIBUTE_SENSITIVE,
+     .lacks = KEY_TYPE_BIT(KEY_ED25519),
+     .usual = KEY_P256V1},
+    [SIGNER_KIND_P11KIT_PROXY] =
+    {.name = "p11kit_proxy",
+     .module = P11KIT_PROXY,
+     .shared_uri = "pkcs11:model=SoftHSM%20v2",
+     .make_token = make_proxied_token,
+     .end = end_proxy,
+     .seen_through = SOFTHSM_MODULE,
+     .own_places = true,
+     .sees_others = true,
+     .sealed = CKR_ATTRIBUTE_SENSITIVE,
+     .usual = KEY_P256V1},
 };
 const size_t signer_token_kinds_len = sizeof(signer_token_kinds) / sizeof(signer_token_kinds[0]);
 
@@ -268,6 +378,24 @@ int signer_fixture_teardown(void **state)
 	unsetenv("P11SHIM_RULES");
 	free(f);
 	return 0;
+}
+
+static void is_not_possible(void **state)
+{
+	const struct signer_token_kind *kind = *state;
+
+	fprintf(stderr, "%s: needs root and the right to mount\n", kind->name);
+	skip();
+}
+
+struct CMUnitTest signer_test_on(enum signer_kind number, const char *name, CMUnitTestFunction run)
+{
+	const struct signer_token_kind *kind = &signer_token_kinds[number];
+
+	if (kind->own_places && !own_places_are_possible())
+		return (struct CMUnitTest){name, is_not_possible, NULL, NULL, (void *)(uintptr_t)kind};
+	return (struct CMUnitTest){name, run, signer_fixture_setup, signer_fixture_teardown,
+				   (void *)(uintptr_t)kind};
 }
 
 /* ---- the shim ---- */
@@ -418,8 +546,9 @@ static void open_token(const struct signer_fixture *f, struct token_session *t)
 	CK_C_GetFunctionList get;
 	CK_SLOT_ID slots[16];
 	CK_ULONG len = 16;
+	const char *module = f->kind->seen_through ? f->kind->seen_through : f->kind->module;
 
-	t->dl = dlopen(f->kind->module, RTLD_NOW | RTLD_LOCAL);
+	t->dl = dlopen(module, RTLD_NOW | RTLD_LOCAL);
 	assert_non_null(t->dl);
 	*(void **)&get = dlsym(t->dl, "C_GetFunctionList");
 	assert_non_null(get);

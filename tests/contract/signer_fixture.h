@@ -5,6 +5,8 @@
 #ifndef CSRD_TESTS_SIGNER_FIXTURE_H
 #define CSRD_TESTS_SIGNER_FIXTURE_H
 
+#include "tests/unit/cmocka_all.h"
+
 #include "tests/contract/signer_client.h"
 #include "tests/contract/swtpm.h"
 
@@ -28,13 +30,23 @@ struct signer_token_kind {
 	void (*make_token)(struct signer_fixture *f, const char *label);
 	void (*end)(struct signer_fixture *f);        /* at teardown; NULL: nothing to do */
 	void (*after_kill)(struct signer_fixture *f); /* csrd-hsm was killed; NULL: nothing to do */
+	const char *seen_through; /* the module with which the test looks at the token; NULL: that one */
+	bool own_places;          /* runs only where tests/contract/own_places.h is possible */
 
 	/* the limits of the module; see doc/hsm-compatibility.md */
 	unsigned threads;    /* that csrd-hsm works with, at most; 0: as many as are asked for */
 	bool sees_others;    /* what another process does to the token is seen at once */
 	CK_RV sealed;        /* what a read of a private value answers */
+	key_type_set lacks;  /* key types that it does not make */
+	enum key_type usual; /* where any type will do */
 };
-enum { SIGNER_KIND_SOFTHSM, SIGNER_KIND_TPM };
+enum signer_kind {
+	SIGNER_KIND_SOFTHSM,
+	SIGNER_KIND_TPM,
+	SIGNER_KIND_OPENCRYPTOKI,
+	SIGNER_KIND_P11KIT_CLIENT,
+	SIGNER_KIND_P11KIT_PROXY
+};
 extern const struct signer_token_kind signer_token_kinds[];
 extern const size_t signer_token_kinds_len;
 
@@ -46,6 +58,7 @@ struct signer_fixture {
 	char socket[PATH_MAX];
 	pid_t pid; /* of the csrd-hsm that runs; 0: none */
 	struct swtpm tpm;
+	pid_t helper; /* the module's daemon; 0: none */
 	unsigned tokens; /* made so far */
 
 	/* for the next start; NULL or 0: the usual */
@@ -59,6 +72,8 @@ struct signer_fixture {
 /* cmocka: *state is a struct signer_token_kind before and a struct signer_fixture after setup. */
 int signer_fixture_setup(void **state);
 int signer_fixture_teardown(void **state);
+/* A test on such a token; it is skipped, with the reason on standard error, where none can be had. */
+struct CMUnitTest signer_test_on(enum signer_kind kind, const char *name, CMUnitTestFunction run);
 
 /* "<folder>/name"; good for a few calls. */
 const char *signer_path(const struct signer_fixture *f, const char *name);

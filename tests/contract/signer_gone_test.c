@@ -318,7 +318,7 @@ static void public_keys_that_go_with_the_private_one_F173(void **state)
 		assert_int_equal(destroyed, 2);
 		assert_int_equal(objects_left(f), 0);
 	}
-	assert_int_equal(signer_shim_count(f, "C_Initialize"), 1);
+	assert_int_equal(signer_shim_count(f, "C_Finalize"), 0);
 	stop(f, &c);
 	signer_set_rules(f, rules[0]); /* a start, with a probe */
 	unlink(signer_path(f, "signer-state/probe"));

@@ -378,11 +378,11 @@ static void destroys_without_an_end_renew_the_module_F71(void **state)
 			signer_wait_for_log(f, "the module is initialised anew");
 		assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
 		if (i == 1)
-			assert_int_equal(signer_shim_count(f, "C_Initialize"), 1);
+			assert_int_equal(signer_shim_count(f, "C_Finalize"), 0);
 	}
 	signer_wait_until_usable(&c);
-	assert_int_equal(signer_shim_count(f, "C_Initialize"), 2);
-	assert_int_equal(signer_shim_count(f, "C_Finalize"), 1);
+	assert_int_equal(signer_shim_count(f, "C_Initialize"), 3); /* two at start: libp11's and ours */
+	assert_int_equal(signer_shim_count(f, "C_Finalize"), 2);
 	signer_set_rules(f, "");
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);

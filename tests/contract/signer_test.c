@@ -1,10 +1,11 @@
 /*
  * The real csrd-hsm on a fresh token, spoken to over its socket.  Cases of
- * `contract_cases` hold for every module: they run on SoftHSM here and on a TPM
- * in signer_tpm_test; those of `fault_cases` need tests/p11shim in between.
+ * `contract_cases` hold for every module: they run on SoftHSM in signer_test,
+ * and on others in the programs that include this file; those of `fault_cases` need tests/p11shim in between.
  */
 #include "tests/unit/cmocka_all.h"
 
+#include "tests/contract/p11kit.h"
 #include "tests/contract/signer_fixture.h"
 
 #include "base/clock.h"
@@ -24,6 +25,10 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#ifndef SIGNER_TEST_OF /* a program that includes this one, to run beside it */
+#define SIGNER_TEST_OF "softhsm"
+#endif
 
 #define LONG_MS 60000u
 #define ID_A "0b54b6a4-3c1f-4b5e-9f0e-1a2b3c4d5e6f"
@@ -75,8 +80,7 @@ static void hello_tells_the_token(void **state)
 	assert_string_equal(hello.token_name, "default");
 	assert_string_equal(hello.token_label, SIGNER_TOKEN_LABEL);
 	assert_true(strlen(hello.token_serial) > 0);
-	assert_true(hello.key_types & KEY_TYPE_BIT(KEY_RSA2048));
-	assert_true(hello.key_types & KEY_TYPE_BIT(KEY_P256V1));
+	assert_int_equal(hello.key_types, KEY_TYPES_ALL & ~f->kind->lacks);
 	message_hello_reply_release(&hello);
 	signer_status(&c, &status);
 	assert_true(status.usable);
@@ -178,7 +182,10 @@ static void assert_nothing_to_inspect(struct signer_client *c, const char *csr_i
 static void keys_are_made_found_and_destroyed(void **state)
 {
 	struct signer_fixture *f = *state;
-	static const char *const ids[] = {NULL, ID_A, ID_B};
+	const struct {
+		const char *id;
+		enum key_type type;
+	} keys[] = {{ID_A, KEY_RSA2048}, {ID_B, f->kind->usual}};
 	struct message_create_csr_reply reply;
 	struct message_find_key_reply found;
 	struct message_status_reply status;
@@ -187,22 +194,24 @@ static void keys_are_made_found_and_destroyed(void **state)
 
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
-	for (int type = KEY_RSA2048; type <= KEY_P256V1; type++) {
-		assert_int_equal(signer_find(&c, ids[type]), MESSAGE_KEY_NONE);
-		assert_int_equal(signer_create(&c, ids[type], (enum key_type)type, &reply), E_OK);
-		assert_int_equal(reply.key.key_type, type);
+	for (int i = 0; i < 2; i++) {
+		const char *id = keys[i].id;
+
+		assert_int_equal(signer_find(&c, id), MESSAGE_KEY_NONE);
+		assert_int_equal(signer_create(&c, id, keys[i].type, &reply), E_OK);
+		assert_int_equal(reply.key.key_type, keys[i].type);
 		assert_int_equal(reply.key.protection, KEY_PROT_REQUIRED);
-		assert_csr(&reply, (enum key_type)type);
+		assert_csr(&reply, keys[i].type);
 		assert_int_equal(
-		    signer_find_get(&c, signer_key_send(&c, MESSAGE_FIND_KEY, ids[type], LONG_MS), &found),
-		    E_OK);
+		    signer_find_get(&c, signer_key_send(&c, MESSAGE_FIND_KEY, id, LONG_MS), &found), E_OK);
 		assert_int_equal(found.presence, MESSAGE_KEY_PAIR);
 		assert_memory_equal(found.key_id, reply.key.key_id, KEY_ID_BYTES);
-		assert_inspected(&c, ids[type], &reply.key);
+		assert_inspected(&c, id, &reply.key);
 		message_create_csr_reply_release(&reply);
 	}
 	signer_token_expect_sealed(f, LABEL_A, CKA_PRIVATE_EXPONENT);
-	signer_token_expect_sealed(f, LABEL_B, CKA_VALUE);
+	signer_token_expect_sealed(f, LABEL_B,
+				   f->kind->usual == KEY_RSA2048 ? CKA_PRIVATE_EXPONENT : CKA_VALUE);
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
 	assert_int_equal(destroyed, 2);
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
@@ -232,8 +241,8 @@ static void half_pairs_are_found_and_cleaned_F69(void **state)
 
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
-	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
-	assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_create(&c, ID_A, f->kind->usual, NULL), E_OK);
+	assert_int_equal(signer_create(&c, ID_B, f->kind->usual, NULL), E_OK);
 	signer_token_destroy(f, CKO_PRIVATE_KEY, LABEL_A);
 	signer_token_destroy(f, CKO_PUBLIC_KEY, LABEL_B);
 	if (!f->kind->sees_others) {
@@ -269,8 +278,8 @@ static void two_pairs_under_one_label_are_ambiguous(void **state)
 
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
-	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
-	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_create(&c, ID_A, f->kind->usual, NULL), E_OK);
+	assert_int_equal(signer_create(&c, ID_A, f->kind->usual, NULL), E_OK);
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_AMBIGUOUS);
 	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
 	assert_int_equal(destroyed, 4);
@@ -297,7 +306,7 @@ static void keys_made_after_a_destroy_are_themselves(void **state)
 			assert_int_equal(destroyed, 2);
 		}
 		signer_csr_id(csr_id, i);
-		assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+		assert_int_equal(signer_create(&c, csr_id, f->kind->usual, NULL), E_OK);
 	}
 	for (unsigned i = 0; i < LAST; i++) {
 		signer_csr_id(csr_id, i);
@@ -341,10 +350,11 @@ static void a_long_list_comes_in_parts(void **state)
 	signer_stop(f);
 }
 
-static void fifty_creates_in_flight(void **state)
+static void many_creates_in_flight(void **state)
 {
-	enum { COUNT = 50 };
+	enum { COUNT = 50, SLOW_COUNT = 6 };
 	struct signer_fixture *f = *state;
+	const unsigned count = f->kind->usual == KEY_RSA2048 ? SLOW_COUNT : COUNT;
 	struct message_create_csr_reply replies[COUNT];
 	uint32_t ids[COUNT];
 	struct csr_spec spec;
@@ -353,25 +363,25 @@ static void fifty_creates_in_flight(void **state)
 
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
-	for (unsigned i = 0; i < COUNT; i++) {
-		signer_spec(&spec, i % 10 ? KEY_P256V1 : KEY_RSA2048);
+	for (unsigned i = 0; i < count; i++) {
+		signer_spec(&spec, i % 10 ? f->kind->usual : KEY_RSA2048);
 		signer_csr_id(csr_id, i);
 		ids[i] = signer_create_send(&c, csr_id, &spec, LONG_MS);
 		csr_spec_release(&spec);
 	}
-	for (unsigned i = 0; i < COUNT; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		assert_int_equal(signer_create_get(&c, ids[i], &replies[i]), E_OK);
-		assert_csr(&replies[i], i % 10 ? KEY_P256V1 : KEY_RSA2048);
+		assert_csr(&replies[i], i % 10 ? f->kind->usual : KEY_RSA2048);
 		for (unsigned j = 0; j < i; j++) {
 			assert_memory_not_equal(replies[i].key.key_id, replies[j].key.key_id, KEY_ID_BYTES);
 			assert_memory_not_equal(replies[i].key.spki_sha256, replies[j].key.spki_sha256,
 						KEY_SPKI_HASH_BYTES);
 		}
 	}
-	for (unsigned i = 0; i < COUNT; i++)
+	for (unsigned i = 0; i < count; i++)
 		message_create_csr_reply_release(&replies[i]);
-	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), COUNT);
-	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, NULL), COUNT);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), count);
+	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, NULL), count);
 	signer_client_close(&c);
 	signer_stop(f);
 }
@@ -384,7 +394,7 @@ static void unusable_values_are_refused_before_a_key_is_made(void **state)
 
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
-	signer_spec(&spec, KEY_P256V1);
+	signer_spec(&spec, f->kind->usual);
 	spec.country[1] = '1';
 	assert_int_equal(signer_create_get(&c, signer_create_send(&c, ID_A, &spec, LONG_MS), NULL), E_INVAL);
 	spec.country[1] = 'H';
@@ -542,7 +552,7 @@ static void a_look_is_in_nobodys_way(void **state)
 	f->threads = 1;
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
-	assert_int_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_create(&c, ID_B, f->kind->usual, NULL), E_OK);
 	signer_spec(&spec, KEY_RSA2048);
 	running = signer_create_send(&c, ID_A, &spec, LONG_MS);
 	look = signer_key_send(&c, MESSAGE_INSPECT_KEY, ID_B, LONG_MS);
@@ -699,7 +709,7 @@ static void bad_frames_end_the_connection_and_nothing_else(void **state)
 	signer_client_connect(&c, f->socket); /* half a frame, then gone */
 	signer_client_send_raw(&c, "\0\0\0\x0e\0\0", 6);
 	signer_client_close(&c);
-	assert_int_equal(signer_create(&good, ID_A, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_create(&good, ID_A, f->kind->usual, NULL), E_OK);
 	signer_client_close(&good);
 	signer_stop(f);
 }
@@ -771,7 +781,7 @@ static void a_second_instance_gives_up(void **state)
 	f->pid = 0;
 	signer_expect_exit(f, EXIT_CODE_IN_USE, f->socket);
 	f->pid = first;
-	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_create(&c, ID_A, f->kind->usual, NULL), E_OK);
 	signer_client_close(&c);
 	signer_stop(f);
 	signer_start(f); /* the socket's file of a gone process is no hindrance */
@@ -883,10 +893,61 @@ static void the_socket_may_be_inherited(void **state)
 		_exit(127);
 	}
 	signer_client_open(&c, address.sun_path, NULL);
-	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_create(&c, ID_A, f->kind->usual, NULL), E_OK);
 	assert_int_not_equal(access(f->socket, F_OK), 0);
 	signer_client_close(&c);
 	close(fd);
+	signer_stop(f);
+}
+
+/* ---- the pool ---- */
+
+/* Waits until so many keys of the usual type are ready. */
+static void wait_until_ready(struct signer_client *c, uint32_t ready)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	struct message_status_reply status;
+	bool done;
+
+	do {
+		assert_true(clock_ms() < deadline);
+		signer_status(c, &status);
+		done = status.pools_len == 1 && status.pools[0].ready == ready;
+		message_status_reply_release(&status);
+	} while (!done);
+}
+
+/* A ready key is given to a CSR, by this process or the next. */
+static void ready_keys_are_handed_out(void **state)
+{
+	enum { READY = 2 };
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply reply;
+	struct signer_client c;
+	char lines[64];
+
+	snprintf(lines, sizeof(lines), "pool_%s = %d\npool_quiet = 1m\n", key_type_name(f->kind->usual),
+		 READY);
+	f->extra = lines;
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	wait_until_ready(&c, READY);
+	for (int i = 0; i < READY; i++) {
+		assert_int_equal(signer_create(&c, i ? ID_B : ID_A, f->kind->usual, &reply), E_OK);
+		assert_csr(&reply, f->kind->usual);
+		assert_inspected(&c, i ? ID_B : ID_A, &reply.key);
+		message_create_csr_reply_release(&reply);
+		wait_until_ready(&c, READY - 1);
+		signer_client_close(&c);
+		signer_stop(f);
+		assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, i ? LABEL_B : LABEL_A), 1);
+		assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, i ? LABEL_B : LABEL_A), 1);
+		assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), READY + i);
+		signer_start(f);
+		signer_client_open(&c, f->socket, NULL);
+		wait_until_ready(&c, READY);
+	}
+	signer_client_close(&c);
 	signer_stop(f);
 }
 
@@ -895,10 +956,11 @@ static void the_socket_may_be_inherited(void **state)
 /* Kill -9 in the middle of generations: all that is left can be listed and destroyed, and nothing hides. */
 static void kill_9_leaves_what_can_be_cleaned_F69(void **state)
 {
-	enum { ROUNDS = 6, SLOW_ROUNDS = 3, CREATES = 12 };
+	enum { ROUNDS = 6, SLOW_ROUNDS = 2, CREATES = 12 };
 	struct signer_fixture *f = *state;
+	bool is_slow = f->kind->threads == 1 || f->kind->usual == KEY_RSA2048;
 
-	for (unsigned round = 0; round < (f->kind->threads == 1 ? SLOW_ROUNDS : ROUNDS); round++) {
+	for (unsigned round = 0; round < (is_slow ? SLOW_ROUNDS : ROUNDS); round++) {
 		struct message_list_keys_part list;
 		uint32_t first, destroyed;
 		struct signer_client c;
@@ -907,7 +969,7 @@ static void kill_9_leaves_what_can_be_cleaned_F69(void **state)
 
 		signer_start(f);
 		signer_client_open(&c, f->socket, NULL);
-		signer_spec(&spec, KEY_P256V1);
+		signer_spec(&spec, f->kind->usual);
 		first = c.next_id + 1;
 		for (unsigned i = 0; i < CREATES; i++) {
 			char csr_id[CSR_ID_SIZE];
@@ -1316,7 +1378,7 @@ static void keys_come_and_go_in_a_small_device(void **state)
 	assert_true(signer_log_has(f, "tpm2-pkcs11"));
 }
 
-/* F60: a TPM counts wrong PINs and locks itself. */
+/* F60: some tokens count wrong PINs and lock themselves. */
 static void a_wrong_pin_is_refused_F60(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -1373,6 +1435,100 @@ static void a_killed_signer_leaves_keys_loaded(void **state)
 	signer_stop(f);
 }
 
+/* ---- p11-kit's server ---- */
+
+/* It is started anew, as by an upgrade: the next create is answered, and the signer finds its way back. */
+static void a_server_that_went_away_comes_back_F204(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint32_t destroyed = 0;
+	struct signer_client c;
+	enum err e;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID_A, f->kind->usual, NULL), E_OK);
+	p11kit_stop(f->helper);
+	e = signer_create(&c, ID_B, f->kind->usual, NULL);
+	assert_true(e == E_UNAVAIL || e == E_UNCERTAIN);
+	f->helper = p11kit_serve(f->folder, signer_token_kinds[SIGNER_KIND_SOFTHSM].module);
+	wait_until_usable(&c);
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
+	assert_int_equal(signer_create(&c, ID_B, f->kind->usual, NULL), E_OK);
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
+	assert_int_equal(destroyed, 2);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* ---- a module that is initialised anew ---- */
+
+/* C_Finalize and C_Initialize, after which everything is there again (why: signer_repair_test). */
+static void a_module_works_after_a_renewal_F204(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint32_t destroyed = 0;
+	struct signer_client c;
+
+	signer_use_shim(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID_A, f->kind->usual, NULL), E_OK);
+	signer_set_rules(f, "C_DestroyObject return CKR_OK\n"); /* said, not done */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
+	signer_wait_for_log(f, "the module is initialised anew");
+	signer_set_rules(f, "");
+	wait_until_usable(&c);
+	assert_int_equal(signer_create(&c, ID_B, f->kind->usual, NULL), E_OK);
+	assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_OK);
+	assert_int_equal(destroyed, 2);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* ---- other slots, other arguments ---- */
+
+/* SoftHSM has our token in the first slot and an empty one in the second. */
+static void a_slot_that_fails_is_named_F201(void **state)
+{
+	static const char rules[] = "C_GetTokenInfo@2 return CKR_DEVICE_ERROR\n"  /* libp11 gives up */
+				    "C_GetTokenInfo@4 return CKR_DEVICE_ERROR\n"; /* we do not */
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	signer_use_shim(f, rules);
+	f->uri = "pkcs11:token=nobody";
+	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "'" SIGNER_TOKEN_LABEL "' serial '");
+	assert_true(signer_log_has(f, ": C_GetTokenInfo: CKR_DEVICE_ERROR (0x30)"));
+	signer_set_rules(f, "");
+	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, ": not initialised");
+	signer_set_rules(f, rules);
+	f->uri = NULL;
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* NSS does not initialise without them. */
+static void nss_gets_its_arguments_F202(void **state)
+{
+	struct signer_fixture *f = *state;
+	char lines[256];
+
+	f->module = "/usr/lib/x86_64-linux-gnu/libsoftokn3.so";
+	signer_expect_exit(f, EXIT_CODE_NO_MODULE,
+			   "C_Initialize: CKR_ARGUMENTS_BAD (0x7); it may want module_init_args");
+	assert_int_equal(mkdir(signer_path(f, "nss"), 0700), 0);
+	snprintf(lines, sizeof(lines),
+		 "module_init_args = configdir='sql:%s/nss' certPrefix='' keyPrefix='' secmod='' flags=\n",
+		 f->folder);
+	f->extra = lines;
+	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "'NSS Generic Crypto Services' serial '");
+}
+
 /* ---- the tables ---- */
 
 struct signer_case {
@@ -1393,25 +1549,30 @@ static const struct signer_case contract_cases[] = {
     CASE(two_pairs_under_one_label_are_ambiguous),
     CASE(keys_made_after_a_destroy_are_themselves),
     CASE(a_long_list_comes_in_parts),
-    CASE(fifty_creates_in_flight),
+    CASE(many_creates_in_flight),
     CASE(unusable_values_are_refused_before_a_key_is_made),
+    CASE(sigterm_lets_work_end_F28),
+    CASE(tokens_that_are_not_there),
+    CASE(ready_keys_are_handed_out),
+    CASE(kill_9_leaves_what_can_be_cleaned_F69),
+};
+
+/* Are of the queue, the socket and the files, in which the module has hardly a part. */
+static const struct signer_case door_cases[] = {
     CASE(a_csr_at_work_is_busy),
     CASE(a_full_queue_is_busy),
     CASE(a_late_request_is_not_begun),
     CASE(requests_of_a_dead_client_are_dropped),
     CASE(a_look_is_in_nobodys_way),
-    CASE(sigterm_lets_work_end_F28),
     CASE(answers_wait_for_a_slow_reader),
     CASE(hello_comes_first_and_once),
     CASE(bad_frames_end_the_connection_and_nothing_else),
     CASE(only_permitted_users_connect),
     CASE(a_second_instance_gives_up),
     CASE(modules_that_cannot_be_used),
-    CASE(tokens_that_are_not_there),
     CASE(uris_that_are_refused),
     CASE(pin_files_that_are_refused_F91),
     CASE(the_socket_may_be_inherited),
-    CASE(kill_9_leaves_what_can_be_cleaned_F69),
 };
 
 /* Need the shim in between. */
@@ -1433,42 +1594,70 @@ static const struct signer_case fault_cases[] = {
 static const struct signer_case tpm_cases[] = {
     CASE(keys_come_and_go_in_a_small_device),
     CASE(a_killed_signer_leaves_keys_loaded),
-    CASE(a_wrong_pin_is_refused_F60),
 };
 
-#define TPM_CASES (sizeof(tpm_cases) / sizeof(tpm_cases[0]))
-#define CONTRACT_CASES (sizeof(contract_cases) / sizeof(contract_cases[0]))
-#define FAULT_CASES (sizeof(fault_cases) / sizeof(fault_cases[0]))
+/* What SoftHSM has in fault_cases and in signer_repair_test, in more detail. */
+static const struct signer_case repair_cases[] = {
+    CASE(a_wrong_pin_is_refused_F60),
+    CASE(a_module_works_after_a_renewal_F204),
+};
 
-static char names[CONTRACT_CASES + FAULT_CASES + TPM_CASES][128];
+static const struct signer_case server_cases[] = {
+    CASE(a_server_that_went_away_comes_back_F204),
+};
 
-static size_t add_cases(struct CMUnitTest *tests, size_t at, const struct signer_token_kind *kind,
-			const struct signer_case *cases, size_t len)
+static const struct signer_case softhsm_cases[] = {
+    CASE(a_slot_that_fails_is_named_F201),
+    CASE(nss_gets_its_arguments_F202),
+};
+
+/* ---- which of them run ---- */
+
+#define CASES(table) table, sizeof(table) / sizeof(table[0])
+#define TESTS_MAX 128
+
+static struct CMUnitTest tests[TESTS_MAX];
+static char names[TESTS_MAX][128];
+static size_t tests_len;
+
+static void add_cases(enum signer_kind kind, const struct signer_case *cases, size_t len)
 {
-	for (size_t i = 0; i < len; i++, at++) {
-		snprintf(names[at], sizeof(names[at]), "%s_%s", kind->name, cases[i].name);
-		tests[at] = (struct CMUnitTest){names[at], cases[i].run, signer_fixture_setup,
-						signer_fixture_teardown, (void *)(uintptr_t)kind};
+	for (size_t i = 0; i < len; i++) {
+		assert_true(tests_len < TESTS_MAX);
+		snprintf(names[tests_len], sizeof(names[0]), "%s_%s", signer_token_kinds[kind].name,
+			 cases[i].name);
+		tests[tests_len] = signer_test_on(kind, names[tests_len], cases[i].run);
+		tests_len++;
 	}
-	return at;
 }
 
 /* signer_test [PATTERN]: only the tests whose name fits, as in "*F53". */
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[CONTRACT_CASES + FAULT_CASES + TPM_CASES];
-	size_t len = 0;
+	static const char of[] = SIGNER_TEST_OF;
 
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
-#ifdef SIGNER_TEST_TPM
-	(void)fault_cases;
-	len = add_cases(tests, len, &signer_token_kinds[SIGNER_KIND_TPM], contract_cases, CONTRACT_CASES);
-	len = add_cases(tests, len, &signer_token_kinds[SIGNER_KIND_TPM], tpm_cases, TPM_CASES);
-#else
-	(void)tpm_cases;
-	len = add_cases(tests, len, &signer_token_kinds[SIGNER_KIND_SOFTHSM], contract_cases, CONTRACT_CASES);
-	len = add_cases(tests, len, &signer_token_kinds[SIGNER_KIND_SOFTHSM], fault_cases, FAULT_CASES);
-#endif
-	return _cmocka_run_group_tests("signer", tests, len, NULL, NULL);
+	if (strcmp(of, "tpm") == 0) {
+		add_cases(SIGNER_KIND_TPM, CASES(contract_cases));
+		add_cases(SIGNER_KIND_TPM, CASES(door_cases));
+		add_cases(SIGNER_KIND_TPM, CASES(repair_cases));
+		add_cases(SIGNER_KIND_TPM, CASES(tpm_cases));
+	} else if (strcmp(of, "opencryptoki") == 0) {
+		add_cases(SIGNER_KIND_OPENCRYPTOKI, CASES(contract_cases));
+		add_cases(SIGNER_KIND_OPENCRYPTOKI, CASES(repair_cases));
+	} else if (strcmp(of, "p11kit") == 0) {
+		add_cases(SIGNER_KIND_P11KIT_CLIENT, CASES(contract_cases));
+		add_cases(SIGNER_KIND_P11KIT_CLIENT, CASES(repair_cases));
+		add_cases(SIGNER_KIND_P11KIT_CLIENT, CASES(server_cases));
+	} else if (strcmp(of, "p11kit-proxy") == 0) {
+		add_cases(SIGNER_KIND_P11KIT_PROXY, CASES(contract_cases));
+		add_cases(SIGNER_KIND_P11KIT_PROXY, CASES(repair_cases));
+	} else {
+		add_cases(SIGNER_KIND_SOFTHSM, CASES(contract_cases));
+		add_cases(SIGNER_KIND_SOFTHSM, CASES(door_cases));
+		add_cases(SIGNER_KIND_SOFTHSM, CASES(fault_cases));
+		add_cases(SIGNER_KIND_SOFTHSM, CASES(softhsm_cases));
+	}
+	return _cmocka_run_group_tests("signer", tests, tests_len, NULL, NULL);
 }

@@ -1,3 +1,3 @@
-/* What holds for every module, on a TPM: a program of its own beside signer_test, to run at the same time. */
-#define SIGNER_TEST_TPM
+/* What holds for every module, on a TPM: beside signer_test, at the same time. */
+#define SIGNER_TEST_OF "tpm"
 #include "tests/contract/signer_test.c"

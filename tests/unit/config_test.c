@@ -145,6 +145,7 @@ static void smallest_file_gives_the_defaults(void **state)
 	assert_int_equal(c->tokens_len, 1);
 	assert_string_equal(t->name, "default");
 	assert_string_equal(t->module, "/m.so");
+	assert_null(t->module_init_args);
 	assert_string_equal(t->uri, "pkcs11:token=csrd");
 	assert_string_equal(t->pin_file, "/etc/csrd/credentials/default.pin");
 	assert_string_equal(t->socket, "/run/csrd-hsm/default.sock");
@@ -165,6 +166,8 @@ static void smallest_file_gives_the_defaults(void **state)
 	assert_int_equal(t->pool_quiet_ms, 1000);
 	assert_null(t->node);
 }
+
+#define INIT_ARGS "configdir='sql:/srv/a b' certPrefix='' flags=noModDB;x=\"1\""
 
 static const char full_file[] = "[http]\n"
 				"listen = 0.0.0.0:80, [::1]:8443 , unix:/run/csrd/csrd.sock\n"
@@ -188,6 +191,7 @@ static const char full_file[] = "[http]\n"
 				"level = debug\n"
 				"[token old-one]\n"
 				"module = /usr/lib/a.so\n"
+				"module_init_args = " INIT_ARGS "\n"
 				"uri = pkcs11:token=a%20b;serial=0123;slot-id=7\n"
 				"pin_file = /etc/csrd/a.pin\n"
 				"socket = /run/a.sock\n"
@@ -243,6 +247,7 @@ static void every_key_is_taken(void **state)
 	assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
 	assert_int_equal(c->tokens_len, 2);
 	assert_string_equal(t->name, "old-one");
+	assert_string_equal(t->module_init_args, INIT_ARGS);
 	assert_string_equal(t->uri,
 			    "pkcs11:token=a%20b;serial=0123;slot-id=7"); /* ';' starts no comment here */
 	assert_string_equal(t->pin_file, "/etc/csrd/a.pin");
@@ -386,7 +391,8 @@ static void unknown_names_are_refused(void **state)
 	refuses_key(f, "log", "Level = info", "Level: unknown key, accepted are level");
 	refuses_key(
 	    f, "token a", "pin = 1234",
-	    "pin: unknown key, accepted are module, uri, pin_file, socket, client_users, threads, queue_max, "
+	    "pin: unknown key, accepted are module, module_init_args, uri, pin_file, socket, client_users, "
+	    "threads, queue_max, "
 	    "allow_usage, state_dir, timeout_generate, timeout_generate_large, timeout_sign, timeout_other, "
 	    "keep_alive, pool_rsa2048, pool_rsa3072, pool_rsa4096, pool_p256v1, pool_p384v1, pool_ed25519, "
 	    "pool_pause, pool_quiet, pool_objects_max, node");
@@ -623,6 +629,11 @@ static void tokens_must_not_share_what_one_signer_owns(void **state)
 	refuses(f, TOKEN "[token b]\nmodule = /m.so\nuri = pkcs11:token=csrd\n",
 		"@:6: [token b] uri: [token default] is the same token of the same module\n");
 	loads(f, TOKEN "[token b]\nmodule = /n.so\nuri = pkcs11:token=csrd\n");
+	loads(f, TOKEN "[token b]\nmodule = /m.so\nmodule_init_args = x\nuri = pkcs11:token=csrd\n");
+	refuses(f,
+		TOKEN "module_init_args = x\n[token b]\nmodule = /m.so\nmodule_init_args = x\nuri = "
+		      "pkcs11:token=csrd\n",
+		"@:8: [token b] uri: [token default] is the same token of the same module\n");
 }
 
 static void tokens_have_a_maximum(void **state)
@@ -769,6 +780,7 @@ static void show_marks_defaults(void **state)
 					  "level = info\n"
 					  "\n[token default]\n"
 					  "module = /m.so\n"
+					  "# module_init_args is not set\n"
 					  "uri = pkcs11:token=csrd\n"
 					  "pin_file = /etc/csrd/credentials/default.pin # default\n"
 					  "socket = /run/csrd-hsm/default.sock # default\n"
@@ -846,7 +858,8 @@ static void sample_loads_and_tells_the_defaults(void **state)
 	for (char *line = text; line; line = strchr(line, '\n')) {
 		line += *line == '\n';
 		if (line[0] == '#' && line[1] >= 'a' && line[1] <= 'z' &&
-		    strncmp(line, "#allow_usage", 12) != 0 && strncmp(line, "#node", 5) != 0) {
+		    strncmp(line, "#allow_usage", 12) != 0 && strncmp(line, "#node", 5) != 0 &&
+		    strncmp(line, "#module_init_args", 17) != 0) {
 			line[0] = ' ';
 			keys++;
 		}

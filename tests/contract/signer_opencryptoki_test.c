@@ -1,0 +1,3 @@
+/* What holds for every module, on openCryptoki's software token: beside signer_test, at the same time. */
+#define SIGNER_TEST_OF "opencryptoki"
+#include "tests/contract/signer_test.c"

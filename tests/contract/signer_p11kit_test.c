@@ -1,0 +1,3 @@
+/* What holds for every module, on SoftHSM behind p11-kit's server: beside signer_test, at the same time. */
+#define SIGNER_TEST_OF "p11kit"
+#include "tests/contract/signer_test.c"
