@@ -88,7 +88,7 @@ CONFIG_LIBS := -linih
 STORE_LIBS := -lsqlite3
 HSM_LIBS := -levent_core
 API_LIBS := -ljson-c -lcrypto -lpsl -lidn2
-DAEMON_LIBS := -levent_extra -levent_core
+DAEMON_LIBS := -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
 ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
@@ -202,25 +202,23 @@ $(B)/man/%: doc/man/%.scd doc/man/exit_status.inc config/csrd.conf tools/man.awk
 .PHONY: man
 man: $(MAN_PAGES)
 
-# Units are installed as they stand but for the folder of the programs.  The
-# configuration is made by "csrctl setup", of the sample in $(PREFIX)/share/csrd.
+# Units are installed as they stand but for the folder of the programs, and for
+# what the systemd of the build does not know.  The configuration is made by
+# "csrctl setup", of the sample in $(PREFIX)/share/csrd.
+SYSTEMD_VERSION := $(firstword $(subst ., ,$(call pkg,--modversion,libsystemd)) 0)
+FIT_UNIT := -e 's,/usr/sbin/csrd,$(SBINDIR)/csrd,g' \
+	$(shell [ '$(SYSTEMD_VERSION)' -ge 254 ] || echo -e /^RestartMode=/d)
 INSTALL_BIN := $(DESTDIR)$(BINDIR)
 INSTALL_SBIN := $(DESTDIR)$(SBINDIR)
 INSTALL_DOC := $(DESTDIR)$(DOCDIR)
 INSTALL_DATA := $(DESTDIR)$(PREFIX)/share/csrd
-.PHONY: install
-install: all man
+.PHONY: install install-units
+install: all man install-units
 	install -d $(INSTALL_BIN) $(INSTALL_SBIN) $(INSTALL_DATA) $(INSTALL_DOC)/examples \
-		$(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(BASHCOMPDIR) $(ZSHCOMPDIR))
+		$(addprefix $(DESTDIR),$(BASHCOMPDIR) $(ZSHCOMPDIR))
 	install -m 0755 $(B)/bin/csrd $(B)/bin/csrd-hsm $(INSTALL_SBIN)
 	install -m 0755 $(B)/bin/csrctl $(INSTALL_BIN)
 	install -m 0644 config/csrd.conf $(INSTALL_DATA)
-	set -e; for unit in $(wildcard systemd/*.service systemd/*.socket systemd/*.target); do \
-		sed 's,/usr/sbin/csrd,$(SBINDIR)/csrd,g' "$$unit" >$(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \
-		chmod 0644 $(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \
-	done
-	install -m 0644 systemd/csrd.sysusers $(DESTDIR)$(SYSUSERSDIR)/csrd.conf
-	install -m 0644 systemd/csrd.tmpfiles $(DESTDIR)$(TMPFILESDIR)/csrd.conf
 	set -e; for page in $(MAN_PAGES); do \
 		install -D -m 0644 "$$page" $(DESTDIR)$(MANDIR)/man"$${page##*.}"/"$${page##*/}"; \
 	done
@@ -230,6 +228,15 @@ install: all man
 	install -m 0644 README.md LICENSE $(wildcard doc/*.md doc/*.svg doc/*.png) $(INSTALL_DOC)
 	install -m 0644 $(wildcard systemd/examples/*.conf) config/csrd.conf $(INSTALL_DOC)/examples
 	install -D -m 0644 -t $(INSTALL_DOC)/containers $(wildcard doc/containers/*)
+
+install-units:
+	install -d $(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR))
+	set -e; for unit in $(wildcard systemd/*.service systemd/*.socket systemd/*.target); do \
+		sed $(FIT_UNIT) "$$unit" >$(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \
+		chmod 0644 $(DESTDIR)$(UNITDIR)/"$${unit#systemd/}"; \
+	done
+	install -m 0644 systemd/csrd.sysusers $(DESTDIR)$(SYSUSERSDIR)/csrd.conf
+	install -m 0644 systemd/csrd.tmpfiles $(DESTDIR)$(TMPFILESDIR)/csrd.conf
 
 # csrd_VERSION_ARCH.deb and csrd-dbgsym_… in build/deb.
 .PHONY: deb
@@ -247,6 +254,7 @@ help:
 	'make run             install what is missing, build, and run a whole service on SoftHSM (RUN_DIR=run PORT=8080)' \
 	'make test            install what the tests need, build the test variant, run every test' \
 	'make test SANITIZE=address,undefined    the same under sanitizers' \
+	'make test-debian13   everything in a root directory of Debian 13, which is made once (tests/debian13)' \
 	'make tsan            the signer under load with ThreadSanitizer' \
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \

@@ -1,10 +1,11 @@
-/* Strict JSON: our own check of the whole text, then json-c for the tree; and a small writer. */
+/* Strict JSON: a reader of our own, which has json-c hold the values; and a small writer. */
 #include "api/json.h"
 
 #include "base/clock.h"
 #include "base/utf8.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <limits.h>
@@ -12,15 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the check ---- */
-
-/* A member name as it was met: unescaped, in the scanner's name memory. */
-struct scan_name {
-	uint32_t object; /* serial number of the object it stands in */
-	uint32_t len;
-	const char *bytes;
-	size_t pos;
-};
+/* ---- the reader ---- */
 
 struct scan {
 	const char *text;
@@ -29,12 +22,8 @@ struct scan {
 	const char *why; /* set once: the first thing that is wrong */
 	size_t why_pos;
 	enum err status;
-	uint32_t objects;
-	char *names_memory; /* as long as the text: no name grows when it is unescaped */
-	size_t names_used;
-	struct scan_name *names;
-	size_t names_len;
-	size_t names_capacity;
+	char *memory; /* as long as the text and a NUL: no string grows when it is unescaped */
+	size_t memory_used;
 };
 
 static bool scan_fail(struct scan *s, size_t pos, const char *why)
@@ -51,6 +40,15 @@ static bool scan_nomem(struct scan *s)
 {
 	s->status = E_NOMEM;
 	return false;
+}
+
+/* The end of each value but null; node is NULL when there was no memory for it. */
+static bool scan_done(struct scan *s, struct json_object *node, struct json_object **ret_node)
+{
+	if (node == NULL)
+		return scan_nomem(s);
+	*ret_node = node;
+	return true;
 }
 
 static int scan_peek(const struct scan *s)
@@ -78,6 +76,12 @@ static bool scan_literal(struct scan *s, const char *word)
 	return true;
 }
 
+static bool scan_boolean(struct scan *s, bool value, struct json_object **ret_node)
+{
+	return scan_literal(s, value ? "true" : "false") &&
+	       scan_done(s, json_object_new_boolean(value), ret_node);
+}
+
 static bool is_digit(int c)
 {
 	return c >= '0' && c <= '9';
@@ -92,9 +96,25 @@ static bool scan_digits(struct scan *s)
 	return true;
 }
 
-/* RFC 8259 §6 */
-static bool scan_number(struct scan *s)
+/* Nobody asks for more than an int64_t: any other is known to be a number, no more. */
+static struct json_object *make_number(struct scan *s, size_t start, bool is_whole)
 {
+	char *digits = s->memory + s->memory_used;
+	int64_t value;
+
+	memcpy(digits, s->text + start, s->pos - start);
+	digits[s->pos - start] = '\0';
+	errno = 0;
+	value = strtoll(digits, NULL, 10);
+	return is_whole && errno == 0 ? json_object_new_int64(value) : json_object_new_double(0);
+}
+
+/* RFC 8259 §6 */
+static bool scan_number(struct scan *s, struct json_object **ret_node)
+{
+	size_t start = s->pos;
+	bool is_whole = true;
+
 	if (scan_peek(s) == '-')
 		s->pos++;
 	if (scan_peek(s) == '0')
@@ -102,18 +122,20 @@ static bool scan_number(struct scan *s)
 	else if (!scan_digits(s))
 		return false;
 	if (scan_peek(s) == '.') {
+		is_whole = false;
 		s->pos++;
 		if (!scan_digits(s))
 			return false;
 	}
 	if (scan_peek(s) == 'e' || scan_peek(s) == 'E') {
+		is_whole = false;
 		s->pos++;
 		if (scan_peek(s) == '+' || scan_peek(s) == '-')
 			s->pos++;
 		if (!scan_digits(s))
 			return false;
 	}
-	return true;
+	return scan_done(s, make_number(s, start, is_whole), ret_node);
 }
 
 static int hex_value(int c)
@@ -197,8 +219,8 @@ static size_t utf8_encode(uint32_t c, char *dst)
 	return 4;
 }
 
-/* Behind a backslash.  Writes the character to dst unless that is NULL. */
-static bool scan_escape(struct scan *s, char *dst, size_t *written)
+/* Behind a backslash.  The character is added at dst. */
+static bool scan_escape(struct scan *s, char *dst, size_t *len)
 {
 	static const char from[] = "\"\\/bfnrt";
 	static const char to[] = "\"\\/\b\f\n\r\t";
@@ -217,15 +239,15 @@ static bool scan_escape(struct scan *s, char *dst, size_t *written)
 		s->pos++;
 		code_point = (unsigned char)to[at - from];
 	}
-	if (dst != NULL)
-		*written += utf8_encode(code_point, dst + *written);
+	*len += utf8_encode(code_point, dst + *len);
 	return true;
 }
 
-/* A string whose opening quote is at pos; unescaped to dst unless that is NULL. */
-static bool scan_string(struct scan *s, char *dst, size_t *ret_len)
+/* Its opening quote is at pos.  Unescaped and terminated it lies in the memory, until the next one does. */
+static bool scan_string(struct scan *s, const char **ret_text, size_t *ret_len)
 {
-	size_t written = 0;
+	char *dst = s->memory + s->memory_used;
+	size_t len = 0;
 
 	s->pos++;
 	for (;;) {
@@ -238,50 +260,59 @@ static bool scan_string(struct scan *s, char *dst, size_t *ret_len)
 		s->pos++;
 		if (c == '"')
 			break;
-		if (c == '\\') {
-			if (!scan_escape(s, dst, &written))
-				return false;
-		} else if (dst != NULL) {
-			dst[written++] = (char)c;
-		}
+		if (c != '\\')
+			dst[len++] = (char)c;
+		else if (!scan_escape(s, dst, &len))
+			return false;
 	}
-	*ret_len = written;
+	dst[len] = '\0';
+	*ret_text = dst;
+	*ret_len = len;
 	return true;
 }
 
-static bool scan_name(struct scan *s, uint32_t object)
+static bool scan_text(struct scan *s, struct json_object **ret_node)
 {
-	struct scan_name name = { .object = object, .pos = s->pos };
+	const char *text;
+	size_t len;
+
+	return scan_string(s, &text, &len) &&
+	       scan_done(s, json_object_new_string_len(text, (int)len), ret_node);
+}
+
+static bool scan_value(struct scan *s, unsigned depth, struct json_object **ret_node);
+
+static bool scan_member(struct scan *s, unsigned depth, struct json_object *object)
+{
+	struct json_object *value = NULL;
+	size_t start = s->pos;
+	const char *name;
 	size_t len;
 
 	if (scan_peek(s) != '"')
 		return scan_fail(s, s->pos, "a member name in double quotes was expected");
-	if (s->names_memory == NULL && (s->names_memory = malloc(s->len)) == NULL)
-		return scan_nomem(s);
-	name.bytes = s->names_memory + s->names_used;
-	if (!scan_string(s, s->names_memory + s->names_used, &len))
+	if (!scan_string(s, &name, &len))
 		return false;
-	name.len = (uint32_t)len;
-	s->names_used += len;
-	if (s->names_len == s->names_capacity) {
-		size_t capacity = s->names_capacity == 0 ? 32 : s->names_capacity * 2;
-		struct scan_name *names = reallocarray(s->names, capacity, sizeof(*names));
-
-		if (names == NULL)
-			return scan_nomem(s);
-		s->names = names;
-		s->names_capacity = capacity;
+	if (json_object_object_get_ex(object, name, NULL))
+		return scan_fail(s, start, "duplicate member name");
+	scan_space(s);
+	if (scan_peek(s) != ':')
+		return scan_fail(s, s->pos, "':' was expected");
+	s->pos++;
+	scan_space(s);
+	s->memory_used += len + 1; /* the name is kept while the value is read */
+	if (!scan_value(s, depth, &value))
+		return false;
+	s->memory_used -= len + 1;
+	if (json_object_object_add_ex(object, name, value, JSON_C_OBJECT_ADD_KEY_IS_NEW) != 0) {
+		json_object_put(value);
+		return scan_nomem(s);
 	}
-	s->names[s->names_len++] = name;
 	return true;
 }
 
-static bool scan_value(struct scan *s, unsigned depth);
-
-static bool scan_object(struct scan *s, unsigned depth)
+static bool scan_members(struct scan *s, unsigned depth, struct json_object *object)
 {
-	uint32_t object = s->objects++;
-
 	s->pos++;
 	scan_space(s);
 	if (scan_peek(s) == '}') {
@@ -289,14 +320,7 @@ static bool scan_object(struct scan *s, unsigned depth)
 		return true;
 	}
 	for (;;) {
-		if (!scan_name(s, object))
-			return false;
-		scan_space(s);
-		if (scan_peek(s) != ':')
-			return scan_fail(s, s->pos, "':' was expected");
-		s->pos++;
-		scan_space(s);
-		if (!scan_value(s, depth))
+		if (!scan_member(s, depth, object))
 			return false;
 		scan_space(s);
 		if (scan_peek(s) == '}') {
@@ -310,7 +334,20 @@ static bool scan_object(struct scan *s, unsigned depth)
 	}
 }
 
-static bool scan_array(struct scan *s, unsigned depth)
+static bool scan_item(struct scan *s, unsigned depth, struct json_object *array)
+{
+	struct json_object *value = NULL;
+
+	if (!scan_value(s, depth, &value))
+		return false;
+	if (json_object_array_add(array, value) != 0) {
+		json_object_put(value);
+		return scan_nomem(s);
+	}
+	return true;
+}
+
+static bool scan_items(struct scan *s, unsigned depth, struct json_object *array)
 {
 	s->pos++;
 	scan_space(s);
@@ -319,7 +356,7 @@ static bool scan_array(struct scan *s, unsigned depth)
 		return true;
 	}
 	for (;;) {
-		if (!scan_value(s, depth))
+		if (!scan_item(s, depth, array))
 			return false;
 		scan_space(s);
 		if (scan_peek(s) == ']') {
@@ -333,59 +370,43 @@ static bool scan_array(struct scan *s, unsigned depth)
 	}
 }
 
-/* depth: how many objects and arrays are open around it. */
-static bool scan_value(struct scan *s, unsigned depth)
+/* An object or an array; depth: its own level. */
+static bool scan_nest(struct scan *s, unsigned depth, struct json_object **ret_node)
 {
-	size_t len;
+	bool is_object = scan_peek(s) == '{';
+	struct json_object *node;
+
+	if (depth > JSON_DEPTH_MAX)
+		return scan_fail(s, s->pos, "nested too deeply");
+	node = is_object ? json_object_new_object() : json_object_new_array();
+	if (node != NULL && !(is_object ? scan_members : scan_items)(s, depth, node)) {
+		json_object_put(node);
+		return false;
+	}
+	return scan_done(s, node, ret_node);
+}
+
+/* depth: how many objects and arrays are open around it.  null is a NULL node, as everywhere in json-c. */
+static bool scan_value(struct scan *s, unsigned depth, struct json_object **ret_node)
+{
 	int c = scan_peek(s);
 
-	if ((c == '{' || c == '[') && depth == JSON_DEPTH_MAX)
-		return scan_fail(s, s->pos, "nested too deeply");
 	switch (c) {
 	case '{':
-		return scan_object(s, depth + 1);
 	case '[':
-		return scan_array(s, depth + 1);
+		return scan_nest(s, depth + 1, ret_node);
 	case '"':
-		return scan_string(s, NULL, &len);
+		return scan_text(s, ret_node);
 	case 't':
-		return scan_literal(s, "true");
 	case 'f':
-		return scan_literal(s, "false");
+		return scan_boolean(s, c == 't', ret_node);
 	case 'n':
 		return scan_literal(s, "null");
 	default:
 		if (c == '-' || is_digit(c))
-			return scan_number(s);
+			return scan_number(s, ret_node);
 		return scan_fail(s, s->pos, c < 0 ? "the text ends too early" : "not a JSON value");
 	}
-}
-
-static int name_compare(const void *a, const void *b)
-{
-	const struct scan_name *x = a;
-	const struct scan_name *y = b;
-
-	if (x->object != y->object)
-		return x->object < y->object ? -1 : 1;
-	if (x->len != y->len)
-		return x->len < y->len ? -1 : 1;
-	return memcmp(x->bytes, y->bytes, x->len);
-}
-
-static bool scan_duplicates(struct scan *s)
-{
-	if (s->names_len < 2)
-		return true;
-	qsort(s->names, s->names_len, sizeof(*s->names), name_compare);
-	for (size_t i = 1; i < s->names_len; i++) {
-		const struct scan_name *x = &s->names[i - 1];
-		const struct scan_name *y = &s->names[i];
-
-		if (name_compare(x, y) == 0)
-			return scan_fail(s, x->pos > y->pos ? x->pos : y->pos, "duplicate member name");
-	}
-	return true;
 }
 
 size_t json_mark_len(const char *text, size_t len)
@@ -402,9 +423,11 @@ static bool scan_fail_encoding(struct scan *s, size_t pos)
 	return scan_fail(s, pos, "not UTF-8: send the body as UTF-8");
 }
 
-/* The whole text; *ret_start and *ret_end are the bounds of the object in it. */
-static bool scan_text(struct scan *s, size_t *ret_start, size_t *ret_end)
+/* The whole text, of which the object is all. */
+static bool scan_document(struct scan *s, struct json_object **ret_root)
 {
+	struct json_object *root = NULL;
+
 	for (size_t pos = 0; pos < s->len;) {
 		uint32_t code_point;
 
@@ -415,16 +438,17 @@ static bool scan_text(struct scan *s, size_t *ret_start, size_t *ret_end)
 	if (json_mark_len(s->text + s->pos, s->len - s->pos) > 0)
 		return scan_fail(s, s->pos, "a second byte order mark");
 	scan_space(s);
-	*ret_start = s->pos;
 	if (scan_peek(s) != '{')
 		return scan_fail(s, s->pos, s->pos == s->len ? "no JSON object" : "not a JSON object");
-	if (!scan_value(s, 0))
+	if (!scan_value(s, 0, &root))
 		return false;
-	*ret_end = s->pos;
 	scan_space(s);
-	if (s->pos != s->len)
+	if (s->pos != s->len) {
+		json_object_put(root);
 		return scan_fail(s, s->pos, "something follows the JSON object");
-	return scan_duplicates(s);
+	}
+	*ret_root = root;
+	return true;
 }
 
 /* ---- the tree ---- */
@@ -453,53 +477,29 @@ struct json_doc {
 	struct json_object *root;
 };
 
-/* json-c on text that was checked: whatever it refuses now is memory or a disagreement with our check. */
-static enum err parse_checked(const char *text, size_t len, struct json_object **ret_root)
-{
-	enum err e = E_OK;
-	struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 2);
-	struct json_object *root;
-
-	if (tokener == NULL)
-		return E_NOMEM;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	root = json_tokener_parse_ex(tokener, text, (int)len);
-	if (root == NULL || json_tokener_get_error(tokener) != json_tokener_success ||
-	    json_tokener_get_parse_end(tokener) != len || json_object_get_type(root) != json_type_object) {
-		e = E_INVAL;
-		json_object_put(root);
-	} else {
-		*ret_root = root;
-	}
-	json_tokener_free(tokener);
-	return e;
-}
-
 enum err json_read(const char *text, size_t len, char why[JSON_WHY_SIZE], struct json_doc **ret_doc)
 {
 	struct scan s = { .text = text, .len = len };
 	struct json_doc *doc = NULL;
-	size_t start;
-	size_t end;
 
-	if (len > INT_MAX)
+	if (len >= INT_MAX) {
 		scan_fail(&s, 0, "too large");
-	else if (scan_text(&s, &start, &end)) {
-		doc = calloc(1, sizeof(*doc));
-		s.status = doc == NULL ? E_NOMEM : parse_checked(text + start, end - start, &doc->root);
-		if (s.status == E_INVAL) {
-			s.why = "not accepted by the parser";
-			s.why_pos = start;
-		}
+		goto out;
 	}
+	doc = calloc(1, sizeof(*doc));
+	s.memory = malloc(len + 1);
+	if (doc == NULL || s.memory == NULL)
+		scan_nomem(&s);
+	else
+		scan_document(&s, &doc->root);
+out:
 	if (s.status == E_INVAL)
 		snprintf(why, JSON_WHY_SIZE, "%s, at byte %zu", s.why, s.why_pos);
 	if (s.status == E_OK)
 		*ret_doc = doc;
 	else
 		free(doc);
-	free(s.names);
-	free(s.names_memory);
+	free(s.memory);
 	return s.status;
 }
 
@@ -550,14 +550,9 @@ bool json_is_true(struct json_value boolean)
 
 enum err json_integer(struct json_value number, int64_t *ret_value)
 {
-	int64_t value;
-
 	if (number.kind != JSON_NUMBER || json_object_get_type(number.node) != json_type_int)
 		return E_INVAL;
-	value = json_object_get_int64(number.node); /* one too large is cut to INT64_MAX */
-	if (value == INT64_MAX || value == INT64_MIN)
-		return E_INVAL;
-	*ret_value = value;
+	*ret_value = json_object_get_int64(number.node);
 	return E_OK;
 }
 

@@ -1,8 +1,9 @@
 /*
  * JSON, strictly (RFC 8259), and the only place that knows json-c.
  *
- * Reading: a body is checked whole before json-c sees it.  Refused are: bytes
- * that are not UTF-8, a name given twice in one object (compared after
+ * Reading: what is JSON is judged here; json-c, whose parser changes its mind
+ * from release to release, only holds the values.  Refused are: bytes that are
+ * not UTF-8, a name given twice in one object (compared after
  * unescaping), \u0000, lone surrogates, raw control characters, anything that
  * RFC 8259 does not know (comments, single quotes, NaN, trailing commas), more
  * than JSON_DEPTH_MAX levels, anything after the value, and a value that is
@@ -46,7 +47,7 @@ struct json_value {
 
 /*
  * E_INVAL: why says what is wrong and at which byte (counted from 0); it never
- * holds bytes of the text.  E_NOMEM.  The time taken grows as n log n.
+ * holds bytes of the text.  E_NOMEM.  The time taken grows with the text.
  */
 MUST_USE enum err json_read(const char *text, size_t len, char why[JSON_WHY_SIZE], struct json_doc **ret_doc);
 void json_doc_free(struct json_doc *doc); /* NULL is fine */

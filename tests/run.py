@@ -362,7 +362,7 @@ def parse_arguments():
     parser.add_argument("--sanitize", default="", help="the sanitizers it was built with")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS") or 2))
     parser.add_argument("--no-system", action="store_true", help="programs only")
-    parser.add_argument("--only", metavar="TEXT", help="jobs whose name contains this")
+    parser.add_argument("--only", metavar="TEXT", help="jobs whose name contains this, or one of several, with commas")
     parser.add_argument("--unittest", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--result", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("-k", metavar="TEXT", help="with --unittest: cases whose name contains this")
@@ -383,7 +383,7 @@ def collect(arguments, logs, times):
                  if not arguments.sanitize or run_hints(path).get("variants") != "release"]
         jobs += [system_job(path, logs, times, factor) for path in paths]
     if arguments.only:
-        jobs = [job for job in jobs if arguments.only in job.name]
+        jobs = [job for job in jobs if any(text in job.name for text in arguments.only.split(","))]
     return jobs
 
 

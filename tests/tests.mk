@@ -105,6 +105,14 @@ test: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) B=build/release SANITIZE= COVERAGE= FAILPOINTS= all
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 check
 
+# The same in a root directory of Debian 13; ONLY=text,text: those jobs alone, without a look at the packages.  This
+# machine's part is the root and the SDK: in there is no network.
+.PHONY: test-debian13
+test-debian13: test-deps
+	$(Q)sh tools/install-deps.sh debian13
+	$(Q)cd tests/system && PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c 'import sdk_test; sdk_test.install()'
+	$(Q)tests/debian13 run make $(if $(ONLY),check FAILPOINTS=1 ONLY='$(ONLY)',test)
+
 # As test, without a look at the packages; ONLY=text runs the jobs whose name contains it.
 .PHONY: check check-unit check-system test-programs
 check: test-programs

@@ -5,6 +5,9 @@
 #   tools/install-deps.sh test   that, and what the tests need
 #   tools/install-deps.sh bench  what "make bench" needs
 #   tools/install-deps.sh deb    what "make deb" needs
+#   tools/install-deps.sh debian13   what "make test-debian13" needs on the machine where it is given
+#
+# The names are Debian 12's; Debian 13 has some of them with "t64" at the end.
 #
 # As root it installs them; as somebody else through sudo, when that needs no
 # password or there is a terminal to ask on; else it prints the command to
@@ -18,24 +21,27 @@ test_packages='libcmocka-dev opensc libengine-pkcs11-openssl gnutls-bin python3 
 	python3-yaml golang-cfssl sqlite3 shellcheck zsh libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm man-db systemd iproute2
 	procps wget python3-requests golang-go default-jdk-headless haproxy nginx opencryptoki p11-kit p11-kit-modules
 	libnss3'
-deb_packages='debhelper dpkg-dev lintian scdoc'
+deb_packages='build-essential debhelper dpkg-dev lintian scdoc'
+debian13_packages='debootstrap debian-archive-keyring iproute2 util-linux'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 
 usage()
 {
-	echo 'usage: tools/install-deps.sh run|test|bench|deb' >&2
+	echo 'usage: tools/install-deps.sh run|test|bench|deb|debian13' >&2
 	exit 64
 }
 
 is_installed()
 {
-	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+	for name in "$1" "$1t64"; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" != installed ] || return 0
+	done
+	return 1
 }
 
-# node of version 18 or newer, from wherever, with npm
+# version 18 or newer, from wherever
 has_node()
 {
-	command -v npm >/dev/null 2>&1 || return 1
 	major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\)\..*/\1/p')
 	[ -n "$major" ] && [ "$major" -ge 18 ]
 }
@@ -47,13 +53,18 @@ run)
 	;;
 test)
 	packages="$run_packages $test_packages $deb_packages"
-	has_node || packages="$packages nodejs npm"
+	has_node || packages="$packages nodejs"
+	# It brings the SDK (tests/system/sdk_test.py), once.
+	[ -d "$(dirname "$0")/../build/sdk/node_modules" ] || command -v npm >/dev/null 2>&1 || packages="$packages npm"
 	;;
 bench)
 	packages="$run_packages $bench_packages"
 	;;
 deb)
 	packages="$run_packages $deb_packages"
+	;;
+debian13)
+	packages=$debian13_packages
 	;;
 *)
 	usage

@@ -13,6 +13,8 @@ BEGIN {
 		"reads a config text that names can inject into: build GENERAL_NAMEs")
 	everywhere("PKCS11_generate_key", "ignores its algorithm and template: use C_GenerateKeyPair")
 	everywhere("PKCS11_enumerate_keys PKCS11_open_session", "locks up or moves handles: use the function list")
+	everywhere("json_tokener_parse json_tokener_parse_ex json_tokener_parse_verbose json_object_from_file",
+		"judges JSON in another way in each release: use json_read")
 	product("strcpy strcat stpcpy sprintf vsprintf", "has no bound: use struct buf or snprintf")
 	product("strncpy strncat", "may leave no NUL: use struct buf, snprintf or memcpy")
 	product("system popen fork vfork", "starts a process: a loaded PKCS#11 module does not survive it")

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <glob.h>
 #include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
@@ -132,7 +133,22 @@ static void make_softhsm_token(struct signer_fixture *f, const char *label)
 	run_tool(f, argv);
 }
 
-#define TPM_MODULE "/usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1"
+/* Found at the first set-up. */
+static char tpm_module[PATH_MAX];
+
+/* Debian 12 has it beside the libraries, Debian 13 among the modules of p11-kit. */
+static void find_tpm_module(void)
+{
+	glob_t found = {0};
+
+	if (tpm_module[0])
+		return;
+	if (glob("/usr/lib/*/pkcs11/libtpm2_pkcs11.so.1", 0, NULL, &found) != 0 &&
+	    glob("/usr/lib/*/libtpm2_pkcs11.so.1", 0, NULL, &found) != 0)
+		fail_msg("no libtpm2_pkcs11.so.1: package libtpm2-pkcs11-1");
+	snprintf(tpm_module, sizeof(tpm_module), "%s", found.gl_pathv[0]);
+	globfree(&found);
+}
 
 /* pkcs11-tool on the n-th slot of the fixture's module, with these more arguments. */
 static void run_pkcs11_tool(const struct signer_fixture *f, unsigned slot, char *const *more)
@@ -189,6 +205,7 @@ static void make_tpm_token(struct signer_fixture *f, const char *label)
 {
 	char tcti[64];
 
+	find_tpm_module();
 	if (!f->tpm.pid) {
 		swtpm_start(&f->tpm, f->folder);
 		snprintf(tcti, sizeof(tcti), "swtpm:host=127.0.0.1,port=%u", f->tpm.port);
@@ -282,7 +299,7 @@ const struct signer_token_kind signer_token_kinds[] = {
      .usual = KEY_P256V1},
     [SIGNER_KIND_TPM] =
     {.name = "tpm",
-     .module = TPM_MODULE,
+     .module = tpm_module,
      .shared_uri = "pkcs11:manufacturer=IBM",
      .make_token = make_tpm_token,
      .end = end_tpm,

@@ -24,6 +24,7 @@ const required = {
 };
 const everything = {
 	...required,
+	organization: "Köln GmbH", // F190: sent as it is, not as \u00f6
 	organizational_unit: "Platform",
 	key_type: "rsa2048",
 	name: "the web front end",

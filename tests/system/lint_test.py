@@ -26,6 +26,7 @@ BREAKS = [
     ("layers", "api/validate.c", '#include "utf8_class.inc"\n', "without its folder"),
     ("banned", "base/buf.c", "void f(char *a, const char *b) { strcpy(a, b); }\n", "strcpy()"),
     ("banned", "hsm/signer/key.c", "int f(void) { return fork (); }\n", "fork()"),
+    ("banned", "api/json.c", "void *f(const char *a) { return json_tokener_parse(a); }\n", "json_tokener_parse()"),
     ("banned", "hsm/signer/csr_build.c", "int f(void) { return X509V3_EXT_conf_nid(0, 0, 0, 0) != 0; }\n",
      "X509V3_EXT_conf_nid()"),
     ("banned", "api/route.c", "long f(void *p) { return getrandom(p, 8, 0); }\n", "getrandom()"),

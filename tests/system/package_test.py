@@ -1,5 +1,5 @@
 """The Debian package: built, looked at by lintian, and lived with on a machine of its own: installed, set up, used,
-upgraded while it runs, removed, installed again, purged."""
+upgraded while it runs, removed, installed again, purged (F193)."""
 # run: seconds=160 timeout=900 variants=release
 import contextlib
 import json
@@ -76,7 +76,6 @@ class PackageTest(sdbox.Case):
         depends = harness.run(["dpkg-deb", "-f", self.deb, "Depends"]).stdout
         for library in ("libp11-kit0", "libp11-3", "libevent-core-2.1-7", "libssl3", "libsqlite3-0", "libsystemd0"):
             self.assertIn(library, depends)
-        self.assertIn("libevent-extra-2.1-7 (>= 2.1.12-stable-8+deb12u1)", depends)
         self.assertNotIn("softhsm", depends)
         self.assertNotEqual(harness.run(["dpkg-deb", "--info", self.deb, "conffiles"], check=False).returncode, 0,
                             "a conffile that setup edits stops unattended upgrades")

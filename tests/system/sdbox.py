@@ -15,6 +15,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -55,6 +56,13 @@ def why_not():
     done = subprocess.run(["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--uts", "--ipc",
                            "--net", "--cgroup", "sh", "-c", script], capture_output=True, text=True, check=False)
     return "no namespaces or overlays: %s" % done.stderr.strip() if done.returncode else None
+
+
+def systemd_version():
+    """Of this machine and so of its boxes; 0: none."""
+    if not os.path.exists("/lib/systemd/systemd"):
+        return 0
+    return int(re.match(r"systemd (\d+)", harness.run(["/lib/systemd/systemd", "--version"]).stdout)[1])
 
 
 def set_namespace(fd):
@@ -209,11 +217,8 @@ class Box:
         for name, folder in (("csrd", "/usr/sbin"), ("csrd-hsm", "/usr/sbin"), ("csrctl", "/usr/bin")):
             shutil.copy(harness.BIN / name, self.path(folder) / name)
         shutil.copy(faults.SHIM, self.path("/usr/lib/libcsrd-p11shim.so"))
-        for kind in ("service", "socket", "target"):
-            for unit in UNITS.glob("*." + kind):
-                shutil.copy(unit, self.path("/usr/lib/systemd/system"))
-        shutil.copy(UNITS / "csrd.sysusers", self.path("/usr/lib/sysusers.d/csrd.conf"))
-        shutil.copy(UNITS / "csrd.tmpfiles", self.path("/usr/lib/tmpfiles.d/csrd.conf"))
+        harness.run(["make", "-s", "install-units", "DESTDIR=%s" % self.root, "PREFIX=/usr"], cwd=harness.ROOT,
+                    env=harness.clean_environment())
         self.run("systemd-sysusers", "csrd.conf")
         self.run("systemd-tmpfiles", "--create", "csrd.conf")
         self.systemctl("daemon-reload")

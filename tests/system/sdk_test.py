@@ -40,8 +40,8 @@ def install():
 class SdkTest(faults.FaultCase):
     @classmethod
     def setUpClass(cls):
-        if not shutil.which("node") or not shutil.which("npm"):
-            raise unittest.SkipTest("node and npm are not installed")
+        if not shutil.which("node"):
+            raise unittest.SkipTest("node is not installed")
         install()
 
     def environment(self, service):

@@ -1,5 +1,5 @@
 """Under systemd: reload, stop, and what happens after each program has died or hangs."""
-# run: seconds=45 timeout=300 variants=release
+# run: seconds=75 timeout=300 variants=release
 import threading
 import time
 import unittest
@@ -191,6 +191,44 @@ class DeathTest(EndCase):
         self.assertEqual(box.create_soon().status, 201)
         self.assertEqual(box.readyz(), 200)
         self.assertEqual(box.show("csrd", "NRestarts"), "0")
+
+
+class AwayTest(EndCase):
+    """F191: with the units as they are installed, a signer that is started while its HSM is away."""
+
+    def taken_away(self, box):
+        """The folder of the tokens, where it is now; the signer was started at least this often since."""
+        tokens = box.path("/var/lib/csrd-hsm/softhsm")
+        away = tokens.rename(tokens.with_name("away"))
+        box.systemctl("kill", "--signal=KILL", sdbox.SIGNER)
+        harness.wait_for("restarts", lambda: int(box.show(sdbox.SIGNER, "NRestarts")) >= 7, 60, every=0.1)
+        self.assertEqual(box.readyz(), 503)
+        return away
+
+    def given_back(self, box, away):
+        away.rename(away.with_name("softhsm"))
+        self.assertEqual(box.create_soon(30).status, 201)
+        self.assertTrue(box.is_active(sdbox.SIGNER_SOCKET))
+        self.assertFalse(box.is_active(sdbox.SIGNER_FAILED))
+
+    def test_started_while_the_hsm_is_away(self):
+        """Since 254 systemd takes each start that is tried again for a failed one, unless told otherwise."""
+        box = self.started()
+        opened = box.show(sdbox.SIGNER_SOCKET, "ActiveEnterTimestampMonotonic")
+        away = self.taken_away(box)
+        self.assertEqual(box.show(sdbox.SIGNER_SOCKET, "ActiveEnterTimestampMonotonic"), opened, "it stays open")
+        self.assertEqual(box.show(sdbox.SIGNER_FAILED, "ActiveEnterTimestampMonotonic"), "0", "nobody has to mend it")
+        self.given_back(box, away)
+
+    if sdbox.systemd_version() >= 254:
+        def test_units_of_an_older_release(self):
+            """A package of Debian 12 on a machine that was upgraded: its socket flaps, and is not given up."""
+            box = self.box()
+            box.drop_in(sdbox.SIGNER, "RestartMode=normal")
+            box.start("csrd")
+            away = self.taken_away(box)
+            self.assertNotEqual(box.show(sdbox.SIGNER_FAILED, "ActiveEnterTimestampMonotonic"), "0")
+            self.given_back(box, away)
 
 
 class PinTest(EndCase):

@@ -1,4 +1,5 @@
-"""The units as files: they load without a word, their sandboxes are as tight as they say, and the examples fit."""
+"""The units as files: they load without a word (F193), their sandboxes are as tight as they say, and the examples
+fit."""
 # run: seconds=25 variants=release
 import os
 import re

@@ -349,6 +349,53 @@ static void values_are_typed(void **state)
 	json_doc_free(NULL);
 }
 
+static void put_character(char dst[5], uint32_t c)
+{
+	size_t more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+	static const uint8_t first[] = {0, 0xc0, 0xe0, 0xf0};
+
+	*dst++ = (char)(first[more] | c >> 6 * more);
+	while (more-- > 0)
+		*dst++ = (char)(0x80 | (c >> 6 * more & 0x3f));
+	*dst = '\0';
+}
+
+/* In a value and in a name. */
+static void expect_character(uint32_t c)
+{
+	char text[32];
+	char character[5] = "";
+	char why[JSON_WHY_SIZE] = "";
+	struct json_doc *doc = NULL;
+	struct json_value root;
+
+	put_character(character, c);
+	snprintf(text, sizeof(text), "{\"<%s>\":\"<%s>\"}", character, character);
+	if (json_read(text, strlen(text), why, &doc) != E_OK)
+		fail_msg("U+%04X: %s", (unsigned)c, why);
+	root = json_root(doc);
+	snprintf(text, sizeof(text), "<%s>", character);
+	assert_string_equal(json_text(json_member(root, text)), text);
+	json_doc_free(doc);
+}
+
+/* F190: some parser has taken bytes above 0x7f for control characters, and a long integer for no number. */
+static void every_character_is_read_as_it_was_sent(void **state)
+{
+	static const struct {
+		uint32_t first;
+		uint32_t last;
+	} ranges[] = {{0x20, 0xd7ff}, {0xe000, 0x1000f}, {0x1f600, 0x1f64f}, {0x10fff0, 0x10ffff}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		for (uint32_t c = ranges[i].first; c <= ranges[i].last; c++) {
+			if (c != '"' && c != '\\')
+				expect_character(c);
+		}
+	}
+}
+
 static void append_name(void *arg, const char *name, struct json_value value)
 {
 	size_t used = strlen(arg);
@@ -361,8 +408,11 @@ static void numbers_and_truth_are_read_strictly(void **state)
 {
 	static const char text[] = "{\"t\":true,\"f\":false,\"n\":null,\"one\":1,\"s\":\"1\",\"real\":1.5,"
 				   "\"less\":-9007199254740993,\"most\":9223372036854775806,"
-				   "\"more\":9223372036854775808,\"huge\":1e300}";
-	static const char *const no_integers[] = {"t", "n", "s", "real", "more", "huge", "absent"};
+				   "\"max\":9223372036854775807,\"min\":-9223372036854775808,"
+				   "\"more\":9223372036854775808,\"huge\":1e300,\"dot\":3.0,"
+				   "\"longer\":-123456789012345678901234567890}";
+	static const char *const no_integers[] = {"t",    "n",   "s",      "real",  "more",
+						  "huge", "dot", "longer", "absent"};
 	char why[JSON_WHY_SIZE];
 	struct json_doc *doc = NULL;
 	struct json_value root;
@@ -382,6 +432,10 @@ static void numbers_and_truth_are_read_strictly(void **state)
 	assert_int_equal(value, INT64_C(-9007199254740993));
 	assert_int_equal(json_integer(json_member(root, "most"), &value), E_OK);
 	assert_int_equal(value, INT64_C(9223372036854775806));
+	assert_int_equal(json_integer(json_member(root, "max"), &value), E_OK);
+	assert_true(value == INT64_MAX);
+	assert_int_equal(json_integer(json_member(root, "min"), &value), E_OK);
+	assert_true(value == INT64_MIN);
 	json_doc_free(doc);
 }
 
@@ -504,6 +558,7 @@ int main(void)
 		cmocka_unit_test(every_changed_byte_is_survived),
 		cmocka_unit_test(values_are_typed),
 		cmocka_unit_test(numbers_and_truth_are_read_strictly),
+		cmocka_unit_test(every_character_is_read_as_it_was_sent),
 		cmocka_unit_test(members_come_in_the_order_of_the_text),
 		cmocka_unit_test(a_megabyte_is_quick),
 		cmocka_unit_test(many_names_are_quick),

@@ -646,6 +646,28 @@ static void signature_is_of_whole_octets_and_its_algorithm_bare(void **state)
 	csr_spec_release(&spec);
 }
 
+/* By its encoding: OpenSSL 3.5 knows of no other version than 0. */
+static X509_REQ *with_version_1(X509_REQ *req)
+{
+	static const unsigned char version_0[] = {0x02, 0x01, 0x00};
+	const unsigned char *parsed;
+	unsigned char *bytes = NULL;
+	unsigned char *version;
+	X509_REQ *changed;
+	int len = i2d_X509_REQ(req, &bytes);
+
+	assert_true(len > 0);
+	version = memmem(bytes, (size_t)len, version_0, sizeof(version_0));
+	assert_non_null(version);
+	version[2] = 1;
+	parsed = bytes;
+	changed = d2i_X509_REQ(NULL, &parsed, len);
+	assert_non_null(changed);
+	OPENSSL_free(bytes);
+	X509_REQ_free(req);
+	return changed;
+}
+
 /* A request with something more in it than was asked for, signed as it should be. */
 static void additions_are_seen(void **state)
 {
@@ -666,7 +688,7 @@ static void additions_are_seen(void **state)
 								   -1),
 					 1);
 		else
-			assert_int_equal(X509_REQ_set_version(req, 1), 1);
+			req = with_version_1(req);
 		assert_true(X509_REQ_sign(req, keys[KEY_P256V1], EVP_sha256()) > 0);
 		len = i2d_X509_REQ(req, &bytes);
 		assert_true(len > 0);
