@@ -79,6 +79,9 @@ struct CMUnitTest signer_test_on(enum signer_kind kind, const char *name, CMUnit
 const char *signer_path(const struct signer_fixture *f, const char *name);
 void signer_write_file(const char *path, const char *text, mode_t mode);
 
+/* For instrumented builds, until teardown: what a library forgets in a function or file of that name is its own. */
+void signer_forgive_leaks(const struct signer_fixture *f, const char *where);
+
 /* Rules of tests/p11shim for the next start, which then runs on the shim over the fixture's module. */
 void signer_use_shim(struct signer_fixture *f, const char *rules);
 void signer_set_rules(const struct signer_fixture *f, const char *rules);

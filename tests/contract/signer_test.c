@@ -1498,6 +1498,7 @@ static void a_slot_that_fails_is_named_F201(void **state)
 	struct signer_client c;
 
 	signer_use_shim(f, rules);
+	signer_forgive_leaks(f, "libp11.so"); /* 0.4.12 does not free its slots when one of them cannot be asked */
 	f->uri = "pkcs11:token=nobody";
 	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "'" SIGNER_TOKEN_LABEL "' serial '");
 	assert_true(signer_log_has(f, ": C_GetTokenInfo: CKR_DEVICE_ERROR (0x30)"));
