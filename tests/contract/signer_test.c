@@ -1425,7 +1425,7 @@ static void a_killed_signer_leaves_keys_loaded(void **state)
 	kill_while_signing(f);
 	signer_expect_exit(f, EXIT_CODE_TOKEN_FAILED, "tpm2_flushcontext");
 	f->kind->after_kill(f);
-	/* A login that fails for no reason that is known is not repeated within a minute: a person knows better. */
+	/* A login that failed for no known reason is not repeated within a minute: a person knows better. */
 	assert_int_equal(unlink(signer_path(f, "signer-state/pin-refused")), 0);
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
@@ -1498,7 +1498,8 @@ static void a_slot_that_fails_is_named_F201(void **state)
 	struct signer_client c;
 
 	signer_use_shim(f, rules);
-	signer_forgive_leaks(f, "libp11.so"); /* 0.4.12 does not free its slots when one of them cannot be asked */
+	/* 0.4.12 does not free its slots when one of them cannot be asked. */
+	signer_forgive_leaks(f, "libp11.so");
 	f->uri = "pkcs11:token=nobody";
 	signer_expect_exit(f, EXIT_CODE_NO_TOKEN, "'" SIGNER_TOKEN_LABEL "' serial '");
 	assert_true(signer_log_has(f, ": C_GetTokenInfo: CKR_DEVICE_ERROR (0x30)"));

@@ -45,7 +45,9 @@ class RunnerTest(unittest.TestCase):
         return done.stdout
 
     def masks(self, text):
-        return {name: int(value, 16) for name, value in re.findall(r"^Sig(Ign|Blk):\s*([0-9a-f]+)$", text, re.M)}
+        # glibc's posix_spawn, which make uses, leaves its own signals 32 and 33 ignored; nobody can change these.
+        own = 3 << 31
+        return {name: int(value, 16) & ~own for name, value in re.findall(r"^Sig(Ign|Blk):\s*([0-9a-f]+)$", text, re.M)}
 
     def test_f169_a_program(self):
         probe = self.folder / "probe_test"
