@@ -79,7 +79,7 @@ struct CMUnitTest signer_test_on(enum signer_kind kind, const char *name, CMUnit
 const char *signer_path(const struct signer_fixture *f, const char *name);
 void signer_write_file(const char *path, const char *text, mode_t mode);
 
-/* For instrumented builds, until teardown: what a library forgets in a function or file of that name is its own. */
+/* For instrumented builds, until teardown: leaks in a function or library of that name are not ours. */
 void signer_forgive_leaks(const struct signer_fixture *f, const char *where);
 
 /* Rules of tests/p11shim for the next start, which then runs on the shim over the fixture's module. */
