@@ -209,7 +209,7 @@ static void make_tpm_token(struct signer_fixture *f, const char *label)
 		setenv("TPM2_PKCS11_TCTI", tcti, 1);
 		setenv("TPM2_PKCS11_STORE", signer_path(f, "store"), 1);
 		assert_int_equal(mkdir(signer_path(f, "store"), 0700), 0);
-		/* With each EC key; the module is unloaded when leaks are looked for and cannot be named itself. */
+		/* With each EC key, by the module, which is unloaded when leaks are looked for. */
 		signer_forgive_leaks(f, "ASN1_STRING_set");
 	}
 	init_token(f, label, SO_PIN);
