@@ -31,21 +31,6 @@ bool key_list_uuid_from_text(const char *text, uint8_t uuid[KEY_LIST_UUID_BYTES]
 	return str_unhex(uuid, KEY_LIST_UUID_BYTES, digits) == E_OK;
 }
 
-void key_list_uuid_to_text(const uint8_t uuid[KEY_LIST_UUID_BYTES], char text[CSR_ID_SIZE])
-{
-	char digits[2 * KEY_LIST_UUID_BYTES + 1];
-	const char *from = digits;
-	char *to = text;
-
-	str_hex(digits, uuid, KEY_LIST_UUID_BYTES);
-	for (unsigned i = 0; i < 2 * KEY_LIST_UUID_BYTES; i++) {
-		if (i == 8 || i == 12 || i == 16 || i == 20)
-			*to++ = '-';
-		*to++ = *from++;
-	}
-	*to = '\0';
-}
-
 void key_list_release(struct key_list *l)
 {
 	for (size_t i = 0; i < l->runs_len; i++)

@@ -37,7 +37,6 @@ void key_list_release(struct key_list *l);
 
 /* Only the form that csrd writes: a UUID in lower case.  Anything else is no id of ours. */
 bool key_list_uuid_from_text(const char *text, uint8_t uuid[KEY_LIST_UUID_BYTES]);
-void key_list_uuid_to_text(const uint8_t uuid[KEY_LIST_UUID_BYTES], char text[CSR_ID_SIZE]);
 
 /* E_LIMIT: KEY_LIST_MAX; E_NOMEM. */
 MUST_USE enum err key_list_add(struct key_list *l, const struct key_list_key *key);

@@ -573,7 +573,7 @@ static void tell_unknown(struct reconcile *r, const struct key_list_key *key)
 {
 	char id[CSR_ID_SIZE], label[LABEL_SIZE];
 
-	key_list_uuid_to_text(key->uuid, id);
+	str_uuid(id, key->uuid);
 	label_of(id, label);
 	tell(r, RECONCILE_UNKNOWN, id, label, (enum message_key_presence)key->presence);
 }
@@ -667,7 +667,7 @@ static void tell_doubts(struct reconcile *r)
 			continue;
 		memset(&r->row, 0, sizeof(r->row));
 		r->row.state = CSR_ACTIVE;
-		key_list_uuid_to_text(doubt->uuid, r->row.id);
+		str_uuid(r->row.id, doubt->uuid);
 		memcpy(r->row.key_id, doubt->key_id, sizeof(r->row.key_id));
 		r->presence = (enum message_key_presence)doubt->presence;
 		if (r->list_is_whole)
@@ -817,7 +817,7 @@ static void compare(struct reconcile *r)
 			char id[CSR_ID_SIZE];
 
 			r->key = key_list_take(&r->keys);
-			key_list_uuid_to_text(r->key.uuid, id);
+			str_uuid(id, r->key.uuid);
 			store_csr_get(r->options.store, NULL, id, on_unknown_row, r);
 			return;
 		}
