@@ -252,9 +252,10 @@ help:
 	@printf '%s\n' \
 	'make                 build csrd, csrd-hsm and csrctl (build/release/bin)' \
 	'make run             install what is missing, build, and run a whole service on SoftHSM (RUN_DIR=run PORT=8080)' \
-	'make test            install what the tests need, build the test variant, run every test' \
+	'make test            install what the tests need, build the test variant, run the tests' \
 	'make test SANITIZE=address,undefined    the same under sanitizers' \
 	'make test-debian13   everything in a root directory of Debian 13, which is made once (tests/debian13)' \
+	'make test-rare       the tests that are slow and look at what changes seldom' \
 	'make tsan            the signer under load with ThreadSanitizer' \
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \

@@ -12,6 +12,7 @@ A system test may say in comment lines of its own how it wants to be run:
     # run: seconds=90     about how long it takes (for the order; the last run's time wins)
     # run: timeout=300    when to give it up (default 180), three times that under sanitizers
     # run: alone          with nothing beside it (it measures time)
+    # run: rare           slow, and what it looks at changes seldom: only with --rare, or named by --only
     # run: waits          it waits more than it computes: may run beside as many others as there are places
     # run: variants=release   not of a sanitized variant: no skip there, but not run at all
                           (a unit's seccomp filter and MemoryDenyWriteExecute= end a sanitizer)
@@ -83,8 +84,12 @@ def program_job(path, build, times, factor):
     return Job(name, [str(path)], PROGRAM_TIMEOUT * factor, times.get(name, 5), False, None)
 
 
+def system_name(path):
+    return "system/" + path.stem
+
+
 def system_job(path, logs, times, factor):
-    name = "system/" + path.stem
+    name = system_name(path)
     hints = run_hints(path)
     result = logs / ("system." + path.stem + ".json")
     command = [sys.executable, str(pathlib.Path(__file__).resolve()), "--unittest", str(path), "--result", str(result)]
@@ -363,6 +368,7 @@ def parse_arguments():
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS") or 2))
     parser.add_argument("--no-system", action="store_true", help="programs only")
     parser.add_argument("--only", metavar="TEXT", help="jobs whose name contains this, or one of several, with commas")
+    parser.add_argument("--rare", action="store_true", help="the jobs that are marked as rare, and no other")
     parser.add_argument("--unittest", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--result", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("-k", metavar="TEXT", help="with --unittest: cases whose name contains this")
@@ -375,15 +381,21 @@ def parse_arguments():
     return arguments
 
 
+def wanted(name, hints, arguments):
+    if arguments.sanitize and hints.get("variants") == "release":
+        return False
+    if arguments.only:
+        return any(text in name for text in arguments.only.split(","))
+    return arguments.rare == ("rare" in hints)
+
+
 def collect(arguments, logs, times):
     factor = 3 if arguments.sanitize else 1
     jobs = [program_job(path, arguments.build, times, factor) for path in arguments.programs]
+    jobs = [job for job in jobs if wanted(job.name, {}, arguments)]
     if not arguments.no_system:
-        paths = [path for path in sorted(SYSTEM.glob("*_test.py"))
-                 if not arguments.sanitize or run_hints(path).get("variants") != "release"]
-        jobs += [system_job(path, logs, times, factor) for path in paths]
-    if arguments.only:
-        jobs = [job for job in jobs if any(text in job.name for text in arguments.only.split(","))]
+        jobs += [system_job(path, logs, times, factor) for path in sorted(SYSTEM.glob("*_test.py"))
+                 if wanted(system_name(path), run_hints(path), arguments)]
     return jobs
 
 

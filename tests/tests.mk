@@ -125,6 +125,15 @@ test-programs: all
 	$(Q)$(MAKE) --no-print-directory $(TEST_PROGRAMS)
 run_tests = /usr/bin/python3 tests/run.py --build $(B) --sanitize '$(SANITIZE)' --jobs $(JOBS)
 
+# What is slow and looks at what changes seldom (tests/run.py, "rare").
+.PHONY: test-rare
+test-rare: test-deps
+	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 test-programs
+	$(Q)$(MAKE) --no-print-directory FAILPOINTS=1 check-rare
+.PHONY: check-rare
+check-rare: all
+	$(Q)$(run_tests) --rare
+
 # For tools/lint.sh: how a file is compiled.
 .PHONY: print-flags
 print-flags:

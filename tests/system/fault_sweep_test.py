@@ -2,7 +2,7 @@
 functions is what the shim's trace saw, so none is forgotten: at start the process says why it does not serve, or
 serves; at work a request is answered 201, 500 or 503, a token that does not work is said to be down, no key is
 without a row, and what came after the fault works."""
-# run: seconds=110 timeout=500
+# run: rare seconds=230 timeout=700
 import time
 import unittest
 
