@@ -131,8 +131,8 @@ test-rare: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 test-programs
 	$(Q)$(MAKE) --no-print-directory FAILPOINTS=1 check-rare
 .PHONY: check-rare
-check-rare: all
-	$(Q)$(run_tests) --rare
+check-rare: test-programs
+	$(Q)$(run_tests) --rare $(TEST_PROGRAMS)
 
 # For tools/lint.sh: how a file is compiled.
 .PHONY: print-flags
