@@ -117,24 +117,13 @@ static struct request *op_end(struct op *op)
 	return request;
 }
 
-static const char *method_name(enum http_method method)
-{
-	static const char *const names[] = {
-		[HTTP_GET] = "GET",       [HTTP_HEAD] = "HEAD",       [HTTP_POST] = "POST",
-		[HTTP_PUT] = "PUT",
-		[HTTP_DELETE] = "DELETE", [HTTP_OPTIONS] = "OPTIONS", [HTTP_PATCH] = "PATCH",
-	};
-
-	return (size_t)method < sizeof(names) / sizeof(names[0]) && names[method] ? names[method] : "?";
-}
-
 /*
  * The line of the access log.  Health checks are many and say little; what is
  * refused before anybody is known is held back when it comes fast.
  */
 static void log_access(const struct op *op, int status, int code)
 {
-	bool is_health = op->route.action == ROUTE_HEALTHZ || op->route.action == ROUTE_READYZ;
+	bool is_health = op->route.rule && op->route.rule->is_open;
 	bool is_known = op->principal != NULL;
 	enum log_level level = LOG_LEVEL_INFO;
 	unsigned held_back = 0;
@@ -148,7 +137,7 @@ static void log_access(const struct op *op, int status, int code)
 		used = (size_t)snprintf(more, sizeof(more), " code %d", code);
 	if (held_back)
 		snprintf(more + used, sizeof(more) - used, " (%u lines held back)", held_back);
-	op_log(op, level, "%s '%.*s' from '%s' by '%s': %d in %llu ms%s", method_name(op->request->method),
+	op_log(op, level, "%s '%.*s' from '%s' by '%s': %d in %llu ms%s", http_method_name(op->request->method),
 	       PATH_LOG_BYTES, op->request->path, op->request->peer, is_known ? op->principal->id : "nobody",
 	       status, (unsigned long long)(clock_ms() - op->started_ms), more);
 }
@@ -314,42 +303,23 @@ void op_refuse_list(struct op *op, const struct problem_list *list)
 
 /* ---- the way to a handler ---- */
 
-static const struct {
-	enum grant_permission permission; /* 0: any valid credential */
-	void (*start)(struct op *op);
-} handlers[] = {
-	[ROUTE_CSR_LIST] = { GRANT_READ, csr_list_start },
-	[ROUTE_CSR_CREATE] = { GRANT_WRITE, csr_create_start },
-	[ROUTE_CSR_GET] = { GRANT_READ, csr_get_start },
-	[ROUTE_CSR_DELETE] = { GRANT_WRITE, csr_delete_start },
-	[ROUTE_CSR_NO_ID] = { GRANT_READ, NULL },
-	[ROUTE_TOKEN_VERIFY] = { 0, token_verify_start },
-	[ROUTE_HEALTHZ] = { 0, health_alive },
-	[ROUTE_READYZ] = { 0, health_ready },
-};
-
 /* With a good credential: what does it open? */
 static void authorise(struct op *op)
 {
 	const struct route *route = &op->route;
-	enum grant_permission permission = handlers[route->action].permission;
+	const struct route_rule *rule = route->rule;
 
 	if (route->scope.kind && route->scope.id[0] == '\0')
 		op_refuse(op, PROBLEM_NO_SCOPE_ID,
 		          route->scope.kind == STORE_ACCOUNT ?
 		                  "the account id is missing: it goes between /accounts/ and the next slash" :
 		                  "the zone id is missing: it goes between /zones/ and the next slash");
-	else if (permission && !auth_may(op->principal, &route->scope, permission))
+	else if (rule->permission && !auth_may(op->principal, &route->scope, rule->permission))
 		op_refuse(op, PROBLEM_DENIED, NULL);
-	else if (route->action == ROUTE_CSR_NO_ID)
-		op_refuse(op, PROBLEM_CSR_ID,
-		          "the path ends in a slash where a CSR id is expected: "
-		          "add the id, or leave out the slash to list or create");
-	else if ((route->action == ROUTE_CSR_GET || route->action == ROUTE_CSR_DELETE) &&
-		 route->csr_id[0] == '\0')
+	else if (route->has_csr && route->csr_id[0] == '\0')
 		op_refuse(op, PROBLEM_CSR_ID, NULL);
 	else
-		handlers[route->action].start(op);
+		rule->start(op);
 }
 
 static void log_bad_credential(struct op *op, const char *why)
@@ -392,15 +362,15 @@ static void authenticate(struct op *op)
 		return;
 	}
 	store_principal_find(op->api->options.store, op->claim.kind, op->claim.secret_hash, on_principal, op);
-	if (op->route.action == ROUTE_CSR_GET && op->route.csr_id[0] != '\0')
-		csr_get_prefetch(op);
+	if (op->route.rule->prefetch)
+		op->route.rule->prefetch(op);
 }
 
 void api_handle(struct api *api, struct request *request)
 {
 	struct op *op = op_new(api, request);
 	struct reply_refusal refusal;
-	const char *allow = NULL;
+	char allow[ROUTE_ALLOW_SIZE];
 	enum err e;
 
 	if (!op) {
@@ -408,7 +378,7 @@ void api_handle(struct api *api, struct request *request)
 			     &(struct reply_refusal){ .code = PROBLEM_UNAVAILABLE, .retry_after_s = 5 });
 		return;
 	}
-	e = route_find(request->method, request->path, &op->route, &allow);
+	e = route_find(request->method, request->path, &op->route, allow);
 	if (!media_is_accepted(request, &refusal))
 		refuse(op, &refusal);
 	else if (e == E_UNSUPPORTED && request->method == HTTP_OPTIONS)
@@ -417,8 +387,8 @@ void api_handle(struct api *api, struct request *request)
 		op_refuse_method(op, allow);
 	else if (e)
 		op_refuse(op, PROBLEM_NO_ROUTE, route_hint(request->path));
-	else if (op->route.action == ROUTE_HEALTHZ || op->route.action == ROUTE_READYZ)
-		handlers[op->route.action].start(op);
+	else if (op->route.rule->is_open)
+		op->route.rule->start(op);
 	else
 		authenticate(op);
 }

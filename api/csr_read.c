@@ -99,10 +99,10 @@ static void on_record(void *arg, enum err e, struct csr_record *record)
 
 void csr_get_prefetch(struct op *op)
 {
-	struct prefetch *prefetch = calloc(1, sizeof(*prefetch));
+	struct prefetch *prefetch = op->route.csr_id[0] != '\0' ? calloc(1, sizeof(*prefetch)) : NULL;
 
 	if (!prefetch)
-		return; /* csr_get_start says so */
+		return; /* without an id the op is refused; csr_get_start says that memory is out */
 	prefetch->op = op;
 	op->state = prefetch;
 	op->state_free = prefetch_leave;
@@ -119,6 +119,13 @@ void csr_get_start(struct op *op)
 	}
 	prefetch->permitted = true;
 	reply_when_ready(prefetch);
+}
+
+void csr_refuse_no_id(struct op *op)
+{
+	op_refuse(op, PROBLEM_CSR_ID,
+	          "the path ends in a slash where a CSR id is expected: "
+	          "add the id, or leave out the slash to list or create");
 }
 
 /* ---- query parameters ---- */

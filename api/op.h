@@ -67,12 +67,12 @@ struct op {
 	struct op **link;            /* what points here in api->ops */
 };
 
-/* Handlers, by route; called with the principal permitted (but for health). */
+/* Handlers, as the table in route.c names them. */
 void csr_create_start(struct op *op);
 void csr_delete_start(struct op *op);
 void csr_get_start(struct op *op);
-/* Before it is known whether the op is permitted: reads the CSR in the same turn of the store. */
 void csr_get_prefetch(struct op *op);
+void csr_refuse_no_id(struct op *op); /* for ".../custom_csrs/" */
 void csr_list_start(struct op *op);
 void token_verify_start(struct op *op);
 void health_alive(struct op *op);
