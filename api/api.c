@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 enum err api_new(const struct api_options *options, struct api **ret_api)
 {
 	struct api *api = calloc(1, sizeof(*api));
