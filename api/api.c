@@ -49,7 +49,7 @@ unsigned api_in_flight(const struct api *api)
 
 unsigned api_waiting(const struct api *api)
 {
-	return api->waiting;
+	return api->waiting + api->lists_waiting;
 }
 
 void api_drain(struct api *api)

@@ -159,6 +159,8 @@ struct list {
 	TAILQ_ENTRY(list) next;
 };
 
+static const char too_many_lists[] = "too many lists are waiting; try again";
+
 static void list_next(struct api *api);
 
 static void on_list(void *arg, enum err e, const struct store_csr_page *page)
@@ -218,8 +220,9 @@ static void list_next(struct api *api)
 
 	while (api->lists_len < LISTS_MAX && (list = TAILQ_FIRST(&api->lists))) {
 		TAILQ_REMOVE(&api->lists, list, next);
+		api->lists_waiting--;
 		if (clock_ms() >= list->op->request->deadline_ms)
-			op_refuse_later(list->op, "too many lists are waiting; try again");
+			op_refuse_later(list->op, too_many_lists);
 		else
 			list_read(list);
 	}
@@ -246,6 +249,11 @@ void csr_list_start(struct op *op)
 		op_refuse(op, PROBLEM_REQUEST, why);
 		return;
 	}
+	if (op->api->lists_len >= LISTS_MAX && api_waiting(op->api) >= op->api->options.waiting_max) {
+		op_refuse_later(op, too_many_lists);
+		return;
+	}
 	TAILQ_INSERT_TAIL(&op->api->lists, list, next);
+	op->api->lists_waiting++;
 	list_next(op->api);
 }

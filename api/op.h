@@ -51,6 +51,7 @@ struct api {
 	bool draining;
 	struct health *health;         /* the readiness check that is running, or NULL */
 	TAILQ_HEAD(, list) lists;      /* of csr_read.c: those that wait for their turn */
+	unsigned lists_waiting;        /* how many that is */
 	unsigned lists_len;            /* those that the store works on */
 	struct log_gate auth_gate;     /* refused credentials */
 	struct log_gate unknown_gate;  /* requests refused before authentication */
