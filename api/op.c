@@ -71,8 +71,8 @@ static void log_access(const struct op *op, int status, int code)
 	if (held_back)
 		snprintf(more + used, sizeof(more) - used, " (%u lines held back)", held_back);
 	op_log(op, level, "%s '%.*s' from '%s' by '%s': %d in %llu ms%s",
-	       http_method_name(op->request->method), PATH_LOG_BYTES, op->request->path, op->request->peer, is_known ? op->principal->id : "nobody",
-	       status, (unsigned long long)(clock_ms() - op->started_ms), more);
+	       http_method_name(op->request->method), PATH_LOG_BYTES, op->request->path, op->request->peer,
+	       is_known ? op->principal->id : "nobody", status, (unsigned long long)(clock_ms() - op->started_ms), more);
 }
 
 void op_log(const struct op *op, enum log_level level, const char *format, ...)
