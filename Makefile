@@ -59,9 +59,8 @@ SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 HSM_SRC := hsm/hsm.c
-STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c store/sqlite_check.c \
-	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c \
-	store/walk.c
+STORE_SRC := store/migrate.c store/record.c store/store.c store/upkeep.c store/walk.c \
+	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_place.c sqlite_restore.c)
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/precondition.c api/problem.c api/reconcile.c api/reply.c \
 	api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \

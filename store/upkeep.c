@@ -3,8 +3,8 @@
 
 #include "base/log.h"
 #include "base/str.h"
-#include "store/sqlite_place.h"
-#include "store/sqlite_upkeep.h"
+#include "store/sqlite/sqlite_place.h"
+#include "store/sqlite/sqlite_upkeep.h"
 
 #include <stdlib.h>
 #include <string.h>

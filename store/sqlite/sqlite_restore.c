@@ -12,9 +12,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "store/sqlite_file.h"
-#include "store/sqlite_place.h"
-#include "store/sqlite_upkeep.h"
+#include "store/sqlite/sqlite_file.h"
+#include "store/sqlite/sqlite_place.h"
+#include "store/sqlite/sqlite_upkeep.h"
 #include "store/store_backend.h"
 
 #include <errno.h>

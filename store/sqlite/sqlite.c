@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "store/migrate.h"
-#include "store/sqlite_place.h"
+#include "store/sqlite/sqlite_place.h"
 #include "store/store_backend.h"
 #include "store/walk.h"
 
