@@ -59,8 +59,11 @@ SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 HSM_SRC := hsm/hsm.c
-STORE_SRC := store/migrate.c store/record.c store/store.c store/upkeep.c store/walk.c \
-	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_place.c sqlite_restore.c)
+STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/idempotency.c \
+	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
+	store/sql_text.c store/store.c store/upkeep.c store/walk.c \
+	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
+	sqlite_restore.c)
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/precondition.c api/problem.c api/reconcile.c api/reply.c \
 	api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \

@@ -4,10 +4,11 @@
 #include "base/clock.h"
 #include "base/str.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MARKS_MAX 256          /* the one that was not used for the longest time makes room */
+#define MARKS_MAX 256            /* the one that was not used for the longest time makes room */
 #define MARK_MS (10 * 60 * 1000) /* a reader who comes later begins a walk of its own */
 
 struct entry {
@@ -24,12 +25,17 @@ struct entry {
 };
 
 struct walk {
+	pthread_mutex_t lock; /* of the entries; held while one is copied, and no longer */
 	struct entry entries[MARKS_MAX];
 };
 
 struct walk *walk_new(void)
 {
-	return calloc(1, sizeof(struct walk));
+	struct walk *walk = calloc(1, sizeof(*walk));
+
+	if (walk != NULL)
+		pthread_mutex_init(&walk->lock, NULL);
+	return walk;
 }
 
 void walk_free(struct walk *walk)
@@ -38,7 +44,14 @@ void walk_free(struct walk *walk)
 		return;
 	for (size_t i = 0; i < MARKS_MAX; i++)
 		free(walk->entries[i].mark.name);
+	pthread_mutex_destroy(&walk->lock);
 	free(walk);
+}
+
+void walk_mark_release(struct walk_mark *mark)
+{
+	free(mark->name);
+	mark->name = NULL;
 }
 
 static struct entry *walk_entry(struct walk *walk, const struct store_csr_query *query, uint64_t offset)
@@ -65,36 +78,48 @@ static struct entry *walk_oldest(struct walk *walk)
 	return oldest;
 }
 
-const struct walk_mark *walk_find(struct walk *walk, const struct store_csr_query *query)
+bool walk_find(struct walk *walk, const struct store_csr_query *query, struct walk_mark *ret_mark)
 {
 	uint64_t now_ms = clock_ms();
-	struct entry *e = query->offset == 0 ? NULL : walk_entry(walk, query, query->offset);
+	bool found = false;
 
-	if (e == NULL || now_ms - e->used_ms > MARK_MS)
-		return NULL;
-	e->used_ms = now_ms;
-	return &e->mark;
+	if (query->offset == 0)
+		return false;
+	pthread_mutex_lock(&walk->lock);
+	struct entry *e = walk_entry(walk, query, query->offset);
+	if (e != NULL && now_ms - e->used_ms <= MARK_MS) {
+		struct walk_mark mark = e->mark;
+
+		found = str_dup_opt(e->mark.name, &mark.name);
+		if (found)
+			*ret_mark = mark;
+		e->used_ms = now_ms;
+	}
+	pthread_mutex_unlock(&walk->lock);
+	return found;
 }
 
 void walk_keep(struct walk *walk, const struct store_csr_query *query, const struct csr_record *last)
 {
-	struct entry *e = walk_entry(walk, query, query->offset + query->limit);
-	char *name;
+	struct entry new = {
+	    .scope = *query->scope,
+	    .order = query->order,
+	    .descending = query->descending,
+	    .limit = query->limit,
+	    .offset = query->offset + query->limit,
+	    .used_ms = clock_ms(),
+	    .mark = {.created_us = last->created_us},
+	};
 
-	if (strlen(query->reader) >= sizeof(e->reader) || !str_dup_opt(last->name, &name))
+	memcpy(new.mark.id, last->id, sizeof(new.mark.id));
+	if (str_copy(new.reader, sizeof(new.reader), query->reader) != E_OK ||
+	    !str_dup_opt(last->name, &new.mark.name))
 		return;
+	pthread_mutex_lock(&walk->lock);
+	struct entry *e = walk_entry(walk, query, new.offset);
 	if (e == NULL)
 		e = walk_oldest(walk);
 	free(e->mark.name);
-	memset(e, 0, sizeof(*e));
-	memcpy(e->reader, query->reader, strlen(query->reader));
-	e->scope = *query->scope;
-	e->order = query->order;
-	e->descending = query->descending;
-	e->limit = query->limit;
-	e->offset = query->offset + query->limit;
-	e->used_ms = clock_ms();
-	e->mark.created_us = last->created_us;
-	e->mark.name = name;
-	memcpy(e->mark.id, last->id, sizeof(e->mark.id));
+	*e = new;
+	pthread_mutex_unlock(&walk->lock);
 }

@@ -10,24 +10,25 @@
 #include "store/record.h"
 #include "store/store.h"
 
-struct walk;
+struct walk; /* of all threads that read */
 
 /* The last row of a page, by what rows are ordered by. */
 struct walk_mark {
 	int64_t created_us;
 	char id[CSR_ID_SIZE];
-	char *name; /* NULL: the row has none.  Owned by the walk in what walk_find returns. */
+	char *name; /* NULL: the row has none */
 };
+void walk_mark_release(struct walk_mark *mark);
 
-struct walk *walk_new(void); /* NULL: out of memory */
+struct walk *walk_new(void);       /* NULL: out of memory */
 void walk_free(struct walk *walk); /* NULL is fine */
 
 /*
- * The row before the one at query->offset, as the same reader saw it a page ago:
- * of the same list, the same order, and pages of the same size.  NULL when that
- * is not known, or too long ago.  Borrowed until walk_keep.
+ * Whether it is known which row comes before the one at query->offset: the last of
+ * the page before, as the same reader saw it some minutes ago, of the same list, in
+ * the same order, and pages of the same size.  The mark is the caller's.
  */
-const struct walk_mark *walk_find(struct walk *walk, const struct store_csr_query *query);
+bool walk_find(struct walk *walk, const struct store_csr_query *query, struct walk_mark *ret_mark);
 
 /* `last` ended the page that query asked for.  What cannot be kept is not. */
 void walk_keep(struct walk *walk, const struct store_csr_query *query, const struct csr_record *last);

@@ -8,7 +8,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "store/migrate.h"
-#include "store/store_backend.h"
+#include "store/store.h"
 #include "store/upkeep.h"
 #include "tests/unit/cmocka_all.h"
 
