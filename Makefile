@@ -258,7 +258,7 @@ help:
 	'make test SANITIZE=address,undefined    the same under sanitizers' \
 	'make test-debian13   everything in a root directory of Debian 13, which is made once (tests/debian13)' \
 	'make test-rare       the tests that are slow and look at what changes seldom' \
-	'make tsan            the signer under load with ThreadSanitizer' \
+	'make tsan            the signer under load, and the store with its readers, with ThreadSanitizer' \
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \

@@ -42,6 +42,7 @@ const struct config_key config_table[CONFIG_KEYS] = {
 
     {"store", "url", CONFIG_STORE_URL, AT(store.url), .fallback = "sqlite:/var/lib/csrd/csrd.db"},
     {"store", "queue_max", CONFIG_COUNT, AT(store.queue_max), .min = 16, .max = 1000000, .fallback = "4096"},
+    {"store", "readers", CONFIG_COUNT, AT(store.readers), .min = 1, .max = 16, .fallback = "2"},
 
     {"policy", "key_types", CONFIG_KEY_TYPES, AT(policy.key_types), .fallback = "rsa2048, p256v1",
      .reloadable = true},

@@ -352,6 +352,7 @@ static enum err start_store(struct daemon *d)
 	struct store_options options = {
 	    .url = d->config->store.url,
 	    .queue_max = (unsigned)d->config->store.queue_max,
+	    .readers = (unsigned)d->config->store.readers,
 	    .sole_service = true,
 	    .create = true,
 	};

@@ -395,7 +395,7 @@ static enum err sqlite_begin(struct sql *sql, bool writes)
 {
 	struct sqlite *s = sqlite_of(sql);
 
-	if (s->stopped)
+	if (atomic_load(&(s->writer == NULL ? s : s->writer)->stopped))
 		return E_STORE;
 	enum err e = sqlite_check_in_place(s);
 	if (e != E_OK)
@@ -428,7 +428,7 @@ static enum err sqlite_end(struct sql *sql, bool commit)
 	enum err e = sqlite_report(s, rc, "commit");
 	sqlite_roll_back(s);
 	if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC) {
-		s->stopped = true;
+		atomic_store(&s->stopped, true);
 		log_error("store '%s' is not used any more: the disk refused a flush; look at the disk, then "
 			  "restart",
 			  s->path);

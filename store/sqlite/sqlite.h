@@ -11,6 +11,7 @@
 #include "store/sql.h"
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -39,7 +40,8 @@ struct sqlite_statement {
 };
 
 struct sqlite {
-	struct sql sql; /* first */
+	struct sql sql;              /* first */
+	const struct sqlite *writer; /* whose this reader is; NULL: it writes itself */
 	sqlite3 *db;
 	char *path;  /* resolved */
 	int lock_fd; /* sqlite_place_lock or sqlite_place_share; -1: none */
@@ -48,11 +50,12 @@ struct sqlite {
 		char *path; /* NULL: in memory */
 		ino_t inode;
 	} beside[SQLITE_BESIDE_LEN];
-	bool writes;     /* the transaction may */
-	bool stopped;    /* a flush failed: see sqlite.c */
-	int rc;          /* of the last step */
-	enum err reason; /* what E_STORE stands for, of the last error: E_LIMIT, E_DENIED, E_IO or E_STORE
-			    itself */
+	bool writes;         /* the transaction may */
+	atomic_bool stopped; /* a flush failed: see sqlite.c.  The writer's is also its readers' */
+	int restart_at;      /* pages of the log at which it is begun anew, if readers let it */
+	int rc;              /* of the last step */
+	enum err reason;     /* what E_STORE stands for, of the last error: E_LIMIT, E_DENIED, E_IO or E_STORE
+				itself */
 	struct log_gate gate;
 	sqlite3_stmt *own[7]; /* of transactions */
 	struct sqlite_statement statements[SQL_TEXTS_LEN];

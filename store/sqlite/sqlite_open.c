@@ -17,9 +17,12 @@
 #include <unistd.h>
 
 #define CACHE_KIB 16384
+#define READER_CACHE_KIB 8192
 #define WAL_KEPT_BYTES 67108864                   /* of its file between checkpoints */
 #define FULL_CHECK_MAX_BYTES (1024 * 1024 * 1024) /* a second or two, four when not in memory */
 #define CHECKPOINT_PAGES 4000                     /* of the log, 16 MiB */
+#define RESTART_PAGES 16000                       /* of the log, 64 MiB */
+#define RESTART_WAIT_MS 100
 
 /* ---- opening: the file ---- */
 
@@ -122,17 +125,39 @@ static enum err connect_to(struct sqlite *s, const char *path)
 	    "set it up");
 }
 
+/*
+ * After each commit.  A checkpoint that waits for nobody moves the log into the
+ * database, but the log is begun anew only at an instant when nobody reads it; with
+ * readers that never pause that may not come.  So when it has grown large, new
+ * readers are made to read past it, and the old ones are waited for, for a moment: a
+ * backup, which reads for long, is not.
+ */
+static int checkpoint(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct sqlite *s = arg;
+
+	if (pages < CHECKPOINT_PAGES)
+		return SQLITE_OK;
+	if (pages < s->restart_at) {
+		(void)sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+		return SQLITE_OK;
+	}
+	sqlite3_busy_timeout(db, RESTART_WAIT_MS);
+	int rc = sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+	sqlite3_busy_timeout(db, SQLITE_BUSY_TIMEOUT_MS);
+	s->restart_at = rc == SQLITE_OK ? RESTART_PAGES : pages + RESTART_PAGES;
+	return SQLITE_OK;
+}
+
 static enum err set_up(struct sqlite *s)
 {
 	enum err e = use_wal(s);
 
 	if (e == E_OK)
-		e = sqlite_execute(
-		    s,
-		    "PRAGMA wal_autocheckpoint = " STRING_OF(
-			CHECKPOINT_PAGES) ";"
-					  "PRAGMA journal_size_limit = " STRING_OF(WAL_KEPT_BYTES),
-		    "limit its write-ahead log");
+		e = sqlite_execute(s, "PRAGMA journal_size_limit = " STRING_OF(WAL_KEPT_BYTES),
+				   "limit its write-ahead log");
+	s->restart_at = RESTART_PAGES;
+	sqlite3_wal_hook(s->db, checkpoint, s);
 	if (e == E_OK)
 		e = setting_is(s, "PRAGMA synchronous", "synchronous", 2);
 	if (e == E_OK)
@@ -467,4 +492,44 @@ enum err sqlite_open_memory(struct sql **ret_sql)
 	return E_OK;
 }
 
-const struct sql_engine sqlite_engine = {.scheme = "sqlite", .open = sqlite_open};
+/* ---- one that only reads ---- */
+
+static enum err connect_reader(struct sqlite *s)
+{
+	int rc = sqlite3_open_v2(s->path, &s->db,
+				 SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+
+	if (rc != SQLITE_OK)
+		return sqlite_report(s, rc, "open it for reading");
+	sqlite3_busy_timeout(s->db, SQLITE_BUSY_TIMEOUT_MS);
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	return sqlite_execute(s,
+			      "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
+			      "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -" STRING_OF(READER_CACHE_KIB),
+			      "set it up for reading");
+}
+
+static enum err sqlite_open_reader(struct sql *writer, struct sql **ret_reader)
+{
+	const struct sqlite *of = (struct sqlite *)writer;
+	struct sqlite *s = sqlite_new();
+	enum err e = E_NOMEM;
+
+	if (s != NULL && str_dup_opt(of->path, &s->path))
+		e = connect_reader(s);
+	if (e == E_OK)
+		e = sqlite_prepare_all(s);
+	if (e == E_OK)
+		e = remember_beside(s);
+	if (e != E_OK) {
+		sqlite_free(s);
+		return e;
+	}
+	s->writer = of;
+	memset(&s->gate, 0, sizeof(s->gate));
+	*ret_reader = &s->sql;
+	return E_OK;
+}
+
+const struct sql_engine sqlite_engine = {
+    .scheme = "sqlite", .open = sqlite_open, .open_reader = sqlite_open_reader};
