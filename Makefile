@@ -59,7 +59,7 @@ SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 HSM_SRC := hsm/hsm.c
-STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/idempotency.c \
+STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c \
 	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
 	store/sql_text.c store/store.c store/upkeep.c store/walk.c \
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \

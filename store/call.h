@@ -14,6 +14,7 @@
 #define CALL_SPARE_MAX 64
 
 struct call_text;
+struct fences;
 struct sql;
 struct walk;
 
@@ -23,6 +24,7 @@ struct store {
 	struct sql *readers[QUEUE_READERS_MAX];
 	unsigned readers_len;
 	struct walk *walk;
+	struct fences *fences;
 
 	/* For telling "out of memory" when memory is out; owner's thread only. */
 	struct call_spare {

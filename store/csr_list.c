@@ -1,6 +1,7 @@
 /* Lists of CSRs, a page at a time. */
 #include "store/csr_row.h"
 #include "store/directory.h"
+#include "store/fence.h"
 #include "store/call.h"
 #include "store/sql.h"
 #include "store/walk.h"
@@ -135,10 +136,10 @@ static enum err csr_list_read(struct sql_query *q, unsigned limit, struct store_
 	return sql_done(q);
 }
 
-/* What is left of the page, by one statement of LIST_AFTER: behind the row of that name or time, and id. */
+/* What is left of the page, by one statement of LIST_AFTER: behind a row and `skip` others. */
 static enum err csr_list_read_after(struct sql *sql, const struct store_csr_query *query,
 				    const char *account_id, unsigned which, const struct walk_mark *mark,
-				    struct store_csr_page *page)
+				    uint64_t skip, struct store_csr_page *page)
 {
 	if (page->records_len >= query->limit)
 		return E_OK;
@@ -151,12 +152,16 @@ static enum err csr_list_read_after(struct sql *sql, const struct store_csr_quer
 	else
 		sql_put_int(&q, mark->created_us);
 	sql_put_text(&q, mark->id);
+	sql_put_int(&q, (int64_t)skip);
 	return csr_list_read(&q, query->limit, page);
 }
 
-/* The page behind a row.  Rows without a name are a range of their own, before all that have one. */
+/*
+ * The page behind a row and `skip` others, which have a name if and only if it has.
+ * Rows without a name are a range of their own, before all that have one.
+ */
 static enum err csr_list_read_behind(struct sql *sql, const struct store_csr_query *query,
-				     const char *account_id, const struct walk_mark *mark,
+				     const char *account_id, const struct walk_mark *mark, uint64_t skip,
 				     struct store_csr_page *page)
 {
 	static char no_name[] = "";
@@ -166,12 +171,12 @@ static enum err csr_list_read_behind(struct sql *sql, const struct store_csr_que
 	bool is_nameless = query->order == STORE_ORDER_NAME && mark->name == NULL;
 	enum err e;
 
-	e = csr_list_read_after(sql, query, account_id, is_nameless ? nameless : list, mark, page);
+	e = csr_list_read_after(sql, query, account_id, is_nameless ? nameless : list, mark, skip, page);
 	if (e != E_OK || query->order != STORE_ORDER_NAME || is_nameless == query->descending)
 		return e;
 	if (is_nameless)
-		return csr_list_read_after(sql, query, account_id, list, &first_named, page);
-	return csr_list_read_after(sql, query, account_id, nameless, &last_nameless, page);
+		return csr_list_read_after(sql, query, account_id, list, &first_named, 0, page);
+	return csr_list_read_after(sql, query, account_id, nameless, &last_nameless, 0, page);
 }
 
 static void csr_list_reverse(struct store_csr_page *page)
@@ -185,7 +190,7 @@ static void csr_list_reverse(struct store_csr_page *page)
 	}
 }
 
-/* A page that nothing is known of is counted to, from the nearer end of the list. */
+/* Counted to, from the nearer end of the list. */
 static enum err csr_list_read_counted(struct sql *sql, const struct store_csr_query *query,
 				      const char *account_id, struct store_csr_page *page)
 {
@@ -207,22 +212,94 @@ static enum err csr_list_read_counted(struct sql *sql, const struct store_csr_qu
 	return e;
 }
 
-/* A page of a list along an index, and where it ended. */
-static enum err csr_list_read_active(struct sql *sql, struct walk *walk, const struct store_csr_query *query,
-				     const char *account_id, struct store_csr_page *page)
+/* The page that has the number which the query says: what is far from both ends is found by fences. */
+static enum err csr_list_read_numbered(struct sql *sql, struct fences *fences,
+				       const struct store_csr_query *query, const char *account_id,
+				       struct store_csr_page *page)
 {
+	const struct fence_list list = {
+	    .scope = query->scope, .account_id = account_id, .order = query->order, .total = page->total};
+	struct store_csr_query ascending = *query;
+	uint64_t end = query->offset + query->limit, skip = 0;
 	struct walk_mark mark;
-	enum err e;
 
-	if (query->reader != NULL && walk_find(walk, query, &mark)) {
-		e = csr_list_read_behind(sql, query, account_id, &mark, page);
-		walk_mark_release(&mark);
-	} else {
-		e = csr_list_read_counted(sql, query, account_id, page);
-	}
-	if (e == E_OK && query->reader != NULL && page->records_len > 0)
-		walk_keep(walk, query, &page->records[page->records_len - 1]);
+	if (query->offset <= FENCE_NEAR || end + FENCE_NEAR >= page->total)
+		return csr_list_read_counted(sql, query, account_id, page);
+	ascending.descending = false;
+	enum err e = fences_find(fences, sql, &list, query->descending ? page->total - end : query->offset,
+				 &mark, &skip);
+	if (e == E_NOTFOUND)
+		return csr_list_read_counted(sql, query, account_id, page);
+	if (e != E_OK)
+		return e;
+	e = csr_list_read_behind(sql, &ascending, account_id, &mark, skip, page);
+	walk_mark_release(&mark);
+	if (query->descending)
+		csr_list_reverse(page);
 	return e;
+}
+
+/* What other pages of the walk showed is not shown again. */
+static void csr_list_cut(const struct walk_page *place, const struct store_csr_query *query,
+			 struct store_csr_page *page)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < page->records_len; i++) {
+		struct csr_record *row = &page->records[i];
+
+		if (!walk_page_holds(place, query, row)) {
+			csr_record_release(row);
+			continue;
+		}
+		if (kept != i) {
+			page->records[kept] = *row;
+			memset(row, 0, sizeof(*row));
+		}
+		kept++;
+	}
+	page->records_len = kept;
+}
+
+/* A page of somebody's walk. */
+static enum err csr_list_read_walk(struct sql *sql, struct store *store, const struct store_csr_query *query,
+				   const char *account_id, struct store_csr_page *page)
+{
+	struct walk_page place = walk_find(store->walk, query);
+	struct store_csr_query reversed = *query;
+	enum err e = E_BUG;
+
+	switch (place.way) {
+	case WALK_BEHIND:
+		e = csr_list_read_behind(sql, query, account_id, &place.before, 0, page);
+		break;
+	case WALK_BEFORE:
+		reversed.descending = !query->descending;
+		e = csr_list_read_behind(sql, &reversed, account_id, &place.after, 0, page);
+		csr_list_reverse(page);
+		break;
+	case WALK_JUMP:
+		e = csr_list_read_numbered(sql, store->fences, query, account_id, page);
+		if (query->offset + query->limit >= page->total) /* where a walk backwards begins */
+			place.way = WALK_BEFORE;
+		break;
+	}
+	if (e == E_OK) {
+		csr_list_cut(&place, query, page);
+		if (page->records_len > 0)
+			walk_keep(store->walk, query, place.way, &page->records[0],
+				  &page->records[page->records_len - 1]);
+	}
+	walk_page_release(&place);
+	return e;
+}
+
+static enum err csr_list_read_active(struct sql *sql, struct store *store,
+				     const struct store_csr_query *query, const char *account_id,
+				     struct store_csr_page *page)
+{
+	return query->reader != NULL ? csr_list_read_walk(sql, store, query, account_id, page)
+				     : csr_list_read_numbered(sql, store->fences, query, account_id, page);
 }
 
 static enum err csr_list_read_any(struct sql *sql, const struct store_csr_query *query,
@@ -256,7 +333,7 @@ static enum err csr_list_run(struct store_op *op, struct sql *sql)
 	if (page->records == NULL)
 		return E_NOMEM;
 	if (csr_list_is_of_active(query))
-		return csr_list_read_active(sql, list->call.store->walk, query, scope.account_id, page);
+		return csr_list_read_active(sql, list->call.store, query, scope.account_id, page);
 	return csr_list_read_any(sql, query, query->scope == NULL ? NULL : scope.account_id, page);
 }
 

@@ -16,10 +16,26 @@
 	{                                                                                                    \
 		.sqlite = OF_SCOPE(index) " ORDER BY " by " LIMIT $3 OFFSET $4"                              \
 	}
-/* The same behind a row: $4 what its order is by, $5 its id. */
+/* The same behind a row, and $6 others: $4 what its order is by, $5 its id. */
 #define LIST_AFTER(index, where, by)                                                                         \
 	{                                                                                                    \
-		.sqlite = OF_SCOPE(index) " AND " where " ORDER BY " by " LIMIT $3"                          \
+		.sqlite = OF_SCOPE(index) " AND " where " ORDER BY " by " LIMIT $3 OFFSET $6"                \
+	}
+/* What the rows behind a row are ordered by, of the index alone: $3 what its order is by, $4 its id. */
+#define MARKS(index, what, where, by)                                                                        \
+	{                                                                                                    \
+		.sqlite = "SELECT " what ", id FROM csrs INDEXED BY " index                                  \
+			  " WHERE state = 2 AND account_id = $1 AND zone_id IS NOT DISTINCT FROM $2"         \
+			  " AND " where " ORDER BY " by                                                      \
+	}
+/* Which rows joined and left the lists of active CSRs by the audit records behind $1, as far as $2. */
+#define CHANGES(of_scope)                                                                                    \
+	{                                                                                                    \
+		"SELECT (audit.action = 'csr.active') AS joined, csrs.created_us AS created_us,"             \
+		" csrs.name AS name, csrs.id AS id FROM audit CROSS JOIN csrs"                               \
+		" WHERE csrs.id = audit.object AND audit.sequence > $1 AND audit.sequence <= $2"             \
+		" AND audit.action IN ('csr.active', 'csr.deleting') AND " of_scope                          \
+		" ORDER BY audit.sequence"                                                                   \
 	}
 
 /* $1 states, $2 account or NULL for all, $3 zone or NULL, $4 updated before or 0. */
@@ -143,6 +159,15 @@ const struct sql_text_of sql_texts[SQL_TEXTS_LEN] = {
     [SQL_PASS_UNSETTLED] = {.sqlite = "SELECT " CSR_COLUMNS " FROM csrs INDEXED BY csrs_unsettled" ANY_WHERE
 				      " AND state IN (1, 3) AND id > $5 ORDER BY id LIMIT $6"},
     [SQL_PASS_ANY] = {"SELECT " CSR_COLUMNS " FROM csrs" ANY_WHERE " AND id > $5 ORDER BY id LIMIT $6"},
+    [SQL_MARKS_BY_CREATED] = MARKS("csrs_active_created", "created_us, NULL AS name",
+				   "(created_us, id) > ($3, $4)", "created_us, id"),
+    [SQL_MARKS_BY_NAME] =
+	MARKS("csrs_active_name", "0 AS created_us, name", "(name, id) > ($3, $4)", "name, id"),
+    [SQL_MARKS_NAMELESS] =
+	MARKS("csrs_active_name", "0 AS created_us, name", "name IS NULL AND id > $4", "id"),
+    [SQL_MARKS_BY_ID] = MARKS("csrs_active_id", "0 AS created_us, NULL AS name", "id > $4", "id"),
+    [SQL_CHANGES_OF_ACCOUNT] = CHANGES("csrs.account_id = $3 AND csrs.zone_id IS NULL"),
+    [SQL_CHANGES_OF_ZONE] = CHANGES("csrs.zone_id = $3"),
     [SQL_LIST_ACTIVE_FIRST + 0] = LIST_ACTIVE("csrs_active_created", "created_us, id"),
     [SQL_LIST_ACTIVE_FIRST + 1] = LIST_ACTIVE("csrs_active_created", "created_us DESC, id DESC"),
     [SQL_LIST_ACTIVE_FIRST + 2] = LIST_ACTIVE("csrs_active_name", "name, id"),

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "store/csr_row.h"
+#include "store/fence.h"
 #include "store/call.h"
 #include "store/sql.h"
 #include "store/sqlite/sqlite.h"
@@ -19,6 +20,7 @@ static void store_free(struct store *store)
 	for (unsigned i = 0; i < store->readers_len; i++)
 		sql_close(store->readers[i]);
 	sql_close(store->writer);
+	fences_free(store->fences);
 	walk_free(store->walk);
 	free(store);
 }
@@ -31,7 +33,8 @@ static enum err store_start(struct store *store, const struct sql_engine *engine
 	enum err e;
 
 	store->walk = walk_new();
-	if (store->walk == NULL)
+	store->fences = fences_new();
+	if (store->walk == NULL || store->fences == NULL)
 		return E_NOMEM;
 	e = engine->open(options, location == NULL ? options->url : location + 1, &store->writer);
 	for (unsigned i = 0; e == E_OK && engine->open_reader != NULL && i < options->readers; i++) {

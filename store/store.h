@@ -198,9 +198,10 @@ struct store_csr_query {
 	unsigned limit; /* 1 … STORE_LIST_MAX */
 	/*
 	 * Whose walk through the pages of a list it is (a principal's id); NULL: nobody's.
-	 * With a scope and ACTIVE alone, a page that follows one which the same reader got
-	 * some minutes ago goes on behind its last row, whatever came or went since:
-	 * `offset` then says which page it is, not how many rows lie before it.
+	 * With a scope and ACTIVE alone, a page beside one which the same reader got some
+	 * minutes ago goes on where that ended, or ends where that began, whatever came or
+	 * went since: `offset` then says which page it is, not how many rows lie before it.
+	 * No row is shown twice in one walk (store/walk.h), so a page may have fewer rows.
 	 */
 	const char *reader;
 };
