@@ -49,7 +49,7 @@ $(eval $(call test_program,contract/store_walk_test,$(B)/tests/contract/store_co
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconcile_test,$(B)/api/key_list.o $(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(A_base),-levent_core))
+$(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(A_store),-levent_core))
 $(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(A_base),))
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(A_base),))
