@@ -77,12 +77,13 @@ struct audit_read {
 	store_audit_fn done;
 	const char *object; /* all of one thing's; NULL: what `search` asks for */
 	struct store_audit_query search;
-	struct audit_record *records;
-	size_t records_len;
+	struct call_rows rows;
 };
 
-static void audit_read_row(struct sql_query *q, struct audit_record *a)
+static void audit_read_row(struct sql_query *q, void *row)
 {
+	struct audit_record *a = row;
+
 	a->sequence = sql_int(q, "sequence");
 	a->at_us = sql_int(q, "at_us");
 	sql_text(q, "action", &a->action);
@@ -93,12 +94,16 @@ static void audit_read_row(struct sql_query *q, struct audit_record *a)
 	sql_text(q, "detail", &a->detail);
 }
 
+static void audit_release_row(void *row)
+{
+	audit_record_release(row);
+}
+
 static enum err audit_run_read(struct store_op *op, struct sql *sql)
 {
 	struct audit_read *read = (struct audit_read *)op;
 	struct sql_query q =
 	    sql_ask(sql, read->object != NULL ? SQL_AUDIT_LIST : SQL_AUDIT_SEARCH, "read the audit trail");
-	void *records = NULL;
 
 	if (read->object != NULL) {
 		sql_put_text(&q, read->object);
@@ -111,29 +116,17 @@ static enum err audit_run_read(struct store_op *op, struct sql *sql)
 		sql_put_int(&q, read->search.below_sequence);
 		sql_put_int(&q, read->search.limit);
 	}
-	while (sql_next(&q)) {
-		struct audit_record *record = call_append(&records, &read->records_len, sizeof(*record));
-
-		if (record == NULL)
-			sql_fail(&q, E_NOMEM);
-		else
-			audit_read_row(&q, record);
-		read->records = records;
-	}
-	return sql_done(&q);
+	return call_rows_read(&read->rows, &q);
 }
 
 static void audit_finish_read(struct store_op *op)
 {
 	struct audit_read *read = (struct audit_read *)op;
 
-	if (op->e == E_OK)
-		read->done(read->call.arg, E_OK, read->records, read->records_len);
-	else
-		read->done(read->call.arg, op->e, NULL, 0);
-	for (size_t i = 0; i < read->records_len; i++)
-		audit_record_release(&read->records[i]);
-	free(read->records);
+	if (op->e != E_OK)
+		call_rows_release(&read->rows);
+	read->done(read->call.arg, op->e, read->rows.first, read->rows.len);
+	call_rows_release(&read->rows);
 	call_free(&read->call);
 }
 
@@ -144,6 +137,8 @@ static struct audit_read *audit_read_new(struct store *store, store_audit_fn don
 	struct audit_read *read = call_new(store, &type, arg);
 
 	read->done = done;
+	read->rows = (struct call_rows){
+	    .size = sizeof(struct audit_record), .read = audit_read_row, .release = audit_release_row};
 	return read;
 }
 

@@ -2,6 +2,7 @@
 #include "store/call.h"
 
 #include "base/log.h"
+#include "store/sql.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -114,4 +115,26 @@ void *call_append(void **array, size_t *len, size_t size)
 	memset(item, 0, size);
 	++*len;
 	return item;
+}
+
+enum err call_rows_read(struct call_rows *rows, struct sql_query *q)
+{
+	while (sql_next(q)) {
+		void *row = call_append(&rows->first, &rows->len, rows->size);
+
+		if (row == NULL)
+			sql_fail(q, E_NOMEM);
+		else
+			rows->read(q, row);
+	}
+	return sql_done(q);
+}
+
+void call_rows_release(struct call_rows *rows)
+{
+	for (size_t i = 0; i < rows->len; i++)
+		rows->release((char *)rows->first + i * rows->size);
+	free(rows->first);
+	rows->first = NULL;
+	rows->len = 0;
 }

@@ -16,6 +16,7 @@
 struct call_text;
 struct fences;
 struct sql;
+struct sql_query;
 struct walk;
 
 struct store {
@@ -68,6 +69,18 @@ struct call_done {
 	store_done_fn done;
 };
 void call_done_finish(struct store_op *op);
+
+/* What a list has read, row by row. */
+struct call_rows {
+	void *first;
+	size_t len;
+	size_t size;                                  /* of one */
+	void (*read)(struct sql_query *q, void *row); /* the row at hand, into a zeroed one */
+	void (*release)(void *row);
+};
+/* Reads all that the query has, and ends it. */
+MUST_USE enum err call_rows_read(struct call_rows *rows, struct sql_query *q);
+void call_rows_release(struct call_rows *rows); /* leaves none */
 
 /* Room for one more of `size` bytes, zeroed, at the end of an array; NULL when memory is out. */
 void *call_append(void **array, size_t *len, size_t size);

@@ -6,7 +6,6 @@
 #include "store/call.h"
 #include "store/sql.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum err directory_find(struct sql *sql, const struct store_scope *scope, struct directory_scope *ret_found)
@@ -142,107 +141,91 @@ void store_scope_set(struct store *store, const struct store_scope_change *in,
 
 /* ---- listing ---- */
 
-struct directory_accounts {
+struct directory_list {
 	struct call call; /* first */
-	store_accounts_fn done;
-	struct account_record *rows;
-	size_t rows_len;
+	store_accounts_fn accounts_done;
+	store_zones_fn zones_done; /* one of the two */
+	struct call_rows rows;
 };
 
-static enum err directory_run_accounts(struct store_op *op, struct sql *sql)
+static void directory_read_account(struct sql_query *q, void *row)
 {
-	struct directory_accounts *list = (struct directory_accounts *)op;
-	struct sql_query q = sql_ask(sql, SQL_ACCOUNT_LIST, "list the accounts");
-	void *rows = NULL;
+	struct account_record *a = row;
 
-	while (sql_next(&q)) {
-		struct account_record *a = call_append(&rows, &list->rows_len, sizeof(*a));
-
-		if (a == NULL) {
-			sql_fail(&q, E_NOMEM);
-			break;
-		}
-		list->rows = rows;
-		sql_fixed(&q, "id", a->id, sizeof(a->id));
-		sql_text(&q, "name", &a->name);
-		a->csr_quota = sql_int(&q, "csr_quota");
-		a->csr_count = sql_int(&q, "csr_count");
-		a->created_us = sql_int(&q, "created_us");
-	}
-	return sql_done(&q);
+	sql_fixed(q, "id", a->id, sizeof(a->id));
+	sql_text(q, "name", &a->name);
+	a->csr_quota = sql_int(q, "csr_quota");
+	a->csr_count = sql_int(q, "csr_count");
+	a->created_us = sql_int(q, "created_us");
 }
 
-static void directory_finish_accounts(struct store_op *op)
+static void directory_read_zone(struct sql_query *q, void *row)
 {
-	struct directory_accounts *list = (struct directory_accounts *)op;
-	bool ok = op->e == E_OK;
+	struct zone_record *z = row;
 
-	list->done(list->call.arg, op->e, ok ? list->rows : NULL, ok ? list->rows_len : 0);
-	for (size_t i = 0; i < list->rows_len; i++)
-		account_record_release(&list->rows[i]);
-	free(list->rows);
+	sql_fixed(q, "id", z->id, sizeof(z->id));
+	sql_fixed(q, "account_id", z->account_id, sizeof(z->account_id));
+	sql_text(q, "name", &z->name);
+	z->csr_quota = sql_int(q, "csr_quota");
+	z->csr_count = sql_int(q, "csr_count");
+	z->created_us = sql_int(q, "created_us");
+}
+
+static void directory_release_account(void *row)
+{
+	account_record_release(row);
+}
+
+static void directory_release_zone(void *row)
+{
+	zone_record_release(row);
+}
+
+static enum err directory_run_list(struct store_op *op, struct sql *sql)
+{
+	struct directory_list *list = (struct directory_list *)op;
+	bool zones = list->zones_done != NULL;
+	struct sql_query q = sql_ask(sql, zones ? SQL_ZONE_LIST : SQL_ACCOUNT_LIST,
+				     zones ? "list the zones" : "list the accounts");
+
+	return call_rows_read(&list->rows, &q);
+}
+
+static void directory_finish_list(struct store_op *op)
+{
+	struct directory_list *list = (struct directory_list *)op;
+
+	if (op->e != E_OK)
+		call_rows_release(&list->rows);
+	if (list->zones_done != NULL)
+		list->zones_done(list->call.arg, op->e, list->rows.first, list->rows.len);
+	else
+		list->accounts_done(list->call.arg, op->e, list->rows.first, list->rows.len);
+	call_rows_release(&list->rows);
 	call_free(&list->call);
 }
+
+static const struct call_type directory_list_type = {sizeof(struct directory_list), STORE_OP_READS,
+						     directory_run_list, directory_finish_list};
 
 void store_account_list(struct store *store, store_accounts_fn done, void *arg)
 {
-	static const struct call_type type = {sizeof(struct directory_accounts), STORE_OP_READS,
-					      directory_run_accounts, directory_finish_accounts};
-	struct directory_accounts *list = call_new(store, &type, arg);
+	struct directory_list *list = call_new(store, &directory_list_type, arg);
 
-	list->done = done;
+	list->accounts_done = done;
+	list->rows = (struct call_rows){.size = sizeof(struct account_record),
+					.read = directory_read_account,
+					.release = directory_release_account};
 	call_submit(&list->call);
-}
-
-struct directory_zones {
-	struct call call; /* first */
-	store_zones_fn done;
-	struct zone_record *rows;
-	size_t rows_len;
-};
-
-static enum err directory_run_zones(struct store_op *op, struct sql *sql)
-{
-	struct directory_zones *list = (struct directory_zones *)op;
-	struct sql_query q = sql_ask(sql, SQL_ZONE_LIST, "list the zones");
-	void *rows = NULL;
-
-	while (sql_next(&q)) {
-		struct zone_record *z = call_append(&rows, &list->rows_len, sizeof(*z));
-
-		if (z == NULL) {
-			sql_fail(&q, E_NOMEM);
-			break;
-		}
-		list->rows = rows;
-		sql_fixed(&q, "id", z->id, sizeof(z->id));
-		sql_fixed(&q, "account_id", z->account_id, sizeof(z->account_id));
-		sql_text(&q, "name", &z->name);
-		z->csr_quota = sql_int(&q, "csr_quota");
-		z->csr_count = sql_int(&q, "csr_count");
-		z->created_us = sql_int(&q, "created_us");
-	}
-	return sql_done(&q);
-}
-
-static void directory_finish_zones(struct store_op *op)
-{
-	struct directory_zones *list = (struct directory_zones *)op;
-	bool ok = op->e == E_OK;
-
-	list->done(list->call.arg, op->e, ok ? list->rows : NULL, ok ? list->rows_len : 0);
-	for (size_t i = 0; i < list->rows_len; i++)
-		zone_record_release(&list->rows[i]);
-	free(list->rows);
-	call_free(&list->call);
 }
 
 void store_zone_list(struct store *store, store_zones_fn done, void *arg)
 {
-	static const struct call_type type = {sizeof(struct directory_zones), STORE_OP_READS,
-					      directory_run_zones, directory_finish_zones};
-	struct directory_zones *list = call_new(store, &type, arg);
+	struct directory_list *list = call_new(store, &directory_list_type, arg);
 
-	list->done = done;
+	list->zones_done = done;
+	list->rows = (struct call_rows){.size = sizeof(struct zone_record),
+					.read = directory_read_zone,
+					.release = directory_release_zone};
 	call_submit(&list->call);
 }

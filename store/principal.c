@@ -9,31 +9,33 @@
 
 /* ---- rows ---- */
 
+static void principal_read_grant(struct sql_query *q, void *row)
+{
+	struct grant *g = row;
+	bool on_zone = sql_is_null(q, "account_id");
+
+	g->scope.kind = on_zone ? STORE_ZONE : STORE_ACCOUNT;
+	sql_fixed(q, on_zone ? "zone_id" : "account_id", g->scope.id, sizeof(g->scope.id));
+	g->permission = (enum grant_permission)sql_int(q, "permission");
+}
+
 static enum err principal_read_grants(struct sql *sql, struct principal *p)
 {
 	struct sql_query q = sql_ask(sql, SQL_GRANT_LIST, "read the grants of a principal");
-	void *grants = NULL;
+	struct call_rows grants = {.size = sizeof(struct grant), .read = principal_read_grant};
 
 	sql_put_text(&q, p->id);
-	while (sql_next(&q)) {
-		struct grant *g = call_append(&grants, &p->grants_len, sizeof(*g));
-
-		if (g == NULL) {
-			sql_fail(&q, E_NOMEM);
-			break;
-		}
-		p->grants = grants;
-		bool on_zone = sql_is_null(&q, "account_id");
-		g->scope.kind = on_zone ? STORE_ZONE : STORE_ACCOUNT;
-		sql_fixed(&q, on_zone ? "zone_id" : "account_id", g->scope.id, sizeof(g->scope.id));
-		g->permission = (enum grant_permission)sql_int(&q, "permission");
-	}
-	return sql_done(&q);
+	enum err e = call_rows_read(&grants, &q);
+	p->grants = grants.first;
+	p->grants_len = grants.len;
+	return e;
 }
 
 /* Filled as far as it got, also after an error. */
-static void principal_read_row(struct sql_query *q, struct principal *p)
+static void principal_read_row(struct sql_query *q, void *row)
 {
+	struct principal *p = row;
+
 	sql_fixed(q, "id", p->id, sizeof(p->id));
 	p->kind = (enum principal_kind)sql_int(q, "kind");
 	sql_text(q, "name", &p->name);
@@ -103,39 +105,31 @@ struct principal_list {
 	struct call call; /* first */
 	store_principals_fn done;
 	enum principal_kind kind;
-	struct principal *rows;
-	size_t rows_len;
+	struct call_rows rows;
 };
+
+static void principal_release_row(void *row)
+{
+	principal_release(row);
+}
 
 static enum err principal_run_list(struct store_op *op, struct sql *sql)
 {
 	struct principal_list *list = (struct principal_list *)op;
 	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_LIST, "list the principals");
-	void *rows = NULL;
 
 	sql_put_int(&q, list->kind);
-	while (sql_next(&q)) {
-		struct principal *p = call_append(&rows, &list->rows_len, sizeof(*p));
-
-		if (p == NULL) {
-			sql_fail(&q, E_NOMEM);
-			break;
-		}
-		list->rows = rows;
-		principal_read_row(&q, p);
-	}
-	return sql_done(&q);
+	return call_rows_read(&list->rows, &q);
 }
 
 static void principal_finish_list(struct store_op *op)
 {
 	struct principal_list *list = (struct principal_list *)op;
-	bool ok = op->e == E_OK;
 
-	list->done(list->call.arg, op->e, ok ? list->rows : NULL, ok ? list->rows_len : 0);
-	for (size_t i = 0; i < list->rows_len; i++)
-		principal_release(&list->rows[i]);
-	free(list->rows);
+	if (op->e != E_OK)
+		call_rows_release(&list->rows);
+	list->done(list->call.arg, op->e, list->rows.first, list->rows.len);
+	call_rows_release(&list->rows);
 	call_free(&list->call);
 }
 
@@ -147,6 +141,8 @@ void store_principal_list(struct store *store, enum principal_kind kind, store_p
 
 	list->done = done;
 	list->kind = kind;
+	list->rows = (struct call_rows){
+	    .size = sizeof(struct principal), .read = principal_read_row, .release = principal_release_row};
 	call_submit(&list->call);
 }
 
