@@ -59,9 +59,11 @@ SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 HSM_SRC := hsm/hsm.c
-STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c store/sqlite_check.c \
-	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c \
-	store/walk.c
+STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c \
+	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
+	store/sql_text.c store/store.c store/store_url.c store/upkeep.c store/walk.c \
+	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
+	sqlite_restore.c)
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reconcile.c api/reply.c \
 	api/request.c api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
@@ -256,7 +258,7 @@ help:
 	'make test SANITIZE=address,undefined    the same under sanitizers' \
 	'make test-debian13   everything in a root directory of Debian 13, which is made once (tests/debian13)' \
 	'make test-rare       the tests that are slow and look at what changes seldom' \
-	'make tsan            the signer under load with ThreadSanitizer' \
+	'make tsan            the signer under load, and the store with its readers, with ThreadSanitizer' \
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \

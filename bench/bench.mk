@@ -14,7 +14,7 @@ endef
 
 $(eval $(call bench_program,raw_p11,$(B)/libbase.a,-ldl))
 $(eval $(call bench_program,http_load,$(B)/libbase.a,))
-$(eval $(call bench_program,bare_evhttp,,$(DAEMON_LIBS)))
+$(eval $(call bench_program,bare_evhttp,,-levent_extra -levent_core))
 $(eval $(call bench_program,fake_signer,$(B)/libwire.a $(B)/libbase.a,))
 -include $(B)/bench/stats.d
 $(B)/bench/raw_p11.o: EXTRA_CFLAGS := $(P11_CFLAGS)

@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -28,6 +29,7 @@ SUBJECT = {"country": "US", "state": "California", "locality": "San Francisco", 
            "common_name": "example.com", "sans": ["example.com", "www.example.com"]}
 NO_POOL = "not available: this csrd has no key pool"
 MIB = 1024.0
+PER_PAGE = 50  # of an account
 
 
 # ---- how long -------------------------------------------------------------------------------
@@ -121,6 +123,8 @@ ROWS = {
     "fake": Row("fake", "creates through HTTP and store, fake signer", "CSR/s", "least", 3000),
     "rows_get": Row("rows", "get by id, 10³ → 10⁶ rows, p99", "ms", "within", 1.3),
     "rows_list": Row("rows", "first list page, 10³ → 10⁶ rows, p99", "ms", "within", 1.3),
+    "rows_page": Row("rows", "list page in the middle, far from any that was read, at 10⁶ rows, p99", "ms", "within", 2),
+    "get_busy": Row("fake", "get by id while 16 callers create, p99", "ms", "within"),
     "keys": Row("keys", "create p256v1, 0 → 10,000 keys on the token, p50", "ms", "within", 1.2),
     "memory_idle": Row("memory", "memory of csrd, idle", "MiB", "most", 20),
     "memory_rows": Row("rows", "memory of csrd at 10⁶ rows", "MiB", "most", 40),
@@ -293,13 +297,13 @@ class Bench:
         return result
 
     def load(self, service, kind, connections, *arguments):
-        """kind: get, list, or a key type to create."""
+        """kind: get, list (with what stands behind the path), or a key type to create."""
         path = "/client/v4" + service.scope_path()
         arguments = ["--token-file", service.token_path, "--connections", connections, *arguments]
         if kind == "get":
             return self.http(service.address[1], path + "/%", *arguments)
-        if kind == "list":
-            return self.http(service.address[1], path, *arguments)
+        if kind.startswith("list"):
+            return self.http(service.address[1], path + kind.removeprefix("list"), *arguments)
         return self.http(service.address[1], path, "--method", "POST", "--body", self.bodies[kind], "--expect", 201,
                          *arguments)
 
@@ -437,12 +441,21 @@ def section_get(bench):
 
 
 def section_fake(bench):
-    rates = []
+    rates, alone, busy = [], [], []
+    seconds = bench.plan.http_seconds
     for _ in range(bench.plan.rounds):
         service = bench.start_on_fake(bench.prepare("fake"))
-        rates.append(bench.load_for(service, "p256v1", 64, bench.plan.http_seconds)["rate"])
+        ids = service.folder / "ids"
+        bench.load(service, "p256v1", 16, "--requests", 200, "--save-ids", ids)
+        alone.append(bench.load_for(service, "get", 1, seconds, "--ids", ids)["p99_us"] / 1e3)
+        creates = threading.Thread(target=bench.load, args=(service, "p256v1", 16, "--seconds", seconds + 2))
+        creates.start()
+        busy.append(bench.load_for(service, "get", 1, seconds, "--ids", ids)["p99_us"] / 1e3)
+        creates.join()
+        rates.append(bench.load_for(service, "p256v1", 64, seconds)["rate"])
         bench.stop(service)
     ROWS["fake"].set(rates, note="64 callers")
+    ROWS["get_busy"].set(busy, alone, note="one caller, with two processors for all")
 
 
 def filled_services(bench):
@@ -474,19 +487,23 @@ def filled_services(bench):
 def section_rows(bench):
     plan = bench.plan
     services = filled_services(bench)
-    p99 = {"get": {}, "list": {}}
+    most, middle = plan.rows[-1], "list?page=%d" % (plan.rows[-1] // PER_PAGE // 2)
+    p99 = {"get": {}, "list": {}, middle: {}}
+    bench.load(services[-1][1], middle, 1, "--requests", 1)  # sets the fences
     for _ in range(plan.rounds):
         for number, service, ids in services:
-            for kind, more in (("get", ["--ids", ids]), ("list", [])):
+            pages = [(middle, [])] if number == most else []
+            for kind, more in [("get", ["--ids", ids]), ("list", []), *pages]:
                 took = bench.load_for(service, kind, 4, plan.http_seconds / 2, *more)["p99_us"] / 1e3
                 p99[kind].setdefault(number, []).append(took)
     for number, service, _ in services:
         made = bench.load(service, "p256v1", 1, "--requests", plan.creates)
         bench.plot["rows"].append((number, made["p50_us"] / 1e3, made["p99_us"] / 1e3))
-    fewest, most = plan.rows[0], plan.rows[-1]
+    fewest = plan.rows[0]
     note = "" if most == 1000000 else "only to %d rows" % most
     ROWS["rows_get"].set(p99["get"][most], p99["get"][fewest], note)
     ROWS["rows_list"].set(p99["list"][most], p99["list"][fewest], note)
+    ROWS["rows_page"].set(p99[middle][most], p99["list"][most], note)
     largest = services[-1][1].csrd
     ROWS["memory_rows"].set(status_mib(largest.pid, "VmRSS"), note=note)
     ROWS["memory_peak"].set(status_mib(largest.pid, "VmHWM"), note=note)

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "cli/command.h"
+#include "store/store_url.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -251,8 +252,7 @@ static enum exit_code become_owner(const char *folder)
 
 enum exit_code cli_become_store_owner(const struct cli *cli)
 {
-	const char *url = cli->config->store.url;
-	const char *path = str_starts_with(url, "sqlite:") ? url + strlen("sqlite:") : NULL;
+	const char *path = store_url_path(cli->config->store.url);
 	const char *slash = path ? strrchr(path, '/') : NULL;
 	enum exit_code code;
 	char *folder;

@@ -5,6 +5,7 @@
 #include "cli/output.h"
 #include "cli/running.h"
 #include "cli/uri_check.h"
+#include "store/store_url.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -134,8 +135,8 @@ static void check_value(void *arg, const struct config_value *value)
 	else if (!strcmp(value->section, "http") && !strcmp(value->name, "listen"))
 		check_listen(c, value);
 	else if (!strcmp(value->section, "store") && !strcmp(value->name, "url") &&
-		 str_starts_with(value->text, "sqlite:"))
-		check_folder_of(c, value, value->text + strlen("sqlite:"));
+		 store_url_path(value->text))
+		check_folder_of(c, value, store_url_path(value->text));
 }
 
 static enum exit_code end_check(struct check *c)

@@ -3,7 +3,7 @@
 
 #include "base/exit_code.h"
 #include "base/log.h"
-#include "base/str.h"
+#include "store/store_url.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -143,7 +143,7 @@ void doctor_folder_of(const char *path, char *ret_folder, size_t size)
 
 const char *doctor_store_path(const struct config *config)
 {
-	return str_starts_with(config->store.url, "sqlite:") ? config->store.url + strlen("sqlite:") : NULL;
+	return store_url_path(config->store.url);
 }
 
 const char *doctor_exit_meaning(unsigned status)

@@ -2,7 +2,7 @@
 #include "cli/running.h"
 
 #include "base/fd.h"
-#include "base/str.h"
+#include "store/store_url.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,14 +49,13 @@ static enum err read_all(int fd, struct buf *b)
 
 enum err running_read(const struct config *config, struct json_doc **ret_doc)
 {
-	const char *url = config->store.url;
+	const char *store = store_url_path(config->store.url);
 	char path[4096], why[JSON_WHY_SIZE];
 	struct buf text;
 	int fd = -1;
 	enum err e;
 
-	if (!str_starts_with(url, "sqlite:") ||
-	    snprintf(path, sizeof(path), "%s.running", url + strlen("sqlite:")) >= (int)sizeof(path))
+	if (!store || snprintf(path, sizeof(path), "%s.running", store) >= (int)sizeof(path))
 		return E_NOTFOUND;
 	e = open_living(path, &fd);
 	if (e != E_OK)

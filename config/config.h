@@ -42,6 +42,7 @@ struct config_http {
 struct config_store {
 	char *url;
 	uint64_t queue_max;
+	uint64_t readers;
 };
 
 struct config_policy {

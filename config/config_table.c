@@ -42,6 +42,7 @@ const struct config_key config_table[CONFIG_KEYS] = {
 
     {"store", "url", CONFIG_STORE_URL, AT(store.url), .fallback = "sqlite:/var/lib/csrd/csrd.db"},
     {"store", "queue_max", CONFIG_COUNT, AT(store.queue_max), .min = 16, .max = 1000000, .fallback = "4096"},
+    {"store", "readers", CONFIG_COUNT, AT(store.readers), .min = 1, .max = 16, .fallback = "2"},
 
     {"policy", "key_types", CONFIG_KEY_TYPES, AT(policy.key_types), .fallback = "rsa2048, p256v1",
      .reloadable = true},
@@ -222,8 +223,14 @@ static enum err set_socket(const struct config_key *key, char **value, const cha
 
 static enum err set_store_url(const struct config_key *key, char **value, const char *text, struct buf *why)
 {
-	if (!str_starts_with(text, "sqlite:") || !is_file_path(text + strlen("sqlite:")))
-		return refuse(key, why, text, "sqlite: and the absolute path of a file");
+	static const char accepted[] = "sqlite: and the absolute path of a file";
+
+	if (!str_starts_with(text, "sqlite:")) { /* the url of a server may hold a password */
+		buf_printf(why, "the value is not accepted, it must be %s", accepted);
+		return E_INVAL;
+	}
+	if (!is_file_path(text + strlen("sqlite:")))
+		return refuse(key, why, text, accepted);
 	return replace_text(value, text);
 }
 

@@ -42,7 +42,7 @@
 #define RECONNECT_MAX_MS 1000
 /* Descriptors that are not connections: standard ones, loop, store, links, listeners, lingering sockets. */
 #define DESCRIPTORS_KEPT 96
-#define DESCRIPTORS_KEPT_MIN 24
+#define DESCRIPTORS_KEPT_MIN 28
 #define LIBEVENT_LOG_MS 1000
 #define MMAP_BYTES (256 * 1024)
 #define IN_USE_PAUSE_S 5
@@ -352,6 +352,7 @@ static enum err start_store(struct daemon *d)
 	struct store_options options = {
 	    .url = d->config->store.url,
 	    .queue_max = (unsigned)d->config->store.queue_max,
+	    .readers = (unsigned)d->config->store.readers,
 	    .sole_service = true,
 	    .create = true,
 	};

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "hsm/hsm.h"
+#include "store/store_url.h"
 
 #include <event2/event.h>
 #include <inttypes.h>
@@ -238,10 +239,10 @@ static void on_done(void *arg, enum err e, const struct reconcile_report *report
 	}
 }
 
-/* With SQLite this process is the only service, and it knows its own work; else others may be at it. */
+/* On a store that is not shared this process knows all that is being worked on; else others may be at it. */
 static int64_t min_age_us(const struct config *config)
 {
-	if (str_starts_with(config->store.url, "sqlite:"))
+	if (!store_url_is_shared(config->store.url))
 		return 0;
 	return (int64_t)config->http.request_timeout_ms * 2000;
 }

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/str.h"
+#include "store/store_url.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -134,16 +134,15 @@ void running_compared(struct running *running, const char *token_name, const str
 enum err running_new(const struct config *config, struct running **ret_running)
 {
 	struct running *running = calloc(1, sizeof(*running));
-	const char *url = config->store.url;
+	const char *path = store_url_path(config->store.url);
 
 	if (running == NULL)
 		return E_NOMEM;
 	running->config = config;
 	running->fd = -1;
 	running->since_us = clock_wall_us();
-	if (str_starts_with(url, "sqlite:") &&
-	    (asprintf(&running->path, "%s.running", url + strlen("sqlite:")) < 0 ||
-	     asprintf(&running->path_new, "%s.running-new", url + strlen("sqlite:")) < 0)) {
+	if (path != NULL && (asprintf(&running->path, "%s.running", path) < 0 ||
+			     asprintf(&running->path_new, "%s.running-new", path) < 0)) {
 		running->path = running->path_new = NULL;
 		running_free(running);
 		return E_NOMEM;

@@ -1,6 +1,6 @@
 /*
  * Schema migrations: numbered SQL files (store/schema/NNN_name.sql) embedded
- * at build.  A backend says which version its database has and applies one
+ * at build.  An engine says which version its database has and applies one
  * step at a time; which steps, and whether at all, is decided here.
  */
 #ifndef CSRD_STORE_MIGRATE_H

@@ -1,4 +1,4 @@
-/* What the store keeps: the shapes shared by its callers and its backends. */
+/* What the store keeps: the shapes shared by its callers and what is below it. */
 #ifndef CSRD_STORE_RECORD_H
 #define CSRD_STORE_RECORD_H
 

@@ -1,14 +1,15 @@
 /*
- * The metadata store, asynchronous.  One thread of its own runs a queue of
- * operations against one backend and takes what is queued into one transaction
- * (group commit), so a callback with E_OK means: durable.
+ * The metadata store, asynchronous.  One thread writes: it takes what is queued
+ * into one transaction (group commit), so a callback with E_OK means: durable.
+ * Others read meanwhile, on connections of their own, and wait for no commit.
  *
  * Threads: every function is called on one thread, the owner's.  Callbacks run
  * on it too, from store_dispatch, exactly once for each call and never inside
- * the call itself, in the order of the calls but for those that are refused
- * unqueued, which may come sooner.  store_fd becomes readable when
- * store_dispatch has work.  A callback may make new calls, but not store_dispatch,
- * store_wait or store_close.
+ * the call itself.  Writes are done and told in the order of the calls, but for
+ * those that are refused unqueued, which may be told sooner.  A read may be told
+ * before a write that was called earlier, and has seen every write that had been
+ * told when it was called.  store_fd becomes readable when store_dispatch has work.
+ * A callback may make new calls, but not store_dispatch, store_wait or store_close.
  *
  * Arguments are borrowed for the call (copied), unless it says *takes*.
  * Results are borrowed until the callback returns, unless it says *owned*.
@@ -33,11 +34,14 @@
 #include <stdint.h>
 
 struct store;
-struct store_backend;
+struct sql_engine;
+
+#define STORE_LIST_MAX 1000 /* of one page */
 
 struct store_options {
 	const char *url;    /* "sqlite:/var/lib/csrd/csrd.db": the path is absolute */
-	unsigned queue_max; /* operations waiting; past it E_BUSY */
+	unsigned queue_max; /* operations waiting to write, and as many waiting to read; past it E_BUSY */
+	unsigned readers;   /* threads that only read, ≤ 16; 0: the one thread reads, too */
 	bool sole_service;  /* take the lock that only one csrd may hold (SQLite); else E_EXISTS */
 	bool create;        /* make the database when it is missing */
 };
@@ -53,9 +57,9 @@ struct store_options {
  */
 MUST_USE enum err store_open(const struct store_options *options, struct store **ret_store);
 
-/* As store_open over a given backend: for the tests' fake. */
-MUST_USE enum err store_open_backend(const struct store_backend *backend, const struct store_options *options,
-				     struct store **ret_store);
+/* As store_open over a given engine: for the tests' own. */
+MUST_USE enum err store_open_engine(const struct sql_engine *engine, const struct store_options *options,
+				    struct store **ret_store);
 
 /* Runs what is queued to its end, calls the callbacks, stops the thread. NULL is fine.
    Calls that the callbacks make meanwhile are answered E_UNAVAIL. */
@@ -67,10 +71,10 @@ void store_dispatch(struct store *store);
 /* Waits for and dispatches until `*done` is true: for command-line programs. */
 void store_wait(struct store *store, const bool *done);
 
-/* Operations that wait for the store thread; those it works on are not among them. */
+/* Operations that wait for a thread of the store; those that are being worked on are not among them. */
 unsigned store_queued(const struct store *store);
 
-/* For how long the store thread has been at the batch that it works on; 0: it is at none. */
+/* For how long a thread of the store has been at what it works on, the longest of them; 0: all are idle. */
 uint64_t store_at_work_ms(const struct store *store);
 
 typedef void (*store_done_fn)(void *arg, enum err e);
@@ -191,12 +195,13 @@ struct store_csr_query {
 	enum store_order order;    /* ignored with after_id; ties by id in the same direction */
 	bool descending;
 	uint64_t offset;
-	unsigned limit; /* 1 … 1000 */
+	unsigned limit; /* 1 … STORE_LIST_MAX */
 	/*
 	 * Whose walk through the pages of a list it is (a principal's id); NULL: nobody's.
-	 * With a scope and ACTIVE alone, a page that follows one which the same reader got
-	 * some minutes ago goes on behind its last row, whatever came or went since:
-	 * `offset` then says which page it is, not how many rows lie before it.
+	 * With a scope and ACTIVE alone, a page beside one which the same reader got some
+	 * minutes ago goes on where that ended, or ends where that began, whatever came or
+	 * went since: `offset` then says which page it is, not how many rows lie before it.
+	 * No row is shown twice in one walk (store/walk.h), so a page may have fewer rows.
 	 */
 	const char *reader;
 };
@@ -289,7 +294,7 @@ struct store_audit_query {
 	const char *object;     /* the whole id */
 	const char *action;     /* "csr.active", or "csr" for all of its kind */
 	int64_t below_sequence; /* for the next page: the lowest sequence of the one before */
-	unsigned limit;         /* 1 … 1000; else E_INVAL */
+	unsigned limit;         /* 1 … STORE_LIST_MAX; else E_INVAL */
 };
 void store_audit_search(struct store *store, const struct store_audit_query *query, store_audit_fn done,
 			void *arg);

@@ -3,13 +3,12 @@
 
 #include "base/log.h"
 #include "base/str.h"
-#include "store/sqlite_place.h"
-#include "store/sqlite_upkeep.h"
+#include "store/sqlite/sqlite_place.h"
+#include "store/sqlite/sqlite_upkeep.h"
+#include "store/store_url.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define SQLITE_SCHEME "sqlite:"
 
 uint64_t upkeep_csrs(const struct upkeep_summary *summary)
 {
@@ -23,11 +22,13 @@ uint64_t upkeep_csrs(const struct upkeep_summary *summary)
 /* The path of an SQLite database. */
 static enum err path_of(const char *url, const char **ret_path)
 {
-	if (!str_starts_with(url, SQLITE_SCHEME)) {
+	const char *path = store_url_path(url);
+
+	if (path == NULL) {
 		log_error("the store is not an SQLite database: use its server's tools, such as pg_dump");
 		return E_UNSUPPORTED;
 	}
-	*ret_path = url + strlen(SQLITE_SCHEME);
+	*ret_path = path;
 	return E_OK;
 }
 

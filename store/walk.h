@@ -1,35 +1,60 @@
 /*
- * Where pages ended that were read lately, so that the next one is found by its
- * first row and not by counting to it.  A walk page by page then costs each page
- * and not what lies before it, and rows that come or go meanwhile neither show
- * another twice nor hide one.
+ * Which rows ended the pages that were read lately, so that the next page, or the
+ * one before, is found by its neighbour's row and not by counting to it.  Rows that
+ * come or go while somebody walks through the pages, in whichever direction, then
+ * neither show another twice nor hide one.
+ *
+ * A walk is one reader's, through one list, in one order, by pages of one size.  It
+ * begins anew when its first page is read a second time, and is forgotten after
+ * some minutes.
  */
 #ifndef CSRD_STORE_WALK_H
 #define CSRD_STORE_WALK_H
 
+#include "base/attr.h"
 #include "store/record.h"
 #include "store/store.h"
 
-struct walk;
+struct walk; /* of all threads that read */
 
-/* The last row of a page, by what rows are ordered by. */
+/* A row, by what rows are ordered by. */
 struct walk_mark {
 	int64_t created_us;
 	char id[CSR_ID_SIZE];
-	char *name; /* NULL: the row has none.  Owned by the walk in what walk_find returns. */
+	char *name; /* NULL: the row has none */
 };
+void walk_mark_release(struct walk_mark *mark);
+MUST_USE bool walk_mark_copy(const struct walk_mark *from,
+			     struct walk_mark *ret_to); /* false: out of memory */
 
-struct walk *walk_new(void); /* NULL: out of memory */
+/* As the database orders rows, ascending: below 0, 0, above. */
+int walk_compare(enum store_order order, const struct walk_mark *a, const struct walk_mark *b);
+
+struct walk *walk_new(void);       /* NULL: out of memory */
 void walk_free(struct walk *walk); /* NULL is fine */
 
-/*
- * The row before the one at query->offset, as the same reader saw it a page ago:
- * of the same list, the same order, and pages of the same size.  NULL when that
- * is not known, or too long ago.  Borrowed until walk_keep.
- */
-const struct walk_mark *walk_find(struct walk *walk, const struct store_csr_query *query);
+enum walk_way {
+	WALK_JUMP = 1, /* nothing is known of its neighbours: the page is at its number */
+	WALK_BEHIND,   /* it begins behind `before` */
+	WALK_BEFORE,   /* it ends before `after` */
+};
+/* How a page is found, and between which rows it lies, since others of the walk showed what is beyond. */
+struct walk_page {
+	enum walk_way way;
+	bool has_before;
+	bool has_after;
+	struct walk_mark before; /* in the order of the list: the last row of a page before it */
+	struct walk_mark after;  /* the first row of a page after it */
+};
+struct walk_page walk_find(struct walk *walk, const struct store_csr_query *query);
+void walk_page_release(struct walk_page *page);
 
-/* `last` ended the page that query asked for.  What cannot be kept is not. */
-void walk_keep(struct walk *walk, const struct store_csr_query *query, const struct csr_record *last);
+/* Whether a row may be on that page. */
+bool walk_page_holds(const struct walk_page *page, const struct store_csr_query *query,
+		     const struct csr_record *row);
+
+/* What became of it: its first and last row.  What cannot be kept is not. */
+void walk_keep(struct walk *walk, const struct store_csr_query *query, enum walk_way way,
+	       const struct csr_record *first, const struct csr_record *last);
 
 #endif

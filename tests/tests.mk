@@ -42,14 +42,14 @@ $(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(AP
 $(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
 $(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
-$(eval $(call test_program,contract/store_memory_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,contract/store_load_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_walk_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconcile_test,$(B)/api/key_list.o $(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(A_base),-levent_core))
+$(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(A_store),-levent_core))
 $(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
@@ -176,13 +176,13 @@ $(eval $(call test_program,contract/signer_load_test,$(SIGNER_TEST_OBJ) $(A_wire
 $(B)/tests/contract/signer_load_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_load_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so $(B)/tests/fakes/p11_fake.so
 
-# Races of the signer's threads.  The module is the fake one: foreign modules are not instrumented.
+# Races of the signer's threads, and of the store's.  The module is the fake one: foreign modules are not instrumented.
 .PHONY: tsan
 tsan: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) SANITIZE=thread FAILPOINTS= COVERAGE= tsan-check
 .PHONY: tsan-check
-tsan-check: $(B)/tests/contract/signer_load_test
-	$(Q)$(run_tests) --no-system $<
+tsan-check: $(B)/tests/contract/signer_load_test $(B)/tests/contract/store_load_test
+	$(Q)$(run_tests) --no-system $^
 
 # ---- helpers of the system tests --------------------------------------------------
 

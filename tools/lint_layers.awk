@@ -9,7 +9,8 @@ BEGIN {
 	may["config"] = "base config"
 	may["hsm"] = "base hsm"
 	may["hsm/signer"] = "base systemd config hsm hsm/signer"
-	may["store"] = "base store"
+	may["store"] = "base store store/sqlite"
+	may["store/sqlite"] = "base store store/sqlite"
 	may["api"] = "base config hsm store api"
 	may["cli"] = "base config hsm store api cli"
 	may["daemon"] = "base systemd config hsm store api daemon"
@@ -22,9 +23,8 @@ BEGIN {
 	library("event2/", "daemon/ hsm/hsm.c cli/loop.c")
 	library("event.h", "")
 	library("evhttp.h", "")
-	library("sqlite3.h", "store/sqlite.c store/sqlite_backup.c store/sqlite_check.c store/sqlite_file.c " \
-		"store/sqlite_file.h store/sqlite_restore.c")
-	library("libpq-fe.h", "store/postgres.c")
+	library("sqlite3.h", "store/sqlite/")
+	library("libpq-fe.h", "store/pgsql/")
 	library("json-c/", "api/json.c")
 	library("libp11.h", "hsm/signer/module.c")
 	library("p11-kit/", "hsm/signer/")

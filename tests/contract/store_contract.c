@@ -1,4 +1,4 @@
-/* The cases that every store backend passes. */
+/* The cases that every store passes. */
 #include "tests/contract/store_contract.h"
 
 #include "base/clock.h"

@@ -1,5 +1,5 @@
 /*
- * What every store backend must do, as test cases run over each of them, and
+ * What every store must do, whichever its engine and its threads, as test cases, and
  * blocking forms of store.h's calls for tests.
  */
 #ifndef CSRD_TESTS_CONTRACT_STORE_CONTRACT_H

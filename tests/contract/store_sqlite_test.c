@@ -8,7 +8,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "store/migrate.h"
-#include "store/store_backend.h"
+#include "store/store.h"
 #include "store/upkeep.h"
 #include "tests/unit/cmocka_all.h"
 
@@ -57,10 +57,15 @@ static void remove_folder(void)
 	assert_int_equal(rmdir(folder), 0); /* nothing else was left behind */
 }
 
+static unsigned readers; /* of every store that is opened */
+
 static enum err open_with(bool sole_service, bool create, struct store **ret_store)
 {
-	struct store_options options = {
-	    .url = url, .queue_max = 4096, .sole_service = sole_service, .create = create};
+	struct store_options options = {.url = url,
+					.queue_max = 4096,
+					.readers = readers,
+					.sole_service = sole_service,
+					.create = create};
 
 	return store_open(&options, ret_store);
 }
@@ -856,8 +861,9 @@ static void lock_of_another_process_is_waited_for_and_no_longer(void **state)
 	assert_int_equal(read(from, &byte, 1), 1);
 	uint64_t start_ms = clock_ms();
 	contract_begin_ask(store, contract_record(2, &contract_zone), "k", 1, &b);
-	assert_int_equal(contract_get(store, NULL, contract_id(1), &r),
-			 E_OK); /* queued behind it, and served */
+	/* F270: what reads does not wait for what waits to write. */
+	assert_int_equal(contract_get(store, NULL, contract_id(1), &r), E_OK);
+	assert_false(b.done);
 	csr_record_free(r);
 	store_wait(store, &b.done);
 	uint64_t waited_ms = clock_ms() - start_ms;
@@ -873,6 +879,24 @@ static void lock_of_another_process_is_waited_for_and_no_longer(void **state)
 	b = contract_begin(store, contract_record(2, &contract_zone), "k", 1);
 	assert_int_equal(b.outcome, STORE_BEGIN_NEW);
 	contract_begin_release(&b);
+	store_close(store);
+}
+
+/* ---- what reads beside what writes ---- */
+
+/* F271: whichever reader it meets. */
+static void F271_what_was_told_is_read(void **state)
+{
+	struct store *store = must_make();
+	struct csr_record *r;
+
+	(void)state;
+	for (unsigned n = 1; n <= 200; n++) {
+		contract_make_active(store, n, &contract_account);
+		assert_int_equal(contract_get(store, &contract_account, contract_id(n), &r), E_OK);
+		assert_int_equal(r->state, CSR_ACTIVE);
+		csr_record_free(r);
+	}
 	store_close(store);
 }
 
@@ -1145,8 +1169,9 @@ static void upkeep_of_other_databases_is_refused(void **state)
 
 int main(void)
 {
-	static const struct store_contract_target target = {
-	    .name = "store contract: sqlite", .open = open_contract, .wipe = wipe_contract};
+	static const struct store_contract_target
+	    alone = {.name = "store contract: one thread", .open = open_contract, .wipe = wipe_contract},
+	    target = {.name = "store contract: readers", .open = open_contract, .wipe = wipe_contract};
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 	const struct CMUnitTest cases[] = {
 	    CASE(file_is_private_and_ours),
@@ -1169,6 +1194,7 @@ int main(void)
 	    CASE(counters_are_right),
 	    CASE(old_idempotency_keys_are_removed_in_small_bites),
 	    CASE(daily_statements_go_by_index),
+	    CASE(F271_what_was_told_is_read),
 	    CASE(lock_of_another_process_is_waited_for_and_no_longer),
 	    CASE(full_disk_refuses_and_recovers),
 	    CASE(failed_flush_stops_the_store),
@@ -1181,7 +1207,9 @@ int main(void)
 	};
 
 	log_open("store_sqlite_test", LOG_LEVEL_WARN);
-	int failed = store_contract_run(&target);
+	int failed = store_contract_run(&alone);
+	readers = 2;
+	failed += store_contract_run(&target);
 	failed += cmocka_run_group_tests_name("store: sqlite alone", cases, NULL, NULL);
 	return failed;
 }

@@ -1,7 +1,7 @@
 /*
- * A store in memory for tests: the backend "memory:NAME".  It keeps the
- * promises of a real one (store_backend.h) and passes the same contract tests,
- * and it fails on order.
+ * A store in memory for tests: the url "memory:NAME".  It is SQLite's engine over
+ * ":memory:", which fails and pauses on order, without readers: so what a test
+ * orders is met in the order of its calls.
  *
  * Databases are named and outlive the stores opened on them, until
  * store_memory_forget: closing and opening again is a restart.  Faults and
@@ -11,20 +11,20 @@
 #define CSRD_TESTS_FAKES_STORE_MEMORY_H
 
 #include "base/err.h"
-#include "store/store_backend.h"
+#include "store/store.h"
 
 #include <stdbool.h>
 
-extern const struct store_backend store_memory_backend;
+extern const struct sql_engine store_memory_engine;
 
-/* store_open_backend with this backend, database `name` and a queue of 1024. */
+/* store_open_engine with this engine, database `name` and a queue of 1024. */
 MUST_USE enum err store_memory_open(const char *name, struct store **ret_store);
 
 enum store_memory_point {
 	STORE_MEMORY_OPEN = 1,
 	STORE_MEMORY_BEGIN,  /* of a transaction that writes */
-	STORE_MEMORY_READ,   /* an operation that only reads: find, get, list, inventory */
-	STORE_MEMORY_WRITE,  /* an operation that writes, after it has written */
+	STORE_MEMORY_READ,   /* a statement of an operation that only reads: find, get, list */
+	STORE_MEMORY_WRITE,  /* an operation that writes, after it has written all, its audit record too */
 	STORE_MEMORY_COMMIT, /* of a transaction that writes: nothing is done, but with E_UNCERTAIN all of it
 				is */
 };

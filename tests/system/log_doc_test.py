@@ -6,12 +6,12 @@ import re
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-FOLDERS = ("base", "config", "store", "hsm", "hsm/signer", "api", "daemon", "systemd")
+FOLDERS = ("base", "config", "store", "store/sqlite", "hsm", "hsm/signer", "api", "daemon", "systemd")
 DOC = ROOT / "doc" / "operations.md"
 HEADING = "## What the log says"
 # What runs in csrctl and in "csrd-hsm -i" alone speaks to the person who gave the command.
-AT_THE_TERMINAL = {"hsm/signer/inspect.c", "store/sqlite_backup.c", "store/sqlite_check.c", "store/sqlite_file.c",
-                   "store/sqlite_restore.c", "store/upkeep.c"}
+AT_THE_TERMINAL = {"hsm/signer/inspect.c", "store/sqlite/sqlite_backup.c", "store/sqlite/sqlite_check.c",
+                   "store/sqlite/sqlite_file.c", "store/sqlite/sqlite_restore.c", "store/upkeep.c"}
 
 CALL = re.compile(r"\blog_(error|warn|notice|info|err|write)\s*\(")
 FORMAT = re.compile(r'"((?:[^"\\]|\\.)*)"|PRI[a-z]\w*')

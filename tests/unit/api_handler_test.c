@@ -1,5 +1,5 @@
 /*
- * api_handle from end to end, over the real store on its memory backend and
+ * api_handle from end to end, over the real store on a database in memory and
  * the fake HSM: every row of the contract's error table, idempotency, what
  * becomes of a create and a delete when the HSM or the store fails, draining
  * (F87, F95, F96, F99).

@@ -1,4 +1,4 @@
-/* The queue of store.c, over the fake backend, which stands still and fails on order. */
+/* The queue, over the engine of the tests, which stands still and fails on order. */
 #include "tests/contract/store_contract.h"
 #include "tests/fakes/store_memory.h"
 #include "tests/unit/cmocka_all.h"
@@ -15,7 +15,7 @@ static struct store *open_store(unsigned queue_max)
 	struct store_options options = {.url = "memory:queue", .queue_max = queue_max, .create = true};
 	struct store *store = NULL;
 
-	assert_int_equal(store_open_backend(&store_memory_backend, &options, &store), E_OK);
+	assert_int_equal(store_open_engine(&store_memory_engine, &options, &store), E_OK);
 	return store;
 }
 
@@ -363,7 +363,7 @@ static void call_while_closing_is_unavailable(void **state)
 	assert_int_equal(c.last, E_UNAVAIL);
 }
 
-static void open_tells_the_backends_error(void **state)
+static void open_tells_the_engines_error(void **state)
 {
 	struct store *store = NULL;
 
@@ -418,7 +418,7 @@ int main(void)
 	    CASE(close_runs_what_is_queued),
 	    CASE(callback_may_ask_again),
 	    CASE(call_while_closing_is_unavailable),
-	    CASE(open_tells_the_backends_error),
+	    CASE(open_tells_the_engines_error),
 	};
 
 	return cmocka_run_group_tests_name("store: queue", cases, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
  * The place of an SQLite database: what its folder must be, its service's
- * lock, its owner.  Shared by the files store/sqlite*.c.
+ * lock, its owner.  Private to store/sqlite/ and upkeep.c.
  */
 #ifndef CSRD_STORE_SQLITE_PLACE_H
 #define CSRD_STORE_SQLITE_PLACE_H

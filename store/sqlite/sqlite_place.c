@@ -1,5 +1,5 @@
 /* The place of an SQLite database: what its folder must be, its service's lock, its owner. */
-#include "store/sqlite_place.h"
+#include "store/sqlite/sqlite_place.h"
 
 #include "base/buf.h"
 #include "base/clock.h"

@@ -1,5 +1,5 @@
 /* One SQLite database file, looked at as a whole. */
-#include "store/sqlite_file.h"
+#include "store/sqlite/sqlite_file.h"
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "store/migrate.h"
-#include "store/sqlite_place.h"
+#include "store/sqlite/sqlite_place.h"
 
 #include <errno.h>
 #include <inttypes.h>

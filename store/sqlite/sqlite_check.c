@@ -1,8 +1,8 @@
 /* Looks for everything in a database that this program does not leave there.  Reads only. */
 #include "base/log.h"
 #include "store/migrate.h"
-#include "store/sqlite_file.h"
-#include "store/sqlite_upkeep.h"
+#include "store/sqlite/sqlite_file.h"
+#include "store/sqlite/sqlite_upkeep.h"
 
 #include <stdlib.h>
 #include <string.h>

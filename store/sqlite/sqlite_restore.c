@@ -12,10 +12,12 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "store/sqlite_file.h"
-#include "store/sqlite_place.h"
-#include "store/sqlite_upkeep.h"
-#include "store/store_backend.h"
+#include "store/lineage.h"
+#include "store/sqlite/sqlite.h"
+#include "store/sqlite/sqlite_file.h"
+#include "store/sqlite/sqlite_place.h"
+#include "store/sqlite/sqlite_upkeep.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -91,21 +93,18 @@ static enum err prove(const struct restore *r, struct upkeep_summary *ret_summar
 static enum err enlist(const struct restore *r)
 {
 	const struct store_options options = {.url = r->in->url, .queue_max = 1};
-	const struct store_change change = {.kind = STORE_CHANGE_RESTORE, .origin = r->in->origin};
-	const struct store_backend *backend = &store_sqlite_backend;
 	char lock[SQLITE_PLACE_PATH_MAX];
-	void *db = NULL;
-	enum err e = backend->open(&options, r->staging, &db);
+	struct sql *sql = NULL;
+	enum err e = sqlite_engine.open(&options, r->staging, &sql);
 
 	if (e == E_OK)
-		e = backend->begin(db, true);
+		e = sql_begin(sql, true);
 	if (e == E_OK) {
-		e = backend->change(db, &change, clock_wall_us());
-		enum err ended = backend->end(db, e == E_OK);
+		e = lineage_restore(sql, &r->in->origin);
+		enum err ended = sql_end(sql, e == E_OK);
 		e = e == E_OK ? ended : e;
 	}
-	if (db != NULL)
-		backend->close(db); /* the last to close it: its log goes into the file */
+	sql_close(sql); /* the last to close it: its log goes into the file */
 	if (put_name(lock, r->staging, ".lock"))
 		unlink(lock); /* of a schema that was changed */
 	return e;

@@ -1,6 +1,6 @@
 /*
  * One SQLite database file, looked at as a whole: opened without the store
- * around it, recognised, checked, counted.  Private to store/sqlite*.c.
+ * around it, recognised, checked, counted.  Private to store/sqlite/.
  */
 #ifndef CSRD_STORE_SQLITE_FILE_H
 #define CSRD_STORE_SQLITE_FILE_H

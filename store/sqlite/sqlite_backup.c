@@ -12,9 +12,9 @@
 #include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "store/sqlite_file.h"
-#include "store/sqlite_place.h"
-#include "store/sqlite_upkeep.h"
+#include "store/sqlite/sqlite_file.h"
+#include "store/sqlite/sqlite_place.h"
+#include "store/sqlite/sqlite_upkeep.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,165 @@
+/* The audit trail: what is written to it, and what is read of it. */
+#include "store/audit.h"
+
+#include "base/clock.h"
+#include "store/call.h"
+#include "store/sql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *audit_action_of_state(enum csr_state state)
+{
+	switch (state) {
+	case CSR_PENDING:
+		return "csr.pending";
+	case CSR_ACTIVE:
+		return "csr.active";
+	case CSR_DELETING:
+		return "csr.deleting";
+	case CSR_DESTROYED:
+		return "csr.destroyed";
+	case CSR_FAILED:
+		return "csr.failed";
+	}
+	return "csr.?";
+}
+
+static const char *audit_text(const char *text)
+{
+	return text == NULL ? "" : text;
+}
+
+enum err audit_add(struct sql *sql, int64_t now_us, const char *action, const char *object,
+		   const struct audit_origin *origin)
+{
+	struct sql_query q = sql_ask(sql, SQL_AUDIT_ADD, "write the audit trail");
+
+	sql_put_int(&q, now_us);
+	sql_put_text(&q, action);
+	sql_put_text(&q, object);
+	sql_put_text(&q, audit_text(origin->actor));
+	sql_put_text(&q, audit_text(origin->request_id));
+	sql_put_text(&q, audit_text(origin->peer));
+	sql_put_text(&q, audit_text(origin->detail));
+	return sql_run(&q);
+}
+
+/* ---- a note that something was done to the store ---- */
+
+struct audit_note {
+	struct call_done done; /* first */
+	struct audit_origin origin;
+};
+
+static enum err audit_run_note(struct store_op *op, struct sql *sql)
+{
+	const struct audit_note *note = (const struct audit_note *)op;
+
+	return audit_add(sql, clock_wall_us(), "store.backup", AUDIT_OF_STORE, &note->origin);
+}
+
+void store_note_backup(struct store *store, const struct audit_origin *origin, store_done_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct audit_note), STORE_OP_WRITES, audit_run_note,
+					      call_done_finish};
+	struct audit_note *note = call_new(store, &type, arg);
+
+	note->done.done = done;
+	note->origin = call_keep_origin(&note->done.call, origin);
+	call_submit(&note->done.call);
+}
+
+/* ---- reading ---- */
+
+struct audit_read {
+	struct call call; /* first */
+	store_audit_fn done;
+	const char *object; /* all of one thing's; NULL: what `search` asks for */
+	struct store_audit_query search;
+	struct call_rows rows;
+};
+
+static void audit_read_row(struct sql_query *q, void *row)
+{
+	struct audit_record *a = row;
+
+	a->sequence = sql_int(q, "sequence");
+	a->at_us = sql_int(q, "at_us");
+	sql_text(q, "action", &a->action);
+	sql_text(q, "object", &a->object);
+	sql_text(q, "actor", &a->actor);
+	sql_text(q, "request_id", &a->request_id);
+	sql_text(q, "peer", &a->peer);
+	sql_text(q, "detail", &a->detail);
+}
+
+static void audit_release_row(void *row)
+{
+	audit_record_release(row);
+}
+
+static enum err audit_run_read(struct store_op *op, struct sql *sql)
+{
+	struct audit_read *read = (struct audit_read *)op;
+	struct sql_query q =
+	    sql_ask(sql, read->object != NULL ? SQL_AUDIT_LIST : SQL_AUDIT_SEARCH, "read the audit trail");
+
+	if (read->object != NULL) {
+		sql_put_text(&q, read->object);
+	} else {
+		sql_put_int(&q, read->search.since_us);
+		sql_put_int(&q, read->search.until_us);
+		sql_put_text(&q, read->search.actor);
+		sql_put_text(&q, read->search.object);
+		sql_put_text(&q, read->search.action);
+		sql_put_int(&q, read->search.below_sequence);
+		sql_put_int(&q, read->search.limit);
+	}
+	return call_rows_read(&read->rows, &q);
+}
+
+static void audit_finish_read(struct store_op *op)
+{
+	struct audit_read *read = (struct audit_read *)op;
+
+	if (op->e != E_OK)
+		call_rows_release(&read->rows);
+	read->done(read->call.arg, op->e, read->rows.first, read->rows.len);
+	call_rows_release(&read->rows);
+	call_free(&read->call);
+}
+
+static struct audit_read *audit_read_new(struct store *store, store_audit_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct audit_read), STORE_OP_READS, audit_run_read,
+					      audit_finish_read};
+	struct audit_read *read = call_new(store, &type, arg);
+
+	read->done = done;
+	read->rows = (struct call_rows){
+	    .size = sizeof(struct audit_record), .read = audit_read_row, .release = audit_release_row};
+	return read;
+}
+
+void store_audit_list(struct store *store, const char *csr_id, store_audit_fn done, void *arg)
+{
+	struct audit_read *read = audit_read_new(store, done, arg);
+
+	read->object = call_keep(&read->call, csr_id);
+	call_submit(&read->call);
+}
+
+void store_audit_search(struct store *store, const struct store_audit_query *query, store_audit_fn done,
+			void *arg)
+{
+	struct audit_read *read = audit_read_new(store, done, arg);
+
+	read->search = *query;
+	read->search.actor = call_keep(&read->call, query->actor);
+	read->search.object = call_keep(&read->call, query->object);
+	read->search.action = call_keep(&read->call, query->action);
+	if (query->limit < 1 || query->limit > STORE_LIST_MAX)
+		call_refuse(&read->call, E_INVAL);
+	call_submit(&read->call);
+}

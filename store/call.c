@@ -1,0 +1,140 @@
+/* Making, keeping and freeing operations. */
+#include "store/call.h"
+
+#include "base/log.h"
+#include "store/sql.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct call_text {
+	struct call_text *next;
+	char text[];
+};
+
+void *call_new(struct store *store, const struct call_type *type, void *arg)
+{
+	struct call *call = calloc(1, type->size);
+
+	assert(type->size <= CALL_BYTES_MAX);
+	if (call == NULL) {
+		if (store->spare_free_len == 0) {
+			log_error("memory is out, and nothing is left to say so with");
+			abort();
+		}
+		call = (struct call *)store->spare[store->spare_free[--store->spare_free_len]].bytes;
+		memset(call, 0, type->size);
+		call->spare = true;
+		call->queued.e = E_NOMEM;
+	}
+	call->queued.kind = type->kind;
+	call->queued.run = type->run;
+	call->queued.finish = type->finish;
+	call->store = store;
+	call->arg = arg;
+	return call;
+}
+
+void call_submit(struct call *call)
+{
+	queue_submit(call->store->queue, &call->queued);
+}
+
+void call_free(struct call *call)
+{
+	struct store *store = call->store;
+
+	while (call->texts != NULL) {
+		struct call_text *text = call->texts;
+
+		call->texts = text->next;
+		free(text);
+	}
+	if (call->spare)
+		store->spare_free[store->spare_free_len++] =
+		    (unsigned)((struct call_spare *)call - store->spare);
+	else
+		free(call);
+}
+
+const char *call_keep(struct call *call, const char *text)
+{
+	struct call_text *kept;
+	size_t size;
+
+	if (text == NULL)
+		return NULL;
+	size = strlen(text) + 1;
+	kept = malloc(sizeof(*kept) + size);
+	if (kept == NULL) {
+		call_refuse(call, E_NOMEM);
+		return NULL;
+	}
+	memcpy(kept->text, text, size);
+	kept->next = call->texts;
+	call->texts = kept;
+	return kept->text;
+}
+
+struct audit_origin call_keep_origin(struct call *call, const struct audit_origin *origin)
+{
+	struct audit_origin kept = {
+	    .actor = call_keep(call, origin->actor),
+	    .request_id = call_keep(call, origin->request_id),
+	    .peer = call_keep(call, origin->peer),
+	    .detail = call_keep(call, origin->detail),
+	};
+	return kept;
+}
+
+void call_refuse(struct call *call, enum err e)
+{
+	if (call->queued.e == E_OK)
+		call->queued.e = e;
+}
+
+void call_done_finish(struct store_op *op)
+{
+	struct call_done *done = (struct call_done *)op;
+
+	done->done(done->call.arg, op->e);
+	call_free(&done->call);
+}
+
+void *call_append(void **array, size_t *len, size_t size)
+{
+	/* Room doubles whenever len is a power of two. */
+	if ((*len & (*len - 1)) == 0) {
+		void *grown = reallocarray(*array, *len == 0 ? 1 : 2 * *len, size);
+		if (grown == NULL)
+			return NULL;
+		*array = grown;
+	}
+	void *item = (char *)*array + *len * size;
+	memset(item, 0, size);
+	++*len;
+	return item;
+}
+
+enum err call_rows_read(struct call_rows *rows, struct sql_query *q)
+{
+	while (sql_next(q)) {
+		void *row = call_append(&rows->first, &rows->len, rows->size);
+
+		if (row == NULL)
+			sql_fail(q, E_NOMEM);
+		else
+			rows->read(q, row);
+	}
+	return sql_done(q);
+}
+
+void call_rows_release(struct call_rows *rows)
+{
+	for (size_t i = 0; i < rows->len; i++)
+		rows->release((char *)rows->first + i * rows->size);
+	free(rows->first);
+	rows->first = NULL;
+	rows->len = 0;
+}

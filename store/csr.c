@@ -1,0 +1,293 @@
+/* The life of a CSR: begun, moved, deleted, looked up. */
+#include "base/clock.h"
+#include "base/str.h"
+#include "store/audit.h"
+#include "store/csr_row.h"
+#include "store/directory.h"
+#include "store/idempotency.h"
+#include "store/call.h"
+#include "store/sql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- begin ---- */
+
+struct csr_begin {
+	struct call call; /* first */
+	store_csr_begin_fn done;
+	struct store_csr_begin in;
+	enum store_begin outcome;
+	struct csr_record *record; /* of `in`, taken */
+	struct csr_record *replay;
+};
+
+static enum err csr_begin_new(struct sql *sql, const struct store_csr_begin *in, const char *account_tag,
+			      int64_t now_us)
+{
+	struct csr_record *r = in->record;
+
+	enum err e = str_copy(r->account_tag, sizeof(r->account_tag), account_tag);
+	if (e != E_OK)
+		return e;
+	r->state = CSR_PENDING;
+	r->created_us = now_us;
+	r->updated_us = now_us;
+	e = csr_row_add(sql, r);
+	if (e == E_OK)
+		e = idempotency_note(sql, in, now_us);
+	if (e == E_OK)
+		e = audit_add(sql, now_us, audit_action_of_state(CSR_PENDING), r->id, &in->origin);
+	return e;
+}
+
+/* The scope is looked at first, then the idempotency key, then the quota. */
+static enum err csr_run_begin(struct store_op *op, struct sql *sql)
+{
+	struct csr_begin *begin = (struct csr_begin *)op;
+	const struct store_csr_begin *in = &begin->in;
+	struct csr_record replay = {.name = NULL};
+	struct directory_scope scope;
+	int64_t now_us = clock_wall_us();
+
+	begin->outcome = STORE_BEGIN_NEW;
+	enum err e = directory_find(sql, &in->record->scope, &scope);
+	if (e == E_NOTFOUND) {
+		begin->outcome = STORE_BEGIN_NO_SCOPE;
+		return E_OK;
+	}
+	if (e == E_OK && in->idempotency_key != NULL)
+		e = idempotency_judge(sql, in, now_us, &begin->outcome, &replay);
+	if (e != E_OK)
+		return e;
+	switch (begin->outcome) {
+	case STORE_BEGIN_NEW:
+		if (scope.csr_quota == STORE_NO_LIMIT || scope.csr_count < scope.csr_quota)
+			return csr_begin_new(sql, in, scope.account_id, now_us);
+		begin->outcome = STORE_BEGIN_QUOTA;
+		return E_OK;
+	case STORE_BEGIN_REPLAY:
+	case STORE_BEGIN_IN_FLIGHT:
+		begin->replay = malloc(sizeof(*begin->replay));
+		if (begin->replay == NULL) {
+			csr_record_release(&replay);
+			return E_NOMEM;
+		}
+		*begin->replay = replay;
+		return E_OK;
+	default:
+		return E_OK;
+	}
+}
+
+static void csr_finish_begin(struct store_op *op)
+{
+	struct csr_begin *begin = (struct csr_begin *)op;
+	struct csr_record *record = NULL;
+
+	if (op->e == E_OK && begin->outcome == STORE_BEGIN_NEW) {
+		record = begin->record;
+		begin->record = NULL;
+	} else if (op->e == E_OK) {
+		record = begin->replay;
+		begin->replay = NULL;
+	}
+	begin->done(begin->call.arg, op->e, begin->outcome, record);
+	csr_record_free(begin->record);
+	csr_record_free(begin->replay);
+	call_free(&begin->call);
+}
+
+void store_csr_begin(struct store *store, const struct store_csr_begin *in, store_csr_begin_fn done,
+		     void *arg)
+{
+	static const struct call_type type = {sizeof(struct csr_begin), STORE_OP_WRITES, csr_run_begin,
+					      csr_finish_begin};
+	struct csr_begin *begin = call_new(store, &type, arg);
+
+	begin->done = done;
+	begin->record = in->record;
+	begin->in = *in;
+	begin->in.idempotency_key = call_keep(&begin->call, in->idempotency_key);
+	begin->in.origin = call_keep_origin(&begin->call, &in->origin);
+	call_submit(&begin->call);
+}
+
+/* ---- move ---- */
+
+struct csr_move {
+	struct call_done done; /* first */
+	struct store_csr_move in;
+	struct store_csr_result result;
+};
+
+static enum err csr_run_move(struct store_op *op, struct sql *sql)
+{
+	return csr_row_move(sql, &((struct csr_move *)op)->in, clock_wall_us());
+}
+
+void store_csr_move(struct store *store, const struct store_csr_move *in, store_done_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct csr_move), STORE_OP_WRITES, csr_run_move,
+					      call_done_finish};
+	struct csr_move *move = call_new(store, &type, arg);
+
+	move->done.done = done;
+	move->in = *in;
+	move->in.id = call_keep(&move->done.call, in->id);
+	move->in.origin = call_keep_origin(&move->done.call, &in->origin);
+	if (in->result != NULL) {
+		move->result = *in->result;
+		move->result.pem = call_keep(&move->done.call, in->result->pem);
+		move->in.result = &move->result;
+	}
+	if (!csr_state_may_move(in->from, in->to) || (in->to == CSR_ACTIVE) != (in->result != NULL))
+		call_refuse(&move->done.call, E_INVAL);
+	call_submit(&move->done.call);
+}
+
+/* ---- one CSR, by scope and id ---- */
+
+struct csr_one {
+	struct call call; /* first */
+	store_csr_fn done;
+	bool has_scope;
+	struct store_scope scope;
+	const char *id;
+	struct audit_origin origin; /* of a delete */
+	struct csr_record *found;
+};
+
+/* Into one->found, which is set whatever it returns, if memory is there. */
+static enum err csr_find_one(struct csr_one *one, struct sql *sql)
+{
+	one->found = calloc(1, sizeof(*one->found));
+	if (one->found == NULL)
+		return E_NOMEM;
+	enum err e = csr_row_get(sql, one->id, one->found);
+	if (e == E_OK && one->has_scope && !store_scope_equal(&one->scope, &one->found->scope))
+		e = E_NOTFOUND;
+	return e;
+}
+
+static enum err csr_run_get(struct store_op *op, struct sql *sql)
+{
+	return csr_find_one((struct csr_one *)op, sql);
+}
+
+static enum err csr_run_delete_begin(struct store_op *op, struct sql *sql)
+{
+	struct csr_one *one = (struct csr_one *)op;
+	const struct store_csr_move move = {
+	    .id = one->id, .from = CSR_ACTIVE, .to = CSR_DELETING, .origin = one->origin};
+	int64_t now_us = clock_wall_us();
+
+	enum err e = csr_find_one(one, sql);
+	if (e != E_OK || one->found->state == CSR_DELETING)
+		return e;
+	if (one->found->state != CSR_ACTIVE)
+		return E_NOTFOUND;
+	one->found->state = CSR_DELETING;
+	one->found->updated_us = now_us;
+	return csr_row_move(sql, &move, now_us);
+}
+
+static void csr_finish_one(struct store_op *op)
+{
+	struct csr_one *one = (struct csr_one *)op;
+
+	if (op->e != E_OK) {
+		csr_record_free(one->found);
+		one->found = NULL;
+	}
+	one->done(one->call.arg, op->e, one->found);
+	call_free(&one->call);
+}
+
+static struct csr_one *csr_one_new(struct store *store, const struct call_type *type,
+				   const struct store_scope *scope, const char *id, store_csr_fn done,
+				   void *arg)
+{
+	struct csr_one *one = call_new(store, type, arg);
+
+	one->done = done;
+	one->has_scope = scope != NULL;
+	if (scope != NULL)
+		one->scope = *scope;
+	one->id = call_keep(&one->call, id);
+	return one;
+}
+
+void store_csr_get(struct store *store, const struct store_scope *scope, const char *id, store_csr_fn done,
+		   void *arg)
+{
+	static const struct call_type type = {sizeof(struct csr_one), STORE_OP_READS, csr_run_get,
+					      csr_finish_one};
+
+	call_submit(&csr_one_new(store, &type, scope, id, done, arg)->call);
+}
+
+void store_csr_delete_begin(struct store *store, const struct store_scope *scope, const char *id,
+			    const struct audit_origin *origin, store_csr_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct csr_one), STORE_OP_WRITES, csr_run_delete_begin,
+					      csr_finish_one};
+	struct csr_one *one = csr_one_new(store, &type, scope, id, done, arg);
+
+	one->origin = call_keep_origin(&one->call, origin);
+	call_submit(&one->call);
+}
+
+/* ---- a key that ought to be gone ---- */
+
+#define LEFTOVER "csr.leftover"
+#define LEFTOVER_GONE "csr.leftover-destroyed"
+
+struct csr_leftover {
+	struct call_done done; /* first */
+	const char *id;
+	bool gone;
+	struct audit_origin origin;
+};
+
+/* Whether the trail tells already of a leftover key that has not gone since. */
+static enum err csr_leftover_is_told(struct sql *sql, const char *id, bool *ret_told)
+{
+	struct sql_query q = sql_ask(sql, SQL_LEFTOVER_LAST, "read the audit trail");
+	char *action = NULL;
+
+	sql_put_text(&q, id);
+	if (sql_next(&q))
+		sql_text(&q, "action", &action);
+	enum err e = sql_done(&q);
+	if (e == E_OK)
+		*ret_told = action != NULL && strcmp(action, LEFTOVER) == 0;
+	free(action);
+	return e;
+}
+
+static enum err csr_run_leftover(struct store_op *op, struct sql *sql)
+{
+	const struct csr_leftover *leftover = (const struct csr_leftover *)op;
+	bool told = false;
+
+	enum err e = leftover->gone ? E_OK : csr_leftover_is_told(sql, leftover->id, &told);
+	if (e != E_OK || told)
+		return e;
+	return audit_add(sql, clock_wall_us(), leftover->gone ? LEFTOVER_GONE : LEFTOVER, leftover->id,
+			 &leftover->origin);
+}
+
+void store_csr_leftover(struct store *store, const char *id, bool gone, const struct audit_origin *origin,
+			store_done_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct csr_leftover), STORE_OP_WRITES, csr_run_leftover,
+					      call_done_finish};
+	struct csr_leftover *leftover = call_new(store, &type, arg);
+
+	leftover->done.done = done;
+	leftover->id = call_keep(&leftover->done.call, id);
+	leftover->gone = gone;
+	leftover->origin = call_keep_origin(&leftover->done.call, origin);
+	call_submit(&leftover->done.call);
+}

@@ -1,0 +1,408 @@
+/* Lists of CSRs, a page at a time. */
+#include "store/csr_row.h"
+#include "store/directory.h"
+#include "store/fence.h"
+#include "store/call.h"
+#include "store/sql.h"
+#include "store/walk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ONLY_ACTIVE CSR_STATE_BIT(CSR_ACTIVE)
+#define UNSETTLED (CSR_STATE_BIT(CSR_PENDING) | CSR_STATE_BIT(CSR_DELETING))
+
+struct csr_list {
+	struct call call; /* first */
+	store_csr_page_fn done;
+	struct store_csr_query query;
+	struct store_scope scope;
+	struct store_csr_filter filter;
+	uint8_t filter_key[KEY_SPKI_HASH_BYTES];
+	struct store_csr_page page;
+};
+
+/* ---- statements and their parameters ---- */
+
+/* The four parameters of ANY_WHERE. */
+static void csr_list_put_any(struct sql_query *q, const struct store_csr_query *query, const char *account_id)
+{
+	bool in_zone = query->scope != NULL && query->scope->kind == STORE_ZONE;
+
+	sql_put_int(q, query->states);
+	sql_put_text(q, account_id);
+	sql_put_text(q, in_zone ? query->scope->id : NULL);
+	sql_put_int(q, query->updated_before_us);
+}
+
+/* Which of six statements. */
+static unsigned csr_list_way(const struct store_csr_query *query)
+{
+	return 2 * ((unsigned)query->order - STORE_ORDER_CREATED_AT) + (query->descending ? 1 : 0);
+}
+
+static bool csr_list_is_of_active(const struct store_csr_query *query)
+{
+	return query->after_id == NULL && query->filter == NULL && query->scope != NULL &&
+	       query->states == ONLY_ACTIVE && query->updated_before_us == 0;
+}
+
+static void csr_list_put_filter(struct sql_query *q, const struct store_csr_filter *filter)
+{
+	sql_put_int(q, filter->since_us);
+	sql_put_int(q, filter->until_us);
+	sql_put_text(q, filter->id_prefix);
+	sql_put_text(q, filter->token_name);
+	sql_put_text(q, filter->principal_id);
+	sql_put_int(q, filter->key_type);
+	sql_put_bytes(q, filter->key, filter->key_len);
+	sql_put_text(q, filter->name);
+	sql_put_text(q, filter->san);
+	sql_put_text(q, filter->word);
+}
+
+static struct sql_query csr_list_ask(struct sql *sql, unsigned which)
+{
+	return sql_ask(sql, (enum sql_text)which, "list CSRs");
+}
+
+static struct sql_query csr_list_query(struct sql *sql, const struct store_csr_query *query,
+				       const char *account_id)
+{
+	struct sql_query q;
+
+	if (query->after_id != NULL) {
+		q = csr_list_ask(sql, (query->states & ~UNSETTLED) == 0 ? SQL_PASS_UNSETTLED : SQL_PASS_ANY);
+		csr_list_put_any(&q, query, account_id);
+		sql_put_text(&q, query->after_id);
+		sql_put_int(&q, query->limit);
+		return q;
+	}
+	if (query->filter != NULL) {
+		q = csr_list_ask(sql, query->descending ? SQL_FILTER_NEWEST : SQL_FILTER_OLDEST);
+		csr_list_put_any(&q, query, account_id);
+		csr_list_put_filter(&q, query->filter);
+	} else if (csr_list_is_of_active(query)) {
+		q = csr_list_ask(sql, SQL_LIST_ACTIVE_FIRST + csr_list_way(query));
+		sql_put_text(&q, account_id);
+		sql_put_text(&q, query->scope->kind == STORE_ZONE ? query->scope->id : NULL);
+	} else {
+		q = csr_list_ask(sql, SQL_LIST_ANY_FIRST + csr_list_way(query));
+		csr_list_put_any(&q, query, account_id);
+	}
+	sql_put_int(&q, query->limit);
+	sql_put_int(&q, (int64_t)query->offset);
+	return q;
+}
+
+/* ---- how many there are ---- */
+
+static enum err csr_list_count(struct sql *sql, const struct store_csr_query *query,
+			       const struct directory_scope *scope, uint64_t *ret_total)
+{
+	bool active = query->states == ONLY_ACTIVE && query->filter == NULL;
+	struct store_csr_query of_any_age = *query;
+
+	if (query->after_id != NULL) {
+		*ret_total = 0;
+		return E_OK;
+	}
+	if (active && query->scope != NULL) {
+		*ret_total = (uint64_t)scope->csr_active;
+		return E_OK;
+	}
+	struct sql_query q = sql_ask(sql,
+				     active                  ? SQL_ACTIVE_TOTAL
+				     : query->filter != NULL ? SQL_FILTER_TOTAL
+							     : SQL_ANY_TOTAL,
+				     "count CSRs");
+	of_any_age.updated_before_us = 0;
+	if (!active)
+		csr_list_put_any(&q, &of_any_age, query->scope == NULL ? NULL : scope->account_id);
+	if (query->filter != NULL)
+		csr_list_put_filter(&q, query->filter);
+	if (sql_next(&q))
+		*ret_total = (uint64_t)sql_int(&q, "total");
+	return sql_done(&q);
+}
+
+/* ---- the rows ---- */
+
+/* Appends to the page, which has room for `limit`. */
+static enum err csr_list_read(struct sql_query *q, unsigned limit, struct store_csr_page *page)
+{
+	while (page->records_len < limit && sql_next(q))
+		csr_row_read(q, &page->records[page->records_len++]);
+	return sql_done(q);
+}
+
+/* What is left of the page, by one statement of LIST_AFTER: behind a row and `skip` others. */
+static enum err csr_list_read_after(struct sql *sql, const struct store_csr_query *query,
+				    const char *account_id, unsigned which, const struct walk_mark *mark,
+				    uint64_t skip, struct store_csr_page *page)
+{
+	if (page->records_len >= query->limit)
+		return E_OK;
+	struct sql_query q = csr_list_ask(sql, which);
+	sql_put_text(&q, account_id);
+	sql_put_text(&q, query->scope->kind == STORE_ZONE ? query->scope->id : NULL);
+	sql_put_int(&q, query->limit - (int64_t)page->records_len);
+	if (query->order == STORE_ORDER_NAME)
+		sql_put_text(&q, mark->name);
+	else
+		sql_put_int(&q, mark->created_us);
+	sql_put_text(&q, mark->id);
+	sql_put_int(&q, (int64_t)skip);
+	return csr_list_read(&q, query->limit, page);
+}
+
+/*
+ * The page behind a row and `skip` others, which have a name if and only if it has.
+ * Rows without a name are a range of their own, before all that have one.
+ */
+static enum err csr_list_read_behind(struct sql *sql, const struct store_csr_query *query,
+				     const char *account_id, const struct walk_mark *mark, uint64_t skip,
+				     struct store_csr_page *page)
+{
+	static char no_name[] = "";
+	const struct walk_mark first_named = {.name = no_name}, last_nameless = {.id = "~"};
+	unsigned list = SQL_LIST_AFTER_FIRST + csr_list_way(query);
+	unsigned nameless = SQL_LIST_NAMELESS_FIRST + (query->descending ? 1 : 0);
+	bool is_nameless = query->order == STORE_ORDER_NAME && mark->name == NULL;
+	enum err e;
+
+	e = csr_list_read_after(sql, query, account_id, is_nameless ? nameless : list, mark, skip, page);
+	if (e != E_OK || query->order != STORE_ORDER_NAME || is_nameless == query->descending)
+		return e;
+	if (is_nameless)
+		return csr_list_read_after(sql, query, account_id, list, &first_named, 0, page);
+	return csr_list_read_after(sql, query, account_id, nameless, &last_nameless, 0, page);
+}
+
+static void csr_list_reverse(struct store_csr_page *page)
+{
+	for (size_t i = 0; i < page->records_len / 2; i++) {
+		struct csr_record *a = &page->records[i], *b = &page->records[page->records_len - 1 - i];
+		struct csr_record swapped = *a;
+
+		*a = *b;
+		*b = swapped;
+	}
+}
+
+/* Counted to, from the nearer end of the list. */
+static enum err csr_list_read_counted(struct sql *sql, const struct store_csr_query *query,
+				      const char *account_id, struct store_csr_page *page)
+{
+	struct store_csr_query near = *query;
+
+	if (query->offset >= page->total) /* past the end: not looked for along the whole index */
+		return E_OK;
+	bool backwards = query->offset > page->total / 2;
+	if (backwards) {
+		if (near.limit > page->total - query->offset)
+			near.limit = (unsigned)(page->total - query->offset);
+		near.offset = page->total - query->offset - near.limit;
+		near.descending = !query->descending;
+	}
+	struct sql_query q = csr_list_query(sql, &near, account_id);
+	enum err e = csr_list_read(&q, near.limit, page);
+	if (backwards)
+		csr_list_reverse(page);
+	return e;
+}
+
+/* The page that has the number which the query says: what is far from both ends is found by fences. */
+static enum err csr_list_read_numbered(struct sql *sql, struct fences *fences,
+				       const struct store_csr_query *query, const char *account_id,
+				       struct store_csr_page *page)
+{
+	const struct fence_list list = {
+	    .scope = query->scope, .account_id = account_id, .order = query->order, .total = page->total};
+	struct store_csr_query ascending = *query;
+	uint64_t end = query->offset + query->limit, skip = 0;
+	struct walk_mark mark;
+
+	if (query->offset <= FENCE_NEAR || end + FENCE_NEAR >= page->total)
+		return csr_list_read_counted(sql, query, account_id, page);
+	ascending.descending = false;
+	enum err e = fences_find(fences, sql, &list, query->descending ? page->total - end : query->offset,
+				 &mark, &skip);
+	if (e == E_NOTFOUND)
+		return csr_list_read_counted(sql, query, account_id, page);
+	if (e != E_OK)
+		return e;
+	e = csr_list_read_behind(sql, &ascending, account_id, &mark, skip, page);
+	walk_mark_release(&mark);
+	if (query->descending)
+		csr_list_reverse(page);
+	return e;
+}
+
+/* What other pages of the walk showed is not shown again. */
+static void csr_list_cut(const struct walk_page *place, const struct store_csr_query *query,
+			 struct store_csr_page *page)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < page->records_len; i++) {
+		struct csr_record *row = &page->records[i];
+
+		if (!walk_page_holds(place, query, row)) {
+			csr_record_release(row);
+			continue;
+		}
+		if (kept != i) {
+			page->records[kept] = *row;
+			memset(row, 0, sizeof(*row));
+		}
+		kept++;
+	}
+	page->records_len = kept;
+}
+
+/* A page of somebody's walk. */
+static enum err csr_list_read_walk(struct sql *sql, struct store *store, const struct store_csr_query *query,
+				   const char *account_id, struct store_csr_page *page)
+{
+	struct walk_page place = walk_find(store->walk, query);
+	struct store_csr_query reversed = *query;
+	enum err e = E_BUG;
+
+	switch (place.way) {
+	case WALK_BEHIND:
+		e = csr_list_read_behind(sql, query, account_id, &place.before, 0, page);
+		break;
+	case WALK_BEFORE:
+		reversed.descending = !query->descending;
+		e = csr_list_read_behind(sql, &reversed, account_id, &place.after, 0, page);
+		csr_list_reverse(page);
+		break;
+	case WALK_JUMP:
+		e = csr_list_read_numbered(sql, store->fences, query, account_id, page);
+		if (query->offset + query->limit >= page->total) /* where a walk backwards begins */
+			place.way = WALK_BEFORE;
+		break;
+	}
+	if (e == E_OK) {
+		csr_list_cut(&place, query, page);
+		if (page->records_len > 0)
+			walk_keep(store->walk, query, place.way, &page->records[0],
+				  &page->records[page->records_len - 1]);
+	}
+	walk_page_release(&place);
+	return e;
+}
+
+static enum err csr_list_read_active(struct sql *sql, struct store *store,
+				     const struct store_csr_query *query, const char *account_id,
+				     struct store_csr_page *page)
+{
+	return query->reader != NULL ? csr_list_read_walk(sql, store, query, account_id, page)
+				     : csr_list_read_numbered(sql, store->fences, query, account_id, page);
+}
+
+static enum err csr_list_read_any(struct sql *sql, const struct store_csr_query *query,
+				  const char *account_id, struct store_csr_page *page)
+{
+	if (query->after_id == NULL && query->offset >= page->total)
+		return E_OK;
+	struct sql_query q = csr_list_query(sql, query, account_id);
+	return csr_list_read(&q, query->limit, page);
+}
+
+/* ---- the call ---- */
+
+static enum err csr_list_run(struct store_op *op, struct sql *sql)
+{
+	struct csr_list *list = (struct csr_list *)op;
+	const struct store_csr_query *query = &list->query;
+	struct store_csr_page *page = &list->page;
+	struct directory_scope scope = {.csr_active = 0};
+	enum err e = E_OK;
+
+	if (query->scope != NULL)
+		e = directory_find(sql, query->scope, &scope);
+	if (e == E_NOTFOUND)
+		return E_OK;
+	if (e == E_OK)
+		e = csr_list_count(sql, query, &scope, &page->total);
+	if (e != E_OK)
+		return e;
+	page->records = calloc(query->limit, sizeof(*page->records));
+	if (page->records == NULL)
+		return E_NOMEM;
+	if (csr_list_is_of_active(query))
+		return csr_list_read_active(sql, list->call.store, query, scope.account_id, page);
+	return csr_list_read_any(sql, query, query->scope == NULL ? NULL : scope.account_id, page);
+}
+
+static void csr_list_release_page(struct store_csr_page *page)
+{
+	for (size_t i = 0; i < page->records_len; i++)
+		csr_record_release(&page->records[i]);
+	free(page->records);
+	memset(page, 0, sizeof(*page));
+}
+
+static void csr_list_finish(struct store_op *op)
+{
+	struct csr_list *list = (struct csr_list *)op;
+
+	if (op->e != E_OK)
+		csr_list_release_page(&list->page);
+	list->done(list->call.arg, op->e, &list->page);
+	csr_list_release_page(&list->page);
+	call_free(&list->call);
+}
+
+/* E_INVAL: a filter that a list cannot have, or a key of no known length. */
+static void csr_list_keep_filter(struct csr_list *list, const struct store_csr_query *query)
+{
+	const struct store_csr_filter *filter = query->filter;
+
+	if (filter == NULL)
+		return;
+	list->filter = *filter;
+	list->filter.id_prefix = call_keep(&list->call, filter->id_prefix);
+	list->filter.token_name = call_keep(&list->call, filter->token_name);
+	list->filter.principal_id = call_keep(&list->call, filter->principal_id);
+	list->filter.name = call_keep(&list->call, filter->name);
+	list->filter.san = call_keep(&list->call, filter->san);
+	list->filter.word = call_keep(&list->call, filter->word);
+	list->query.filter = &list->filter;
+	if (query->after_id != NULL || query->updated_before_us != 0 ||
+	    query->order != STORE_ORDER_CREATED_AT ||
+	    (filter->key != NULL && filter->key_len != KEY_ID_BYTES &&
+	     filter->key_len != KEY_SPKI_HASH_BYTES)) {
+		call_refuse(&list->call, E_INVAL);
+		return;
+	}
+	if (filter->key != NULL) {
+		memcpy(list->filter_key, filter->key, filter->key_len);
+		list->filter.key = list->filter_key;
+	}
+}
+
+void store_csr_list(struct store *store, const struct store_csr_query *query, store_csr_page_fn done,
+		    void *arg)
+{
+	static const struct call_type type = {sizeof(struct csr_list), STORE_OP_READS, csr_list_run,
+					      csr_list_finish};
+	struct csr_list *list = call_new(store, &type, arg);
+
+	list->done = done;
+	list->query = *query;
+	if (query->scope != NULL) {
+		list->scope = *query->scope;
+		list->query.scope = &list->scope;
+	}
+	list->query.after_id = call_keep(&list->call, query->after_id);
+	list->query.reader = call_keep(&list->call, query->reader);
+	csr_list_keep_filter(list, query);
+	if (query->limit < 1 || query->limit > STORE_LIST_MAX || query->offset > INT64_MAX ||
+	    (query->after_id == NULL &&
+	     (query->order < STORE_ORDER_CREATED_AT || query->order > STORE_ORDER_ACCOUNT_TAG)))
+		call_refuse(&list->call, E_INVAL);
+	call_submit(&list->call);
+}

@@ -1,0 +1,44 @@
+/*
+ * Fences along the long lists: every thousandth row of a list is remembered, and
+ * how many rows lie between two of them, so that the row with a number is found
+ * from the fence before it and not from the end of the list.
+ *
+ * What came and went since is read from the audit trail, in the transaction of the
+ * question: each row that joins a list of active CSRs, or leaves it, has its record
+ * there, whichever process did it.
+ */
+#ifndef CSRD_STORE_FENCE_H
+#define CSRD_STORE_FENCE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "store/record.h"
+#include "store/walk.h"
+
+#include <stdint.h>
+
+#define FENCE_STEP 1000             /* rows from one fence to the next */
+#define FENCE_NEAR (2 * FENCE_STEP) /* what lies nearer to an end of its list is counted to from there */
+
+struct fences; /* of all threads that read */
+struct sql;
+
+struct fences *fences_new(void);         /* NULL: out of memory */
+void fences_free(struct fences *fences); /* NULL is fine */
+
+/* The active CSRs of a scope, ascending. */
+struct fence_list {
+	const struct store_scope *scope;
+	const char *account_id;
+	enum store_order order;
+	uint64_t total; /* as the scope counts it */
+};
+/*
+ * Where the row number `rank` is, from 0: behind the row *ret_mark by *ret_skip
+ * others.  Those are rows that have a name, or rows that have none, all of them.
+ * E_NOTFOUND: there is none.
+ */
+MUST_USE enum err fences_find(struct fences *fences, struct sql *sql, const struct fence_list *list,
+			      uint64_t rank, struct walk_mark *ret_mark, uint64_t *ret_skip);
+
+#endif

@@ -1,0 +1,17 @@
+/* A store that went back in time (store.h).  Private to store/. */
+#ifndef CSRD_STORE_LINEAGE_H
+#define CSRD_STORE_LINEAGE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "store/record.h"
+
+#include <stdint.h>
+
+struct sql;
+
+/* A backup becomes the store: its open rows are set aside, its lineages go, so that whoever meets it next has
+   not seen it; with "store.restore" in its audit trail.  Within a transaction. */
+MUST_USE enum err lineage_restore(struct sql *sql, const struct audit_origin *origin);
+
+#endif

@@ -1,0 +1,283 @@
+/* Principals and what they are granted. */
+#include "base/clock.h"
+#include "store/audit.h"
+#include "store/call.h"
+#include "store/sql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- rows ---- */
+
+static void principal_read_grant(struct sql_query *q, void *row)
+{
+	struct grant *g = row;
+	bool on_zone = sql_is_null(q, "account_id");
+
+	g->scope.kind = on_zone ? STORE_ZONE : STORE_ACCOUNT;
+	sql_fixed(q, on_zone ? "zone_id" : "account_id", g->scope.id, sizeof(g->scope.id));
+	g->permission = (enum grant_permission)sql_int(q, "permission");
+}
+
+static enum err principal_read_grants(struct sql *sql, struct principal *p)
+{
+	struct sql_query q = sql_ask(sql, SQL_GRANT_LIST, "read the grants of a principal");
+	struct call_rows grants = {.size = sizeof(struct grant), .read = principal_read_grant};
+
+	sql_put_text(&q, p->id);
+	enum err e = call_rows_read(&grants, &q);
+	p->grants = grants.first;
+	p->grants_len = grants.len;
+	return e;
+}
+
+/* Filled as far as it got, also after an error. */
+static void principal_read_row(struct sql_query *q, void *row)
+{
+	struct principal *p = row;
+
+	sql_fixed(q, "id", p->id, sizeof(p->id));
+	p->kind = (enum principal_kind)sql_int(q, "kind");
+	sql_text(q, "name", &p->name);
+	sql_bytes(q, "secret_hash", p->secret_hash, sizeof(p->secret_hash));
+	p->created_us = sql_int(q, "created_us");
+	p->not_before_us = sql_int(q, "not_before_us");
+	p->expires_us = sql_int(q, "expires_us");
+	p->revoked_us = sql_int(q, "revoked_us");
+	if (q->e == E_OK)
+		sql_fail(q, principal_read_grants(q->sql, p));
+}
+
+/* ---- finding ---- */
+
+struct principal_find {
+	struct call call; /* first */
+	store_principal_fn done;
+	enum principal_kind kind;
+	uint8_t secret_hash[STORE_HASH_BYTES];
+	struct principal *found;
+};
+
+static enum err principal_run_find(struct store_op *op, struct sql *sql)
+{
+	struct principal_find *find = (struct principal_find *)op;
+	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_FIND, "find a principal");
+
+	sql_put_bytes(&q, find->secret_hash, sizeof(find->secret_hash));
+	sql_put_int(&q, find->kind);
+	bool is_there = sql_next(&q);
+	if (is_there) {
+		find->found = calloc(1, sizeof(*find->found));
+		if (find->found == NULL)
+			sql_fail(&q, E_NOMEM);
+		else
+			principal_read_row(&q, find->found);
+	}
+	return sql_found(&q, is_there);
+}
+
+static void principal_finish_find(struct store_op *op)
+{
+	struct principal_find *find = (struct principal_find *)op;
+
+	if (op->e != E_OK) {
+		principal_free(find->found);
+		find->found = NULL;
+	}
+	find->done(find->call.arg, op->e, find->found);
+	call_free(&find->call);
+}
+
+void store_principal_find(struct store *store, enum principal_kind kind,
+			  const uint8_t secret_hash[STORE_HASH_BYTES], store_principal_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct principal_find), STORE_OP_READS,
+					      principal_run_find, principal_finish_find};
+	struct principal_find *find = call_new(store, &type, arg);
+
+	find->done = done;
+	find->kind = kind;
+	memcpy(find->secret_hash, secret_hash, STORE_HASH_BYTES);
+	call_submit(&find->call);
+}
+
+struct principal_list {
+	struct call call; /* first */
+	store_principals_fn done;
+	enum principal_kind kind;
+	struct call_rows rows;
+};
+
+static void principal_release_row(void *row)
+{
+	principal_release(row);
+}
+
+static enum err principal_run_list(struct store_op *op, struct sql *sql)
+{
+	struct principal_list *list = (struct principal_list *)op;
+	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_LIST, "list the principals");
+
+	sql_put_int(&q, list->kind);
+	return call_rows_read(&list->rows, &q);
+}
+
+static void principal_finish_list(struct store_op *op)
+{
+	struct principal_list *list = (struct principal_list *)op;
+
+	if (op->e != E_OK)
+		call_rows_release(&list->rows);
+	list->done(list->call.arg, op->e, list->rows.first, list->rows.len);
+	call_rows_release(&list->rows);
+	call_free(&list->call);
+}
+
+void store_principal_list(struct store *store, enum principal_kind kind, store_principals_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct principal_list), STORE_OP_READS,
+					      principal_run_list, principal_finish_list};
+	struct principal_list *list = call_new(store, &type, arg);
+
+	list->done = done;
+	list->kind = kind;
+	list->rows = (struct call_rows){
+	    .size = sizeof(struct principal), .read = principal_read_row, .release = principal_release_row};
+	call_submit(&list->call);
+}
+
+/* ---- adding ---- */
+
+struct principal_add {
+	struct call_done done; /* first */
+	struct audit_origin origin;
+	struct principal principal;
+};
+
+/* The strongest of the grants on the same thing; 0 when an earlier one stands for it. */
+static enum grant_permission principal_permission(const struct principal *p, size_t which)
+{
+	enum grant_permission strongest = p->grants[which].permission;
+
+	for (size_t i = 0; i < p->grants_len; i++) {
+		if (!store_scope_equal(&p->grants[i].scope, &p->grants[which].scope))
+			continue;
+		if (i < which)
+			return 0;
+		if (p->grants[i].permission > strongest)
+			strongest = p->grants[i].permission;
+	}
+	return strongest;
+}
+
+static enum err principal_add_grant(struct sql *sql, const struct principal *p, size_t which)
+{
+	const struct store_scope *scope = &p->grants[which].scope;
+	enum grant_permission permission = principal_permission(p, which);
+
+	if (permission == 0)
+		return E_OK;
+	struct sql_query q = sql_ask(
+	    sql, scope->kind == STORE_ZONE ? SQL_GRANT_ADD_ZONE : SQL_GRANT_ADD_ACCOUNT, "add a grant");
+	sql_put_text(&q, p->id);
+	sql_put_text(&q, scope->id);
+	sql_put_int(&q, permission);
+	return sql_try(&q);
+}
+
+static enum err principal_run_add(struct store_op *op, struct sql *sql)
+{
+	const struct principal_add *add = (const struct principal_add *)op;
+	const struct principal *p = &add->principal;
+	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_ADD, "add a principal");
+	int64_t now_us = clock_wall_us();
+
+	sql_put_text(&q, p->id);
+	sql_put_int(&q, p->kind);
+	sql_put_text(&q, p->name == NULL ? "" : p->name);
+	sql_put_bytes(&q, p->secret_hash, sizeof(p->secret_hash));
+	sql_put_int(&q, now_us);
+	sql_put_int(&q, p->not_before_us);
+	sql_put_int(&q, p->expires_us);
+	enum err e = sql_try(&q);
+	for (size_t i = 0; e == E_OK && i < p->grants_len; i++)
+		e = principal_add_grant(sql, p, i);
+	if (e == E_OK)
+		e = audit_add(sql, now_us, p->kind == PRINCIPAL_USER ? "user.create" : "token.create", p->id,
+			      &add->origin);
+	return e;
+}
+
+static void principal_finish_add(struct store_op *op)
+{
+	principal_release(&((struct principal_add *)op)->principal);
+	call_done_finish(op);
+}
+
+void store_principal_add(struct store *store, const struct principal *principal,
+			 const struct audit_origin *origin, store_done_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct principal_add), STORE_OP_WRITES,
+					      principal_run_add, principal_finish_add};
+	struct principal_add *add = call_new(store, &type, arg);
+
+	add->done.done = done;
+	add->origin = call_keep_origin(&add->done.call, origin);
+	if (principal_copy(principal, &add->principal) != E_OK)
+		call_refuse(&add->done.call, E_NOMEM);
+	call_submit(&add->done.call);
+}
+
+/* ---- revoking ---- */
+
+struct principal_revoke {
+	struct call_done done; /* first */
+	struct audit_origin origin;
+	enum principal_kind kind;
+	const char *id;
+};
+
+static enum err principal_revoked_at(struct sql *sql, enum principal_kind kind, const char *id,
+				     int64_t *ret_revoked_us)
+{
+	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_STATE, "find a principal");
+
+	sql_put_text(&q, id);
+	sql_put_int(&q, kind);
+	bool is_there = sql_next(&q);
+	if (is_there)
+		*ret_revoked_us = sql_int(&q, "revoked_us");
+	return sql_found(&q, is_there);
+}
+
+static enum err principal_run_revoke(struct store_op *op, struct sql *sql)
+{
+	const struct principal_revoke *revoke = (const struct principal_revoke *)op;
+	int64_t now_us = clock_wall_us(), revoked_us = 0;
+
+	enum err e = principal_revoked_at(sql, revoke->kind, revoke->id, &revoked_us);
+	if (e != E_OK || revoked_us != 0)
+		return e;
+	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_REVOKE, "revoke a principal");
+	sql_put_int(&q, now_us);
+	sql_put_text(&q, revoke->id);
+	e = sql_run(&q);
+	if (e == E_OK)
+		e = audit_add(sql, now_us, revoke->kind == PRINCIPAL_USER ? "user.revoke" : "token.revoke",
+			      revoke->id, &revoke->origin);
+	return e;
+}
+
+void store_principal_revoke(struct store *store, enum principal_kind kind, const char *id,
+			    const struct audit_origin *origin, store_done_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct principal_revoke), STORE_OP_WRITES,
+					      principal_run_revoke, call_done_finish};
+	struct principal_revoke *revoke = call_new(store, &type, arg);
+
+	revoke->done.done = done;
+	revoke->origin = call_keep_origin(&revoke->done.call, origin);
+	revoke->kind = kind;
+	revoke->id = call_keep(&revoke->done.call, id);
+	call_submit(&revoke->done.call);
+}

@@ -1,0 +1,67 @@
+/*
+ * Operations on a database, run by threads of the queue's own.  It knows no more
+ * of an operation than stands here.
+ *
+ * One thread writes: what waits for it is taken into one transaction (group
+ * commit), so an operation that writes and ends with E_OK is durable.  The others
+ * read, each on a connection of its own, one operation a transaction, so that no
+ * read waits for a commit.  A read sees every write that was finished before it
+ * was submitted.  Without readers the one thread reads, too.
+ */
+#ifndef CSRD_STORE_QUEUE_H
+#define CSRD_STORE_QUEUE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct queue;
+struct sql;
+
+enum store_op_kind {
+	STORE_OP_READS = 1,
+	STORE_OP_WRITES,
+	STORE_OP_PROBES, /* reads, on the connection that writes; and that writes, too, if its last write
+			    failed */
+};
+
+/*
+ * Owned by the caller until it is submitted, by the queue until `finish`, which is
+ * called on the owner's thread, once, and takes it.  `e` set before it is submitted
+ * is how it ends, without having run.  After an error nothing that `run` wrote is
+ * done, whatever `run` itself returned.
+ */
+struct store_op {
+	struct store_op *next; /* the queue's */
+	enum store_op_kind kind;
+	enum err e;
+	enum err (*run)(struct store_op *op, struct sql *sql); /* on a thread of the queue */
+	void (*finish)(struct store_op *op);
+};
+
+#define QUEUE_READERS_MAX 16
+struct queue_options {
+	struct sql *writer; /* all connections are borrowed until queue_free */
+	struct sql *const *readers;
+	unsigned readers_len; /* ≤ QUEUE_READERS_MAX */
+	unsigned max;         /* that wait to be written, and as many that wait to be read; past it E_BUSY */
+};
+/* E_IO (logged), E_NOMEM. */
+MUST_USE enum err queue_new(const struct queue_options *options, struct queue **ret_queue);
+
+/* Runs what is queued to its end and finishes it; what is submitted meanwhile ends with E_UNAVAIL. */
+void queue_free(struct queue *queue);
+
+void queue_submit(struct queue *queue, struct store_op *op);
+
+int queue_fd(const struct queue *queue); /* borrowed; readable while queue_dispatch has work */
+void queue_dispatch(struct queue *queue);
+/* Called from queue_dispatch whenever something was committed.  One at a time; NULL: nobody. */
+void queue_on_commit(struct queue *queue, void (*on_commit)(void *arg), void *arg);
+
+unsigned queue_waiting(struct queue *queue);    /* not those that are being run */
+uint64_t queue_at_work_ms(struct queue *queue); /* for how long the slowest thread is at what it does now */
+
+#endif
