@@ -18,6 +18,8 @@
 #define HSM_MARGIN_MS 2000
 #define UNKNOWN_LOG_EVERY_MS 1000
 #define PATH_LOG_BYTES 200
+#define NAME_LOG_BYTES 200
+#define CALLER_SIZE (NAME_LOG_BYTES + CSR_ID_SIZE + sizeof("token '' ()"))
 
 enum err api_new(const struct api_options *options, struct api **ret_api)
 {
@@ -128,6 +130,16 @@ static const char *method_name(enum http_method method)
 	return (size_t)method < sizeof(names) / sizeof(names[0]) && names[method] ? names[method] : "?";
 }
 
+/* "token 'ci' (ID)": the name is what an operator knows, the id what the audit trail keeps. */
+static void format_caller(const struct principal *p, char text[CALLER_SIZE])
+{
+	if (p)
+		snprintf(text, CALLER_SIZE, "%s '%.*s' (%s)", p->kind == PRINCIPAL_USER ? "user" : "token",
+			 NAME_LOG_BYTES, p->name ? p->name : "", p->id);
+	else
+		snprintf(text, CALLER_SIZE, "nobody");
+}
+
 /*
  * The line of the access log.  Health checks are many and say little; what is
  * refused before anybody is known is held back when it comes fast.
@@ -138,7 +150,7 @@ static void log_access(const struct op *op, int status, int code)
 	bool is_known = op->principal != NULL;
 	enum log_level level = LOG_LEVEL_INFO;
 	unsigned held_back = 0;
-	char more[64] = "";
+	char more[64] = "", caller[CALLER_SIZE];
 	size_t used = 0;
 
 	if (is_health || (!is_known &&
@@ -148,9 +160,10 @@ static void log_access(const struct op *op, int status, int code)
 		used = (size_t)snprintf(more, sizeof(more), " code %d", code);
 	if (held_back)
 		snprintf(more + used, sizeof(more) - used, " (%u lines held back)", held_back);
-	op_log(op, level, "%s '%.*s' from '%s' by '%s': %d in %llu ms%s", method_name(op->request->method),
-	       PATH_LOG_BYTES, op->request->path, op->request->peer, is_known ? op->principal->id : "nobody",
-	       status, (unsigned long long)(clock_ms() - op->started_ms), more);
+	format_caller(op->principal, caller);
+	op_log(op, level, "%s '%.*s' from '%s' by %s: %d in %llu ms%s", method_name(op->request->method),
+	       PATH_LOG_BYTES, op->request->path, op->request->peer, caller, status,
+	       (unsigned long long)(clock_ms() - op->started_ms), more);
 }
 
 void op_log(const struct op *op, enum log_level level, const char *format, ...)
@@ -352,13 +365,17 @@ static void authorise(struct op *op)
 		handlers[route->action].start(op);
 }
 
-static void log_bad_credential(struct op *op, const char *why)
+/* The caller is NULL where it is not known whose the credential is. */
+static void log_bad_credential(struct op *op, const struct principal *caller, const char *why)
 {
+	char whose[CALLER_SIZE] = "";
 	unsigned held_back;
 
+	if (caller)
+		format_caller(caller, whose);
 	if (log_gate_pass(&op->api->auth_gate, UNKNOWN_LOG_EVERY_MS, &held_back))
-		op_log(op, LOG_LEVEL_NOTICE, "credential refused from '%s': %s (%u lines held back)",
-		       op->request->peer, why, held_back);
+		op_log(op, LOG_LEVEL_NOTICE, "credential refused from '%s': %s%s%s (%u lines held back)",
+		       op->request->peer, whose, caller ? ": " : "", why, held_back);
 }
 
 static void on_principal(void *arg, enum err e, struct principal *principal)
@@ -372,10 +389,10 @@ static void on_principal(void *arg, enum err e, struct principal *principal)
 	else if (!e)
 		refusal = auth_refusal(&op->claim, principal, clock_wall_us());
 	if (refusal) {
-		log_bad_credential(op, refusal);
+		log_bad_credential(op, principal, refusal);
 		op_refuse(op, PROBLEM_CREDENTIAL, NULL);
 	} else if (e) {
-		op_log(op, LOG_LEVEL_ERROR, "cannot look up the principal: %s", err_str(e));
+		op_log(op, LOG_LEVEL_ERROR, "cannot look up the caller: %s", err_str(e));
 		op_refuse_err(op, e, "the store is not available at the moment; try again");
 	} else {
 		authorise(op);
@@ -387,7 +404,7 @@ static void authenticate(struct op *op)
 	enum problem_code code = auth_read(op->request, &op->claim);
 
 	if (code) {
-		log_bad_credential(op, code == PROBLEM_NO_CREDENTIAL ? "none" : "unreadable");
+		log_bad_credential(op, NULL, code == PROBLEM_NO_CREDENTIAL ? "none" : "unreadable");
 		op_refuse(op, code, code == PROBLEM_NO_CREDENTIAL ? auth_missing(op->request) : NULL);
 		return;
 	}

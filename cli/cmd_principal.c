@@ -6,6 +6,7 @@
 #include "cli/arg.h"
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/output.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #define SECRET_SIZE CREDENTIAL_TOKEN_SIZE /* the longer of the two */
+#define GRANTS_BYTES_MAX ((size_t)1024 * 1024)
 
 /* What differs between the two kinds, in words. */
 struct kind {
@@ -40,14 +42,17 @@ static const char *permission_name(enum grant_permission permission)
 	return permission == GRANT_WRITE ? "write" : "read";
 }
 
-static void put_grants(struct json_writer *w, const struct principal *p)
+static void put_grants(struct json_writer *w, const struct names *names, const struct principal *p)
 {
 	json_put_name(w, "grants");
 	json_open_array(w);
 	for (size_t i = 0; i < p->grants_len; i++) {
+		const struct store_scope *scope = &p->grants[i].scope;
+
 		json_open_object(w);
-		json_put_text_member(w, "scope", output_scope_name(p->grants[i].scope.kind));
-		json_put_text_member(w, "id", p->grants[i].scope.id);
+		json_put_text_member(w, "scope", output_scope_name(scope->kind));
+		json_put_text_member(w, "id", scope->id);
+		output_json_text_opt(w, "name", names_of_scope(names, scope->kind, scope->id));
 		json_put_text_member(w, "permission", permission_name(p->grants[i].permission));
 		json_close(w);
 	}
@@ -62,38 +67,39 @@ static void put_times(struct json_writer *w, const struct principal *p)
 	output_json_time_opt(w, "revoked_at", p->revoked_us);
 }
 
-/* "account x:write zone y:read" */
-static void format_grants(const struct principal *p, struct buf *b)
-{
-	for (size_t i = 0; i < p->grants_len; i++)
-		buf_printf(b, "%s%s %s:%s", i ? " " : "", output_scope_name(p->grants[i].scope.kind),
-		           p->grants[i].scope.id, permission_name(p->grants[i].permission));
-}
-
 /* ---- create ---- */
 
 #define GRANTS_MAX 256
 
-static enum exit_code add_grant(struct cli *cli, struct principal *p, enum store_scope_kind kind,
-				const char *text)
-{
-	struct grant grant, *grants;
+/* A grant as it was said: whose name or id it is only the store knows. */
+struct wish {
+	enum store_scope_kind kind;
+	const char *text;
+};
 
-	if (arg_grant(text, kind, &grant) != E_OK)
-		return cli_usage(cli,
-				 "--%s '%s': ID, ID:read or ID:write, with an id of 1-32 of [0-9A-Za-z_-]",
-		                 output_scope_name(kind), text);
-	for (size_t i = 0; i < p->grants_len; i++)
-		if (p->grants[i].scope.kind == kind && !strcmp(p->grants[i].scope.id, grant.scope.id))
-			return cli_usage(cli, "%s '%s' is given twice", output_scope_name(kind),
-					 grant.scope.id);
-	if (p->grants_len == GRANTS_MAX)
+struct creation {
+	struct principal p;
+	struct wish *wishes; /* owned */
+	size_t wishes_len;
+};
+
+static enum exit_code add_wish(struct cli *cli, struct creation *c, enum store_scope_kind kind,
+			       const char *text)
+{
+	enum grant_permission permission;
+	struct wish *wishes;
+	size_t len;
+
+	if (arg_grant(text, &len, &permission) != E_OK)
+		return cli_usage(cli, "--%s '%s': ID or NAME, and :read or :write behind it",
+				 output_scope_name(kind), text);
+	if (c->wishes_len == GRANTS_MAX)
 		return cli_usage(cli, "more than %d accounts and zones", GRANTS_MAX);
-	grants = reallocarray(p->grants, p->grants_len + 1, sizeof(*grants));
-	if (!grants)
+	wishes = reallocarray(c->wishes, c->wishes_len + 1, sizeof(*wishes));
+	if (!wishes)
 		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
-	grants[p->grants_len++] = grant;
-	p->grants = grants;
+	wishes[c->wishes_len++] = (struct wish){.kind = kind, .text = text};
+	c->wishes = wishes;
 	return EXIT_CODE_OK;
 }
 
@@ -117,15 +123,17 @@ static enum exit_code set_name(struct cli *cli, struct principal *p, const char 
 }
 
 /* Each option once it is known. */
-static enum exit_code read_option(struct cli *cli, struct principal *p, int c)
+static enum exit_code read_option(struct cli *cli, struct creation *creation, int c)
 {
+	struct principal *p = &creation->p;
+
 	switch (c) {
 	case 'n':
 		return set_name(cli, p, optarg);
 	case 'a':
-		return add_grant(cli, p, STORE_ACCOUNT, optarg);
+		return add_wish(cli, creation, STORE_ACCOUNT, optarg);
 	case 'z':
-		return add_grant(cli, p, STORE_ZONE, optarg);
+		return add_wish(cli, creation, STORE_ZONE, optarg);
 	case 'e':
 		return set_time(cli, "expires", optarg, &p->expires_us);
 	case 'b':
@@ -136,15 +144,16 @@ static enum exit_code read_option(struct cli *cli, struct principal *p, int c)
 }
 
 static enum exit_code read_create(struct cli *cli, int argc, char **argv, const struct option *options,
-                                  struct principal *p)
+				  struct creation *creation)
 {
+	const struct principal *p = &creation->p;
 	const struct kind *kind = p->kind == PRINCIPAL_TOKEN ? &token_kind : &user_kind;
 	int64_t now_us = clock_wall_us();
 	enum exit_code code;
 	int c;
 
 	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
-		code = read_option(cli, p, c);
+		code = read_option(cli, creation, c);
 		if (code != EXIT_CODE_OK)
 			return code;
 	}
@@ -153,7 +162,7 @@ static enum exit_code read_create(struct cli *cli, int argc, char **argv, const 
 		return code;
 	if (!p->name)
 		return cli_usage(cli, "%s create: --%s is missing", kind->noun, kind->name);
-	if (p->grants_len == 0)
+	if (creation->wishes_len == 0)
 		return cli_usage(cli, "%s create: at least one --account or --zone is needed", kind->noun);
 	if (p->expires_us && p->expires_us <= now_us)
 		return cli_usage(cli, "--expires: that time has passed");
@@ -162,8 +171,46 @@ static enum exit_code read_create(struct cli *cli, int argc, char **argv, const 
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code print_created(const struct cli *cli, const struct kind *kind, const struct principal *p,
-                                    const char *secret)
+/* One wish becomes a grant. */
+static enum exit_code take_grant(struct cli *cli, const struct names *names, const struct wish *wish,
+				 struct principal *p)
+{
+	struct grant *grant = &p->grants[p->grants_len];
+	enum exit_code code;
+	char *which;
+	size_t len;
+
+	if (arg_grant(wish->text, &len, &grant->permission) != E_OK)
+		return cli_fail(E_BUG, "%s", err_str(E_BUG));
+	which = strndup(wish->text, len);
+	if (!which)
+		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	code = names_find_scope(names, wish->kind, which, &grant->scope);
+	free(which);
+	if (code != EXIT_CODE_OK)
+		return code;
+	for (size_t i = 0; i < p->grants_len; i++)
+		if (p->grants[i].scope.kind == wish->kind && !strcmp(p->grants[i].scope.id, grant->scope.id))
+			return cli_usage(cli, "%s '%s' is given twice", output_scope_name(wish->kind),
+					 grant->scope.id);
+	p->grants_len++;
+	return EXIT_CODE_OK;
+}
+
+static enum exit_code take_grants(struct cli *cli, const struct names *names, struct creation *creation)
+{
+	enum exit_code code = EXIT_CODE_OK;
+
+	creation->p.grants = calloc(creation->wishes_len, sizeof(*creation->p.grants));
+	if (!creation->p.grants)
+		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	for (size_t i = 0; code == EXIT_CODE_OK && i < creation->wishes_len; i++)
+		code = take_grant(cli, names, &creation->wishes[i], &creation->p);
+	return code;
+}
+
+static enum exit_code print_created(const struct cli *cli, const struct kind *kind, const struct names *names,
+				    const struct principal *p, const char *secret)
 {
 	struct output_json j;
 	struct buf grants;
@@ -174,12 +221,12 @@ static enum exit_code print_created(const struct cli *cli, const struct kind *ki
 		json_put_text_member(&j.w, "id", p->id);
 		json_put_text_member(&j.w, kind->name, p->name);
 		json_put_text_member(&j.w, kind->secret, secret);
-		put_grants(&j.w, p);
+		put_grants(&j.w, names, p);
 		put_times(&j.w, p);
 		code = output_json_end(&j);
 	} else {
-		buf_init(&grants, 64 * 1024);
-		format_grants(p, &grants);
+		buf_init(&grants, GRANTS_BYTES_MAX);
+		names_format_grants(names, p, &grants);
 		output_fact("id", p->id);
 		output_fact(kind->name, p->name);
 		output_fact(kind->secret, secret);
@@ -196,12 +243,6 @@ static enum exit_code add_principal(struct cli *cli, const struct kind *kind, st
 {
 	struct cli_wait wait = {0};
 
-	for (size_t i = 0; i < p->grants_len; i++) {
-		enum exit_code code = cli_need_scope(cli, &p->grants[i].scope);
-
-		if (code != EXIT_CODE_OK)
-			return code;
-	}
 	store_principal_add(cli->store, p, &cli->origin, cli_on_done, &wait);
 	store_wait(cli->store, &wait.done);
 	if (wait.e == E_EXISTS && p->kind == PRINCIPAL_USER)
@@ -211,35 +252,47 @@ static enum exit_code add_principal(struct cli *cli, const struct kind *kind, st
 	return EXIT_CODE_OK;
 }
 
+static enum err make_secret(struct principal *p, char secret[SECRET_SIZE])
+{
+	enum err e = credential_make_uuid(p->id);
+
+	if (e == E_OK)
+		e = p->kind == PRINCIPAL_TOKEN ? credential_make_token(secret) : credential_make_key(secret);
+	return e == E_OK ? credential_hash(secret, p->secret_hash) : e;
+}
+
 static enum exit_code create(struct cli *cli, int argc, char **argv, const struct kind *kind,
                              const struct option *options)
 {
-	struct principal p = {.kind = kind->kind};
+	struct creation creation = {.p = {.kind = kind->kind}};
+	struct principal *p = &creation.p;
+	struct names *names = NULL;
 	char secret[SECRET_SIZE] = "";
-	enum exit_code code = read_create(cli, argc, argv, options, &p);
+	enum exit_code code = read_create(cli, argc, argv, options, &creation);
 	enum err e;
 
 	if (code == EXIT_CODE_OK)
 		code = cli_open_store(cli, true);
+	if (code == EXIT_CODE_OK)
+		code = names_load(cli, &names);
+	if (code == EXIT_CODE_OK)
+		code = take_grants(cli, names, &creation);
 	if (code != EXIT_CODE_OK)
 		goto out;
-	e = credential_make_uuid(p.id);
-	if (e == E_OK)
-		e = kind->kind == PRINCIPAL_TOKEN ? credential_make_token(secret)
-						  : credential_make_key(secret);
-	if (e == E_OK)
-		e = credential_hash(secret, p.secret_hash);
+	e = make_secret(p, secret);
 	if (e != E_OK) {
 		code = cli_fail(e, "cannot make a %s: %s", kind->secret,
 				e == E_IO ? strerror(errno) : err_str(e));
 		goto out;
 	}
-	code = add_principal(cli, kind, &p);
+	code = add_principal(cli, kind, p);
 	if (code == EXIT_CODE_OK)
-		code = print_created(cli, kind, &p, secret);
+		code = print_created(cli, kind, names, p, secret);
 out:
 	secret_scrub(secret, sizeof(secret));
-	principal_release(&p);
+	principal_release(p);
+	free(creation.wishes);
+	names_free(names);
 	return code;
 }
 
@@ -269,6 +322,7 @@ enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
 
 struct list {
 	const struct kind *kind;
+	struct names *names;
 	int64_t now_us;
 	size_t soon; /* that end within SOON_DAYS */
 	struct output_list out;
@@ -283,7 +337,7 @@ static void put_json(struct list *list, const struct principal *p)
 	json_put_text_member(w, "id", p->id);
 	json_put_text_member(w, list->kind->name, p->name);
 	json_put_text_member(w, "status", status_of(p, list->now_us));
-	put_grants(w, p);
+	put_grants(w, list->names, p);
 	put_times(w, p);
 	json_close(w);
 }
@@ -293,8 +347,8 @@ static void put_row(struct list *list, const struct principal *p)
 	struct output_table *t = &list->out.table;
 	struct buf grants;
 
-	buf_init(&grants, 64 * 1024);
-	format_grants(p, &grants);
+	buf_init(&grants, GRANTS_BYTES_MAX);
+	names_format_grants(list->names, p, &grants);
 	output_table_put(t, p->id);
 	output_table_put(t, p->name);
 	output_table_put(t, status_of(p, list->now_us));
@@ -339,11 +393,14 @@ static enum exit_code list_all(struct cli *cli, int argc, char **argv, const str
 	code = cli_arguments(cli, argc, argv, 0, 0);
 	if (code == EXIT_CODE_OK)
 		code = cli_open_store(cli, false);
+	if (code == EXIT_CODE_OK)
+		code = names_load(cli, &list.names);
 	if (code != EXIT_CODE_OK)
 		return code;
 	output_list_begin(&list.out, cli->json, kind->array, columns, columns_len);
 	store_principal_list(cli->store, kind->kind, on_principals, &list);
 	store_wait(cli->store, &list.wait.done);
+	names_free(list.names);
 	if (list.wait.e != E_OK) {
 		output_list_drop(&list.out);
 		return cli_fail(list.wait.e, "cannot list the %s: %s", kind->array, err_str(list.wait.e));
