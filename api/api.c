@@ -140,21 +140,28 @@ static void format_caller(const struct principal *p, char text[CALLER_SIZE])
 		snprintf(text, CALLER_SIZE, "nobody");
 }
 
-/*
- * The line of the access log.  Health checks are many and say little; what is
- * refused before anybody is known is held back when it comes fast.
- */
+/* Of these there are many, and they say little. */
+static bool is_dull(const struct op *op, int status)
+{
+	enum http_method method = op->request->method;
+
+	if (op->route.action == ROUTE_HEALTHZ || op->route.action == ROUTE_READYZ)
+		return true;
+	return (method == HTTP_GET || method == HTTP_HEAD) && status < 400 &&
+	       !op->api->options.config->log.reads;
+}
+
+/* The line of the access log.  What is refused before anybody is known is held back when it comes fast. */
 static void log_access(const struct op *op, int status, int code)
 {
-	bool is_health = op->route.action == ROUTE_HEALTHZ || op->route.action == ROUTE_READYZ;
 	bool is_known = op->principal != NULL;
 	enum log_level level = LOG_LEVEL_INFO;
 	unsigned held_back = 0;
 	char more[64] = "", caller[CALLER_SIZE];
 	size_t used = 0;
 
-	if (is_health || (!is_known &&
-			  !log_gate_pass(&op->api->unknown_gate, UNKNOWN_LOG_EVERY_MS, &held_back)))
+	if (is_dull(op, status) ||
+	    (!is_known && !log_gate_pass(&op->api->unknown_gate, UNKNOWN_LOG_EVERY_MS, &held_back)))
 		level = LOG_LEVEL_DEBUG;
 	if (code)
 		used = (size_t)snprintf(more, sizeof(more), " code %d", code);

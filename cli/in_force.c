@@ -114,7 +114,7 @@ static bool is_for_csrd(const struct config_value *value)
 static bool is_for_signer(const struct in_force *f, const struct config_value *value, size_t signer)
 {
 	return value->token ? strcmp(value->token, f->config->tokens[signer].name) == 0
-			    : strcmp(value->section, "log") == 0;
+			    : strcmp(value->section, "log") == 0 && strcmp(value->name, "level") == 0;
 }
 
 static bool csrd_differs(const struct in_force *f, const struct config_value *value,

@@ -54,6 +54,7 @@ struct config_policy {
 
 struct config_log {
 	enum log_level level;
+	bool reads; /* requests that change nothing and go well have a line of level info, too */
 };
 
 /* [token NAME] */

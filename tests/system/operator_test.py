@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import sqlite3
 import struct
 import subprocess
@@ -307,6 +308,23 @@ class WhoAsked(harness.Case):
             return re.search(r"credential refused from '127\.0\.0\.1:\d+': token 'test' \(%s\): revoked" % ids["token"],
                              s.csrd.log())
         harness.wait_for("the line", refused)
+        s.stop()
+
+
+    def test_F262_reads_do_not_fill_the_log(self):
+        s = self.service(settings={"log": {"level": "info"}}).start()
+        made = s.create().result["id"]
+        self.assertEqual(s.get(made).status, 200)
+        self.assertEqual(s.get("7b163417-1d2b-4c84-a38a-2fb7a0cd7752").status, 404)
+        s.csrd.wait_log("GET .*: 404 ")
+        self.assertRegex(s.csrd.log(), "POST .*: 201 ")
+        self.assertNotRegex(s.csrd.log(), "GET .*: 200 ")
+        s.settings["log"]["reads"] = "yes"
+        s.write_config()
+        s.csrd.signal(signal.SIGHUP)
+        s.csrd.wait_log("reloaded")
+        self.assertEqual(s.get(made).status, 200)
+        s.csrd.wait_log("GET .*: 200 ")
         s.stop()
 
 

@@ -142,6 +142,7 @@ static void smallest_file_gives_the_defaults(void **state)
 	assert_int_equal(c->policy.idempotency_ttl_ms, 86400000);
 	assert_int_equal(c->policy.reconcile_interval_ms, 60000);
 	assert_int_equal(c->log.level, LOG_LEVEL_INFO);
+	assert_false(c->log.reads);
 	assert_int_equal(c->tokens_len, 1);
 	assert_string_equal(t->name, "default");
 	assert_string_equal(t->module, "/m.so");
@@ -189,6 +190,7 @@ static const char full_file[] = "[http]\n"
 				"reconcile_interval = 24h\n"
 				"[log]\n"
 				"level = debug\n"
+				"reads = yes\n"
 				"[token old-one]\n"
 				"module = /usr/lib/a.so\n"
 				"module_init_args = " INIT_ARGS "\n"
@@ -245,6 +247,7 @@ static void every_key_is_taken(void **state)
 	assert_int_equal(c->policy.idempotency_ttl_ms, 7 * 86400000);
 	assert_int_equal(c->policy.reconcile_interval_ms, 86400000);
 	assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
+	assert_true(c->log.reads);
 	assert_int_equal(c->tokens_len, 2);
 	assert_string_equal(t->name, "old-one");
 	assert_string_equal(t->module_init_args, INIT_ARGS);
