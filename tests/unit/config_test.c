@@ -798,6 +798,7 @@ static void show_marks_defaults(void **state)
 					  "reconcile_interval = 1m # default\n"
 					  "\n[log]\n"
 					  "level = info\n"
+					  "reads = no # default\n"
 					  "\n[token default]\n"
 					  "module = /m.so\n"
 					  "# module_init_args is not set\n"
@@ -884,7 +885,7 @@ static void sample_loads_and_tells_the_defaults(void **state)
 			keys++;
 		}
 	}
-	assert_int_equal(keys, 36);
+	assert_int_equal(keys, 37);
 	loads(f, text);
 	buf_init(&full, 65536);
 	config_show(f->config, &full);
