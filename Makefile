@@ -74,7 +74,7 @@ SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/sig
 	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_inspect.c hsm/signer/key_map.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
 	hsm/signer/module.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/pool.c hsm/signer/pool_fill.c hsm/signer/pool_key.c hsm/signer/public_key.c hsm/signer/server.c \
 	hsm/signer/session.c hsm/signer/sign.c hsm/signer/spki.c hsm/signer/weak_key.c \
-	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/inspect.c hsm/signer/notify.c hsm/signer/outage.c hsm/signer/pin_guard.c hsm/signer/probe.c hsm/signer/probe_memory.c \
+	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/in_force.c hsm/signer/inspect.c hsm/signer/notify.c hsm/signer/outage.c hsm/signer/pin_guard.c hsm/signer/probe.c hsm/signer/probe_memory.c \
 	hsm/signer/quirks.c hsm/signer/remains.c hsm/signer/served.c hsm/signer/state_dir.c hsm/signer/stores.c hsm/signer/watchdog.c \
 	hsm/signer/worker.c
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
@@ -82,7 +82,7 @@ CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
 CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
-CLI_SRC += cli/audit_output.c cli/doctor_running.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
+CLI_SRC += cli/audit_output.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
 
 BASE_LIBS :=
 SERVICE_LIBS := -lsystemd

@@ -91,13 +91,17 @@ static void authorise(struct op *op)
 		rule->start(op);
 }
 
-static void log_bad_credential(struct op *op, const char *why)
+/* The caller is NULL where it is not known whose the credential is. */
+static void log_bad_credential(struct op *op, const struct principal *caller, const char *why)
 {
+	char whose[OP_CALLER_SIZE] = "";
 	unsigned held_back;
 
+	if (caller)
+		op_format_caller(caller, whose);
 	if (log_gate_pass(&op->api->auth_gate, API_UNKNOWN_LOG_MS, &held_back))
-		op_log(op, LOG_LEVEL_NOTICE, "credential refused from '%s': %s (%u lines held back)",
-		       op->request->peer, why, held_back);
+		op_log(op, LOG_LEVEL_NOTICE, "credential refused from '%s': %s%s%s (%u lines held back)",
+		       op->request->peer, whose, caller ? ": " : "", why, held_back);
 }
 
 static void on_principal(void *arg, enum err e, struct principal *principal)
@@ -111,10 +115,10 @@ static void on_principal(void *arg, enum err e, struct principal *principal)
 	else if (!e)
 		refusal = auth_refusal(&op->claim, principal, clock_wall_us());
 	if (refusal) {
-		log_bad_credential(op, refusal);
+		log_bad_credential(op, principal, refusal);
 		op_refuse(op, PROBLEM_CREDENTIAL, NULL);
 	} else if (e) {
-		op_log(op, LOG_LEVEL_ERROR, "cannot look up the principal: %s", err_str(e));
+		op_log(op, LOG_LEVEL_ERROR, "cannot look up the caller: %s", err_str(e));
 		op_refuse_err(op, e, "the store is not available at the moment; try again");
 	} else {
 		authorise(op);
@@ -126,7 +130,7 @@ static void authenticate(struct op *op)
 	enum problem_code code = auth_read(op->request, &op->claim);
 
 	if (code) {
-		log_bad_credential(op, code == PROBLEM_NO_CREDENTIAL ? "none" : "unreadable");
+		log_bad_credential(op, NULL, code == PROBLEM_NO_CREDENTIAL ? "none" : "unreadable");
 		op_refuse(op, code, code == PROBLEM_NO_CREDENTIAL ? auth_missing(op->request) : NULL);
 		return;
 	}

@@ -50,29 +50,47 @@ static struct request *op_end(struct op *op)
 	return request;
 }
 
-/*
- * The line of the access log.  Health checks are many and say little; what is
- * refused before anybody is known is held back when it comes fast.
- */
+void op_format_caller(const struct principal *caller, char text[OP_CALLER_SIZE])
+{
+	if (caller)
+		snprintf(text, OP_CALLER_SIZE, "%s '%.*s' (%s)",
+			 caller->kind == PRINCIPAL_USER ? "user" : "token", OP_NAME_LOG_BYTES,
+			 caller->name ? caller->name : "", caller->id);
+	else
+		snprintf(text, OP_CALLER_SIZE, "nobody");
+}
+
+/* Health checks, and reads that went well: there are many, and they say little. */
+static bool is_dull(const struct op *op, int status)
+{
+	enum http_method method = op->request->method;
+
+	if (op->route.rule && op->route.rule->is_open)
+		return true;
+	return (method == HTTP_GET || method == HTTP_HEAD) && status < 400 &&
+	       !op->api->options.config->log.reads;
+}
+
+/* The line of the access log.  What is refused before anybody is known is held back when it comes fast. */
 static void log_access(const struct op *op, int status, int code)
 {
-	bool is_health = op->route.rule && op->route.rule->is_open;
 	bool is_known = op->principal != NULL;
 	enum log_level level = LOG_LEVEL_INFO;
 	unsigned held_back = 0;
-	char more[64] = "";
+	char more[64] = "", caller[OP_CALLER_SIZE];
 	size_t used = 0;
 
-	if (is_health || (!is_known &&
-			  !log_gate_pass(&op->api->unknown_gate, API_UNKNOWN_LOG_MS, &held_back)))
+	if (is_dull(op, status) ||
+	    (!is_known && !log_gate_pass(&op->api->unknown_gate, API_UNKNOWN_LOG_MS, &held_back)))
 		level = LOG_LEVEL_DEBUG;
 	if (code)
 		used = (size_t)snprintf(more, sizeof(more), " code %d", code);
 	if (held_back)
 		snprintf(more + used, sizeof(more) - used, " (%u lines held back)", held_back);
-	op_log(op, level, "%s '%.*s' from '%s' by '%s': %d in %llu ms%s",
-	       http_method_name(op->request->method), PATH_LOG_BYTES, op->request->path, op->request->peer,
-	       is_known ? op->principal->id : "nobody", status, (unsigned long long)(clock_ms() - op->started_ms), more);
+	op_format_caller(op->principal, caller);
+	op_log(op, level, "%s '%.*s' from '%s' by %s: %d in %llu ms%s", http_method_name(op->request->method),
+	       PATH_LOG_BYTES, op->request->path, op->request->peer, caller, status,
+	       (unsigned long long)(clock_ms() - op->started_ms), more);
 }
 
 void op_log(const struct op *op, enum log_level level, const char *format, ...)

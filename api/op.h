@@ -104,6 +104,11 @@ struct hsm *op_hsm_find(const struct op *op, const char *token_name);
 /* When a call to the HSM has to be over, so that the answer still comes in time. */
 uint64_t op_hsm_deadline_ms(const struct op *op);
 
+/* "token 'ci' (ID)", by what an operator knows and by what the audit trail keeps; "nobody" for NULL. */
+#define OP_NAME_LOG_BYTES 200
+#define OP_CALLER_SIZE (OP_NAME_LOG_BYTES + CSR_ID_SIZE + sizeof("token '' ()"))
+void op_format_caller(const struct principal *caller, char text[OP_CALLER_SIZE]);
+
 void op_log(const struct op *op, enum log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* No body; allow: the header of that name, or NULL. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -113,6 +114,63 @@ enum err fd_read_file(const char *path, struct buf *b)
 		buf_put(b, block, (size_t)got);
 	}
 	explicit_bzero(block, sizeof(block));
+	fd_close(&fd);
+	return e;
+}
+
+static enum err append_all(int fd, struct buf *b)
+{
+	char block[4096];
+	ssize_t got;
+
+	while ((got = read(fd, block, sizeof(block))) != 0) {
+		if (got < 0 && errno != EINTR)
+			return E_IO;
+		if (got > 0)
+			buf_put(b, block, (size_t)got);
+	}
+	return buf_status(b);
+}
+
+/* Locked before it has its name. */
+enum err fd_publish(const char *path, const struct buf *text, int *ret_fd)
+{
+	char fresh[PATH_MAX];
+	int fd;
+
+	if ((size_t)snprintf(fresh, sizeof(fresh), "%s-new", path) >= sizeof(fresh)) {
+		errno = ENAMETOOLONG;
+		return E_IO;
+	}
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (fd < 0)
+		return E_IO;
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fd_write_all(fd, text->data, text->len) != E_OK ||
+	    rename(fresh, path) != 0) {
+		int error = errno;
+
+		unlink(fresh);
+		fd_close(&fd);
+		errno = error;
+		return E_IO;
+	}
+	*ret_fd = fd;
+	return E_OK;
+}
+
+enum err fd_read_published(const char *path, struct buf *b)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	enum err e;
+
+	if (fd < 0)
+		return errno == EACCES ? E_DENIED : E_NOTFOUND;
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || flock(fd, LOCK_SH | LOCK_NB) == 0 ||
+	    errno != EWOULDBLOCK)
+		e = E_NOTFOUND;
+	else
+		e = append_all(fd, b);
 	fd_close(&fd);
 	return e;
 }

@@ -31,6 +31,20 @@ MUST_USE enum err fd_sync(int fd);
 MUST_USE enum err fd_read_file(const char *path, struct buf *b);
 
 /*
+ * Writes what others may want to know of this process: the file at `path`, in
+ * the place of one that is there, is locked as long as *ret_fd is open, so one
+ * that is not locked tells of a process that is gone.  Made as `path`-new;
+ * mode 0640 and the umask.  E_IO, errno kept; E_NOMEM.
+ */
+MUST_USE enum err fd_publish(const char *path, const struct buf *text, int *ret_fd);
+/*
+ * Appends such a file of a process that lives.  The folder may be another
+ * user's: no link is followed, and nothing is waited for.  E_NOTFOUND: there is
+ * none, or its process is gone; E_DENIED, E_LIMIT, E_IO, E_NOMEM.
+ */
+MUST_USE enum err fd_read_published(const char *path, struct buf *b);
+
+/*
  * Takes an exclusive lock on `path` (made with mode 0600 when missing), for
  * the life of the process.  E_EXISTS when another process holds it; E_IO.
  * *ret_fd is owned by the caller; closing it gives the lock back.

@@ -29,22 +29,19 @@ enum err arg_tag(const char *text, char ret_tag[STORE_TAG_SIZE])
 	return str_copy(ret_tag, STORE_TAG_SIZE, text);
 }
 
-enum err arg_grant(const char *text, enum store_scope_kind kind, struct grant *ret_grant)
+/* Names may hold colons, as in "Team: Payments"; a lone word of small letters is a permission, or wants to
+ * be. */
+enum err arg_grant(const char *text, size_t *ret_len, enum grant_permission *ret_permission)
 {
-	struct grant grant = {.scope.kind = kind, .permission = GRANT_READ};
-	const char *colon = strchr(text, ':');
-	size_t len = colon ? (size_t)(colon - text) : strlen(text);
+	const char *colon = strrchr(text, ':');
+	const char *word = colon ? colon + 1 : "";
+	bool is_word = *word && strspn(word, "abcdefghijklmnopqrstuvwxyz") == strlen(word);
+	size_t len = is_word ? (size_t)(colon - text) : strlen(text);
 
-	if (len >= sizeof(grant.scope.id))
+	if (len == 0 || (is_word && strcmp(word, "read") != 0 && strcmp(word, "write") != 0))
 		return E_INVAL;
-	memcpy(grant.scope.id, text, len);
-	if (!credential_tag_is_valid(grant.scope.id))
-		return E_INVAL;
-	if (colon && !strcmp(colon, ":write"))
-		grant.permission = GRANT_WRITE;
-	else if (colon && strcmp(colon, ":read") != 0)
-		return E_INVAL;
-	*ret_grant = grant;
+	*ret_len = len;
+	*ret_permission = is_word && strcmp(word, "write") == 0 ? GRANT_WRITE : GRANT_READ;
 	return E_OK;
 }
 

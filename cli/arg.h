@@ -7,6 +7,7 @@
 #include "store/record.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define ARG_TAG_BYTES 16 /* a fresh account or zone id: that many random bytes in hex */
@@ -14,8 +15,8 @@
 /* Takes the given id, or a fresh one of 32 hexadecimal digits for NULL.  E_INVAL, E_IO. */
 MUST_USE enum err arg_tag(const char *text, char ret_tag[STORE_TAG_SIZE]);
 
-/* "ID", "ID:read" or "ID:write"; without a word it is read.  E_INVAL. */
-MUST_USE enum err arg_grant(const char *text, enum store_scope_kind kind, struct grant *ret_grant);
+/* "WHICH", "WHICH:read" or "WHICH:write": how long WHICH is; without a word it is read.  E_INVAL. */
+MUST_USE enum err arg_grant(const char *text, size_t *ret_len, enum grant_permission *ret_permission);
 
 /* A number, or "unlimited".  E_INVAL. */
 MUST_USE enum err arg_quota(const char *text, int64_t *ret_quota);

@@ -90,7 +90,4 @@ struct cli_wait {
 };
 void cli_on_done(void *arg /* struct cli_wait */, enum err e);
 
-/* Says that there is none; EXIT_CODE_OK when there is. */
-MUST_USE enum exit_code cli_need_scope(struct cli *cli, const struct store_scope *scope);
-
 #endif

@@ -3,6 +3,7 @@
 #include "cli/arg.h"
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/output.h"
 
 #include <errno.h>
@@ -55,6 +56,23 @@ static enum exit_code read_add(struct cli *cli, int argc, char **argv, const str
 	add->quota = STORE_NO_LIMIT;
 	if (add->quota_text && arg_quota(add->quota_text, &add->quota) != E_OK)
 		return cli_usage(cli, "--quota '%s': a number or 'unlimited'", add->quota_text);
+	return EXIT_CODE_OK;
+}
+
+/* The account of a zone, by what was said. */
+static enum exit_code find_account(struct cli *cli, struct add *add, char ret_id[STORE_TAG_SIZE])
+{
+	struct store_scope account;
+	struct names *names = NULL;
+	enum exit_code code = names_load(cli, &names);
+
+	if (code == EXIT_CODE_OK)
+		code = names_find_scope(names, STORE_ACCOUNT, add->account, &account);
+	names_free(names);
+	if (code != EXIT_CODE_OK)
+		return code;
+	memcpy(ret_id, account.id, sizeof(account.id));
+	add->account = ret_id;
 	return EXIT_CODE_OK;
 }
 
@@ -128,9 +146,9 @@ enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv)
 		return code;
 	if (!add.account)
 		return cli_usage(cli, "zone add: --account is missing");
-	if (arg_tag(add.account, zone.account_id) != E_OK)
-		return cli_usage(cli, "--account '%s' is no id: 1-32 of [0-9A-Za-z_-]", add.account);
 	code = cli_open_store(cli, true);
+	if (code == EXIT_CODE_OK)
+		code = find_account(cli, &add, zone.account_id);
 	if (code != EXIT_CODE_OK)
 		return code;
 	if (!str_dup_opt(add.name ? add.name : "", &name))
@@ -143,8 +161,6 @@ enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv)
 	free(name);
 	if (wait.e == E_EXISTS)
 		return cli_fail(wait.e, "there is a zone '%s' already", add.id);
-	if (wait.e == E_NOTFOUND)
-		return cli_fail(wait.e, "no such account '%s': see 'csrctl account list'", add.account);
 	if (wait.e != E_OK)
 		return cli_fail(wait.e, "cannot add the zone '%s': %s", add.id, err_str(wait.e));
 	return print_added(cli, &add);
@@ -153,18 +169,19 @@ enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv)
 /* ---- list ---- */
 
 struct list {
+	struct names *names; /* of a list of zones */
 	struct output_list out;
 	struct cli_wait wait;
 };
 
-static void put_json(struct json_writer *w, const char *id, const char *account, const char *name,
-		     int64_t quota,
-                     int64_t count, int64_t created_us)
+static void put_json(struct json_writer *w, const char *id, const char *account, const char *account_name,
+		     const char *name, int64_t quota, int64_t count, int64_t created_us)
 {
 	json_open_object(w);
 	json_put_text_member(w, "id", id);
 	if (account)
 		json_put_text_member(w, "account", account);
+	output_json_text_opt(w, "account_name", account_name);
 	json_put_text_member(w, "name", name ? name : "");
 	output_json_quota(w, "quota", quota);
 	json_put_int_member(w, "csr_count", count);
@@ -193,7 +210,7 @@ static void on_accounts(void *arg, enum err e, const struct account_record *acco
 		const struct account_record *a = &accounts[i];
 
 		if (list->out.json)
-			put_json(&list->out.j.w, a->id, NULL, a->name, a->csr_quota, a->csr_count,
+			put_json(&list->out.j.w, a->id, NULL, NULL, a->name, a->csr_quota, a->csr_count,
 				 a->created_us);
 		else
 			put_row(&list->out.table, a->id, NULL, a->name, a->csr_quota, a->csr_count,
@@ -208,13 +225,14 @@ static void on_zones(void *arg, enum err e, const struct zone_record *zones, siz
 
 	for (size_t i = 0; e == E_OK && i < len; i++) {
 		const struct zone_record *z = &zones[i];
+		const char *account = names_of_scope(list->names, STORE_ACCOUNT, z->account_id);
 
 		if (list->out.json)
-			put_json(&list->out.j.w, z->id, z->account_id, z->name, z->csr_quota, z->csr_count,
-			         z->created_us);
+			put_json(&list->out.j.w, z->id, z->account_id, account, z->name, z->csr_quota,
+				 z->csr_count, z->created_us);
 		else
-			put_row(&list->out.table, z->id, z->account_id, z->name, z->csr_quota, z->csr_count,
-			        z->created_us);
+			put_row(&list->out.table, z->id, account ? account : z->account_id, z->name,
+				z->csr_quota, z->csr_count, z->created_us);
 	}
 	cli_on_done(&list->wait, e);
 }
@@ -242,8 +260,8 @@ static enum exit_code end_list(struct cli *cli, struct list *list, const char *w
 enum exit_code cmd_account_list(struct cli *cli, int argc, char **argv)
 {
 	static const struct output_column columns[] = {
-		{"ID", OUTPUT_WHOLE}, {"CSRS", OUTPUT_WHOLE}, {"QUOTA", OUTPUT_WHOLE},
-		{"CREATED", OUTPUT_WHOLE}, {"NAME", OUTPUT_CUT},
+	    {"ID", OUTPUT_ID},         {"CSRS", OUTPUT_WHOLE}, {"QUOTA", OUTPUT_WHOLE},
+	    {"CREATED", OUTPUT_WHOLE}, {"NAME", OUTPUT_CUT},
 	};
 	enum exit_code code = begin_list(cli, argc, argv);
 	struct list list = {0};
@@ -258,15 +276,19 @@ enum exit_code cmd_account_list(struct cli *cli, int argc, char **argv)
 enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv)
 {
 	static const struct output_column columns[] = {
-		{"ID", OUTPUT_WHOLE}, {"ACCOUNT", OUTPUT_CUT}, {"CSRS", OUTPUT_WHOLE},
-		{"QUOTA", OUTPUT_WHOLE}, {"CREATED", OUTPUT_WHOLE}, {"NAME", OUTPUT_CUT},
+	    {"ID", OUTPUT_ID},       {"ACCOUNT", OUTPUT_CUT},   {"CSRS", OUTPUT_WHOLE},
+	    {"QUOTA", OUTPUT_WHOLE}, {"CREATED", OUTPUT_WHOLE}, {"NAME", OUTPUT_CUT},
 	};
 	enum exit_code code = begin_list(cli, argc, argv);
 	struct list list = {0};
 
+	if (code == EXIT_CODE_OK)
+		code = names_load(cli, &list.names);
 	if (code != EXIT_CODE_OK)
 		return code;
 	output_list_begin(&list.out, cli->json, "zones", columns, sizeof(columns) / sizeof(columns[0]));
 	store_zone_list(cli->store, on_zones, &list);
-	return end_list(cli, &list, "zones");
+	code = end_list(cli, &list, "zones");
+	names_free(list.names);
+	return code;
 }

@@ -14,9 +14,10 @@
 
 struct trail {
 	struct cli *cli;
-	const char *actor; /* as it was said */
+	const char *actor; /* as they were said */
+	const char *object;
 	char actor_id[CSR_ID_SIZE];
-	char object[CSR_ID_SIZE];
+	char object_id[CSR_ID_SIZE];
 	struct store_audit_query query;
 	uint64_t limit;
 
@@ -26,20 +27,6 @@ struct trail {
 	size_t page_rows;
 	struct cli_wait wait;
 };
-
-static enum exit_code set_object(struct trail *trail, const char *text)
-{
-	size_t len = strlen(text);
-
-	if (len == 0 || len >= sizeof(trail->object))
-		return cli_usage(trail->cli,
-				 "--object '%s': the id of a CSR, account, zone, token or user, or 'store'",
-				 text);
-	for (size_t i = 0; i <= len; i++) /* tags know upper and lower case */
-		trail->object[i] = str_is_uuid(text) ? str_ascii_lower(text[i]) : text[i];
-	trail->query.object = trail->object;
-	return EXIT_CODE_OK;
-}
 
 static enum exit_code read_option(struct trail *trail, int c)
 {
@@ -54,7 +41,8 @@ static enum exit_code read_option(struct trail *trail, int c)
 		trail->actor = optarg;
 		return EXIT_CODE_OK;
 	case 'o':
-		return set_object(trail, optarg);
+		trail->object = optarg;
+		return EXIT_CODE_OK;
 	case 'A':
 		trail->query.action = optarg;
 		return EXIT_CODE_OK;
@@ -99,6 +87,14 @@ static enum exit_code find_actor(struct trail *trail)
 		return EXIT_CODE_OK;
 	trail->query.actor = trail->actor_id;
 	return names_find_principal(trail->names, trail->actor, trail->actor_id);
+}
+
+static enum exit_code find_object(struct trail *trail)
+{
+	if (!trail->object)
+		return EXIT_CODE_OK;
+	trail->query.object = trail->object_id;
+	return names_find_object(trail->names, trail->object, trail->object_id);
 }
 
 static void put_row(struct trail *trail, const struct audit_record *a)
@@ -171,6 +167,8 @@ enum exit_code cmd_audit(struct cli *cli, int argc, char **argv)
 		code = names_load(cli, &trail.names);
 	if (code == EXIT_CODE_OK)
 		code = find_actor(&trail);
+	if (code == EXIT_CODE_OK)
+		code = find_object(&trail);
 	if (code == EXIT_CODE_OK)
 		code = print(&trail);
 	names_free(trail.names);

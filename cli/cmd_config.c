@@ -2,6 +2,7 @@
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "cli/in_force.h"
 #include "cli/output.h"
 #include "cli/running.h"
 #include "cli/uri_check.h"
@@ -19,14 +20,15 @@
 
 struct check {
 	const struct cli *cli;
+	struct json_doc *running; /* what csrd says of itself; NULL: none runs, or it is not known */
 	struct output_json j;
 	unsigned problems;
+	unsigned warnings;
 };
 
 /* In the words of config_load: "FILE:LINE: [section] key: what is wrong". */
-static void problem(struct check *c, const struct config_value *value, const char *text, const char *remedy)
+static void say(struct check *c, const struct config_value *value, const char *text, const char *remedy)
 {
-	c->problems++;
 	if (c->cli->json) {
 		json_open_object(&c->j.w);
 		json_put_text_member(&c->j.w, "section", value->section);
@@ -46,6 +48,12 @@ static void problem(struct check *c, const struct config_value *value, const cha
 	       value->name);
 	output_text(text);
 	printf("; %s\n", remedy);
+}
+
+static void problem(struct check *c, const struct config_value *value, const char *text, const char *remedy)
+{
+	c->problems++;
+	say(c, value, text, remedy);
 }
 
 static void check_file(struct check *c, const struct config_value *value, const char *path)
@@ -139,17 +147,61 @@ static void check_value(void *arg, const struct config_value *value)
 		check_folder_of(c, value, store_url_path(value->text));
 }
 
+/* What is asked of a token that it does not make.  It works all the same, without that. */
+static void warn_of_types(void *arg, const struct config_value *value)
+{
+	static const char pool[] = "pool_";
+	struct check *c = arg;
+	bool of_policy = !strcmp(value->section, "policy") && !strcmp(value->name, "key_types");
+	const char *token = of_policy ? c->cli->config->tokens[0].name : value->token;
+	key_type_set makes = token ? running_key_types(c->running, token) : 0, asked = 0;
+	struct buf text;
+	enum key_type type;
+
+	if (of_policy)
+		asked = c->cli->config->policy.key_types;
+	else if (str_starts_with(value->name, pool) && strcmp(value->text, "0") != 0 &&
+		 key_type_parse(value->name + strlen(pool), &type) == E_OK)
+		asked = KEY_TYPE_BIT(type);
+	if (!makes || value->line == 0 || !(asked & ~makes))
+		return;
+	c->warnings++;
+	buf_init(&text, 1024);
+	buf_printf(&text, "warning: token '%s' does not make ", token);
+	key_type_set_format(asked & ~makes, &text);
+	buf_put_str(&text, ", it makes ");
+	key_type_set_format(makes, &text);
+	say(c, value, buf_text(&text),
+	    of_policy ? "such requests are refused: take it out of the list"
+		      : "none are kept ready: take the line out");
+	buf_release(&text);
+}
+
+static enum err check_all(struct check *c)
+{
+	enum err e = config_each_value(c->cli->config, check_value, c);
+
+	if (c->cli->json) {
+		json_close(&c->j.w); /* the problems */
+		json_put_name(&c->j.w, "warnings");
+		json_open_array(&c->j.w);
+	}
+	if (e == E_OK && c->running)
+		e = config_each_value(c->cli->config, warn_of_types, c);
+	return e;
+}
+
 static enum exit_code end_check(struct check *c)
 {
 	enum exit_code shown = EXIT_CODE_OK;
 
 	if (c->cli->json) {
-		json_close(&c->j.w); /* the problems */
+		json_close(&c->j.w); /* the warnings */
 		json_put_text_member(&c->j.w, "file", c->cli->config_path);
 		json_put_bool_member(&c->j.w, "ok", c->problems == 0);
 		shown = output_json_end(&c->j);
 	} else if (c->problems == 0) {
-		printf("%s: fine\n", c->cli->config_path);
+		printf("%s: fine%s\n", c->cli->config_path, c->warnings ? ", but for the above" : "");
 	}
 	if (shown != EXIT_CODE_OK)
 		return shown;
@@ -170,15 +222,18 @@ enum exit_code cmd_config_check(struct cli *cli, int argc, char **argv)
 		code = cli_open_config(cli);
 	if (code != EXIT_CODE_OK)
 		return code;
+	if (running_read(cli->config, &c.running) != E_OK)
+		c.running = NULL; /* as where none runs */
 	if (cli->json) {
 		output_json_begin(&c.j);
 		json_put_name(&c.j.w, "problems");
 		json_open_array(&c.j.w);
 	}
-	e = config_each_value(cli->config, check_value, &c);
+	e = check_all(&c);
 	code = e == E_OK ? end_check(&c) : cli_fail(e, "%s", err_str(e));
 	if (cli->json)
 		buf_release(&c.j.buf);
+	json_doc_free(c.running);
 	return code;
 }
 
@@ -190,8 +245,12 @@ struct show {
 	int wanted_len;
 	bool *found; /* by wanted */
 	struct output_list list;
-	struct json_doc *running; /* what csrd says of itself; NULL: none runs, or it cannot be told */
-	unsigned waiting[2];      /* values that are not in force yet: until a restart, until a reload */
+	struct in_force *in_force;
+	struct { /* values that are not in force yet, by what they wait for */
+		char command[sizeof(((struct in_force_other *)0)->command)];
+		unsigned count;
+	} waiting[CONFIG_TOKENS_MAX + 2];
+	size_t waiting_len;
 };
 
 /* "http.listen", "token.NAME.uri". */
@@ -225,18 +284,21 @@ static bool is_made_by_systemd(const struct config_value *value)
 	return value->line == 0 && value->token && !strcmp(value->name, "pin_file");
 }
 
-/* What csrd works with, where that is not what the file says; NULL: the same, or it does not run. */
-static const char *value_in_force(const struct show *s, const struct config_value *value, const char *full)
+static void count_waiting(struct show *s, const char *command)
 {
-	const char *in_force = s->running ? running_value(s->running, full) : NULL;
+	size_t i = 0;
 
-	if (!s->running || (in_force && !strcmp(in_force, value->text)))
-		return NULL;
-	return in_force ? in_force : "";
+	while (i < s->waiting_len && strcmp(s->waiting[i].command, command) != 0)
+		i++;
+	if (i == sizeof(s->waiting) / sizeof(s->waiting[0]))
+		return;
+	if (i == s->waiting_len)
+		snprintf(s->waiting[s->waiting_len++].command, sizeof(s->waiting[i].command), "%s", command);
+	s->waiting[i].count++;
 }
 
 static void show_json(struct json_writer *w, const struct config_value *value, const char *full,
-		      const char *in_force)
+		      const struct in_force_other *other)
 {
 	json_open_object(w);
 	json_put_text_member(w, "name", full);
@@ -253,29 +315,35 @@ static void show_json(struct json_writer *w, const struct config_value *value, c
 	if (value->line > 0)
 		json_put_int_member(w, "line", value->line);
 	json_put_bool_member(w, "reloadable", value->reloadable);
-	if (in_force)
-		json_put_text_member(w, "in_force", in_force);
+	if (other) {
+		json_put_text_member(w, "in_force", other->text);
+		json_put_text_member(w, "waits_for", other->command);
+	}
 	json_close(w);
 }
 
 static void show_value(void *arg, const struct config_value *value)
 {
 	struct show *s = arg;
-	const char *in_force;
-	char full[128], from[64], text[1024];
+	struct in_force_other other;
+	bool differs;
+	char full[128], from[64], text[2 * sizeof(other.text)];
 
 	put_full_name(value, full, sizeof(full));
 	if (!is_wanted(s, value, full))
 		return;
-	in_force = value_in_force(s, value, full);
-	if (in_force)
-		s->waiting[value->reloadable]++;
+	differs = in_force_differs(s->in_force, value, &other);
+	if (differs)
+		count_waiting(s, other.command);
 	if (s->cli->json) {
-		show_json(&s->list.j.w, value, full, in_force);
+		show_json(&s->list.j.w, value, full, differs ? &other : NULL);
 		return;
 	}
-	snprintf(text, sizeof(text), "%s%s%s%s", value->text, in_force ? " (in force: " : "",
-		 !in_force || *in_force ? in_force ? in_force : "" : "none", in_force ? ")" : "");
+	if (differs)
+		snprintf(text, sizeof(text), "%s (in force: %s)", value->text,
+			 other.text[0] ? other.text : "none");
+	else
+		snprintf(text, sizeof(text), "%s", value->text);
 	if (value->line > 0)
 		snprintf(from, sizeof(from), "line %u", value->line);
 	else
@@ -302,13 +370,9 @@ static enum exit_code end_show(struct show *s)
 	}
 	enum exit_code code = output_list_end(&s->list);
 
-	if (s->waiting[1] > 0)
-		cli_note("%u %s in force after systemctl reload csrd", s->waiting[1],
-			 s->waiting[1] == 1 ? "value is" : "values are");
-	if (s->waiting[0] > 0)
-		cli_note(
-		    "%u %s in force after systemctl restart csrd, and of a token after that of its signer",
-		    s->waiting[0], s->waiting[0] == 1 ? "value is" : "values are");
+	for (size_t i = 0; i < s->waiting_len; i++)
+		cli_note("%u %s in force after %s", s->waiting[i].count,
+			 s->waiting[i].count == 1 ? "value is" : "values are", s->waiting[i].command);
 	return code;
 }
 
@@ -321,6 +385,7 @@ enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv)
 	};
 	struct show s = {.cli = cli};
 	enum exit_code code;
+	bool denied;
 	enum err e;
 
 	if (cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options) != -1)
@@ -330,13 +395,14 @@ enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv)
 		return code;
 	s.wanted = argv + optind;
 	s.wanted_len = argc - optind;
-	if (running_read(cli->config, &s.running) == E_DENIED)
-		cli_note("what is in force in the csrd that runs is not known: run csrctl as root");
 	s.found = calloc((size_t)s.wanted_len + 1, sizeof(*s.found));
-	if (!s.found) {
-		json_doc_free(s.running);
-		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	e = s.found ? in_force_read(cli->config, &s.in_force, &denied) : E_NOMEM;
+	if (e != E_OK) {
+		free(s.found);
+		return cli_fail(e, "%s", err_str(e));
 	}
+	if (denied)
+		cli_note("what is in force in the programs that run is not known: run csrctl as root");
 	output_list_begin(&s.list, cli->json, "values", columns, sizeof(columns) / sizeof(columns[0]));
 	e = config_each_value(cli->config, show_value, &s);
 	if (e == E_OK) {
@@ -346,6 +412,6 @@ enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv)
 		code = cli_fail(e, "%s", err_str(e));
 	}
 	free(s.found);
-	json_doc_free(s.running);
+	in_force_free(s.in_force);
 	return code;
 }

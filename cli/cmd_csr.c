@@ -14,7 +14,6 @@
 #define PREFIX_CHARS_MIN 4
 #define ALL_STATES ((CSR_STATE_BIT(CSR_FAILED) << 1) - 1)
 
-
 struct show {
 	struct csr_record *record; /* owned */
 	struct names *names;       /* owned */
@@ -173,6 +172,22 @@ static void print_maker(const struct names *names, const char *principal_id)
 	buf_release(&words);
 }
 
+static void print_set_aside(const struct csr_record *r)
+{
+	struct buf words;
+
+	buf_init(&words, 1024);
+	buf_printf(&words, "%s: 'csrctl reconcile --token %s --apply --give-up %s'",
+		   r->state == CSR_DELETING
+		       ? "it was being deleted when the store went back: its key is kept until somebody "
+			 "deletes it again, or gives it up"
+		       : "it was open when the store went back, and may have been answered since: its key is "
+			 "kept until somebody gives it up",
+		   r->token_name, r->id);
+	output_fact("", buf_text(&words));
+	buf_release(&words);
+}
+
 static void print_record(const struct names *names, const struct csr_record *r)
 {
 	output_fact("id", r->id);
@@ -186,12 +201,7 @@ static void print_record(const struct names *names, const struct csr_record *r)
 	output_fact_time("state since", r->updated_us, NULL);
 	output_fact_time("set aside", r->set_aside_us, NULL);
 	if (r->set_aside_us)
-		output_fact(
-		    "", r->state == CSR_DELETING
-			    ? "it was being deleted when the store went back: its key is kept until somebody "
-			      "deletes it again, or gives it up (csrctl reconcile --apply --give-up)"
-			    : "it was open when the store went back, and may have been answered since: its "
-			      "key is kept until somebody gives it up (csrctl reconcile --apply --give-up)");
+		print_set_aside(r);
 	print_maker(names, r->principal_id);
 	output_fact("country", r->spec.country);
 	output_fact("state or province", r->spec.state);

@@ -131,10 +131,15 @@ static enum exit_code find(struct removal *removal)
 	if (removal->wait.e != E_OK)
 		return cli_fail(removal->wait.e, "cannot read the CSR '%s': %s", removal->id,
 				err_str(removal->wait.e));
+	if (r->state == CSR_PENDING)
+		return cli_fail(
+		    E_NOTFOUND,
+		    "CSR '%s' is pending: only an active one can be deleted; csrd settles a pending "
+		    "one by itself, and where none runs 'csrctl reconcile --token %s --apply' does",
+		    r->id, r->token_name);
 	if (r->state != CSR_ACTIVE && r->state != CSR_DELETING)
-		return cli_fail(E_NOTFOUND, "CSR '%s' is %s: only an active one can be deleted%s", r->id,
-				csr_state_name(r->state),
-				r->state == CSR_PENDING ? "; 'csrctl reconcile' settles a pending one" : "");
+		return cli_fail(E_NOTFOUND, "CSR '%s' is %s: only an active one can be deleted", r->id,
+				csr_state_name(r->state));
 	removal->token = config_token_find(removal->cli->config, r->token_name);
 	if (!removal->token)
 		return cli_fail(E_NOTFOUND, "the key is on token '%s', which '%s' does not name any more",

@@ -11,14 +11,21 @@
 
 #define TEXT_MAX 8192
 
+/* What may be the cause of something goes before it. */
 static void check_token(struct doctor *d, const struct config_token *token)
 {
-	d->signer_works = false;
-	d->probe[0] = '\0';
-	doctor_check_token_units(d, token);
+	d->cause = (struct doctor_cause){0};
+	doctor_look_at_units(d, token);
+	doctor_look_at_signer(d, token);
+	d->seeks_cause = true;
 	doctor_check_token_files(d, token);
-	doctor_check_signer(d, token);
 	doctor_check_token(d, token);
+	d->seeks_cause = false;
+	if (token == &d->config->tokens[0])
+		d->first_cause = d->cause;
+	doctor_check_token_units(d, token);
+	doctor_check_socket_file(d, token);
+	doctor_check_signer(d, token);
 }
 
 static bool is_missing(const char *path)
@@ -33,6 +40,8 @@ static bool was_never_set_up(const struct doctor *d)
 	const char *store = doctor_store_path(d->config);
 	char sealed[PATH_MAX];
 
+	if (d->config->tokens_len == 0)
+		return false;
 	snprintf(sealed, sizeof(sealed), "%s.cred", token->pin_file);
 	return store && is_missing(store) && is_missing(token->pin_file) && is_missing(sealed) &&
 	       is_missing(token->state_dir);
@@ -40,18 +49,19 @@ static bool was_never_set_up(const struct doctor *d)
 
 static void check_all(struct doctor *d)
 {
-	if (was_never_set_up(d)) {
+	if (!d->file_is_bad && was_never_set_up(d)) {
 		doctor_say(d, DOCTOR_FAIL, "setup", NULL, "there is no store and no PIN yet");
 		doctor_remedy(d, "csrctl setup makes a service of this installation");
 		return;
 	}
 	doctor_check_files(d);
-	doctor_check_system(d);
-	doctor_check_running(d);
-	doctor_check_units(d);
+	doctor_check_clock(d);
 	for (size_t i = 0; i < d->config->tokens_len; i++)
 		if (!d->only || d->only == &d->config->tokens[i])
 			check_token(d, &d->config->tokens[i]);
+	doctor_check_units(d);
+	doctor_check_csrd(d);
+	doctor_check_running(d);
 	doctor_check_store(d);
 }
 

@@ -1,30 +1,15 @@
-/* csrctl token, csrctl user. */
-#include "api/credential.h"
+/* csrctl token, csrctl user: list and revoke. */
 #include "base/clock.h"
-#include "base/secret.h"
 #include "base/str.h"
-#include "cli/arg.h"
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "cli/names.h"
 #include "cli/output.h"
+#include "cli/principal_words.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SECRET_SIZE CREDENTIAL_TOKEN_SIZE /* the longer of the two */
-
-/* What differs between the two kinds, in words. */
-struct kind {
-	enum principal_kind kind;
-	const char *noun;       /* "token" */
-	const char *array;      /* "tokens" */
-	const char *name;       /* what principal.name is called */
-	const char *secret;     /* what the secret is called */
-};
-
-static const struct kind token_kind = {PRINCIPAL_TOKEN, "token", "tokens", "name", "token"};
-static const struct kind user_kind = {PRINCIPAL_USER, "user", "users", "email", "key"};
+#include <strings.h>
 
 static const char *status_of(const struct principal *p, int64_t now_us)
 {
@@ -35,240 +20,11 @@ static const char *status_of(const struct principal *p, int64_t now_us)
 	return p->not_before_us > now_us ? "not-yet-valid" : "active";
 }
 
-static const char *permission_name(enum grant_permission permission)
-{
-	return permission == GRANT_WRITE ? "write" : "read";
-}
-
-static void put_grants(struct json_writer *w, const struct principal *p)
-{
-	json_put_name(w, "grants");
-	json_open_array(w);
-	for (size_t i = 0; i < p->grants_len; i++) {
-		json_open_object(w);
-		json_put_text_member(w, "scope", output_scope_name(p->grants[i].scope.kind));
-		json_put_text_member(w, "id", p->grants[i].scope.id);
-		json_put_text_member(w, "permission", permission_name(p->grants[i].permission));
-		json_close(w);
-	}
-	json_close(w);
-}
-
-static void put_times(struct json_writer *w, const struct principal *p)
-{
-	output_json_time_opt(w, "created_at", p->created_us); /* the store's: not known when it is made */
-	output_json_time_opt(w, "not_before", p->not_before_us);
-	output_json_time_opt(w, "expires_at", p->expires_us);
-	output_json_time_opt(w, "revoked_at", p->revoked_us);
-}
-
-/* "account x:write zone y:read" */
-static void format_grants(const struct principal *p, struct buf *b)
-{
-	for (size_t i = 0; i < p->grants_len; i++)
-		buf_printf(b, "%s%s %s:%s", i ? " " : "", output_scope_name(p->grants[i].scope.kind),
-		           p->grants[i].scope.id, permission_name(p->grants[i].permission));
-}
-
-/* ---- create ---- */
-
-#define GRANTS_MAX 256
-
-static enum exit_code add_grant(struct cli *cli, struct principal *p, enum store_scope_kind kind,
-				const char *text)
-{
-	struct grant grant, *grants;
-
-	if (arg_grant(text, kind, &grant) != E_OK)
-		return cli_usage(cli,
-				 "--%s '%s': ID, ID:read or ID:write, with an id of 1-32 of [0-9A-Za-z_-]",
-		                 output_scope_name(kind), text);
-	for (size_t i = 0; i < p->grants_len; i++)
-		if (p->grants[i].scope.kind == kind && !strcmp(p->grants[i].scope.id, grant.scope.id))
-			return cli_usage(cli, "%s '%s' is given twice", output_scope_name(kind),
-					 grant.scope.id);
-	if (p->grants_len == GRANTS_MAX)
-		return cli_usage(cli, "more than %d accounts and zones", GRANTS_MAX);
-	grants = reallocarray(p->grants, p->grants_len + 1, sizeof(*grants));
-	if (!grants)
-		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
-	grants[p->grants_len++] = grant;
-	p->grants = grants;
-	return EXIT_CODE_OK;
-}
-
-static enum exit_code set_time(struct cli *cli, const char *option, const char *text, int64_t *ret_us)
-{
-	if (arg_time(text, clock_wall_us(), ret_us) != E_OK)
-		return cli_usage(cli, "--%s '%s': 90d, 2027-01-31, 2027-01-31T12:00:00Z or 'never'",
-		                 option, text);
-	return EXIT_CODE_OK;
-}
-
-static enum exit_code set_name(struct cli *cli, struct principal *p, const char *name)
-{
-	if (p->kind == PRINCIPAL_USER && !arg_email_is_valid(name))
-		return cli_usage(cli, "--email '%s' is no e-mail address", name);
-	if (!arg_name_is_valid(name))
-		return cli_usage(cli, "--name: " ARG_NAME_RULE);
-	free(p->name);
-	p->name = NULL;
-	return str_dup_opt(name, &p->name) ? EXIT_CODE_OK : cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
-}
-
-/* Each option once it is known. */
-static enum exit_code read_option(struct cli *cli, struct principal *p, int c)
-{
-	switch (c) {
-	case 'n':
-		return set_name(cli, p, optarg);
-	case 'a':
-		return add_grant(cli, p, STORE_ACCOUNT, optarg);
-	case 'z':
-		return add_grant(cli, p, STORE_ZONE, optarg);
-	case 'e':
-		return set_time(cli, "expires", optarg, &p->expires_us);
-	case 'b':
-		return set_time(cli, "not-before", optarg, &p->not_before_us);
-	default:
-		return EXIT_CODE_USAGE;
-	}
-}
-
-static enum exit_code read_create(struct cli *cli, int argc, char **argv, const struct option *options,
-                                  struct principal *p)
-{
-	const struct kind *kind = p->kind == PRINCIPAL_TOKEN ? &token_kind : &user_kind;
-	int64_t now_us = clock_wall_us();
-	enum exit_code code;
-	int c;
-
-	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
-		code = read_option(cli, p, c);
-		if (code != EXIT_CODE_OK)
-			return code;
-	}
-	code = cli_arguments(cli, argc, argv, 0, 0);
-	if (code != EXIT_CODE_OK)
-		return code;
-	if (!p->name)
-		return cli_usage(cli, "%s create: --%s is missing", kind->noun, kind->name);
-	if (p->grants_len == 0)
-		return cli_usage(cli, "%s create: at least one --account or --zone is needed", kind->noun);
-	if (p->expires_us && p->expires_us <= now_us)
-		return cli_usage(cli, "--expires: that time has passed");
-	if (p->expires_us && p->not_before_us >= p->expires_us)
-		return cli_usage(cli, "--not-before is not before --expires");
-	return EXIT_CODE_OK;
-}
-
-static enum exit_code print_created(const struct cli *cli, const struct kind *kind, const struct principal *p,
-                                    const char *secret)
-{
-	struct output_json j;
-	struct buf grants;
-	enum exit_code code = EXIT_CODE_OK;
-
-	if (cli->json) {
-		output_json_begin(&j);
-		json_put_text_member(&j.w, "id", p->id);
-		json_put_text_member(&j.w, kind->name, p->name);
-		json_put_text_member(&j.w, kind->secret, secret);
-		put_grants(&j.w, p);
-		put_times(&j.w, p);
-		code = output_json_end(&j);
-	} else {
-		buf_init(&grants, 64 * 1024);
-		format_grants(p, &grants);
-		output_fact("id", p->id);
-		output_fact(kind->name, p->name);
-		output_fact(kind->secret, secret);
-		output_fact("grants", buf_text(&grants));
-		output_fact_time("not before", p->not_before_us, NULL);
-		output_fact_time("expires", p->expires_us, "never");
-		buf_release(&grants);
-	}
-	cli_note("the %s is shown this once: the store keeps its hash alone", kind->secret);
-	return code;
-}
-
-static enum exit_code add_principal(struct cli *cli, const struct kind *kind, struct principal *p)
-{
-	struct cli_wait wait = {0};
-
-	for (size_t i = 0; i < p->grants_len; i++) {
-		enum exit_code code = cli_need_scope(cli, &p->grants[i].scope);
-
-		if (code != EXIT_CODE_OK)
-			return code;
-	}
-	store_principal_add(cli->store, p, &cli->origin, cli_on_done, &wait);
-	store_wait(cli->store, &wait.done);
-	if (wait.e == E_EXISTS && p->kind == PRINCIPAL_USER)
-		return cli_fail(wait.e, "there is a user '%s' already: revoke it first", p->name);
-	if (wait.e != E_OK)
-		return cli_fail(wait.e, "cannot add the %s '%s': %s", kind->noun, p->name, err_str(wait.e));
-	return EXIT_CODE_OK;
-}
-
-static enum exit_code create(struct cli *cli, int argc, char **argv, const struct kind *kind,
-                             const struct option *options)
-{
-	struct principal p = {.kind = kind->kind};
-	char secret[SECRET_SIZE] = "";
-	enum exit_code code = read_create(cli, argc, argv, options, &p);
-	enum err e;
-
-	if (code == EXIT_CODE_OK)
-		code = cli_open_store(cli, true);
-	if (code != EXIT_CODE_OK)
-		goto out;
-	e = credential_make_uuid(p.id);
-	if (e == E_OK)
-		e = kind->kind == PRINCIPAL_TOKEN ? credential_make_token(secret)
-						  : credential_make_key(secret);
-	if (e == E_OK)
-		e = credential_hash(secret, p.secret_hash);
-	if (e != E_OK) {
-		code = cli_fail(e, "cannot make a %s: %s", kind->secret,
-				e == E_IO ? strerror(errno) : err_str(e));
-		goto out;
-	}
-	code = add_principal(cli, kind, &p);
-	if (code == EXIT_CODE_OK)
-		code = print_created(cli, kind, &p, secret);
-out:
-	secret_scrub(secret, sizeof(secret));
-	principal_release(&p);
-	return code;
-}
-
-enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv)
-{
-	static const struct option options[] = {
-		{"name", required_argument, NULL, 'n'},       {"account", required_argument, NULL, 'a'},
-		{"zone", required_argument, NULL, 'z'},       {"expires", required_argument, NULL, 'e'},
-		{"not-before", required_argument, NULL, 'b'}, CLI_OPTIONS,
-	};
-
-	return create(cli, argc, argv, &token_kind, options);
-}
-
-enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
-{
-	static const struct option options[] = {
-		{"email", required_argument, NULL, 'n'},      {"account", required_argument, NULL, 'a'},
-		{"zone", required_argument, NULL, 'z'},       {"expires", required_argument, NULL, 'e'},
-		{"not-before", required_argument, NULL, 'b'}, CLI_OPTIONS,
-	};
-
-	return create(cli, argc, argv, &user_kind, options);
-}
-
 /* ---- list ---- */
 
 struct list {
-	const struct kind *kind;
+	const struct principal_words *kind;
+	struct names *names;
 	int64_t now_us;
 	size_t soon; /* that end within SOON_DAYS */
 	struct output_list out;
@@ -283,8 +39,7 @@ static void put_json(struct list *list, const struct principal *p)
 	json_put_text_member(w, "id", p->id);
 	json_put_text_member(w, list->kind->name, p->name);
 	json_put_text_member(w, "status", status_of(p, list->now_us));
-	put_grants(w, p);
-	put_times(w, p);
+	principal_words_put_members(w, list->names, p);
 	json_close(w);
 }
 
@@ -293,8 +48,8 @@ static void put_row(struct list *list, const struct principal *p)
 	struct output_table *t = &list->out.table;
 	struct buf grants;
 
-	buf_init(&grants, 64 * 1024);
-	format_grants(p, &grants);
+	buf_init(&grants, PRINCIPAL_WORDS_GRANTS_MAX);
+	names_format_grants(list->names, p, &grants);
 	output_table_put(t, p->id);
 	output_table_put(t, p->name);
 	output_table_put(t, status_of(p, list->now_us));
@@ -327,7 +82,7 @@ static void on_principals(void *arg, enum err e, const struct principal *princip
 	cli_on_done(&list->wait, e);
 }
 
-static enum exit_code list_all(struct cli *cli, int argc, char **argv, const struct kind *kind,
+static enum exit_code list_all(struct cli *cli, int argc, char **argv, const struct principal_words *kind,
                                const struct output_column *columns, size_t columns_len)
 {
 	static const struct option options[] = {CLI_OPTIONS};
@@ -339,11 +94,14 @@ static enum exit_code list_all(struct cli *cli, int argc, char **argv, const str
 	code = cli_arguments(cli, argc, argv, 0, 0);
 	if (code == EXIT_CODE_OK)
 		code = cli_open_store(cli, false);
+	if (code == EXIT_CODE_OK)
+		code = names_load(cli, &list.names);
 	if (code != EXIT_CODE_OK)
 		return code;
 	output_list_begin(&list.out, cli->json, kind->array, columns, columns_len);
 	store_principal_list(cli->store, kind->kind, on_principals, &list);
 	store_wait(cli->store, &list.wait.done);
+	names_free(list.names);
 	if (list.wait.e != E_OK) {
 		output_list_drop(&list.out);
 		return cli_fail(list.wait.e, "cannot list the %s: %s", kind->array, err_str(list.wait.e));
@@ -358,21 +116,23 @@ static enum exit_code list_all(struct cli *cli, int argc, char **argv, const str
 enum exit_code cmd_token_list(struct cli *cli, int argc, char **argv)
 {
 	static const struct output_column columns[] = {
-		{"ID", OUTPUT_ID}, {"NAME", OUTPUT_CUT}, {"STATUS", OUTPUT_WHOLE},
-		{"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"GRANTS", OUTPUT_CUT},
+	    {"ID", OUTPUT_ID},         {"NAME", OUTPUT_CUT},      {"STATUS", OUTPUT_WHOLE},
+	    {"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"GRANTS", OUTPUT_CUT},
 	};
 
-	return list_all(cli, argc, argv, &token_kind, columns, sizeof(columns) / sizeof(columns[0]));
+	return list_all(cli, argc, argv, &principal_words_token, columns,
+			sizeof(columns) / sizeof(columns[0]));
 }
 
 enum exit_code cmd_user_list(struct cli *cli, int argc, char **argv)
 {
 	static const struct output_column columns[] = {
-		{"ID", OUTPUT_ID}, {"EMAIL", OUTPUT_CUT}, {"STATUS", OUTPUT_WHOLE},
-		{"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"GRANTS", OUTPUT_CUT},
+	    {"ID", OUTPUT_ID},         {"EMAIL", OUTPUT_CUT},     {"STATUS", OUTPUT_WHOLE},
+	    {"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"GRANTS", OUTPUT_CUT},
 	};
 
-	return list_all(cli, argc, argv, &user_kind, columns, sizeof(columns) / sizeof(columns[0]));
+	return list_all(cli, argc, argv, &principal_words_user, columns,
+			sizeof(columns) / sizeof(columns[0]));
 }
 
 /* ---- revoke ---- */
@@ -422,7 +182,7 @@ static void on_search(void *arg, enum err e, const struct principal *principals,
 	cli_on_done(&search->wait, e);
 }
 
-static enum exit_code find(struct cli *cli, const struct kind *kind, struct search *search)
+static enum exit_code find(struct cli *cli, const struct principal_words *kind, struct search *search)
 {
 	search->wait = (struct cli_wait){0};
 	store_principal_list(cli->store, kind->kind, on_search, search);
@@ -440,7 +200,7 @@ static enum exit_code find(struct cli *cli, const struct kind *kind, struct sear
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code print_revoked(const struct cli *cli, const struct kind *kind,
+static enum exit_code print_revoked(const struct cli *cli, const struct principal_words *kind,
 				    const struct search *search)
 {
 	struct output_json j;
@@ -458,7 +218,7 @@ static enum exit_code print_revoked(const struct cli *cli, const struct kind *ki
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code revoke(struct cli *cli, int argc, char **argv, const struct kind *kind)
+static enum exit_code revoke(struct cli *cli, int argc, char **argv, const struct principal_words *kind)
 {
 	static const struct option options[] = {CLI_OPTIONS};
 	struct search search = {0};
@@ -498,10 +258,10 @@ out:
 
 enum exit_code cmd_token_revoke(struct cli *cli, int argc, char **argv)
 {
-	return revoke(cli, argc, argv, &token_kind);
+	return revoke(cli, argc, argv, &principal_words_token);
 }
 
 enum exit_code cmd_user_revoke(struct cli *cli, int argc, char **argv)
 {
-	return revoke(cli, argc, argv, &user_kind);
+	return revoke(cli, argc, argv, &principal_words_user);
 }

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define COUNTS_WIDTH 20
+#define INDENT 4 /* of a line that is continued */
 #define LINK_TIMEOUT_SECONDS 5
 #define MIN_AGE_DEFAULT_MS (2 * 60 * 1000)
 #define MIN_AGE_MAX_MS ((uint64_t)365 * 24 * 3600 * 1000)
@@ -168,7 +170,7 @@ static enum exit_code print_json(struct pass *pass)
 static void print_line(uint64_t count, const char *name, const char *meaning)
 {
 	if (count > 0)
-		printf("%-10s%8llu  %s\n", name, (unsigned long long)count, meaning);
+		output_line(COUNTS_WIDTH, "%-10s%8llu  %s", name, (unsigned long long)count, meaning);
 }
 
 static void print_text(const struct pass *pass)
@@ -189,16 +191,17 @@ static void print_text(const struct pass *pass)
 	print_line(r->busy, "busy",
 		   pass->served ? "left to the csrd that runs on this store: look again later"
 				: "being worked on or changed a moment ago: look again later");
-	print_line(r->set_aside, "set-aside",
-		   "keys of CSRs that were open when the store went back: kept; 'csrctl verify' says more");
+	print_line(r->set_aside, "set-aside", "keys of CSRs that were open when the store went back: kept");
 	print_line(r->unread, "unread",
 		   "key objects that the signer cannot read: keys may have been overlooked");
-	printf("token '%s': %llu rows and keys checked, %llu half pairs, %llu left to do\n",
-	       pass->token->name,
-	       (unsigned long long)r->checked, (unsigned long long)r->half_pairs,
-	       (unsigned long long)left_of(pass));
+	output_line(INDENT, "token '%s': %llu rows and keys checked, %llu half pairs, %llu left to do",
+		    pass->token->name, (unsigned long long)r->checked, (unsigned long long)r->half_pairs,
+		    (unsigned long long)left_of(pass));
 	if (!pass->apply && r->pending + r->deleting + r->leftover > 0)
-		puts("nothing was changed: --apply settles pending, deleting and leftover");
+		output_line(INDENT, "nothing was changed: --apply settles pending, deleting and leftover");
+	if (r->set_aside > 0)
+		output_line(INDENT, "'csrctl verify --token %s' says more of what was set aside",
+			    pass->token->name);
 }
 
 /* Why nothing was done although it was asked for. */

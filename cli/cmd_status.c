@@ -179,7 +179,7 @@ static void on_status(void *arg, const struct message_status_reply *status)
 static void report_comparison(struct report *report)
 {
 	struct running_comparison c;
-	char at[OUTPUT_TIME_SIZE], words[RUNNING_WORDS_SIZE], text[RUNNING_WORDS_SIZE + 64];
+	char at[OUTPUT_TIME_SIZE], words[RUNNING_WORDS_SIZE], text[RUNNING_WORDS_SIZE + 128];
 
 	if (!report->running || !running_last_comparison(report->running, report->token->name, &c))
 		return;
@@ -199,8 +199,11 @@ static void report_comparison(struct report *report)
 	}
 	output_format_age(c.at_us, clock_wall_us(), at);
 	running_comparison_words(&c, words);
-	snprintf(text, sizeof(text), "%s%s, %s", words[0] ? words : "as recorded",
-		 words[0] ? " (csrctl verify tells which)" : "", at);
+	if (words[0])
+		snprintf(text, sizeof(text), "%s, %s: 'csrctl verify --token %s' tells which", words, at,
+			 report->token->name);
+	else
+		snprintf(text, sizeof(text), "as recorded, %s", at);
 	output_fact("keys and store", text);
 }
 

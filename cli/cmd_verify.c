@@ -28,6 +28,10 @@
 #define CALL_TIMEOUT_MS 60000
 #define IN_WORK_MS (2 * 60 * 1000) /* rows younger than that may be in work */
 #define PAGE_ROWS 100
+#define SAMPLE_KEYS 20 /* or as many as a token reads in SAMPLE_MS tell how long all will take */
+#define SAMPLE_MS 2000
+#define LONG_MS 10000
+#define INDENT 4 /* of a line that is continued */
 #define WITH_CSR                                                                                             \
 	(CSR_STATE_BIT(CSR_ACTIVE) | CSR_STATE_BIT(CSR_DELETING) | CSR_STATE_BIT(CSR_DESTROYED))
 
@@ -54,9 +58,13 @@ struct verify {
 	char *detail; /* why the key of the row at hand is not readable; owned */
 	uint64_t csrs_checked;
 	uint64_t keys_read;
+	uint64_t keys_total; /* that are to be read, with --full */
+	uint64_t reading_ms; /* since when they are */
+	bool estimated;
 };
 
 static void compare(struct verify *v);
+static void count_keys(struct verify *v);
 static void next_row(struct verify *v);
 
 static void release_rows(struct verify *v)
@@ -94,6 +102,54 @@ static enum exit_code check_store(struct verify *v)
 	if (progress_is_interrupted())
 		return cli_fail(E_DENIED, "interrupted");
 	return e == E_OK ? cli_open_store(v->cli, false) : cli_store_failed(v->cli, e, "check");
+}
+
+/* ---- how long reading all keys will take ---- */
+
+static void on_counted(void *arg, enum err e, const struct store_csr_page *page)
+{
+	struct verify *v = arg;
+
+	if (e != E_OK) {
+		loop_stop(v->loop, e);
+		return;
+	}
+	v->keys_total = page->total;
+	v->reading_ms = clock_ms();
+	next_row(v);
+}
+
+static void count_keys(struct verify *v)
+{
+	const struct store_csr_filter filter = {.token_name = v->token->name};
+	const struct store_csr_query query = {
+	    .states = CSR_STATE_BIT(CSR_ACTIVE),
+	    .filter = &filter,
+	    .order = STORE_ORDER_CREATED_AT,
+	    .limit = 1,
+	};
+
+	store_csr_list(v->cli->store, &query, on_counted, v);
+}
+
+/* Somebody who waits wants to know whether it is for a minute or for the night. */
+static void tell_estimate(struct verify *v)
+{
+	uint64_t spent_ms = clock_ms() - v->reading_ms, left_ms;
+	char span[PROGRESS_SPAN_SIZE];
+
+	if (v->estimated || v->keys_read == 0 || v->keys_read >= v->keys_total ||
+	    (v->keys_read < SAMPLE_KEYS && spent_ms < SAMPLE_MS))
+		return;
+	v->estimated = true;
+	left_ms = spent_ms * (v->keys_total - v->keys_read) / v->keys_read;
+	if (left_ms < LONG_MS)
+		return;
+	progress_format_span(left_ms, span);
+	progress_clear();
+	cli_note("reading the %" PRIu64 " keys of token '%s' takes about %s; it may be interrupted, since "
+		 "nothing is changed",
+		 v->keys_total, v->token->name, span);
 }
 
 /* ---- the list of keys ---- */
@@ -183,7 +239,9 @@ static void on_compared(void *arg, enum err e, const struct reconcile_report *re
 			 report->unread);
 		finding_add(&v->findings, FINDING_UNREAD, v->token->name, text);
 	}
-	if (e == E_OK)
+	if (e == E_OK && v->full)
+		count_keys(v);
+	else if (e == E_OK)
 		next_row(v);
 	else
 		loop_stop(v->loop, e);
@@ -273,6 +331,7 @@ static bool compare_key(struct verify *v, const struct csr_record *row,
 	if (reply->presence != MESSAGE_KEY_PAIR || memcmp(reply->key_id, row->key_id, KEY_ID_BYTES) != 0)
 		return true;
 	v->keys_read++;
+	tell_estimate(v);
 	if (!reply->has_key) {
 		v->detail = strdup(reply->detail);
 		store_csr_get(v->cli->store, NULL, row->id, on_unreadable_row, v);
@@ -359,7 +418,8 @@ static void next_row(struct verify *v)
 	while (v->rows_at < v->rows_len) {
 		enum err e;
 
-		if (!progress_show("checking CSRs", v->csrs_checked, total)) {
+		if (!progress_show(v->full ? "checking CSRs and reading their keys" : "checking CSRs",
+				   v->csrs_checked, total)) {
 			loop_stop(v->loop, E_TIMEOUT);
 			return;
 		}
@@ -443,19 +503,22 @@ static void print_text(struct verify *v)
 	finding_print_remedies(&v->findings);
 	if (finding_total(&v->findings) > 0)
 		putchar('\n');
-	printf("store: schema version %d, %" PRIu64 " CSRs, %" PRIu64 " audit records; %" PRIu64
-	       " CSRs checked against their rows\n",
-	       v->summary.schema_version, upkeep_csrs(&v->summary), v->summary.audit_records,
-	       v->csrs_checked);
-	printf("token '%s': %" PRIu64 " rows and keys compared, %" PRIu64 " keys read, %" PRIu64
-	       " in work right now\n",
-	       v->token->name, v->report.checked, v->keys_read, v->report.busy);
-	printf("%" PRIu64 " difference%s\n", finding_total(&v->findings),
-	       finding_total(&v->findings) == 1 ? "" : "s");
+	output_line(INDENT,
+		    "store: schema version %d, %" PRIu64 " CSRs, %" PRIu64 " audit records; %" PRIu64
+		    " CSRs checked against their rows",
+		    v->summary.schema_version, upkeep_csrs(&v->summary), v->summary.audit_records,
+		    v->csrs_checked);
+	output_line(INDENT,
+		    "token '%s': %" PRIu64 " rows and keys compared, %" PRIu64 " keys read, %" PRIu64
+		    " in work right now",
+		    v->token->name, v->report.checked, v->keys_read, v->report.busy);
+	output_line(INDENT, "%" PRIu64 " difference%s", finding_total(&v->findings),
+		    finding_total(&v->findings) == 1 ? "" : "s");
 	if (!v->full)
-		puts("keys were listed and not read: --full reads the public key and the attributes of each");
+		output_line(INDENT, "keys were listed and not read: --full reads the public key and the "
+				    "attributes of each");
 	if (v->cli->config->tokens_len > 1)
-		puts("the keys of other tokens were not looked at: --token NAME does that");
+		output_line(INDENT, "the keys of other tokens were not looked at: --token NAME does that");
 }
 
 static enum exit_code run(struct verify *v)

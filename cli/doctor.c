@@ -12,6 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define NAME_WIDTH 22
+#define FOUND_COLUMN (4 + 2 + NAME_WIDTH + 2)
+
 static const char *const verdict_names[DOCTOR_VERDICTS] = {
 	[DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "fail", [DOCTOR_SKIP] = "skip"};
 /* For people: what matters stands out. */
@@ -23,13 +26,13 @@ static void show_text(const struct doctor *d)
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s%s%s", d->name, d->token ? " " : "", d->token ? d->token : "");
-	printf("%-4s  %-22s  ", verdict_marks[d->verdict], name);
-	output_text(buf_text(&d->found));
+	printf("%-4s  %-*s  ", verdict_marks[d->verdict], NAME_WIDTH, name);
+	output_wrapped(buf_text(&d->found), FOUND_COLUMN);
 	putchar('\n');
 	if (d->remedy.len == 0)
 		return;
-	printf("      %-22s  -> ", "");
-	output_text(buf_text(&d->remedy));
+	printf("%*s-> ", FOUND_COLUMN, "");
+	output_wrapped(buf_text(&d->remedy), FOUND_COLUMN + 3);
 	putchar('\n');
 }
 
@@ -43,6 +46,7 @@ static void show_json(struct doctor *d)
 	json_put_text_member(w, "status", verdict_names[d->verdict]);
 	json_put_text_member(w, "found", buf_text(&d->found));
 	output_json_text_opt(w, "remedy", buf_text(&d->remedy));
+	output_json_text_opt(w, "follows_from", d->follows_from);
 	json_close(w);
 }
 
@@ -78,6 +82,9 @@ void doctor_say(struct doctor *d, enum doctor_verdict verdict, const char *name,
 	d->verdict = verdict;
 	d->name = name;
 	d->token = token;
+	d->follows_from = NULL;
+	if (verdict == DOCTOR_FAIL && d->seeks_cause && !d->cause.name)
+		d->cause = (struct doctor_cause){.name = name, .token = token};
 	buf_reset(&d->remedy);
 	va_start(args, format);
 	put(&d->found, format, args);
@@ -91,6 +98,21 @@ void doctor_remedy(struct doctor *d, const char *format, ...)
 	va_start(args, format);
 	put(&d->remedy, format, args);
 	va_end(args);
+}
+
+void doctor_follows(struct doctor *d, const struct doctor_cause *cause, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	if (!cause->name)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	d->follows_from = cause->name;
+	doctor_remedy(d, "follows from '%s%s%s' above; when that is mended: %s", cause->name,
+		      cause->token ? " " : "", cause->token ? cause->token : "", text);
 }
 
 /* ---- the log of the layers below ---- */

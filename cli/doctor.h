@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/output.h"
 #include "config/config.h"
+#include "hsm/message.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,16 +40,45 @@ struct doctor_unit {
 };
 bool doctor_unit_is_active(const struct doctor_unit *unit);
 
+/* What a signer says of itself. */
+struct doctor_signer {
+	enum {
+		DOCTOR_SIGNER_UNASKED, /* it does not run, and a question would start it */
+		DOCTOR_SIGNER_SHUT,    /* it does not let us ask */
+		DOCTOR_SIGNER_SILENT,
+		DOCTOR_SIGNER_ANSWERS,
+	} state;
+	char why[DOCTOR_TEXT_SIZE]; /* of a silent one */
+	bool usable;
+	char detail[DOCTOR_TEXT_SIZE];
+	unsigned threads, queued;
+	struct message_pool pools[KEY_TYPE_MAX];
+	size_t pools_len;
+	char pool_detail[DOCTOR_TEXT_SIZE];
+	char probe[DOCTOR_TEXT_SIZE]; /* what the token was found to do; "": not known */
+};
+
+/* What failed, so that others failed for it. */
+struct doctor_cause {
+	const char *name; /* of the check; NULL: nothing */
+	const char *token;
+};
+
 struct doctor {
 	struct cli *cli;
 	const struct config *config;     /* of cli; NULL until it was read */
+	bool file_is_bad; /* config is what csrd runs with, or what of the file was understood */
 	const struct config_token *only; /* NULL: all tokens */
 
 	/* of the token at work, for the groups below */
-	struct doctor_unit signer;
+	struct doctor_unit signer_unit;
 	struct doctor_unit signer_socket;
-	bool signer_works; /* it answers, and its token is usable */
-	char probe[DOCTOR_TEXT_SIZE]; /* what the token was found to do, by signer or state folder */
+	bool units_answer; /* systemd told of the two */
+	struct doctor_signer signer;
+	struct doctor_cause cause;
+	bool seeks_cause; /* the next failure is one */
+
+	struct doctor_cause first_cause; /* of the first token, which makes the new keys */
 
 	/* the check that was said last, not shown yet */
 	bool pending;
@@ -57,6 +87,7 @@ struct doctor {
 	const char *token; /* NULL: of no token */
 	struct buf found;
 	struct buf remedy;
+	const char *follows_from; /* name of a check that failed before; NULL: none is known */
 
 	unsigned counts[DOCTOR_VERDICTS];
 	struct output_json j;
@@ -69,6 +100,10 @@ void doctor_say(struct doctor *d, enum doctor_verdict verdict, const char *name,
 void doctor_flush(struct doctor *d);
 /* What to do about the check that was said last. */
 void doctor_remedy(struct doctor *d, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The same, when it need not be mended by itself: it follows from that cause.  Nothing for a cause of
+ * nothing. */
+void doctor_follows(struct doctor *d, const struct doctor_cause *cause, const char *format, ...)
+    PRINTF_LIKE(3, 4);
 
 /* What the layers below logged last: while the doctor works, the log is held back.  "" for nothing. */
 const char *doctor_last_log(void);
@@ -79,13 +114,21 @@ void doctor_hold_log(void);
 /* False: there is no configuration to go on with. */
 bool doctor_check_config(struct doctor *d);
 void doctor_check_files(struct doctor *d); /* configuration, store */
-void doctor_check_system(struct doctor *d); /* clock, csrd */
+void doctor_check_clock(struct doctor *d);
 void doctor_check_running(struct doctor *d); /* what csrd says of itself */
 void doctor_check_units(struct doctor *d);
-void doctor_check_token_units(struct doctor *d, const struct config_token *token); /* fills d->signer… */
+void doctor_check_csrd(struct doctor *d);
+
+/* Of a token.  The looks say nothing: what they find is said after what may be its cause. */
+void doctor_look_at_units(struct doctor *d,
+			  const struct config_token *token); /* signer_unit, signer_socket */
+void doctor_look_at_signer(struct doctor *d, const struct config_token *token); /* signer */
 void doctor_check_token_files(struct doctor *d, const struct config_token *token);
-void doctor_check_signer(struct doctor *d, const struct config_token *token); /* fills signer_works, probe */
-void doctor_check_token(struct doctor *d, const struct config_token *token);  /* by csrd-hsm -i */
+void doctor_check_token(struct doctor *d, const struct config_token *token); /* by csrd-hsm -i */
+void doctor_check_token_units(struct doctor *d, const struct config_token *token);
+void doctor_check_socket_file(struct doctor *d, const struct config_token *token);
+void doctor_check_signer(struct doctor *d, const struct config_token *token);
+
 /* The last: a root becomes the owner of the store for it. */
 void doctor_check_store(struct doctor *d);
 

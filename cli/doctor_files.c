@@ -1,6 +1,8 @@
 /* Files that csrd and csrd-hsm read and write: there, whose, and who else may touch them. */
 #include "cli/doctor.h"
 
+#include "cli/running.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <pwd.h>
@@ -37,35 +39,60 @@ static void say_well(struct doctor *d, const char *name, const struct config_tok
 
 /* ---- the configuration ---- */
 
+/* A csrd that runs does so by what the file was before. */
+static bool take_running_config(struct doctor *d)
+{
+	struct config *config = NULL;
+	struct json_doc *running = NULL;
+	enum err e = running_read(d->cli->config, &running);
+
+	if (e == E_OK)
+		e = running_config(running, d->cli->config_path, &config);
+	json_doc_free(running);
+	if (e != E_OK)
+		return false;
+	config_free(d->cli->config);
+	d->cli->config = config;
+	return true;
+}
+
+/* Most of what there is to look at is there all the same. */
+static void say_bad_file(struct doctor *d, unsigned problems, const char *text)
+{
+	const char *how = "";
+
+	if (d->cli->config)
+		how = take_running_config(d) ? "; what follows is by the values that csrd works with"
+					     : "; what follows is by what is left of the file";
+	d->file_is_bad = true;
+	doctor_say(d, DOCTOR_FAIL, "config", NULL, "%u problem%s: %.*s%s", problems, problems == 1 ? "" : "s",
+		   (int)strcspn(text, "\n"), text, how);
+	if (access(d->cli->config_path, R_OK) == 0)
+		doctor_remedy(d, "correct '%s'; csrctl config check names every line", d->cli->config_path);
+	else if (errno == EACCES)
+		doctor_remedy(d, AS_ROOT);
+	else
+		doctor_remedy(d, "csrctl setup makes a service of this; -c names another file");
+}
+
 bool doctor_check_config(struct doctor *d)
 {
 	struct buf report;
 	enum err e;
 	unsigned problems = 0;
-	const char *text;
 
 	buf_init(&report, REPORT_BYTES_MAX);
-	e = config_load(d->cli->config_path, &report, &d->cli->config);
-	text = buf_text(&report);
-	for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
+	e = config_load_partly(d->cli->config_path, &report, &d->cli->config);
+	for (const char *at = buf_text(&report); (at = strchr(at, '\n')) != NULL; at++)
 		problems++;
-	if (e == E_OK) {
-		d->config = d->cli->config;
+	if (e == E_OK)
 		doctor_say(d, DOCTOR_OK, "config", NULL, "'%s' is right, %zu token%s", d->cli->config_path,
-			   d->config->tokens_len, d->config->tokens_len == 1 ? "" : "s");
-	} else {
-		doctor_say(d, DOCTOR_FAIL, "config", NULL, "%u problem%s: %.*s", problems,
-			   problems == 1 ? "" : "s", (int)strcspn(text, "\n"), text);
-		if (access(d->cli->config_path, R_OK) == 0)
-			doctor_remedy(d, "correct '%s'; csrctl config check names every line",
-				      d->cli->config_path);
-		else if (errno == EACCES)
-			doctor_remedy(d, AS_ROOT);
-		else
-			doctor_remedy(d, "csrctl setup makes a service of this; -c names another file");
-	}
+			   d->cli->config->tokens_len, d->cli->config->tokens_len == 1 ? "" : "s");
+	else
+		say_bad_file(d, problems, buf_text(&report));
+	d->config = d->cli->config;
 	buf_release(&report);
-	return e == E_OK;
+	return d->config != NULL;
 }
 
 static void check_config_file(struct doctor *d)
@@ -178,7 +205,9 @@ static void check_module_file(struct doctor *d, const struct config_token *token
 	const char *path = token->module;
 	struct stat st;
 
-	if (stat(path, &st)) {
+	if (!path) {
+		doctor_say(d, DOCTOR_SKIP, "module-file", token->name, "the configuration names none");
+	} else if (stat(path, &st)) {
 		if (errno == EACCES) {
 			say_unseen(d, "module-file", token, path);
 			return;
@@ -268,7 +297,7 @@ static void check_state_folder(struct doctor *d, const struct config_token *toke
 	}
 }
 
-static void check_socket_file(struct doctor *d, const struct config_token *token)
+void doctor_check_socket_file(struct doctor *d, const struct config_token *token)
 {
 	const char *path = token->socket;
 	struct stat st;
@@ -293,5 +322,4 @@ void doctor_check_token_files(struct doctor *d, const struct config_token *token
 	check_module_file(d, token);
 	check_pin_file(d, token);
 	check_state_folder(d, token);
-	check_socket_file(d, token);
 }

@@ -2,47 +2,48 @@
 #include "cli/doctor.h"
 
 #include "base/clock.h"
+#include "cli/in_force.h"
 #include "cli/running.h"
 
 #include <stdio.h>
 #include <string.h>
 
 struct values {
-	const struct json_doc *running;
-	unsigned reload, restart; /* values that are not in force yet */
+	const struct in_force *in_force;
+	unsigned count; /* that are not in force yet */
 	char first[128];
+	struct in_force_other other; /* of the first */
 };
 
 static void on_value(void *arg, const struct config_value *value)
 {
+	struct in_force_other other;
 	struct values *v = arg;
-	char full[128];
-	const char *in_force;
 
-	snprintf(full, sizeof(full), "%s%s%s.%s", value->section, value->token ? "." : "",
-		 value->token ? value->token : "", value->name);
-	in_force = running_value(v->running, full);
-	if (in_force && !strcmp(in_force, value->text))
+	if (!in_force_differs(v->in_force, value, &other) || v->count++ > 0)
 		return;
-	if (v->reload + v->restart == 0)
-		memcpy(v->first, full, sizeof(full));
-	if (value->reloadable)
-		v->reload++;
-	else
-		v->restart++;
+	snprintf(v->first, sizeof(v->first), "%s%s%s.%s", value->section, value->token ? "." : "",
+		 value->token ? value->token : "", value->name);
+	v->other = other;
 }
 
-static void check_values(struct doctor *d, const struct json_doc *running)
+static void check_values(struct doctor *d)
 {
-	struct values v = {.running = running};
+	struct in_force *in_force;
+	struct values v = {0};
+	bool denied;
 
-	if (config_each_value(d->config, on_value, &v) != E_OK || v.reload + v.restart == 0)
+	if (d->file_is_bad || in_force_read(d->config, &in_force, &denied) != E_OK)
 		return;
-	doctor_say(d, DOCTOR_WARN, "in-force", NULL,
-		   "csrd works with another value of %s%s than the file has", v.first,
-		   v.reload + v.restart == 1 ? "" : " and of others");
-	doctor_remedy(d, "csrctl config show tells both; %s",
-		      v.restart ? "systemctl restart csrd" : "systemctl reload csrd");
+	v.in_force = in_force;
+	if (config_each_value(d->config, on_value, &v) == E_OK && v.count > 0) {
+		doctor_say(d, DOCTOR_WARN, "in-force", NULL,
+			   "what runs works with another value of %s%s than the file has", v.first,
+			   v.count == 1 ? "" : " and of others");
+		doctor_remedy(d, "%s; csrctl config show tells which, and what each waits for",
+			      v.other.command);
+	}
+	in_force_free(in_force);
 }
 
 static void check_version(struct doctor *d, const struct json_doc *running)
@@ -76,8 +77,10 @@ static void check_comparison(struct doctor *d, const struct json_doc *running, c
 void doctor_check_running(struct doctor *d)
 {
 	struct json_doc *running = NULL;
-	enum err e = running_read(d->config, &running);
+	enum err e;
 
+	check_values(d);
+	e = running_read(d->config, &running);
 	if (e == E_DENIED) {
 		doctor_say(d, DOCTOR_SKIP, "running", NULL, "what csrd says of itself cannot be read");
 		doctor_remedy(d, "run csrctl doctor as root");
@@ -85,7 +88,6 @@ void doctor_check_running(struct doctor *d)
 	if (e != E_OK)
 		return;
 	check_version(d, running);
-	check_values(d, running);
 	for (size_t i = 0; i < d->config->tokens_len; i++)
 		if (!d->only || d->only == &d->config->tokens[i])
 			check_comparison(d, running, d->config->tokens[i].name);

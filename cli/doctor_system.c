@@ -23,7 +23,7 @@
 /* ---- the clock ---- */
 
 /* Certificates, token expiry and audit rest on it. */
-static void check_clock(struct doctor *d)
+void doctor_check_clock(struct doctor *d)
 {
 	struct timex t = {.modes = 0};
 	int64_t now_us = clock_wall_us();
@@ -88,7 +88,10 @@ static void say_csrd(struct doctor *d, const struct readyz *r)
 		break;
 	case READYZ_NOT_READY:
 		doctor_say(d, DOCTOR_FAIL, "csrd", NULL, "not ready at '%s': %s", r->address, r->detail);
-		doctor_remedy(d, "what follows says why; csrd answers 503 until then and connects by itself");
+		doctor_remedy(d,
+			      "what is said of the token and of the store says why; csrd answers 503 until "
+			      "then, and connects by itself");
+		doctor_follows(d, &d->first_cause, "nothing, csrd connects by itself");
 		break;
 	case READYZ_UNREACHABLE:
 		doctor_say(d, DOCTOR_WARN, "csrd", NULL, "'%s': %s", r->address, r->detail);
@@ -106,19 +109,13 @@ static void say_csrd(struct doctor *d, const struct readyz *r)
 }
 
 /* Every address: of two that serve localhost one may be somebody else's. */
-static void check_csrd(struct doctor *d)
+void doctor_check_csrd(struct doctor *d)
 {
 	for (size_t i = 0; i < d->config->http.listen_len; i++) {
 		struct readyz r = readyz_ask(d->config->http.listen[i], READYZ_MS);
 
 		say_csrd(d, &r);
 	}
-}
-
-void doctor_check_system(struct doctor *d)
-{
-	check_clock(d);
-	check_csrd(d);
 }
 
 /* ---- units ---- */
@@ -222,6 +219,14 @@ static void say_unit(struct doctor *d, const struct doctor_unit *unit, const cha
 	}
 }
 
+/* A start of the service opens its socket, too. */
+static void say_signers_unit(struct doctor *d, const struct doctor_unit *unit, const char *token)
+{
+	say_unit(d, unit, token);
+	if (d->verdict == DOCTOR_FAIL || d->verdict == DOCTOR_WARN)
+		doctor_follows(d, &d->cause, "systemctl start %s", d->signer_unit.name);
+}
+
 static struct doctor_unit unit_named(const char *head, const char *token, const char *tail)
 {
 	struct doctor_unit unit = {0};
@@ -274,18 +279,23 @@ void doctor_check_units(struct doctor *d)
 	check_socket(d);
 }
 
+void doctor_look_at_units(struct doctor *d, const struct config_token *token)
+{
+	d->signer_unit = unit_named("csrd-hsm@", token->name, ".service");
+	d->signer_socket = unit_named("csrd-hsm@", token->name, ".socket");
+	d->units_answer = look_up(&d->signer_unit) && look_up(&d->signer_socket);
+}
+
 /* A signer whose socket listens is started when it is needed. */
 void doctor_check_token_units(struct doctor *d, const struct config_token *token)
 {
-	d->signer = unit_named("csrd-hsm@", token->name, ".service");
-	d->signer_socket = unit_named("csrd-hsm@", token->name, ".socket");
-	if (!look_up(&d->signer) || !look_up(&d->signer_socket))
+	if (!d->units_answer)
 		return;
 	if (d->signer_socket.known)
-		say_unit(d, &d->signer_socket, token->name);
-	if (!d->signer.known || strcmp(d->signer.active, "inactive") != 0)
-		say_unit(d, &d->signer, token->name);
+		say_signers_unit(d, &d->signer_socket, token->name);
+	if (!d->signer_unit.known || strcmp(d->signer_unit.active, "inactive") != 0)
+		say_signers_unit(d, &d->signer_unit, token->name);
 	else if (doctor_unit_is_active(&d->signer_socket))
 		doctor_say(d, DOCTOR_OK, "unit", token->name, "%s is started by its first client",
-			   d->signer.name);
+			   d->signer_unit.name);
 }

@@ -10,6 +10,7 @@
 #include "cli/spawn.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +85,7 @@ static bool run_by_unit(struct look *look)
 
 static enum err run_child(struct look *look, const char *program)
 {
-	char environment[sizeof(look->d->signer.environment)];
+	char environment[sizeof(look->d->signer_unit.environment)];
 	const char *argv[ARGUMENTS_MAX + 8];
 	struct spawn what = {.argv = argv,
 			     .errors = &look->errors,
@@ -92,7 +93,7 @@ static enum err run_child(struct look *look, const char *program)
 			     .keep_environment = true};
 	size_t n;
 
-	snprintf(environment, sizeof(environment), "%s", look->d->signer.environment);
+	snprintf(environment, sizeof(environment), "%s", look->d->signer_unit.environment);
 	n = put_environment(environment, argv, ARGUMENTS_MAX);
 	argv[n++] = program;
 	argv[n++] = "-c";
@@ -134,7 +135,7 @@ static bool is_shut_out(const struct look *look)
  */
 static enum doctor_verdict bad(const struct look *look)
 {
-	return look->d->signer_works || is_shut_out(look) ? DOCTOR_WARN : DOCTOR_FAIL;
+	return look->d->signer.usable || is_shut_out(look) ? DOCTOR_WARN : DOCTOR_FAIL;
 }
 
 static void put_remedy(struct look *look, const char *remedy)
@@ -148,11 +149,11 @@ static void put_remedy(struct look *look, const char *remedy)
 
 	if (look->by_unit)
 		snprintf(from_unit, sizeof(from_unit), confined, look->token->name);
-	if (look->d->signer_works)
+	if (look->d->signer.usable)
 		remedy = works;
 	else if (is_shut_out(look))
 		remedy = "run csrctl doctor as root, who looks at it as the signer's user";
-	doctor_remedy(look->d, "%s%s", remedy, look->d->signer_works ? "" : from_unit);
+	doctor_remedy(look->d, "%s%s", remedy, look->d->signer.usable ? "" : from_unit);
 }
 
 static const char *text_of(struct json_value object, const char *name)
@@ -263,6 +264,21 @@ static void say_room(struct look *look, struct json_value token)
 	}
 }
 
+/* Pools that will not be filled. */
+static void say_pools(struct look *look, key_type_set offered)
+{
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		const char *name = key_type_name((enum key_type)type);
+
+		if (!look->token->pool_targets[type] || offered & KEY_TYPE_BIT(type))
+			continue;
+		doctor_say(look->d, DOCTOR_WARN, "pool", look->token->name,
+			   "pool_%s: the token makes no such keys", name);
+		doctor_remedy(look->d, "take pool_%s out of [token %s]: none are kept ready", name,
+			      look->token->name);
+	}
+}
+
 /* The first token makes the new keys: [policy] key_types is about what it can. */
 static void say_mechanisms(struct look *look, struct json_value types)
 {
@@ -294,13 +310,15 @@ static void say_mechanisms(struct look *look, struct json_value types)
 	}
 	buf_release(&names);
 	buf_release(&missing);
+	if (!look->d->signer.pool_detail[0]) /* else it says so by itself */
+		say_pools(look, offered);
 }
 
 /* Which templates it takes was tried with throw-away keys, by a signer that had logged in. */
 static void say_probe(struct look *look, struct json_value token)
 {
 	struct doctor *d = look->d;
-	const char *probe = d->probe[0] ? d->probe : text_of(token, "probe");
+	const char *probe = d->signer.probe[0] ? d->signer.probe : text_of(token, "probe");
 
 	if (*probe)
 		doctor_say(d, DOCTOR_OK, "probe", look->token->name, "%s", probe);
@@ -314,16 +332,19 @@ static void say_pin(struct look *look, struct json_value pin)
 	const struct config_token *token = look->token;
 	const char *refused = text_of(pin, "refused");
 	struct doctor *d = look->d;
+	char sealed[PATH_MAX];
 
 	if (!strcmp(refused, "no")) {
 		doctor_say(d, DOCTOR_OK, "pin", token->name, "the token has not refused it");
 	} else if (!strcmp(refused, "yes")) {
 		doctor_say(d, DOCTOR_FAIL, "pin", token->name,
 			   "the token refused it, or the attempt was cut off; it is not tried again");
+		snprintf(sealed, sizeof(sealed), "%s.cred", token->pin_file);
 		doctor_remedy(d,
-			      "put the right PIN into its file; if it is right, remove '%s/pin-refused'; "
+			      "put the right PIN into '%s'; if it is right, remove '%s/pin-refused'; "
 			      "then systemctl restart csrd-hsm@%s",
-			      token->state_dir, token->name);
+			      access(sealed, F_OK) == 0 ? sealed : token->pin_file, token->state_dir,
+			      token->name);
 	} else if (!strcmp(refused, "changed")) {
 		doctor_say(d, DOCTOR_WARN, "pin", token->name,
 			   "one was refused; another is in the file now, and will be tried once");
@@ -386,6 +407,22 @@ static void say_no_document(struct look *look, enum err e)
 	}
 }
 
+/* csrd-hsm ends at once with a file that has mistakes.  The marker of a refused PIN needs none. */
+static void say_without_file(struct doctor *d, const struct config_token *token)
+{
+	char marker[PATH_MAX];
+
+	snprintf(marker, sizeof(marker), "%s/pin-refused", token->state_dir);
+	if (access(marker, F_OK) == 0) {
+		doctor_say(d, DOCTOR_WARN, "pin", token->name,
+			   "one was refused, or the attempt was cut off; which, is not known before the file "
+			   "is right");
+		doctor_remedy(d, "correct '%s', then run csrctl doctor again", d->cli->config_path);
+	}
+	doctor_say(d, DOCTOR_SKIP, "module", token->name,
+		   "csrd-hsm takes no file with mistakes, so module and token cannot be looked at");
+}
+
 /* ---- all ---- */
 
 void doctor_check_token(struct doctor *d, const struct config_token *token)
@@ -395,6 +432,10 @@ void doctor_check_token(struct doctor *d, const struct config_token *token)
 	struct buf program;
 	enum err e;
 
+	if (d->file_is_bad) {
+		say_without_file(d, token);
+		return;
+	}
 	buf_init(&program, 4096);
 	buf_init(&look.output, DOCUMENT_BYTES_MAX);
 	buf_init(&look.errors, ERRORS_BYTES_MAX);

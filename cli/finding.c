@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FOUND_COLUMN 16
+
 static const struct {
 	const char *name;
 	const char *remedy;
@@ -56,26 +58,41 @@ static const char *environment_of(struct finding_list *list)
 	return list->environment;
 }
 
-/* A remedy can be pasted: "--token NAME" names the token that was looked at. */
-static void put_with_name(const char *remedy, const struct config_token *token, struct buf *b)
+/* Puts `by` in the place of `word`, where that stands in the text. */
+static void put_with(const char *text, const char *word, const char *by, struct buf *b)
 {
-	const char *name = token ? strstr(remedy, "--token NAME") : NULL;
+	const char *at = by ? strstr(text, word) : NULL;
 
-	if (name)
-		buf_printf(b, "%.*s--token %s%s", (int)(name - remedy), remedy, token->name,
-			   name + strlen("--token NAME"));
+	if (at)
+		buf_printf(b, "%.*s%s%s", (int)(at - text), text, by, at + strlen(word));
 	else
-		buf_put_str(b, remedy);
+		buf_put_str(b, text);
+}
+
+/* A remedy can be pasted: NAME is the token that was looked at, ID the CSR, where it is a single one. */
+static void put_with_names(const char *remedy, const struct config_token *token, const char *csr_id,
+			   struct buf *b)
+{
+	struct buf named;
+
+	buf_init(&named, 4096);
+	put_with(remedy, "NAME", token ? token->name : NULL, &named);
+	put_with(buf_text(&named), " ID'", csr_id, b);
+	buf_release(&named);
 }
 
 /* Commands that can be pasted stand on lines of their own. */
-static void put_remedy(struct finding_list *list, enum finding_kind kind, const char *label, struct buf *b)
+static void put_remedy(struct finding_list *list, enum finding_kind kind, const char *object, bool is_single,
+		       struct buf *b)
 {
-	put_with_name(kinds[kind].remedy, list->token, b);
+	char id[FINDING_LABEL_SIZE + 4];
+
+	snprintf(id, sizeof(id), " %s'", object);
+	put_with_names(kinds[kind].remedy, list->token, is_single ? id : NULL, b);
 	if (kind != FINDING_UNKNOWN || !list->token)
 		return;
 	buf_put_str(b, "\n");
-	pkcs11_tool_put_delete(list->token, environment_of(list), label, b);
+	pkcs11_tool_put_delete(list->token, environment_of(list), object, b);
 }
 
 static void add_json(struct finding_list *list, enum finding_kind kind, const char *object, const char *text)
@@ -84,7 +101,7 @@ static void add_json(struct finding_list *list, enum finding_kind kind, const ch
 	struct buf remedy;
 
 	buf_init(&remedy, 8192);
-	put_remedy(list, kind, object, &remedy);
+	put_remedy(list, kind, object, true, &remedy);
 	json_open_object(w);
 	json_put_text_member(w, "kind", kinds[kind].name);
 	json_put_text_member(w, "object", object);
@@ -101,14 +118,11 @@ void finding_add(struct finding_list *list, enum finding_kind kind, const char *
 		add_json(list, kind, object, text);
 		return;
 	}
-	if (kind == FINDING_UNKNOWN && list->counts[kind] == 1)
-		snprintf(list->unknown, sizeof(list->unknown), "%s", object);
+	if (list->counts[kind] == 1)
+		snprintf(list->first[kind], sizeof(list->first[kind]), "%s", object);
 	progress_clear();
 	printf("%-14s  ", kinds[kind].name);
-	output_text(object);
-	fputs("  ", stdout);
-	output_text(text);
-	putchar('\n');
+	output_line(FOUND_COLUMN, "%s  %s", object, text);
 }
 
 uint64_t finding_total(const struct finding_list *list)
@@ -118,6 +132,16 @@ uint64_t finding_total(const struct finding_list *list)
 	for (size_t i = 0; i < FINDING_KINDS; i++)
 		total += list->counts[i];
 	return total;
+}
+
+/* Only its first line is words; what follows is to be pasted whole. */
+static void print_remedy(const char *name, uint64_t count, const char *remedy)
+{
+	size_t len = strcspn(remedy, "\n");
+
+	output_line(4, "%s (%llu): %.*s", name, (unsigned long long)count, (int)len, remedy);
+	if (remedy[len])
+		puts(remedy + len + 1);
 }
 
 void finding_print_remedies(struct finding_list *list)
@@ -131,9 +155,8 @@ void finding_print_remedies(struct finding_list *list)
 		if (list->counts[i] == 0)
 			continue;
 		buf_reset(&remedy);
-		put_remedy(list, (enum finding_kind)i, list->unknown, &remedy);
-		printf("%s (%llu): %s\n", kinds[i].name, (unsigned long long)list->counts[i],
-		       buf_text(&remedy));
+		put_remedy(list, (enum finding_kind)i, list->first[i], list->counts[i] == 1, &remedy);
+		print_remedy(kinds[i].name, list->counts[i], buf_text(&remedy));
 	}
 	buf_release(&remedy);
 }

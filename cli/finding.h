@@ -31,7 +31,7 @@ struct finding_list {
 	struct output_json *j; /* borrowed, with json: an array is open */
 	const struct config_token *token; /* borrowed: whose keys are compared */
 	uint64_t counts[FINDING_KINDS];
-	char unknown[FINDING_LABEL_SIZE]; /* the label of the first unknown key */
+	char first[FINDING_KINDS][FINDING_LABEL_SIZE]; /* the object of the first of each kind */
 	char environment[1024];           /* of the signer's unit, once it is known */
 	bool environment_known;
 };

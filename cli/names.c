@@ -6,6 +6,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#define PREFIX_CHARS_MIN 4
 
 struct entry {
 	char id[CSR_ID_SIZE]; /* of all kinds: a tag is shorter */
@@ -148,6 +151,15 @@ void names_format_scope(const struct names *names, const struct store_scope *sco
 	buf_put_str(b, name ? name : scope->id);
 }
 
+void names_format_grants(const struct names *names, const struct principal *p, struct buf *b)
+{
+	for (size_t i = 0; i < p->grants_len; i++) {
+		buf_put_str(b, i > 0 ? ", " : "");
+		names_format_scope(names, &p->grants[i].scope, b);
+		buf_printf(b, ":%s", p->grants[i].permission == GRANT_WRITE ? "write" : "read");
+	}
+}
+
 void names_format_actor(const struct names *names, const char *actor, struct buf *b)
 {
 	const char *token = find_name(&names->tables[TOKENS], actor);
@@ -170,67 +182,125 @@ void names_format_actor_whole(const struct names *names, const char *actor, stru
 
 /* ---- from what people say to the id ---- */
 
-/* How many have that name; *found is one of them. */
-static size_t count_named(const struct entries *entries, const char *name, const struct entry **found)
-{
-	size_t count = 0;
+/* How one of several tables is meant by a text.  An id goes before a name, and that before the start of an
+ * id. */
+struct meant {
+	const struct entry *entry; /* one of them */
+	size_t count;
+	const char *how;
+};
 
-	for (size_t i = 0; i < entries->len; i++) {
-		if (!entries->at[i].name || !str_equal_ignoring_case(entries->at[i].name, name))
-			continue;
-		*found = &entries->at[i];
-		count++;
-	}
-	return count;
+static bool is_id(const struct entry *entry, const char *text)
+{
+	return strcmp(entry->id, text) == 0 || (str_is_uuid(entry->id) && strcasecmp(entry->id, text) == 0);
 }
 
-static bool has_id(const struct entries *entries, const char *id)
+static bool is_name(const struct entry *entry, const char *text)
 {
-	for (size_t i = 0; i < entries->len; i++)
-		if (!strcmp(entries->at[i].id, id))
-			return true;
-	return false;
+	return entry->name && str_equal_ignoring_case(entry->name, text);
+}
+
+/* As lists show ids on a narrow terminal. */
+static bool is_start_of_id(const struct entry *entry, const char *text)
+{
+	size_t len = strlen(text);
+
+	return len >= PREFIX_CHARS_MIN && (str_is_uuid(entry->id) ? strncasecmp(entry->id, text, len)
+								  : strncmp(entry->id, text, len)) == 0;
+}
+
+static struct meant find_meant(const struct names *names, enum table first, enum table last, const char *text)
+{
+	static const struct {
+		bool (*fits)(const struct entry *entry, const char *text);
+		const char *how;
+	} ways[] = {
+	    {is_id, "have the id"}, {is_name, "are called"}, {is_start_of_id, "have an id that begins with"}};
+	struct meant meant = {0};
+
+	for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]) && meant.count == 0; w++) {
+		meant.how = ways[w].how;
+		for (size_t t = first; t <= last; t++) {
+			for (size_t i = 0; i < names->tables[t].len; i++) {
+				if (!ways[w].fits(&names->tables[t].at[i], text))
+					continue;
+				meant.entry = &names->tables[t].at[i];
+				if (w ==
+				    0) { /* an account and a zone of one id are one object to the trail */
+					meant.count = 1;
+					return meant;
+				}
+				meant.count++;
+			}
+		}
+	}
+	return meant;
 }
 
 enum exit_code names_find_scope(const struct names *names, enum store_scope_kind kind, const char *text,
 				struct store_scope *ret_scope)
 {
-	const struct entries *entries = &names->tables[kind == STORE_ACCOUNT ? ACCOUNTS : ZONES];
+	enum table table = kind == STORE_ACCOUNT ? ACCOUNTS : ZONES;
 	const char *noun = output_scope_name(kind);
-	const struct entry *found = NULL;
-	size_t count = has_id(entries, text) ? 1 : count_named(entries, text, &found);
+	struct meant meant = find_meant(names, table, table, text);
 
-	if (count == 0)
+	if (meant.count == 0)
 		return cli_fail(E_NOTFOUND, "no such %s '%s': see 'csrctl %s list'", noun, text, noun);
-	if (count > 1)
-		return cli_fail(E_EXISTS, "%zu %ss are called '%s': give the id, see 'csrctl %s list'", count,
-				noun, text, noun);
+	if (meant.count > 1)
+		return cli_fail(E_EXISTS, "%zu %ss %s '%s': give the id, see 'csrctl %s list'", meant.count,
+				noun, meant.how, text, noun);
 	ret_scope->kind = kind;
-	if (str_copy(ret_scope->id, sizeof(ret_scope->id), found ? found->id : text) != E_OK)
+	if (str_copy(ret_scope->id, sizeof(ret_scope->id), meant.entry->id) != E_OK)
 		return cli_fail(E_BUG, "%s", err_str(E_BUG));
 	return EXIT_CODE_OK;
 }
 
+static void copy_uuid(const char *text, char ret_id[CSR_ID_SIZE])
+{
+	for (size_t i = 0; i < CSR_ID_SIZE; i++)
+		ret_id[i] = str_ascii_lower(text[i]);
+}
+
 enum exit_code names_find_principal(const struct names *names, const char *text, char ret_id[CSR_ID_SIZE])
 {
-	const struct entry *found = NULL;
-	size_t count;
+	struct meant meant = find_meant(names, TOKENS, USERS, text);
 
-	if (str_is_uuid(text)) { /* also of one that is not in the store any more */
-		for (size_t i = 0; i < CSR_ID_SIZE; i++)
-			ret_id[i] = str_ascii_lower(text[i]);
+	if (meant.count == 1) {
+		memcpy(ret_id, meant.entry->id, CSR_ID_SIZE);
 		return EXIT_CODE_OK;
 	}
-	count = count_named(&names->tables[TOKENS], text, &found);
-	count += count_named(&names->tables[USERS], text, &found);
-	if (count == 0)
+	if (meant.count > 1)
+		return cli_fail(E_EXISTS, "%zu API tokens and users %s '%s': give the id", meant.count,
+				meant.how, text);
+	if (!str_is_uuid(text))
 		return cli_fail(E_NOTFOUND,
 				"no API token and no user is called '%s': see 'csrctl token list' "
 				"and 'csrctl user list'",
 				text);
-	if (count > 1)
-		return cli_fail(E_EXISTS, "%zu API tokens and users are called '%s': give the id", count,
+	copy_uuid(text, ret_id); /* of one that is not in the store any more */
+	return EXIT_CODE_OK;
+}
+
+enum exit_code names_find_object(const struct names *names, const char *text, char ret_id[CSR_ID_SIZE])
+{
+	struct meant meant = find_meant(names, ACCOUNTS, USERS, text);
+
+	if (meant.count > 1)
+		return cli_fail(E_EXISTS, "%zu accounts, zones, API tokens and users %s '%s': give the id",
+				meant.count, meant.how, text);
+	if (meant.count == 1) {
+		memcpy(ret_id, meant.entry->id, CSR_ID_SIZE);
+		return EXIT_CODE_OK;
+	}
+	if (str_is_uuid(text)) {
+		copy_uuid(text, ret_id);
+		return EXIT_CODE_OK;
+	}
+	if (strcmp(text, "store") != 0)
+		return cli_fail(E_NOTFOUND,
+				"--object '%s': no account, zone, API token or user is called so, and it is "
+				"neither the whole id of a CSR nor 'store'",
 				text);
-	memcpy(ret_id, found->id, CSR_ID_SIZE);
+	memcpy(ret_id, text, strlen(text) + 1);
 	return EXIT_CODE_OK;
 }

@@ -23,15 +23,21 @@ const char *names_of_principal(const struct names *names, const char *id);
 
 /* "Payments", "zone example.com"; with the id where there is no name. */
 void names_format_scope(const struct names *names, const struct store_scope *scope, struct buf *b);
+/* "Payments:write, zone example.com:read" */
+void names_format_grants(const struct names *names, const struct principal *p, struct buf *b);
 /* "token 'ci'", "user a@example.com", or the actor as it is. */
 void names_format_actor(const struct names *names, const char *actor, struct buf *b);
 /* The same with the id of a principal behind it. */
 void names_format_actor_whole(const struct names *names, const char *actor, struct buf *b);
 
-/* An id, or a name that only one has.  They say what is wrong. */
+/* An id, a name that only one has, or the first characters of an id that are only one's.  They say what is
+ * wrong. */
 MUST_USE enum exit_code names_find_scope(const struct names *names, enum store_scope_kind kind,
 					 const char *text, struct store_scope *ret_scope);
 MUST_USE enum exit_code names_find_principal(const struct names *names, const char *text,
 					     char ret_id[CSR_ID_SIZE]);
+/* Of any kind that the audit trail knows; CSRs by their whole id. */
+MUST_USE enum exit_code names_find_object(const struct names *names, const char *text,
+					  char ret_id[CSR_ID_SIZE]);
 
 #endif

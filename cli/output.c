@@ -8,6 +8,7 @@
 #include "cli/terminal.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,18 @@ void output_wrapped(const char *text, size_t indent)
 			return;
 		printf("\n%*s", (int)indent, "");
 	}
+}
+
+void output_line(size_t indent, const char *format, ...)
+{
+	char text[2048];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	output_wrapped(text, indent);
+	putchar('\n');
 }
 
 void output_fact(const char *name, const char *value)

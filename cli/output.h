@@ -66,6 +66,8 @@ void output_format_age(int64_t us, int64_t now_us, char text[OUTPUT_TIME_SIZE]);
 void output_text(const char *text);
 /* The same, broken at blanks and commas on a terminal; lines after the first begin with `indent` blanks. */
 void output_wrapped(const char *text, size_t indent);
+/* A line of words, broken likewise. */
+void output_line(size_t indent, const char *format, ...) PRINTF_LIKE(2, 3);
 
 const char *output_scope_name(enum store_scope_kind kind); /* "account", "zone" */
 

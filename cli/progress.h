@@ -13,8 +13,16 @@ void progress_begin(void);
 
 bool progress_is_interrupted(void);
 
-/* Shown at most some times a second.  total 0: how far is not known.  False when interrupted. */
+/*
+ * Shown at most some times a second, and after some seconds how long it will
+ * still take.  what: static text, another one for each piece of work.  total 0:
+ * how far is not known.  False when interrupted.
+ */
 bool progress_show(const char *what, uint64_t done, uint64_t total);
+
+/* "40 s", "3 min", "2 h": about so long. */
+#define PROGRESS_SPAN_SIZE 32
+void progress_format_span(uint64_t ms, char text[PROGRESS_SPAN_SIZE]);
 
 /* Clears the line; before anything else is said. */
 void progress_clear(void);

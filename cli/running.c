@@ -4,67 +4,25 @@
 #include "base/fd.h"
 #include "store/store_url.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define FILE_BYTES_MAX (256 * 1024)
-
-/* The folder is another user's: no link is followed, nothing is waited for.  It is locked while csrd lives.
- */
-static enum err open_living(const char *path, int *ret_fd)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	struct stat st;
-
-	if (fd < 0)
-		return errno == EACCES ? E_DENIED : E_NOTFOUND;
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || flock(fd, LOCK_SH | LOCK_NB) == 0 ||
-	    errno != EWOULDBLOCK) {
-		fd_close(&fd);
-		return E_NOTFOUND;
-	}
-	*ret_fd = fd;
-	return E_OK;
-}
-
-static enum err read_all(int fd, struct buf *b)
-{
-	char block[4096];
-	ssize_t n;
-
-	while ((n = read(fd, block, sizeof(block))) != 0) {
-		if (n < 0 && errno != EINTR)
-			return E_IO;
-		if (n > 0)
-			buf_put(b, block, (size_t)n);
-	}
-	return buf_status(b);
-}
 
 enum err running_read(const struct config *config, struct json_doc **ret_doc)
 {
 	const char *store = store_url_path(config->store.url);
 	char path[4096], why[JSON_WHY_SIZE];
 	struct buf text;
-	int fd = -1;
 	enum err e;
 
 	if (!store || snprintf(path, sizeof(path), "%s.running", store) >= (int)sizeof(path))
 		return E_NOTFOUND;
-	e = open_living(path, &fd);
-	if (e != E_OK)
-		return e;
 	buf_init(&text, FILE_BYTES_MAX);
-	e = read_all(fd, &text);
+	e = fd_read_published(path, &text);
 	if (e == E_OK)
 		e = json_read(buf_text(&text), text.len, why, ret_doc);
-	fd_close(&fd);
 	buf_release(&text);
 	return e == E_INVAL || e == E_LIMIT ? E_IO : e;
 }
@@ -77,6 +35,73 @@ const char *running_version(const struct json_doc *doc)
 const char *running_value(const struct json_doc *doc, const char *full_name)
 {
 	return json_text(json_member(json_member(json_root(doc), "config"), full_name));
+}
+
+key_type_set running_key_types(const struct json_doc *doc, const char *token)
+{
+	struct json_value all = json_member(json_root(doc), "tokens");
+	key_type_set types = 0;
+
+	for (size_t i = 0; i < json_array_len(all); i++) {
+		struct json_value item = json_array_item(all, i), names = json_member(item, "key_types");
+		const char *name = json_text(json_member(item, "token"));
+
+		for (size_t n = 0; name && !strcmp(name, token) && n < json_array_len(names); n++) {
+			const char *type_name = json_text(json_array_item(names, n));
+			enum key_type type;
+
+			if (type_name && key_type_parse(type_name, &type) == E_OK)
+				types |= KEY_TYPE_BIT(type);
+		}
+	}
+	return types;
+}
+
+struct text {
+	struct buf b;
+	char section[64]; /* the last one's: "http", "token.NAME" */
+};
+
+/* "token.NAME.uri" and its value become lines of the file that they would stand in. */
+static void put_line(void *arg, const char *name, struct json_value value)
+{
+	const char *dot = strrchr(name, '.'), *text = json_text(value);
+	struct text *t = arg;
+	char section[sizeof(t->section)];
+
+	if (!dot || !text || !*text)
+		return;
+	snprintf(section, sizeof(section), "%.*s", (int)(dot - name), name);
+	if (strcmp(section, t->section) != 0) {
+		bool of_token = str_starts_with(section, "token.");
+
+		memcpy(t->section, section, sizeof(section));
+		buf_printf(&t->b, "[%s%s]\n", of_token ? "token " : "",
+			   of_token ? section + strlen("token.") : section);
+	}
+	buf_printf(&t->b, "%s = %s\n", dot + 1, text);
+}
+
+enum err running_config(const struct json_doc *doc, const char *path, struct config **ret_config)
+{
+	struct text text = {.section = ""};
+	struct config *config;
+	struct buf report;
+	enum err e;
+
+	buf_init(&text.b, FILE_BYTES_MAX);
+	buf_init(&report, FILE_BYTES_MAX);
+	json_each_member(json_member(json_root(doc), "config"), put_line, &text);
+	e = buf_status(&text.b);
+	if (e == E_OK)
+		e = config_parse_partly(path, &text.b, &report, &config);
+	if (e == E_OK)
+		*ret_config = config;
+	else if (e == E_CONFIG)
+		config_free(config);
+	buf_release(&report);
+	buf_release(&text.b);
+	return e;
 }
 
 bool running_last_comparison(const struct json_doc *doc, const char *token,

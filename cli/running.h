@@ -15,6 +15,15 @@ const char *running_version(const struct json_doc *doc);
 /* The value in force of "http.listen", "token.NAME.uri"; NULL: it has no such key. */
 const char *running_value(const struct json_doc *doc, const char *full_name);
 
+/*
+ * The configuration in force, as far as it is told; `path` is its name.  Owned.
+ * E_NOMEM; E_CONFIG: it is not understood (another version's).
+ */
+MUST_USE enum err running_config(const struct json_doc *doc, const char *path, struct config **ret_config);
+
+/* What that token's signer said that it makes; 0: not known. */
+key_type_set running_key_types(const struct json_doc *doc, const char *token);
+
 /* What the last comparison of a token with the store has found. */
 struct running_comparison {
 	int64_t at_us;

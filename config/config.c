@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ini.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +22,9 @@
 #define FILE_BYTES_MAX (256 * 1024)
 #define LINE_BYTES_MAX 2048
 #define TOKEN_NAME_CHARS (sizeof(((struct config_token *)0)->name) - 1)
+#define NEAR_NAME_MAX 64
+#define PINS "/etc/csrd/credentials/"
+#define PINS_OF_UNITS "/run/credentials/csrd-hsm@"
 #define UTF8_BOM "\xef\xbb\xbf"
 
 static const char *const plain_sections[] = {"http", "store", "policy", "log"};
@@ -108,12 +112,64 @@ static void set_key(struct parse *p, size_t key, struct config_token *token, con
 	buf_release(&why);
 }
 
+/* How many letters must be put in, left out or changed (Levenshtein); SIZE_MAX for names that are too long.
+ */
+static size_t distance(const char *a, const char *b)
+{
+	size_t len = strlen(b), row[NEAR_NAME_MAX + 1];
+
+	if (strlen(a) > NEAR_NAME_MAX || len > NEAR_NAME_MAX)
+		return SIZE_MAX;
+	for (size_t j = 0; j <= len; j++)
+		row[j] = j;
+	for (size_t i = 1; a[i - 1]; i++) {
+		size_t corner = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= len; j++) {
+			size_t change = corner + (str_ascii_lower(a[i - 1]) != b[j - 1]);
+			size_t step = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+
+			corner = row[j];
+			row[j] = change < step ? change : step;
+		}
+	}
+	return row[len];
+}
+
+/* The key that a misspelt name is most like; NULL: it is like none. */
+static const char *nearest_key(const char *section, const char *name)
+{
+	size_t best = strlen(name) / 3 + 1;
+	const char *found = NULL;
+
+	for (size_t i = 0; i < CONFIG_KEYS; i++) {
+		const char *key = config_table[i].name;
+		size_t far;
+
+		if (strcmp(config_table[i].section, section) != 0)
+			continue;
+		far = strlen(name) >= 3 && str_starts_with(key, name) ? 1 : distance(name, key);
+		if (far < best || (far == best && !found)) {
+			best = far;
+			found = key;
+		}
+	}
+	return found;
+}
+
 static void unknown_key(struct parse *p, const char *name)
 {
+	const char *nearest = nearest_key(p->section, name);
 	const char *separator = "";
 
 	problem_at(p, p->line);
 	put_section(p, p->token, p->section);
+	if (nearest) {
+		buf_printf(p->report, "%s: unknown key, did you mean '%s'? csrd.conf(5) has them all\n", name,
+			   nearest);
+		return;
+	}
 	buf_printf(p->report, "%s: unknown key, accepted are ", name);
 	for (size_t i = 0; i < CONFIG_KEYS; i++) {
 		if (strcmp(config_table[i].section, p->section) != 0)
@@ -188,7 +244,7 @@ static void set_defaults(struct parse *p, struct config_token *token)
 	if (credentials && credentials[0] == '/')
 		set_made_default(p, "pin_file", token, credentials, "/pin");
 	else
-		set_made_default(p, "pin_file", token, "/etc/csrd/credentials/", file);
+		set_made_default(p, "pin_file", token, PINS, file);
 }
 
 /* ---- sections ---- */
@@ -496,7 +552,9 @@ static void check_tokens(struct parse *p)
 
 /* ---- doors ---- */
 
-enum err config_load(const char *path, struct buf *report, struct config **ret_config)
+/* text: NULL to read the file.  partly: a file with mistakes is better than none. */
+static enum err load(const char *path, const struct buf *text, bool partly, struct buf *report,
+		     struct config **ret_config)
 {
 	struct parse *p = calloc(1, sizeof(*p));
 	enum err e = E_NOMEM;
@@ -513,7 +571,9 @@ enum err config_load(const char *path, struct buf *report, struct config **ret_c
 	if (!p->config->path)
 		goto out;
 	set_defaults(p, NULL);
-	e = read_file(p);
+	if (text)
+		buf_put(&p->text, text->data, text->len);
+	e = text ? buf_status(&p->text) : read_file(p);
 	if (e != E_OK)
 		goto out;
 	split_lines(p);
@@ -524,15 +584,33 @@ enum err config_load(const char *path, struct buf *report, struct config **ret_c
 	e = p->status;
 	if (e == E_OK && p->problems > 0)
 		e = E_CONFIG;
-	if (e != E_OK)
-		goto out;
-	*ret_config = p->config;
-	p->config = NULL;
+	if (e == E_OK || (e == E_CONFIG && partly)) {
+		*ret_config = p->config;
+		p->config = NULL;
+	}
 out:
 	config_free(p->config);
 	buf_release(&p->text);
 	free(p);
 	return e;
+}
+
+enum err config_load(const char *path, struct buf *report, struct config **ret_config)
+{
+	return load(path, NULL, false, report, ret_config);
+}
+
+enum err config_load_partly(const char *path, struct buf *report, struct config **ret_config)
+{
+	*ret_config = NULL;
+	return load(path, NULL, true, report, ret_config);
+}
+
+enum err config_parse_partly(const char *path, const struct buf *text, struct buf *report,
+			     struct config **ret_config)
+{
+	*ret_config = NULL;
+	return load(path, text, true, report, ret_config);
 }
 
 void config_free(struct config *config)
@@ -555,6 +633,15 @@ const struct config_token *config_token_find(const struct config *config, const 
 		if (!name || strcmp(config->tokens[i].name, name) == 0)
 			return &config->tokens[i];
 	return NULL;
+}
+
+void config_pin_name(const struct config_token *token, char *ret_name, size_t size)
+{
+	if (token->lines[find_key("token", "pin_file")] == 0 &&
+	    str_starts_with(token->pin_file, PINS_OF_UNITS))
+		snprintf(ret_name, size, PINS "%s.pin[.cred]", token->name);
+	else
+		snprintf(ret_name, size, "%s", token->pin_file);
 }
 
 /* ---- reload ---- */

@@ -55,6 +55,7 @@ struct config_policy {
 
 struct config_log {
 	enum log_level level;
+	bool reads; /* requests that change nothing and go well have a line of level info, too */
 };
 
 /* [token NAME] */
@@ -105,8 +106,27 @@ struct config {
 MUST_USE enum err config_load(const char *path, struct buf *report, struct config **ret_config);
 void config_free(struct config *config); /* NULL is fine */
 
+/*
+ * For who has to go on with a file that has mistakes: as config_load, but with
+ * E_CONFIG there is a *ret_config too, unless the file could not be read at
+ * all.  It has what was understood, and defaults for the rest; there may be no
+ * token, and a token may lack its module and uri (NULL).
+ */
+MUST_USE enum err config_load_partly(const char *path, struct buf *report, struct config **ret_config);
+/* The same of a text in the place of the file `path`. */
+MUST_USE enum err config_parse_partly(const char *path, const struct buf *text, struct buf *report,
+				      struct config **ret_config);
+
 /* The token of that name, or the first for NULL; NULL when there is none. */
 const struct config_token *config_token_find(const struct config *config, const char *name);
+
+/*
+ * The file of the PIN as an operator knows it: pin_file as the configuration has
+ * it; where it has none and systemd hands the PIN out, in a folder that is gone
+ * with the unit, the file that the packaged unit takes it from, which may be
+ * sealed ("….pin[.cred]").
+ */
+void config_pin_name(const struct config_token *token, char *ret_name, size_t size);
 
 /*
  * Takes over what may change while running from `fresh` into `config`

@@ -55,6 +55,7 @@ const struct config_key config_table[CONFIG_KEYS] = {
      .max = DAY, .fallback = "60s", .reloadable = true},
 
     {"log", "level", CONFIG_LOG_LEVEL, AT(log.level), .fallback = "info", .reloadable = true},
+    {"log", "reads", CONFIG_BOOL, AT(log.reads), .fallback = "no", .reloadable = true},
 
     {"token", "module", CONFIG_PATH, AT_TOKEN(module), .required = true},
     {"token", "module_init_args", CONFIG_TEXT, AT_TOKEN(module_init_args)},

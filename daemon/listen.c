@@ -1,6 +1,7 @@
 /* Listening sockets, our own or the service manager's, and pausing when descriptors run out. */
 #include "daemon/listen.h"
 
+#include "base/buf.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -177,42 +178,50 @@ static enum err tcp_listen(const struct sockaddr_storage *sa, socklen_t sa_len, 
 	return E_OK;
 }
 
+union address {
+	struct sockaddr any;
+	struct sockaddr_in four;
+	struct sockaddr_in6 six;
+	struct sockaddr_un local;
+	struct sockaddr_storage storage;
+};
+
 /* As [http] listen has it: "127.0.0.1:80", "[::1]:80", "unix:/PATH", "unix:@NAME" (abstract). */
-static void format_address(int fd, char text[ADDRESS_SIZE])
+static void format_address(const union address *sa, socklen_t len, char text[ADDRESS_SIZE])
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in four;
-		struct sockaddr_in6 six;
-		struct sockaddr_un local;
-		struct sockaddr_storage storage;
-	} sa = {.any = {.sa_family = AF_UNSPEC}};
-	socklen_t len = sizeof(sa);
 	char host[INET6_ADDRSTRLEN] = "?";
 	int path_len;
 
 	snprintf(text, ADDRESS_SIZE, "?");
-	if (getsockname(fd, &sa.any, &len) != 0)
-		return;
-	switch (sa.any.sa_family) {
+	switch (sa->any.sa_family) {
 	case AF_INET6:
-		(void)inet_ntop(AF_INET6, &sa.six.sin6_addr, host, sizeof(host));
-		snprintf(text, ADDRESS_SIZE, "[%s]:%u", host, (unsigned)ntohs(sa.six.sin6_port));
+		(void)inet_ntop(AF_INET6, &sa->six.sin6_addr, host, sizeof(host));
+		snprintf(text, ADDRESS_SIZE, "[%s]:%u", host, (unsigned)ntohs(sa->six.sin6_port));
 		break;
 	case AF_INET:
-		(void)inet_ntop(AF_INET, &sa.four.sin_addr, host, sizeof(host));
-		snprintf(text, ADDRESS_SIZE, "%s:%u", host, (unsigned)ntohs(sa.four.sin_port));
+		(void)inet_ntop(AF_INET, &sa->four.sin_addr, host, sizeof(host));
+		snprintf(text, ADDRESS_SIZE, "%s:%u", host, (unsigned)ntohs(sa->four.sin_port));
 		break;
 	case AF_UNIX:
 		path_len = (int)len - (int)offsetof(struct sockaddr_un, sun_path);
-		if (path_len > 1 && sa.local.sun_path[0] == '\0')
-			snprintf(text, ADDRESS_SIZE, "unix:@%.*s", path_len - 1, sa.local.sun_path + 1);
+		if (path_len > 1 && sa->local.sun_path[0] == '\0')
+			snprintf(text, ADDRESS_SIZE, "unix:@%.*s", path_len - 1, sa->local.sun_path + 1);
 		else
-			snprintf(text, ADDRESS_SIZE, "unix:%.*s", path_len, sa.local.sun_path);
+			snprintf(text, ADDRESS_SIZE, "unix:%.*s", path_len, sa->local.sun_path);
 		break;
 	default:
 		break;
 	}
+}
+
+static void format_socket(int fd, char text[ADDRESS_SIZE])
+{
+	union address sa = {.any = {.sa_family = AF_UNSPEC}};
+	socklen_t len = sizeof(sa);
+
+	if (getsockname(fd, &sa.any, &len) != 0)
+		sa.any.sa_family = AF_UNSPEC;
+	format_address(&sa, len, text);
 }
 
 /* Opens the socket of one door; the door keeps the path and the lock of a unix socket. */
@@ -306,7 +315,7 @@ static enum err open_door(struct listen *listen, const char *address)
 		log_refusal(address, e);
 		return e;
 	}
-	format_address(fd, real);
+	format_socket(fd, real);
 	log_notice("listening on '%s'", real);
 	return serve_door(listen, door, fd);
 }
@@ -331,7 +340,7 @@ static enum err check_inherited(const struct service_socket *socket, const struc
 			  e == E_INVAL ? "not a listening stream socket" : strerror(errno));
 		return e == E_INVAL ? E_CONFIG : e;
 	}
-	format_address(socket->fd, address);
+	format_socket(socket->fd, address);
 	if (!config->allow_plain_http && domain != AF_UNIX && !config_listen_is_local(address)) {
 		log_error("plain HTTP on '%s', a socket of the service manager, can be read by others on the "
 			  "way: ListenStream=127.0.0.1:PORT, or say [http] allow_plain_http = yes",
@@ -341,10 +350,82 @@ static enum err check_inherited(const struct service_socket *socket, const struc
 	return E_OK;
 }
 
-static enum err open_inherited(struct listen *listen, const struct config_http *config,
+static in_port_t *port_of(union address *sa)
+{
+	return sa->any.sa_family == AF_INET6 ? &sa->six.sin6_port : &sa->four.sin_port;
+}
+
+/* Whether a socket of the service manager is where [http] listen wants one; port 0 there is any port. */
+static bool is_at(const char *real, const char *wanted)
+{
+	union address sa = {.any = {.sa_family = AF_UNSPEC}};
+	char text[ADDRESS_SIZE];
+	socklen_t len = 0;
+
+	if (str_starts_with(wanted, "unix:") || parse_tcp(wanted, &sa.storage, &len) != E_OK)
+		return strcmp(real, wanted) == 0;
+	format_address(&sa, len, text);
+	if (*port_of(&sa) != 0)
+		return strcmp(real, text) == 0;
+	text[strlen(text) - 1] = '\0'; /* "127.0.0.1:" of "127.0.0.1:0" */
+	return str_starts_with(real, text);
+}
+
+/* No socket can be at an address of a family that this machine has not got. */
+static bool is_absent(const char *wanted)
+{
+	union address sa = {.any = {.sa_family = AF_UNSPEC}};
+	socklen_t len = 0;
+	bool absent;
+	int fd;
+
+	if (str_starts_with(wanted, "unix:") || parse_tcp(wanted, &sa.storage, &len) != E_OK)
+		return false;
+	*port_of(&sa) = 0;
+	fd = socket(sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	absent = (fd < 0 && errno == EAFNOSUPPORT) ||
+		 (fd >= 0 && bind(fd, &sa.any, len) != 0 && errno == EADDRNOTAVAIL);
+	fd_close(&fd);
+	return absent;
+}
+
+/* Whoever changed [http] listen thinks that it is in force. */
+static void warn_of_other_sockets(const struct config *config, const char real[][ADDRESS_SIZE], size_t len)
+{
+	const struct config_http *http = &config->http;
+	bool differ = false;
+	struct buf has, wants;
+
+	buf_init(&has, CONFIG_LISTEN_MAX * ADDRESS_SIZE);
+	buf_init(&wants, CONFIG_LISTEN_MAX * ADDRESS_SIZE);
+	for (size_t i = 0; i < len; i++) {
+		bool is_wanted = false;
+
+		for (size_t w = 0; w < http->listen_len; w++)
+			is_wanted = is_wanted || is_at(real[i], http->listen[w]);
+		differ = differ || !is_wanted;
+		buf_printf(&has, "%s%s", i > 0 ? ", " : "", real[i]);
+	}
+	for (size_t w = 0; w < http->listen_len; w++) {
+		bool is_there = is_absent(http->listen[w]);
+
+		for (size_t i = 0; i < len; i++)
+			is_there = is_there || is_at(real[i], http->listen[w]);
+		differ = differ || !is_there;
+		buf_printf(&wants, "%s%s", w > 0 ? ", " : "", http->listen[w]);
+	}
+	if (differ)
+		log_warn("csrd.socket has '%s', [http] listen says '%s': the former is served; 'csrctl setup "
+			 "--token %s' gives csrd.socket what [http] listen says",
+			 buf_text(&has), buf_text(&wants), config->tokens[0].name);
+	buf_release(&has);
+	buf_release(&wants);
+}
+
+static enum err open_inherited(struct listen *listen, const struct config *config,
 			       const struct service_socket *sockets, size_t len)
 {
-	char address[ADDRESS_SIZE];
+	char addresses[CONFIG_LISTEN_MAX][ADDRESS_SIZE];
 	enum err e = E_OK;
 
 	if (len > CONFIG_LISTEN_MAX) {
@@ -353,17 +434,19 @@ static enum err open_inherited(struct listen *listen, const struct config_http *
 		return E_CONFIG;
 	}
 	for (size_t i = 0; e == E_OK && i < len; i++) {
-		e = check_inherited(&sockets[i], config, address);
+		e = check_inherited(&sockets[i], &config->http, addresses[i]);
 		if (e != E_OK)
 			return e;
 		log_notice("listening on '%s', a socket of the service manager, in place of [http] listen",
-			   address);
+			   addresses[i]);
 		e = serve_door(listen, add_door(listen), sockets[i].fd);
 	}
+	if (e == E_OK)
+		warn_of_other_sockets(config, addresses, len);
 	return e;
 }
 
-static enum err open_doors(struct listen *listen, const struct config_http *config)
+static enum err open_doors(struct listen *listen, const struct config *config)
 {
 	const struct service_socket *inherited;
 	size_t inherited_len = service_sockets(&inherited);
@@ -371,8 +454,8 @@ static enum err open_doors(struct listen *listen, const struct config_http *conf
 
 	if (inherited_len > 0)
 		return open_inherited(listen, config, inherited, inherited_len);
-	for (size_t i = 0; e == E_OK && i < config->listen_len; i++)
-		e = open_door(listen, config->listen[i]);
+	for (size_t i = 0; e == E_OK && i < config->http.listen_len; i++)
+		e = open_door(listen, config->http.listen[i]);
 	if (e == E_OK && listen->doors_len == 0) {
 		log_error("this machine has none of the addresses of [http] listen");
 		return E_IO;
@@ -380,8 +463,8 @@ static enum err open_doors(struct listen *listen, const struct config_http *conf
 	return e;
 }
 
-enum err listen_new(struct event_base *base, const struct config_http *config, struct http *http,
-                    struct listen **ret_listen)
+enum err listen_new(struct event_base *base, const struct config *config, struct http *http,
+		    struct listen **ret_listen)
 {
 	struct listen *listen = calloc(1, sizeof(*listen));
 	enum err e = E_OK;

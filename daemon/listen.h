@@ -17,18 +17,19 @@ struct http;
 struct listen;
 
 /*
- * Opens every address of config->listen; `http` gets what is accepted there.
+ * Opens every address of [http] listen; `http` gets what is accepted there.
  * A loopback address of a family that this machine has not got is skipped, as
  * long as another address is left.
- * Sockets named "http" that the service manager gave take their place; plain
- * HTTP off loopback has to be permitted for them as it has for addresses.
+ * Sockets named "http" that the service manager gave take their place, with a
+ * warning when they are at other addresses; plain HTTP off loopback has to be
+ * permitted for them as it has for addresses.
  * Each real address is logged: "listening on '127.0.0.1:43211'".  Logs the
  * cause of a failure.  E_EXISTS when another process has an address,
  * E_CONFIG when one cannot be understood or a socket that was given is none of
  * these, E_DENIED, E_IO, E_NOMEM.
  */
-MUST_USE enum err listen_new(struct event_base *base, const struct config_http *config, struct http *http,
-                             struct listen **ret_listen);
+MUST_USE enum err listen_new(struct event_base *base, const struct config *config, struct http *http,
+			     struct listen **ret_listen);
 
 /* Goes on, or not, accepting. */
 void listen_set_room(struct listen *listen, bool room);

@@ -87,7 +87,7 @@ static void log_report(enum log_level level, const struct buf *report)
 	}
 }
 
-static int check_config(const char *path)
+static int check_config(const char *path, bool quiet)
 {
 	struct config *config = NULL;
 	struct buf report;
@@ -95,9 +95,9 @@ static int check_config(const char *path)
 
 	buf_init(&report, REPORT_BYTES);
 	e = config_load(path, &report, &config);
-	if (e == E_OK)
+	if (e == E_OK && !quiet)
 		printf("%s: the configuration is sound\n", path);
-	else
+	else if (e != E_OK && !quiet)
 		fprintf(stderr, "%s%s", buf_text(&report), report.len == 0 ? "out of memory\n" : "");
 	buf_release(&report);
 	config_free(config);
@@ -249,6 +249,7 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 		return;
 	if (hsm == d->hsms[0])
 		warn_of_key_types(d);
+	running_makes(d->running, hsm_token_name(hsm), hsm_key_types(hsm));
 	reconciler_link_up(d->reconciler, hsm);
 }
 
@@ -525,7 +526,7 @@ static enum err start(struct daemon *d)
 	if (e == E_OK)
 		e = catch_signals(d);
 	if (e == E_OK)
-		e = listen_new(d->base, &d->config->http, d->http, &d->listen); /* logs the cause */
+		e = listen_new(d->base, d->config, d->http, &d->listen); /* logs the cause */
 	return e;
 }
 
@@ -649,9 +650,10 @@ static int run(const char *config_path)
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: csrd [-c FILE] [-t] [-V] [-h]\n"
+	fprintf(out, "usage: csrd [-c FILE] [-t [-q]] [-V] [-h]\n"
 		     "  -c FILE  configuration (default " CONFIG_DEFAULT_PATH ")\n"
 		     "  -t       check the configuration and exit\n"
+		     "  -q       with -t: say nothing, the exit code tells\n"
 		     "  -V       print the version and exit\n"
 		     "  -h       print this text and exit\n");
 }
@@ -660,22 +662,25 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 't'},
-	    {"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
+	    {"quiet", no_argument, NULL, 'q'},        {"version", no_argument, NULL, 'V'},
+	    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
 	};
 	const char *config_path = CONFIG_DEFAULT_PATH;
-	bool check = false;
+	bool check = false, quiet = false;
 	int option, exit_code;
 
 	if (fd_fill_standard() != E_OK)
 		return EXIT_CODE_SYSTEM;
-	while ((option = getopt_long(argc, argv, "c:tVh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "c:tqVh", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			config_path = optarg;
 			break;
 		case 't':
 			check = true;
+			break;
+		case 'q':
+			quiet = true;
 			break;
 		case 'V':
 			printf("csrd %s\nlibevent %s\n", CSRD_VERSION, event_get_version());
@@ -688,13 +693,13 @@ int main(int argc, char **argv)
 			return EXIT_CODE_USAGE;
 		}
 	}
-	if (optind != argc) {
+	if (optind != argc || (quiet && !check)) {
 		usage(stderr);
 		return EXIT_CODE_USAGE;
 	}
 	log_open("csrd", LOG_LEVEL_INFO);
 	if (check)
-		return check_config(config_path);
+		return check_config(config_path, quiet);
 	journal_open("csrd");
 	if (log_start_thread() != E_OK)
 		return EXIT_CODE_SYSTEM;

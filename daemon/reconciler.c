@@ -143,14 +143,14 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 
 static void say_more(const struct reconciler *r, enum reconcile_finding finding)
 {
+	const char *token = hsm_token_name(r->options.hsms[r->running]);
 	uint64_t count = r->tallies[finding].count;
 
 	if (count > SAID_MAX)
 		log_notice("reconciliation of token '%s': %" PRIu64
-			   " more that are %s, not named here: csrctl verify "
-			   "and the audit trail name them",
-			   hsm_token_name(r->options.hsms[r->running]), count - SAID_MAX,
-			   reconcile_finding_name(finding));
+			   " more that are %s, not named here: 'csrctl verify --token %s' and 'csrctl audit' "
+			   "name them",
+			   token, count - SAID_MAX, reconcile_finding_name(finding), token);
 }
 
 /* What stays is said once the comparison has found all of it, and when that is not what it was. */

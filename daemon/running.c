@@ -8,11 +8,9 @@
 #include "store/store_url.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #define FILE_BYTES_MAX (256 * 1024)
@@ -25,11 +23,11 @@ struct comparison {
 struct running {
 	const struct config *config;
 	char *path;
-	char *path_new;
 	int fd; /* of the file that stands there, locked; -1: none */
 	bool failed;
 	int64_t since_us;
 	struct comparison compared[CONFIG_TOKENS_MAX]; /* by config->tokens */
+	key_type_set makes[CONFIG_TOKENS_MAX];         /* likewise; 0: not known yet */
 };
 
 static void put_value(void *arg, const struct config_value *value)
@@ -55,6 +53,19 @@ static void put_comparison(struct json_writer *w, const char *token, const struc
 	json_close(w);
 }
 
+static void put_makes(struct json_writer *w, const char *token, key_type_set makes)
+{
+	json_open_object(w);
+	json_put_text_member(w, "token", token);
+	json_put_name(w, "key_types");
+	json_open_array(w);
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		if (makes & KEY_TYPE_BIT(type))
+			json_put_text(w, key_type_name((enum key_type)type));
+	json_close(w);
+	json_close(w);
+}
+
 static enum err put_document(const struct running *running, struct buf *b)
 {
 	struct json_writer w;
@@ -74,26 +85,22 @@ static enum err put_document(const struct running *running, struct buf *b)
 		if (running->compared[i].at_us != 0)
 			put_comparison(&w, running->config->tokens[i].name, &running->compared[i]);
 	json_close(&w);
+	json_put_name(&w, "tokens");
+	json_open_array(&w);
+	for (size_t i = 0; i < running->config->tokens_len; i++)
+		if (running->makes[i] != 0)
+			put_makes(&w, running->config->tokens[i].name, running->makes[i]);
+	json_close(&w);
 	json_close(&w);
 	return e == E_OK ? buf_status(b) : e;
 }
 
-/* Locked before it has its name: whoever finds one that is not knows that its csrd is gone. */
 static bool put_file(struct running *running, const struct buf *b)
 {
-	int fd = open(running->path_new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+	int fd;
 
-	if (fd < 0)
+	if (fd_publish(running->path, b, &fd) != E_OK)
 		return false;
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fd_write_all(fd, b->data, b->len) != E_OK ||
-	    rename(running->path_new, running->path) != 0) {
-		int error = errno;
-
-		unlink(running->path_new);
-		fd_close(&fd);
-		errno = error;
-		return false;
-	}
 	fd_close(&running->fd);
 	running->fd = fd;
 	return true;
@@ -131,6 +138,17 @@ void running_compared(struct running *running, const char *token_name, const str
 	}
 }
 
+void running_makes(struct running *running, const char *token_name, key_type_set key_types)
+{
+	for (size_t i = 0; i < running->config->tokens_len; i++) {
+		if (strcmp(running->config->tokens[i].name, token_name) != 0 ||
+		    running->makes[i] == key_types)
+			continue;
+		running->makes[i] = key_types;
+		write_file(running);
+	}
+}
+
 enum err running_new(const struct config *config, struct running **ret_running)
 {
 	struct running *running = calloc(1, sizeof(*running));
@@ -141,9 +159,8 @@ enum err running_new(const struct config *config, struct running **ret_running)
 	running->config = config;
 	running->fd = -1;
 	running->since_us = clock_wall_us();
-	if (path != NULL && (asprintf(&running->path, "%s.running", path) < 0 ||
-			     asprintf(&running->path_new, "%s.running-new", path) < 0)) {
-		running->path = running->path_new = NULL;
+	if (path != NULL && asprintf(&running->path, "%s.running", path) < 0) {
+		running->path = NULL;
 		running_free(running);
 		return E_NOMEM;
 	}
@@ -160,6 +177,5 @@ void running_free(struct running *running)
 		unlink(running->path);
 	fd_close(&running->fd);
 	free(running->path);
-	free(running->path_new);
 	free(running);
 }

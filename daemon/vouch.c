@@ -162,13 +162,13 @@ static void say_set_aside(const struct token *t, uint64_t rows)
 			  "the store went back: signer '%s' remembers its record %" PRIu64
 			  ", and it had come "
 			  "to %" PRId64 "; CSRs that were open are set aside and their keys kept (%" PRIu64
-			  "): run 'csrctl verify'",
-			  name, t->remembered, t->sequence, rows);
+			  "): run 'csrctl verify --token %s'",
+			  name, t->remembered, t->sequence, rows, name);
 	else if (rows > 0)
 		log_write(LOG_LEVEL_WARN, &context,
 			  "signer '%s' does not remember this store: CSRs that were open are set aside and "
-			  "their keys kept (%" PRIu64 "): run 'csrctl verify'",
-			  name, rows);
+			  "their keys kept (%" PRIu64 "): run 'csrctl verify --token %s'",
+			  name, rows, name);
 	else if (hsm_remembers_any(t->hsm))
 		log_write(
 		    LOG_LEVEL_NOTICE, &context,

@@ -206,6 +206,7 @@ static void open_state(struct inspection *in)
 /* Of the marker that a refused PIN, or an attempt that was cut off, leaves. */
 static const char *refused_word(const struct inspection *in, const struct secret *pin)
 {
+	char pin_name[PATH_MAX];
 	unsigned failures = 0;
 	struct buf marker;
 	enum err e;
@@ -221,7 +222,8 @@ static const char *refused_word(const struct inspection *in, const struct secret
 		return "no";
 	if (!pin || !in->served[0])
 		return "unknown";
-	e = pin_guard_check(in->state, in->served, in->settings->pin_file, pin, &failures);
+	config_pin_name(in->settings, pin_name, sizeof(pin_name));
+	e = pin_guard_check(in->state, in->served, pin_name, pin, &failures);
 	if (e == E_BUSY || (e == E_OK && failures)) /* it is tried once more */
 		return "no";
 	return e == E_OK ? "changed" : e == E_PIN ? "yes" : "unknown";

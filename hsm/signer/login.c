@@ -21,6 +21,7 @@
 struct login {
 	const struct token *token;
 	const char *pin_file;
+	const char *pin_name; /* for the log */
 	const struct state_dir *state;
 	pthread_mutex_t lock; /* held over C_Login: no second thread may try meanwhile */
 	struct stat good;     /* of the PIN file when its PIN was last accepted; zeroed: not yet */
@@ -31,8 +32,8 @@ struct login {
 	CK_RV failed_rv;        /* that failure; CKR_OK: it was an earlier process's */
 };
 
-enum err login_new(const struct token *token, const char *pin_file, const struct state_dir *state,
-		   struct login **ret_login)
+enum err login_new(const struct token *token, const char *pin_file, const char *pin_name,
+		   const struct state_dir *state, struct login **ret_login)
 {
 	struct login *l = calloc(1, sizeof(*l));
 
@@ -40,6 +41,7 @@ enum err login_new(const struct token *token, const char *pin_file, const struct
 		return E_NOMEM;
 	l->token = token;
 	l->pin_file = pin_file;
+	l->pin_name = pin_name;
 	l->state = state;
 	pthread_mutex_init(&l->lock, NULL);
 	*ret_login = l;
@@ -101,25 +103,25 @@ static enum err read_pin(const struct login *l, struct secret **ret_pin)
 	case E_OK:
 		return E_OK;
 	case E_NOTFOUND:
-		log_error("pin file '%s' does not exist", l->pin_file);
+		log_error("pin file '%s' does not exist", l->pin_name);
 		return E_CONFIG;
 	case E_DENIED:
 		log_error("pin file '%s' is not readable, or is open to others (wanted: mode 0600 or 0640)",
-			  l->pin_file);
+			  l->pin_name);
 		return E_CONFIG;
 	case E_LIMIT:
-		log_error("pin file '%s' is longer than the %zu bytes of a pin", l->pin_file, max);
+		log_error("pin file '%s' is longer than the %zu bytes of a pin", l->pin_name, max);
 		return E_CONFIG;
 	case E_INVAL:
-		log_error("pin file '%s' is empty or not a regular file", l->pin_file);
+		log_error("pin file '%s' is empty or not a regular file", l->pin_name);
 		return E_CONFIG;
 	case E_UNAVAIL:
 		log_error("pin file '%s': cannot lock the pin in memory: %s (LimitMEMLOCK= of the unit, or a "
 			  "system call filter without mlock)",
-			  l->pin_file, strerror(errno));
+			  l->pin_name, strerror(errno));
 		return E_IO;
 	default:
-		log_err(e, "pin file '%s'", l->pin_file);
+		log_err(e, "pin file '%s'", l->pin_name);
 		return e;
 	}
 }
@@ -154,13 +156,13 @@ static enum err note_failure(struct login *l, const struct secret *pin, unsigned
 		log_error(
 		    "token '%s' failed the login with the pin of '%s' once more: %s (0x%lx); that may be "
 		    "its word for a wrong pin, so it is not tried again",
-		    l->token->label, l->pin_file, CKR_ARGS(rv));
+		    l->token->label, l->pin_name, CKR_ARGS(rv));
 		return E_PIN;
 	}
 	log_warn(
 	    "token '%s' failed the login with the pin of '%s': %s (0x%lx); one more try is made, in %d s at "
 	    "the earliest",
-	    l->token->label, l->pin_file, CKR_ARGS(rv), PIN_GUARD_PAUSE_MS / 1000);
+	    l->token->label, l->pin_name, CKR_ARGS(rv), PIN_GUARD_PAUSE_MS / 1000);
 	return e;
 }
 
@@ -191,7 +193,7 @@ static enum err try_pin(struct login *l, CK_SESSION_HANDLE session, const struct
 	*ret_rv = rv;
 	e = rv == CKR_USER_ALREADY_LOGGED_IN ? E_OK : ckr_err(rv);
 	if (e == E_PIN || e == E_PIN_LOCKED) {
-		log_error("token '%s' refused the pin of '%s': %s (0x%lx)", l->token->label, l->pin_file,
+		log_error("token '%s' refused the pin of '%s': %s (0x%lx)", l->token->label, l->pin_name,
 			  CKR_ARGS(rv));
 		if (proven && pin_guard_arm(l->state, serial, pin))
 			log_error("do not start csrd-hsm again with the same pin");
@@ -224,7 +226,7 @@ static enum err login_once(struct login *l, CK_SESSION_HANDLE session, CK_RV *re
 		return e;
 	proven = is_same_file(&st, &l->good);
 	if (!proven)
-		e = pin_guard_check(l->state, l->token->serial, l->pin_file, pin, &failures);
+		e = pin_guard_check(l->state, l->token->serial, l->pin_name, pin, &failures);
 	if (e == E_OK)
 		e = try_pin(l, session, pin, proven, failures, ret_rv);
 	else if (e == E_IO)

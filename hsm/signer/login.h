@@ -18,9 +18,9 @@
 
 struct login;
 
-/* All borrowed.  E_NOMEM. */
-MUST_USE enum err login_new(const struct token *token, const char *pin_file, const struct state_dir *state,
-			    struct login **ret_login);
+/* All borrowed.  pin_name: what the operator calls pin_file, for the log.  E_NOMEM. */
+MUST_USE enum err login_new(const struct token *token, const char *pin_file, const char *pin_name,
+			    const struct state_dir *state, struct login **ret_login);
 void login_free(struct login *login); /* NULL is fine */
 
 /*

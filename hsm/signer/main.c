@@ -7,6 +7,7 @@
 #include "config/config.h"
 #include "hsm/signer/device.h"
 #include "hsm/signer/ending.h"
+#include "hsm/signer/in_force.h"
 #include "hsm/signer/inspect.h"
 #include "hsm/signer/listener.h"
 #include "hsm/signer/login.h"
@@ -26,6 +27,7 @@
 #include "systemd/service.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -46,7 +48,9 @@ struct signer {
 	struct arguments arguments;
 	struct config *config;
 	const struct config_token *settings;
+	char pin_name[PATH_MAX];
 	int signal_fd;
+	int in_force_fd; /* the file that says which values are */
 	struct listener listener;
 	struct state_dir *state;
 	struct module *module;
@@ -189,8 +193,10 @@ static enum exit_code load_config(struct signer *s)
 		return EXIT_CODE_CONFIG;
 	log_set_level(s->config->log.level);
 	s->settings = config_token_find(s->config, s->arguments.token_name);
-	if (s->settings)
+	if (s->settings) {
 		journal_set_token(s->settings->name);
+		config_pin_name(s->settings, s->pin_name, sizeof(s->pin_name));
+	}
 	return check_settings(s);
 }
 
@@ -328,13 +334,17 @@ static enum exit_code make_pool(struct signer *s)
 				       .threads = thread_count(s),
 				       .key_types = s->token.key_types};
 
-	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
-		options.targets[type] = s->settings->pool_targets[type];
-		if (options.targets[type] && !(s->token.key_types & KEY_TYPE_BIT(type)))
-			log_error("[token %s] pool_%s: the token makes no such keys", s->settings->name,
-				  key_type_name((enum key_type)type));
-	}
+	memcpy(options.targets, s->settings->pool_targets, sizeof(options.targets));
 	return pool_new(&options, &s->keys) ? EXIT_CODE_INTERNAL : EXIT_CODE_OK;
+}
+
+/* After the probe, which may find that a family of key types cannot be made. */
+static void warn_of_pools(const struct signer *s)
+{
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		if (s->settings->pool_targets[type] && !(token_makes(&s->token) & KEY_TYPE_BIT(type)))
+			log_warn("[token %s] pool_%s: the token makes no such keys, so none are kept ready",
+				 s->settings->name, key_type_name((enum key_type)type));
 }
 
 /* The PIN is read, used and scrubbed while the first session opens; the others find the user logged in. */
@@ -344,8 +354,7 @@ static enum exit_code open_sessions(struct signer *s)
 					 .keep_alive_ms = s->settings->keep_alive_ms,
 					 .threads = thread_count(s),
 					 .queue_max = (size_t)s->settings->queue_max};
-	enum err e = login_new(&s->token, s->settings->pin_file, s->state, &s->login);
-
+	enum err e = login_new(&s->token, s->settings->pin_file, s->pin_name, s->state, &s->login);
 	if (e || device_new(s->module, &s->token, s->login, &s->device))
 		return EXIT_CODE_INTERNAL;
 	probe_set_label(&s->token, s->settings->node);
@@ -392,6 +401,8 @@ static enum exit_code serve(struct signer *s)
 	if (worker_pool_start(s->pool) != E_OK)
 		return EXIT_CODE_SYSTEM;
 	outage_over(s->state);
+	warn_of_pools(s);
+	s->in_force_fd = in_force_tell(s->config, s->state);
 	stores_read(&s->stores, s->state);
 	log_notice("serving token '%s' (serial '%s', %s) on '%s' with %u threads", s->token.label,
 		   s->token.serial, s->token.model, s->settings->socket,
@@ -427,6 +438,7 @@ static void NORETURN close_all(struct signer *s, enum exit_code code)
 	device_free(s->device);
 	login_free(s->login);
 	module_free(s->module);
+	in_force_end(s->in_force_fd, s->state);
 	state_dir_close(s->state);
 	listener_close(&s->listener);
 	config_free(s->config);
@@ -437,7 +449,7 @@ static void NORETURN close_all(struct signer *s, enum exit_code code)
 
 int main(int argc, char **argv)
 {
-	struct signer s = {.signal_fd = -1, .listener = {.fd = -1, .lock_fd = -1}};
+	struct signer s = {.signal_fd = -1, .in_force_fd = -1, .listener = {.fd = -1, .lock_fd = -1}};
 	enum exit_code code = EXIT_CODE_OK;
 
 	if (fd_fill_standard())

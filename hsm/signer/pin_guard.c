@@ -122,34 +122,34 @@ static bool is_too_soon(const struct marker *m)
 }
 
 /* The marker is of this PIN. */
-static enum err judge(const struct marker *m, const char *folder, const char *pin_file,
+static enum err judge(const struct marker *m, const char *folder, const char *pin_name,
 		      unsigned *ret_failures)
 {
 	if (!m->failures) {
 		log_error("the token refused the pin of '%s' before, or that attempt was cut off, and it has "
 			  "not changed since: not tried again; put the right pin there, or remove '%s/%s'",
-			  pin_file, folder, PIN_GUARD_MARKER);
+			  pin_name, folder, PIN_GUARD_MARKER);
 		return E_PIN;
 	}
 	if (m->failures >= PIN_GUARD_TRIES) {
 		log_error(
 		    "the login with the pin of '%s' failed %u times, and the token did not say why: not "
 		    "tried again; if the pin is right, remove '%s/%s'",
-		    pin_file, m->failures, folder, PIN_GUARD_MARKER);
+		    pin_name, m->failures, folder, PIN_GUARD_MARKER);
 		return E_PIN;
 	}
 	if (is_too_soon(m)) {
 		log_warn(
 		    "the login with the pin of '%s' failed less than %d s ago, and the token did not say "
 		    "why: not tried again yet",
-		    pin_file, PIN_GUARD_PAUSE_MS / 1000);
+		    pin_name, PIN_GUARD_PAUSE_MS / 1000);
 		return E_BUSY;
 	}
 	*ret_failures = m->failures;
 	return E_OK;
 }
 
-enum err pin_guard_check(const struct state_dir *dir, const char *serial, const char *pin_file,
+enum err pin_guard_check(const struct state_dir *dir, const char *serial, const char *pin_name,
 			 const struct secret *pin, unsigned *ret_failures)
 {
 	const char *folder = state_dir_path(dir);
@@ -174,7 +174,7 @@ enum err pin_guard_check(const struct state_dir *dir, const char *serial, const 
 		*ret_failures = 0;
 		return E_OK;
 	}
-	return judge(&then, folder, pin_file, ret_failures);
+	return judge(&then, folder, pin_name, ret_failures);
 }
 
 enum err pin_guard_arm(const struct state_dir *dir, const char *serial, const struct secret *pin)

@@ -39,9 +39,9 @@
  * is a minute ago.  E_BUSY: that minute is not over.  E_PIN: it was refused
  * before, that attempt was cut off, or it failed too often.  Logs.
  * E_IO (a marker that cannot be read), E_NOMEM: it must not be tried.
- * pin_file: where the PIN was read from, for the log.
+ * pin_name: where the PIN was read from, for the log.
  */
-MUST_USE enum err pin_guard_check(const struct state_dir *dir, const char *serial, const char *pin_file,
+MUST_USE enum err pin_guard_check(const struct state_dir *dir, const char *serial, const char *pin_name,
 				  const struct secret *pin, unsigned *ret_failures);
 
 /* Before the attempt.  E_IO, E_NOMEM: it must not be made.  Logs. */

@@ -18,6 +18,7 @@ struct line {
 	struct pool_key **end;
 	uint64_t ready;
 	uint64_t making;
+	uint64_t wished; /* the target, if the token made such keys */
 	uint64_t target;
 };
 
@@ -32,7 +33,9 @@ struct pool {
 
 	/* under the lock */
 	struct line lines[KEY_TYPE_MAX + 1];
-	bool wanted; /* any target */
+	key_type_set key_types; /* that the token makes */
+	char lacking[160]; /* of those that are wished for one that it does not make, for people; "": none */
+	bool wanted;       /* any target */
 	bool taken_over;
 	key_type_set types_taken_over;
 	bool alone; /* POOL_TAKE_OVER or POOL_COUNT is under way */
@@ -67,6 +70,37 @@ static void host_node(char node[POOL_NODE_MAX + 1])
 	memcpy(node, name, strlen(name) + 1);
 }
 
+static void take_key_types(struct pool *pool, key_type_set key_types)
+{
+	size_t len = 0;
+
+	pool->key_types = key_types;
+	pool->wanted = false;
+	pool->lacking[0] = '\0';
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		struct line *line = &pool->lines[type];
+		bool is_made = key_types & KEY_TYPE_BIT(type);
+
+		line->target = is_made ? line->wished : 0;
+		pool->wanted |= line->target > 0;
+		if (line->wished && !is_made)
+			len += (size_t)snprintf(pool->lacking + len, sizeof(pool->lacking) - len, "%spool_%s",
+						len ? ", " : "", key_type_name((enum key_type)type));
+	}
+	if (len)
+		snprintf(pool->lacking + len, sizeof(pool->lacking) - len, ": the token makes no such keys");
+}
+
+void pool_set_key_types(struct pool *pool, key_type_set key_types)
+{
+	if (!pool)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	if (key_types != pool->key_types)
+		take_key_types(pool, key_types);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 enum err pool_new(const struct pool_options *options, struct pool **ret_pool)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
@@ -90,10 +124,9 @@ enum err pool_new(const struct pool_options *options, struct pool **ret_pool)
 		struct line *line = &pool->lines[type];
 
 		line->end = &line->first;
-		if (options->key_types & KEY_TYPE_BIT(type))
-			line->target = options->targets[type];
-		pool->wanted |= line->target > 0;
+		line->wished = options->targets[type];
 	}
+	take_key_types(pool, options->key_types);
 	*ret_pool = pool;
 	return E_OK;
 }
@@ -470,16 +503,16 @@ static const char *detail_locked(const struct pool *pool, uint64_t now_ms)
 	if (pool->off)
 		return pool->off;
 	if (!pool->wanted)
-		return "";
+		return pool->lacking;
 	if (!pool->taken_over)
 		return "looking for keys of an earlier run";
 	if (!emptiest_locked(pool, &part))
-		return "";
+		return pool->lacking;
 	if (is_full_locked(pool))
 		return "not filled: the token holds pool_objects_max objects";
 	if (until(pool->retry_at_ms, now_ms))
 		return "not filled: making a key failed, the next attempt waits";
-	return "";
+	return pool->lacking;
 }
 
 void pool_status(struct pool *pool, uint64_t now_ms, struct message_status_reply *reply)

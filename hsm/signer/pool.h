@@ -48,6 +48,9 @@ struct pool_key {
 
 /* E_NOMEM. */
 MUST_USE enum err pool_new(const struct pool_options *options, struct pool **ret_pool);
+/* The token was found to make these, which need not be those of pool_new: targets of others are not filled.
+ */
+void pool_set_key_types(struct pool *pool, key_type_set key_types); /* NULL is fine */
 void pool_free(struct pool *pool); /* NULL is fine; nothing may be under way */
 
 /* "csrd-pool:<node>:<type>": the label of both objects of a ready key. */

@@ -485,6 +485,7 @@ static enum pool_work begin_fill_locked(struct worker_pool *pool, uint64_t now_m
 {
 	if (pool->draining || !may_fill(pool))
 		return POOL_NOTHING;
+	pool_set_key_types(pool->keys, token_makes(pool->workers[0].session.token));
 	return pool_begin(pool->keys, now_ms, ret_type);
 }
 

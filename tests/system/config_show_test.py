@@ -80,7 +80,7 @@ class Config(harness.Case):
 
     def test_some_values(self):
         self.assertEqual(set(self.values("http.listen")), {"http.listen"})
-        self.assertEqual(set(self.values("uri", "log")), {"token.default.uri", "token.other.uri", "log.level"})
+        self.assertEqual(set(self.values("uri", "log")), {"token.default.uri", "token.other.uri", "log.level", "log.reads"})
         self.assertEqual({name.rsplit(".", 1)[0] for name in self.values("token.other")}, {"token.other"})
         self.assertEqual({name.split(".")[0] for name in self.values("token")}, {"token"})
         done = self.ctl("config", "show", "http.listen", "lisden", status=1)

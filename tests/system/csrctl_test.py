@@ -181,11 +181,11 @@ class Credentials(StoreCase):
     def test_text_output(self):
         done = self.ctl("token", "create", "--name", "ci", "--account", "acme")
         self.assertRegex(done.stdout, r"(?m)^token +csrd_\S+$")
-        self.assertRegex(done.stdout, r"(?m)^grants +account acme:read$")
+        self.assertRegex(done.stdout, r"(?m)^grants +acme:read$")
         self.assertRegex(done.stdout, r"(?m)^expires +never$")
         lines = self.ctl("token", "list").stdout.splitlines()
         self.assertEqual(lines[0].split(), ["ID", "NAME", "STATUS", "CREATED", "EXPIRES", "GRANTS"])
-        self.assertRegex(lines[1], r" ci +active +\S+Z +never +account acme:read$")
+        self.assertRegex(lines[1], r" ci +active +\S+Z +never +acme:read$")
 
     def test_status_in_lists(self):
         def create(name, *more):
@@ -238,7 +238,7 @@ class Credentials(StoreCase):
         for arguments, words in (
             (("token", "create", *grant), "--name is missing"),
             (("token", "create", "--name", "x"), "at least one --account or --zone"),
-            (("token", "create", "--name", "x", "--account", "acme:admin"), "ID:read or ID:write"),
+            (("token", "create", "--name", "x", "--account", "acme:admin"), "ID or NAME, and :read or :write behind it"),
             (("token", "create", "--name", "x", *grant, *grant), "given twice"),
             (("token", "create", "--name", "x\ny", *grant), "none a control"),
             (("token", "create", "--name", "x\u00ady", *grant), "none a control, invisible"),  # F120

@@ -16,6 +16,7 @@ import unittest
 
 import faults
 import harness
+import operator_test
 import sdbox
 
 OK, FAILURE, USAGE, UNAVAILABLE = 0, 1, 64, 69
@@ -105,12 +106,12 @@ class Doctor(DoctorCase):
         self.s.stop()
 
     def test_nothing_runs(self):
-        self.check("signer", "fail", "does not answer at '%s'" % self.s.socket_path, "start csrd-hsm", status=FAILURE)
+        self.check("signer", "fail", "does not answer at '%s'" % self.s.socket_path, "start csrd-hsm -c '%s' -n default" % self.s.config_path, status=FAILURE)
         self.check("csrd", "warn", "Connection refused")
         self.check("probe", "skip")
         done = self.run_csrctl("doctor")
         self.assertEqual(done.returncode, FAILURE)
-        self.assertRegex(done.stdout, r"(?m)^FAIL  signer default +the signer .*\n +-> start csrd-hsm -n default")
+        self.assertRegex(done.stdout, r"(?m)^FAIL  signer default +the signer .*\n +-> start csrd-hsm -c '.*' -n default")
 
     def test_nothing_is_set_up(self):
         self.s.store_path.unlink()
@@ -130,13 +131,82 @@ class Doctor(DoctorCase):
         with open(self.s.config_path, "a", encoding="utf-8") as file:
             file.write("\n[http]\nlisten = nowhere\nlisten = x\n")
         checks = self.doctor(status=FAILURE)
-        self.assertEqual(list(checks), ["config"])
-        self.assertRegex(checks["config"][0]["found"], r"^\d problems?: .*csrd\.conf:\d+: ")
+        self.assertRegex(checks["config"][0]["found"],
+                         r"^\d problems?: .*csrd\.conf:\d+: .*; what follows is by what is left of the file$")
+        for name in ("config-file", "store-folder", "store", "pin-file", "signer", "clock"):
+            self.assertIn(name, checks)
+        self.assertEqual(checks["module"][0]["status"], "skip")
         self.s.write_config()
         done = self.run_csrctl("--json", "doctor", "--token", "other")
         self.assertEqual(done.returncode, FAILURE)
         self.assertIn("no [token other]", done.stdout)
         self.assertEqual(self.run_csrctl("doctor", "extra").returncode, USAGE)
+
+    def test_F257_a_mistake_in_the_file_hides_nothing_of_what_runs(self):
+        self.start()
+        self.assertEqual(self.s.create().status, 201)
+        text = self.s.config_path.read_text()
+        self.s.config_path.write_text(text.replace("[http]\nlisten = ", "[http]\nlisten = nowhere\n# listen = "))
+        checks = self.doctor(status=FAILURE)
+        self.assertRegex(checks["config"][0]["found"], "; what follows is by the values that csrd works with$")
+        for name in ("csrd", "signer", "store", "config-file", "pin-file", "state-folder", "module-file"):
+            self.assertEqual([check["status"] for check in checks[name]], ["ok"], checks[name])
+        self.assertEqual(checks["csrd"][0]["found"].split("'")[1], "127.0.0.1:%d" % self.port)
+        self.assertIn("1 CSRs, 1 of them active", checks["store"][0]["found"])
+        # nothing but a token's name is left
+        self.s.config_path.write_text("[token default]\nmodul = /x\n")
+        self.s.csrd.terminate()
+        checks = self.doctor(status=FAILURE)
+        self.assertIn("left of the file", checks["config"][0]["found"])
+        self.assertEqual(checks["module-file"][0]["status"], "skip")
+        self.s.config_path.write_text("nothing\n")
+        self.assertIn("clock", self.doctor(status=FAILURE))
+        self.s.hsm.terminate()
+
+    def test_F257_the_cause_goes_before_what_follows_from_it(self):
+        s = self.s
+        s.pin_path.write_text("00000000\n")
+        self.assertEqual(s.start_hsm(wait=False).wait(), 77)
+        s.start_csrd()
+        s.wait_ready(503)
+        done = self.run_csrctl("--json", "doctor")
+        checks = json.loads(done.stdout)["checks"]
+        failed = [(check["name"], check.get("follows_from")) for check in checks if check["status"] == "fail"]
+        self.assertEqual(failed, [("pin", None), ("signer", "pin"), ("csrd", "pin")])
+        for check in checks:
+            if check.get("follows_from"):
+                self.assertIn("follows from 'pin default' above; when that is mended: ", check["remedy"])
+        self.assertIn(str(s.pin_path), next(c for c in checks if c["name"] == "pin")["remedy"])
+        # the log says so in the operator's words, too
+        self.assertRegex(s.hsm.log(), r"token 'csrd test' refused the pin of '%s': CKR_PIN_INCORRECT" % s.pin_path)
+        s.csrd.terminate()
+
+    def test_F253_a_pool_that_the_token_cannot_fill(self):
+        s = self.s
+        s.settings["token default"].update({"pool_p256v1": 2, "pool_rsa2048": 1, "client_users": "root"})
+        s.write_config()
+        s.shim.set("C_GetMechanismInfo return CKR_MECHANISM_INVALID if CKM_EC_KEY_PAIR_GEN")
+        self.start()
+        s.hsm.wait_log(r"warning: \[token default\] pool_p256v1: the token makes no such keys, so none are kept ready")
+        self.check("pool", "warn", "pool_p256v1: the token makes no such keys", "pool_ keys of [token default]", status=OK)
+        self.assertEqual(s.csrctl("status")["tokens"][0]["pool_detail"], "pool_p256v1: the token makes no such keys")
+        told = s.csrctl("config", "check")
+        self.assertEqual((told["ok"], told["problems"]), (True, []))
+        self.assertEqual([(w["section"], w.get("token"), w["key"]) for w in told["warnings"]],
+                         [("token", "default", "pool_p256v1")])
+        self.assertIn("warning: token 'default' does not make p256v1, it makes rsa2048", told["warnings"][0]["text"])
+        harness.wait_for("the other pool", lambda: s.csrctl("status")["tokens"][0]["pool"][0]["ready"] == 1)
+        self.assertNotIn("pool: cannot", s.hsm.log())
+        s.stop()
+
+    def test_F258_a_terminal_of_80_columns(self):
+        self.s.pin_path.chmod(0o644)
+        command = [harness.BIN / "csrctl", "-c", self.s.config_path, "doctor"]
+        text, code = operator_test.on_terminal(command, 80, self.s.environment("csrd-hsm"))
+        self.assertEqual(code, FAILURE)
+        wide = [line for line in text.splitlines() if len(line) > 80 and " " in line[30:]]  # not a long path by itself
+        self.assertEqual(wide, [], text)
+        self.assertRegex(text, r"(?m)^FAIL  pin-file default {6}  '")
 
     def test_modes_and_owners(self):
         s = self.s
@@ -157,9 +227,10 @@ class Doctor(DoctorCase):
             with self.subTest(path=path.name, mode=oct(mode)):
                 before = path.stat().st_mode & 0o7777
                 path.chmod(mode)
-                self.check(name, "fail", words, "chmod", status=FAILURE)
-                path.chmod(before)
+                remedy = self.check(name, "fail", words, "chmod", status=FAILURE)["remedy"]
+                harness.run(["sh", "-c", re.match(r"chmod \S+ '[^']+'", remedy)[0]])  # F260: as it can be pasted
                 self.assertEqual(self.doctor()[name][0]["status"], "ok")
+                path.chmod(before)
         s.config_path.chmod(0o666)
         self.check("config", "fail", "others may write it")
         s.config_path.chmod(0o644)
@@ -476,9 +547,9 @@ class Units(sdbox.Case):
         box.start("csrd")
         code, checks = self.doctor(box)
         self.assertEqual(code, OK, [check for named in checks.values() for check in named if check["status"] == "fail"])
-        self.assertEqual([check["status"] for check in checks["unit"]], ["ok", "warn", "ok", "ok"], checks["unit"])
+        self.assertEqual([check["status"] for check in checks["unit"]], ["ok", "ok", "ok", "warn"], checks["unit"])
         # F131, F132: which addresses are served, and whether somebody else could take the port
-        self.assertIn("csrd.socket is not in use", checks["unit"][1]["found"])
+        self.assertIn("csrd.socket is not in use", checks["unit"][3]["found"])
         self.assertEqual([check["found"] for check in checks["csrd"]],
                          ["ready at '%s:8080', as clients that ask for localhost may find it" % address
                           for address in ("127.0.0.1", "[::1]")])
@@ -496,7 +567,8 @@ class Units(sdbox.Case):
         self.assertEqual(code, FAILURE)
         said = [check for check in checks["unit"] if check["status"] == "fail"]
         self.assertIn("%s failed: exit code 77, the PIN was refused" % sdbox.SIGNER, said[0]["found"])
-        self.assertIn("journalctl -u", said[0]["remedy"])
+        self.assertEqual(said[0]["remedy"],
+                         "follows from 'pin default' above; when that is mended: systemctl start %s" % sdbox.SIGNER)
         self.assertEqual((checks["pin"][0]["status"], checks["signer"][0]["status"]), ("fail", "skip"))
 
 

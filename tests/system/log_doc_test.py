@@ -13,7 +13,8 @@ HEADING = "## What the log says"
 AT_THE_TERMINAL = {"hsm/signer/inspect.c", "store/sqlite/sqlite_backup.c", "store/sqlite/sqlite_check.c",
                    "store/sqlite/sqlite_file.c", "store/sqlite/sqlite_restore.c", "store/upkeep.c"}
 
-CALL = re.compile(r"\blog_(error|warn|notice|info|err|write)\s*\(")
+CALL = re.compile(r"\b(?:log_(error|warn|notice|info|err|write)|op_log)\s*\(")
+QUIET = re.compile(r"(?:op, )?(?:LOG_LEVEL_INFO|LOG_LEVEL_DEBUG|level),")  # `level`: of the line for each request
 FORMAT = re.compile(r'"((?:[^"\\]|\\.)*)"|PRI[a-z]\w*')
 CONVERSION = re.compile(r"%[-+ #0]*[\d*]*(?:\.[\d*]+)?(?:hh|h|ll|l|z|j|t)?[a-zA-Z]")
 
@@ -59,8 +60,7 @@ def logged():
                     line += ": …"
                 where = "%s:%d" % (path.relative_to(ROOT), source.count("\n", 0, call.start()) + 1)
                 if re.search(r"[a-z]", line):  # not those that only pass a text on
-                    lines[line] = (where, call.group(1) != "info" and
-                                   not source.startswith(("LOG_LEVEL_INFO,", "LOG_LEVEL_DEBUG,"), call.end()))
+                    lines[line] = (where, call.group(1) != "info" and not QUIET.match(source, call.end()))
     return lines
 
 

@@ -244,9 +244,9 @@ class NotifyTest(managed.ManagedCase):
 
     # -- sockets of the manager's
 
-    def start_inheriting(self, names, *kinds):
+    def start_inheriting(self, names, *kinds, listen="127.0.0.1:1"):  # which it could not open
         self.s.inherited["csrd"] = (names, *kinds)
-        self.s.settings["http"]["listen"] = "127.0.0.1:1"  # which it could not open
+        self.s.settings["http"]["listen"] = listen
         self.s.write_config()
         return self.s.start_csrd(wait=False)
 
@@ -256,6 +256,9 @@ class NotifyTest(managed.ManagedCase):
         csrd = self.start_inheriting("http:http", "tcp:127.0.0.1:0", "unix:%s" % path)
         match = csrd.wait_log(r"listening on '127\.0\.0\.1:(\d+)', a socket of the service manager, in place of \[http\]")
         csrd.wait_log("listening on 'unix:%s', a socket" % path)
+        # F254: whoever changed [http] listen is told that csrd.socket is what counts, and how to change it
+        csrd.wait_log(r"warning: csrd\.socket has '127\.0\.0\.1:%s, unix:%s', \[http\] listen says '127\.0\.0\.1:1': the "
+                      r"former is served; 'csrctl setup --token default' gives" % (match[1], path))
         s.address = ("127.0.0.1", int(match[1]))
         self.assertEqual(self.health().status, 200)
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
@@ -264,6 +267,16 @@ class NotifyTest(managed.ManagedCase):
             self.assertRegex(client.recv(4096), b"^HTTP/1.1 200 ")
         self.assertEqual(csrd.terminate(), 0)
         self.assertTrue(path.exists(), "it is the manager's")
+
+    def test_F254_the_same_addresses_need_no_word(self):
+        six = os.path.exists("/proc/net/if_inet6")
+        path = self.folder / "http.sock"
+        csrd = self.start_inheriting("http:http" + (":http" if six else ""), "unix:%s" % path, "tcp:127.0.0.1:0",
+                                     *(["tcp6:::1:0"] if six else []),
+                                     listen="127.0.0.1:0, [0:0::1]:0, unix:%s" % path)
+        csrd.wait_log("is ready to serve")
+        self.assertNotIn("csrd.socket has", csrd.log())
+        self.assertEqual(csrd.terminate(), 0)
 
     def test_sockets_that_are_not_ours(self):
         for names, kind, reason in (

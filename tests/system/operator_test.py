@@ -4,6 +4,8 @@ names, on a terminal of 80 columns, and whole in a pipe."""
 import fcntl
 import os
 import pty
+import re
+import signal
 import sqlite3
 import struct
 import subprocess
@@ -168,6 +170,42 @@ class Finding(ListCase):
         self.assertRegex(text, r"(?m)^account +Payments \(acme\)$")
         self.assertRegex(text, r"(?m)^created +\S+Z \(3h ago\)$")
 
+    def test_F250_accounts_and_zones_are_meant_by_name(self):
+        self.ctl("account", "add", "team", "--name", "Team: Ops")
+        for grant, expected in (
+            (("--account", "payments:write"), [("account", "acme", "Payments", "write")]),
+            (("--account", "Team: Ops"), [("account", "team", "Team: Ops", "read")]),
+            (("--account", "Team: Ops:write", "--zone", "example.com:read"),
+             [("account", "team", "Team: Ops", "write"), ("zone", "z1", "example.com", "read")]),
+            (("--account", "0123:read"), [("account", "0123456789abcdef0123456789abcdef", None, "read")]),
+        ):
+            with self.subTest(grant=grant):
+                made = self.json("token", "create", "--name", "by name", *grant)
+                self.assertEqual([(g["scope"], g["id"], g.get("name"), g["permission"]) for g in made["grants"]], expected)
+        self.assertRegex(self.ctl("token", "list").stdout, r"(?m) Team: Ops:write, zone example\.com:read$")
+        self.assertRegex(self.ctl("user", "list").stdout, r"(?m) zone example\.com:write$")
+        self.assertIn("'acme' is given twice",
+                      self.ctl("user", "create", "--email", "x@y", "--account", "acme", "--account", "Payments",
+                               status=USAGE).stderr)
+        self.assertEqual(self.json("zone", "add", "z2", "--account", "Team: Ops")["account"], "team")
+        zones = {zone["id"]: zone for zone in self.json("zone", "list")["zones"]}
+        self.assertEqual((zones["z2"]["account"], zones["z2"]["account_name"]), ("team", "Team: Ops"))
+        self.assertRegex(self.ctl("zone", "list").stdout, r"(?m)^z1 +Payments ")
+
+    def test_F250_lists_and_the_trail_are_searched_by_what_lists_show(self):
+        self.assertEqual(self.found("--by", self.ops[:8]), [self.mail])
+        self.assertEqual(self.found("--account", "0123"), [self.oldest])
+        for what in ("ci", self.ci[:8], self.ci):
+            self.assertEqual([r["action"] for r in self.json("audit", "--object", what)["records"]], ["token.create"])
+        self.assertEqual([r["action"] for r in self.json("audit", "--object", "payments")["records"]], ["account.add"])
+        self.assertEqual([r["action"] for r in self.json("audit", "--object", "example.com")["records"]], ["zone.add"])
+        self.assertEqual(self.json("audit", "--object", self.www)["records"], [])
+        self.assertEqual(self.json("audit", "--object", "store")["records"], [])
+        self.assertIn("--object 'Paymens': no account, zone, API token or user is called so",
+                      self.ctl("audit", "--object", "Paymens", status=FAILURE).stderr)
+        text = self.terminal("account", "list", columns=50)
+        self.assertRegex(text, r"(?m)^01234567 ")
+
     def test_what_expires_soon_is_said(self):
         self.assertEqual(self.ctl("token", "list").stderr, "")
         self.ctl("token", "create", "--name", "short", "--account", "acme", "--expires", "13d")
@@ -246,6 +284,48 @@ class Changing(ListCase):
         self.assertEqual(self.query("SELECT state FROM csrs WHERE id = ?", self.www), [(2,)])
         self.assertEqual(self.found("--key", (b"k" * 16).hex()), [self.www])
         self.assertEqual(self.found("--key", (b"s" * 32).hex()), [self.www])
+
+
+class WhoAsked(harness.Case):
+    def test_F261_the_log_names_callers_as_an_operator_knows_them(self):
+        s = self.service().start()
+        ids = {kind: s.csrctl(kind, "list")["%ss" % kind][0]["id"] for kind in ("token", "user")}
+        path = "/client/v4/accounts/%s/custom_csrs" % s.account
+        bearer = {"Authorization": "Bearer " + s.token}
+        user = {"X-Auth-Email": s.email, "X-Auth-Key": s.key}
+        for headers, who in ((bearer, "token 'test' (%s)" % ids["token"]),
+                             (user, "user 'user@example.com' (%s)" % ids["user"])):
+            self.assertEqual(harness.http_request(s.address, "GET", path, headers=headers).status, 200)
+            s.csrd.wait_log(r"GET '%s' from '127\.0\.0\.1:\d+' by %s: 200 in \d+ ms" % (path, re.escape(who)))
+        self.assertEqual(harness.http_request(s.address, "GET", path).status, 400)
+        s.csrd.wait_log(r"GET '%s' from '127\.0\.0\.1:\d+' by nobody: 400 code \d+ in|by nobody: 400 in" % path)
+        s.csrd.wait_log(r"credential refused from '127\.0\.0\.1:\d+': none \(\d+ lines held back\)")
+        s.csrctl("token", "revoke", "test")
+
+        def refused():
+            """One line a second, at most."""
+            self.assertEqual(harness.http_request(s.address, "GET", path, headers=bearer).status, 401)
+            return re.search(r"credential refused from '127\.0\.0\.1:\d+': token 'test' \(%s\): revoked" % ids["token"],
+                             s.csrd.log())
+        harness.wait_for("the line", refused)
+        s.stop()
+
+
+    def test_F262_reads_do_not_fill_the_log(self):
+        s = self.service(settings={"log": {"level": "info"}}).start()
+        made = s.create().result["id"]
+        self.assertEqual(s.get(made).status, 200)
+        self.assertEqual(s.get("7b163417-1d2b-4c84-a38a-2fb7a0cd7752").status, 404)
+        s.csrd.wait_log("GET .*: 404 ")
+        self.assertRegex(s.csrd.log(), "POST .*: 201 ")
+        self.assertNotRegex(s.csrd.log(), "GET .*: 200 ")
+        s.settings["log"]["reads"] = "yes"
+        s.write_config()
+        s.csrd.signal(signal.SIGHUP)
+        s.csrd.wait_log("reloaded")
+        self.assertEqual(s.get(made).status, 200)
+        s.csrd.wait_log("GET .*: 200 ")
+        s.stop()
 
 
 class Deleting(harness.Case):

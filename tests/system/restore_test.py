@@ -188,7 +188,7 @@ class RestoreTest(harness.Case):
         self.assertEqual(s.p11.labels().get("csrd:" + csr_id), BOTH)
         s.start_csrd()
         s.csrd.wait_log(r"warning: .*the store went back: signer 'default' remembers its record \d+, and it had come to "
-                        r"\d+; CSRs that were open are set aside and their keys kept \(1\): run 'csrctl verify'")
+                        r"\d+; CSRs that were open are set aside and their keys kept \(1\): run 'csrctl verify --token default'")
         s.csrd.terminate()
         self.pass_several_times()
         self.assert_kept(csr_id)

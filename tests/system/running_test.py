@@ -66,6 +66,37 @@ class RunningTest(harness.Case):
         s.stop()
         self.assertFalse(s.store_path.with_name(s.store_path.name + ".running").exists())
 
+    def test_F259_values_of_a_signer_in_force(self):
+        s = self.service().start()
+        self.assertNotIn("in-force", self.checks(s))
+        text = s.config_path.read_text()
+        s.config_path.write_text(text.replace("threads = 4", "threads = 3\nkeep_alive = 7s"))
+        def value(key):
+            done = s.csrctl("config", "show", key, check=False)
+            (value,) = json.loads(done.stdout)["values"]
+            return value["value"], value.get("in_force"), value.get("waits_for")
+        self.assertEqual(value("keep_alive"), ("7s", "10s", "systemctl restart csrd-hsm@default"))
+        self.assertEqual(value("threads"), ("3", "4", "systemctl restart csrd-hsm@default"))
+        self.assertEqual(value("pin_file")[1:], (None, None))
+        self.assertIn("2 values are in force after systemctl restart csrd-hsm@default\n", self.notes_as_text(s))
+        self.assertEqual(self.checks(s)["in-force"]["status"], "warn")
+        s.hsm.terminate()
+        self.assertFalse((s.folder / "state" / "running").exists())
+        s.start_hsm()
+        self.assertEqual(value("keep_alive"), ("7s", None, None))
+        self.assertEqual(value("threads"), ("3", "4", "systemctl restart csrd"), "csrd counts on as many")
+        # the level of the log is each program's
+        s.config_path.write_text(s.config_path.read_text().replace("level = debug", "level = info"))
+        self.assertEqual(value("log.level"), ("info", "debug", "systemctl reload csrd"))
+        self.reload(s)
+        harness.wait_for("the signer's", lambda: value("log.level") == (
+            "info", "debug", "systemctl restart csrd-hsm@default"))
+        # one that was killed leaves its file, and nobody takes it for living
+        s.hsm.kill()
+        self.assertEqual(value("log.level"), ("info", None, None))
+        s.start_hsm()
+        s.stop()
+
     def shown_as_text(self, service):
         return self.plain(service, "config", "show").stdout
 
@@ -99,7 +130,7 @@ class RunningTest(harness.Case):
         self.assertIn("1 missing, 1 unknown", check["found"])
         self.assertIn("csrctl verify --token default", check["remedy"])
         self.assertRegex(self.plain(s, "status").stdout,
-                         r"(?m)^keys and store +1 missing, 1 unknown \(csrctl verify tells which\), \d+s ago$")
+                         r"(?m)^keys and store +1 missing, 1 unknown, \d+s ago: 'csrctl verify --token default' tells which$")
         s.stop()
 
 

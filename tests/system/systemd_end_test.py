@@ -73,6 +73,10 @@ class ReloadTest(EndCase):
         self.assertIn("old configuration", box.show("csrd", "StatusText"))
         self.assertEqual(box.create().status, 400, "the old one is in force")
         self.assertEqual((box.show("csrd", "ActiveState"), box.pid("csrd")), ("active", pid))
+        # F251: each mistake once in the journal, by csrd, and not by the check that makes systemctl fail
+        box.wait_message("csrd", "csrd.conf:")
+        said = [line for line in box.messages("csrd").splitlines() if "csrd.conf:" in line]
+        self.assertEqual(len(said), 1, said)
 
         box.write_config()
         box.systemctl("reload", "csrd")
@@ -248,6 +252,15 @@ class PinTest(EndCase):
         self.assertEqual(self.starts(box), begun + 3)
         self.assertEqual((box.shim.count("C_Login"), box.show(sdbox.SIGNER, "NRestarts")), (1, "0"))
         self.assertEqual(box.readyz(), 503)
+        # F252: the operator's file, and not the folder that is gone with the unit
+        box.wait_message(sdbox.SIGNER, "refused the pin of '/etc/csrd/credentials/default.pin[.cred]'")
+        self.assertNotIn("/run/credentials", box.messages(sdbox.SIGNER))
+        # F257: the cause first, and what follows from it marked
+        failed = [(check["name"], check.get("follows_from")) for check in box.csrctl("doctor", check=False)["checks"]
+                  if check["status"] == "fail"]
+        self.assertEqual(failed[0], ("pin", None), failed)
+        self.assertEqual({cause for _, cause in failed[1:]}, {"pin"}, failed)
+        self.assertIn(("unit", "pin"), failed)
 
         box.write("/etc/csrd/credentials/default.pin", sdbox.PIN + "\n", 0o600)
         box.start(sdbox.SIGNER)

@@ -1,7 +1,9 @@
 """csrctl verify: what was changed behind csrd's back, in the store or on the token, is found and nothing is changed."""
 # run: seconds=20
 import os
+import pty
 import re
+import select
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +12,7 @@ import unittest
 
 import faults
 import harness
+import operator_test
 
 EXIT_UNAVAILABLE = 69
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -101,6 +104,14 @@ class Verify(harness.Case):
         self.paste(service, done.stdout)
         self.assertEqual(done.stderr, "")
         self.assertNotIn(whole, done.stdout)
+        # F260: the single CSR is named, so that its remedy can be pasted
+        self.assertIn("'csrctl csr delete %s'" % gone, done.stdout)
+        # F258: on a terminal all but what is to be pasted
+        for command in ("verify",), ("reconcile",), ("status",):
+            text, _ = operator_test.on_terminal([harness.BIN / "csrctl", "-c", service.config_path, *command], 80,
+                                                service.environment("csrctl"))
+            wide = [line for line in text.splitlines() if len(line) > 80 and "pkcs11-tool" not in line]
+            self.assertEqual(wide, [])
 
     def paste(self, service, said):
         """F199: the commands for an unknown key work as they are printed, but for the PIN that they ask for."""
@@ -133,6 +144,40 @@ class Verify(harness.Case):
         found = self.verify(s, "--full")[0]
         self.assertLessEqual({("wrong-key", ids[3]), ("half-pair", ids[4])}, found)
         self.assertEqual({what for _, what in found}, {ids[3], ids[4]})
+        self.assertEqual(s.hsm.terminate(), 0)
+
+    def test_F256_how_long_it_takes_is_said_beforehand(self):
+        """Also where it is no terminal; on one how far it is, and how long it will still take, is shown."""
+        (self.folder / "shim").mkdir()
+        s = faults.ShimService(self, self.folder / "shim", self.logs(".shim"), None)
+        s.start()
+        for _ in range(8):
+            self.assertEqual(s.create().status, 201)
+        s.csrd.terminate()
+        said = r"reading the 8 keys of token 'default' takes about \d+ s; it may be interrupted"
+        self.assertNotRegex(s.csrctl("verify", "--full", check=False).stderr, "takes about")
+        s.shim.set("C_GetAttributeValue sleep 600ms")
+        command = [harness.BIN / "csrctl", "-c", s.config_path, "verify", "--full"]
+        master, slave = pty.openpty()
+        for stderr, pattern in ((subprocess.PIPE, said), (slave, r"reading their keys: \d+ %, about \d+ s left")):
+            child = subprocess.Popen(command, env=s.environment("csrctl"), stdout=subprocess.DEVNULL, stderr=stderr)
+            descriptor = child.stderr.fileno() if child.stderr else master
+            text = ""
+            deadline = time.monotonic() + harness.PATIENCE * 3
+            while not re.search(pattern, text) and time.monotonic() < deadline:
+                if select.select([descriptor], [], [], 0.2)[0]:
+                    part = os.read(descriptor, 65536).decode("utf-8", "replace")
+                    if not part:
+                        break
+                    text += part
+            self.assertRegex(text, pattern)
+            child.send_signal(signal.SIGINT)
+            self.assertEqual(child.wait(harness.PATIENCE), 1)
+            if child.stderr:
+                child.stderr.close()
+        os.close(master)
+        os.close(slave)
+        s.shim.clear()
         self.assertEqual(s.hsm.terminate(), 0)
 
     def test_keys_exchanged(self):

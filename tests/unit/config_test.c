@@ -143,6 +143,7 @@ static void smallest_file_gives_the_defaults(void **state)
 	assert_int_equal(c->policy.idempotency_ttl_ms, 86400000);
 	assert_int_equal(c->policy.reconcile_interval_ms, 60000);
 	assert_int_equal(c->log.level, LOG_LEVEL_INFO);
+	assert_false(c->log.reads);
 	assert_int_equal(c->tokens_len, 1);
 	assert_string_equal(t->name, "default");
 	assert_string_equal(t->module, "/m.so");
@@ -191,6 +192,7 @@ static const char full_file[] = "[http]\n"
 				"reconcile_interval = 24h\n"
 				"[log]\n"
 				"level = debug\n"
+				"reads = yes\n"
 				"[token old-one]\n"
 				"module = /usr/lib/a.so\n"
 				"module_init_args = " INIT_ARGS "\n"
@@ -248,6 +250,7 @@ static void every_key_is_taken(void **state)
 	assert_int_equal(c->policy.idempotency_ttl_ms, 7 * 86400000);
 	assert_int_equal(c->policy.reconcile_interval_ms, 86400000);
 	assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
+	assert_true(c->log.reads);
 	assert_int_equal(c->tokens_len, 2);
 	assert_string_equal(t->name, "old-one");
 	assert_string_equal(t->module_init_args, INIT_ARGS);
@@ -300,10 +303,19 @@ static void blanks_comments_and_line_ends_are_free(void **state)
 static void credentials_directory_holds_the_pin(void **state)
 {
 	struct fixture *f = *state;
+	char name[256];
 
 	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", "/run/credentials/x", 1), 0);
 	assert_string_equal(loads(f, TOKEN)->tokens[0].pin_file, "/run/credentials/x/pin");
 	assert_string_equal(loads(f, TOKEN "pin_file = /p\n")->tokens[0].pin_file, "/p");
+	config_pin_name(&loads(f, TOKEN)->tokens[0], name, sizeof(name));
+	assert_string_equal(name, "/run/credentials/x/pin"); /* whoever set that */
+	/* F252: systemd's folder is gone with the unit, and nobody knows it */
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", "/run/credentials/csrd-hsm@default.service", 1), 0);
+	config_pin_name(&loads(f, TOKEN)->tokens[0], name, sizeof(name));
+	assert_string_equal(name, "/etc/csrd/credentials/default.pin[.cred]");
+	config_pin_name(&loads(f, TOKEN "pin_file = /p\n")->tokens[0], name, sizeof(name));
+	assert_string_equal(name, "/p");
 	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
 }
 
@@ -390,11 +402,19 @@ static void unknown_names_are_refused(void **state)
 	refuses(
 	    f, TOKEN "[HTTP]\n",
 	    "@:4: [HTTP]: unknown section, accepted are [http], [store], [policy], [log] and [token NAME]\n");
-	refuses_key(f, "store", "uri = x", "uri: unknown key, accepted are url, queue_max, readers");
-	refuses_key(f, "log", "Level = info", "Level: unknown key, accepted are level");
+	/* F251 */
+	refuses_key(f, "store", "uri = x", "uri: unknown key, did you mean 'url'? csrd.conf(5) has them all");
+	refuses_key(f, "log", "Level = info",
+		    "Level: unknown key, did you mean 'level'? csrd.conf(5) has them all");
+	refuses_key(f, "token a", "pin = 1234",
+		    "pin: unknown key, did you mean 'pin_file'? csrd.conf(5) has them all");
+	refuses_key(f, "http", "max_conections = 7",
+		    "max_conections: unknown key, did you mean 'max_connections'? csrd.conf(5) has them all");
+	refuses_key(f, "store", "colour = x", "colour: unknown key, accepted are url, queue_max, readers");
 	refuses_key(
-	    f, "token a", "pin = 1234",
-	    "pin: unknown key, accepted are module, module_init_args, uri, pin_file, socket, client_users, "
+	    f, "token a", "colour = red",
+	    "colour: unknown key, accepted are module, module_init_args, uri, pin_file, socket, "
+	    "client_users, "
 	    "threads, queue_max, "
 	    "allow_usage, state_dir, timeout_generate, timeout_generate_large, timeout_sign, timeout_other, "
 	    "keep_alive, pool_rsa2048, pool_rsa3072, pool_rsa4096, pool_p256v1, pool_p384v1, pool_ed25519, "
@@ -783,6 +803,7 @@ static void show_marks_defaults(void **state)
 					  "reconcile_interval = 1m # default\n"
 					  "\n[log]\n"
 					  "level = info\n"
+					  "reads = no # default\n"
 					  "\n[token default]\n"
 					  "module = /m.so\n"
 					  "# module_init_args is not set\n"

@@ -111,7 +111,7 @@ static void start(struct fixture *f)
 {
 	login_free(f->login);
 	logged_in = false;
-	assert_int_equal(login_new(&token, f->pin, f->state, &f->login), E_OK);
+	assert_int_equal(login_new(&token, f->pin, f->pin, f->state, &f->login), E_OK);
 }
 
 static int setup(void **state)

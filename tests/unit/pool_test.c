@@ -449,9 +449,38 @@ static void status_tells_levels_and_reasons(void **state)
 	pool_free(pool);
 }
 
+/* F253: also when the probe finds that out after the pool was made, or finds it mended. */
+static void what_the_token_does_not_make_is_not_filled(void **state)
+{
+	struct pool *pool = make((struct pool_options){.targets = {[KEY_RSA2048] = 1, [KEY_P256V1] = 1}});
+	struct message_status_reply reply = {0};
+	enum key_type type;
+
+	(void)state;
+	assert_int_equal(begin(pool, NULL), POOL_TAKE_OVER);
+	pool_end(pool, POOL_TAKE_OVER, KEY_TYPE_MAX, E_OK, now);
+	pool_relabel_works(pool);
+	put(pool, KEY_RSA2048, 1);
+	pool_set_key_types(pool, KEY_TYPE_BIT(KEY_RSA2048));
+	assert_int_equal(begin(pool, NULL), POOL_NOTHING);
+	pool_status(pool, now, &reply);
+	assert_int_equal(reply.pools_len, 1);
+	assert_string_equal(reply.pool_detail, "pool_p256v1: the token makes no such keys");
+	message_status_reply_release(&reply);
+	pool_set_key_types(pool, BOTH);
+	assert_int_equal(begin(pool, &type), POOL_FILL);
+	assert_int_equal(type, KEY_P256V1);
+	pool_end(pool, POOL_FILL, type, E_OK, now);
+	pool_status(pool, now, &reply);
+	assert_string_equal(reply.pool_detail, "");
+	message_status_reply_release(&reply);
+	pool_free(pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_the_token_does_not_make_is_not_filled),
 	    cmocka_unit_test(keys_are_given_out_once_and_the_oldest_first),
 	    cmocka_unit_test(two_threads_never_get_one_key),
 	    cmocka_unit_test(label_names_node_and_type),

@@ -1,0 +1,266 @@
+/* csrctl token create, csrctl user create. */
+#include "api/credential.h"
+#include "base/clock.h"
+#include "base/secret.h"
+#include "base/str.h"
+#include "cli/arg.h"
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/names.h"
+#include "cli/output.h"
+#include "cli/principal_words.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECRET_SIZE CREDENTIAL_TOKEN_SIZE /* the longer of the two */
+
+#define GRANTS_MAX 256
+
+/* A grant as it was said: whose name or id it is only the store knows. */
+struct wish {
+	enum store_scope_kind kind;
+	const char *text;
+};
+
+struct creation {
+	struct principal p;
+	struct wish *wishes; /* owned */
+	size_t wishes_len;
+};
+
+static enum exit_code add_wish(struct cli *cli, struct creation *c, enum store_scope_kind kind,
+			       const char *text)
+{
+	enum grant_permission permission;
+	struct wish *wishes;
+	size_t len;
+
+	if (arg_grant(text, &len, &permission) != E_OK)
+		return cli_usage(cli, "--%s '%s': ID or NAME, and :read or :write behind it",
+				 output_scope_name(kind), text);
+	if (c->wishes_len == GRANTS_MAX)
+		return cli_usage(cli, "more than %d accounts and zones", GRANTS_MAX);
+	wishes = reallocarray(c->wishes, c->wishes_len + 1, sizeof(*wishes));
+	if (!wishes)
+		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	wishes[c->wishes_len++] = (struct wish){.kind = kind, .text = text};
+	c->wishes = wishes;
+	return EXIT_CODE_OK;
+}
+
+static enum exit_code set_time(struct cli *cli, const char *option, const char *text, int64_t *ret_us)
+{
+	if (arg_time(text, clock_wall_us(), ret_us) != E_OK)
+		return cli_usage(cli, "--%s '%s': 90d, 2027-01-31, 2027-01-31T12:00:00Z or 'never'", option,
+				 text);
+	return EXIT_CODE_OK;
+}
+
+static enum exit_code set_name(struct cli *cli, struct principal *p, const char *name)
+{
+	if (p->kind == PRINCIPAL_USER && !arg_email_is_valid(name))
+		return cli_usage(cli, "--email '%s' is no e-mail address", name);
+	if (!arg_name_is_valid(name))
+		return cli_usage(cli, "--name: " ARG_NAME_RULE);
+	free(p->name);
+	p->name = NULL;
+	return str_dup_opt(name, &p->name) ? EXIT_CODE_OK : cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+}
+
+/* Each option once it is known. */
+static enum exit_code read_option(struct cli *cli, struct creation *creation, int c)
+{
+	struct principal *p = &creation->p;
+
+	switch (c) {
+	case 'n':
+		return set_name(cli, p, optarg);
+	case 'a':
+		return add_wish(cli, creation, STORE_ACCOUNT, optarg);
+	case 'z':
+		return add_wish(cli, creation, STORE_ZONE, optarg);
+	case 'e':
+		return set_time(cli, "expires", optarg, &p->expires_us);
+	case 'b':
+		return set_time(cli, "not-before", optarg, &p->not_before_us);
+	default:
+		return EXIT_CODE_USAGE;
+	}
+}
+
+static enum exit_code read_create(struct cli *cli, int argc, char **argv, const struct option *options,
+				  struct creation *creation)
+{
+	const struct principal *p = &creation->p;
+	const struct principal_words *kind =
+	    p->kind == PRINCIPAL_TOKEN ? &principal_words_token : &principal_words_user;
+	int64_t now_us = clock_wall_us();
+	enum exit_code code;
+	int c;
+
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
+		code = read_option(cli, creation, c);
+		if (code != EXIT_CODE_OK)
+			return code;
+	}
+	code = cli_arguments(cli, argc, argv, 0, 0);
+	if (code != EXIT_CODE_OK)
+		return code;
+	if (!p->name)
+		return cli_usage(cli, "%s create: --%s is missing", kind->noun, kind->name);
+	if (creation->wishes_len == 0)
+		return cli_usage(cli, "%s create: at least one --account or --zone is needed", kind->noun);
+	if (p->expires_us && p->expires_us <= now_us)
+		return cli_usage(cli, "--expires: that time has passed");
+	if (p->expires_us && p->not_before_us >= p->expires_us)
+		return cli_usage(cli, "--not-before is not before --expires");
+	return EXIT_CODE_OK;
+}
+
+/* One wish becomes a grant. */
+static enum exit_code take_grant(struct cli *cli, const struct names *names, const struct wish *wish,
+				 struct principal *p)
+{
+	struct grant *grant = &p->grants[p->grants_len];
+	enum exit_code code;
+	char *which;
+	size_t len;
+
+	if (arg_grant(wish->text, &len, &grant->permission) != E_OK)
+		return cli_fail(E_BUG, "%s", err_str(E_BUG));
+	which = strndup(wish->text, len);
+	if (!which)
+		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	code = names_find_scope(names, wish->kind, which, &grant->scope);
+	free(which);
+	if (code != EXIT_CODE_OK)
+		return code;
+	for (size_t i = 0; i < p->grants_len; i++)
+		if (p->grants[i].scope.kind == wish->kind && !strcmp(p->grants[i].scope.id, grant->scope.id))
+			return cli_usage(cli, "%s '%s' is given twice", output_scope_name(wish->kind),
+					 grant->scope.id);
+	p->grants_len++;
+	return EXIT_CODE_OK;
+}
+
+static enum exit_code take_grants(struct cli *cli, const struct names *names, struct creation *creation)
+{
+	enum exit_code code = EXIT_CODE_OK;
+
+	creation->p.grants = calloc(creation->wishes_len, sizeof(*creation->p.grants));
+	if (!creation->p.grants)
+		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	for (size_t i = 0; code == EXIT_CODE_OK && i < creation->wishes_len; i++)
+		code = take_grant(cli, names, &creation->wishes[i], &creation->p);
+	return code;
+}
+
+static enum exit_code print_created(const struct cli *cli, const struct principal_words *kind,
+				    const struct names *names, const struct principal *p, const char *secret)
+{
+	struct output_json j;
+	struct buf grants;
+	enum exit_code code = EXIT_CODE_OK;
+
+	if (cli->json) {
+		output_json_begin(&j);
+		json_put_text_member(&j.w, "id", p->id);
+		json_put_text_member(&j.w, kind->name, p->name);
+		json_put_text_member(&j.w, kind->secret, secret);
+		principal_words_put_members(&j.w, names, p);
+		code = output_json_end(&j);
+	} else {
+		buf_init(&grants, PRINCIPAL_WORDS_GRANTS_MAX);
+		names_format_grants(names, p, &grants);
+		output_fact("id", p->id);
+		output_fact(kind->name, p->name);
+		output_fact(kind->secret, secret);
+		output_fact("grants", buf_text(&grants));
+		output_fact_time("not before", p->not_before_us, NULL);
+		output_fact_time("expires", p->expires_us, "never");
+		buf_release(&grants);
+	}
+	cli_note("the %s is shown this once: the store keeps its hash alone", kind->secret);
+	return code;
+}
+
+static enum exit_code add_principal(struct cli *cli, const struct principal_words *kind, struct principal *p)
+{
+	struct cli_wait wait = {0};
+
+	store_principal_add(cli->store, p, &cli->origin, cli_on_done, &wait);
+	store_wait(cli->store, &wait.done);
+	if (wait.e == E_EXISTS && p->kind == PRINCIPAL_USER)
+		return cli_fail(wait.e, "there is a user '%s' already: revoke it first", p->name);
+	if (wait.e != E_OK)
+		return cli_fail(wait.e, "cannot add the %s '%s': %s", kind->noun, p->name, err_str(wait.e));
+	return EXIT_CODE_OK;
+}
+
+static enum err make_secret(struct principal *p, char secret[SECRET_SIZE])
+{
+	enum err e = credential_make_uuid(p->id);
+
+	if (e == E_OK)
+		e = p->kind == PRINCIPAL_TOKEN ? credential_make_token(secret) : credential_make_key(secret);
+	return e == E_OK ? credential_hash(secret, p->secret_hash) : e;
+}
+
+static enum exit_code create(struct cli *cli, int argc, char **argv, const struct principal_words *kind,
+			     const struct option *options)
+{
+	struct creation creation = {.p = {.kind = kind->kind}};
+	struct principal *p = &creation.p;
+	struct names *names = NULL;
+	char secret[SECRET_SIZE] = "";
+	enum exit_code code = read_create(cli, argc, argv, options, &creation);
+	enum err e;
+
+	if (code == EXIT_CODE_OK)
+		code = cli_open_store(cli, true);
+	if (code == EXIT_CODE_OK)
+		code = names_load(cli, &names);
+	if (code == EXIT_CODE_OK)
+		code = take_grants(cli, names, &creation);
+	if (code != EXIT_CODE_OK)
+		goto out;
+	e = make_secret(p, secret);
+	if (e != E_OK) {
+		code = cli_fail(e, "cannot make a %s: %s", kind->secret,
+				e == E_IO ? strerror(errno) : err_str(e));
+		goto out;
+	}
+	code = add_principal(cli, kind, p);
+	if (code == EXIT_CODE_OK)
+		code = print_created(cli, kind, names, p, secret);
+out:
+	secret_scrub(secret, sizeof(secret));
+	principal_release(p);
+	free(creation.wishes);
+	names_free(names);
+	return code;
+}
+
+enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"name", required_argument, NULL, 'n'},       {"account", required_argument, NULL, 'a'},
+	    {"zone", required_argument, NULL, 'z'},       {"expires", required_argument, NULL, 'e'},
+	    {"not-before", required_argument, NULL, 'b'}, CLI_OPTIONS,
+	};
+
+	return create(cli, argc, argv, &principal_words_token, options);
+}
+
+enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"email", required_argument, NULL, 'n'},      {"account", required_argument, NULL, 'a'},
+	    {"zone", required_argument, NULL, 'z'},       {"expires", required_argument, NULL, 'e'},
+	    {"not-before", required_argument, NULL, 'b'}, CLI_OPTIONS,
+	};
+
+	return create(cli, argc, argv, &principal_words_user, options);
+}

@@ -1,0 +1,30 @@
+/*
+ * Which values the programs that run work with: each reads the file when it
+ * starts, csrd parts of it at a reload as well, so after a change the file and
+ * what is in force differ for a while.
+ */
+#ifndef CSRD_CLI_IN_FORCE_H
+#define CSRD_CLI_IN_FORCE_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "config/config.h"
+
+#include <stdbool.h>
+
+struct in_force;
+
+/* What could be learnt is there.  *ret_denied: something was not, for want of rights.  E_NOMEM. */
+MUST_USE enum err in_force_read(const struct config *config, struct in_force **ret_in_force,
+				bool *ret_denied);
+void in_force_free(struct in_force *in_force); /* NULL is fine */
+
+struct in_force_other {
+	char text[1024];  /* "": none */
+	char command[80]; /* what puts the file's value in force: "systemctl reload csrd" */
+};
+/* Whether a program that runs works with another value of that key than the file has. */
+bool in_force_differs(const struct in_force *in_force, const struct config_value *value,
+		      struct in_force_other *ret_other);
+
+#endif

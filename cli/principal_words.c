@@ -1,0 +1,43 @@
+/* The two kinds of callers, in words and in JSON. */
+#include "cli/principal_words.h"
+
+#include "cli/output.h"
+
+const struct principal_words principal_words_token = {PRINCIPAL_TOKEN, "token", "tokens", "name", "token"};
+const struct principal_words principal_words_user = {PRINCIPAL_USER, "user", "users", "email", "key"};
+
+static const char *permission_name(enum grant_permission permission)
+{
+	return permission == GRANT_WRITE ? "write" : "read";
+}
+
+static void put_grants(struct json_writer *w, const struct names *names, const struct principal *p)
+{
+	json_put_name(w, "grants");
+	json_open_array(w);
+	for (size_t i = 0; i < p->grants_len; i++) {
+		const struct store_scope *scope = &p->grants[i].scope;
+
+		json_open_object(w);
+		json_put_text_member(w, "scope", output_scope_name(scope->kind));
+		json_put_text_member(w, "id", scope->id);
+		output_json_text_opt(w, "name", names_of_scope(names, scope->kind, scope->id));
+		json_put_text_member(w, "permission", permission_name(p->grants[i].permission));
+		json_close(w);
+	}
+	json_close(w);
+}
+
+static void put_times(struct json_writer *w, const struct principal *p)
+{
+	output_json_time_opt(w, "created_at", p->created_us); /* the store's: not known when it is made */
+	output_json_time_opt(w, "not_before", p->not_before_us);
+	output_json_time_opt(w, "expires_at", p->expires_us);
+	output_json_time_opt(w, "revoked_at", p->revoked_us);
+}
+
+void principal_words_put_members(struct json_writer *w, const struct names *names, const struct principal *p)
+{
+	put_grants(w, names, p);
+	put_times(w, p);
+}
