@@ -530,6 +530,42 @@ bool signer_log_has(const struct signer_fixture *f, const char *text)
 	return file_has(signer_path(f, "log"), text);
 }
 
+void signer_open(struct signer_fixture *f, struct signer_client *c, const char *rules)
+{
+	signer_use_shim(f, rules);
+	signer_start(f);
+	signer_client_open(c, f->socket, NULL);
+}
+
+void signer_close(struct signer_fixture *f, struct signer_client *c)
+{
+	signer_client_close(c);
+	signer_set_rules(f, "");
+	signer_stop(f);
+}
+
+static bool has_status(struct signer_client *c, bool usable, const char *start_of_detail)
+{
+	struct message_status_reply status;
+	bool has;
+
+	signer_status(c, &status);
+	has = status.usable == usable &&
+	      strncmp(status.detail, start_of_detail, strlen(start_of_detail)) == 0;
+	message_status_reply_release(&status);
+	return has;
+}
+
+void signer_wait_for_status(struct signer_client *c, bool usable, const char *start_of_detail)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+
+	while (!has_status(c, usable, start_of_detail)) {
+		assert_true(clock_ms() < deadline);
+		pause_ms(5);
+	}
+}
+
 void signer_wait_for_log(const struct signer_fixture *f, const char *text)
 {
 	wait_for_text(signer_path(f, "log"), text);

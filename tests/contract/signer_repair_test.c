@@ -296,9 +296,7 @@ static void a_token_whose_keys_would_all_fail_is_not_usable_F186(void **state)
 		struct signer_client c;
 		long made;
 
-		signer_use_shim(f, cases[i].rule);
-		signer_start(f);
-		signer_client_open(&c, f->socket, NULL);
+		signer_open(f, &c, cases[i].rule);
 		signer_status(&c, &status);
 		assert_false(status.usable);
 		assert_non_null(strstr(status.detail, cases[i].why));
@@ -337,9 +335,7 @@ static void a_refusal_at_work_is_a_fault_of_the_token(void **state)
 	struct message_status_reply status;
 	struct signer_client c;
 
-	signer_use_shim(f, "");
-	signer_start(f);
-	signer_client_open(&c, f->socket, NULL);
+	signer_open(f, &c, "");
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		signer_set_rules(f, rules[i]);
 		assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_HSM);
@@ -354,9 +350,7 @@ static void a_refusal_at_work_is_a_fault_of_the_token(void **state)
 	/* Of a type that was not tried it may be the token's word that it does not do it. */
 	signer_set_rules(f, "C_GenerateKeyPair return CKR_CURVE_NOT_SUPPORTED\n");
 	assert_int_equal(signer_create(&c, ID_A, KEY_P384V1, NULL), E_UNSUPPORTED);
-	signer_client_close(&c);
-	signer_set_rules(f, "");
-	signer_stop(f);
+	signer_close(f, &c);
 }
 
 /* ---- objects that are neither there nor gone ---- */
@@ -368,9 +362,7 @@ static void destroys_without_an_end_renew_the_module_F71(void **state)
 	struct signer_client c;
 	uint32_t destroyed = 0;
 
-	signer_use_shim(f, "");
-	signer_start(f);
-	signer_client_open(&c, f->socket, NULL);
+	signer_open(f, &c, "");
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	signer_set_rules(f, "C_DestroyObject return CKR_OK\n"); /* said, not done */
 	for (int i = 0; i < 8; i++) {
@@ -406,9 +398,7 @@ static void a_list_says_what_it_could_not_read(void **state)
 	struct signer_client c;
 	unsigned parts;
 
-	signer_use_shim(f, "");
-	signer_start(f);
-	signer_client_open(&c, f->socket, NULL);
+	signer_open(f, &c, "");
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		signer_set_rules(f, rules[i]);
@@ -476,30 +466,22 @@ static void sigterm_breaks_a_fill_off_F28(void **state)
 	ends_within(f, 1000 + 3000);
 }
 
-#define CASE(function)                                                                                       \
-	{                                                                                                    \
-		#function, function, signer_fixture_setup, signer_fixture_teardown,                          \
-		    (void *)(uintptr_t)&signer_token_kinds[SIGNER_KIND_SOFTHSM]                              \
-	}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(the_probe_is_made_once),
-	    CASE(a_damaged_memory_is_none),
-	    CASE(another_module_or_token_is_probed),
-	    CASE(only_what_is_sure_is_remembered),
-	    CASE(what_is_refused_later_is_probed_anew),
-	    CASE(one_family_takes_only_itself_out_F184),
-	    CASE(one_option_for_each_attribute_F185),
-	    CASE(a_token_whose_keys_would_all_fail_is_not_usable_F186),
-	    CASE(a_refusal_at_work_is_a_fault_of_the_token),
-	    CASE(destroys_without_an_end_renew_the_module_F71),
-	    CASE(a_list_says_what_it_could_not_read),
-	    CASE(sigterm_breaks_a_fill_off_F28),
+	    SIGNER_CASE(the_probe_is_made_once),
+	    SIGNER_CASE(a_damaged_memory_is_none),
+	    SIGNER_CASE(another_module_or_token_is_probed),
+	    SIGNER_CASE(only_what_is_sure_is_remembered),
+	    SIGNER_CASE(what_is_refused_later_is_probed_anew),
+	    SIGNER_CASE(one_family_takes_only_itself_out_F184),
+	    SIGNER_CASE(one_option_for_each_attribute_F185),
+	    SIGNER_CASE(a_token_whose_keys_would_all_fail_is_not_usable_F186),
+	    SIGNER_CASE(a_refusal_at_work_is_a_fault_of_the_token),
+	    SIGNER_CASE(destroys_without_an_end_renew_the_module_F71),
+	    SIGNER_CASE(a_list_says_what_it_could_not_read),
+	    SIGNER_CASE(sigterm_breaks_a_fill_off_F28),
 	};
 
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests_name("csrd-hsm and its token", tests, NULL, NULL);
+	return SIGNER_RUN("csrd-hsm and its token", tests, argc, argv);
 }
