@@ -244,9 +244,11 @@ static enum exit_code watch_module(struct signer *s)
 
 static enum exit_code inspect(struct signer *s)
 {
-	enum exit_code code = watch_module(s);
+	enum exit_code code;
 
-	return code ? code : inspect_run(s->settings, &s->module);
+	if ((code = forbid_dumps(s)) || (code = watch_module(s))) /* it reads the PIN */
+		return code;
+	return inspect_run(s->settings, &s->module);
 }
 
 static enum exit_code open_socket(struct signer *s)

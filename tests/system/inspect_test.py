@@ -135,7 +135,7 @@ class Inspect(faults.FaultCase):
         shutil.copy(faults.SHIM, writable)
         writable.chmod(0o666)
         self.settle(module=writable)
-        self.assertIn("writable by others", self.inspect(status=NO_MODULE)[1])
+        self.assertIn("may be changed by others", self.inspect(status=NO_MODULE)[1])
 
     def test_tokens_that_are_missing(self):
         self.settle(uri="pkcs11:token=other")
