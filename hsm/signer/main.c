@@ -348,7 +348,8 @@ static enum exit_code open_sessions(struct signer *s)
 					 .queue_max = (size_t)s->settings->queue_max};
 	enum err e = login_new(&s->token, s->settings->pin_file, s->state, &s->login);
 
-	if (e || device_new(s->module, &s->token, s->login, &s->device))
+	if (e || device_new(s->module, &s->token, s->login, s->settings->keep_alive_ms,
+			    &s->device))
 		return EXIT_CODE_INTERNAL;
 	probe_set_label(&s->token, s->settings->node);
 	s->token.state = s->state;

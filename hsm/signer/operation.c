@@ -257,7 +257,7 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	spki_free(a->public_key);
 	a->public_key = NULL;
 	a->touched = a->claiming = a->from_pool = a->generated = false;
-	alone = alone && device_begin_alone(s->device);
+	alone = alone && device_begin_alone(s->device, s);
 	if ((e = session_open(s)) == E_OK)
 		e = attempt_create(a);
 	if (alone)

@@ -445,7 +445,7 @@ static bool may_fill(struct worker_pool *pool)
 
 	switch (device_state(pool->device, reason)) {
 	case DEVICE_UP:
-		return true;
+		return !device_awaits_renewal(pool->device);
 	case DEVICE_NO_KEYS:
 		return !pool_is_taken_over(pool->keys);
 	case DEVICE_DOWN:

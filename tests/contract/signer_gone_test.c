@@ -287,6 +287,46 @@ static void a_stock_key_under_another_label_is_not_left_F172(void **state)
 	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, "csrd-"), 0);
 }
 
+/* ---- what may be hidden ---- */
+
+/* The token refuses to destroy it, and then it is not found: somebody else has done it, or it is hidden. */
+static void hide(struct signer_fixture *f, struct signer_client *c)
+{
+	assert_int_equal(signer_create(c, ID, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_DestroyObject@1 return CKR_FUNCTION_FAILED\n");
+	assert_int_equal(signer_destroy(c, ID, &(uint32_t){0}), E_UNCERTAIN);
+	signer_set_rules(f, "");
+	if (signer_token_count(f, CKO_PRIVATE_KEY, LABEL))
+		signer_token_destroy(f, CKO_PRIVATE_KEY, LABEL);
+	if (signer_token_count(f, CKO_PUBLIC_KEY, LABEL))
+		signer_token_destroy(f, CKO_PUBLIC_KEY, LABEL);
+}
+
+/* Each time the module is initialised anew, at once at first, and then more and more seldom. */
+static void a_module_is_not_renewed_all_the_time_F171(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_find_key_reply reply;
+	uint64_t started, deadline;
+	struct signer_client c;
+	enum err e;
+
+	start(f, &c);
+	started = clock_ms();
+	deadline = started + CLIENT_DEADLINE_MS;
+	for (unsigned i = 0; i < 4; i++) {
+		hide(f, &c);
+		while ((e = signer_find_get(&c, signer_key_send(&c, MESSAGE_FIND_KEY, ID, CLIENT_DEADLINE_MS),
+					    &reply)) != E_OK) {
+			assert_true(clock_ms() < deadline);
+			usleep(20000);
+		}
+		assert_int_equal(reply.presence, MESSAGE_KEY_NONE);
+	}
+	assert_true(clock_ms() - started >= 1000 + 2000 + 4000);
+	signer_close(f, &c);
+}
+
 /* ---- public keys that go with the private one ---- */
 
 static void public_keys_that_go_with_the_private_one_F173(void **state)
@@ -374,6 +414,7 @@ int main(int argc, char **argv)
 	    SIGNER_CASE(a_login_of_another_thread_does_not_hide_it_F170),
 	    SIGNER_CASE(a_key_under_another_label_is_not_left_F172),
 	    SIGNER_CASE(a_stock_key_under_another_label_is_not_left_F172),
+	    SIGNER_CASE(a_module_is_not_renewed_all_the_time_F171),
 	    SIGNER_CASE(public_keys_that_go_with_the_private_one_F173),
 	    SIGNER_CASE(after_an_outage_it_is_the_token_of_the_uri_F174),
 	};

@@ -303,6 +303,121 @@ static void a_disturbed_create_has_the_token_for_itself_F183(void **state)
 	signer_close(f, &c);
 }
 
+/* ---- the module is initialised anew ---- */
+
+#define SLOWEST_MS 700 /* of a search that waits for nobody */
+
+/* Of searches for so long, or until the module is initialised anew. */
+static uint64_t find_slowest(struct signer_fixture *f, struct signer_client *c, uint64_t for_ms)
+{
+	uint64_t until = clock_ms() + for_ms, slowest = 0;
+
+	while (clock_ms() < until && !signer_log_has(f, "the module is initialised anew")) {
+		uint64_t started = clock_ms(), took;
+
+		assert_int_equal(signer_find(c, ID_A), MESSAGE_KEY_PAIR);
+		took = clock_ms() - started;
+		slowest = took > slowest ? took : slowest;
+	}
+	return slowest;
+}
+
+/* One thread is inside for long: nobody is kept out meanwhile for what has to wait for it. */
+static void a_renewal_that_has_to_wait_keeps_nobody_out_F222(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply created;
+	struct signer_client c;
+	struct csr_spec spec;
+	uint32_t slow;
+
+	f->threads = 4;
+	f->extra = "keep_alive = 1h\n";
+	signer_open(f, &c, "");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_GenerateKeyPair@1 sleep 6s\nC_DestroyObject return CKR_OK\n");
+	signer_spec(&spec, KEY_P256V1);
+	slow = signer_create_send(&c, ID_B, &spec, CLIENT_DEADLINE_MS);
+	csr_spec_release(&spec);
+	signer_wait_for_trace(f, "= sleep");
+	assert_true(find_slowest(f, &c, 1200) < SLOWEST_MS); /* it is inside for longer than one waits */
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_UNCERTAIN);
+	assert_true(find_slowest(f, &c, 3500) < SLOWEST_MS);
+	assert_int_equal(signer_create_get(&c, slow, &created), E_OK);
+	message_create_csr_reply_release(&created);
+	signer_wait_for_log(f, "the module is initialised anew"); /* once it is out */
+	signer_close(f, &c);
+}
+
+/* Where it cannot be told how long they will be inside, they are waited for now and then. */
+static void a_renewal_takes_its_turn_F222(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	struct csr_spec spec;
+	uint32_t ids[4];
+	char csr_id[CSR_ID_SIZE];
+	unsigned next = 0;
+
+	f->threads = 4;
+	f->extra = "keep_alive = 1h\n";
+	signer_open(f, &c, "");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_GenerateKeyPair sleep 300ms\nC_DestroyObject return CKR_OK\n");
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_UNCERTAIN);
+	signer_spec(&spec, KEY_P256V1);
+	for (; next < 4; next++) {
+		signer_csr_id(csr_id, next);
+		ids[next] = signer_create_send(&c, csr_id, &spec, CLIENT_DEADLINE_MS);
+	}
+	/* Somebody is inside at any time. */
+	for (; !signer_log_has(f, "the module is initialised anew"); next++) {
+		struct message_create_csr_reply created;
+
+		assert_true(next < 400);
+		assert_int_equal(signer_create_get(&c, ids[next % 4], &created), E_OK);
+		message_create_csr_reply_release(&created);
+		signer_csr_id(csr_id, next);
+		ids[next % 4] = signer_create_send(&c, csr_id, &spec, CLIENT_DEADLINE_MS);
+	}
+	csr_spec_release(&spec);
+	signer_close(f, &c);
+}
+
+/* ---- the connection to the HSM ---- */
+
+/* Modules answer much by themselves; what only the HSM can answer tells that it is lost. */
+static void a_lost_connection_is_noticed_while_nobody_asks_F224(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	f->extra = "keep_alive = 200ms\n";
+	signer_open(f, &c, "");
+	signer_set_rules(f, "C_FindObjectsInit return CKR_DEVICE_ERROR\n");
+	signer_wait_for_log(f, "an idle session failed: C_FindObjectsInit: CKR_DEVICE_ERROR");
+	signer_close(f, &c);
+}
+
+/* Each slot may take its time, however many there are. */
+static void many_slow_slots_are_waited_for_F225(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	char label[16];
+
+	for (unsigned i = 0; i < 6; i++) {
+		snprintf(label, sizeof(label), "other-%u", i);
+		f->kind->make_token(f, label);
+	}
+	f->extra = "timeout_other = 1s\n";
+	signer_open(f, &c, "C_GetTokenInfo sleep 300ms\n");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_close(f, &c);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +431,10 @@ int main(int argc, char **argv)
 	    SIGNER_CASE(sigterm_ends_the_first_look_F182),
 	    SIGNER_CASE(a_module_that_does_one_thing_at_a_time_F176),
 	    SIGNER_CASE(a_disturbed_create_has_the_token_for_itself_F183),
+	    SIGNER_CASE(a_renewal_that_has_to_wait_keeps_nobody_out_F222),
+	    SIGNER_CASE(a_renewal_takes_its_turn_F222),
+	    SIGNER_CASE(a_lost_connection_is_noticed_while_nobody_asks_F224),
+	    SIGNER_CASE(many_slow_slots_are_waited_for_F225),
 	};
 
 	return SIGNER_RUN("csrd-hsm and what its token has to spare", tests, argc, argv);
