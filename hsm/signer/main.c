@@ -351,7 +351,7 @@ static enum exit_code open_sessions(struct signer *s)
 	if (e || device_new(s->module, &s->token, s->login, s->settings->keep_alive_ms,
 			    &s->device))
 		return EXIT_CODE_INTERNAL;
-	probe_set_label(&s->token, s->settings->node);
+	probe_set_label(&s->token, s->settings->node, s->settings->state_dir);
 	s->token.state = s->state;
 	s->token.module_path = s->settings->module;
 	options.device = s->device;

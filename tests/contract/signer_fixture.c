@@ -481,7 +481,7 @@ void signer_write_config(struct signer_fixture *f)
 	    "[log]\nlevel = debug\n\n[token default]\nmodule = %s\nuri = %s\npin_file = %s\nsocket = %s\n",
 	    f->module ? f->module : f->kind->module, f->uri ? f->uri : "pkcs11:token=" SIGNER_TOKEN_LABEL,
 	    signer_path(f, "pin"), f->socket);
-	buf_printf(&b, "state_dir = %s\n", signer_path(f, "signer-state"));
+	buf_printf(&b, "state_dir = %s\n", signer_path(f, f->state_dir ? f->state_dir : "signer-state"));
 	buf_printf(&b, "threads = %u\nqueue_max = %u\n%s", f->threads ? f->threads : 4,
 		   f->queue_max ? f->queue_max : 1024, f->extra ? f->extra : "");
 	assert_int_equal(buf_status(&b), E_OK);

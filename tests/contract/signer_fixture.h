@@ -65,6 +65,7 @@ struct signer_fixture {
 	const char *module;
 	const char *uri;
 	const char *extra; /* more lines of [token default] */
+	const char *state_dir; /* a name in the folder */
 	unsigned threads;
 	unsigned queue_max;
 };

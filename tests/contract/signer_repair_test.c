@@ -201,6 +201,85 @@ static void what_is_refused_later_is_probed_anew(void **state)
 	assert_non_null(strstr(said, "but allowed-mechanisms"));
 }
 
+/* A generation that is under way reads the templates that a probe tries: they wait for each other. */
+static void a_probe_has_the_token_for_itself_F221(void **state)
+{
+	static const char rules[] =
+	    NO_RSA "C_GenerateKeyPair@1 sleep 6s\n"
+		   "template-refuse CKA_ALLOWED_MECHANISMS CKR_TEMPLATE_INCONSISTENT\n";
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply created;
+	struct message_status_reply status;
+	struct signer_client c;
+	struct csr_spec spec;
+	char said[1024];
+	uint64_t until;
+	uint32_t slow;
+	long made;
+
+	signer_use_shim(f, NO_RSA);
+	live(f, said); /* which is remembered: what was probed a moment ago is not probed anew */
+	f->threads = 3;
+	signer_open(f, &c, NO_RSA);
+	made = signer_shim_count(f, MADE);
+	signer_set_rules(f, rules);
+	signer_spec(&spec, KEY_P256V1);
+	slow = signer_create_send(&c, "0c000000-0000-4000-8000-00000000000c", &spec, CLIENT_DEADLINE_MS);
+	csr_spec_release(&spec);
+	signer_wait_for_trace(f, "= sleep");
+	until = clock_ms() + 5000;
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_HSM);
+	while (clock_ms() < until) { /* keys of self-tests, and of nothing else */
+		assert_true(signer_shim_count(f, MADE) - made < 10);
+		usleep(20000);
+	}
+	if (signer_create_get(&c, slow, &created) == E_OK)
+		message_create_csr_reply_release(&created);
+	signer_wait_until_usable(&c);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_status(&c, &status);
+	assert_non_null(strstr(status.capabilities, "but allowed-mechanisms"));
+	message_status_reply_release(&status);
+	signer_close(f, &c);
+}
+
+/* What the start of one destroys, the other may be testing itself with. */
+static void two_signers_leave_each_other_s_probe_alone_F223(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	signer_use_shim(f, "C_SignInit kill\n");
+	signer_start(f);
+	assert_int_equal(signer_wait(f), -SIGKILL);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 1);
+	f->state_dir = "other-state"; /* the same token, the same host */
+	signer_open(f, &c, "");
+	signer_close(f, &c);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 1);
+	f->state_dir = NULL;
+	signer_open(f, &c, "");
+	signer_close(f, &c);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 0);
+}
+
+/* It is there, it was served, and yet no start will ever load it: that is for a person. */
+static void a_module_that_does_not_load_is_no_outage_F220(void **state)
+{
+	struct signer_fixture *f = *state;
+	char said[1024];
+
+	use_copy_of_shim(f, NO_RSA);
+	live(f, said);
+	signer_write_file(f->module, "of another architecture\n", 0700);
+	signer_expect_exit(f, EXIT_CODE_NO_MODULE, "does not load");
+	signer_use_shim(f, "C_Initialize return CKR_DEVICE_ERROR\n"); /* but this may be one */
+	signer_start(f);
+	signer_wait_for_log(f, "it was served before");
+	assert_int_equal(kill(f->pid, SIGTERM), 0);
+	signer_wait(f);
+}
+
 /* ---- what the probe finds out ---- */
 
 /* One family that cannot be made takes itself out, at this start and the next; the others serve. */
@@ -474,6 +553,9 @@ int main(int argc, char **argv)
 	    SIGNER_CASE(another_module_or_token_is_probed),
 	    SIGNER_CASE(only_what_is_sure_is_remembered),
 	    SIGNER_CASE(what_is_refused_later_is_probed_anew),
+	    SIGNER_CASE(a_probe_has_the_token_for_itself_F221),
+	    SIGNER_CASE(two_signers_leave_each_other_s_probe_alone_F223),
+	    SIGNER_CASE(a_module_that_does_not_load_is_no_outage_F220),
 	    SIGNER_CASE(one_family_takes_only_itself_out_F184),
 	    SIGNER_CASE(one_option_for_each_attribute_F185),
 	    SIGNER_CASE(a_token_whose_keys_would_all_fail_is_not_usable_F186),
