@@ -336,7 +336,13 @@ static enum exit_code make_pool(struct signer *s)
 			log_error("[token %s] pool_%s: the token makes no such keys", s->settings->name,
 				  key_type_name((enum key_type)type));
 	}
-	return pool_new(&options, &s->keys) ? EXIT_CODE_INTERNAL : EXIT_CODE_OK;
+	if (pool_new(&options, &s->keys))
+		return EXIT_CODE_INTERNAL;
+	if (pool_is_wanted(s->keys) && pool_node_may_change(s->keys))
+		log_warn("[token %s] node: is not set, and the host name '%s' looks like a container's id: "
+			 "the next container would not find the keys of this one's pool",
+			 s->settings->name, pool_node(s->keys));
+	return EXIT_CODE_OK;
 }
 
 /* The PIN is read, used and scrubbed while the first session opens; the others find the user logged in. */
