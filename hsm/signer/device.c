@@ -357,7 +357,16 @@ struct remains *device_remains(struct device *d)
 	return d->remains;
 }
 
-/* Waits a while until nobody is inside; from then on nobody comes in. */
+/* Somebody is inside who has been there for so long that it would be in vain to wait so long again. */
+static bool is_held_up_locked(const struct device *d, uint64_t within_ms)
+{
+	return d->inside && clock_ms() - oldest_inside_locked(d) >= within_ms;
+}
+
+/*
+ * Waits a while until nobody is inside; from then on nobody comes in.  Meanwhile
+ * nobody comes in either, so it is not tried where it would be in vain.
+ */
 static bool take_exclusive_locked(struct device *d, uint64_t within_ms)
 {
 	uint64_t until_ms = clock_ms() + within_ms;
@@ -366,7 +375,7 @@ static bool take_exclusive_locked(struct device *d, uint64_t within_ms)
 
 	while (d->exclusive && in_time)
 		in_time = pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0;
-	if (d->exclusive)
+	if (d->exclusive || is_held_up_locked(d, within_ms))
 		return false;
 	d->exclusive = true;
 	while (d->inside && in_time)
@@ -753,10 +762,7 @@ static void pace_next(struct pace *pace, uint64_t now, uint64_t first_ms, uint64
 	pace->every_ms = 2 * pace->every_ms < max_ms ? 2 * pace->every_ms : max_ms;
 }
 
-/*
- * For a renewal.  Somebody may be inside for minutes: others are not kept out
- * where that would be in vain, nor for more than a tenth of the time.
- */
+/* For a renewal: others are kept out for a tenth of the time at most. */
 static bool take_exclusive_to_renew(struct device *d)
 {
 	uint64_t within_ms;
@@ -765,7 +771,7 @@ static bool take_exclusive_to_renew(struct device *d)
 	pthread_mutex_lock(&d->lock);
 	within_ms = d->alone_within_ms;
 	d->renew_waits = true;
-	if (d->inside && clock_ms() - oldest_inside_locked(d) >= within_ms) {
+	if (is_held_up_locked(d, within_ms)) {
 		d->renew_retry_ms = clock_ms() + RENEW_BUSY_MS;
 	} else if ((taken = take_exclusive_locked(d, within_ms))) {
 		d->alone_within_ms = ALONE_WITHIN_MS;

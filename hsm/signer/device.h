@@ -87,8 +87,9 @@ struct remains *device_remains(struct device *device);
 /*
  * Likewise, between two attempts of a piece of work that failed while others
  * used the module: waits until nobody else is inside, and keeps them out until
- * device_end_alone.  False: others did not get out in time; nothing is to be
- * ended.  Sessions and handles may be void afterwards in either case.
+ * device_end_alone.  False: others did not get out in time, or have been inside
+ * for so long that they were not waited for; nothing is to be ended.  Sessions
+ * and handles may be void afterwards in either case.
  */
 bool device_begin_alone(struct device *device, struct session *session);
 void device_end_alone(struct device *device);

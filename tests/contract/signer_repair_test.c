@@ -229,8 +229,12 @@ static void a_probe_has_the_token_for_itself_F221(void **state)
 	signer_wait_for_trace(f, "= sleep");
 	until = clock_ms() + 5000;
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_HSM);
-	while (clock_ms() < until) { /* keys of self-tests, and of nothing else */
-		assert_true(signer_shim_count(f, MADE) - made < 10);
+	while (clock_ms() < until) { /* keys of self-tests, and of nothing else; and nobody is kept out */
+		uint64_t started = clock_ms();
+
+		assert_true(signer_shim_count(f, MADE) - made < 16);
+		assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
+		assert_true(clock_ms() - started < 700);
 		usleep(20000);
 	}
 	if (signer_create_get(&c, slow, &created) == E_OK)
