@@ -94,6 +94,8 @@ static void put_json(struct json_writer *w, const struct config_token *token,
 	}
 	json_close(w);
 	output_json_text_opt(w, "pool_detail", status->pool_detail);
+	json_put_int_member(w, "other_nodes", status->other_nodes);
+	json_put_int_member(w, "other_keys", status->other_keys);
 	output_json_text_opt(w, "capabilities", status->capabilities);
 	format_allowed(token, &allowed);
 	output_json_text_opt(w, "allow_usage", buf_text(&allowed));
@@ -144,6 +146,11 @@ static void print_text(const struct report *report, const struct message_status_
 		output_fact("pool", text);
 	}
 	output_fact("pool detail", status->pool_detail);
+	if (status->other_nodes) {
+		snprintf(text, sizeof(text), "%u ready keys of %u other nodes (csrctl pool list)",
+			 status->other_keys, status->other_nodes);
+		output_fact("other pools", text);
+	}
 	print_capabilities(status->capabilities, report->verbose);
 	format_allowed(token, &allowed);
 	output_fact("allowed usage", buf_text(&allowed));

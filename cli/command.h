@@ -52,6 +52,8 @@ enum exit_code cmd_verify(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_config_check(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv);
 
+enum exit_code cmd_pool_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_pool_destroy(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_status(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_doctor(struct cli *cli, int argc, char **argv);

@@ -32,6 +32,8 @@ static const struct command commands[] = {
 	{"verify", NULL, cmd_verify, NULL},
 	{"config", "check", cmd_config_check, NULL},
 	{"config", "show", cmd_config_show, NULL},
+	{"pool", "list", cmd_pool_list, NULL},
+	{"pool", "destroy", cmd_pool_destroy, NULL},
 	{"reconcile", NULL, cmd_reconcile, NULL},
 	{"status", NULL, cmd_status, NULL},
 	{"doctor", NULL, cmd_doctor, NULL},

@@ -177,6 +177,10 @@ static void say_module(struct look *look, struct json_value module)
 		return;
 	}
 	doctor_say(look->d, bad(look), "module", look->token->name, "%s", last_error(look));
+	if (strstr(last_error(look), "may be changed by others")) {
+		put_remedy(look, "as root, chown root:root and chmod go-w what is named there");
+		return;
+	}
 	put_remedy(look, "see whether ldd finds all that the module needs, and whether its own settings are "
 			 "there for the signer's user");
 }

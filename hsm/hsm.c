@@ -44,6 +44,7 @@ union call_done {
 	hsm_find_key_fn find_key;
 	hsm_inspect_key_fn inspect_key;
 	hsm_list_keys_fn list_keys;
+	hsm_list_pools_fn list_pools;
 	hsm_note_store_fn note_store;
 	hsm_status_fn status;
 };
@@ -339,6 +340,24 @@ static enum err answer_list_keys(struct call *call, const struct frame *frame)
 	return E_OK;
 }
 
+static void fail_list_pools(const struct call *call, enum err e, const char *detail)
+{
+	call->done.list_pools(call->arg, e, detail, NULL);
+}
+
+static enum err answer_list_pools(struct call *call, const struct frame *frame)
+{
+	struct message_list_pools_reply reply;
+	enum err e = message_list_pools_reply_decode(frame->payload, frame->payload_len, &reply);
+
+	if (e != E_OK)
+		return e;
+	if (call_over(call))
+		call->done.list_pools(call->arg, E_OK, "", &reply);
+	message_list_pools_reply_release(&reply);
+	return E_OK;
+}
+
 static void fail_status(const struct call *call, enum err e, const char *detail)
 {
 	call->done.status(call->arg, e, detail, NULL);
@@ -379,6 +398,10 @@ static const struct call_kind kind_find_key = {MESSAGE_FIND_KEY, false, fail_fin
 static const struct call_kind kind_inspect_key = {MESSAGE_INSPECT_KEY, false, fail_inspect_key,
 						  answer_inspect_key};
 static const struct call_kind kind_list_keys = {MESSAGE_LIST_KEYS, false, fail_list_keys, answer_list_keys};
+static const struct call_kind kind_list_pools = {MESSAGE_LIST_POOLS, false, fail_list_pools,
+						 answer_list_pools};
+static const struct call_kind kind_destroy_pool = {MESSAGE_DESTROY_POOL, true, fail_destroy_key,
+						   answer_destroy_key};
 static const struct call_kind kind_note_store = {MESSAGE_NOTE_STORE, false, fail_note_store,
 						 answer_note_store};
 static const struct call_kind kind_status = {MESSAGE_STATUS, false, fail_status, answer_status};
@@ -922,6 +945,31 @@ void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done,
 	call->arg = arg;
 	message_list_keys_encode(&call->payload,
 				 &(struct message_list_keys){.timeout_ms = timeout_for_signer(deadline_ms)});
+	call_start(call, deadline_ms);
+}
+
+void hsm_list_pools(struct hsm *hsm, uint64_t deadline_ms, hsm_list_pools_fn done, void *arg)
+{
+	struct call *call = call_new(hsm, &kind_list_pools);
+
+	call->done.list_pools = done;
+	call->arg = arg;
+	message_list_keys_encode(&call->payload,
+				 &(struct message_list_keys){.timeout_ms = timeout_for_signer(deadline_ms)});
+	call_start(call, deadline_ms);
+}
+
+void hsm_destroy_pool(struct hsm *hsm, const char *node, uint64_t deadline_ms, hsm_destroy_key_fn done,
+		      void *arg)
+{
+	struct call *call = call_new(hsm, &kind_destroy_pool);
+	struct message_destroy_pool m = {.timeout_ms = timeout_for_signer(deadline_ms)};
+
+	call->done.destroy_key = done;
+	call->arg = arg;
+	if (str_copy(m.node, sizeof(m.node), node) != E_OK)
+		m.node[0] = '\0'; /* which encode refuses */
+	message_destroy_pool_encode(&call->payload, &m);
 	call_start(call, deadline_ms);
 }
 

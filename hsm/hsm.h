@@ -19,7 +19,7 @@
  *                 signer could not clean up: ask with hsm_find_key before anything else
  *   E_NOMEM, E_BUG
  *
- * find-key, inspect-key, list-keys and status change nothing, and note-store may be
+ * find-key, inspect-key, list-keys, list-pools and status change nothing, and note-store may be
  * said again, so they are never uncertain: for them the end of the link is E_UNAVAIL and the end of time is
  * E_TIMEOUT, sent or not.
  *
@@ -119,6 +119,15 @@ void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done,
 typedef void (*hsm_note_store_fn)(void *arg, enum err e, const char *detail);
 void hsm_note_store(struct hsm *hsm, const struct message_store *store, uint64_t deadline_ms,
 		    hsm_note_store_fn done, void *arg);
+
+typedef void (*hsm_list_pools_fn)(void *arg, enum err e, const char *detail,
+				  const struct message_list_pools_reply *reply);
+/* Ready keys on the token that are not of this signer's node. */
+void hsm_list_pools(struct hsm *hsm, uint64_t deadline_ms, hsm_list_pools_fn done, void *arg);
+
+/* Destroys those of one node.  What is not done in time can be asked for again. */
+void hsm_destroy_pool(struct hsm *hsm, const char *node, uint64_t deadline_ms, hsm_destroy_key_fn done,
+		      void *arg);
 
 typedef void (*hsm_status_fn)(void *arg, enum err e, const char *detail,
                               const struct message_status_reply *reply);

@@ -21,6 +21,8 @@
 
 _Static_assert(LISTED_KEY_MAX *MESSAGE_LIST_PART_KEYS + 5 <= FRAME_PAYLOAD_MAX,
 	       "a full part with the longest labels fits one frame");
+_Static_assert((4 + MESSAGE_NODE_MAX + 8) * MESSAGE_LIST_POOLS_MAX + 9 <= FRAME_PAYLOAD_MAX,
+	       "the longest list of pools fits one frame");
 _Static_assert(6 * (5 + CSR_FIELD_BYTES_MAX) + CSR_SANS_MAX * (5 + CSR_SAN_BYTES_MAX) + 64 <=
 		   FRAME_PAYLOAD_MAX,
 	       "the largest create-csr fits one frame");
@@ -617,6 +619,90 @@ void message_list_keys_part_release(struct message_list_keys_part *m)
 	memset(m, 0, sizeof(*m));
 }
 
+/* ---- list-pools, destroy-pool ---- */
+
+void message_list_pools_reply_encode(struct buf *b, const struct message_list_pools_reply *m)
+{
+	if (m->nodes_len > MESSAGE_LIST_POOLS_MAX) {
+		refuse(b);
+		return;
+	}
+	wire_put_u8(b, m->more);
+	wire_put_u32(b, m->unread);
+	wire_put_u32(b, (uint32_t)m->nodes_len);
+	for (size_t i = 0; i < m->nodes_len; i++) {
+		put_lossy(b, m->nodes[i].node, MESSAGE_NODE_MAX);
+		wire_put_u32(b, m->nodes[i].private_keys);
+		wire_put_u32(b, m->nodes[i].public_keys);
+	}
+}
+
+enum err message_list_pools_reply_decode(const uint8_t *data, size_t len,
+					 struct message_list_pools_reply *ret)
+{
+	struct wire_reader r;
+	size_t count;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->more = get_bool(&r);
+	ret->unread = wire_get_u32(&r);
+	count = wire_get_u32(&r);
+	if (count > MESSAGE_LIST_POOLS_MAX)
+		bad(&r);
+	if (r.status == E_OK && count > 0) {
+		ret->nodes = calloc(count, sizeof(*ret->nodes));
+		if (!ret->nodes)
+			r.status = E_NOMEM;
+	}
+	for (size_t i = 0; i < count && r.status == E_OK; i++) {
+		ret->nodes_len = i + 1;
+		ret->nodes[i].node = wire_get_text(&r, MESSAGE_NODE_MAX);
+		ret->nodes[i].private_keys = wire_get_u32(&r);
+		ret->nodes[i].public_keys = wire_get_u32(&r);
+	}
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_list_pools_reply_release(ret);
+	return e;
+}
+
+void message_list_pools_reply_release(struct message_list_pools_reply *m)
+{
+	for (size_t i = 0; i < m->nodes_len; i++)
+		free(m->nodes[i].node);
+	free(m->nodes);
+	memset(m, 0, sizeof(*m));
+}
+
+void message_destroy_pool_encode(struct buf *b, const struct message_destroy_pool *m)
+{
+	if (!m->node[0])
+		refuse(b);
+	wire_put_u32(b, m->timeout_ms);
+	put_exact(b, m->node, MESSAGE_NODE_MAX);
+}
+
+enum err message_destroy_pool_decode(const uint8_t *data, size_t len, struct message_destroy_pool *ret)
+{
+	struct wire_reader r;
+	char *node;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->timeout_ms = wire_get_u32(&r);
+	node = wire_get_text(&r, MESSAGE_NODE_MAX);
+	if (node && (!node[0] || str_copy(ret->node, sizeof(ret->node), node) != E_OK))
+		bad(&r);
+	free(node);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		memset(ret, 0, sizeof(*ret));
+	return e;
+}
+
 /* ---- status ---- */
 
 static void put_pools(struct buf *b, const struct message_status_reply *m)
@@ -632,6 +718,8 @@ static void put_pools(struct buf *b, const struct message_status_reply *m)
 		wire_put_u32(b, m->pools[i].target);
 	}
 	put_lossy(b, m->pool_detail, MESSAGE_TEXT_MAX);
+	wire_put_u32(b, m->other_nodes);
+	wire_put_u32(b, m->other_keys);
 }
 
 static void get_pools(struct wire_reader *r, struct message_status_reply *ret)
@@ -649,6 +737,8 @@ static void get_pools(struct wire_reader *r, struct message_status_reply *ret)
 		ret->pools_len = i + 1;
 	}
 	ret->pool_detail = wire_get_text(r, MESSAGE_TEXT_MAX);
+	ret->other_nodes = wire_get_u32(r);
+	ret->other_keys = wire_get_u32(r);
 }
 
 void message_status_reply_encode(struct buf *b, const struct message_status_reply *m)

@@ -25,11 +25,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MESSAGE_PROTOCOL_VERSION 3
+#define MESSAGE_PROTOCOL_VERSION 4
 #define MESSAGE_DER_MAX 65536
 #define MESSAGE_TEXT_MAX 1024
 #define MESSAGE_STORES_MAX 8 /* that a signer remembers */
 #define MESSAGE_LINEAGE_BYTES 16
+#define MESSAGE_NODE_MAX 63 /* bytes of a node's name */
+#define MESSAGE_LIST_POOLS_MAX 1024 /* nodes with the longest names fit one frame */
 #define MESSAGE_LIST_PART_KEYS 256 /* a full part with the longest labels fits one frame */
 
 enum message_type {
@@ -41,6 +43,8 @@ enum message_type {
 	MESSAGE_STATUS = 6,
 	MESSAGE_INSPECT_KEY = 7,
 	MESSAGE_NOTE_STORE = 8,
+	MESSAGE_LIST_POOLS = 9,
+	MESSAGE_DESTROY_POOL = 10,
 	MESSAGE_REPLY = 0x8000, /* added to the request's type */
 	MESSAGE_ERROR = 0xffff, /* reply: struct message_error */
 };
@@ -155,7 +159,7 @@ void message_inspect_key_reply_release(struct message_inspect_key_reply *m);
 
 /* ---- list-keys: everything labelled "csrd:…" ---- */
 
-struct message_list_keys {
+struct message_list_keys { /* LIST_KEYS and LIST_POOLS */
 	uint32_t timeout_ms;
 };
 struct message_listed_key {
@@ -175,6 +179,37 @@ void message_list_keys_part_encode(struct buf *b, const struct message_list_keys
 MUST_USE enum err message_list_keys_part_decode(const uint8_t *data, size_t len,
 						struct message_list_keys_part *ret);
 void message_list_keys_part_release(struct message_list_keys_part *m);
+
+/* ---- list-pools: ready keys of other nodes, labelled "csrd-pool:<node>:<type>" ---- */
+
+struct message_node_pool {
+	char *node; /* ≤ MESSAGE_NODE_MAX bytes */
+	uint32_t private_keys;
+	uint32_t public_keys;
+};
+struct message_list_pools_reply {
+	bool more;       /* there are other nodes besides these */
+	uint32_t unread; /* as in message_list_keys_part */
+	struct message_node_pool *nodes;
+	size_t nodes_len; /* ≤ MESSAGE_LIST_POOLS_MAX */
+};
+void message_list_pools_reply_encode(struct buf *b, const struct message_list_pools_reply *m);
+MUST_USE enum err message_list_pools_reply_decode(const uint8_t *data, size_t len,
+						  struct message_list_pools_reply *ret);
+void message_list_pools_reply_release(struct message_list_pools_reply *m);
+
+/*
+ * ---- destroy-pool: the ready keys of one other node, which must be gone for good ----
+ *
+ * The reply is a message_destroy_key_reply.  E_DENIED for the signer's own node.
+ */
+struct message_destroy_pool {
+	uint32_t timeout_ms;
+	char node[MESSAGE_NODE_MAX + 1]; /* not empty */
+};
+void message_destroy_pool_encode(struct buf *b, const struct message_destroy_pool *m);
+MUST_USE enum err message_destroy_pool_decode(const uint8_t *data, size_t len,
+					      struct message_destroy_pool *ret);
 
 /*
  * ---- note-store: the reply, without payload, means that the signer remembers it durably ----
@@ -206,6 +241,8 @@ struct message_status_reply {
 	size_t pools_len;
 	struct message_pool pools[KEY_TYPE_MAX]; /* types that have a target or ready keys */
 	char *pool_detail; /* why the pool is not filled, or ""; ≤ MESSAGE_TEXT_MAX */
+	uint32_t other_nodes; /* that have ready keys on the token, when its keys were listed last … */
+	uint32_t other_keys;  /* … and how many */
 	char *capabilities; /* what the token was found to do, for people; ≤ MESSAGE_TEXT_MAX */
 };
 void message_status_reply_encode(struct buf *b, const struct message_status_reply *m);

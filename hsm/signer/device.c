@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "hsm/signer/ckr.h"
+#include "hsm/signer/object.h"
 #include "hsm/signer/probe.h"
 #include "hsm/signer/remains.h"
 #include "hsm/signer/session.h"
@@ -23,7 +24,9 @@
 #define REPAIR_FULL_MS 5000   /* … the pace while somebody asks */
 #define RESTART_FULL_MS 60000 /* until the module is initialised anew for it once more; doubles … */
 #define RESTART_FULL_MAX_MS 3600000 /* … to here */
-#define EXCLUSIVE_WITHIN_MS 1000
+#define ALONE_WITHIN_MS 1000      /* others get that long to leave, while nobody comes in … */
+#define ALONE_WITHIN_MAX_MS 16000 /* … for a renewal twice as long after each time in vain, up to this … */
+#define ALONE_REST 9              /* … and then they are let in for that many times as long */
 #define HOPELESS_AFTER_MS 60000
 #define PROBE_AGAIN_MS 600000
 #define PROBE_PAUSE_MS 500       /* after a probe that found no key that would do; doubles … */
@@ -34,7 +37,14 @@
 #define RENEW_MAX_MS 3600000   /* … doubles to here */
 #define HIDDEN_FIRST_MS 1000   /* the same for what may be hidden: who asks waits for it */
 #define HIDDEN_MAX_MS 60000
-#define RENEW_BUSY_MS 2000     /* the module was not free: tried again */
+#define RENEW_BUSY_MS 500      /* somebody has been inside for too long to be waited for: looked at again */
+
+/* Of something that is not to be done too often. */
+struct pace {
+	bool wanted;
+	uint64_t at_ms; /* not before this */
+	uint64_t every_ms;
+};
 
 struct device {
 	struct module *module;
@@ -55,20 +65,22 @@ struct device {
 	bool suspect;     /* somebody met trouble that was not judged yet */
 	bool repairing;
 	bool exclusive;   /* nobody may enter */
-	unsigned inside;
+	struct session *inside;
 	uint64_t entries; /* how often somebody came in */
 	uint64_t repaired_ms; /* end of the last round */
 	uint64_t repair_every_ms;
 	bool doubt;               /* the token is to be probed anew */
 	uint64_t unproven[UNPROVEN_MAX]; /* when, the last ones in turn; since the module was renewed */
 	size_t unproven_len;
-	bool renew;               /* the module is to be initialised anew, … */
-	bool hidden;              /* … since a search may not have found what is there, … */
-	uint64_t renew_at_ms;     /* … not before this */
-	uint64_t renew_every_ms;
-	uint64_t hidden_every_ms;
+	struct pace renew;        /* of initialising the module anew for those, … */
+	struct pace hidden;       /* … and since a search may not have found what is there */
+	bool renew_waits;         /* it was due, and others were inside */
+	uint64_t renew_retry_ms;  /* then: when it is tried again */
+	uint64_t alone_within_ms; /* that others get to leave for it */
 	uint64_t probe_pause_ms;  /* the judge's own: until the next probe, after one that failed */
 	uint64_t probed_ms;       /* the judge's own: when a probe was made last; 0: never */
+	uint64_t keep_alive_ms;
+	uint64_t reached_ms; /* when an idle session searched last */
 	CK_FLAGS token_flags;
 	char capabilities[sizeof(((struct token *)0)->capabilities)]; /* others than the judge read these */
 
@@ -81,7 +93,7 @@ struct device {
 	atomic_uint_fast64_t epoch;
 };
 
-enum err device_new(struct module *module, struct token *token, struct login *login,
+enum err device_new(struct module *module, struct token *token, struct login *login, uint64_t keep_alive_ms,
 		    struct device **ret_device)
 {
 	struct device *d = calloc(1, sizeof(*d));
@@ -96,11 +108,13 @@ enum err device_new(struct module *module, struct token *token, struct login *lo
 	d->module = module;
 	d->token = token;
 	d->login = login;
+	d->keep_alive_ms = keep_alive_ms;
+	d->alone_within_ms = ALONE_WITHIN_MS;
 	d->state = DEVICE_NO_KEYS;
 	snprintf(d->reason, sizeof(d->reason), "it was not tried yet");
 	d->repair_every_ms = REPAIR_FIRST_MS;
-	d->renew_every_ms = RENEW_FIRST_MS;
-	d->hidden_every_ms = HIDDEN_FIRST_MS;
+	d->renew.every_ms = RENEW_FIRST_MS;
+	d->hidden.every_ms = HIDDEN_FIRST_MS;
 	d->token_flags = token->flags;
 	atomic_init(&d->epoch, 1);
 	pthread_mutex_init(&d->lock, NULL);
@@ -244,7 +258,35 @@ void device_close_session(struct device *d, struct session *s)
 
 /* ---- who is inside ---- */
 
-enum err device_enter(struct device *d, bool creating, char ret_reason[DEVICE_REASON_SIZE])
+static void put_inside_locked(struct device *d, struct session *s)
+{
+	s->inside_since_ms = clock_ms();
+	s->next_inside = d->inside;
+	d->inside = s;
+}
+
+static void take_inside_locked(struct device *d, struct session *s)
+{
+	struct session **at = &d->inside;
+
+	while (*at != s)
+		at = &(*at)->next_inside;
+	*at = s->next_inside;
+	s->next_inside = NULL;
+}
+
+/* Since when the one is inside who came first. */
+static uint64_t oldest_inside_locked(const struct device *d)
+{
+	uint64_t since_ms = UINT64_MAX;
+
+	for (const struct session *s = d->inside; s; s = s->next_inside)
+		if (s->inside_since_ms < since_ms)
+			since_ms = s->inside_since_ms;
+	return since_ms;
+}
+
+enum err device_enter(struct device *d, struct session *s, bool creating, char ret_reason[DEVICE_REASON_SIZE])
 {
 	enum err e = E_OK;
 
@@ -255,7 +297,7 @@ enum err device_enter(struct device *d, bool creating, char ret_reason[DEVICE_RE
 		memcpy(ret_reason, d->reason, DEVICE_REASON_SIZE);
 		e = E_UNAVAIL;
 	} else {
-		d->inside++;
+		put_inside_locked(d, s);
 		d->entries++;
 	}
 	pthread_mutex_unlock(&d->lock);
@@ -267,16 +309,16 @@ bool device_is_shared(struct device *d, uint64_t *entries)
 	bool shared;
 
 	pthread_mutex_lock(&d->lock);
-	shared = d->inside > 1 || d->entries != *entries;
+	shared = (d->inside && d->inside->next_inside) || d->entries != *entries;
 	*entries = d->entries;
 	pthread_mutex_unlock(&d->lock);
 	return shared;
 }
 
-void device_leave(struct device *d, bool trouble)
+void device_leave(struct device *d, struct session *s, bool trouble)
 {
 	pthread_mutex_lock(&d->lock);
-	d->inside--;
+	take_inside_locked(d, s);
 	d->suspect |= trouble;
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
@@ -299,14 +341,14 @@ void device_unproven(struct device *d)
 	d->unproven[d->unproven_len++] = now;
 	oldest = d->unproven[0];
 	if (d->unproven_len == UNPROVEN_MAX && now - oldest <= UNPROVEN_WITHIN_MS)
-		d->renew = true;
+		d->renew.wanted = true;
 	pthread_mutex_unlock(&d->lock);
 }
 
 void device_hidden(struct device *d)
 {
 	pthread_mutex_lock(&d->lock);
-	d->renew = d->hidden = true;
+	d->hidden.wanted = true;
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -315,16 +357,25 @@ struct remains *device_remains(struct device *d)
 	return d->remains;
 }
 
-/* Waits a while until nobody is inside; from then on nobody comes in. */
-static bool take_exclusive_locked(struct device *d)
+/* Somebody is inside who has been there for so long that it would be in vain to wait so long again. */
+static bool is_held_up_locked(const struct device *d, uint64_t within_ms)
 {
-	uint64_t until_ms = clock_ms() + EXCLUSIVE_WITHIN_MS;
+	return d->inside && clock_ms() - oldest_inside_locked(d) >= within_ms;
+}
+
+/*
+ * Waits a while until nobody is inside; from then on nobody comes in.  Meanwhile
+ * nobody comes in either, so it is not tried where it would be in vain.
+ */
+static bool take_exclusive_locked(struct device *d, uint64_t within_ms)
+{
+	uint64_t until_ms = clock_ms() + within_ms;
 	struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
 	bool in_time = true;
 
 	while (d->exclusive && in_time)
 		in_time = pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0;
-	if (d->exclusive)
+	if (d->exclusive || is_held_up_locked(d, within_ms))
 		return false;
 	d->exclusive = true;
 	while (d->inside && in_time)
@@ -342,7 +393,7 @@ static bool take_exclusive(struct device *d)
 	bool taken;
 
 	pthread_mutex_lock(&d->lock);
-	taken = take_exclusive_locked(d);
+	taken = take_exclusive_locked(d, ALONE_WITHIN_MS);
 	pthread_mutex_unlock(&d->lock);
 	return taken;
 }
@@ -356,17 +407,17 @@ static void give_exclusive(struct device *d)
 }
 
 /* Out of the module first, so that two who want it for themselves do not wait for each other. */
-bool device_begin_alone(struct device *d)
+bool device_begin_alone(struct device *d, struct session *s)
 {
 	bool taken;
 
 	pthread_mutex_lock(&d->lock);
-	d->inside--;
+	take_inside_locked(d, s);
 	pthread_cond_broadcast(&d->changed);
-	taken = take_exclusive_locked(d);
+	taken = take_exclusive_locked(d, ALONE_WITHIN_MS);
 	while (!taken && d->exclusive)
 		pthread_cond_wait(&d->changed, &d->lock);
-	d->inside++;
+	put_inside_locked(d, s);
 	d->entries += !taken;
 	pthread_mutex_unlock(&d->lock);
 	return taken;
@@ -447,6 +498,16 @@ bool device_is_hopeless(struct device *d, uint64_t now_ms)
 
 /* ---- when to repair ---- */
 
+/* When the module is to be initialised anew although all is well; UINT64_MAX: not at all. */
+static uint64_t renew_at_locked(const struct device *d)
+{
+	uint64_t at_ms = d->renew.wanted ? d->renew.at_ms : UINT64_MAX;
+
+	if (d->hidden.wanted && d->hidden.at_ms < at_ms)
+		at_ms = d->hidden.at_ms;
+	return at_ms < d->renew_retry_ms ? d->renew_retry_ms : at_ms;
+}
+
 static uint64_t repair_in_locked(const struct device *d, uint64_t now_ms)
 {
 	uint64_t at_ms = d->repaired_ms + d->repair_every_ms;
@@ -455,8 +516,8 @@ static uint64_t repair_in_locked(const struct device *d, uint64_t now_ms)
 		return UINT64_MAX;
 	if (d->suspect && d->state == DEVICE_UP)
 		return 0;
-	if (d->state == DEVICE_UP)
-		return !d->renew ? UINT64_MAX : now_ms >= d->renew_at_ms ? 0 : d->renew_at_ms - now_ms;
+	if (d->state == DEVICE_UP && (at_ms = renew_at_locked(d)) == UINT64_MAX)
+		return UINT64_MAX;
 	return now_ms >= at_ms ? 0 : at_ms - now_ms;
 }
 
@@ -506,6 +567,7 @@ struct round {
 	bool probe; /* anew */
 	bool renew; /* the module, whatever it looks like */
 	bool hidden; /* … since something may be hidden */
+	bool suspect; /* or something else is wrong */
 };
 
 static bool begin_round(struct device *d, struct round *ret_round)
@@ -517,8 +579,9 @@ static bool begin_round(struct device *d, struct round *ret_round)
 	mine = !d->repairing;
 	if (mine) {
 		ret_round->probe = d->doubt;
-		ret_round->renew = d->renew && now >= d->renew_at_ms;
-		ret_round->hidden = d->hidden;
+		ret_round->renew = now >= renew_at_locked(d);
+		ret_round->hidden = d->hidden.wanted;
+		ret_round->suspect = d->suspect || d->state != DEVICE_UP;
 		d->repairing = true;
 		d->suspect = d->doubt = false;
 	}
@@ -544,14 +607,32 @@ static bool may_probe_again(const struct device *d)
 	return !d->probed_ms || clock_ms() - d->probed_ms >= PROBE_AGAIN_MS;
 }
 
+/* With nobody else inside: a generation that is under way reads what a probe tries. */
+static enum err probe_alone(struct device *d, struct session *s)
+{
+	struct token *token = d->token;
+	enum err e;
+
+	if (token->probed)
+		log_notice("token '%s' does not do any more what it did when it was probed: probed anew",
+			   token->label);
+	d->probed_ms = clock_ms();
+	e = probe_run(s, token);
+	d->probe_pause_ms = !e ? 0 : d->probe_pause_ms ? 2 * d->probe_pause_ms : PROBE_PAUSE_MS;
+	if (d->probe_pause_ms > PROBE_PAUSE_MAX_MS)
+		d->probe_pause_ms = PROBE_PAUSE_MAX_MS;
+	return e;
+}
+
 /*
  * By a throw-away key, or by a probe: the first time, unless an earlier process
  * made it; when it is in doubt; and when the token refuses the key that it took
- * then.  Templates are written only while nobody makes keys: alone, or not up.
+ * then.
  */
-static enum err try_keys(struct device *d, struct session *s, bool anew)
+static enum err try_keys(struct device *d, struct session *s, bool anew, bool alone)
 {
 	struct token *token = d->token;
+	bool taken = false;
 	enum err e;
 
 	if (!token->probed)
@@ -567,19 +648,19 @@ static enum err try_keys(struct device *d, struct session *s, bool anew)
 		if (e == E_OK || !ckr_is_refusal(s->last) || d->state == DEVICE_UP || !may_probe_again(d))
 			return e;
 	}
-	if (token->probed)
-		log_notice("token '%s' does not do any more what it did when it was probed: probed anew",
-			   token->label);
-	d->probed_ms = clock_ms();
-	e = probe_run(s, token);
-	d->probe_pause_ms = !e ? 0 : d->probe_pause_ms ? 2 * d->probe_pause_ms : PROBE_PAUSE_MS;
-	if (d->probe_pause_ms > PROBE_PAUSE_MAX_MS)
-		d->probe_pause_ms = PROBE_PAUSE_MAX_MS;
+	if (!alone && !(taken = take_exclusive(d))) { /* at the next look */
+		if (!token->probed)
+			session_explain(s, "it was not tried yet: earlier calls have not come back");
+		return E_HSM;
+	}
+	e = probe_alone(d, s);
+	if (taken)
+		give_exclusive(d);
 	return e;
 }
 
-/* The state that it is in as far as one session and a throw-away key can tell. */
-static enum device_state examine(struct device *d, struct session *s, bool anew)
+/* anew: it is to be probed.  The state that it is in as far as one session and a throw-away key can tell. */
+static enum device_state examine(struct device *d, struct session *s, bool anew, bool alone)
 {
 	CK_FLAGS flags = 0;
 	enum err e = session_probe(s, &flags);
@@ -599,7 +680,7 @@ static enum device_state examine(struct device *d, struct session *s, bool anew)
 	d->token_flags = flags;
 	d->exchanged = false;
 	pthread_mutex_unlock(&d->lock);
-	e = try_keys(d, s, anew);
+	e = try_keys(d, s, anew, alone);
 	pthread_mutex_lock(&d->lock);
 	memcpy(d->capabilities, d->token->capabilities, sizeof(d->capabilities));
 	pthread_mutex_unlock(&d->lock);
@@ -673,31 +754,59 @@ enum err device_renew(struct device *d, struct session *s)
 	return device_open_session(d, s, false);
 }
 
-/* The wish for it is over when it was done, and comes back later when nobody could be kept out. */
-static void renewed(struct device *d, bool done)
+static void pace_next(struct pace *pace, uint64_t now, uint64_t first_ms, uint64_t max_ms)
+{
+	if (now > pace->at_ms && now - pace->at_ms > max_ms) /* the last time is long ago */
+		pace->every_ms = first_ms;
+	pace->at_ms = now + pace->every_ms;
+	pace->every_ms = 2 * pace->every_ms < max_ms ? 2 * pace->every_ms : max_ms;
+}
+
+/* For a renewal: others are kept out for a tenth of the time at most. */
+static bool take_exclusive_to_renew(struct device *d)
+{
+	uint64_t within_ms;
+	bool taken = false;
+
+	pthread_mutex_lock(&d->lock);
+	within_ms = d->alone_within_ms;
+	d->renew_waits = true;
+	if (is_held_up_locked(d, within_ms)) {
+		d->renew_retry_ms = clock_ms() + RENEW_BUSY_MS;
+	} else if ((taken = take_exclusive_locked(d, within_ms))) {
+		d->alone_within_ms = ALONE_WITHIN_MS;
+	} else {
+		d->renew_retry_ms = clock_ms() + ALONE_REST * within_ms;
+		d->alone_within_ms =
+		    2 * within_ms < ALONE_WITHIN_MAX_MS ? 2 * within_ms : ALONE_WITHIN_MAX_MS;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return taken;
+}
+
+/* It is being done: whatever wanted it. */
+static void renewal_begins(struct device *d)
 {
 	uint64_t now = clock_ms();
 
 	pthread_mutex_lock(&d->lock);
-	if (done && now - d->renew_at_ms > RENEW_MAX_MS) /* the last time is long ago */
-		d->renew_every_ms = RENEW_FIRST_MS;
-	d->renew_at_ms = now + (done ? d->renew_every_ms : RENEW_BUSY_MS);
-	if (done && d->hidden) {
-		if (now - d->renew_at_ms > HIDDEN_MAX_MS)
-			d->hidden_every_ms = HIDDEN_FIRST_MS;
-		d->renew_at_ms = now + d->hidden_every_ms;
-		d->hidden_every_ms *= 2;
-		if (d->hidden_every_ms > HIDDEN_MAX_MS)
-			d->hidden_every_ms = HIDDEN_MAX_MS;
-		d->renew = d->hidden = false;
-	} else if (done) {
-		d->renew = false;
-		d->unproven_len = 0;
-		d->renew_every_ms *= 2;
-		if (d->renew_every_ms > RENEW_MAX_MS)
-			d->renew_every_ms = RENEW_MAX_MS;
-	}
+	if (d->hidden.wanted)
+		pace_next(&d->hidden, now, HIDDEN_FIRST_MS, HIDDEN_MAX_MS);
+	if (d->renew.wanted)
+		pace_next(&d->renew, now, RENEW_FIRST_MS, RENEW_MAX_MS);
+	d->hidden.wanted = d->renew.wanted = d->renew_waits = false;
+	d->unproven_len = 0;
 	pthread_mutex_unlock(&d->lock);
+}
+
+bool device_awaits_renewal(struct device *d)
+{
+	bool awaits;
+
+	pthread_mutex_lock(&d->lock);
+	awaits = d->renew_waits;
+	pthread_mutex_unlock(&d->lock);
+	return awaits;
 }
 
 /* A look with nobody else inside, after the module was initialised anew if need be. */
@@ -705,11 +814,8 @@ static enum device_state examine_alone(struct device *d, struct session *s, cons
 {
 	enum device_state state;
 
-	if (!take_exclusive(d)) {
-		if (round->renew)
-			renewed(d, false);
-		return examine(d, s, false);
-	}
+	if (!(round->renew ? take_exclusive_to_renew(d) : take_exclusive(d)))
+		return round->suspect ? examine(d, s, false, false) : d->state;
 	if (round->renew) {
 		if (round->hidden)
 			log_notice("an object that would not be destroyed is not found any more: the module "
@@ -717,12 +823,12 @@ static enum device_state examine_alone(struct device *d, struct session *s, cons
 		else
 			log_notice("%d searches or destroys came to no end: the module is initialised anew",
 				   UNPROVEN_MAX);
-		renewed(d, true);
+		renewal_begins(d);
 	}
 	if (round->renew && restart_module(d, s) != E_OK)
 		state = DEVICE_DOWN;
 	else
-		state = examine(d, s, round->probe);
+		state = examine(d, s, round->probe, true);
 	give_exclusive(d);
 	return state;
 }
@@ -738,7 +844,7 @@ void device_repair(struct device *d, struct session *s)
 	s->last = CKR_OK;
 	s->failure[0] = '\0';
 	state = round.renew || (round.probe && may_probe_again(d)) ? examine_alone(d, s, &round)
-								   : examine(d, s, false);
+								   : examine(d, s, false, false);
 	if (session_must_stop(s)) {
 		end_round(d);
 		return;
@@ -749,7 +855,7 @@ void device_repair(struct device *d, struct session *s)
 			state = DEVICE_DOWN;
 			if (restart_module(d, s) == E_OK) {
 				how = "the module was initialised anew";
-				state = examine(d, s, false);
+				state = examine(d, s, false, true);
 			}
 			give_exclusive(d);
 		}
@@ -758,16 +864,50 @@ void device_repair(struct device *d, struct session *s)
 	end_round(d);
 }
 
+/* Whether this one is to do it, for all. */
+static bool begin_reaching(struct device *d)
+{
+	uint64_t now = clock_ms();
+	bool mine;
+
+	pthread_mutex_lock(&d->lock);
+	mine = now - d->reached_ms >= d->keep_alive_ms / 2;
+	if (mine)
+		d->reached_ms = now;
+	pthread_mutex_unlock(&d->lock);
+	return mine;
+}
+
+static enum err reach_token(struct session *s)
+{
+	enum { SOME_OBJECTS = 1000 };
+	static const char label[] = "csrd-keep-alive"; /* no object has it */
+	CK_ATTRIBUTE template = {CKA_LABEL, (void *)(uintptr_t)label, sizeof(label) - 1};
+	CK_OBJECT_HANDLE *handles = NULL;
+	size_t len = 0;
+	enum err e = object_search(s, &template, 1, SOME_OBJECTS, &handles, &len);
+
+	free(handles);
+	return e;
+}
+
+static enum err look_after(struct device *d, struct session *s, CK_FLAGS *ret_flags)
+{
+	enum err e = session_probe(s, ret_flags);
+
+	return e || !begin_reaching(d) ? e : reach_token(s);
+}
+
 void device_keep_alive(struct device *d, struct session *s)
 {
 	char reason[DEVICE_REASON_SIZE];
 	CK_FLAGS flags = 0;
 	bool warn = false;
 
-	if (device_enter(d, false, reason))
+	if (device_enter(d, s, false, reason))
 		return;
 	s->trouble = false;
-	if (session_probe(s, &flags) == E_OK) {
+	if (look_after(d, s, &flags) == E_OK) {
 		pthread_mutex_lock(&d->lock);
 		warn = flags & ~d->token_flags &
 		       (CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
@@ -777,7 +917,7 @@ void device_keep_alive(struct device *d, struct session *s)
 		log_info("an idle session failed: %s", s->failure);
 		s->trouble = true;
 	}
-	device_leave(d, s->trouble);
+	device_leave(d, s, s->trouble);
 	if (warn)
 		log_warn("token '%s': %s", d->token->label,
 			 flags & CKF_USER_PIN_LOCKED      ? "the user pin is locked"
@@ -789,10 +929,10 @@ void device_try_session(struct device *d, struct session *s)
 {
 	char reason[DEVICE_REASON_SIZE];
 
-	if (device_enter(d, false, reason))
+	if (device_enter(d, s, false, reason))
 		return;
 	s->trouble = false;
 	s->last = CKR_OK;
 	(void)!session_open(s); /* whether it is open is all that counts */
-	device_leave(d, s->trouble);
+	device_leave(d, s, s->trouble);
 }

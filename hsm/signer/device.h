@@ -37,9 +37,12 @@ enum device_state {
 	DEVICE_DOWN,
 };
 
-/* All borrowed; the token's slot is written by device_repair.  E_NOMEM. */
+/*
+ * All borrowed; the token's slot is written by device_repair.  keep_alive_ms:
+ * how often an idle token is to be reached.  E_NOMEM.
+ */
 MUST_USE enum err device_new(struct module *module, struct token *token, struct login *login,
-			     struct device **ret_device);
+			     uint64_t keep_alive_ms, struct device **ret_device);
 void device_free(struct device *device); /* no session may be open; NULL is fine */
 
 /* ---- for threads with work to do ---- */
@@ -48,14 +51,15 @@ void device_free(struct device *device); /* no session may be open; NULL is fine
  * E_OK: the module stays as it is until device_leave.  E_UNAVAIL, with the
  * reason: the token is down, or makes no keys and `creating` is set.
  */
-MUST_USE enum err device_enter(struct device *device, bool creating, char ret_reason[DEVICE_REASON_SIZE]);
+MUST_USE enum err device_enter(struct device *device, struct session *session, bool creating,
+			       char ret_reason[DEVICE_REASON_SIZE]);
 /*
  * Whether somebody else is inside, or came in since the call that set *entries,
  * which is set anew.
  */
 bool device_is_shared(struct device *device, uint64_t *entries);
 /* trouble: a call failed in a way that may mean more than this one request. */
-void device_leave(struct device *device, bool trouble);
+void device_leave(struct device *device, struct session *session, bool trouble);
 
 /*
  * Between the two.  The token refused what it took when it was probed: at the
@@ -83,10 +87,11 @@ struct remains *device_remains(struct device *device);
 /*
  * Likewise, between two attempts of a piece of work that failed while others
  * used the module: waits until nobody else is inside, and keeps them out until
- * device_end_alone.  False: others did not get out in time; nothing is to be
- * ended.  Sessions and handles may be void afterwards in either case.
+ * device_end_alone.  False: others did not get out in time, or have been inside
+ * for so long that they were not waited for; nothing is to be ended.  Sessions
+ * and handles may be void afterwards in either case.
  */
-bool device_begin_alone(struct device *device);
+bool device_begin_alone(struct device *device, struct session *session);
 void device_end_alone(struct device *device);
 
 /* ---- for threads that are idle ---- */
@@ -97,7 +102,12 @@ bool device_wants_repair(struct device *device, uint64_t now_ms);
 uint64_t device_repair_in_ms(struct device *device, uint64_t now_ms);
 /* One round, with a session of the caller's, which is not between enter and leave.  Logs what changes. */
 void device_repair(struct device *device, struct session *session);
-/* Asks the token by an idle session whether all is well; what is not leads to a repair. */
+/*
+ * Asks by an idle session whether all is well; what is not leads to a repair.
+ * One search for what is not there, by one of all sessions: many modules answer
+ * everything else by themselves, and neither keep their connection alive that
+ * way nor notice that it is lost.
+ */
 void device_keep_alive(struct device *device, struct session *session);
 /* Tries to open a session that the token had none to spare for. */
 void device_try_session(struct device *device, struct session *session);
@@ -107,6 +117,8 @@ void device_try_session(struct device *device, struct session *session);
 enum device_state device_state(struct device *device, char ret_reason[DEVICE_REASON_SIZE]);
 /* Somebody asks for work meanwhile: the next repair comes soon. */
 void device_hurry(struct device *device);
+/* The module is to be initialised anew, which waits for those inside: nothing is to begin that can wait. */
+bool device_awaits_renewal(struct device *device);
 /* A key was destroyed: a token that was full is looked at again at once. */
 void device_made_room(struct device *device);
 /* Whether any session is open that is not void, so that work goes on without the others. */

@@ -4,6 +4,7 @@
 #include "hsm/message.h"
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/object.h"
+#include "hsm/signer/pool.h"
 #include "hsm/signer/remains.h"
 
 #include <stdlib.h>
@@ -18,10 +19,16 @@ struct inventory_object {
 	uint8_t key_id[KEY_ID_BYTES];
 };
 
+struct inventory_node {
+	char name[POOL_NODE_MAX + 1];
+	uint32_t private_keys, public_keys;
+};
+
 void inventory_release(struct inventory *inv)
 {
 	free(inv->labels);
 	free(inv->objects);
+	free(inv->nodes);
 	memset(inv, 0, sizeof(*inv));
 }
 
@@ -68,11 +75,61 @@ static enum err add(struct inventory *inv, const struct inventory_object *what, 
 	return E_OK;
 }
 
+/* Its place among the nodes, or the one that it is to have. */
+static size_t find_node(const struct inventory *inv, const char *name)
+{
+	size_t low = 0, high = inv->nodes_len;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(inv->nodes[middle].name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* "csrd-pool:<node>:<type>"; what is no such label is nobody's. */
+static enum err count_ready(struct inventory *inv, const char *label, size_t label_len, bool is_public)
+{
+	const char *start = label + strlen(POOL_LABEL_PREFIX);
+	const char *end = memrchr(label, ':', label_len);
+	char name[POOL_NODE_MAX + 1];
+	void *nodes = inv->nodes;
+	size_t at;
+	enum err e;
+	size_t len = end > start ? (size_t)(end - start) : 0;
+
+	if (!len || len > POOL_NODE_MAX || memchr(start, '\0', len))
+		return E_OK;
+	memcpy(name, start, len);
+	name[len] = '\0';
+	at = find_node(inv, name);
+	if (at == inv->nodes_len || strcmp(inv->nodes[at].name, name) != 0) {
+		if ((e = grow(&nodes, &inv->nodes_capacity, inv->nodes_len + 1, sizeof(*inv->nodes))))
+			return e;
+		inv->nodes = nodes;
+		memmove(&inv->nodes[at + 1], &inv->nodes[at], (inv->nodes_len - at) * sizeof(*inv->nodes));
+		inv->nodes_len++;
+		inv->nodes[at] = (struct inventory_node){0};
+		memcpy(inv->nodes[at].name, name, sizeof(name));
+	}
+	inv->nodes[at].private_keys += !is_public;
+	inv->nodes[at].public_keys += is_public;
+	return E_OK;
+}
+
+static bool begins(const char *label, size_t len, const char *prefix)
+{
+	return len >= strlen(prefix) && memcmp(label, prefix, strlen(prefix)) == 0;
+}
+
 /* What has no label, or a longer one, is not ours.  *ret_read: false when the object does not say. */
 static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_public, struct inventory *inv,
 			bool *ret_read)
 {
-	const size_t prefix_len = strlen(OBJECT_LABEL_PREFIX);
 	struct inventory_object object = {.handle = handle, .is_public = is_public};
 	char label[LABEL_READ_MAX];
 	uint8_t id[256];
@@ -84,8 +141,11 @@ static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_publ
 		return session_fail(s, "C_GetAttributeValue", rv);
 	/* After these two the lengths tell which of the attributes is there (PKCS#11 v2.40 §5.7). */
 	*ret_read = rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
-	if (!*ret_read || label_len > sizeof(label) || label_len < prefix_len ||
-	    memcmp(label, OBJECT_LABEL_PREFIX, prefix_len) != 0)
+	if (!*ret_read || label_len > sizeof(label))
+		return E_OK;
+	if (begins(label, label_len, POOL_LABEL_PREFIX))
+		return count_ready(inv, label, label_len, is_public);
+	if (!begins(label, label_len, OBJECT_LABEL_PREFIX))
 		return E_OK;
 	if (id_len <= sizeof(id))
 		memcpy(object.key_id, id, id_len < KEY_ID_BYTES ? id_len : KEY_ID_BYTES);
@@ -222,6 +282,45 @@ bool inventory_find_pair(const struct inventory *inv, const char *label, CK_OBJE
 }
 
 /* ---- telling ---- */
+
+/* Both halves are there, as a rule. */
+static uint32_t count_keys(const struct inventory_node *node)
+{
+	return node->private_keys > node->public_keys ? node->private_keys : node->public_keys;
+}
+
+void inventory_count_nodes(const struct inventory *inv, const char *own, uint32_t *ret_nodes,
+			   uint32_t *ret_keys)
+{
+	*ret_nodes = *ret_keys = 0;
+	for (size_t i = 0; i < inv->nodes_len; i++) {
+		if (strcmp(inv->nodes[i].name, own) == 0)
+			continue;
+		(*ret_nodes)++;
+		*ret_keys += count_keys(&inv->nodes[i]);
+	}
+}
+
+enum err inventory_encode_nodes(const struct inventory *inv, const char *own, struct buf *payload)
+{
+	struct message_list_pools_reply reply = {.unread = inv->unread};
+
+	reply.nodes = calloc(MESSAGE_LIST_POOLS_MAX, sizeof(*reply.nodes)); /* names are borrowed */
+	if (!reply.nodes)
+		return E_NOMEM;
+	for (size_t i = 0; i < inv->nodes_len; i++) {
+		if (strcmp(inv->nodes[i].name, own) == 0)
+			continue;
+		reply.more = reply.nodes_len == MESSAGE_LIST_POOLS_MAX;
+		if (reply.more)
+			break;
+		reply.nodes[reply.nodes_len++] = (struct message_node_pool){
+		    inv->nodes[i].name, inv->nodes[i].private_keys, inv->nodes[i].public_keys};
+	}
+	message_list_pools_reply_encode(payload, &reply);
+	free(reply.nodes);
+	return E_OK;
+}
 
 /* All objects of one label become one entry; moves *at behind them. */
 static void next_key(const struct inventory *inv, size_t *at, struct message_listed_key *key)

@@ -20,9 +20,10 @@ struct job {
 
 	uint64_t connection; /* its id: never used twice */
 	uint32_t request_id;
-	enum message_type type;   /* CREATE_CSR, DESTROY_KEY, FIND_KEY or LIST_KEYS */
+	enum message_type type;   /* one that is for a worker: operation.c */
 	uint64_t deadline_ms;     /* clock_ms(); past it, it is not begun */
-	char csr_id[CSR_ID_SIZE]; /* "" with LIST_KEYS */
+	char csr_id[CSR_ID_SIZE]; /* "" with LIST_KEYS, LIST_POOLS and DESTROY_POOL */
+	char node[MESSAGE_NODE_MAX + 1]; /* DESTROY_POOL */
 	struct csr_spec spec;     /* CREATE_CSR */
 	atomic_bool gone;         /* its connection is: set by the server, read by whoever works on it */
 
@@ -31,8 +32,14 @@ struct job {
 	struct buf reply;           /* payload; empty for a list that succeeded */
 	struct inventory inventory; /* LIST_KEYS */
 	size_t inventory_at;
-	uint32_t destroyed; /* objects, DESTROY_KEY */
+	uint32_t destroyed; /* objects, DESTROY_KEY and DESTROY_POOL */
 };
+
+/* Goes over the whole token: one at a time, and no longer than its client waits. */
+static inline bool job_is_list(const struct job *job)
+{
+	return job->type == MESSAGE_LIST_KEYS || job->type == MESSAGE_LIST_POOLS;
+}
 
 struct job *job_new(uint64_t connection, uint32_t request_id,
 		    enum message_type type); /* NULL: memory is out */

@@ -250,9 +250,11 @@ static enum exit_code watch_module(struct signer *s)
 
 static enum exit_code inspect(struct signer *s)
 {
-	enum exit_code code = watch_module(s);
+	enum exit_code code;
 
-	return code ? code : inspect_run(s->settings, &s->module);
+	if ((code = forbid_dumps(s)) || (code = watch_module(s))) /* it reads the PIN */
+		return code;
+	return inspect_run(s->settings, &s->module);
 }
 
 static enum exit_code open_socket(struct signer *s)
@@ -335,7 +337,13 @@ static enum exit_code make_pool(struct signer *s)
 				       .key_types = s->token.key_types};
 
 	memcpy(options.targets, s->settings->pool_targets, sizeof(options.targets));
-	return pool_new(&options, &s->keys) ? EXIT_CODE_INTERNAL : EXIT_CODE_OK;
+	if (pool_new(&options, &s->keys))
+		return EXIT_CODE_INTERNAL;
+	if (pool_is_wanted(s->keys) && pool_node_may_change(s->keys))
+		log_warn("[token %s] node: is not set, and the host name '%s' looks like a container's id: "
+			 "the next container would not find the keys of this one's pool",
+			 s->settings->name, pool_node(s->keys));
+	return EXIT_CODE_OK;
 }
 
 /* After the probe, which may find that a family of key types cannot be made. */
@@ -355,9 +363,11 @@ static enum exit_code open_sessions(struct signer *s)
 					 .threads = thread_count(s),
 					 .queue_max = (size_t)s->settings->queue_max};
 	enum err e = login_new(&s->token, s->settings->pin_file, s->pin_name, s->state, &s->login);
-	if (e || device_new(s->module, &s->token, s->login, &s->device))
+
+	if (e ||
+	    device_new(s->module, &s->token, s->login, s->settings->keep_alive_ms, &s->device))
 		return EXIT_CODE_INTERNAL;
-	probe_set_label(&s->token, s->settings->node);
+	probe_set_label(&s->token, s->settings->node, s->settings->state_dir);
 	s->token.state = s->state;
 	s->token.module_path = s->settings->module;
 	options.device = s->device;

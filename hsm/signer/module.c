@@ -6,24 +6,23 @@
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/guard.h"
 #include "hsm/signer/key_kind.h"
+#include "hsm/signer/module_file.h"
 #include "hsm/signer/watchdog.h"
 
 #include <dlfcn.h>
-#include <errno.h>
-#include <libgen.h>
 #include <libp11.h>
 #include <openssl/err.h>
 #include <p11-kit/uri.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define SLOTS_MAX 256
+#define SLOTS_MAX 65536     /* what a module says beyond that is nonsense */
+#define SLOT_LIST_TRIES 4 /* it may grow between two calls */
 
 struct module {
-	char *path;
+	char *path; /* as configured: for the log */
+	char *file; /* what it leads to, looked at: this is loaded */
 	void *dl;        /* held by us besides libp11, so the function list outlives no mapping */
 	char *init_args; /* NULL: none */
 	PKCS11_CTX *ctx;
@@ -32,39 +31,6 @@ struct module {
 	CK_FUNCTION_LIST_PTR p11; /* guard.h's */
 	P11KitUri *uri;           /* by which the token was found; NULL: not yet */
 };
-
-/* ---- the file ---- */
-
-/* Whoever can replace or rewrite the file can run code with the PIN at hand. */
-static enum err check_file(const char *path)
-{
-	char directory[4096];
-	struct stat st;
-
-	if (path[0] != '/' || strlen(path) >= sizeof(directory)) {
-		log_error("pkcs#11 module '%s': not an absolute path", path);
-		return E_CONFIG;
-	}
-	if (stat(path, &st)) {
-		log_error("pkcs#11 module '%s': %s", path, strerror(errno));
-		return errno == ENOENT || errno == ENOTDIR ? E_NOTFOUND : E_DENIED;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		log_error("pkcs#11 module '%s': not a regular file", path);
-		return E_CONFIG;
-	}
-	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH))) {
-		log_error("pkcs#11 module '%s': writable by others (owner %lu, mode %04o), refused", path,
-			  (unsigned long)st.st_uid, (unsigned)(st.st_mode & 07777));
-		return E_CONFIG;
-	}
-	memcpy(directory, path, strlen(path) + 1);
-	if (stat(dirname(directory), &st) || ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))) {
-		log_error("pkcs#11 module '%s': its directory is writable by everybody, refused", path);
-		return E_CONFIG;
-	}
-	return E_OK;
-}
 
 /* ---- load ---- */
 
@@ -76,19 +42,19 @@ static enum err load_functions(struct module *m)
 
 	/* Before libp11, which keeps the reason of a failure to itself. */
 	watchdog_enter(WATCHDOG_OTHER, "dlopen");
-	m->dl = dlopen(m->path, RTLD_NOW | RTLD_LOCAL);
+	m->dl = dlopen(m->file, RTLD_NOW | RTLD_LOCAL);
 	watchdog_leave();
 	if (!m->dl) {
 		const char *reason = dlerror();
 
 		log_error("pkcs#11 module '%s' does not load: %s", m->path,
 			  reason ? reason : "unknown reason");
-		return E_HSM;
+		return E_UNSUPPORTED;
 	}
 	*(void **)&get_functions = dlsym(m->dl, "C_GetFunctionList");
 	if (!get_functions) {
 		log_error("'%s' is not a pkcs#11 module: it has no C_GetFunctionList", m->path);
-		return E_HSM;
+		return E_UNSUPPORTED;
 	}
 	watchdog_enter(WATCHDOG_OTHER, "C_GetFunctionList");
 	rv = get_functions(&functions);
@@ -131,7 +97,7 @@ static enum err initialise_libp11(struct module *m)
 	if (m->init_args)
 		PKCS11_CTX_init_args(m->ctx, m->init_args);
 	watchdog_enter(WATCHDOG_OTHER, "C_Initialize");
-	rc = PKCS11_CTX_load(m->ctx, m->path);
+	rc = PKCS11_CTX_load(m->ctx, m->file);
 	watchdog_leave();
 	if (rc) {
 		const char *reason = ERR_reason_error_string(ERR_peek_last_error());
@@ -177,17 +143,14 @@ static void finalise(struct module *m)
 
 enum err module_load(const char *path, const char *init_args, struct module **ret_module)
 {
-	struct module *m = NULL;
-	enum err e = check_file(path);
+	struct module *m = calloc(1, sizeof(*m));
+	enum err e;
 
-	if (e)
-		return e;
-	m = calloc(1, sizeof(*m));
 	if (!m || !(m->path = strdup(path)) || (init_args && !(m->init_args = strdup(init_args)))) {
 		e = E_NOMEM;
 		goto out;
 	}
-	if ((e = load_functions(m)) || (e = initialise(m)))
+	if ((e = module_file_find(path, &m->file)) || (e = load_functions(m)) || (e = initialise(m)))
 		goto out;
 	*ret_module = m;
 	m = NULL;
@@ -208,6 +171,7 @@ void module_free(struct module *m)
 	if (m->uri)
 		p11_kit_uri_free(m->uri);
 	free(m->init_args);
+	free(m->file);
 	free(m->path);
 	free(m);
 }
@@ -326,8 +290,40 @@ static bool fits(P11KitUri *uri, CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
 	return p11_kit_uri_match_token_info(uri, &padded) && (wanted == (CK_SLOT_ID)-1 || wanted == slot);
 }
 
-/* Those that hold a token, as libp11 sees them; E_HSM: it gives up at the first slot that fails. */
-static enum err list_slots_libp11(struct module *m, CK_SLOT_ID **ret_ids, CK_ULONG *ret_len)
+/*
+ * The slots with a token.  NULL first: some modules look for new slots only
+ * then.  *ret_slots is owned; E_NOMEM; E_HSM, with *ret_rv.
+ */
+static enum err list_present(CK_FUNCTION_LIST_PTR p11, CK_SLOT_ID **ret_slots, CK_ULONG *ret_len,
+			     CK_RV *ret_rv)
+{
+	*ret_rv = CKR_OK;
+	for (int tries = 0; tries < SLOT_LIST_TRIES; tries++) {
+		CK_ULONG room = 0, len;
+		CK_SLOT_ID *slots;
+
+		if ((*ret_rv = p11->C_GetSlotList(CK_TRUE, NULL, &room)) != CKR_OK)
+			return E_HSM;
+		room = room < SLOTS_MAX ? room + 1 : SLOTS_MAX; /* for one that comes meanwhile */
+		slots = calloc(room, sizeof(*slots));
+		if (!slots)
+			return E_NOMEM;
+		len = room;
+		*ret_rv = p11->C_GetSlotList(CK_TRUE, slots, &len);
+		if (*ret_rv == CKR_OK) {
+			*ret_slots = slots;
+			*ret_len = len < room ? len : room;
+			return E_OK;
+		}
+		free(slots);
+		if (*ret_rv != CKR_BUFFER_TOO_SMALL)
+			break;
+	}
+	return E_HSM;
+}
+
+/* libp11 asks all slots in one call, and gives up at the first that fails: E_HSM. */
+static enum err list_slots_libp11(struct module *m, CK_ULONG present, CK_SLOT_ID **ret_ids, CK_ULONG *ret_len)
 {
 	PKCS11_SLOT *slots = NULL;
 	unsigned slots_len = 0;
@@ -335,7 +331,7 @@ static enum err list_slots_libp11(struct module *m, CK_SLOT_ID **ret_ids, CK_ULO
 	CK_ULONG len = 0;
 	int rc;
 
-	watchdog_enter(WATCHDOG_OTHER, "C_GetSlotList");
+	watchdog_enter_many(WATCHDOG_OTHER, "C_GetSlotList", present);
 	rc = PKCS11_enumerate_slots(m->ctx, &slots, &slots_len);
 	watchdog_leave();
 	if (rc) {
@@ -361,24 +357,22 @@ static enum err list_slots_libp11(struct module *m, CK_SLOT_ID **ret_ids, CK_ULO
 /* One slot that fails is no reason not to use the others. */
 static enum err list_slots(struct module *m, CK_SLOT_ID **ret_ids, CK_ULONG *ret_len)
 {
-	CK_ULONG len = SLOTS_MAX;
-	enum err e = list_slots_libp11(m, ret_ids, ret_len);
-	CK_SLOT_ID *ids;
+	CK_SLOT_ID *present = NULL;
+	CK_ULONG present_len = 0;
 	CK_RV rv;
+	enum err e = list_present(m->p11, &present, &present_len, &rv);
 
-	if (e != E_HSM)
-		return e;
-	ids = calloc(len, sizeof(*ids));
-	if (!ids)
-		return E_NOMEM;
-	rv = m->p11->C_GetSlotList(CK_TRUE, ids, &len);
-	if (rv != CKR_OK) {
+	if (e == E_HSM)
 		log_error("cannot list the slots of '%s': C_GetSlotList: %s (0x%lx)", m->path, CKR_ARGS(rv));
-		free(ids);
-		return E_HSM;
+	if (e)
+		return e;
+	e = list_slots_libp11(m, present_len, ret_ids, ret_len);
+	if (e != E_HSM) {
+		free(present);
+		return e;
 	}
-	*ret_ids = ids;
-	*ret_len = len;
+	*ret_ids = present;
+	*ret_len = present_len;
 	return E_OK;
 }
 
@@ -533,17 +527,6 @@ bool module_is_token(const struct token *t, const CK_TOKEN_INFO *info)
 	return strcmp(label, t->label) == 0 && strcmp(serial, t->serial) == 0;
 }
 
-/* One C_GetSlotList with NULL before it: some modules look for their slots only then. */
-static CK_RV list_slots_again(const struct token *t, CK_SLOT_ID slots[SLOTS_MAX], CK_ULONG *ret_len)
-{
-	CK_RV rv = t->p11->C_GetSlotList(CK_TRUE, NULL, ret_len);
-
-	if (rv != CKR_OK)
-		return rv;
-	*ret_len = SLOTS_MAX;
-	return t->p11->C_GetSlotList(CK_TRUE, slots, ret_len);
-}
-
 /* In that slot is another than ours: one of the same label, or one that the URI does not mean. */
 static void explain_other(const struct token *t, const CK_TOKEN_INFO *info, CK_SLOT_ID slot, char reason[256],
 			  enum err *e)
@@ -572,15 +555,17 @@ static void explain_other(const struct token *t, const CK_TOKEN_INFO *info, CK_S
  */
 static enum err find_again(const struct module *m, struct token *t, char reason[256])
 {
-	CK_SLOT_ID slots[SLOTS_MAX];
+	CK_SLOT_ID *slots = NULL;
 	CK_ULONG len = 0, found = 0;
-	CK_RV rv = list_slots_again(t, slots, &len);
-	enum err e = E_UNAVAIL;
+	enum err e;
+	CK_RV rv;
 
-	if (rv != CKR_OK) {
-		snprintf(reason, 256, "C_GetSlotList: %s (0x%lx)", CKR_ARGS(rv));
+	if ((e = list_present(t->p11, &slots, &len, &rv))) {
+		snprintf(reason, 256, "C_GetSlotList: %s (0x%lx)",
+			 e == E_NOMEM ? "out of memory" : ckr_name(rv), rv);
 		return E_UNAVAIL;
 	}
+	e = E_UNAVAIL;
 	snprintf(reason, 256, "token '%s' with serial '%s' is not there", t->label, t->serial);
 	for (CK_ULONG i = 0; i < len; i++) {
 		CK_TOKEN_INFO info;
@@ -594,6 +579,7 @@ static enum err find_again(const struct module *m, struct token *t, char reason[
 			explain_other(t, &info, slots[i], reason, &e);
 		}
 	}
+	free(slots);
 	if (found > 1)
 		snprintf(reason, 256, "token '%s' with serial '%s' is there more than once; refused",
 			 t->label, t->serial);

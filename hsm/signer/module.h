@@ -12,12 +12,12 @@
 struct module;
 
 /*
- * Loads and initialises the module at an absolute path.  Code that others may
- * write is never run: the file must belong to root or to the signer's user and
- * must not be writable by group or others.  `init_args` is what some modules
+ * Loads and initialises the module at an absolute path.  Code that others can
+ * replace is never run: see module_file_find.  `init_args` is what some modules
  * want of C_Initialize (as pReserved); NULL: nothing.  Logs every failure with
- * path and reason.  E_CONFIG (path refused), E_NOTFOUND, E_DENIED, E_HSM (does not load
- * or initialise), E_NOMEM.
+ * path and reason.  E_CONFIG (path refused), E_NOTFOUND, E_DENIED,
+ * E_UNSUPPORTED (no module that this machine can load), E_HSM (it loads and
+ * does not initialise, as many while their HSM is away), E_NOMEM.
  */
 MUST_USE enum err module_load(const char *path, const char *init_args, struct module **ret_module);
 

@@ -257,7 +257,7 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	spki_free(a->public_key);
 	a->public_key = NULL;
 	a->touched = a->claiming = a->from_pool = a->generated = false;
-	alone = alone && device_begin_alone(s->device);
+	alone = alone && device_begin_alone(s->device, s);
 	if ((e = session_open(s)) == E_OK)
 		e = attempt_create(a);
 	if (alone)
@@ -470,6 +470,59 @@ static void ask(struct session *s, struct job *job, const char *what,
 		fail_question(s, job, what, e);
 }
 
+static void list(struct session *s, struct pool *pool, struct job *job)
+{
+	const char *own = pool_node(pool);
+	uint32_t nodes, keys;
+	enum err e;
+
+	ask(s, job, "list keys", list_once);
+	if (job->result)
+		return;
+	inventory_count_nodes(&job->inventory, own, &nodes, &keys);
+	pool_saw_others(pool, nodes, keys);
+	if (job->type == MESSAGE_LIST_POOLS &&
+	    (e = inventory_encode_nodes(&job->inventory, own, &job->reply)))
+		job_fail(job, e, err_str(e));
+}
+
+/* ---- ready keys of another node ---- */
+
+static enum err destroy_pool_once(struct session *s, struct job *job)
+{
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		char label[POOL_LABEL_SIZE];
+		uint32_t destroyed;
+		enum err e;
+
+		pool_label_of_node(job->node, (enum key_type)type, label);
+		e = pool_key_destroy_all(s, label, &destroyed);
+		job->destroyed += destroyed;
+		if (e)
+			return e;
+	}
+	return E_OK;
+}
+
+/* Doing it again does no harm, and goes on where it was broken off. */
+static void destroy_pool(struct session *s, struct pool *pool, struct job *job)
+{
+	struct message_destroy_key_reply reply;
+
+	if (strcmp(job->node, pool_node(pool)) == 0) {
+		job_fail(job, E_DENIED, "this signer's own keys are not destroyed: set pool_… to 0");
+		return;
+	}
+	ask(s, job, "destroy the ready keys of a node", destroy_pool_once);
+	if (job->destroyed)
+		log_notice("pool: %lu objects of node '%s' were destroyed on request",
+			   (unsigned long)job->destroyed, job->node);
+	if (job->result)
+		return;
+	reply.destroyed = job->destroyed;
+	message_destroy_key_reply_encode(&job->reply, &reply);
+}
+
 /* ---- all ---- */
 
 static void run(struct session *s, struct pool *pool, struct job *job)
@@ -490,7 +543,11 @@ static void run(struct session *s, struct pool *pool, struct job *job)
 		ask(s, job, "inspect key", inspect_once);
 		return;
 	case MESSAGE_LIST_KEYS:
-		ask(s, job, "list keys", list_once);
+	case MESSAGE_LIST_POOLS:
+		list(s, pool, job);
+		return;
+	case MESSAGE_DESTROY_POOL:
+		destroy_pool(s, pool, job);
 		return;
 	default:
 		job_fail(job, E_BUG, "not a request for a worker");

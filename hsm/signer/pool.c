@@ -30,6 +30,7 @@ struct pool {
 	uint64_t objects_max;
 	uint64_t fills_max; /* threads but the one that is kept for callers */
 	bool single;
+	bool node_is_host;
 
 	/* under the lock */
 	struct line lines[KEY_TYPE_MAX + 1];
@@ -51,6 +52,8 @@ struct pool {
 	uint64_t counted_ms;
 	uint64_t objects;
 	const char *off; /* why; NULL: it is on */
+	uint32_t other_nodes;
+	uint32_t other_keys;
 };
 
 /* ---- life ---- */
@@ -115,6 +118,7 @@ enum err pool_new(const struct pool_options *options, struct pool **ret_pool)
 		snprintf(pool->node, sizeof(pool->node), "%s", options->node);
 	else
 		host_node(pool->node);
+	pool->node_is_host = !options->node || !options->node[0];
 	pool->pause_ms = options->pause_ms;
 	pool->quiet_ms = options->quiet_ms;
 	pool->objects_max = options->objects_max;
@@ -153,9 +157,44 @@ void pool_free(struct pool *pool)
 	free(pool);
 }
 
+void pool_label_of_node(const char *node, enum key_type type, char label[POOL_LABEL_SIZE])
+{
+	snprintf(label, POOL_LABEL_SIZE, "%s%.*s:%s", POOL_LABEL_PREFIX, POOL_NODE_MAX, node,
+		 key_type_name(type));
+}
+
 void pool_label(const struct pool *pool, enum key_type type, char label[POOL_LABEL_SIZE])
 {
-	snprintf(label, POOL_LABEL_SIZE, "%s%s:%s", POOL_LABEL_PREFIX, pool->node, key_type_name(type));
+	pool_label_of_node(pool->node, type, label);
+}
+
+const char *pool_node(const struct pool *pool)
+{
+	return pool ? pool->node : "";
+}
+
+bool pool_is_wanted(const struct pool *pool)
+{
+	return pool->wanted;
+}
+
+/* Docker and podman name a container by the first 12 digits of its id, or all 64. */
+bool pool_node_may_change(const struct pool *pool)
+{
+	size_t len = strlen(pool->node);
+
+	return pool->node_is_host && (len == 12 || len == POOL_NODE_MAX) &&
+	       strspn(pool->node, "0123456789abcdef") == len;
+}
+
+void pool_saw_others(struct pool *pool, uint32_t nodes, uint32_t keys)
+{
+	if (!pool)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	pool->other_nodes = nodes;
+	pool->other_keys = keys;
+	pthread_mutex_unlock(&pool->lock);
 }
 
 struct pool_key *pool_key_alloc(const struct key *key, struct spki *public_key)
@@ -531,5 +570,7 @@ void pool_status(struct pool *pool, uint64_t now_ms, struct message_status_reply
 		reply->pools_len++;
 	}
 	reply->pool_detail = strdup(detail_locked(pool, now_ms));
+	reply->other_nodes = pool->other_nodes;
+	reply->other_keys = pool->other_keys;
 	pthread_mutex_unlock(&pool->lock);
 }

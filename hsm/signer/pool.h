@@ -55,6 +55,16 @@ void pool_free(struct pool *pool); /* NULL is fine; nothing may be under way */
 
 /* "csrd-pool:<node>:<type>": the label of both objects of a ready key. */
 void pool_label(const struct pool *pool, enum key_type type, char label[POOL_LABEL_SIZE]);
+void pool_label_of_node(const char *node, enum key_type type, char label[POOL_LABEL_SIZE]);
+/* Whose keys these are; borrowed; "" for NULL. */
+const char *pool_node(const struct pool *pool);
+
+/* Any target: keys are made ahead. */
+bool pool_is_wanted(const struct pool *pool);
+/* The host name stands for the node, and is like those that containers get: another one next time. */
+bool pool_node_may_change(const struct pool *pool);
+/* What other nodes have on the token, as it was seen just now: for the status.  Nothing for NULL. */
+void pool_saw_others(struct pool *pool, uint32_t nodes, uint32_t keys);
 
 /* Takes the public key; NULL when memory is out, and then it does not. */
 struct pool_key *pool_key_alloc(const struct key *key, struct spki *public_key);

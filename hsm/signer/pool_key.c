@@ -353,6 +353,31 @@ out:
 	return e;
 }
 
+/* An object with an id of another length is not ours, whatever its label. */
+enum err pool_key_destroy_all(struct session *s, const char *label, uint32_t *ret_destroyed)
+{
+	struct half *halves = NULL;
+	size_t len = 0;
+	enum err e;
+
+	*ret_destroyed = 0;
+	if ((e = find_halves(s, CKO_PRIVATE_KEY, label, &halves, &len)) == E_OK)
+		e = find_halves(s, CKO_PUBLIC_KEY, label, &halves, &len);
+	if (e == E_OK && len)
+		qsort(halves, len, sizeof(*halves), compare);
+	for (size_t i = 0; i < len && e == E_OK; i++) {
+		const struct object_query query = {label, halves[i].id};
+		uint32_t destroyed = 0;
+
+		if (i && memcmp(halves[i].id, halves[i - 1].id, KEY_ID_BYTES) == 0)
+			continue;
+		e = session_must_stop(s) ? session_break_off(s) : object_destroy(s, &query, &destroyed);
+		*ret_destroyed += destroyed;
+	}
+	free(halves);
+	return e;
+}
+
 enum err pool_key_count_objects(struct session *s, uint64_t *ret_objects)
 {
 	CK_BBOOL yes = CK_TRUE;

@@ -62,6 +62,13 @@ struct pool_key_found {
 MUST_USE enum err pool_key_take_over(struct session *s, const char *label, enum key_type type,
 				     struct pool_key_found *ret_found);
 
+/*
+ * Destroys every key under the label of a pool that nobody uses any more, and
+ * proves that none is left.  *ret_destroyed: objects, also after an error.
+ * Stops early as session_must_stop says.  As session_fail; E_LIMIT, E_NOMEM.
+ */
+MUST_USE enum err pool_key_destroy_all(struct session *s, const char *label, uint32_t *ret_destroyed);
+
 /* Objects on the token, whoever they belong to.  E_LIMIT, E_NOMEM, as session_fail. */
 MUST_USE enum err pool_key_count_objects(struct session *s, uint64_t *ret_objects);
 

@@ -74,16 +74,29 @@ static void put_options(uint32_t options, struct buf *b)
 	}
 }
 
-void probe_set_label(struct token *token, const char *node)
+/* Tells signers apart that have the same token and the same node: each sweeps its own keys alone. */
+static unsigned hash_text(const char *text)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 16777619u;
+	return hash;
+}
+
+void probe_set_label(struct token *token, const char *node, const char *state_dir)
 {
 	char host[HOST_NAME_SIZE] = "";
 	int len;
 
 	if (!node && gethostname(host, sizeof(host) - 1) == 0)
 		node = host;
-	len = snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%.63s",
-		       node && node[0] ? node : "localhost");
-	memcpy(token->probe_label_short, token->probe_label, sizeof(token->probe_label_short));
+	if (!node || !node[0])
+		node = "localhost";
+	snprintf(token->probe_label_short, sizeof(token->probe_label_short), PROBE_LABEL_PREFIX "%.63s",
+		 node);
+	len = snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%.63s:%08x", node,
+		       hash_text(state_dir));
 	for (; len < (int)OBJECT_LABEL_SIZE - 1; len++) /* a label that a token cuts is noticed */
 		memcpy(token->probe_label + len, ".", 2);
 }

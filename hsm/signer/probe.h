@@ -1,7 +1,7 @@
 /*
  * What this token can do, found out at start, and whether it still can, asked
  * when something failed: with throw-away key pairs labelled
- * "csrd-probe:<node>", which are destroyed at once.  Those that a crash left
+ * "csrd-probe:<node>:<hash of the state_dir>", which are destroyed at once.  Those that a crash left
  * are destroyed at the next start.
  */
 #ifndef CSRD_HSM_SIGNER_PROBE_H
@@ -16,8 +16,8 @@
 
 #define PROBE_LABEL_PREFIX "csrd-probe:"
 
-/* "csrd-probe:<node>"; the host name for NULL. */
-void probe_set_label(struct token *token, const char *node);
+/* The label of its keys; node: the host name for NULL. */
+void probe_set_label(struct token *token, const char *node, const char *state_dir);
 
 /*
  * What an earlier process found out about this very token, if it still holds

@@ -48,6 +48,21 @@ static enum err put_module(const struct token *token, struct buf *b)
 	return E_OK;
 }
 
+/* The mechanisms that it offers to make keys with. */
+static void put_ways(const struct token *token, enum key_family family, struct buf *b)
+{
+	const struct key_way *way;
+
+	buf_put_str(b, " generates");
+	for (unsigned i = 0; (way = key_way(family, i)); i++) {
+		CK_MECHANISM_INFO info;
+
+		if (token->p11->C_GetMechanismInfo(token->slot, way->mechanism, &info) == CKR_OK &&
+		    (info.flags & CKF_GENERATE_KEY_PAIR))
+			buf_printf(b, " 0x%lx", way->mechanism);
+	}
+}
+
 static enum err put_token(const struct token *token, struct buf *b)
 {
 	CK_TOKEN_INFO info;
@@ -69,6 +84,7 @@ static enum err put_token(const struct token *token, struct buf *b)
 		buf_printf(b, "mechanisms-%zu", family);
 		for (CK_ULONG i = 0; i < profile->mechanisms_len; i++)
 			buf_printf(b, " 0x%lx", profile->mechanisms[i]);
+		put_ways(token, (enum key_family)family, b);
 		buf_put_str(b, "\n");
 	}
 	return E_OK;

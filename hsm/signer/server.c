@@ -134,7 +134,7 @@ static enum err submit(struct server *s, struct connection *c, const struct fram
 	e = worker_pool_submit(s->options->pool, job, &reason);
 	if (e == E_OK)
 		return E_OK;
-	if (job->type == MESSAGE_LIST_KEYS)
+	if (job_is_list(job))
 		c->listing = false;
 	job_free(job);
 	return reply_error(c, f, e, reason);
@@ -195,10 +195,25 @@ static enum err handle_list(struct server *s, struct connection *c, const struct
 		return reply_error(c, f, E_BUSY,
 				   c->listing ? "a list of keys is under way on this connection"
 					      : "too many lists of keys are under way");
-	job = job_new(c->id, f->request_id, MESSAGE_LIST_KEYS);
+	job = job_new(c->id, f->request_id, (enum message_type)f->type);
 	if (!job)
 		return reply_error(c, f, E_NOMEM, "memory is out");
 	c->listing = true;
+	return submit(s, c, f, job, m.timeout_ms);
+}
+
+static enum err handle_destroy_pool(struct server *s, struct connection *c, const struct frame *f)
+{
+	struct message_destroy_pool m;
+	struct job *job;
+	enum err e = message_destroy_pool_decode(f->payload, f->payload_len, &m);
+
+	if (e)
+		return e;
+	job = job_new(c->id, f->request_id, MESSAGE_DESTROY_POOL);
+	if (!job)
+		return reply_error(c, f, E_NOMEM, "memory is out");
+	memcpy(job->node, m.node, sizeof(job->node));
 	return submit(s, c, f, job, m.timeout_ms);
 }
 
@@ -257,6 +272,8 @@ static const struct {
     {MESSAGE_FIND_KEY, CONNECTION_READY, handle_key},
     {MESSAGE_INSPECT_KEY, CONNECTION_READY, handle_key},
     {MESSAGE_LIST_KEYS, CONNECTION_READY, handle_list},
+    {MESSAGE_LIST_POOLS, CONNECTION_READY, handle_list},
+    {MESSAGE_DESTROY_POOL, CONNECTION_READY, handle_destroy_pool},
     {MESSAGE_STATUS, CONNECTION_READY, handle_status},
     {MESSAGE_NOTE_STORE, CONNECTION_READY, handle_note_store},
 };
@@ -320,7 +337,7 @@ static enum err answer(struct connection *c, struct job *job)
 		connection_reply_list(c, job);
 		return E_OK;
 	}
-	if (job->type == MESSAGE_LIST_KEYS)
+	if (job_is_list(job))
 		c->listing = false;
 	e = connection_reply(c, job->request_id, type, &job->reply);
 	job_free(job);

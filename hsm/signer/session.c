@@ -29,7 +29,7 @@ enum err session_begin(struct session *s, bool creating)
 
 	s->trouble = s->doubt = s->unproven = s->hidden = false;
 	s->last = CKR_OK;
-	e = device_enter(s->device, creating, s->failure);
+	e = device_enter(s->device, s, creating, s->failure);
 	if (e == E_OK)
 		(void)session_is_shared(s); /* from here on */
 	return e;
@@ -44,11 +44,11 @@ void session_end(struct session *s)
 {
 	if (s->doubt)
 		device_doubt(s->device);
-	if (s->unproven)
-		device_unproven(s->device);
 	if (s->hidden)
 		device_hidden(s->device);
-	device_leave(s->device, s->trouble);
+	else if (s->unproven)
+		device_unproven(s->device);
+	device_leave(s->device, s, s->trouble);
 }
 
 enum err session_fail(struct session *s, const char *call, CK_RV rv)

@@ -39,6 +39,8 @@ struct session {
 	uint64_t epoch;
 	uint64_t module_epoch;
 	struct session *next;
+	struct session *next_inside; /* of those inside the module, */
+	uint64_t inside_since_ms;    /* … which it came into then */
 };
 
 void session_init(struct session *s, struct device *device, const struct token *token);

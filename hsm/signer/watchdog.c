@@ -24,6 +24,7 @@ struct watched {
 	pthread_mutex_t lock;
 	const char *function; /* NULL: not inside */
 	enum watchdog_kind kind;
+	uint64_t calls; /* that this one stands for */
 	uint64_t since_ms;	 /* when it last went in or came back */
 	uint64_t lost_before_ms; /* watchdog.lost_ms at that time */
 	uint64_t excused_ms;     /* of the time since then: behind another call */
@@ -57,6 +58,13 @@ static const struct {
     [WATCHDOG_GENERATE_LARGE] = {"generation of a large key", "timeout_generate_large"},
 };
 
+static uint64_t limit_of(const struct watched *w)
+{
+	uint64_t ms = watchdog.limits.ms[w->kind];
+
+	return w->calls > 1 ? ms * w->calls : ms;
+}
+
 /* ---- the end ---- */
 
 static void end_at_once(int signal_number)
@@ -80,14 +88,15 @@ static void limit_logging(void)
 static void NORETURN end_hung(const struct watched *w, uint64_t age_ms)
 {
 	const struct log_context context = {.csr_id = w->csr_id[0] ? w->csr_id : NULL};
-	uint64_t limit_ms = watchdog.limits.ms[w->kind];
+	uint64_t limit_ms = limit_of(w);
 
 	limit_logging();
 	log_write(LOG_LEVEL_ERROR, &context,
-		  "the token hangs: %s (%s) has not come back for %llu.%03llu s, %s is %llu.%03llu s; ending "
-		  "with exit code %d, to be started again",
+		  "the token hangs: %s (%s) has not come back for %llu.%03llu s, %s%s is %llu.%03llu s; "
+		  "ending with exit code %d, to be started again",
 		  w->function, kinds[w->kind].what, (unsigned long long)age_ms / 1000,
-		  (unsigned long long)age_ms % 1000, kinds[w->kind].key, (unsigned long long)limit_ms / 1000,
+		  (unsigned long long)age_ms % 1000, kinds[w->kind].key,
+		  w->calls > 1 ? " of all its calls" : "", (unsigned long long)limit_ms / 1000,
 		  (unsigned long long)limit_ms % 1000, EXIT_CODE_TOKEN_FAILED);
 	log_flush(LOG_FLUSH_MS);
 	_exit(EXIT_CODE_TOKEN_FAILED);
@@ -128,7 +137,7 @@ static struct seen see(struct watched *w, uint64_t now, uint64_t lost_ms)
 	pthread_mutex_lock(&w->lock);
 	s.inside = w->function != NULL;
 	s.since_ms = w->since_ms;
-	s.limit_ms = watchdog.limits.ms[w->kind];
+	s.limit_ms = limit_of(w);
 	s.age_ms = age_locked(w, now, lost_ms);
 	s.excused_ms = w->excused_ms;
 	pthread_mutex_unlock(&w->lock);
@@ -168,7 +177,7 @@ static void end_if_hung(struct watched *w, const struct seen *seen, uint64_t now
 
 	pthread_mutex_lock(&w->lock);
 	age_ms = age_locked(w, now, lost_ms);
-	if (w->function && w->since_ms == seen->since_ms && age_ms > watchdog.limits.ms[w->kind])
+	if (w->function && w->since_ms == seen->since_ms && age_ms > limit_of(w))
 		end_hung(w, age_ms);
 	pthread_mutex_unlock(&w->lock);
 }
@@ -286,7 +295,7 @@ static void move_locked(struct watched *w, const char *function)
 	atomic_fetch_add_explicit(&watchdog.moves, 1, memory_order_relaxed);
 }
 
-void watchdog_enter(enum watchdog_kind kind, const char *function)
+void watchdog_enter_many(enum watchdog_kind kind, const char *function, uint64_t calls)
 {
 	struct watched *w = my_place();
 
@@ -295,7 +304,13 @@ void watchdog_enter(enum watchdog_kind kind, const char *function)
 	pthread_mutex_lock(&w->lock);
 	move_locked(w, function);
 	w->kind = kind;
+	w->calls = calls;
 	pthread_mutex_unlock(&w->lock);
+}
+
+void watchdog_enter(enum watchdog_kind kind, const char *function)
+{
+	watchdog_enter_many(kind, function, 1);
 }
 
 void watchdog_leave(void)
@@ -344,7 +359,7 @@ static bool is_well(struct watched *w, uint64_t now, uint64_t lost_ms, bool *ins
 	age_ms = age_locked(w, now, lost_ms);
 	if (w->function) {
 		*inside = true;
-		well = age_ms <= watchdog.limits.ms[w->kind] + GRACE_MS;
+		well = age_ms <= limit_of(w) + GRACE_MS;
 	} else if (w->csr_id[0] && !w->waiting) {
 		well = age_ms <= WATCHDOG_STILL_MS;
 	}

@@ -46,6 +46,8 @@ MUST_USE enum err watchdog_start(const struct watchdog_limits *limits);
 
 /* This thread is about to call `function` (static text), and back from it.  Not nested. */
 void watchdog_enter(enum watchdog_kind kind, const char *function);
+/* One call that does the work of that many: for a library that makes them in one go.  0 counts as 1. */
+void watchdog_enter_many(enum watchdog_kind kind, const char *function, uint64_t calls);
 void watchdog_leave(void);
 
 /* Whom this thread works for: for the log line, and for watchdog_is_well; "" for nobody. */

@@ -162,7 +162,7 @@ static bool put_done_locked(struct worker_pool *pool, struct job *job)
 		pool->failed++;
 	else if (job->type == MESSAGE_CREATE_CSR)
 		pool->created++;
-	else if (job->destroyed)
+	else if (job->type == MESSAGE_DESTROY_KEY && job->destroyed)
 		pool->destroyed++;
 	return first;
 }
@@ -308,7 +308,7 @@ static bool carry_out(struct worker *w, struct job *job)
 		job_fail(job, E_TIMEOUT, "its time was up before the token was free");
 		return true;
 	}
-	if (job->type == MESSAGE_LIST_KEYS) {
+	if (job_is_list(job) || job->type == MESSAGE_DESTROY_POOL) {
 		s->stop = &job->gone;
 		s->stop_at_ms = job->deadline_ms;
 	}
@@ -364,7 +364,7 @@ static void work(struct worker *w, struct job *job)
 	}
 	if (job->destroyed)
 		device_made_room(pool->device);
-	if (job->type == MESSAGE_LIST_KEYS)
+	if (job_is_list(job))
 		wake_locked(pool); /* for the next list */
 	end_refused_locked(pool);
 	if (!put_done_locked(pool, job))
@@ -445,7 +445,7 @@ static bool may_fill(struct worker_pool *pool)
 
 	switch (device_state(pool->device, reason)) {
 	case DEVICE_UP:
-		return true;
+		return !device_awaits_renewal(pool->device);
 	case DEVICE_NO_KEYS:
 		return !pool_is_taken_over(pool->keys);
 	case DEVICE_DOWN:
@@ -504,11 +504,11 @@ static struct job *take_job_locked(struct worker_pool *pool)
 		const struct worker *w = &pool->workers[i];
 
 		others += w->busy && w->type && w->type != MESSAGE_CREATE_CSR;
-		listing |= w->busy && w->type == MESSAGE_LIST_KEYS;
+		listing |= w->job && job_is_list(w->job);
 	}
 	creates_only = able > 1 && others >= able - 1;
 	while (job && job->type != MESSAGE_CREATE_CSR &&
-	       (creates_only || (listing && job->type == MESSAGE_LIST_KEYS))) {
+	       (creates_only || (listing && job_is_list(job)))) {
 		before = job;
 		job = job->next;
 	}

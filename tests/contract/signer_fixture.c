@@ -344,6 +344,21 @@ const size_t signer_token_kinds_len = sizeof(signer_token_kinds) / sizeof(signer
 
 /* ---- set up ---- */
 
+/* Of a module: where it was built, others may own a folder on the way.  path becomes that of the copy. */
+static void copy_to_folder(const struct signer_fixture *f, char path[PATH_MAX], const char *name)
+{
+	struct buf module;
+	int fd = open(signer_path(f, name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+
+	assert_true(fd >= 0);
+	buf_init(&module, 1 << 26);
+	assert_int_equal(fd_read_file(path, &module), E_OK);
+	assert_int_equal(fd_write_all(fd, module.data, module.len), E_OK);
+	close(fd);
+	buf_release(&module);
+	snprintf(path, PATH_MAX, "%s", signer_path(f, name));
+}
+
 /* Beside this test program: ../../bin/csrd-hsm and ../p11shim.so. */
 static void find_programs(struct signer_fixture *f)
 {
@@ -357,8 +372,7 @@ static void find_programs(struct signer_fixture *f)
 	assert_true((size_t)snprintf(f->program, PATH_MAX, "%.3900s/../../bin/csrd-hsm", folder) < PATH_MAX);
 	assert_true((size_t)snprintf(f->shim, PATH_MAX, "%.3900s/../p11shim.so", folder) < PATH_MAX);
 	assert_int_equal(access(f->program, X_OK), 0);
-	assert_non_null(realpath(f->shim, self));
-	memcpy(f->shim, self, sizeof(self));
+	copy_to_folder(f, f->shim, "p11shim.so");
 }
 
 int signer_fixture_setup(void **state)
@@ -467,7 +481,7 @@ void signer_write_config(struct signer_fixture *f)
 	    "[log]\nlevel = debug\n\n[token default]\nmodule = %s\nuri = %s\npin_file = %s\nsocket = %s\n",
 	    f->module ? f->module : f->kind->module, f->uri ? f->uri : "pkcs11:token=" SIGNER_TOKEN_LABEL,
 	    signer_path(f, "pin"), f->socket);
-	buf_printf(&b, "state_dir = %s\n", signer_path(f, "signer-state"));
+	buf_printf(&b, "state_dir = %s\n", signer_path(f, f->state_dir ? f->state_dir : "signer-state"));
 	buf_printf(&b, "threads = %u\nqueue_max = %u\n%s", f->threads ? f->threads : 4,
 		   f->queue_max ? f->queue_max : 1024, f->extra ? f->extra : "");
 	assert_int_equal(buf_status(&b), E_OK);
@@ -528,6 +542,42 @@ void signer_restart_to_see(struct signer_fixture *f)
 bool signer_log_has(const struct signer_fixture *f, const char *text)
 {
 	return file_has(signer_path(f, "log"), text);
+}
+
+void signer_open(struct signer_fixture *f, struct signer_client *c, const char *rules)
+{
+	signer_use_shim(f, rules);
+	signer_start(f);
+	signer_client_open(c, f->socket, NULL);
+}
+
+void signer_close(struct signer_fixture *f, struct signer_client *c)
+{
+	signer_client_close(c);
+	signer_set_rules(f, "");
+	signer_stop(f);
+}
+
+static bool has_status(struct signer_client *c, bool usable, const char *start_of_detail)
+{
+	struct message_status_reply status;
+	bool has;
+
+	signer_status(c, &status);
+	has = status.usable == usable &&
+	      strncmp(status.detail, start_of_detail, strlen(start_of_detail)) == 0;
+	message_status_reply_release(&status);
+	return has;
+}
+
+void signer_wait_for_status(struct signer_client *c, bool usable, const char *start_of_detail)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+
+	while (!has_status(c, usable, start_of_detail)) {
+		assert_true(clock_ms() < deadline);
+		pause_ms(5);
+	}
 }
 
 void signer_wait_for_log(const struct signer_fixture *f, const char *text)

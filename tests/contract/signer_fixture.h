@@ -65,6 +65,7 @@ struct signer_fixture {
 	const char *module;
 	const char *uri;
 	const char *extra; /* more lines of [token default] */
+	const char *state_dir; /* a name in the folder */
 	unsigned threads;
 	unsigned queue_max;
 };
@@ -74,6 +75,17 @@ int signer_fixture_setup(void **state);
 int signer_fixture_teardown(void **state);
 /* A test on such a token; it is skipped, with the reason on standard error, where none can be had. */
 struct CMUnitTest signer_test_on(enum signer_kind kind, const char *name, CMUnitTestFunction run);
+
+/* The same as an entry of a table of tests, on SoftHSM. */
+#define SIGNER_CASE(function)                                                                                \
+	{                                                                                                    \
+		#function, function, signer_fixture_setup, signer_fixture_teardown,                          \
+		    (void *)(uintptr_t)&signer_token_kinds[SIGNER_KIND_SOFTHSM]                              \
+	}
+/* For a main() of such a table: all of it, or what fits the pattern that is the first argument. */
+#define SIGNER_RUN(name, tests, argc, argv)                                                                  \
+	((argc) > 1 ? cmocka_set_test_filter((argv)[1]) : (void)0,                                           \
+	 cmocka_run_group_tests_name(name, tests, NULL, NULL))
 
 /* "<folder>/name"; good for a few calls. */
 const char *signer_path(const struct signer_fixture *f, const char *name);
@@ -89,6 +101,13 @@ void signer_set_rules(const struct signer_fixture *f, const char *rules);
 long signer_shim_count(const struct signer_fixture *f, const char *name);
 /* Waits for a text in the shim's trace. */
 void signer_wait_for_trace(const struct signer_fixture *f, const char *text);
+
+/* Starts csrd-hsm on the shim with these rules, and connects. */
+void signer_open(struct signer_fixture *f, struct signer_client *c, const char *rules);
+/* Ends both in order, without rules. */
+void signer_close(struct signer_fixture *f, struct signer_client *c);
+/* Waits for a status of that kind whose detail begins so. */
+void signer_wait_for_status(struct signer_client *c, bool usable, const char *start_of_detail);
 
 void signer_write_config(struct signer_fixture *f);
 /* Writes the configuration and starts csrd-hsm; its log goes to "<folder>/log". */

@@ -37,20 +37,11 @@ static const struct {
 
 static void start(struct signer_fixture *f, struct signer_client *c)
 {
-	signer_use_shim(f, "");
 	if (!f->threads)
 		f->threads = 1;
 	if (!f->extra)
 		f->extra = "keep_alive = 1h\n";
-	signer_start(f);
-	signer_client_open(c, f->socket, NULL);
-}
-
-static void stop(struct signer_fixture *f, struct signer_client *c)
-{
-	signer_client_close(c);
-	signer_set_rules(f, "");
-	signer_stop(f);
+	signer_open(f, c, "");
 }
 
 static void set_place(struct signer_fixture *f, size_t place, unsigned n)
@@ -121,7 +112,7 @@ static void a_key_that_is_there_is_found_F170(void **state)
 	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
 	ask_everywhere(f, &c, find_pair);
 	ask_everywhere(f, &c, list_pair);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 static size_t objects_left(const struct signer_fixture *f)
@@ -166,7 +157,7 @@ static void a_key_that_is_destroyed_is_gone_F170(void **state)
 
 	start(f, &c);
 	ask_everywhere(f, &c, create_and_destroy);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 /* Its signature is wrong, so the key is to go. */
@@ -195,7 +186,7 @@ static void a_create_that_failed_leaves_nothing_F170(void **state)
 
 	start(f, &c);
 	ask_everywhere(f, &c, create_in_vain);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 static void wait_for_stock(struct signer_client *c, uint64_t keys)
@@ -223,7 +214,7 @@ static void the_stock_is_taken_over_whole_F170(void **state)
 	start(f, &c);
 	while (signer_token_count_keys(f, CKO_PRIVATE_KEY) < POOL_KEYS)
 		usleep(5000);
-	stop(f, &c);
+	signer_close(f, &c);
 	for (size_t i = 0; i < PLACES; i++) {
 		for (unsigned n = 1; n < 16; n += 1 + n / 2) {
 			signer_set_rules(f, "");
@@ -231,7 +222,7 @@ static void the_stock_is_taken_over_whole_F170(void **state)
 			signer_client_open(&c, f->socket, NULL);
 			set_place(f, i, n);
 			wait_for_stock(&c, POOL_KEYS);
-			stop(f, &c);
+			signer_close(f, &c);
 			assert_int_equal(signer_token_count_keys(f, CKO_PRIVATE_KEY), POOL_KEYS);
 			assert_int_equal(signer_token_count_keys(f, CKO_PUBLIC_KEY), POOL_KEYS);
 			assert_false(signer_log_has(f, "half p256v1 pairs"));
@@ -259,7 +250,7 @@ static void a_login_of_another_thread_does_not_hide_it_F170(void **state)
 	e = signer_find_get(&c, slow, &reply);
 	if (e == E_OK)
 		assert_int_equal(reply.presence, MESSAGE_KEY_PAIR);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 /* ---- a token that keeps another label ---- */
@@ -275,7 +266,7 @@ static void a_key_under_another_label_is_not_left_F172(void **state)
 	signer_set_rules(f, "");
 	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 0);
 	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, NULL), 0);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 static void a_stock_key_under_another_label_is_not_left_F172(void **state)
@@ -284,18 +275,56 @@ static void a_stock_key_under_another_label_is_not_left_F172(void **state)
 	struct signer_client c;
 
 	f->extra = "keep_alive = 1h\npool_p256v1 = 100\nnode = n\n"; /* for a while */
-	signer_use_shim(f, "C_GenerateKeyPair sleep 20ms\n");
 	f->threads = 1;
-	signer_start(f);
-	signer_client_open(&c, f->socket, NULL);
+	signer_open(f, &c, "C_GenerateKeyPair sleep 20ms\n");
 	wait_for_stock(&c, 1);
 	signer_set_rules(f, "label-max 5\n");
 	signer_wait_for_log(f, "pool: cannot make a key");
 	signer_set_rules(f, "");
-	stop(f, &c);
+	signer_close(f, &c);
 	/* What the stock has now was made after that; nothing is under the short label. */
 	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, "csrd-"), 0);
 	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, "csrd-"), 0);
+}
+
+/* ---- what may be hidden ---- */
+
+/* The token refuses to destroy it, and then it is not found: somebody else has done it, or it is hidden. */
+static void hide(struct signer_fixture *f, struct signer_client *c)
+{
+	assert_int_equal(signer_create(c, ID, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_DestroyObject@1 return CKR_FUNCTION_FAILED\n");
+	assert_int_equal(signer_destroy(c, ID, &(uint32_t){0}), E_UNCERTAIN);
+	signer_set_rules(f, "");
+	if (signer_token_count(f, CKO_PRIVATE_KEY, LABEL))
+		signer_token_destroy(f, CKO_PRIVATE_KEY, LABEL);
+	if (signer_token_count(f, CKO_PUBLIC_KEY, LABEL))
+		signer_token_destroy(f, CKO_PUBLIC_KEY, LABEL);
+}
+
+/* Each time the module is initialised anew, at once at first, and then more and more seldom. */
+static void a_module_is_not_renewed_all_the_time_F171(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_find_key_reply reply;
+	uint64_t started, deadline;
+	struct signer_client c;
+	enum err e;
+
+	start(f, &c);
+	started = clock_ms();
+	deadline = started + CLIENT_DEADLINE_MS;
+	for (unsigned i = 0; i < 4; i++) {
+		hide(f, &c);
+		while ((e = signer_find_get(&c, signer_key_send(&c, MESSAGE_FIND_KEY, ID, CLIENT_DEADLINE_MS),
+					    &reply)) != E_OK) {
+			assert_true(clock_ms() < deadline);
+			usleep(20000);
+		}
+		assert_int_equal(reply.presence, MESSAGE_KEY_NONE);
+	}
+	assert_true(clock_ms() - started >= 1000 + 2000 + 4000);
+	signer_close(f, &c);
 }
 
 /* ---- public keys that go with the private one ---- */
@@ -319,13 +348,13 @@ static void public_keys_that_go_with_the_private_one_F173(void **state)
 		assert_int_equal(objects_left(f), 0);
 	}
 	assert_int_equal(signer_shim_count(f, "C_Finalize"), 0);
-	stop(f, &c);
+	signer_close(f, &c);
 	signer_set_rules(f, rules[0]); /* a start, with a probe */
 	unlink(signer_path(f, "signer-state/probe"));
 	signer_start(f);
 	signer_client_open(&c, f->socket, NULL);
 	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 /* ---- two tokens that look alike ---- */
@@ -363,9 +392,7 @@ static void after_an_outage_it_is_the_token_of_the_uri_F174(void **state)
 	snprintf(uri, sizeof(uri), "pkcs11:slot-id=%lu", second_slot(f));
 	f->uri = uri;
 	f->threads = 1;
-	signer_use_shim(f, TWINS);
-	signer_start(f);
-	signer_client_open(&c, f->socket, NULL);
+	signer_open(f, &c, TWINS);
 	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
 	signer_set_rules(f, TWINS "invalidate-sessions\nC_OpenSession return CKR_DEVICE_ERROR\n");
 	while (signer_is_usable(&c))
@@ -374,30 +401,23 @@ static void after_an_outage_it_is_the_token_of_the_uri_F174(void **state)
 	signer_set_rules(f, TWINS);
 	signer_wait_until_usable(&c);
 	assert_int_equal(signer_find(&c, ID), MESSAGE_KEY_PAIR);
-	stop(f, &c);
+	signer_close(f, &c);
 }
-
-#define CASE(function)                                                                                       \
-	{                                                                                                    \
-		#function, function, signer_fixture_setup, signer_fixture_teardown,                          \
-		    (void *)(uintptr_t)&signer_token_kinds[SIGNER_KIND_SOFTHSM]                              \
-	}
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(a_key_that_is_there_is_found_F170),
-	    CASE(a_key_that_is_destroyed_is_gone_F170),
-	    CASE(a_create_that_failed_leaves_nothing_F170),
-	    CASE(the_stock_is_taken_over_whole_F170),
-	    CASE(a_login_of_another_thread_does_not_hide_it_F170),
-	    CASE(a_key_under_another_label_is_not_left_F172),
-	    CASE(a_stock_key_under_another_label_is_not_left_F172),
-	    CASE(public_keys_that_go_with_the_private_one_F173),
-	    CASE(after_an_outage_it_is_the_token_of_the_uri_F174),
+	    SIGNER_CASE(a_key_that_is_there_is_found_F170),
+	    SIGNER_CASE(a_key_that_is_destroyed_is_gone_F170),
+	    SIGNER_CASE(a_create_that_failed_leaves_nothing_F170),
+	    SIGNER_CASE(the_stock_is_taken_over_whole_F170),
+	    SIGNER_CASE(a_login_of_another_thread_does_not_hide_it_F170),
+	    SIGNER_CASE(a_key_under_another_label_is_not_left_F172),
+	    SIGNER_CASE(a_stock_key_under_another_label_is_not_left_F172),
+	    SIGNER_CASE(a_module_is_not_renewed_all_the_time_F171),
+	    SIGNER_CASE(public_keys_that_go_with_the_private_one_F173),
+	    SIGNER_CASE(after_an_outage_it_is_the_token_of_the_uri_F174),
 	};
 
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests_name("gone is gone", tests, NULL, NULL);
+	return SIGNER_RUN("gone is gone", tests, argc, argv);
 }

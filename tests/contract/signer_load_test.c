@@ -228,6 +228,76 @@ static void a_token_without_login_F187(void **state)
 	unsetenv("P11_FAKE_NO_LOGIN");
 }
 
+/* Modules know Edwards curves by one or the other; in FIPS mode some refuse PKCS#1 generation of RSA keys. */
+static void keys_are_asked_for_in_the_way_that_works_F234(void **state)
+{
+	static const struct {
+		const char *keys;
+		enum key_type type;
+		const char *said; /* NULL: it is the first way, of which nothing is said */
+	} cases[] = {
+	    {"oid", KEY_ED25519, NULL},
+	    {"name", KEY_ED25519, "curve name"},
+	    {"x9.31", KEY_RSA2048, "x9.31"},
+	    {"186-3", KEY_RSA2048, "186-3"},
+	};
+	struct signer_fixture *f = *state;
+
+	f->threads = 2;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		setenv("P11_FAKE_KEYS", cases[i].keys, 1);
+		unlink(signer_path(f, "signer-state/probe"));
+		for (unsigned life = 0; life < 2; life++) { /* the second remembers it */
+			struct message_create_csr_reply reply;
+			struct message_status_reply status;
+			struct signer_client c;
+			char csr_id[CSR_ID_SIZE];
+
+			signer_start(f);
+			signer_client_open(&c, f->socket, NULL);
+			signer_csr_id(csr_id, 1);
+			assert_int_equal(signer_create(&c, csr_id, cases[i].type, &reply), E_OK);
+			message_create_csr_reply_release(&reply);
+			signer_csr_id(csr_id, 2);
+			assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+			signer_status(&c, &status);
+			assert_true(status.usable);
+			if (cases[i].said)
+				assert_non_null(strstr(status.capabilities, cases[i].said));
+			message_status_reply_release(&status);
+			signer_client_close(&c);
+			stop(f);
+		}
+	}
+	unsetenv("P11_FAKE_KEYS");
+}
+
+/* More than anybody would make room for in advance: at start, and when the module is initialised anew. */
+static void hundreds_of_slots_F225(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	char csr_id[CSR_ID_SIZE];
+
+	setenv("P11_FAKE_SLOTS", "1000", 1);
+	f->threads = 2;
+	signer_use_shim(f, "");
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_csr_id(csr_id, 1);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_DestroyObject return CKR_OK\n");
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(signer_destroy(&c, csr_id, &(uint32_t){0}), E_UNCERTAIN);
+	signer_wait_for_log(f, "the module is initialised anew");
+	signer_set_rules(f, "");
+	signer_wait_until_usable(&c);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+	signer_client_close(&c);
+	stop(f);
+	unsetenv("P11_FAKE_SLOTS");
+}
+
 #define CASE(function)                                                                                       \
 	{                                                                                                    \
 		#function, function, signer_fixture_setup, signer_fixture_teardown, &fake                    \
@@ -240,6 +310,8 @@ int main(void)
 	    CASE(many_clients_while_sessions_die),
 	    CASE(an_end_in_the_middle),
 	    CASE(a_token_without_login_F187),
+	    CASE(keys_are_asked_for_in_the_way_that_works_F234),
+	    CASE(hundreds_of_slots_F225),
 	};
 	char self[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);

@@ -196,6 +196,105 @@ static void the_pool_of_another_node_is_left_alone(void **state)
 	stop(f, &c);
 }
 
+/* "node keys; …" of nodes that are not this signer's. */
+static void list_pools(struct signer_client *c, char text[256])
+{
+	struct message_list_pools_reply reply;
+	struct signer_answer answer;
+	struct buf payload;
+
+	buf_init(&payload, 64);
+	message_list_keys_encode(&payload, &(struct message_list_keys){.timeout_ms = CLIENT_DEADLINE_MS});
+	signer_client_receive(c, signer_client_send(c, MESSAGE_LIST_POOLS, &payload), &answer);
+	buf_release(&payload);
+	assert_int_equal(answer.type, MESSAGE_LIST_POOLS | MESSAGE_REPLY);
+	assert_int_equal(message_list_pools_reply_decode(answer.payload.data, answer.payload.len, &reply),
+			 E_OK);
+	buf_release(&answer.payload);
+	text[0] = '\0';
+	for (size_t i = 0; i < reply.nodes_len; i++)
+		snprintf(text + strlen(text), 256 - strlen(text), "%s %u %u; ", reply.nodes[i].node,
+			 reply.nodes[i].private_keys, reply.nodes[i].public_keys);
+	assert_int_equal(reply.unread, 0);
+	message_list_pools_reply_release(&reply);
+}
+
+/* The error, or E_OK and how many objects. */
+static enum err destroy_pool(struct signer_client *c, const char *node, uint32_t *ret_objects)
+{
+	struct message_destroy_pool m = {.timeout_ms = CLIENT_DEADLINE_MS};
+	struct message_destroy_key_reply reply = {0};
+	struct message_error error = {.code = E_OK};
+	struct signer_answer answer;
+	enum err code;
+	struct buf payload;
+
+	snprintf(m.node, sizeof(m.node), "%s", node);
+	buf_init(&payload, 128);
+	message_destroy_pool_encode(&payload, &m);
+	signer_client_receive(c, signer_client_send(c, MESSAGE_DESTROY_POOL, &payload), &answer);
+	buf_release(&payload);
+	if (answer.type == MESSAGE_ERROR)
+		assert_int_equal(message_error_decode(answer.payload.data, answer.payload.len, &error), E_OK);
+	else
+		assert_int_equal(message_destroy_key_reply_decode(answer.payload.data, answer.payload.len,
+								  &reply), E_OK);
+	buf_release(&answer.payload);
+	*ret_objects = reply.destroyed;
+	code = error.code;
+	message_error_release(&error);
+	return code;
+}
+
+/* Containers get another host name each time: what they left is counted, named, and destroyed on request. */
+static void ready_keys_of_nodes_that_are_gone_F230(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_status_reply status;
+	struct message_list_keys_part list;
+	uint8_t seen[2][KEY_SPKI_HASH_BYTES];
+	struct signer_client c;
+	uint32_t objects;
+	unsigned parts;
+	char text[256];
+
+	start(f, "", EXTRA "pool_p256v1 = 2\n", &c);
+	wait_ready(&c, 2);
+	stop(f, &c);
+	start(f, "", "node = one\npool_p256v1 = 3\n", &c);
+	wait_ready(&c, 3);
+	stop(f, &c);
+	signer_token_destroy(f, CKO_PUBLIC_KEY, "csrd-pool:one:p256v1"); /* halves are keys, too */
+	start(f, "", "node = now\npool_p256v1 = 1\npool_pause = 1m\n", &c);
+	wait_ready(&c, 1);
+	create(f, &c, 0, seen);
+	signer_list(&c, &list, &parts);
+	assert_int_equal(list.keys_len, 1);
+	message_list_keys_part_release(&list);
+	signer_status(&c, &status);
+	assert_int_equal(status.other_nodes, 2);
+	assert_int_equal(status.other_keys, 5);
+	message_status_reply_release(&status);
+	list_pools(&c, text);
+	assert_string_equal(text, "node-1 2 2; one 3 0; ");
+
+	assert_int_equal(destroy_pool(&c, "now", &objects), E_DENIED);
+	assert_int_equal(destroy_pool(&c, "nobody", &objects), E_OK);
+	assert_int_equal(objects, 0);
+	assert_int_equal(destroy_pool(&c, "one", &objects), E_OK);
+	assert_int_equal(objects, 3);
+	list_pools(&c, text);
+	assert_string_equal(text, "node-1 2 2; ");
+	expect_pool(f, 2);
+	assert_int_equal(destroy_pool(&c, "node-1", &objects), E_OK);
+	assert_int_equal(objects, 4);
+	list_pools(&c, text);
+	assert_string_equal(text, "");
+	signer_csr_id(text, 0);
+	assert_int_equal(signer_find(&c, text), MESSAGE_KEY_PAIR);
+	stop(f, &c);
+}
+
 static void a_single_thread_fills_too(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -525,6 +624,7 @@ int main(int argc, char **argv)
 	    CASE(the_pool_is_filled_and_claimed_without_a_search),
 	    CASE(the_pool_outlives_the_process),
 	    CASE(the_pool_of_another_node_is_left_alone),
+	    CASE(ready_keys_of_nodes_that_are_gone_F230),
 	    CASE(a_single_thread_fills_too),
 	    CASE(the_ceiling_counts_what_others_have_there),
 	    CASE(half_pairs_are_destroyed_at_start),

@@ -201,6 +201,89 @@ static void what_is_refused_later_is_probed_anew(void **state)
 	assert_non_null(strstr(said, "but allowed-mechanisms"));
 }
 
+/* A generation that is under way reads the templates that a probe tries: they wait for each other. */
+static void a_probe_has_the_token_for_itself_F221(void **state)
+{
+	static const char rules[] =
+	    NO_RSA "C_GenerateKeyPair@1 sleep 6s\n"
+		   "template-refuse CKA_ALLOWED_MECHANISMS CKR_TEMPLATE_INCONSISTENT\n";
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply created;
+	struct message_status_reply status;
+	struct signer_client c;
+	struct csr_spec spec;
+	char said[1024];
+	uint64_t until;
+	uint32_t slow;
+	long made;
+
+	signer_use_shim(f, NO_RSA);
+	live(f, said); /* which is remembered: what was probed a moment ago is not probed anew */
+	f->threads = 3;
+	signer_open(f, &c, NO_RSA);
+	made = signer_shim_count(f, MADE);
+	signer_set_rules(f, rules);
+	signer_spec(&spec, KEY_P256V1);
+	slow = signer_create_send(&c, "0c000000-0000-4000-8000-00000000000c", &spec, CLIENT_DEADLINE_MS);
+	csr_spec_release(&spec);
+	signer_wait_for_trace(f, "= sleep");
+	until = clock_ms() + 5000;
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_HSM);
+	while (clock_ms() < until) { /* keys of self-tests, and of nothing else; and nobody is kept out */
+		uint64_t started = clock_ms();
+
+		assert_true(signer_shim_count(f, MADE) - made < 16);
+		assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
+		assert_true(clock_ms() - started < 700);
+		usleep(20000);
+	}
+	if (signer_create_get(&c, slow, &created) == E_OK)
+		message_create_csr_reply_release(&created);
+	signer_wait_until_usable(&c);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_status(&c, &status);
+	assert_non_null(strstr(status.capabilities, "but allowed-mechanisms"));
+	message_status_reply_release(&status);
+	signer_close(f, &c);
+}
+
+/* What the start of one destroys, the other may be testing itself with. */
+static void two_signers_leave_each_other_s_probe_alone_F223(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	signer_use_shim(f, "C_SignInit kill\n");
+	signer_start(f);
+	assert_int_equal(signer_wait(f), -SIGKILL);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 1);
+	f->state_dir = "other-state"; /* the same token, the same host */
+	signer_open(f, &c, "");
+	signer_close(f, &c);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 1);
+	f->state_dir = NULL;
+	signer_open(f, &c, "");
+	signer_close(f, &c);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 0);
+}
+
+/* It is there, it was served, and yet no start will ever load it: that is for a person. */
+static void a_module_that_does_not_load_is_no_outage_F220(void **state)
+{
+	struct signer_fixture *f = *state;
+	char said[1024];
+
+	use_copy_of_shim(f, NO_RSA);
+	live(f, said);
+	signer_write_file(f->module, "of another architecture\n", 0700);
+	signer_expect_exit(f, EXIT_CODE_NO_MODULE, "does not load");
+	signer_use_shim(f, "C_Initialize return CKR_DEVICE_ERROR\n"); /* but this may be one */
+	signer_start(f);
+	signer_wait_for_log(f, "it was served before");
+	assert_int_equal(kill(f->pid, SIGTERM), 0);
+	signer_wait(f);
+}
+
 /* ---- what the probe finds out ---- */
 
 /* One family that cannot be made takes itself out, at this start and the next; the others serve. */
@@ -296,9 +379,7 @@ static void a_token_whose_keys_would_all_fail_is_not_usable_F186(void **state)
 		struct signer_client c;
 		long made;
 
-		signer_use_shim(f, cases[i].rule);
-		signer_start(f);
-		signer_client_open(&c, f->socket, NULL);
+		signer_open(f, &c, cases[i].rule);
 		signer_status(&c, &status);
 		assert_false(status.usable);
 		assert_non_null(strstr(status.detail, cases[i].why));
@@ -337,9 +418,7 @@ static void a_refusal_at_work_is_a_fault_of_the_token(void **state)
 	struct message_status_reply status;
 	struct signer_client c;
 
-	signer_use_shim(f, "");
-	signer_start(f);
-	signer_client_open(&c, f->socket, NULL);
+	signer_open(f, &c, "");
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		signer_set_rules(f, rules[i]);
 		assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_HSM);
@@ -354,9 +433,7 @@ static void a_refusal_at_work_is_a_fault_of_the_token(void **state)
 	/* Of a type that was not tried it may be the token's word that it does not do it. */
 	signer_set_rules(f, "C_GenerateKeyPair return CKR_CURVE_NOT_SUPPORTED\n");
 	assert_int_equal(signer_create(&c, ID_A, KEY_P384V1, NULL), E_UNSUPPORTED);
-	signer_client_close(&c);
-	signer_set_rules(f, "");
-	signer_stop(f);
+	signer_close(f, &c);
 }
 
 /* ---- objects that are neither there nor gone ---- */
@@ -368,9 +445,7 @@ static void destroys_without_an_end_renew_the_module_F71(void **state)
 	struct signer_client c;
 	uint32_t destroyed = 0;
 
-	signer_use_shim(f, "");
-	signer_start(f);
-	signer_client_open(&c, f->socket, NULL);
+	signer_open(f, &c, "");
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	signer_set_rules(f, "C_DestroyObject return CKR_OK\n"); /* said, not done */
 	for (int i = 0; i < 8; i++) {
@@ -406,9 +481,7 @@ static void a_list_says_what_it_could_not_read(void **state)
 	struct signer_client c;
 	unsigned parts;
 
-	signer_use_shim(f, "");
-	signer_start(f);
-	signer_client_open(&c, f->socket, NULL);
+	signer_open(f, &c, "");
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		signer_set_rules(f, rules[i]);
@@ -476,30 +549,25 @@ static void sigterm_breaks_a_fill_off_F28(void **state)
 	ends_within(f, 1000 + 3000);
 }
 
-#define CASE(function)                                                                                       \
-	{                                                                                                    \
-		#function, function, signer_fixture_setup, signer_fixture_teardown,                          \
-		    (void *)(uintptr_t)&signer_token_kinds[SIGNER_KIND_SOFTHSM]                              \
-	}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(the_probe_is_made_once),
-	    CASE(a_damaged_memory_is_none),
-	    CASE(another_module_or_token_is_probed),
-	    CASE(only_what_is_sure_is_remembered),
-	    CASE(what_is_refused_later_is_probed_anew),
-	    CASE(one_family_takes_only_itself_out_F184),
-	    CASE(one_option_for_each_attribute_F185),
-	    CASE(a_token_whose_keys_would_all_fail_is_not_usable_F186),
-	    CASE(a_refusal_at_work_is_a_fault_of_the_token),
-	    CASE(destroys_without_an_end_renew_the_module_F71),
-	    CASE(a_list_says_what_it_could_not_read),
-	    CASE(sigterm_breaks_a_fill_off_F28),
+	    SIGNER_CASE(the_probe_is_made_once),
+	    SIGNER_CASE(a_damaged_memory_is_none),
+	    SIGNER_CASE(another_module_or_token_is_probed),
+	    SIGNER_CASE(only_what_is_sure_is_remembered),
+	    SIGNER_CASE(what_is_refused_later_is_probed_anew),
+	    SIGNER_CASE(a_probe_has_the_token_for_itself_F221),
+	    SIGNER_CASE(two_signers_leave_each_other_s_probe_alone_F223),
+	    SIGNER_CASE(a_module_that_does_not_load_is_no_outage_F220),
+	    SIGNER_CASE(one_family_takes_only_itself_out_F184),
+	    SIGNER_CASE(one_option_for_each_attribute_F185),
+	    SIGNER_CASE(a_token_whose_keys_would_all_fail_is_not_usable_F186),
+	    SIGNER_CASE(a_refusal_at_work_is_a_fault_of_the_token),
+	    SIGNER_CASE(destroys_without_an_end_renew_the_module_F71),
+	    SIGNER_CASE(a_list_says_what_it_could_not_read),
+	    SIGNER_CASE(sigterm_breaks_a_fill_off_F28),
 	};
 
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests_name("csrd-hsm and its token", tests, NULL, NULL);
+	return SIGNER_RUN("csrd-hsm and its token", tests, argc, argv);
 }

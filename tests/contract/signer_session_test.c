@@ -18,44 +18,6 @@
 #define ID_B "0b000000-0000-4000-8000-00000000000b"
 #define AT_ONCE 12
 
-static void start(struct signer_fixture *f, struct signer_client *c, const char *rules)
-{
-	signer_use_shim(f, rules);
-	signer_start(f);
-	signer_client_open(c, f->socket, NULL);
-}
-
-static void stop(struct signer_fixture *f, struct signer_client *c)
-{
-	signer_client_close(c);
-	signer_set_rules(f, "");
-	signer_stop(f);
-}
-
-static bool get_status(struct signer_client *c, char detail[256])
-{
-	struct message_status_reply status;
-	bool usable;
-
-	signer_status(c, &status);
-	usable = status.usable;
-	snprintf(detail, 256, "%s", status.detail);
-	message_status_reply_release(&status);
-	return usable;
-}
-
-static void wait_for_status(struct signer_client *c, bool usable, const char *start_of_detail)
-{
-	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
-	char detail[256];
-
-	while (get_status(c, detail) != usable ||
-	       strncmp(detail, start_of_detail, strlen(start_of_detail)) != 0) {
-		assert_true(clock_ms() < deadline);
-		usleep(5000);
-	}
-}
-
 static void create_many(struct signer_client *c)
 {
 	struct csr_spec spec;
@@ -89,20 +51,20 @@ static void fewer_sessions_than_threads_at_work_F177(void **state)
 	struct signer_client c;
 
 	f->threads = 4;
-	start(f, &c, "");
+	signer_open(f, &c, "");
 	signer_set_rules(f, "sessions-max 1\ninvalidate-sessions\n");
 	for (unsigned i = 0; i < 10; i++) {
 		assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 		assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_OK);
 	}
 	create_many(&c);
-	wait_for_status(&c, true, "1 of 4 sessions");
+	signer_wait_for_status(&c, true, "1 of 4 sessions");
 	signer_set_rules(f, "");
-	wait_for_status(&c, true, "");
+	signer_wait_for_status(&c, true, "");
 	while (!signer_log_has(f, "4 of 4 threads work"))
 		usleep(20000);
 	create_many(&c);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 static void fewer_sessions_than_threads_at_start_F177(void **state)
@@ -116,10 +78,10 @@ static void fewer_sessions_than_threads_at_start_F177(void **state)
 
 		snprintf(rules, sizeof(rules), "sessions-max %u\n", max);
 		snprintf(detail, sizeof(detail), "%u of 4 sessions", max);
-		start(f, &c, rules);
-		wait_for_status(&c, true, detail);
+		signer_open(f, &c, rules);
+		signer_wait_for_status(&c, true, detail);
 		create_many(&c);
-		stop(f, &c);
+		signer_close(f, &c);
 	}
 }
 
@@ -137,17 +99,17 @@ static void sessions_that_are_lost_come_back_F178(void **state)
 	struct signer_client c;
 
 	f->threads = 4;
-	start(f, &c, "sessions-max 4\n");
+	signer_open(f, &c, "sessions-max 4\n");
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		signer_set_rules(f, rules[i]);
 		for (unsigned n = 0; n < 8; n++)
 			assert_int_not_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
-		wait_for_status(&c, false, "");
+		signer_wait_for_status(&c, false, "");
 		signer_set_rules(f, "sessions-max 4\n");
-		wait_for_status(&c, true, "");
+		signer_wait_for_status(&c, true, "");
 		create_many(&c);
 	}
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 /* ---- lists ---- */
@@ -165,7 +127,7 @@ static void lists_end_with_their_caller_F179(void **state)
 
 	f->threads = 2;
 	signer_token_add_public(f, 1, 600);
-	start(f, &c, "C_GetAttributeValue sleep 20ms\n");
+	signer_open(f, &c, "C_GetAttributeValue sleep 20ms\n");
 	buf_init(&payload, 1024);
 	message_list_keys_encode(&payload, &(struct message_list_keys){.timeout_ms = CLIENT_DEADLINE_MS});
 	for (unsigned i = 0; i < 3; i++) {
@@ -189,7 +151,7 @@ static void lists_end_with_their_caller_F179(void **state)
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
 	assert_true(clock_ms() - started < 8000);
 	buf_release(&payload);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 static void a_list_ends_with_its_time_F179(void **state)
@@ -202,7 +164,7 @@ static void a_list_ends_with_its_time_F179(void **state)
 
 	f->threads = 1;
 	signer_token_add_public(f, 1, 600);
-	start(f, &c, "C_GetAttributeValue sleep 20ms\n");
+	signer_open(f, &c, "C_GetAttributeValue sleep 20ms\n");
 	buf_init(&payload, 1024);
 	message_list_keys_encode(&payload, &(struct message_list_keys){.timeout_ms = 500});
 	signer_client_receive(&c, signer_client_send(&c, MESSAGE_LIST_KEYS, &payload), &answer);
@@ -212,7 +174,7 @@ static void a_list_ends_with_its_time_F179(void **state)
 	message_error_release(&error);
 	buf_release(&answer.payload);
 	buf_release(&payload);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 /* ---- a full token ---- */
@@ -229,7 +191,7 @@ static void a_full_token_is_left_in_peace_F180(void **state)
 	struct signer_fixture *f = *state;
 	struct signer_client c;
 
-	start(f, &c, "");
+	signer_open(f, &c, "");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		long before = signer_shim_count(f, "C_Initialize");
 		uint64_t until = clock_ms() + 3000;
@@ -243,9 +205,9 @@ static void a_full_token_is_left_in_peace_F180(void **state)
 		assert_true(signer_shim_count(f, "C_Initialize") - before <= cases[i].restarts);
 		assert_int_equal(signer_destroy(&c, ID_B, &(uint32_t){0}), E_OK);
 		signer_set_rules(f, "");
-		wait_for_status(&c, true, "");
+		signer_wait_for_status(&c, true, "");
 	}
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 /* ---- time ---- */
@@ -260,7 +222,7 @@ static void a_request_past_its_time_is_not_begun_F181(void **state)
 	uint32_t id;
 
 	f->threads = 2;
-	start(f, &c, "");
+	signer_open(f, &c, "");
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	signer_set_rules(f, "C_DestroyObject return CKR_OK\nC_Initialize sleep 2s\n");
 	for (unsigned i = 0; i < 3; i++)
@@ -272,7 +234,7 @@ static void a_request_past_its_time_is_not_begun_F181(void **state)
 	assert_int_equal(signer_create_get(&c, id, &reply), E_TIMEOUT);
 	signer_set_rules(f, "");
 	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_NONE);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 static void sigterm_ends_the_first_look_F182(void **state)
@@ -300,11 +262,11 @@ static void a_module_that_does_one_thing_at_a_time_F176(void **state)
 	struct signer_client c;
 
 	f->threads = 4;
-	f->extra = "timeout_generate = 20s\ntimeout_sign = 1s\ntimeout_other = 1s\nkeep_alive = 100ms\n";
-	start(f, &c, "");
+	f->extra = "timeout_generate = 40s\ntimeout_sign = 1s\ntimeout_other = 1s\nkeep_alive = 100ms\n";
+	signer_open(f, &c, "");
 	signer_set_rules(f, "serialise\nC_GenerateKeyPair sleep 2500ms\n");
 	create_many(&c);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
 /* What failed while others used the token is tried again with nobody else inside. */
@@ -321,7 +283,7 @@ static void a_disturbed_create_has_the_token_for_itself_F183(void **state)
 
 	f->threads = 3;
 	f->extra = "keep_alive = 1h\n";
-	start(f, &c, "");
+	signer_open(f, &c, "");
 	before = signer_shim_count(f, "C_GenerateKeyPair");
 	signer_set_rules(f, "C_FindObjectsInit@1 sleep 300ms\nC_GenerateKeyPair@1 return CKR_GENERAL_ERROR\n"
 			    "C_GenerateKeyPair@2 sleep 600ms\n");
@@ -338,31 +300,142 @@ static void a_disturbed_create_has_the_token_for_itself_F183(void **state)
 	assert_true(clock_ms() - started > 200);
 	assert_int_equal(signer_create_get(&c, create, &created), E_OK);
 	message_create_csr_reply_release(&created);
-	stop(f, &c);
+	signer_close(f, &c);
 }
 
-#define CASE(function)                                                                                       \
-	{                                                                                                    \
-		#function, function, signer_fixture_setup, signer_fixture_teardown,                          \
-		    (void *)(uintptr_t)&signer_token_kinds[SIGNER_KIND_SOFTHSM]                              \
+/* ---- the module is initialised anew ---- */
+
+#define SLOWEST_MS 700 /* of a search that waits for nobody */
+
+/* Of searches for so long, or until the module is initialised anew. */
+static uint64_t find_slowest(struct signer_fixture *f, struct signer_client *c, uint64_t for_ms)
+{
+	uint64_t until = clock_ms() + for_ms, slowest = 0;
+
+	while (clock_ms() < until && !signer_log_has(f, "the module is initialised anew")) {
+		uint64_t started = clock_ms(), took;
+
+		assert_int_equal(signer_find(c, ID_A), MESSAGE_KEY_PAIR);
+		took = clock_ms() - started;
+		slowest = took > slowest ? took : slowest;
 	}
+	return slowest;
+}
+
+/* One thread is inside for long: nobody is kept out meanwhile for what has to wait for it. */
+static void a_renewal_that_has_to_wait_keeps_nobody_out_F222(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply created;
+	struct signer_client c;
+	struct csr_spec spec;
+	uint32_t slow;
+
+	f->threads = 4;
+	f->extra = "keep_alive = 1h\n";
+	signer_open(f, &c, "");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_GenerateKeyPair@1 sleep 6s\nC_DestroyObject return CKR_OK\n");
+	signer_spec(&spec, KEY_P256V1);
+	slow = signer_create_send(&c, ID_B, &spec, CLIENT_DEADLINE_MS);
+	csr_spec_release(&spec);
+	signer_wait_for_trace(f, "= sleep");
+	assert_true(find_slowest(f, &c, 1200) < SLOWEST_MS); /* it is inside for longer than one waits */
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_UNCERTAIN);
+	assert_true(find_slowest(f, &c, 3500) < SLOWEST_MS);
+	assert_int_equal(signer_create_get(&c, slow, &created), E_OK);
+	message_create_csr_reply_release(&created);
+	signer_wait_for_log(f, "the module is initialised anew"); /* once it is out */
+	signer_close(f, &c);
+}
+
+/* Where it cannot be told how long they will be inside, they are waited for now and then. */
+static void a_renewal_takes_its_turn_F222(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	struct csr_spec spec;
+	uint32_t ids[4];
+	char csr_id[CSR_ID_SIZE];
+	unsigned next = 0;
+
+	f->threads = 4;
+	f->extra = "keep_alive = 1h\n";
+	signer_open(f, &c, "");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_GenerateKeyPair sleep 300ms\nC_DestroyObject return CKR_OK\n");
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(signer_destroy(&c, ID_A, &(uint32_t){0}), E_UNCERTAIN);
+	signer_spec(&spec, KEY_P256V1);
+	for (; next < 4; next++) {
+		signer_csr_id(csr_id, next);
+		ids[next] = signer_create_send(&c, csr_id, &spec, CLIENT_DEADLINE_MS);
+	}
+	/* Somebody is inside at any time. */
+	for (; !signer_log_has(f, "the module is initialised anew"); next++) {
+		struct message_create_csr_reply created;
+
+		assert_true(next < 400);
+		assert_int_equal(signer_create_get(&c, ids[next % 4], &created), E_OK);
+		message_create_csr_reply_release(&created);
+		signer_csr_id(csr_id, next);
+		ids[next % 4] = signer_create_send(&c, csr_id, &spec, CLIENT_DEADLINE_MS);
+	}
+	csr_spec_release(&spec);
+	signer_close(f, &c);
+}
+
+/* ---- the connection to the HSM ---- */
+
+/* Modules answer much by themselves; what only the HSM can answer tells that it is lost. */
+static void a_lost_connection_is_noticed_while_nobody_asks_F224(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	f->extra = "keep_alive = 200ms\n";
+	signer_open(f, &c, "");
+	signer_set_rules(f, "C_FindObjectsInit return CKR_DEVICE_ERROR\n");
+	signer_wait_for_log(f, "an idle session failed: C_FindObjectsInit: CKR_DEVICE_ERROR");
+	signer_close(f, &c);
+}
+
+/* Each slot may take its time, however many there are. */
+static void many_slow_slots_are_waited_for_F225(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	char label[16];
+
+	for (unsigned i = 0; i < 6; i++) {
+		snprintf(label, sizeof(label), "other-%u", i);
+		f->kind->make_token(f, label);
+	}
+	f->extra = "timeout_other = 1s\n";
+	signer_open(f, &c, "C_GetTokenInfo sleep 300ms\n");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_close(f, &c);
+}
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(fewer_sessions_than_threads_at_work_F177),
-	    CASE(fewer_sessions_than_threads_at_start_F177),
-	    CASE(sessions_that_are_lost_come_back_F178),
-	    CASE(lists_end_with_their_caller_F179),
-	    CASE(a_list_ends_with_its_time_F179),
-	    CASE(a_full_token_is_left_in_peace_F180),
-	    CASE(a_request_past_its_time_is_not_begun_F181),
-	    CASE(sigterm_ends_the_first_look_F182),
-	    CASE(a_module_that_does_one_thing_at_a_time_F176),
-	    CASE(a_disturbed_create_has_the_token_for_itself_F183),
+	    SIGNER_CASE(fewer_sessions_than_threads_at_work_F177),
+	    SIGNER_CASE(fewer_sessions_than_threads_at_start_F177),
+	    SIGNER_CASE(sessions_that_are_lost_come_back_F178),
+	    SIGNER_CASE(lists_end_with_their_caller_F179),
+	    SIGNER_CASE(a_list_ends_with_its_time_F179),
+	    SIGNER_CASE(a_full_token_is_left_in_peace_F180),
+	    SIGNER_CASE(a_request_past_its_time_is_not_begun_F181),
+	    SIGNER_CASE(sigterm_ends_the_first_look_F182),
+	    SIGNER_CASE(a_module_that_does_one_thing_at_a_time_F176),
+	    SIGNER_CASE(a_disturbed_create_has_the_token_for_itself_F183),
+	    SIGNER_CASE(a_renewal_that_has_to_wait_keeps_nobody_out_F222),
+	    SIGNER_CASE(a_renewal_takes_its_turn_F222),
+	    SIGNER_CASE(a_lost_connection_is_noticed_while_nobody_asks_F224),
+	    SIGNER_CASE(many_slow_slots_are_waited_for_F225),
 	};
 
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests_name("csrd-hsm and what its token has to spare", tests, NULL, NULL);
+	return SIGNER_RUN("csrd-hsm and what its token has to spare", tests, argc, argv);
 }

@@ -1,5 +1,5 @@
 /*
- * A PKCS#11 module of P-256 keys in memory that answers at once: for tests of
+ * A PKCS#11 module of keys in memory that answers at once: for tests of
  * what csrd-hsm does around the module.  It can be built with sanitizers, which
  * foreign modules are not.  One slot, one token; what is on it is gone when the
  * process ends.
@@ -7,11 +7,18 @@
  * P11_FAKE_FAIL_EVERY=N in the environment: every N-th C_Sign and
  * C_GenerateKeyPair answers CKR_SESSION_HANDLE_INVALID, and all sessions and
  * the login are gone.  P11_FAKE_NO_LOGIN: it has no PIN and needs no login.
+ * P11_FAKE_SLOTS=N: as many slots before its own, with tokens of other labels.
+ *
+ * Its keys are of P-256.  P11_FAKE_KEYS adds a family that it makes in one way
+ * and no other: "x9.31" and "186-3" RSA by that mechanism, while it offers
+ * PKCS#1 generation and refuses it; "oid" and "name" Ed25519 by the curve's
+ * object identifier or by its name.
  */
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <p11-kit/pkcs11.h>
+#include <openssl/rsa.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -25,11 +32,19 @@
 #define SESSIONS_MAX 256
 #define FOUND_MAX 64
 #define HALF 32 /* bytes of r and of s */
+#define RSA_BYTES 256
+#define SLOTS_MAX 4096
+#define CKM_LUNA_RSA_186_3 (CKM_VENDOR_DEFINED + 0x143)
+#ifndef CKM_EDDSA
+#define CKM_EDDSA 0x1057UL
+#define CKM_EC_EDWARDS_KEY_PAIR_GEN 0x1055UL
+#define CKK_EC_EDWARDS 0x40UL
+#endif
 
 struct attribute {
 	CK_ATTRIBUTE_TYPE type;
 	CK_ULONG len;
-	unsigned char value[80];
+	unsigned char value[256];
 };
 
 struct object {
@@ -42,6 +57,7 @@ struct object {
 struct session {
 	CK_SESSION_HANDLE handle; /* 0: free */
 	EVP_PKEY *signing;        /* a reference */
+	CK_MECHANISM_TYPE how;
 	CK_OBJECT_HANDLE found[FOUND_MAX];
 	size_t found_len;
 	bool searching;
@@ -53,7 +69,8 @@ static struct object objects[OBJECTS_MAX]; /* the handle is the index and one */
 static size_t objects_top;
 static struct session sessions[SESSIONS_MAX];
 static CK_SESSION_HANDLE last_session;
-static unsigned long calls, fail_every;
+static unsigned long calls, fail_every, other_slots;
+static const char *more_keys; /* NULL: none */
 
 /* ---- attributes ---- */
 
@@ -185,6 +202,8 @@ static CK_RV fake_C_Initialize(void *arguments)
 		return leave(CKR_CRYPTOKI_ALREADY_INITIALIZED);
 	fail_every = every ? strtoul(every, NULL, 10) : 0;
 	no_login = getenv("P11_FAKE_NO_LOGIN") != NULL;
+	more_keys = getenv("P11_FAKE_KEYS");
+	other_slots = getenv("P11_FAKE_SLOTS") ? strtoul(getenv("P11_FAKE_SLOTS"), NULL, 10) : 0;
 	initialised = true;
 	return leave(CKR_OK);
 }
@@ -213,20 +232,28 @@ static CK_RV fake_C_GetInfo(CK_INFO *info)
 	return CKR_OK;
 }
 
+/* Those of other tokens are SLOT + 1 and so on. */
+static bool is_slot(CK_SLOT_ID slot)
+{
+	return slot >= SLOT && slot <= SLOT + other_slots;
+}
+
 static CK_RV fake_C_GetSlotList(unsigned char present, CK_SLOT_ID *list, CK_ULONG *len)
 {
+	const CK_ULONG room = *len;
+
 	(void)present;
-	if (list && *len < 1)
+	*len = other_slots + 1;
+	if (list && room < *len)
 		return CKR_BUFFER_TOO_SMALL;
-	if (list)
-		list[0] = SLOT;
-	*len = 1;
+	for (CK_ULONG i = 0; i < *len && list; i++)
+		list[i] = SLOT + other_slots - i;
 	return CKR_OK;
 }
 
 static CK_RV fake_C_GetSlotInfo(CK_SLOT_ID slot, CK_SLOT_INFO *info)
 {
-	if (slot != SLOT)
+	if (!is_slot(slot))
 		return CKR_SLOT_ID_INVALID;
 	memset(info, 0, sizeof(*info));
 	pad(info->slotDescription, sizeof(info->slotDescription), "memory");
@@ -237,10 +264,10 @@ static CK_RV fake_C_GetSlotInfo(CK_SLOT_ID slot, CK_SLOT_INFO *info)
 
 static CK_RV fake_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
-	if (slot != SLOT)
+	if (!is_slot(slot))
 		return CKR_SLOT_ID_INVALID;
 	memset(info, 0, sizeof(*info));
-	pad(info->label, sizeof(info->label), LABEL);
+	pad(info->label, sizeof(info->label), slot == SLOT ? LABEL : "another");
 	pad(info->manufacturerID, sizeof(info->manufacturerID), "csrd tests");
 	pad(info->model, sizeof(info->model), "memory");
 	pad(info->serialNumber, sizeof(info->serialNumber), "1");
@@ -252,29 +279,70 @@ static CK_RV fake_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 	return CKR_OK;
 }
 
+/* ---- mechanisms ---- */
+
+static bool makes(const char *keys)
+{
+	return more_keys && strcmp(more_keys, keys) == 0;
+}
+
+static bool makes_rsa(void)
+{
+	return makes("x9.31") || makes("186-3");
+}
+
+static bool makes_edwards(void)
+{
+	return makes("oid") || makes("name");
+}
+
+static CK_MECHANISM_TYPE rsa_mechanism(void)
+{
+	return makes("x9.31") ? CKM_RSA_X9_31_KEY_PAIR_GEN : CKM_LUNA_RSA_186_3;
+}
+
 static CK_RV fake_C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *len)
 {
-	static const CK_MECHANISM_TYPE all[] = {CKM_EC_KEY_PAIR_GEN, CKM_ECDSA};
+	const CK_ULONG room = *len;
+	CK_MECHANISM_TYPE all[5] = {CKM_EC_KEY_PAIR_GEN, CKM_ECDSA};
 
 	if (slot != SLOT)
 		return CKR_SLOT_ID_INVALID;
-	if (list && *len < 2)
+	*len = 2;
+	if (makes_rsa()) {
+		all[(*len)++] = CKM_RSA_PKCS_KEY_PAIR_GEN;
+		all[(*len)++] = rsa_mechanism();
+		all[(*len)++] = CKM_RSA_PKCS;
+	} else if (makes_edwards()) {
+		all[(*len)++] = CKM_EC_EDWARDS_KEY_PAIR_GEN;
+		all[(*len)++] = CKM_EDDSA;
+	}
+	if (list && room < *len)
 		return CKR_BUFFER_TOO_SMALL;
 	if (list)
-		memcpy(list, all, sizeof(all));
-	*len = 2;
+		memcpy(list, all, *len * sizeof(all[0]));
 	return CKR_OK;
 }
 
 static CK_RV fake_C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info)
 {
+	CK_MECHANISM_TYPE all[5];
+	CK_ULONG len = 5;
+
 	if (slot != SLOT)
 		return CKR_SLOT_ID_INVALID;
-	if (type != CKM_EC_KEY_PAIR_GEN && type != CKM_ECDSA)
-		return CKR_MECHANISM_INVALID;
-	*info = (CK_MECHANISM_INFO){256, 256, CKF_EC_F_P | CKF_EC_NAMEDCURVE};
-	info->flags |= type == CKM_ECDSA ? CKF_SIGN : CKF_GENERATE_KEY_PAIR;
-	return CKR_OK;
+	fake_C_GetMechanismList(slot, all, &len);
+	for (CK_ULONG i = 0; i < len; i++) {
+		if (all[i] != type)
+			continue;
+		*info = (CK_MECHANISM_INFO){256, 256, CKF_GENERATE_KEY_PAIR};
+		if (type == CKM_ECDSA || type == CKM_RSA_PKCS || type == CKM_EDDSA)
+			info->flags = CKF_SIGN;
+		if (makes_rsa() && i >= 2)
+			info->ulMinKeySize = info->ulMaxKeySize = 8 * RSA_BYTES;
+		return CKR_OK;
+	}
+	return CKR_MECHANISM_INVALID;
 }
 
 /* ---- sessions ---- */
@@ -434,17 +502,42 @@ static CK_RV fake_C_FindObjectsFinal(CK_SESSION_HANDLE handle)
 
 /* ---- keys ---- */
 
-static void fill_public(struct object *o, const CK_ATTRIBUTE *template, CK_ULONG len, EVP_PKEY *key)
+static CK_KEY_TYPE type_of(const EVP_PKEY *key)
+{
+	return EVP_PKEY_is_a(key, "RSA") ? CKK_RSA : EVP_PKEY_is_a(key, "EC") ? CKK_EC : CKK_EC_EDWARDS;
+}
+
+static void set_public_value(struct object *o, EVP_PKEY *key)
 {
 	unsigned char point[2 + 65] = {0x04, 65}; /* an OCTET STRING */
-	size_t point_len = 0;
+	unsigned char value[RSA_BYTES];
+	size_t len = sizeof(value);
+	BIGNUM *n = NULL;
 
+	switch (type_of(key)) {
+	case CKK_EC:
+		EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point + 2, 65, &len);
+		set(o, CKA_EC_POINT, point, sizeof(point));
+		break;
+	case CKK_RSA:
+		EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n);
+		set(o, CKA_MODULUS, value, (CK_ULONG)BN_bn2bin(n, value));
+		BN_free(n);
+		break;
+	default:
+		EVP_PKEY_get_raw_public_key(key, value, &len);
+		set(o, CKA_EC_POINT, value, len);
+		break;
+	}
+}
+
+static void fill_public(struct object *o, const CK_ATTRIBUTE *template, CK_ULONG len, EVP_PKEY *key)
+{
 	set_all(o, template, len);
 	set_number(o, CKA_CLASS, CKO_PUBLIC_KEY);
-	set_number(o, CKA_KEY_TYPE, CKK_EC);
+	set_number(o, CKA_KEY_TYPE, type_of(key));
 	set_bool(o, CKA_LOCAL, CK_TRUE);
-	EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, point + 2, 65, &point_len);
-	set(o, CKA_EC_POINT, point, sizeof(point));
+	set_public_value(o, key);
 }
 
 static void fill_private(struct object *o, const CK_ATTRIBUTE *template, CK_ULONG len, EVP_PKEY *key)
@@ -455,11 +548,36 @@ static void fill_private(struct object *o, const CK_ATTRIBUTE *template, CK_ULON
 		set_bool(o, none[i], CK_FALSE);
 	set_all(o, template, len);
 	set_number(o, CKA_CLASS, CKO_PRIVATE_KEY);
-	set_number(o, CKA_KEY_TYPE, CKK_EC);
+	set_number(o, CKA_KEY_TYPE, type_of(key));
 	set_bool(o, CKA_LOCAL, CK_TRUE);
 	set_bool(o, CKA_ALWAYS_SENSITIVE, CK_TRUE);
 	set_bool(o, CKA_NEVER_EXTRACTABLE, CK_TRUE);
 	o->key = key;
+}
+
+/* The tag of CKA_EC_PARAMS: 0x06 for an object identifier, 0x13 for a name. */
+static unsigned char tag_of_curve(const CK_ATTRIBUTE *template, CK_ULONG len)
+{
+	for (CK_ULONG i = 0; i < len; i++)
+		if (template[i].type == CKA_EC_PARAMS && template[i].ulValueLen)
+			return *(const unsigned char *)template[i].pValue;
+	return 0;
+}
+
+static CK_RV new_key(CK_MECHANISM_TYPE type, const CK_ATTRIBUTE *template, CK_ULONG len, EVP_PKEY **ret_key)
+{
+	if (type == CKM_EC_KEY_PAIR_GEN)
+		*ret_key = EVP_EC_gen("P-256");
+	else if (makes_rsa() && type == rsa_mechanism())
+		*ret_key = EVP_RSA_gen(8 * RSA_BYTES);
+	else if (makes_edwards() && type == CKM_EC_EDWARDS_KEY_PAIR_GEN)
+		if (tag_of_curve(template, len) != (makes("oid") ? 0x06 : 0x13))
+			return CKR_CURVE_NOT_SUPPORTED;
+		else
+			*ret_key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	else
+		return CKR_MECHANISM_INVALID;
+	return *ret_key ? CKR_OK : CKR_HOST_MEMORY;
 }
 
 static CK_RV fake_C_GenerateKeyPair(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism,
@@ -468,13 +586,13 @@ static CK_RV fake_C_GenerateKeyPair(CK_SESSION_HANDLE handle, CK_MECHANISM *mech
 				    CK_OBJECT_HANDLE *ret_public, CK_OBJECT_HANDLE *ret_private)
 {
 	struct object *public = NULL, *private = NULL;
-	EVP_PKEY *key;
+	EVP_PKEY *key = NULL;
+	CK_RV rv;
 
-	if (mechanism->mechanism != CKM_EC_KEY_PAIR_GEN)
-		return CKR_MECHANISM_INVALID;
-	key = EVP_EC_gen("P-256"); /* not under the lock: several at a time, as in a real device */
-	if (!key)
-		return CKR_HOST_MEMORY;
+	/* not under the lock: several at a time, as in a real device */
+	rv = new_key(mechanism->mechanism, public_template, public_len, &key);
+	if (rv != CKR_OK)
+		return rv;
 	pthread_mutex_lock(&lock);
 	if (!session_of(handle) || must_fail()) {
 		EVP_PKEY_free(key);
@@ -502,7 +620,8 @@ static CK_RV fake_C_SignInit(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, 
 	struct object *o;
 
 	ENTER(s, handle);
-	if (mechanism->mechanism != CKM_ECDSA)
+	if (mechanism->mechanism != CKM_ECDSA && mechanism->mechanism != CKM_RSA_PKCS &&
+	    mechanism->mechanism != CKM_EDDSA)
 		return leave(CKR_MECHANISM_INVALID);
 	if (s->signing)
 		return leave(CKR_OPERATION_ACTIVE);
@@ -512,6 +631,7 @@ static CK_RV fake_C_SignInit(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, 
 		return leave(CKR_KEY_HANDLE_INVALID);
 	EVP_PKEY_up_ref(o->key);
 	s->signing = o->key;
+	s->how = mechanism->mechanism;
 	return leave(CKR_OK);
 }
 
@@ -526,7 +646,7 @@ static bool flatten(const unsigned char *der, size_t der_len, unsigned char out[
 	return good;
 }
 
-static CK_RV sign(EVP_PKEY *key, const unsigned char *data, size_t len, unsigned char out[2 * HALF])
+static CK_RV sign_ecdsa(EVP_PKEY *key, const unsigned char *data, size_t len, unsigned char out[2 * HALF])
 {
 	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
 	unsigned char der[128];
@@ -540,9 +660,39 @@ static CK_RV sign(EVP_PKEY *key, const unsigned char *data, size_t len, unsigned
 	return rv;
 }
 
+/* PKCS #1 v1.5 over what the caller has made: a DigestInfo. */
+static CK_RV sign_rsa(EVP_PKEY *key, const unsigned char *data, size_t len, unsigned char out[RSA_BYTES])
+{
+	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
+	size_t out_len = RSA_BYTES;
+	CK_RV rv = CKR_FUNCTION_FAILED;
+
+	if (context && EVP_PKEY_sign_init(context) == 1 &&
+	    EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) == 1 &&
+	    EVP_PKEY_sign(context, out, &out_len, data, len) == 1 && out_len == RSA_BYTES)
+		rv = CKR_OK;
+	EVP_PKEY_CTX_free(context);
+	return rv;
+}
+
+static CK_RV sign_eddsa(EVP_PKEY *key, const unsigned char *data, size_t len, unsigned char out[2 * HALF])
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	size_t out_len = 2 * HALF;
+	CK_RV rv = CKR_FUNCTION_FAILED;
+
+	if (context && EVP_DigestSignInit(context, NULL, NULL, NULL, key) == 1 &&
+	    EVP_DigestSign(context, out, &out_len, data, len) == 1)
+		rv = CKR_OK;
+	EVP_MD_CTX_free(context);
+	return rv;
+}
+
 static CK_RV fake_C_Sign(CK_SESSION_HANDLE handle, unsigned char *data, CK_ULONG len,
 			 unsigned char *signature, CK_ULONG *signature_len)
 {
+	CK_MECHANISM_TYPE how;
+	CK_ULONG wanted;
 	EVP_PKEY *key;
 	CK_RV rv;
 
@@ -551,16 +701,20 @@ static CK_RV fake_C_Sign(CK_SESSION_HANDLE handle, unsigned char *data, CK_ULONG
 		return leave(CKR_OPERATION_NOT_INITIALIZED);
 	if (must_fail())
 		return leave(CKR_SESSION_HANDLE_INVALID);
-	if (!signature || *signature_len < 2 * HALF) {
-		*signature_len = 2 * HALF;
+	how = s->how;
+	wanted = how == CKM_RSA_PKCS ? RSA_BYTES : 2 * HALF;
+	if (!signature || *signature_len < wanted) {
+		*signature_len = wanted;
 		return leave(signature ? CKR_BUFFER_TOO_SMALL : CKR_OK);
 	}
 	key = s->signing;
 	s->signing = NULL;
 	pthread_mutex_unlock(&lock);
-	rv = sign(key, data, len, signature);
+	rv = how == CKM_ECDSA      ? sign_ecdsa(key, data, len, signature)
+	     : how == CKM_RSA_PKCS ? sign_rsa(key, data, len, signature)
+				   : sign_eddsa(key, data, len, signature);
 	EVP_PKEY_free(key);
-	*signature_len = 2 * HALF;
+	*signature_len = wanted;
 	return rv;
 }
 

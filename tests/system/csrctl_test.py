@@ -16,7 +16,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 SUBCOMMANDS = ("account add", "account list", "zone add", "zone list", "token create", "token list", "token revoke",
                "user create", "user list", "user revoke", "account set", "account rename", "zone set", "zone rename",
-               "csr list", "csr show", "csr delete", "audit", "reconcile", "status", "doctor",
+               "csr list", "csr show", "csr delete", "audit", "pool list", "pool destroy", "reconcile", "status", "doctor",
                "completion", "verify", "backup", "restore", "config check", "config show")
 
 

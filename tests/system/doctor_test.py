@@ -211,7 +211,8 @@ class Doctor(DoctorCase):
     def test_modes_and_owners(self):
         s = self.s
         (s.folder / "state").mkdir(mode=0o700)
-        module = s.folder / "module.so"
+        (s.folder / "lib").mkdir(mode=0o755)
+        module = s.folder / "lib" / "module.so"
         shutil.copy(faults.SHIM, module)
         module.chmod(0o755)
         s.settings["token default"]["module"] = module
@@ -223,6 +224,7 @@ class Doctor(DoctorCase):
                 (s.folder, 0o777, "store-folder", "written by others"),
                 (s.folder / "state", 0o770, "state-folder", "written by others"),
                 (module, 0o757, "module-file", "written by others"),
+                (s.folder / "lib", 0o777, "module", "may be changed by others"),
         ):
             with self.subTest(path=path.name, mode=oct(mode)):
                 before = path.stat().st_mode & 0o7777

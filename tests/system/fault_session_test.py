@@ -84,6 +84,24 @@ class FaultSessionTest(faults.FaultCase):
         self.assertEqual(self.supervisor.ends, [])
         self.finish()
 
+    def test_F232_one_session_for_four_threads(self):
+        """While the token has one session to spare every create is made, one after the other or six at a time."""
+        s = self.start_supervised({"token default": {**TIMEOUTS, "threads": 4, "timeout_generate": "30s"}})
+        harness.in_parallel([self.create_ok] * 4)
+        s.shim.set("sessions-max 1", "invalidate-sessions")
+        for _ in range(20):
+            self.create_ok()
+        harness.in_parallel([self.create_ok] * 6)
+        harness.in_parallel([self.create_ok] * 6)
+        s.wait_ready()
+        (token,) = s.csrctl("status")["tokens"]
+        self.assertTrue(token["usable"])
+        self.assertRegex(token["detail"], r"^1 of 4 sessions")
+        s.shim.clear()
+        harness.wait_for("four sessions", lambda: "4 of 4 threads work" in s.hsm.log(), every=0.2)
+        self.over()
+        self.finish()
+
     def test_F55_all_sessions_die_at_once(self):
         """Four creates on four sessions that all end under them: one rebuild, one login at most, nobody is refused."""
         s = self.start_supervised({"token default": {**TIMEOUTS, "threads": 4, "keep_alive": "1h"}})

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sqlite3
+import shutil
 import subprocess
 import threading
 import time
@@ -110,7 +111,8 @@ class ShimService(harness.Service):
         self.hsm_wrapper = []      # a command before it
         self.signer_program = None # instead of csrd-hsm, a copy
         settings = super().default_settings()
-        settings["token default"]["module"] = SHIM
+        # A copy: where it was built, others than the signer's user may own a folder on the way.
+        settings["token default"]["module"] = shutil.copy(SHIM, self.folder)
         settings["token default"]["threads"] = 2
         settings["policy"] = {"reconcile_interval": "1s"}
         return settings

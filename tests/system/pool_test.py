@@ -139,5 +139,50 @@ class PoolTest(CrashCase):
         self.assertEqual(done.returncode, 69)
 
 
+class NodesTest(harness.Case):
+    """Containers that are started without a name: each leaves its ready keys behind."""
+
+    def test_F230_ready_keys_of_nodes_that_are_gone(self):
+        s = self.service(settings={"policy": {"reconcile_interval": "1s"}})
+        for node in ("0123456789ab", "fedcba987654", "csrd-1"):
+            s.settings["token default"].update(pool_p256v1=3, node=node)
+            s.write_config()
+            s.start_hsm()
+            harness.wait_for("three ready keys", lambda: s.csrctl("status")["tokens"][0]["pool"][0]["ready"] == 3,
+                             every=0.05)
+            if node != "csrd-1":
+                s.hsm.terminate()
+        s.start_csrd()
+        s.wait_ready()
+        kept = s.create().result["id"]
+
+        def others():
+            token = s.csrctl("status")["tokens"][0]
+            return token["other_nodes"], token["other_keys"]
+
+        harness.wait_for("their number in the status", lambda: others() == (2, 6), every=0.1)
+        said = harness.run([harness.BIN / "csrctl", "-c", s.config_path, "status"], env=s.environment("csrctl"),
+                           cwd=s.folder).stdout
+        self.assertIn("6 ready keys of 2 other nodes", said)
+        self.assertEqual(s.csrctl("pool", "list"), {"nodes": [{"node": "0123456789ab", "keys": 3},
+                                                              {"node": "fedcba987654", "keys": 3}]})
+        # Not its own, not nobody's, and not without a yes.
+        for arguments, status, why in ((("csrd-1", "--yes"), 1, "signer's own keys"),
+                                       (("nobody", "--yes"), 1, "no ready keys of a node 'nobody'"),
+                                       (("0123456789ab",), 64, "give --yes")):
+            done = s.csrctl("pool", "destroy", *arguments, check=False)
+            self.assertEqual(done.returncode, status, done)
+            self.assertIn(why, done.stderr)
+        self.assertEqual(s.csrctl("pool", "destroy", "0123456789ab", "--yes"),
+                         {"node": "0123456789ab", "token": "default", "objects": 6})
+        self.assertEqual(s.csrctl("pool", "list"), {"nodes": [{"node": "fedcba987654", "keys": 3}]})
+        s.csrctl("pool", "destroy", "fedcba987654", "--yes")
+        self.assertEqual(s.csrctl("pool", "list"), {"nodes": []})
+        harness.wait_for("none in the status", lambda: others() == (0, 0), every=0.1)
+        labels = {key["label"] for key in s.p11.objects()}
+        self.assertEqual(labels, {"csrd-pool:csrd-1:p256v1", "csrd:" + kept})
+        s.stop()
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -495,7 +495,7 @@ static void hello_of_another_version_is_refused(void **state)
 	hsm_starts(f);
 	WAIT_FOR(f, signer_accepts(f));
 	signer_sends_hello(f, MESSAGE_PROTOCOL_VERSION + 1, "default");
-	hello_is_refused(f, "version 3");
+	hello_is_refused(f, "version 4");
 }
 
 static void hello_of_another_token_is_refused(void **state)

@@ -4,6 +4,7 @@
 #include "hsm/signer/pool.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -477,6 +478,44 @@ static void what_the_token_does_not_make_is_not_filled(void **state)
 	pool_free(pool);
 }
 
+/* The linker puts this in the place of gethostname (tests.mk). */
+static const char *host;
+int __wrap_gethostname(char *name, size_t size);
+int __wrap_gethostname(char *name, size_t size)
+{
+	snprintf(name, size, "%s", host);
+	return 0;
+}
+
+/* F230: a name that the next container does not have is told from one that somebody gave. */
+static void a_name_that_a_container_got_by_chance_is_known(void **state)
+{
+	static const struct {
+		const char *node, *host;
+		bool may_change;
+	} cases[] = {
+	    {"", "0123456789ab", true},
+	    {"", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", true},
+	    {"", "hsm-client-1", false},
+	    {"", "0123456789AB", false},
+	    {"", "0123456789a", false},
+	    {"", "0123456789abc", false},
+	    {"", "", false},
+	    {"0123456789ab", "fedcba987654", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct pool *pool;
+
+		host = cases[i].host;
+		pool = make((struct pool_options){.node = cases[i].node});
+		assert_int_equal(pool_node_may_change(pool), cases[i].may_change);
+		assert_false(pool_is_wanted(pool));
+		pool_free(pool);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -496,6 +535,7 @@ int main(void)
 	    cmocka_unit_test(failures_are_tried_again_ever_later),
 	    cmocka_unit_test(a_full_token_is_not_filled_further),
 	    cmocka_unit_test(status_tells_levels_and_reasons),
+	    cmocka_unit_test(a_name_that_a_container_got_by_chance_is_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -451,6 +451,40 @@ static enum err decode_list_part(const uint8_t *data, size_t len)
 	return e;
 }
 
+static void sample_list_pools_reply(struct buf *b)
+{
+	char first[] = "0123456789ab", second[] = "hsm-client-1";
+	struct message_node_pool nodes[] = {{first, 10, 9}, {second, 0, 1}};
+
+	message_list_pools_reply_encode(
+	    b, &(struct message_list_pools_reply){.more = true, .unread = 3, .nodes = nodes, .nodes_len = 2});
+}
+
+static enum err decode_list_pools_reply(const uint8_t *data, size_t len)
+{
+	static const struct message_list_pools_reply zero;
+	struct message_list_pools_reply m;
+	enum err e = message_list_pools_reply_decode(data, len, &m);
+
+	if (e != E_OK)
+		assert_memory_equal(&m, &zero, sizeof(m));
+	else
+		message_list_pools_reply_release(&m);
+	return e;
+}
+
+static void sample_destroy_pool(struct buf *b)
+{
+	message_destroy_pool_encode(b, &(struct message_destroy_pool){.timeout_ms = 5, .node = "node-1"});
+}
+
+static enum err decode_destroy_pool(const uint8_t *data, size_t len)
+{
+	struct message_destroy_pool m;
+
+	return message_destroy_pool_decode(data, len, &m);
+}
+
 static void sample_status_reply(struct buf *b)
 {
 	char detail[] = "token removed";
@@ -468,6 +502,8 @@ static void sample_status_reply(struct buf *b)
 								      .pools_len = 1,
 								      .pools = {{KEY_RSA2048, 5, 9}},
 								      .pool_detail = detail,
+								      .other_nodes = 2,
+								      .other_keys = 20,
 								      .capabilities = detail});
 }
 
@@ -519,6 +555,8 @@ static const struct {
     {"inspect-key reply", sample_inspect_reply, decode_inspect_reply},
     {"list-keys", sample_list_keys, decode_list_keys},
     {"list-keys part", sample_list_part, decode_list_part},
+    {"list-pools reply", sample_list_pools_reply, decode_list_pools_reply},
+    {"destroy-pool", sample_destroy_pool, decode_destroy_pool},
     {"status reply", sample_status_reply, decode_status_reply},
     {"note-store", sample_note_store, decode_note_store},
     {"error", sample_error, decode_error},
@@ -1024,6 +1062,40 @@ static void list_part_round_trip_and_caps(void **state)
 	free(label);
 }
 
+/* F230 */
+static void pools_round_trip(void **state)
+{
+	struct message_list_pools_reply m;
+	struct message_destroy_pool d;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 4096);
+	sample_list_pools_reply(&b);
+	assert_int_equal(message_list_pools_reply_decode(b.data, b.len, &m), E_OK);
+	assert_true(m.more);
+	assert_int_equal(m.unread, 3);
+	assert_int_equal(m.nodes_len, 2);
+	assert_string_equal(m.nodes[0].node, "0123456789ab");
+	assert_int_equal(m.nodes[0].private_keys, 10);
+	assert_int_equal(m.nodes[0].public_keys, 9);
+	assert_string_equal(m.nodes[1].node, "hsm-client-1");
+	message_list_pools_reply_release(&m);
+	buf_reset(&b);
+	sample_destroy_pool(&b);
+	assert_int_equal(message_destroy_pool_decode(b.data, b.len, &d), E_OK);
+	assert_string_equal(d.node, "node-1");
+	assert_int_equal(d.timeout_ms, 5);
+	buf_reset(&b); /* no node */
+	message_destroy_pool_encode(&b, &(struct message_destroy_pool){.timeout_ms = 5});
+	assert_int_equal(buf_status(&b), E_LIMIT);
+	buf_reset(&b);
+	wire_put_u32(&b, 5);
+	wire_put_u32(&b, 0);
+	assert_int_equal(decode_destroy_pool(b.data, b.len), E_PROTO);
+	buf_release(&b);
+}
+
 static void status_round_trip(void **state)
 {
 	struct buf b;
@@ -1048,6 +1120,8 @@ static void status_round_trip(void **state)
 	assert_int_equal(m.pools[0].ready, 5);
 	assert_int_equal(m.pools[0].target, 9);
 	assert_string_equal(m.pool_detail, "token removed");
+	assert_int_equal(m.other_nodes, 2);
+	assert_int_equal(m.other_keys, 20);
 	assert_string_equal(m.capabilities, "token removed");
 	message_status_reply_release(&m);
 	b.data[0] = 2;
@@ -1131,6 +1205,7 @@ int main(void)
 	    cmocka_unit_test(key_messages_round_trip),
 	    cmocka_unit_test(inspect_reply_round_trip),
 	    cmocka_unit_test(list_part_round_trip_and_caps),
+	    cmocka_unit_test(pools_round_trip),
 	    cmocka_unit_test(status_round_trip),
 	    cmocka_unit_test(errors_keep_their_meaning_and_unknown_ones_are_uncertain),
 	    cmocka_unit_test(text_for_people_is_made_to_fit),
