@@ -142,8 +142,8 @@ print-flags:
 # ---- the PKCS#11 module that misbehaves on order ---------------------------------
 
 # Without sanitizers and coverage whatever the variant, so that any program can load it.
-P11SHIM_OBJ := $(patsubst %,$(B)/tests/p11shim/%.pic.o,call fake module names p11shim rules rules_parse session \
-	state trace)
+P11SHIM_OBJ := $(patsubst %,$(B)/tests/p11shim/%.pic.o,call fake module names p11shim rules rules_parse session setting \
+	state template trace words)
 P11SHIM_CFLAGS := -std=gnu11 -pthread $(WARNINGS) $(filter-out -fPIE,$(HARDENING)) -fPIC -fvisibility=hidden \
 	$(CFLAGS) $(P11_CFLAGS)
 
