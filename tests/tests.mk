@@ -60,6 +60,7 @@ $(B)/tests/unit/login_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,outage.o state_dir.o) $(A_base),))
 $(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))
 
+P11SHIM_PROFILES := $(patsubst tests/p11shim/%,$(B)/tests/%,$(wildcard tests/p11shim/profiles/*.rules))
 SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o \
 	$(addprefix $(B)/tests/contract/,opencryptoki.o own_places.o p11kit.o)
 $(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
@@ -92,6 +93,9 @@ $(B)/tests/contract/signer_gone_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 $(eval $(call test_program,contract/signer_session_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_session_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_session_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_profile_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_profile_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_profile_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so $(P11SHIM_PROFILES)
 -include $(SIGNER_TEST_OBJ:.o=.d)
 
 # ---- targets -------------------------------------------------------------------
@@ -157,6 +161,11 @@ $(B)/tests/p11shim.so: $(P11SHIM_OBJ)
 	$(Q)$(CC) -shared -pthread -Wl,-soname,libcsrd-p11shim.so -Wl,-z,defs -Wl,-z,nodelete $(filter-out -pie,$(HARDENING_LD)) \
 		$(LDFLAGS) -o $@ $^ -ldl
 -include $(P11SHIM_OBJ:.o=.d)
+
+# Where the tests find them: beside the shim.
+$(P11SHIM_PROFILES): $(B)/tests/profiles/%: tests/p11shim/profiles/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
 
 $(eval $(call test_program,contract/p11shim_test,,-lp11 -ldl))
 $(B)/tests/contract/p11shim_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
