@@ -453,6 +453,7 @@ void signer_expect_csr(const struct message_create_csr_reply *reply, enum key_ty
 	assert_ptr_equal(at, reply->der + reply->der_len);
 	key = X509_REQ_get0_pubkey(req);
 	assert_int_equal(X509_REQ_verify(req, key), 1);
+	assert_int_equal(X509_REQ_get_version(req), 0);
 	assert_int_equal(EVP_PKEY_is_a(key, types[type].algorithm), 1);
 	if (types[type].bits)
 		assert_int_equal(EVP_PKEY_get_bits(key), types[type].bits);
