@@ -61,6 +61,7 @@ $(eval $(call test_program,unit/module_file_test,$(B)/hsm/signer/module_file.o $
 $(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,outage.o state_dir.o) $(A_base),))
 $(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))
 
+P11SHIM_PROFILES := $(patsubst tests/p11shim/%,$(B)/tests/%,$(wildcard tests/p11shim/profiles/*.rules))
 SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o \
 	$(addprefix $(B)/tests/contract/,opencryptoki.o own_places.o p11kit.o)
 $(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
@@ -93,6 +94,9 @@ $(B)/tests/contract/signer_gone_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 $(eval $(call test_program,contract/signer_session_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_session_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_session_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_profile_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_profile_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_profile_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so $(P11SHIM_PROFILES)
 -include $(SIGNER_TEST_OBJ:.o=.d)
 
 # ---- targets -------------------------------------------------------------------
@@ -143,8 +147,8 @@ print-flags:
 # ---- the PKCS#11 module that misbehaves on order ---------------------------------
 
 # Without sanitizers and coverage whatever the variant, so that any program can load it.
-P11SHIM_OBJ := $(patsubst %,$(B)/tests/p11shim/%.pic.o,call fake module names p11shim rules rules_parse session \
-	state trace)
+P11SHIM_OBJ := $(patsubst %,$(B)/tests/p11shim/%.pic.o,call fake module names p11shim rules rules_parse session setting \
+	state template trace words)
 P11SHIM_CFLAGS := -std=gnu11 -pthread $(WARNINGS) $(filter-out -fPIE,$(HARDENING)) -fPIC -fvisibility=hidden \
 	$(CFLAGS) $(P11_CFLAGS)
 
@@ -158,6 +162,11 @@ $(B)/tests/p11shim.so: $(P11SHIM_OBJ)
 	$(Q)$(CC) -shared -pthread -Wl,-soname,libcsrd-p11shim.so -Wl,-z,defs -Wl,-z,nodelete $(filter-out -pie,$(HARDENING_LD)) \
 		$(LDFLAGS) -o $@ $^ -ldl
 -include $(P11SHIM_OBJ:.o=.d)
+
+# Where the tests find them: beside the shim.
+$(P11SHIM_PROFILES): $(B)/tests/profiles/%: tests/p11shim/profiles/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
 
 $(eval $(call test_program,contract/p11shim_test,,-lp11 -ldl))
 $(B)/tests/contract/p11shim_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)

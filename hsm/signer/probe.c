@@ -109,12 +109,25 @@ static void other_label(const struct token *token, char label[PROBE_LABEL_SIZE])
 
 /* ---- one throw-away key ---- */
 
+/* Some tokens refuse to look for a label that they would not keep. */
+static void explain_refusal(struct session *s, const char *label)
+{
+	const CK_RV last = s->last;
+	char failure[sizeof(s->failure)];
+
+	memcpy(failure, s->failure, sizeof(failure));
+	session_explain(s, "label of %zu characters: %s", strlen(label), failure);
+	s->last = last;
+}
+
 static enum err sweep_label(struct session *s, const char *label)
 {
 	const struct object_query query = {label, NULL};
 	uint32_t destroyed = 0;
 	enum err e = object_destroy(s, &query, &destroyed);
 
+	if (e && ckr_is_refusal(s->last))
+		explain_refusal(s, label);
 	if (destroyed && !s->token->quirks.one_session)
 		log_info("%lu objects '%s' of an earlier probe were destroyed", (unsigned long)destroyed,
 			 label);
@@ -411,7 +424,7 @@ static enum err probe_relabel(struct session *s, struct token *token, bool *sure
 		rv = relabel(s, key.public_key, label);
 	token->relabels = rv == CKR_OK && has_label(s, key.private_key, label) &&
 			  has_label(s, key.public_key, label);
-	*sure &= rv == CKR_OK || ckr_is_refusal(rv);
+	*sure &= rv == CKR_OK || rv == CKR_FUNCTION_NOT_SUPPORTED || ckr_is_refusal(rv);
 	if (!token->relabels)
 		log_warn("token '%s' does not relabel keys (%s): there can be no key pool", token->label,
 			 rv == CKR_OK ? "it said that it did" : ckr_name(rv));

@@ -646,9 +646,16 @@ static void token_info_body(void)
 	CHECK(info.flags & CKF_USER_PIN_FINAL_TRY && info.flags & CKF_WRITE_PROTECTED);
 	CHECK(!(info.flags & CKF_LOGIN_REQUIRED));
 	CHECK(memcmp(info.serialNumber, "ANOTHER-1       ", 16) == 0);
+	set_rules("C_GetTokenInfo label HSM-7\nC_GetTokenInfo nul-padded\n");
+	CHECK_RV(p11->C_GetTokenInfo(slot, &info), CKR_OK);
+	CHECK(memcmp(info.label, "HSM-7\0", 6) == 0 && info.label[31] == '\0');
+	CHECK(memcmp(info.model, "SoftHSM v2\0", 11) == 0 && info.model[15] == '\0');
+	set_rules("C_GetTokenInfo label\n");
+	CHECK_RV(p11->C_GetTokenInfo(slot, &info), CKR_OK);
+	CHECK(info.label[0] == ' ' && info.label[31] == ' ');
 }
 
-static void token_flags_and_serial_are_falsified(void **state)
+static void token_info_is_falsified(void **state)
 {
 	(void)state;
 	run_with("C_GetTokenInfo flags +CKF_USER_PIN_FINAL_TRY -CKF_LOGIN_REQUIRED +0x2\n"
@@ -854,6 +861,172 @@ static void templates_are_taken_in_another_way(void **state)
 	run_with("label-max 4\npublic-private-refuse CKR_ATTRIBUTE_VALUE_INVALID\n", templates_body);
 }
 
+/* ---- names ---- */
+
+static bool says(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, const char *text)
+{
+	char value[64];
+	CK_ATTRIBUTE attribute = { type, value, sizeof(value) };
+
+	CHECK_RV(p11->C_GetAttributeValue(session, object, &attribute, 1), CKR_OK);
+	return attribute.ulValueLen == strlen(text) && memcmp(value, text, strlen(text)) == 0;
+}
+
+static CK_ULONG count_named(const char *name, const char *id)
+{
+	CK_ATTRIBUTE want[] = { { CKA_ID, (void *)(uintptr_t)id, strlen(id) },
+				{ CKA_LABEL, (void *)(uintptr_t)name, strlen(name) } };
+	CK_OBJECT_HANDLE found[8];
+	CK_ULONG count = 0;
+
+	CHECK_RV(p11->C_FindObjectsInit(session, want, 2), CKR_OK);
+	CHECK_RV(p11->C_FindObjects(session, found, 8, &count), CKR_OK);
+	CHECK_RV(p11->C_FindObjectsFinal(session), CKR_OK);
+	return count;
+}
+
+static void names_body(void)
+{
+	CK_OBJECT_HANDLE keys[2];
+	char kept[64], long_name[] = "abcde";
+	CK_ATTRIBUTE id = { CKA_ID, kept, sizeof(kept) }, want = { CKA_LABEL, long_name, 5 };
+
+	log_in();
+	CHECK_RV(generate_named("name", &no, keys), CKR_OK);
+	CHECK(says(keys[0], CKA_LABEL, "\xbe\xef") && says(keys[0], CKA_ID, "\xbe\xef"));
+	CHECK(says(keys[1], CKA_LABEL, "\xbe\xef") && says(keys[1], CKA_ID, "\xbe\xef"));
+	CHECK(count_named("another", "\xbe\xef") == 2);
+	set_rules("");
+	CHECK(count_named("another", "\xbe\xef") == 0);
+	set_rules("id-max 1\n");
+	CHECK_RV(generate_named("cut", &no, keys), CKR_OK);
+	CHECK(says(keys[0], CKA_ID, "\xbe") && says(keys[1], CKA_ID, "\xbe"));
+	CHECK(count_named("cut", "\xbe\xef") == 1);
+	set_rules("id-own\n");
+	CHECK_RV(generate_named("own", &no, keys), CKR_OK);
+	CHECK_RV(p11->C_GetAttributeValue(session, keys[0], &id, 1), CKR_OK);
+	kept[id.ulValueLen] = '\0';
+	CHECK(memcmp(kept, "own-", 4) == 0 && says(keys[1], CKA_ID, kept));
+	set_rules("label-refuse 4 CKR_ATTRIBUTE_VALUE_INVALID\n");
+	CHECK_RV(generate_named("abcde", &no, keys), CKR_ATTRIBUTE_VALUE_INVALID);
+	CHECK_RV(p11->C_FindObjectsInit(session, &want, 1), CKR_ATTRIBUTE_VALUE_INVALID);
+	CHECK_RV(generate_named("abcd", &no, keys), CKR_OK);
+	CHECK(file_says("trace", "CKA_LABEL=\"name\" CKA_ID=beef")); /* as it was asked for */
+}
+
+static void names_are_kept_in_another_way(void **state)
+{
+	(void)state;
+	run_with("label-is-id\n", names_body);
+}
+
+/* ---- public keys, data, mechanisms ---- */
+
+static bool is_private(CK_OBJECT_HANDLE object)
+{
+	CK_BBOOL private = 2;
+	CK_ATTRIBUTE attribute = { CKA_PRIVATE, &private, sizeof(private) };
+
+	CHECK_RV(p11->C_GetAttributeValue(session, object, &attribute, 1), CKR_OK);
+	return private == CK_TRUE;
+}
+
+static void public_keys_body(void)
+{
+	CK_OBJECT_HANDLE keys[2];
+
+	log_in();
+	CHECK_RV(generate(&keys[0], &keys[1]), CKR_TEMPLATE_INCONSISTENT);
+	CHECK_RV(generate_named("a", &yes, keys), CKR_TEMPLATE_INCONSISTENT);
+	CHECK_RV(generate_named("a", &no, keys), CKR_OK);
+	set_rules("");
+	CHECK_RV(generate(&keys[0], &keys[1]), CKR_OK);
+	CHECK(!is_private(keys[0]));
+	set_rules("public-private\n");
+	CHECK_RV(generate(&keys[0], &keys[1]), CKR_OK);
+	CHECK(is_private(keys[0]));
+	CHECK_RV(generate_named("a", &no, keys), CKR_OK);
+	CHECK(!is_private(keys[0]));
+}
+
+static void public_keys_are_private_or_must_not_be(void **state)
+{
+	(void)state;
+	run_with("public-private-demand CKR_TEMPLATE_INCONSISTENT\n", public_keys_body);
+}
+
+static void data_body(void)
+{
+	CK_OBJECT_CLASS class = CKO_DATA;
+	CK_ATTRIBUTE data[] = { { CKA_CLASS, &class, sizeof(class) }, { CKA_TOKEN, &yes, sizeof(yes) } };
+	CK_OBJECT_HANDLE object;
+
+	log_in();
+	CHECK_RV(p11->C_CreateObject(session, data, 2, &object), CKR_FUNCTION_NOT_SUPPORTED);
+	set_rules("");
+	CHECK_RV(p11->C_CreateObject(session, data, 2, &object), CKR_OK);
+}
+
+static void data_objects_are_refused(void **state)
+{
+	(void)state;
+	run_with("data-refuse CKR_FUNCTION_NOT_SUPPORTED\n", data_body);
+}
+
+#define VENDOR_MECHANISM 0x80000143UL
+
+static void mechanism_body(void)
+{
+	CK_MECHANISM mechanism = { VENDOR_MECHANISM, NULL, 0 };
+	CK_ATTRIBUTE pub[] = { { CKA_EC_PARAMS, p256, sizeof(p256) } };
+	CK_ATTRIBUTE priv[] = { { CKA_LABEL, label, strlen(label) } };
+	CK_OBJECT_HANDLE keys[2];
+	CK_MECHANISM_INFO info;
+
+	log_in();
+	CHECK_RV(p11->C_GetMechanismInfo(slot, VENDOR_MECHANISM, &info), CKR_OK);
+	CHECK(info.flags & CKF_GENERATE_KEY_PAIR);
+	CHECK_RV(p11->C_GetMechanismInfo(slot, CKM_EC_KEY_PAIR_GEN, &info), CKR_MECHANISM_INVALID);
+	CHECK_RV(p11->C_GenerateKeyPair(session, &mechanism, pub, 1, priv, 1, &keys[0], &keys[1]), CKR_OK);
+	CHECK(mechanism.mechanism == VENDOR_MECHANISM);
+	CHECK(file_says("trace", "C_GenerateKeyPair session=1 mechanism=CKM_0x80000143"));
+	set_rules("C_GenerateKeyPair return CKR_CURVE_NOT_SUPPORTED if CKA_EC_PARAMS=06052b81040022\n");
+	CHECK_RV(generate(&keys[0], &keys[1]), CKR_OK);
+	set_rules("C_GenerateKeyPair return CKR_CURVE_NOT_SUPPORTED if CKA_EC_PARAMS=06082a8648ce3d030107\n");
+	CHECK_RV(generate(&keys[0], &keys[1]), CKR_CURVE_NOT_SUPPORTED);
+}
+
+static void one_mechanism_stands_for_another(void **state)
+{
+	(void)state;
+	run_with("mechanism-is 0x80000143 CKM_EC_KEY_PAIR_GEN\n"
+		 "C_GetMechanismInfo return CKR_MECHANISM_INVALID if CKM_EC_KEY_PAIR_GEN\n",
+		 mechanism_body);
+}
+
+/* ---- the way to the token, and calls that wait ---- */
+
+static void far_away_body(void)
+{
+	int64_t before;
+
+	log_in();
+	set_rules("answer-after 20s\n");
+	before = now_ms();
+	CHECK(session_state() == CKS_RW_USER_FUNCTIONS);
+	CHECK(now_ms() - before < 20000);
+	set_rules("answer-after 200ms\n");
+	before = now_ms();
+	CHECK_RV(random_in(session), CKR_OK);
+	CHECK(now_ms() - before >= 200);
+}
+
+static void the_token_is_far_away(void **state)
+{
+	(void)state;
+	run(far_away_body);
+}
+
 static void serialise_body(void)
 {
 	CK_SESSION_HANDLE other;
@@ -941,6 +1114,35 @@ static void the_pin_locks_over_restarts(void **state)
 	assert_int_equal(counter("C_Login"), 10);
 }
 
+static void other_pin_error_body(void)
+{
+	initialize();
+	session = open_session();
+	CHECK_RV(login_with(WRONG_PIN), CKR_USER_TYPE_INVALID);
+	CHECK_RV(login_with(PIN), CKR_OK);
+}
+
+static void logged_in_body(void)
+{
+	CK_OBJECT_HANDLE pub, priv;
+
+	initialize();
+	session = open_session();
+	CHECK(session_state() == CKS_RW_USER_FUNCTIONS);
+	CHECK_RV(generate(&pub, &priv), CKR_OK);
+	session = open_session();
+	CHECK(session_state() == CKS_RW_USER_FUNCTIONS);
+	CHECK(counter("C_Login") == 0);
+}
+
+static void modules_log_in_in_another_way(void **state)
+{
+	(void)state;
+	run_with("pin-incorrect CKR_USER_TYPE_INVALID\n", other_pin_error_body);
+	unlink(in_folder("state/C_Login"));
+	run_with("logged-in " PIN "\n", logged_in_body);
+}
+
 /* ---- threads ------------------------------------------------------------------------------ */
 
 #define THREADS 4
@@ -1024,7 +1226,13 @@ static void a_mistake_in_the_rules_is_loud(void **state)
 		{ "C_GetTokenInfo flags CKF_RNG", "'CKF_RNG'" },
 		{ "C_GetTokenInfo serial 12345678901234567", "longer than 16" },
 		{ "sessions-max 0", "'0'" },
+		{ "C_GetTokenInfo label 123456789012345678901234567890123", "longer than 32" },
+		{ "C_Login nul-padded", "C_GetTokenInfo" },
+		{ "C_Sign abort if CKA_ID=abc", "'abc'" },
 		{ "pin-tries", "an argument is missing" },
+		{ "answer-after 60", "'60'" },
+		{ "label-is-id yes", "unexpected 'yes'" },
+		{ "mechanism-is CKM_EDDSA", "an argument is missing" },
 	};
 
 	(void)state;
@@ -1182,15 +1390,21 @@ int main(void)
 		TEST(initialize_fails),
 		TEST(a_signature_is_corrupted),
 		TEST(attributes_are_falsified),
-		TEST(token_flags_and_serial_are_falsified),
+		TEST(token_info_is_falsified),
 		TEST(sessions_are_limited),
 		TEST(sessions_are_made_invalid),
 		TEST(a_session_in_use_ends_after_its_call),
 		TEST(the_user_is_logged_out),
 		TEST(a_public_key_goes_with_its_private_key),
 		TEST(templates_are_taken_in_another_way),
+		TEST(names_are_kept_in_another_way),
+		TEST(public_keys_are_private_or_must_not_be),
+		TEST(data_objects_are_refused),
+		TEST(one_mechanism_stands_for_another),
+		TEST(the_token_is_far_away),
 		TEST(calls_wait_for_each_other),
 		TEST(the_pin_locks_over_restarts),
+		TEST(modules_log_in_in_another_way),
 		TEST(threads_are_counted_exactly),
 		TEST(a_mistake_in_the_rules_is_loud),
 		TEST(libp11_works_through_it),

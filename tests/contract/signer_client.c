@@ -7,6 +7,10 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/objects.h>
+#include <openssl/sha.h>
+#include <openssl/x509.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -407,4 +411,58 @@ void signer_wait_until_usable(struct signer_client *c)
 		assert_true(clock_ms() < deadline);
 		nanosleep(&pause, NULL);
 	}
+}
+
+/* ---- what came of a create ---- */
+
+/* What a CSR of each type looks like to OpenSSL. */
+static const struct {
+	const char *algorithm;
+	int bits;
+	int curve; /* named in the key's parameters; NID_undef: no curve there */
+	int signature;
+} types[KEY_TYPE_MAX + 1] = {
+    [KEY_RSA2048] = {"RSA", 2048, NID_undef, NID_sha256WithRSAEncryption},
+    [KEY_RSA3072] = {"RSA", 3072, NID_undef, NID_sha256WithRSAEncryption},
+    [KEY_RSA4096] = {"RSA", 4096, NID_undef, NID_sha256WithRSAEncryption},
+    [KEY_P256V1] = {"EC", 256, NID_X9_62_prime256v1, NID_ecdsa_with_SHA256},
+    [KEY_P384V1] = {"EC", 384, NID_secp384r1, NID_ecdsa_with_SHA384},
+    [KEY_ED25519] = {"ED25519", 0, NID_undef, NID_ED25519},
+};
+
+static int curve_of(X509_REQ *req)
+{
+	X509_ALGOR *algorithm;
+	const void *value;
+	int type;
+
+	X509_PUBKEY_get0_param(NULL, NULL, NULL, &algorithm, X509_REQ_get_X509_PUBKEY(req));
+	X509_ALGOR_get0(NULL, &type, &value, algorithm);
+	return type == V_ASN1_OBJECT ? OBJ_obj2nid(value) : NID_undef;
+}
+
+void signer_expect_csr(const struct message_create_csr_reply *reply, enum key_type type)
+{
+	const unsigned char *at = reply->der;
+	X509_REQ *req = d2i_X509_REQ(NULL, &at, (long)reply->der_len);
+	unsigned char hash[SHA256_DIGEST_LENGTH], *spki = NULL;
+	EVP_PKEY *key;
+	int len;
+
+	assert_non_null(req);
+	assert_ptr_equal(at, reply->der + reply->der_len);
+	key = X509_REQ_get0_pubkey(req);
+	assert_int_equal(X509_REQ_verify(req, key), 1);
+	assert_int_equal(X509_REQ_get_version(req), 0);
+	assert_int_equal(EVP_PKEY_is_a(key, types[type].algorithm), 1);
+	if (types[type].bits)
+		assert_int_equal(EVP_PKEY_get_bits(key), types[type].bits);
+	assert_int_equal(curve_of(req), types[type].curve);
+	assert_int_equal(X509_REQ_get_signature_nid(req), types[type].signature);
+	len = i2d_X509_PUBKEY(X509_REQ_get_X509_PUBKEY(req), &spki);
+	assert_true(len > 0);
+	SHA256(spki, (size_t)len, hash);
+	assert_memory_equal(hash, reply->key.spki_sha256, sizeof(hash));
+	OPENSSL_free(spki);
+	X509_REQ_free(req);
 }

@@ -62,6 +62,9 @@ void signer_wait_until_usable(struct signer_client *c);
 /* All parts in one; release with message_list_keys_part_release. */
 void signer_list(struct signer_client *c, struct message_list_keys_part *ret, unsigned *ret_parts);
 
+/* A CSR of a key of that type which verifies, and whose key is the one that the reply names. */
+void signer_expect_csr(const struct message_create_csr_reply *reply, enum key_type type);
+
 /* A whole subject with two SANs. */
 void signer_spec(struct csr_spec *spec, enum key_type type);
 /* "00000000-0000-4000-8000-00000000002a" for 42. */

@@ -110,7 +110,7 @@ static void run_tool(const struct signer_fixture *f, char *const argv[])
 	assert_int_equal(status, 0);
 }
 
-static void make_softhsm_token(struct signer_fixture *f, const char *label)
+void signer_make_softhsm_token(struct signer_fixture *f, const char *label)
 {
 	char text[PATH_MAX];
 	char *argv[] = {(char *)(uintptr_t) "softhsm2-util",
@@ -253,13 +253,11 @@ static void end_opencryptoki(struct signer_fixture *f)
 	opencryptoki_stop(f->helper);
 }
 
-#define SOFTHSM_MODULE "/usr/lib/softhsm/libsofthsm2.so"
-
 static void make_served_token(struct signer_fixture *f, const char *label)
 {
-	make_softhsm_token(f, label);
+	signer_make_softhsm_token(f, label);
 	if (!f->helper)
-		f->helper = p11kit_serve(f->folder, SOFTHSM_MODULE);
+		f->helper = p11kit_serve(f->folder, SIGNER_SOFTHSM_MODULE);
 }
 
 static void wait_for_server(struct signer_fixture *f)
@@ -275,8 +273,8 @@ static void end_server(struct signer_fixture *f)
 static void make_proxied_token(struct signer_fixture *f, const char *label)
 {
 	if (!f->tokens++)
-		p11kit_let_proxy(f->folder, SOFTHSM_MODULE);
-	make_softhsm_token(f, label);
+		p11kit_let_proxy(f->folder, SIGNER_SOFTHSM_MODULE);
+	signer_make_softhsm_token(f, label);
 }
 
 static void end_proxy(struct signer_fixture *f)
@@ -288,9 +286,9 @@ static void end_proxy(struct signer_fixture *f)
 const struct signer_token_kind signer_token_kinds[] = {
     [SIGNER_KIND_SOFTHSM] =
     {.name = "softhsm",
-     .module = SOFTHSM_MODULE,
+     .module = SIGNER_SOFTHSM_MODULE,
      .shared_uri = "pkcs11:model=SoftHSM%20v2",
-     .make_token = make_softhsm_token,
+     .make_token = signer_make_softhsm_token,
      .sees_others = true,
      .sealed = CKR_ATTRIBUTE_SENSITIVE,
      .usual = KEY_P256V1},
@@ -323,7 +321,7 @@ const struct signer_token_kind signer_token_kinds[] = {
      .make_token = make_served_token,
      .end = end_server,
      .after_kill = wait_for_server,
-     .seen_through = SOFTHSM_MODULE,
+     .seen_through = SIGNER_SOFTHSM_MODULE,
      .sees_others = true,
      .sealed = CKR_ATTRIBUTE_SENSITIVE,
      .lacks = KEY_TYPE_BIT(KEY_ED25519),
@@ -334,7 +332,7 @@ const struct signer_token_kind signer_token_kinds[] = {
      .shared_uri = "pkcs11:model=SoftHSM%20v2",
      .make_token = make_proxied_token,
      .end = end_proxy,
-     .seen_through = SOFTHSM_MODULE,
+     .seen_through = SIGNER_SOFTHSM_MODULE,
      .own_places = true,
      .sees_others = true,
      .sealed = CKR_ATTRIBUTE_SENSITIVE,
@@ -387,6 +385,8 @@ int signer_fixture_setup(void **state)
 	snprintf(f->socket, sizeof(f->socket), "%s/hsm.sock", f->folder);
 	signer_write_file(signer_path(f, "pin"), SIGNER_PIN "\n", 0600);
 	f->kind->make_token(f, SIGNER_TOKEN_LABEL);
+	if (f->kind->profile)
+		signer_use_shim(f, "");
 	*state = f;
 	return 0;
 }
@@ -429,9 +429,27 @@ struct CMUnitTest signer_test_on(enum signer_kind number, const char *name, CMUn
 
 /* ---- the shim ---- */
 
+/* Beside the shim, where make copies them. */
+static void put_profile(const struct signer_fixture *f, struct buf *rules)
+{
+	char path[PATH_MAX + 64];
+
+	snprintf(path, sizeof(path), "%.*s/profiles/%s.rules", (int)(strrchr(f->shim, '/') - f->shim),
+		 f->shim, f->kind->profile);
+	assert_int_equal(fd_read_file(path, rules), E_OK);
+}
+
 void signer_set_rules(const struct signer_fixture *f, const char *rules)
 {
-	signer_write_file(signer_path(f, "rules.new"), rules, 0600);
+	struct buf text;
+
+	buf_init(&text, 65536);
+	if (f->kind->profile)
+		put_profile(f, &text);
+	buf_put_str(&text, rules);
+	assert_int_equal(buf_status(&text), E_OK);
+	signer_write_file(signer_path(f, "rules.new"), buf_text(&text), 0600);
+	buf_release(&text);
 	assert_int_equal(rename(signer_path(f, "rules.new"), signer_path(f, "rules")), 0);
 }
 
@@ -705,6 +723,25 @@ void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class,
 	close_token(&t);
 }
 
+CK_SLOT_ID signer_token_slot(const struct signer_fixture *f, size_t n)
+{
+	void *dl = dlopen(f->kind->module, RTLD_NOW | RTLD_LOCAL);
+	CK_C_GetFunctionList get;
+	CK_FUNCTION_LIST_PTR p11;
+	CK_SLOT_ID slots[8];
+	CK_ULONG len = 8;
+
+	assert_non_null(dl);
+	*(void **)&get = dlsym(dl, "C_GetFunctionList");
+	assert_int_equal(get(&p11), CKR_OK);
+	assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
+	assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &len), CKR_OK);
+	assert_true(len > n);
+	assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
+	dlclose(dl);
+	return slots[n];
+}
+
 void signer_token_add_public(const struct signer_fixture *f, unsigned from, unsigned count)
 {
 	unsigned char modulus[256], exponent[] = {0x01, 0x00, 0x01};
@@ -731,6 +768,13 @@ void signer_token_add_public(const struct signer_fixture *f, unsigned from, unsi
 				 CKR_OK);
 	}
 	close_token(&t);
+}
+
+CK_ATTRIBUTE_TYPE signer_private_value(enum key_type type)
+{
+	bool is_rsa = type == KEY_RSA2048 || type == KEY_RSA3072 || type == KEY_RSA4096;
+
+	return is_rsa ? CKA_PRIVATE_EXPONENT : CKA_VALUE;
 }
 
 void signer_token_expect_sealed(const struct signer_fixture *f, const char *label,

@@ -31,6 +31,7 @@ struct signer_token_kind {
 	void (*end)(struct signer_fixture *f);        /* at teardown; NULL: nothing to do */
 	void (*after_kill)(struct signer_fixture *f); /* csrd-hsm was killed; NULL: nothing to do */
 	const char *seen_through; /* the module with which the test looks at the token; NULL: that one */
+	const char *profile;      /* on the shim with tests/p11shim/profiles/PROFILE.rules; NULL: none */
 	bool own_places;          /* runs only where tests/contract/own_places.h is possible */
 
 	/* the limits of the module; see doc/hsm-compatibility.md */
@@ -70,6 +71,10 @@ struct signer_fixture {
 	unsigned queue_max;
 };
 
+/* For kinds that are not in the table. */
+#define SIGNER_SOFTHSM_MODULE "/usr/lib/softhsm/libsofthsm2.so"
+void signer_make_softhsm_token(struct signer_fixture *f, const char *label);
+
 /* cmocka: *state is a struct signer_token_kind before and a struct signer_fixture after setup. */
 int signer_fixture_setup(void **state);
 int signer_fixture_teardown(void **state);
@@ -94,7 +99,10 @@ void signer_write_file(const char *path, const char *text, mode_t mode);
 /* For instrumented builds, until teardown: leaks in a function or library of that name are not ours. */
 void signer_forgive_leaks(const struct signer_fixture *f, const char *where);
 
-/* Rules of tests/p11shim for the next start, which then runs on the shim over the fixture's module. */
+/*
+ * Rules of tests/p11shim for the next start, which then runs on the shim over the fixture's module.
+ * They come after those of the kind's profile.
+ */
 void signer_use_shim(struct signer_fixture *f, const char *rules);
 void signer_set_rules(const struct signer_fixture *f, const char *rules);
 /* Calls that the shim counted, in all processes: "C_Login". */
@@ -136,8 +144,12 @@ size_t signer_token_count(const struct signer_fixture *f, CK_OBJECT_CLASS class,
  */
 size_t signer_token_count_keys(const struct signer_fixture *f, CK_OBJECT_CLASS class);
 void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label);
+/* The slot of the n-th token, in the order of the module. */
+CK_SLOT_ID signer_token_slot(const struct signer_fixture *f, size_t n);
 /* Public RSA keys "csrd:<signer_csr_id(from + i)>". */
 void signer_token_add_public(const struct signer_fixture *f, unsigned from, unsigned count);
+/* The attribute in which a private key of that type has its secret. */
+CK_ATTRIBUTE_TYPE signer_private_value(enum key_type type);
 /* The private key of that label gives its private value to nobody: every read of it is refused. */
 void signer_token_expect_sealed(const struct signer_fixture *f, const char *label,
 				CK_ATTRIBUTE_TYPE private_value);

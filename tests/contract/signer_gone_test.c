@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/fd.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,26 +360,6 @@ static void public_keys_that_go_with_the_private_one_F173(void **state)
 
 #define TWINS "C_GetTokenInfo serial 0000000000000000\n"
 
-/* The slot that the module lists second of those with a token. */
-static CK_SLOT_ID second_slot(const struct signer_fixture *f)
-{
-	void *dl = dlopen(f->kind->module, RTLD_NOW | RTLD_LOCAL);
-	CK_C_GetFunctionList get;
-	CK_FUNCTION_LIST_PTR p11;
-	CK_SLOT_ID slots[8];
-	CK_ULONG len = 8;
-
-	assert_non_null(dl);
-	*(void **)&get = dlsym(dl, "C_GetFunctionList");
-	assert_int_equal(get(&p11), CKR_OK);
-	assert_int_equal(p11->C_Initialize(NULL), CKR_OK);
-	assert_int_equal(p11->C_GetSlotList(CK_TRUE, slots, &len), CKR_OK);
-	assert_true(len >= 2);
-	assert_int_equal(p11->C_Finalize(NULL), CKR_OK);
-	dlclose(dl);
-	return slots[1];
-}
-
 /* Same label, same serial number: the slot tells them apart, after an outage as before. */
 static void after_an_outage_it_is_the_token_of_the_uri_F174(void **state)
 {
@@ -389,7 +368,7 @@ static void after_an_outage_it_is_the_token_of_the_uri_F174(void **state)
 	char uri[64];
 
 	f->kind->make_token(f, SIGNER_TOKEN_LABEL);
-	snprintf(uri, sizeof(uri), "pkcs11:slot-id=%lu", second_slot(f));
+	snprintf(uri, sizeof(uri), "pkcs11:slot-id=%lu", signer_token_slot(f, 1));
 	f->uri = uri;
 	f->threads = 1;
 	signer_open(f, &c, TWINS);

@@ -115,6 +115,8 @@ static bool act(struct call *c, const struct rule *r)
 	case RULE_ATTRIBUTE:
 	case RULE_FLAGS:
 	case RULE_SERIAL:
+	case RULE_LABEL:
+	case RULE_NUL_PADDED:
 		return false; /* the fake does these */
 	}
 	return false;
@@ -132,6 +134,13 @@ static bool act_all(struct call *c, bool after)
 	return false;
 }
 
+/* The way to the token, which a call that the module answers by itself does not go. */
+static void travel(const struct call *c)
+{
+	if (c->session && c->function != FN_C_GetSessionInfo && c->rules->answer_after_ms)
+		sleep_ms(c->rules->answer_after_ms);
+}
+
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
 bool call_enter(struct call *c)
@@ -144,6 +153,7 @@ bool call_enter(struct call *c)
 	c->alone = c->rules->serialise;
 	if (c->alone)
 		pthread_mutex_lock(&one_at_a_time);
+	travel(c);
 	state_add(names_function_text(c->function));
 	c->fired = rules_match(c->rules, c);
 	c->called = !act_all(c, false) && fake_enter(c);

@@ -44,7 +44,9 @@ struct call {
 	int pin_lock;
 	CK_ULONG *capacities; /* of the buffers of C_GetAttributeValue */
 	bool alone;           /* holds the lock of `serialise` */
-	CK_ULONG labels[2];   /* the lengths of labels that were cut for the module */
+	struct template given[2]; /* the caller's, while `templates` are others; NULL: they are those */
+	CK_BYTE own_id[64];   /* of a new pair, for `id-own` */
+	bool mechanism_replaced;
 	CK_BYTE pair_id[64];  /* of the private key that is being destroyed, for `pair-destroy` */
 	CK_ULONG pair_id_len;
 };

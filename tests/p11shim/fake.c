@@ -5,6 +5,7 @@
 #include "tests/p11shim/rules.h"
 #include "tests/p11shim/session.h"
 #include "tests/p11shim/state.h"
+#include "tests/p11shim/template.h"
 #include "tests/p11shim/trace.h"
 
 #include <stdlib.h>
@@ -37,7 +38,7 @@ static bool pin_enter(struct call *c)
 	return false;
 }
 
-static void pin_answer(const struct call *c)
+static void pin_answer(struct call *c)
 {
 	if (is_user_login(c)) {
 		if (c->rv == CKR_PIN_INCORRECT)
@@ -47,6 +48,8 @@ static void pin_answer(const struct call *c)
 	} else if (c->function == FN_C_InitPIN && c->rv == CKR_OK) {
 		state_reset(BAD_TRIES);
 	}
+	if (c->function == FN_C_Login && c->rv == CKR_PIN_INCORRECT && c->rules->pin_incorrect_rv != CKR_OK)
+		c->rv = c->rules->pin_incorrect_rv;
 }
 
 static CK_FLAGS pin_flags(CK_FLAGS flags, unsigned long tries)
@@ -79,13 +82,25 @@ static bool session_gate(struct call *c)
 	return true;
 }
 
+/* The module has the PIN from elsewhere: every session is the user's from the start. */
+static void log_in(const struct call *c)
+{
+	const char *pin = c->rules->logged_in_pin;
+
+	if (pin[0])
+		module_functions()->C_Login(*c->new_session, CKU_USER, (CK_UTF8CHAR *)(uintptr_t)pin,
+					    strlen(pin));
+}
+
 static void session_books(const struct call *c)
 {
 	if (c->function == FN_C_OpenSession) {
-		if (c->rv == CKR_OK && c->new_session)
+		if (c->rv == CKR_OK && c->new_session) {
 			session_opened(*c->new_session, *c->slot);
-		else
+			log_in(c);
+		} else {
 			session_not_opened();
+		}
 	}
 	if (c->rv != CKR_OK)
 		return;
@@ -98,6 +113,32 @@ static void session_books(const struct call *c)
 }
 
 /* ---- C_GetTokenInfo -------------------------------------------------------------- */
+
+static void pad_with_nul(CK_UTF8CHAR *text, size_t len)
+{
+	while (len && text[len - 1] == ' ')
+		text[--len] = '\0';
+}
+
+static void falsify_text(const struct rule *r, CK_TOKEN_INFO *info)
+{
+	switch (r->action) {
+	case RULE_SERIAL:
+		memcpy(info->serialNumber, r->text, sizeof(info->serialNumber));
+		break;
+	case RULE_LABEL:
+		memcpy(info->label, r->text, sizeof(info->label));
+		break;
+	case RULE_NUL_PADDED:
+		pad_with_nul(info->label, sizeof(info->label));
+		pad_with_nul(info->manufacturerID, sizeof(info->manufacturerID));
+		pad_with_nul(info->model, sizeof(info->model));
+		pad_with_nul(info->serialNumber, sizeof(info->serialNumber));
+		break;
+	default:
+		break;
+	}
+}
 
 static void falsify_token(const struct call *c)
 {
@@ -118,8 +159,8 @@ static void falsify_token(const struct call *c)
 
 		if (fired(c, i, RULE_FLAGS))
 			info->flags = (info->flags | r->set) & ~r->clear;
-		else if (fired(c, i, RULE_SERIAL))
-			memcpy(info->serialNumber, r->serial, sizeof(info->serialNumber));
+		else if (c->fired >> i & 1)
+			falsify_text(r, info);
 	}
 }
 
@@ -211,55 +252,27 @@ static void corrupt(const struct call *c)
 	}
 }
 
-/* ---- templates ------------------------------------------------------------------- */
+/* ---- mechanisms ------------------------------------------------------------------ */
 
-static CK_ATTRIBUTE *find_attribute(const struct template *t, CK_ATTRIBUTE_TYPE type)
+/* The caller's own mechanism, for the time of the call. */
+static void put_mechanism(const struct call *c, CK_MECHANISM_TYPE type)
 {
-	for (CK_ULONG i = 0; t->attributes && i < t->count; i++) {
-		if (t->attributes[i].type == type)
-			return &t->attributes[i];
-	}
-	return NULL;
+	*(CK_MECHANISM_TYPE *)(uintptr_t)c->mechanism = type;
 }
 
-static bool writes_labels(const struct call *c)
+static void replace_mechanism(struct call *c)
 {
-	return c->rules->label_max > 0 && (c->function == FN_C_GenerateKeyPair ||
-					   c->function == FN_C_SetAttributeValue);
+	if (!c->rules->mechanism_is || !c->mechanism || *c->mechanism != c->rules->mechanism_from)
+		return;
+	put_mechanism(c, c->rules->mechanism_to);
+	c->mechanism_replaced = true;
 }
 
-/* The caller's own templates, for the time of the call. */
-static void cut_labels(struct call *c)
+static void restore_mechanism(struct call *c)
 {
-	for (size_t i = 0; writes_labels(c) && i < 2; i++) {
-		CK_ATTRIBUTE *label = find_attribute(&c->templates[i], CKA_LABEL);
-
-		c->labels[i] = label ? label->ulValueLen : 0;
-		if (label && label->ulValueLen > c->rules->label_max)
-			label->ulValueLen = c->rules->label_max;
-	}
-}
-
-static void restore_labels(const struct call *c)
-{
-	for (size_t i = 0; writes_labels(c) && i < 2; i++) {
-		CK_ATTRIBUTE *label = find_attribute(&c->templates[i], CKA_LABEL);
-
-		if (label && c->labels[i])
-			label->ulValueLen = c->labels[i];
-	}
-}
-
-/* A public key that is said not to be private: some modules refuse that. */
-static bool template_gate(struct call *c)
-{
-	const CK_ATTRIBUTE *private = find_attribute(&c->templates[0], CKA_PRIVATE);
-
-	if (c->rules->public_private_rv == CKR_OK || c->function != FN_C_GenerateKeyPair || !private ||
-	    *(const CK_BBOOL *)private->pValue)
-		return true;
-	c->rv = c->rules->public_private_rv;
-	return false;
+	if (c->mechanism_replaced)
+		put_mechanism(c, c->rules->mechanism_from);
+	c->mechanism_replaced = false;
 }
 
 /* ---- a public key that goes with its private key ----------------------------------- */
@@ -308,15 +321,17 @@ static void destroy_partner(const struct call *c)
 bool fake_enter(struct call *c)
 {
 	c->pin_lock = -1;
-	if (!session_gate(c) || !pin_enter(c) || !template_gate(c) || !pair_gate(c))
+	if (!session_gate(c) || !pin_enter(c) || !pair_gate(c) || !template_enter(c))
 		return false;
-	cut_labels(c);
+	replace_mechanism(c);
 	keep_capacities(c);
 	return true;
 }
 
 void fake_answer(struct call *c)
 {
+	template_leave(c);
+	restore_mechanism(c);
 	session_books(c);
 	pin_answer(c);
 	falsify_token(c);
@@ -330,7 +345,7 @@ void fake_answer(struct call *c)
 void fake_leave(struct call *c)
 {
 	state_unlock(c->pin_lock);
-	restore_labels(c);
+	template_leave(c);
 	free(c->capacities);
 	if (c->in_session)
 		session_leave(c->session);

@@ -21,6 +21,8 @@
 
 #define MECHANISM(m) .mechanism = (m) ? &(m)->mechanism : NULL
 #define TEMPLATE(i, t, n) .templates[i] = { (t), (n) }
+/* A template that the module may get changed. */
+#define GIVEN(i) c.templates[i].attributes, c.templates[i].count
 
 /* The shapes that come again and again. */
 #define WRAP_SESSION(name) WRAP(name, (CK_SESSION_HANDLE session), (session), .session = session)
@@ -101,8 +103,10 @@ WRAP(C_DestroyObject, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object), (ses
 WRAP(C_GetObjectSize, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ULONG_PTR size),
      (session, object, size), .session = session, .object = object)
 WRAP_TEMPLATE(C_GetAttributeValue)
-WRAP_TEMPLATE(C_SetAttributeValue)
-WRAP(C_FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR t, CK_ULONG n), (session, t, n),
+WRAP(C_SetAttributeValue,
+     (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_PTR t, CK_ULONG n),
+     (session, object, GIVEN(0)), .session = session, .object = object, TEMPLATE(0, t, n))
+WRAP(C_FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR t, CK_ULONG n), (session, GIVEN(0)),
      .session = session, TEMPLATE(0, t, n))
 WRAP(C_FindObjects, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE_PTR found, CK_ULONG max, CK_ULONG_PTR n),
      (session, found, max, n), .session = session, .found_count = n)
@@ -157,7 +161,7 @@ WRAP(C_GenerateKey,
 WRAP(C_GenerateKeyPair,
      (CK_SESSION_HANDLE session, CK_MECHANISM_PTR m, CK_ATTRIBUTE_PTR pub, CK_ULONG pub_n,
       CK_ATTRIBUTE_PTR priv, CK_ULONG priv_n, CK_OBJECT_HANDLE_PTR pub_key, CK_OBJECT_HANDLE_PTR priv_key),
-     (session, m, pub, pub_n, priv, priv_n, pub_key, priv_key), .session = session, MECHANISM(m),
+     (session, m, GIVEN(0), GIVEN(1), pub_key, priv_key), .session = session, MECHANISM(m),
      TEMPLATE(0, pub, pub_n), TEMPLATE(1, priv, priv_n), .new_objects = { pub_key, priv_key })
 WRAP(C_WrapKey,
      (CK_SESSION_HANDLE session, CK_MECHANISM_PTR m, CK_OBJECT_HANDLE wrapping, CK_OBJECT_HANDLE key,

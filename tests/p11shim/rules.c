@@ -33,8 +33,10 @@ static void let_go(struct rules *r)
 {
 	if (!r || --r->users > 0)
 		return;
-	for (size_t i = 0; i < r->count; i++)
+	for (size_t i = 0; i < r->count; i++) {
 		free(r->rule[i].bytes);
+		free(r->rule[i].condition_bytes);
+	}
 	free(r);
 }
 
@@ -81,13 +83,21 @@ void rules_release(struct rules *r)
 	pthread_mutex_unlock(&lock);
 }
 
-bool rules_template_has(const struct call *c, CK_ATTRIBUTE_TYPE type)
+static bool has_value(const CK_ATTRIBUTE *a, const uint8_t *bytes, size_t len)
+{
+	return a->pValue && a->ulValueLen == len && memcmp(a->pValue, bytes, len) == 0;
+}
+
+/* With the value of `bytes`, or with any for NULL. */
+static bool template_has(const struct call *c, CK_ATTRIBUTE_TYPE type, const uint8_t *bytes, size_t len)
 {
 	for (size_t t = 0; t < 2; t++) {
 		const struct template *template = &c->templates[t];
 
 		for (CK_ULONG i = 0; template->attributes && i < template->count; i++) {
-			if (template->attributes[i].type == type)
+			const CK_ATTRIBUTE *a = &template->attributes[i];
+
+			if (a->type == type && (!bytes || has_value(a, bytes, len)))
 				return true;
 		}
 	}
@@ -98,14 +108,14 @@ static bool could_mean(const struct rule *r, const struct call *c)
 {
 	if (r->function != c->function)
 		return false;
-	if (r->action == RULE_ATTRIBUTE && !rules_template_has(c, r->attribute))
+	if (r->action == RULE_ATTRIBUTE && !template_has(c, r->attribute, NULL, 0))
 		return false;
 	if (r->action == RULE_CORRUPT && !c->out)
 		return false;
 	if (r->condition == RULE_IF_MECHANISM)
 		return c->mechanism && *c->mechanism == r->condition_value;
-	if (r->condition == RULE_IF_ATTRIBUTE)
-		return rules_template_has(c, r->condition_value);
+	if (r->condition == RULE_IF_ATTRIBUTE || r->condition == RULE_IF_VALUE)
+		return template_has(c, r->condition_value, r->condition_bytes, r->condition_len);
 	return true;
 }
 
