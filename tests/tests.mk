@@ -111,7 +111,13 @@ test: test-deps
 test-debian13: test-deps
 	$(Q)sh tools/install-deps.sh debian13
 	$(Q)cd tests/system && PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c 'import sdk_test; sdk_test.install()'
-	$(Q)tests/debian13 run make $(if $(ONLY),check FAILPOINTS=1 ONLY='$(ONLY)',test)
+	$(Q)tests/debian13 run make $(if $(ONLY),-j$(JOBS) check FAILPOINTS=1 ONLY='$(ONLY)',test)
+
+# What CI does of it: csrd and its package are built there, the test programs run, and the package is lived with.
+.PHONY: test-debian13-core
+test-debian13-core:
+	$(Q)sh tools/install-deps.sh debian13
+	$(Q)DEBIAN13_FOR=core tests/debian13 run make -j$(JOBS) check FAILPOINTS=1 ONLY=unit/,contract/,system/package_test
 
 # As test, without a look at the packages; ONLY=text runs the jobs whose name contains it.
 .PHONY: check check-unit check-system test-programs
