@@ -61,7 +61,7 @@ $(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,outage.
 $(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))
 
 SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o \
-	$(addprefix $(B)/tests/contract/,opencryptoki.o own_places.o p11kit.o)
+	$(addprefix $(B)/tests/contract/,kryoptic.o opencryptoki.o own_places.o p11kit.o)
 $(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_test.o $(SIGNER_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
@@ -92,6 +92,10 @@ $(B)/tests/contract/signer_gone_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 $(eval $(call test_program,contract/signer_session_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_session_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_session_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+$(eval $(call test_program,contract/signer_kryoptic_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_kryoptic_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_kryoptic_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+TEST_PROGRAMS := $(filter-out %/signer_kryoptic_test,$(TEST_PROGRAMS)) # make test-kryoptic
 -include $(SIGNER_TEST_OBJ:.o=.d)
 
 # ---- targets -------------------------------------------------------------------
@@ -118,6 +122,24 @@ test-debian13: test-deps
 test-debian13-core:
 	$(Q)sh tools/install-deps.sh debian13
 	$(Q)DEBIAN13_FOR=core tests/debian13 run make -j$(JOBS) check FAILPOINTS=1 ONLY=unit/,contract/,system/package_test
+
+# The signer's contract on kryoptic, a module in Rust: it is built of crates, which are fetched, and wants Debian 13's
+# OpenSSL.
+.PHONY: test-kryoptic
+test-kryoptic:
+	$(Q)sh tools/install-deps.sh debian13
+	$(Q)DEBIAN13_FOR=core tests/debian13 online sh tools/install-deps.sh kryoptic
+	$(Q)DEBIAN13_FOR=core tests/debian13 online make kryoptic
+	$(Q)DEBIAN13_FOR=core tests/debian13 run make -j$(JOBS) check-kryoptic FAILPOINTS=1
+
+KRYOPTIC := build/kryoptic/release/libkryoptic_pkcs11.so
+$(KRYOPTIC): $(addprefix tests/kryoptic/,build.sh Cargo.toml crates.lock lib.rs)
+	$(Q)sh $< build/kryoptic
+	$(Q)touch $@
+.PHONY: kryoptic check-kryoptic
+kryoptic: $(KRYOPTIC)
+check-kryoptic: $(addprefix $(B)/tests/contract/,signer_kryoptic_test signer_keys_test) $(KRYOPTIC)
+	$(Q)CSRD_KRYOPTIC=$(abspath $(KRYOPTIC)) $(run_tests) --no-system $(filter %_test,$^)
 
 # As test, without a look at the packages; ONLY=text runs the jobs whose name contains it.
 .PHONY: check check-unit check-system test-programs

@@ -6,6 +6,7 @@
 #   tools/install-deps.sh core   that, and what tests/unit, tests/contract and the test of the package need
 #   tools/install-deps.sh bench  what "make bench" needs
 #   tools/install-deps.sh deb    what "make deb" needs
+#   tools/install-deps.sh kryoptic   what "make kryoptic" needs, in Debian 13
 #   tools/install-deps.sh debian13   what "make test-debian13" needs on the machine where it is given
 #
 # The names are Debian 12's; Debian 13 has some of them with "t64" at the end.
@@ -24,11 +25,12 @@ test_packages='libengine-pkcs11-openssl gnutls-bin python3-cryptography python3-
 	wget python3-requests golang-go default-jdk-headless haproxy nginx'
 deb_packages='build-essential debhelper dpkg-dev lintian scdoc'
 debian13_packages='debootstrap debian-archive-keyring iproute2 util-linux wget'
+kryoptic_packages='cargo libclang-dev libssl-dev libsqlite3-dev pkgconf'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 
 usage()
 {
-	echo 'usage: tools/install-deps.sh run|test|core|bench|deb|debian13' >&2
+	echo 'usage: tools/install-deps.sh run|test|core|bench|deb|debian13|kryoptic' >&2
 	exit 64
 }
 
@@ -66,6 +68,9 @@ bench)
 	;;
 deb)
 	packages="$run_packages $deb_packages"
+	;;
+kryoptic)
+	packages=$kryoptic_packages
 	;;
 debian13)
 	packages=$debian13_packages

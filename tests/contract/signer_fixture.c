@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "tests/contract/kryoptic.h"
 #include "tests/contract/opencryptoki.h"
 #include "tests/contract/own_places.h"
 #include "tests/contract/p11kit.h"
@@ -295,6 +296,19 @@ static void end_proxy(struct signer_fixture *f)
 	own_places_end();
 }
 
+static void make_kryoptic_token(struct signer_fixture *f, const char *label)
+{
+	if (!f->tokens)
+		kryoptic_configure(f->folder);
+	init_token(f, label, SO_PIN);
+}
+
+static void end_kryoptic(struct signer_fixture *f)
+{
+	(void)f;
+	unsetenv("KRYOPTIC_CONF");
+}
+
 struct signer_token_kind signer_token_kinds[] = {
     [SIGNER_KIND_SOFTHSM] =
     {.name = "softhsm",
@@ -346,6 +360,15 @@ struct signer_token_kind signer_token_kinds[] = {
      .end = end_proxy,
      .seen_through = SOFTHSM_MODULE,
      .own_places = true,
+     .sees_others = true,
+     .sealed = CKR_ATTRIBUTE_SENSITIVE,
+     .usual = KEY_P256V1},
+    [SIGNER_KIND_KRYOPTIC] =
+    {.name = "kryoptic",
+     .module = kryoptic_module,
+     .shared_uri = "pkcs11:manufacturer=Kryoptic%20Project",
+     .make_token = make_kryoptic_token,
+     .end = end_kryoptic,
      .sees_others = true,
      .sealed = CKR_ATTRIBUTE_SENSITIVE,
      .usual = KEY_P256V1},

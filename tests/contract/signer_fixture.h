@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define SIGNER_PIN "271828"
+#define SIGNER_PIN "27182818" /* openCryptoki takes no longer one, kryoptic no shorter */
 #define SIGNER_TOKEN_LABEL "signer-test"
 
 struct signer_fixture;
@@ -45,7 +45,8 @@ enum signer_kind {
 	SIGNER_KIND_TPM,
 	SIGNER_KIND_OPENCRYPTOKI,
 	SIGNER_KIND_P11KIT_CLIENT,
-	SIGNER_KIND_P11KIT_PROXY
+	SIGNER_KIND_P11KIT_PROXY,
+	SIGNER_KIND_KRYOPTIC
 };
 /* Set-up adds what is found out of the module's release. */
 extern struct signer_token_kind signer_token_kinds[];

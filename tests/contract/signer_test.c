@@ -1659,6 +1659,10 @@ int main(int argc, char **argv)
 	} else if (strcmp(of, "p11kit-proxy") == 0) {
 		add_cases(SIGNER_KIND_P11KIT_PROXY, CASES(contract_cases));
 		add_cases(SIGNER_KIND_P11KIT_PROXY, CASES(repair_cases));
+	} else if (strcmp(of, "kryoptic") == 0) {
+		add_cases(SIGNER_KIND_KRYOPTIC, CASES(contract_cases));
+		add_cases(SIGNER_KIND_KRYOPTIC, CASES(door_cases));
+		add_cases(SIGNER_KIND_KRYOPTIC, CASES(repair_cases));
 	} else {
 		add_cases(SIGNER_KIND_SOFTHSM, CASES(contract_cases));
 		add_cases(SIGNER_KIND_SOFTHSM, CASES(door_cases));
