@@ -257,6 +257,7 @@ help:
 	'make test            install what the tests need, build the test variant, run the tests' \
 	'make test SANITIZE=address,undefined    the same under sanitizers' \
 	'make test-debian13   everything in a root directory of Debian 13, which is made once (tests/debian13)' \
+	'make test-kryoptic   the signer on kryoptic, a module that cargo fetches and builds, in that root' \
 	'make test-rare       the tests that are slow and look at what changes seldom' \
 	'make tsan            the signer under load, and the store with its readers, with ThreadSanitizer' \
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \

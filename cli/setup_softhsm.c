@@ -152,8 +152,9 @@ enum exit_code setup_softhsm_check(const struct setup *s)
 	return cli_fail(
 	    E_EXISTS,
 	    "there is a trial token in " TOKEN_FOLDER " already, and its PIN is gone (a purge takes "
-	    "it): give that PIN with --pin-file, or remove the token with its keys, which are lost then: "
-	    "rm -r " TOKEN_FOLDER);
+	    "it): give that PIN with --pin-file, or remove the token with its keys, which are lost then, and "
+	    "let the signer forget it: rm -rf " TOKEN_FOLDER " /var/lib/csrd-hsm/%s/token",
+	    s->token);
 }
 
 enum exit_code setup_softhsm_make(struct setup *s)

@@ -115,7 +115,11 @@ static void say_not_found(const struct setup *s, bool by_unit, int status, struc
 	setup_show_output(said);
 	if (by_unit && status >= SYSTEMD_STATUS_MIN && status < 256)
 		cli_note("systemd ended it with %d: see systemd.exec(5), \"Process Exit Codes\"", status);
-	if (by_unit)
+	if (strstr(buf_text(said), "was exchanged"))
+		cli_note("'%s' was not changed. If the token was exchanged on purpose, let the signer forget "
+			 "the other one: rm -f /var/lib/csrd-hsm/%s/token",
+			 s->cli->config_path, s->token);
+	else if (by_unit)
 		cli_note(
 		    "'%s' was not changed. The unit sees no /home, no network and no device, and runs code "
 		    "of "
@@ -349,7 +353,8 @@ enum exit_code setup_units_start(struct setup *s)
 	if (code == EXIT_CODE_OK)
 		code = wait_ready(s, signer);
 	if (code == EXIT_CODE_OK)
-		setup_done(s, "running csrd.service and %s%s, enabled for the next boot", socket,
+		setup_done(s, "running csrd.service%s%s%s, enabled for the next boot",
+			   setup_port_is_held(s) ? ", " : " and ", socket,
 			   setup_port_is_held(s) ? " and csrd.socket" : "");
 	return code;
 }

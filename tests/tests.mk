@@ -63,7 +63,7 @@ $(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_bas
 
 P11SHIM_PROFILES := $(patsubst tests/p11shim/%,$(B)/tests/%,$(wildcard tests/p11shim/profiles/*.rules))
 SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o \
-	$(addprefix $(B)/tests/contract/,opencryptoki.o own_places.o p11kit.o)
+	$(addprefix $(B)/tests/contract/,kryoptic.o opencryptoki.o own_places.o p11kit.o)
 $(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_test.o $(SIGNER_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
@@ -97,6 +97,10 @@ $(B)/tests/contract/signer_session_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.
 $(eval $(call test_program,contract/signer_profile_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_profile_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_profile_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so $(P11SHIM_PROFILES)
+$(eval $(call test_program,contract/signer_kryoptic_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
+$(B)/tests/contract/signer_kryoptic_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(B)/tests/contract/signer_kryoptic_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
+TEST_PROGRAMS := $(filter-out %/signer_kryoptic_test,$(TEST_PROGRAMS)) # make test-kryoptic
 -include $(SIGNER_TEST_OBJ:.o=.d)
 
 # ---- targets -------------------------------------------------------------------
@@ -116,7 +120,31 @@ test: test-deps
 test-debian13: test-deps
 	$(Q)sh tools/install-deps.sh debian13
 	$(Q)cd tests/system && PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c 'import sdk_test; sdk_test.install()'
-	$(Q)tests/debian13 run make $(if $(ONLY),check FAILPOINTS=1 ONLY='$(ONLY)',test)
+	$(Q)tests/debian13 run make $(if $(ONLY),-j$(JOBS) check FAILPOINTS=1 ONLY='$(ONLY)',test)
+
+# What CI does of it: csrd and its package are built there, the test programs run, and the package is lived with.
+.PHONY: test-debian13-core
+test-debian13-core:
+	$(Q)sh tools/install-deps.sh debian13
+	$(Q)DEBIAN13_FOR=core tests/debian13 run make -j$(JOBS) check FAILPOINTS=1 ONLY=unit/,contract/,system/package_test
+
+# The signer's contract on kryoptic, a module in Rust: it is built of crates, which are fetched, and wants Debian 13's
+# OpenSSL.
+.PHONY: test-kryoptic
+test-kryoptic:
+	$(Q)sh tools/install-deps.sh debian13
+	$(Q)DEBIAN13_FOR=core tests/debian13 online sh tools/install-deps.sh kryoptic
+	$(Q)DEBIAN13_FOR=core tests/debian13 online make kryoptic
+	$(Q)DEBIAN13_FOR=core tests/debian13 run make -j$(JOBS) check-kryoptic FAILPOINTS=1
+
+KRYOPTIC := build/kryoptic/release/libkryoptic_pkcs11.so
+$(KRYOPTIC): $(addprefix tests/kryoptic/,build.sh Cargo.toml crates.lock lib.rs)
+	$(Q)sh $< build/kryoptic
+	$(Q)touch $@
+.PHONY: kryoptic check-kryoptic
+kryoptic: $(KRYOPTIC)
+check-kryoptic: $(addprefix $(B)/tests/contract/,signer_kryoptic_test signer_keys_test) $(KRYOPTIC)
+	$(Q)CSRD_KRYOPTIC=$(abspath $(KRYOPTIC)) $(run_tests) --no-system $(filter %_test,$^)
 
 # As test, without a look at the packages; ONLY=text runs the jobs whose name contains it.
 .PHONY: check check-unit check-system test-programs

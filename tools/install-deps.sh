@@ -3,8 +3,10 @@
 #
 #   tools/install-deps.sh run    to build csrd and run it on SoftHSM
 #   tools/install-deps.sh test   that, and what the tests need
+#   tools/install-deps.sh core   that, and what tests/unit, tests/contract and the test of the package need
 #   tools/install-deps.sh bench  what "make bench" needs
 #   tools/install-deps.sh deb    what "make deb" needs
+#   tools/install-deps.sh kryoptic   what "make kryoptic" needs, in Debian 13
 #   tools/install-deps.sh debian13   what "make test-debian13" needs on the machine where it is given
 #
 # The names are Debian 12's; Debian 13 has some of them with "t64" at the end.
@@ -17,17 +19,18 @@ set -eu
 run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev libevent-dev libjson-c-dev
 	libinih-dev libsqlite3-dev libsystemd-dev libpsl-dev libidn2-dev libunistring-dev publicsuffix softhsm2 openssl
 	curl'
-test_packages='libcmocka-dev opensc libengine-pkcs11-openssl gnutls-bin python3 python3-cryptography
-	python3-yaml golang-cfssl sqlite3 shellcheck zsh libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm man-db systemd iproute2
-	procps wget python3-requests golang-go default-jdk-headless haproxy nginx opencryptoki p11-kit p11-kit-modules
-	libnss3'
+core_packages='libcmocka-dev opensc openssl libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm opencryptoki p11-kit
+	p11-kit-modules libnss3 python3 man-db systemd iproute2 procps'
+test_packages='libengine-pkcs11-openssl gnutls-bin python3-cryptography python3-yaml golang-cfssl sqlite3 shellcheck zsh
+	wget python3-requests golang-go default-jdk-headless haproxy nginx'
 deb_packages='build-essential debhelper dpkg-dev lintian scdoc'
-debian13_packages='debootstrap debian-archive-keyring iproute2 util-linux'
+debian13_packages='debootstrap debian-archive-keyring iproute2 util-linux wget'
+kryoptic_packages='cargo libclang-dev libssl-dev libsqlite3-dev pkgconf'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 
 usage()
 {
-	echo 'usage: tools/install-deps.sh run|test|bench|deb|debian13' >&2
+	echo 'usage: tools/install-deps.sh run|test|core|bench|deb|debian13|kryoptic' >&2
 	exit 64
 }
 
@@ -52,16 +55,22 @@ run)
 	packages=$run_packages
 	;;
 test)
-	packages="$run_packages $test_packages $deb_packages"
+	packages="$run_packages $core_packages $test_packages $deb_packages"
 	has_node || packages="$packages nodejs"
 	# It brings the SDK (tests/system/sdk_test.py), once.
 	[ -d "$(dirname "$0")/../build/sdk/node_modules" ] || command -v npm >/dev/null 2>&1 || packages="$packages npm"
+	;;
+core)
+	packages="$run_packages $core_packages $deb_packages"
 	;;
 bench)
 	packages="$run_packages $bench_packages"
 	;;
 deb)
 	packages="$run_packages $deb_packages"
+	;;
+kryoptic)
+	packages=$kryoptic_packages
 	;;
 debian13)
 	packages=$debian13_packages

@@ -24,11 +24,14 @@
 
 #define DAEMON "/usr/sbin/pkcsslotd"
 #define CONFIG "/etc/opencryptoki/opencryptoki.conf"
-#define PID_FILE                                                                                             \
-	"/run/pkcsslotd.pid" /* written last; who connects to its socket and leaves ends it by SIGPIPE */
 #define START_MS 10000
 
+/* Written last, by 3.8.1 and 3.23; who connects to its socket and leaves ends it by SIGPIPE. */
+static const char *const pid_files[] = {"/run/pkcsslotd.pid", "/run/opencryptoki/pkcsslotd.pid"};
+
 /* ---- its places ---- */
+
+/* Of the daemon, whether it runs as root or, since 3.23, as a user of its own. */
 
 static void make_folder(const char *path)
 {
@@ -38,6 +41,7 @@ static void make_folder(const char *path)
 		fail_msg("there is no group pkcs11: is opencryptoki installed?");
 	assert_true(mkdir(path, 0770) == 0 || errno == EEXIST);
 	assert_int_equal(chown(path, 0, group->gr_gid), 0);
+	assert_int_equal(chmod(path, 0770), 0); /* whatever the umask is */
 }
 
 static void write_config(const char *folder, char path[PATH_MAX])
@@ -94,6 +98,14 @@ static void run_daemon(const char *folder)
 	_exit(127);
 }
 
+static bool is_serving(void)
+{
+	for (size_t i = 0; i < sizeof(pid_files) / sizeof(pid_files[0]); i++)
+		if (access(pid_files[i], F_OK) == 0)
+			return true;
+	return false;
+}
+
 static bool is_loaded;
 
 #ifdef __SANITIZE_ADDRESS__
@@ -119,7 +131,7 @@ pid_t opencryptoki_start(const char *folder)
 	assert_true(pid >= 0);
 	if (pid == 0)
 		run_daemon(folder);
-	while (access(PID_FILE, F_OK)) {
+	while (!is_serving()) {
 		if (waitpid(pid, NULL, WNOHANG) != 0)
 			fail_msg("pkcsslotd does not run: is opencryptoki installed?");
 		assert_true(clock_ms() < deadline);

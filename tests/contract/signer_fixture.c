@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "tests/contract/kryoptic.h"
 #include "tests/contract/opencryptoki.h"
 #include "tests/contract/own_places.h"
 #include "tests/contract/p11kit.h"
@@ -228,14 +229,24 @@ static void flush_tpm(struct signer_fixture *f)
 	swtpm_flush(&f->tpm);
 }
 
+static bool token_has(const struct signer_fixture *f, CK_MECHANISM_TYPE mechanism);
+
 /* What the probe found on the token of an earlier test, which was alike: with RSA alone it takes seconds. */
 static char known[4096];
 
 static void make_opencryptoki_token(struct signer_fixture *f, const char *label)
 {
+	struct signer_token_kind *kind = &signer_token_kinds[SIGNER_KIND_OPENCRYPTOKI];
+
 	if (!f->helper)
 		f->helper = opencryptoki_start(f->folder);
 	init_token(f, label, OPENCRYPTOKI_SO_PIN);
+	/* 3.8.1 (Debian 12) has RSA alone, 3.23 (Debian 13) P-256 and P-384 as well. */
+	if (f->tokens == 1 && token_has(f, CKM_EC_KEY_PAIR_GEN)) {
+		kind->lacks = KEY_TYPE_BIT(KEY_ED25519);
+		kind->usual = KEY_P256V1;
+		kind->shared_uri = "pkcs11:model=Soft";
+	}
 	if (!known[0] || f->tokens > 1)
 		return;
 	assert_int_equal(mkdir(signer_path(f, "signer-state"), 0700), 0);
@@ -283,7 +294,20 @@ static void end_proxy(struct signer_fixture *f)
 	own_places_end();
 }
 
-const struct signer_token_kind signer_token_kinds[] = {
+static void make_kryoptic_token(struct signer_fixture *f, const char *label)
+{
+	if (!f->tokens)
+		kryoptic_configure(f->folder);
+	init_token(f, label, SO_PIN);
+}
+
+static void end_kryoptic(struct signer_fixture *f)
+{
+	(void)f;
+	unsetenv("KRYOPTIC_CONF");
+}
+
+struct signer_token_kind signer_token_kinds[] = {
     [SIGNER_KIND_SOFTHSM] =
     {.name = "softhsm",
      .module = SIGNER_SOFTHSM_MODULE,
@@ -334,6 +358,15 @@ const struct signer_token_kind signer_token_kinds[] = {
      .end = end_proxy,
      .seen_through = SIGNER_SOFTHSM_MODULE,
      .own_places = true,
+     .sees_others = true,
+     .sealed = CKR_ATTRIBUTE_SENSITIVE,
+     .usual = KEY_P256V1},
+    [SIGNER_KIND_KRYOPTIC] =
+    {.name = "kryoptic",
+     .module = kryoptic_module,
+     .shared_uri = "pkcs11:manufacturer=Kryoptic%20Project",
+     .make_token = make_kryoptic_token,
+     .end = end_kryoptic,
      .sees_others = true,
      .sealed = CKR_ATTRIBUTE_SENSITIVE,
      .usual = KEY_P256V1},
@@ -620,6 +653,8 @@ void signer_expect_exit(struct signer_fixture *f, int code, const char *text)
 
 struct token_session {
 	void *dl;
+	CK_SLOT_ID slot;
+	CK_TOKEN_INFO info;
 	CK_FUNCTION_LIST_PTR p11;
 	CK_SESSION_HANDLE handle;
 };
@@ -639,11 +674,10 @@ static void open_token(const struct signer_fixture *f, struct token_session *t)
 	assert_int_equal(t->p11->C_Initialize(NULL), CKR_OK);
 	assert_int_equal(t->p11->C_GetSlotList(CK_TRUE, slots, &len), CKR_OK);
 	for (CK_ULONG i = 0; i < len; i++) {
-		CK_TOKEN_INFO info;
-
-		assert_int_equal(t->p11->C_GetTokenInfo(slots[i], &info), CKR_OK);
-		if (memcmp(info.label, SIGNER_TOKEN_LABEL " ", sizeof(SIGNER_TOKEN_LABEL)) != 0)
+		assert_int_equal(t->p11->C_GetTokenInfo(slots[i], &t->info), CKR_OK);
+		if (memcmp(t->info.label, SIGNER_TOKEN_LABEL " ", sizeof(SIGNER_TOKEN_LABEL)) != 0)
 			continue;
+		t->slot = slots[i];
 		assert_int_equal(t->p11->C_OpenSession(slots[i], CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL,
 						       NULL, &t->handle),
 				 CKR_OK);
@@ -659,6 +693,30 @@ static void close_token(struct token_session *t)
 {
 	assert_int_equal(t->p11->C_Finalize(NULL), CKR_OK);
 	dlclose(t->dl);
+}
+
+static bool token_has(const struct signer_fixture *f, CK_MECHANISM_TYPE mechanism)
+{
+	struct token_session t;
+	CK_MECHANISM_INFO info;
+	bool has;
+
+	open_token(f, &t);
+	has = t.p11->C_GetMechanismInfo(t.slot, mechanism, &info) == CKR_OK;
+	close_token(&t);
+	return has;
+}
+
+void signer_token_serial(const struct signer_fixture *f, char ret_serial[32])
+{
+	struct token_session t;
+	size_t len = sizeof(t.info.serialNumber);
+
+	open_token(f, &t);
+	while (len > 0 && t.info.serialNumber[len - 1] == ' ')
+		len--;
+	snprintf(ret_serial, 32, "%.*s", (int)len, (const char *)t.info.serialNumber);
+	close_token(&t);
 }
 
 static size_t find(struct token_session *t, CK_OBJECT_CLASS class, const char *label,

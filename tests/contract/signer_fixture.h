@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define SIGNER_PIN "271828"
+#define SIGNER_PIN "27182818" /* openCryptoki takes no longer one, kryoptic no shorter */
 #define SIGNER_TOKEN_LABEL "signer-test"
 
 struct signer_fixture;
@@ -46,9 +46,11 @@ enum signer_kind {
 	SIGNER_KIND_TPM,
 	SIGNER_KIND_OPENCRYPTOKI,
 	SIGNER_KIND_P11KIT_CLIENT,
-	SIGNER_KIND_P11KIT_PROXY
+	SIGNER_KIND_P11KIT_PROXY,
+	SIGNER_KIND_KRYOPTIC
 };
-extern const struct signer_token_kind signer_token_kinds[];
+/* Set-up adds what is found out of the module's release. */
+extern struct signer_token_kind signer_token_kinds[];
 extern const size_t signer_token_kinds_len;
 
 struct signer_fixture {
@@ -136,6 +138,8 @@ void signer_wait_for_log(const struct signer_fixture *f, const char *text);
 
 /* ---- the token, looked at by the test itself (csrd-hsm may run) ---- */
 
+/* As C_GetTokenInfo has it, without the blanks. */
+void signer_token_serial(const struct signer_fixture *f, char ret_serial[32]);
 /* Objects of one class under a label, or all of that class for NULL. */
 size_t signer_token_count(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label);
 /*

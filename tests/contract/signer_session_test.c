@@ -262,9 +262,9 @@ static void a_module_that_does_one_thing_at_a_time_F176(void **state)
 	struct signer_client c;
 
 	f->threads = 4;
-	f->extra = "timeout_generate = 40s\ntimeout_sign = 1s\ntimeout_other = 1s\nkeep_alive = 100ms\n";
+	f->extra = "timeout_generate = 20s\ntimeout_sign = 1s\ntimeout_other = 1s\nkeep_alive = 100ms\n";
 	signer_open(f, &c, "");
-	signer_set_rules(f, "serialise\nC_GenerateKeyPair sleep 2500ms\n");
+	signer_set_rules(f, "serialise\nC_GenerateKeyPair sleep 1500ms\n");
 	create_many(&c);
 	signer_close(f, &c);
 }

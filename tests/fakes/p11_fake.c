@@ -26,7 +26,7 @@
 
 #define SLOT 7
 #define LABEL "signer-test"
-#define PIN "271828"
+#define PIN "27182818"
 #define OBJECTS_MAX 8192
 #define ATTRIBUTES_MAX 32
 #define SESSIONS_MAX 256

@@ -336,6 +336,33 @@ class PackageTest(sdbox.Case):
         self.setup_csrd(box, "--softhsm", "--yes", "--pin-file", "-", text=pin)
         self.assert_serves(box, [])
 
+    def test_F243_a_trial_begun_anew(self):
+        """After a purge, or with another token under the old name: what setup says is to be pasted, and goes on."""
+        box = self.machine()
+        self.install(box, self.deb)
+        self.setup_csrd(box, "--softhsm", "--yes")
+        self.assert_serves(box, [])
+        box.run("dpkg", "-P", "csrd")
+        self.assertIn("csrctl setup", self.install(box, self.deb).stdout)
+        self.follow(box, self.setup_csrd(box, "--softhsm", "--yes", check=False))
+        self.setup_csrd(box, "--softhsm", "--yes")
+        self.assert_serves(box, [])
+
+        box.run("dpkg", "-P", "csrd")
+        self.install(box, self.deb)
+        box.run("rm", "-r", "/var/lib/csrd-hsm/softhsm")
+        done = self.setup_csrd(box, "--softhsm", "--yes", check=False)
+        self.assertEqual(done.returncode, 67, done.stderr)
+        self.assertNotIn("drop-ins", done.stderr)
+        self.follow(box, done)
+        self.setup_csrd(box, "--softhsm", "--yes")
+        self.assert_serves(box, [])
+
+    @staticmethod
+    def follow(box, done):
+        """The command that it ends with."""
+        box.run("sh", "-c", re.search(r"rm -.*$", done.stderr)[0])
+
     def test_F199_an_upgrade_from_a_conffile(self):
         """0.1 shipped the configuration as a conffile that setup edited: it stays as it is, and nobody is asked."""
         box = self.machine()
