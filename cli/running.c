@@ -2,6 +2,7 @@
 #include "cli/running.h"
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "store/store_url.h"
 
 #include <inttypes.h>
