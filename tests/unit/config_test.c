@@ -890,7 +890,7 @@ static void sample_loads_and_tells_the_defaults(void **state)
 			keys++;
 		}
 	}
-	assert_int_equal(keys, 37);
+	assert_int_equal(keys, 38);
 	loads(f, text);
 	buf_init(&full, 65536);
 	config_show(f->config, &full);
