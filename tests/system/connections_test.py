@@ -219,7 +219,8 @@ class BusyTest(ConnectionsCase):
         self.start(max_connections=2)
         healthz = self.head(b"GET", b"/healthz")
         for _ in range(3):
-            harness.wait_for("answers that keep their connection", lambda: not self.closes(self.client().send(healthz)))
+            harness.wait_for("answers that keep their connection", self.connections_are_kept)
+            harness.wait_for("the end of that connection", lambda: self.connections() == 0)
             kept = [self.client() for _ in range(2)]
             for client in kept:
                 self.assertFalse(self.closes(client.send(healthz)))
@@ -246,7 +247,13 @@ class BusyTest(ConnectionsCase):
         self.assertTrue(self.closes(late), "somebody had to go for it")
         self.assertTrue(late.is_closed())
         self.assertTrue(self.closes(kept[-1].send(healthz)))
-        harness.wait_for("answers that keep their connection", lambda: not self.closes(self.client().send(healthz)))
+        harness.wait_for("answers that keep their connection", self.connections_are_kept)
+
+    def connections_are_kept(self):
+        client = self.client().send(self.head(b"GET", b"/healthz"))
+        closes = self.closes(client)
+        client.socket.close()
+        return not closes
 
     @staticmethod
     def closes(client):
