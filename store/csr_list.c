@@ -239,6 +239,23 @@ static enum err csr_list_read_numbered(struct sql *sql, struct fences *fences,
 	return e;
 }
 
+static void csr_list_release_rows(struct store_csr_page *page)
+{
+	for (size_t i = 0; i < page->records_len; i++)
+		csr_record_release(&page->records[i]);
+	page->records_len = 0;
+}
+
+static size_t csr_list_count_held(const struct walk_page *place, const struct store_csr_query *query,
+				  const struct store_csr_page *page)
+{
+	size_t held = 0;
+
+	for (size_t i = 0; i < page->records_len; i++)
+		held += walk_page_holds(place, query, &page->records[i]);
+	return held;
+}
+
 /* What other pages of the walk showed is not shown again. */
 static void csr_list_cut(const struct walk_page *place, const struct store_csr_query *query,
 			 struct store_csr_page *page)
@@ -261,15 +278,39 @@ static void csr_list_cut(const struct walk_page *place, const struct store_csr_q
 	page->records_len = kept;
 }
 
+/*
+ * But whoever goes forwards takes a page without rows for the end of the list.  So one
+ * of which all was shown before goes on behind that, and what was shown further on, on
+ * the way of somebody else perhaps, does not leave it empty.
+ */
+static enum err csr_list_cut_forwards(struct sql *sql, struct walk_page *place,
+				      const struct store_csr_query *query, const char *account_id,
+				      struct store_csr_page *page)
+{
+	struct walk_page behind = *place;
+	enum err e = E_OK;
+
+	behind.has_after = false;
+	if (place->has_before && page->records_len > 0 && csr_list_count_held(&behind, query, page) == 0) {
+		csr_list_release_rows(page);
+		e = csr_list_read_behind(sql, query, account_id, &place->before, 0, page);
+	}
+	if (csr_list_count_held(place, query, page) == 0)
+		place->has_after = false;
+	csr_list_cut(place, query, page);
+	return e;
+}
+
 /* A page of somebody's walk. */
 static enum err csr_list_read_walk(struct sql *sql, struct store *store, const struct store_csr_query *query,
 				   const char *account_id, struct store_csr_page *page)
 {
 	struct walk_page place = walk_find(store->walk, query);
 	struct store_csr_query reversed = *query;
+	enum walk_way way = place.way;
 	enum err e = E_BUG;
 
-	switch (place.way) {
+	switch (way) {
 	case WALK_BEHIND:
 		e = csr_list_read_behind(sql, query, account_id, &place.before, 0, page);
 		break;
@@ -277,19 +318,18 @@ static enum err csr_list_read_walk(struct sql *sql, struct store *store, const s
 		reversed.descending = !query->descending;
 		e = csr_list_read_behind(sql, &reversed, account_id, &place.after, 0, page);
 		csr_list_reverse(page);
+		csr_list_cut(&place, query, page);
 		break;
 	case WALK_JUMP:
 		e = csr_list_read_numbered(sql, store->fences, query, account_id, page);
 		if (query->offset + query->limit >= page->total) /* where a walk backwards begins */
-			place.way = WALK_BEFORE;
+			way = WALK_BEFORE;
 		break;
 	}
-	if (e == E_OK) {
-		csr_list_cut(&place, query, page);
-		if (page->records_len > 0)
-			walk_keep(store->walk, query, place.way, &page->records[0],
-				  &page->records[page->records_len - 1]);
-	}
+	if (e == E_OK && place.way != WALK_BEFORE)
+		e = csr_list_cut_forwards(sql, &place, query, account_id, page);
+	if (e == E_OK && page->records_len > 0)
+		walk_keep(store->walk, query, way, &page->records[0], &page->records[page->records_len - 1]);
 	walk_page_release(&place);
 	return e;
 }
@@ -339,8 +379,7 @@ static enum err csr_list_run(struct store_op *op, struct sql *sql)
 
 static void csr_list_release_page(struct store_csr_page *page)
 {
-	for (size_t i = 0; i < page->records_len; i++)
-		csr_record_release(&page->records[i]);
+	csr_list_release_rows(page);
 	free(page->records);
 	memset(page, 0, sizeof(*page));
 }

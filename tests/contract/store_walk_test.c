@@ -249,6 +249,27 @@ static void F272_first_page_read_again_is_of_now(void **state)
 	assert_int_equal(read_page(*state, &q, 2).rows[0], 24);
 }
 
+/* An empty page is the end of the list to whoever goes forwards: it does not come before that. */
+static void F272_walk_forwards_ends_at_the_end_alone(void **state)
+{
+	struct store_csr_query q = a_query(READER, 4);
+	bool seen[61] = {false};
+	struct page page;
+
+	for (unsigned n = 1; n <= 60; n++)
+		make(*state, n);
+	assert_int_equal(read_page(*state, &q, 7).rows[0], 43);
+	assert_int_equal(read_page(*state, &q, 2).rows[0], 8);
+	for (unsigned n = 1; n <= 20; n++)
+		assert_int_equal(contract_delete_begin(*state, n, &contract_account), E_OK);
+	for (unsigned number = 1; (page = read_page(*state, &q, number)).len > 0; number++)
+		see_page(&page, number, seen, 4);
+	for (unsigned n = 21; n <= 60; n++) {
+		if (!seen[n])
+			fail_msg("row %u was there all the time and not shown", n);
+	}
+}
+
 /* ---- F273, F274: far from both ends ---- */
 
 #define MANY 20000
@@ -530,6 +551,7 @@ int main(void)
 	    CASE(F272_walk_backwards),
 	    CASE(F272_walk_in_any_order),
 	    CASE(F272_first_page_read_again_is_of_now),
+	    CASE(F272_walk_forwards_ends_at_the_end_alone),
 	    CASE(F273_far_pages_are_where_they_are_counted),
 	    CASE(F274_far_pages_cost_the_page),
 	};
