@@ -63,8 +63,8 @@ STORE_SRC := store/record.c store/store.c store/sqlite.c store/sqlite_backup.c s
 	store/sqlite_file.c store/sqlite_place.c store/sqlite_restore.c store/upkeep.c store/migrate.c \
 	store/walk.c
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
-	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/precondition.c api/problem.c api/reconcile.c api/reply.c \
-	api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
+	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reconcile.c api/reply.c \
+	api/request.c api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c

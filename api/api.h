@@ -36,7 +36,7 @@ struct api_options {
 	 */
 	void (*want_tick)(void *arg, uint64_t at_ms);
 	void *want_tick_arg;
-	unsigned waiting_max; /* requests that wait for others, each on its own connection; past it 503 */
+	unsigned waiting_max; /* as api_waiting counts them, each on its own connection; past it 503 */
 };
 /* Copies the options.  Reads files (the Public Suffix List): for start-up.  E_NOMEM. */
 MUST_USE enum err api_new(const struct api_options *options, struct api **ret_api);
@@ -56,7 +56,7 @@ void api_tick(struct api *api);
 
 /* Requests taken and not replied yet. */
 unsigned api_in_flight(const struct api *api);
-/* Those of them that wait for what another request, or reconciliation, does. */
+/* Those of them that wait for what another request, or reconciliation, does, or for their turn to list. */
 unsigned api_waiting(const struct api *api);
 
 /*

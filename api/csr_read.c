@@ -2,25 +2,20 @@
 #include "api/csr_json.h"
 #include "api/json.h"
 #include "api/op.h"
+#include "api/page.h"
 #include "api/reply.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/str.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PER_PAGE_MIN 5
-#define PER_PAGE_MAX 50
 #define PER_PAGE_ACCOUNT 50
 #define PER_PAGE_ZONE 20
-#define PAGE_MAX (INT64_MAX / PER_PAGE_MAX) /* the offset is a signed 64-bit number in SQL */
-#define PARAMETER_BYTES 64                  /* of a value that can be right */
-#define LISTS_MAX 2                         /* pages in the making */
-#define PAGE_INFO_BYTES 512
-#define RECORD_BYTES 1536                   /* of a CSR as JSON without its PEM, names and description */
+#define LISTS_MAX 2       /* pages in the making */
+#define RECORD_BYTES 1536 /* of a CSR as JSON without its PEM, names and description */
 
 /* ---- one ---- */
 
@@ -99,10 +94,10 @@ static void on_record(void *arg, enum err e, struct csr_record *record)
 
 void csr_get_prefetch(struct op *op)
 {
-	struct prefetch *prefetch = calloc(1, sizeof(*prefetch));
+	struct prefetch *prefetch = op->route.csr_id[0] != '\0' ? calloc(1, sizeof(*prefetch)) : NULL;
 
 	if (!prefetch)
-		return; /* csr_get_start says so */
+		return; /* without an id the op is refused; csr_get_start says that memory is out */
 	prefetch->op = op;
 	op->state = prefetch;
 	op->state_free = prefetch_leave;
@@ -121,144 +116,11 @@ void csr_get_start(struct op *op)
 	reply_when_ready(prefetch);
 }
 
-/* ---- query parameters ---- */
-
-enum parameter { PARAMETER_PAGE, PARAMETER_PER_PAGE, PARAMETER_ORDER, PARAMETER_DIRECTION, PARAMETERS };
-
-static const char *const parameter_names[PARAMETERS] = {
-	[PARAMETER_PAGE] = "page",
-	[PARAMETER_PER_PAGE] = "per_page",
-	[PARAMETER_ORDER] = "order",
-	[PARAMETER_DIRECTION] = "direction",
-};
-
-struct page_request {
-	uint64_t page;
-	uint64_t per_page;
-	enum store_order order;
-	bool descending;
-};
-
-/* application/x-www-form-urlencoded; E_INVAL: a bad escape, a NUL, or too long for dst. */
-static enum err form_decode(const char *text, size_t len, char dst[PARAMETER_BYTES])
+void csr_refuse_no_id(struct op *op)
 {
-	size_t out = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		uint8_t byte = (uint8_t)text[i];
-
-		if (byte == '+') {
-			byte = ' ';
-		} else if (byte == '%') {
-			char digits[3] = { 0 };
-
-			if (len - i < 3)
-				return E_INVAL;
-			memcpy(digits, text + i + 1, 2);
-			if (str_unhex(&byte, 1, digits) || byte == 0)
-				return E_INVAL;
-			i += 2;
-		}
-		if (out + 1 >= PARAMETER_BYTES)
-			return E_INVAL;
-		dst[out++] = (char)byte;
-	}
-	dst[out] = '\0';
-	return E_OK;
-}
-
-/* A whole number: "2", and also "2.0", which some clients send. */
-static enum err number_parse(const char *text, uint64_t max, uint64_t *ret_value)
-{
-	char digits[PARAMETER_BYTES];
-	size_t len = strcspn(text, ".");
-
-	memcpy(digits, text, len);
-	digits[len] = '\0';
-	if (text[len] == '.' &&
-	    (text[len + 1] == '\0' || strspn(text + len + 1, "0") != strlen(text + len + 1)))
-		return E_INVAL;
-	return str_parse_u64(digits, max, ret_value);
-}
-
-/* NULL, or what is accepted. */
-static const char *parameter_set(struct page_request *page, enum parameter parameter, const char *value)
-{
-	switch (parameter) {
-	case PARAMETER_PAGE:
-		return number_parse(value, PAGE_MAX, &page->page) || page->page < 1 ?
-		           "a whole number from 1" :
-		           NULL;
-	case PARAMETER_PER_PAGE:
-		return number_parse(value, PER_PAGE_MAX, &page->per_page) || page->per_page < PER_PAGE_MIN ?
-		           "a whole number from 5 to 50" :
-		           NULL;
-	case PARAMETER_ORDER:
-		page->order = strcmp(value, "created_at") == 0  ? STORE_ORDER_CREATED_AT :
-		              strcmp(value, "name") == 0        ? STORE_ORDER_NAME :
-		              strcmp(value, "account_tag") == 0 ? STORE_ORDER_ACCOUNT_TAG :
-		                                                  0;
-		return page->order ? NULL : "name, account_tag or created_at";
-	case PARAMETER_DIRECTION:
-		page->descending = strcmp(value, "desc") == 0;
-		return page->descending || strcmp(value, "asc") == 0 ? NULL : "asc or desc";
-	case PARAMETERS:
-		break;
-	}
-	return "nothing";
-}
-
-static enum parameter parameter_find(const char *name, size_t len)
-{
-	char decoded[PARAMETER_BYTES];
-	enum parameter p = 0;
-
-	if (form_decode(name, len, decoded))
-		return PARAMETERS;
-	while (p < PARAMETERS && strcmp(decoded, parameter_names[p]) != 0)
-		p++;
-	return p;
-}
-
-/* One "name=value"; parameters that are not known are ignored. */
-static enum err parameter_read(struct page_request *page, const char *text, size_t len, bool seen[PARAMETERS],
-                               char why[128])
-{
-	const char *equals = memchr(text, '=', len);
-	size_t name_len = equals ? (size_t)(equals - text) : len;
-	enum parameter p = parameter_find(text, name_len);
-	char value[PARAMETER_BYTES] = "";
-	const char *accepted = "a readable value";
-
-	if (p == PARAMETERS)
-		return E_OK;
-	if (seen[p]) {
-		snprintf(why, 128, "query parameter '%s' is there twice", parameter_names[p]);
-		return E_INVAL;
-	}
-	seen[p] = true;
-	if (!equals || form_decode(equals + 1, len - name_len - 1, value) == E_OK)
-		accepted = parameter_set(page, p, value);
-	if (!accepted)
-		return E_OK;
-	snprintf(why, 128, "query parameter '%s' must be %s", parameter_names[p], accepted);
-	return E_INVAL;
-}
-
-static enum err query_read(const char *query, struct page_request *page, char why[128])
-{
-	bool seen[PARAMETERS] = { false };
-	const char *at = query;
-
-	while (at && *at != '\0') {
-		size_t len = strcspn(at, "&");
-
-		if (parameter_read(page, at, len, seen, why))
-			return E_INVAL;
-		at += len;
-		at += *at == '&';
-	}
-	return E_OK;
+	op_refuse(op, PROBLEM_CSR_ID,
+	          "the path ends in a slash where a CSR id is expected: "
+	          "add the id, or leave out the slash to list or create");
 }
 
 /* ---- a page ---- */
@@ -268,20 +130,6 @@ static void put_page(struct json_writer *w, const struct store_csr_page *page)
 	json_open_array(w);
 	for (size_t i = 0; i < page->records_len; i++)
 		csr_json_put(w, &page->records[i]);
-	json_close(w);
-}
-
-static void put_info(struct json_writer *w, const struct page_request *asked,
-		     const struct store_csr_page *page)
-{
-	uint64_t pages = page->total / asked->per_page + (page->total % asked->per_page != 0);
-
-	json_open_object(w);
-	json_put_int_member(w, "page", (int64_t)asked->page);
-	json_put_int_member(w, "per_page", (int64_t)asked->per_page);
-	json_put_int_member(w, "count", (int64_t)page->records_len);
-	json_put_int_member(w, "total_count", (int64_t)page->total);
-	json_put_int_member(w, "total_pages", (int64_t)pages);
 	json_close(w);
 }
 
@@ -311,6 +159,8 @@ struct list {
 	TAILQ_ENTRY(list) next;
 };
 
+static const char too_many_lists[] = "too many lists are waiting; try again";
+
 static void list_next(struct api *api);
 
 static void on_list(void *arg, enum err e, const struct store_csr_page *page)
@@ -333,7 +183,7 @@ static void on_list(void *arg, enum err e, const struct store_csr_page *page)
 	buf_reserve(&answer_text, page_bytes(page));
 	reply_begin(&answer, &answer_text);
 	put_page(&answer, page);
-	put_info(&info, &list->page, page);
+	page_put_info(&info, &list->page, page->records_len, page->total);
 	if (buf_status(&answer_text) || buf_status(&info_text))
 		op_refuse_internal(
 			op, buf_status(&answer_text) ? buf_status(&answer_text) : buf_status(&info_text),
@@ -370,8 +220,9 @@ static void list_next(struct api *api)
 
 	while (api->lists_len < LISTS_MAX && (list = TAILQ_FIRST(&api->lists))) {
 		TAILQ_REMOVE(&api->lists, list, next);
+		api->lists_waiting--;
 		if (clock_ms() >= list->op->request->deadline_ms)
-			op_refuse_later(list->op, "too many lists are waiting; try again");
+			op_refuse_later(list->op, too_many_lists);
 		else
 			list_read(list);
 	}
@@ -380,7 +231,7 @@ static void list_next(struct api *api)
 void csr_list_start(struct op *op)
 {
 	struct list *list = malloc(sizeof(*list));
-	char why[128];
+	char why[PAGE_WHY_SIZE];
 
 	if (!list) {
 		op_refuse_err(op, E_NOMEM, NULL);
@@ -394,10 +245,15 @@ void csr_list_start(struct op *op)
 		.per_page = op->route.scope.kind == STORE_ACCOUNT ? PER_PAGE_ACCOUNT : PER_PAGE_ZONE,
 		.order = STORE_ORDER_CREATED_AT,
 	};
-	if (query_read(op->request->query, &list->page, why)) {
+	if (page_read(op->request->query, &list->page, why)) {
 		op_refuse(op, PROBLEM_REQUEST, why);
 		return;
 	}
+	if (op->api->lists_len >= LISTS_MAX && api_waiting(op->api) >= op->api->options.waiting_max) {
+		op_refuse_later(op, too_many_lists);
+		return;
+	}
 	TAILQ_INSERT_TAIL(&op->api->lists, list, next);
+	op->api->lists_waiting++;
 	list_next(op->api);
 }

@@ -23,10 +23,14 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+/* Lines about requests of which nobody knows whose they are: one of each kind in so long. */
+#define API_UNKNOWN_LOG_MS 1000
+
 struct op;
 struct health;
 struct json_writer;
 struct list;
+struct reply_refusal;
 
 /* For what an op waits (api/wait.h). */
 struct wait {
@@ -47,6 +51,7 @@ struct api {
 	bool draining;
 	struct health *health;         /* the readiness check that is running, or NULL */
 	TAILQ_HEAD(, list) lists;      /* of csr_read.c: those that wait for their turn */
+	unsigned lists_waiting;        /* how many that is */
 	unsigned lists_len;            /* those that the store works on */
 	struct log_gate auth_gate;     /* refused credentials */
 	struct log_gate unknown_gate;  /* requests refused before authentication */
@@ -67,16 +72,19 @@ struct op {
 	struct op **link;            /* what points here in api->ops */
 };
 
-/* Handlers, by route; called with the principal permitted (but for health). */
+/* Handlers, as the table in route.c names them. */
 void csr_create_start(struct op *op);
 void csr_delete_start(struct op *op);
 void csr_get_start(struct op *op);
-/* Before it is known whether the op is permitted: reads the CSR in the same turn of the store. */
 void csr_get_prefetch(struct op *op);
+void csr_refuse_no_id(struct op *op); /* for ".../custom_csrs/" */
 void csr_list_start(struct op *op);
 void token_verify_start(struct op *op);
 void health_alive(struct op *op);
 void health_ready(struct op *op);
+
+/* Takes the request.  NULL: out of memory, and the request is still the caller's. */
+struct op *op_new(struct api *api, struct request *request);
 
 /* From now on api_works_on(id) is true, until the op ends.  E_BUSY: another op works on it. */
 MUST_USE enum err op_work_on(struct op *op, const char *csr_id);
@@ -98,6 +106,8 @@ uint64_t op_hsm_deadline_ms(const struct op *op);
 
 void op_log(const struct op *op, enum log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* No body; allow: the header of that name, or NULL. */
+void op_reply_bare(struct op *op, int status, const char *allow);
 /* result and result_info are JSON. */
 void op_reply(struct op *op, int status, const char *result, const char *result_info);
 /* A result that was written after reply_begin. */
@@ -107,6 +117,7 @@ void op_reply_created(struct op *op, const char *result, const char *location);
 /* When the answer could not be built. */
 void op_refuse_internal(struct op *op, enum err e, const char *what);
 void op_refuse(struct op *op, enum problem_code code, const char *message);
+void op_refuse_with(struct op *op, const struct reply_refusal *refusal);
 void op_refuse_later(struct op *op, const char *message); /* 503 */
 void op_refuse_method(struct op *op, const char *allow);
 void op_refuse_list(struct op *op, const struct problem_list *list);

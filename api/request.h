@@ -23,6 +23,11 @@ enum http_method {
 	HTTP_OTHER,
 };
 
+/* As it is written on the wire; "?" for HTTP_OTHER. */
+const char *http_method_name(enum http_method method);
+/* Case counts (RFC 9110 §9.1).  HTTP_OTHER: none of ours. */
+enum http_method http_method_parse(const char *name);
+
 struct http_header {
 	const char *name;
 	const char *value;

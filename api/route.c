@@ -2,41 +2,35 @@
 #include "api/route.h"
 
 #include "api/credential.h"
+#include "api/op.h"
 #include "base/str.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define BASE_PATH "/client/v4"
+#define COLLECTION "{base}/{scope}/custom_csrs"
 
-/* What a path names; which methods it takes is said by `methods`. */
-enum target {
-	TARGET_COLLECTION,
-	TARGET_ITEM,
-	TARGET_NO_ID,
-	TARGET_VERIFY,
-	TARGET_HEALTHZ,
-	TARGET_READYZ,
-	TARGET_SERVER, /* of OPTIONS alone */
+static const struct route_rule routes[] = {
+	{ HTTP_GET, COLLECTION, GRANT_READ, false, csr_list_start, NULL },
+	{ HTTP_POST, COLLECTION, GRANT_WRITE, false, csr_create_start, NULL },
+	{ HTTP_GET, COLLECTION "/{csr}", GRANT_READ, false, csr_get_start, csr_get_prefetch },
+	{ HTTP_DELETE, COLLECTION "/{csr}", GRANT_WRITE, false, csr_delete_start, NULL },
+	{ HTTP_GET, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL },
+	{ HTTP_POST, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL },
+	{ HTTP_DELETE, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL },
+	{ HTTP_GET, "{base}/accounts/{account}/tokens/verify", 0, false, token_verify_start, NULL },
+	{ HTTP_GET, "{base}/user/tokens/verify", 0, false, token_verify_start, NULL },
+	{ HTTP_GET, "/healthz", 0, true, health_alive, NULL },
+	{ HTTP_GET, "/readyz", 0, true, health_ready, NULL },
 };
 
-static const struct {
-	const char *allow;
-	enum route_action get;
-	enum route_action post;
-	enum route_action delete;
-} methods[] = {
-	[TARGET_COLLECTION] = { "GET, HEAD, POST, OPTIONS", ROUTE_CSR_LIST, ROUTE_CSR_CREATE, 0 },
-	[TARGET_ITEM] = { "GET, HEAD, DELETE, OPTIONS", ROUTE_CSR_GET, 0, ROUTE_CSR_DELETE },
-	[TARGET_NO_ID] = { "GET, HEAD, POST, DELETE, OPTIONS", ROUTE_CSR_NO_ID, ROUTE_CSR_NO_ID,
-			   ROUTE_CSR_NO_ID },
-	[TARGET_VERIFY] = { "GET, HEAD, OPTIONS", ROUTE_TOKEN_VERIFY, 0, 0 },
-	[TARGET_HEALTHZ] = { "GET, HEAD, OPTIONS", ROUTE_HEALTHZ, 0, 0 },
-	[TARGET_READYZ] = { "GET, HEAD, OPTIONS", ROUTE_READYZ, 0, 0 },
-	[TARGET_SERVER] = { "GET, HEAD, POST, DELETE, OPTIONS", 0, 0, 0 },
-};
+#define ROUTES (sizeof(routes) / sizeof(routes[0]))
+
+/* ---- a path and a pattern ---- */
 
 /* Moves *at behind `text` when it starts with it. */
-static bool skip(const char **at, const char *text)
+static bool path_skip(const char **at, const char *text)
 {
 	if (!str_starts_with(*at, text))
 		return false;
@@ -45,96 +39,105 @@ static bool skip(const char **at, const char *text)
 }
 
 /* The part up to the next slash or the end: an id, or nothing at all. */
-static bool take_tag(const char **at, char tag[STORE_TAG_SIZE])
+static bool path_take_tag(const char **at, struct store_scope *scope)
 {
 	size_t len = strcspn(*at, "/");
 
-	if (len >= STORE_TAG_SIZE)
+	if (len >= sizeof(scope->id))
 		return false;
-	memcpy(tag, *at, len);
-	tag[len] = '\0';
+	memcpy(scope->id, *at, len);
+	scope->id[len] = '\0';
 	*at += len;
-	return len == 0 || credential_tag_is_valid(tag);
+	return len == 0 || credential_tag_is_valid(scope->id);
 }
 
-static void take_csr_id(const char *at, char id[CSR_ID_SIZE])
+static bool path_take_scope(const char **at, struct store_scope *scope)
 {
-	if (!str_is_uuid(at))
-		return;
-	for (size_t i = 0; i < CSR_ID_SIZE; i++)
-		id[i] = str_ascii_lower(at[i]);
+	if (path_skip(at, "accounts/"))
+		scope->kind = STORE_ACCOUNT;
+	else if (path_skip(at, "zones/"))
+		scope->kind = STORE_ZONE;
+	return scope->kind && path_take_tag(at, scope);
 }
 
-/* Behind "/accounts/" or "/zones/". */
-static bool find_in_scope(const char *at, struct route *route, enum target *ret_target)
+static bool path_take_csr(const char **at, struct route *route)
 {
-	if (!take_tag(&at, route->scope.id))
-		return false;
-	if (strcmp(at, "/custom_csrs") == 0) {
-		*ret_target = TARGET_COLLECTION;
-		return true;
+	size_t len = strcspn(*at, "/");
+
+	route->has_csr = true;
+	if (str_is_uuid(*at)) {
+		for (size_t i = 0; i < CSR_ID_SIZE; i++)
+			route->csr_id[i] = str_ascii_lower((*at)[i]);
 	}
-	if (skip(&at, "/custom_csrs/")) {
-		if (strchr(at, '/'))
-			return false;
-		*ret_target = *at == '\0' ? TARGET_NO_ID : TARGET_ITEM;
-		take_csr_id(at, route->csr_id);
-		return true;
-	}
-	*ret_target = TARGET_VERIFY;
-	return route->scope.kind == STORE_ACCOUNT && strcmp(at, "/tokens/verify") == 0;
+	*at += len;
+	return len > 0;
 }
 
-static bool find_target(const char *path, struct route *route, enum target *ret_target)
+static bool path_fits(const char *path, const char *pattern, struct route *route)
 {
-	const char *at = path;
+	bool fits = true;
 
-	if (strcmp(path, "/healthz") == 0) {
-		*ret_target = TARGET_HEALTHZ;
-		return true;
+	while (fits && *pattern != '\0') {
+		if (path_skip(&pattern, "{base}")) {
+			path_skip(&path, BASE_PATH);
+		} else if (path_skip(&pattern, "{scope}")) {
+			fits = path_take_scope(&path, &route->scope);
+		} else if (path_skip(&pattern, "{account}")) {
+			route->scope.kind = STORE_ACCOUNT;
+			fits = path_take_tag(&path, &route->scope);
+		} else if (path_skip(&pattern, "{csr}")) {
+			fits = path_take_csr(&path, route);
+		} else {
+			fits = *path == *pattern;
+			path += fits;
+			pattern++;
+		}
 	}
-	if (strcmp(path, "/readyz") == 0) {
-		*ret_target = TARGET_READYZ;
-		return true;
+	return fits && *path == '\0';
+}
+
+/* ---- methods ---- */
+
+#define METHOD_BIT(method) (1U << (method))
+
+static void methods_write(unsigned methods, char ret_allow[ROUTE_ALLOW_SIZE])
+{
+	static const enum http_method order[] = { HTTP_GET,   HTTP_HEAD,   HTTP_POST,   HTTP_PUT,
+		                                  HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS };
+	size_t used = 0;
+
+	if (methods & METHOD_BIT(HTTP_GET))
+		methods |= METHOD_BIT(HTTP_HEAD);
+	methods |= METHOD_BIT(HTTP_OPTIONS);
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		if (methods & METHOD_BIT(order[i]))
+			used += (size_t)snprintf(ret_allow + used, ROUTE_ALLOW_SIZE - used, "%s%s",
+			                         used > 0 ? ", " : "", http_method_name(order[i]));
 	}
-	skip(&at, BASE_PATH);
-	if (strcmp(at, "/user/tokens/verify") == 0) {
-		*ret_target = TARGET_VERIFY;
-		return true;
-	}
-	if (skip(&at, "/accounts/"))
-		route->scope.kind = STORE_ACCOUNT;
-	else if (skip(&at, "/zones/"))
-		route->scope.kind = STORE_ZONE;
-	else
-		return false;
-	return find_in_scope(at, route, ret_target);
 }
 
 enum err route_find(enum http_method method, const char *path, struct route *ret_route,
-		    const char **ret_allow)
+		    char ret_allow[ROUTE_ALLOW_SIZE])
 {
-	struct route route = { 0 };
-	enum target target;
+	bool is_server = method == HTTP_OPTIONS && (strcmp(path, "*") == 0 || strcmp(path, "/") == 0);
+	enum http_method wanted = method == HTTP_HEAD ? HTTP_GET : method;
+	unsigned methods = 0;
 
-	if (method == HTTP_OPTIONS && (strcmp(path, "*") == 0 || strcmp(path, "/") == 0)) {
-		*ret_allow = methods[TARGET_SERVER].allow;
-		return E_UNSUPPORTED;
+	for (size_t i = 0; i < ROUTES; i++) {
+		struct route route = { .rule = &routes[i] };
+
+		if (!is_server && !path_fits(path, routes[i].pattern, &route))
+			continue;
+		methods |= METHOD_BIT(routes[i].method);
+		if (routes[i].method == wanted) {
+			*ret_route = route;
+			return E_OK;
+		}
 	}
-	if (!find_target(path, &route, &target))
+	if (!methods)
 		return E_NOTFOUND;
-	if (method == HTTP_GET || method == HTTP_HEAD)
-		route.action = methods[target].get;
-	else if (method == HTTP_POST)
-		route.action = methods[target].post;
-	else if (method == HTTP_DELETE)
-		route.action = methods[target].delete;
-	if (!route.action) {
-		*ret_allow = methods[target].allow;
-		return E_UNSUPPORTED;
-	}
-	*ret_route = route;
-	return E_OK;
+	methods_write(methods, ret_allow);
+	return E_UNSUPPORTED;
 }
 
 const char *route_hint(const char *path)

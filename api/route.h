@@ -1,7 +1,8 @@
 /*
- * From method and raw path to what is asked for.  Paths are compared byte by
- * byte: nothing is decoded, joined or folded, so "%2e" and ".." are just
- * names that fit nowhere.
+ * The HTTP contract on one screen: which methods and paths there are, what a
+ * credential must permit, and who answers (route.c: routes).  Paths are
+ * compared byte by byte: nothing is decoded, joined or folded, so "%2e" and
+ * ".." are just names that fit nowhere.
  */
 #ifndef CSRD_API_ROUTE_H
 #define CSRD_API_ROUTE_H
@@ -14,29 +15,42 @@
 
 #include <stdbool.h>
 
-enum route_action {
-	ROUTE_CSR_LIST = 1,
-	ROUTE_CSR_CREATE,
-	ROUTE_CSR_GET,
-	ROUTE_CSR_DELETE,
-	ROUTE_CSR_NO_ID, /* ".../custom_csrs/": the id is empty */
-	ROUTE_TOKEN_VERIFY,
-	ROUTE_HEALTHZ,
-	ROUTE_READYZ,
+#define ROUTE_ALLOW_SIZE 64
+
+struct op;
+
+/* One row of the contract. */
+struct route_rule {
+	enum http_method method; /* HTTP_GET: HEAD as well */
+	/*
+	 * Literal but for {base}, "/client/v4" or nothing; {scope}, "accounts/ID" or "zones/ID";
+	 * {account}, an ID; and {csr}, anything but nothing, without a slash.
+	 */
+	const char *pattern;
+	enum grant_permission permission; /* 0: any valid credential */
+	bool is_open;                     /* no credential is asked for */
+	void (*start)(struct op *op);     /* called once the principal is authorised */
+	/*
+	 * NULL, or called before it is known whether the op is permitted: sends a read to the store in the
+	 * same turn as the one of the principal.
+	 */
+	void (*prefetch)(struct op *op);
 };
 
+/* A path that fits a rule, and what it names. */
 struct route {
-	enum route_action action;
-	struct store_scope scope; /* kind 0: none in the path; id "": left empty in the path */
-	char csr_id[CSR_ID_SIZE]; /* lower case; "": none, or what stands there is no UUID */
+	const struct route_rule *rule; /* NULL: none fits */
+	struct store_scope scope;      /* kind 0: none in the path; id "": left empty in the path */
+	bool has_csr;                  /* the pattern has {csr} */
+	char csr_id[CSR_ID_SIZE];      /* lower case; "": none, or what stands there is no UUID */
 };
 
 /*
- * HEAD is routed as GET.  E_NOTFOUND: no such route.  E_UNSUPPORTED: not with
- * this method, or OPTIONS; *ret_allow (static text) names those that are.
+ * HEAD is routed as GET.  E_NOTFOUND: no such path.  E_UNSUPPORTED: not with this method, or OPTIONS;
+ * ret_allow, a value for the header of that name, lists the methods that are.
  */
 MUST_USE enum err route_find(enum http_method method, const char *path, struct route *ret_route,
-                             const char **ret_allow);
+                             char ret_allow[ROUTE_ALLOW_SIZE]);
 
 /* For a path that is no route: words about a slash too many, the usual mistake; else NULL. */
 const char *route_hint(const char *path);

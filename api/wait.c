@@ -52,7 +52,7 @@ void wait_start(struct op *op, const char *csr_id, const char *refusal, void (*l
 		op_refuse_later(op, "this process is about to end; try again");
 		return;
 	}
-	if (api->waiting >= api->options.waiting_max) {
+	if (api_waiting(api) >= api->options.waiting_max) {
 		op_refuse_later(op, "too many requests wait for an earlier one; try again");
 		return;
 	}

@@ -520,5 +520,5 @@ bool conn_is_gone(const struct conn *c)
 
 bool conn_must_close(const struct conn *c)
 {
-	return c->refused || c->head.close || c->set->draining;
+	return c->refused || c->head.close || c->set->draining || conn_set_is_pressed(c->set);
 }

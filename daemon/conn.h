@@ -44,7 +44,7 @@ const struct head *conn_head(const struct conn *conn);
 /* The body in one piece; NULL and 0 for none.  E_NOMEM. */
 MUST_USE enum err conn_body(struct conn *conn, const char **ret_body, size_t *ret_len);
 
-/* The answer's connection must be closed: the client asked for it, it was refused, or we are draining. */
+/* The answer ends its connection: the client wants it, it was refused, we drain, or too many clients come. */
 bool conn_must_close(const struct conn *conn);
 
 /* The client has left, or was given up: nobody will read the answer. */

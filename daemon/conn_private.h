@@ -61,6 +61,7 @@ struct conn_set {
 	struct event *retry;   /* while full: somebody's grace may be over */
 	int waiting_fd;        /* while full: accepted, and waits for room like those in the kernel; or -1 */
 	struct sockaddr_storage waiting_peer;
+	uint64_t pressed_until_ms;
 	bool full;
 	bool draining;
 };
@@ -80,6 +81,8 @@ void conn_set_enter(struct conn_set *set, struct conn *c);
 void conn_set_leave(struct conn_set *set, struct conn *c);
 /* c can be spared now, or bytes of its answer were sent: somebody else may come in. */
 void conn_set_room_changed(struct conn_set *set);
+/* More come than there is room for: an answer ends its connection, so that the next in line has a turn. */
+bool conn_set_is_pressed(const struct conn_set *set);
 /* c has an answer to send: cuts off slow readers, not c, while there is too much. */
 void conn_set_limit_unsent(struct conn_set *set, const struct conn *c);
 

@@ -21,6 +21,8 @@
 #define SPARE_TRIES 16
 #define STUCK_MS 1000        /* in a request or an answer: an idle connection is worth more */
 #define RETRY_MS 20
+/* How long after the last one who found no room answers end their connections. */
+#define PRESSED_MS 1000
 #define LOG_MS 5000
 
 /* Who can be spared, best first. */
@@ -180,7 +182,15 @@ static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer)
 
 static bool make_room_if_full(struct conn_set *set)
 {
-	return set->len < connections_max(set) || conn_set_make_room(set);
+	if (set->len < connections_max(set))
+		return true;
+	set->pressed_until_ms = clock_ms() + PRESSED_MS;
+	return conn_set_make_room(set);
+}
+
+bool conn_set_is_pressed(const struct conn_set *set)
+{
+	return clock_ms() < set->pressed_until_ms;
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)

@@ -8,6 +8,9 @@
  * for longest, then one that stands still for a shorter time.
  * Each kind has a moment of grace.  When nobody can be spared, on_room(false)
  * asks for no more to be accepted, and on_room(true) follows by itself.
+ * Meanwhile, and for a second after the last one who found the cap reached,
+ * each answer ends its connection: whoever asks for one thing after the other
+ * makes progress all the time, and could never be spared.
  *
  * Past CONN_UNSENT_MAX bytes of answers the slowest reader is cut off first.
  */

@@ -11,14 +11,6 @@ static const char *const single_fields[] = {
     "Host", "Content-Length", "Content-Type", "Authorization", "Idempotency-Key",
 };
 
-static const struct {
-	const char *name;
-	enum http_method method;
-} methods[] = {
-    {"GET", HTTP_GET},       {"HEAD", HTTP_HEAD},       {"POST", HTTP_POST},   {"PUT", HTTP_PUT},
-    {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS}, {"PATCH", HTTP_PATCH},
-};
-
 void head_init(struct head *h, size_t max_bytes, uint64_t max_body_bytes)
 {
 	memset(h, 0, sizeof(*h));
@@ -146,9 +138,7 @@ static enum head_state parse_request_line(struct head *h, char *line)
 	*version++ = '\0';
 	if (!is_token(line))
 		return head_refuse(h, 400, "the method is not a token");
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-		if (strcmp(line, methods[i].name) == 0)
-			h->method = methods[i].method;
+	h->method = http_method_parse(line);
 	if (parse_version(h, version) == HEAD_REFUSED)
 		return HEAD_REFUSED;
 	if (h->method == HTTP_OTHER)

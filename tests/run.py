@@ -3,14 +3,14 @@
 then each tests/system/*_test.py, several at a time and the longest first.
 
 A job is one program or one file.  Its output goes to LOGS/<job>.log; what is
-printed is one line a job, the tail of each failure, every skip by name, and
+printed is one line a job (seconds, those of the processor), the tail of each failure, every skip by name, and
 last of all "N passed, N failed, N skipped".
 
 Exit status: 0 all passed, 1 something failed or nothing ran, 2 wrong usage.
 
-A system test may say in comment lines of its own how it wants to be run:
+A system test, or a test program's source, may say in comment lines of its own how it wants to be run:
     # run: seconds=90     about how long it takes (for the order; the last run's time wins)
-    # run: timeout=300    when to give it up (default 180), three times that under sanitizers
+    # run: timeout=300    when to give it up (default 180, a program 300), three times that under sanitizers
     # run: alone          with nothing beside it (it measures time)
     # run: rare           slow, and what it looks at changes seldom: only with --rare, or named by --only
     # run: waits          it waits more than it computes: may run beside as many others as there are places
@@ -22,6 +22,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -55,6 +56,7 @@ class Job:
         self.result_path = result_path  # where a unittest file leaves its JSON; None for programs
         self.log_path = None
         self.took = 0.0
+        self.computed = 0.0         # seconds of processor time, without what it left to others to wait for
         self.passed = 0
         self.failed = []            # names
         self.skipped = []           # (name, reason)
@@ -66,8 +68,8 @@ class Job:
 
 def run_hints(path):
     hints = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        match = re.match(r"#\s*run:\s*(.+)$", line)
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        match = re.match(r"(?:#| \*)\s*run:\s*(.+)$", line)
         if match:
             for word in match.group(1).split():
                 key, _, value = word.partition("=")
@@ -75,13 +77,21 @@ def run_hints(path):
     return hints
 
 
-def program_job(path, build, times, factor):
-    relative = path.resolve()
+def program_name(path, build):
     try:
-        name = str(relative.relative_to((build / "tests").resolve()))
+        return str(path.resolve().relative_to((build / "tests").resolve()))
     except ValueError:
-        name = path.name
-    return Job(name, [str(path)], PROGRAM_TIMEOUT * factor, times.get(name, 5), False, None)
+        return path.name
+
+
+def program_source(path, build):
+    return ROOT / "tests" / (program_name(path, build) + ".c")
+
+
+def program_job(path, build, times, factor):
+    name = program_name(path, build)
+    return hinted_job(name, [str(path)], run_hints(program_source(path, build)), times, factor,
+                      {"timeout": PROGRAM_TIMEOUT, "seconds": 5})
 
 
 def system_name(path):
@@ -90,12 +100,15 @@ def system_name(path):
 
 def system_job(path, logs, times, factor):
     name = system_name(path)
-    hints = run_hints(path)
     result = logs / ("system." + path.stem + ".json")
     command = [sys.executable, str(pathlib.Path(__file__).resolve()), "--unittest", str(path), "--result", str(result)]
-    timeout = float(hints.get("timeout", SYSTEM_TIMEOUT)) * factor
-    seconds = times.get(name, float(hints.get("seconds", 10)))
-    return Job(name, command, timeout, seconds, "alone" in hints, result, "waits" in hints)
+    return hinted_job(name, command, run_hints(path), times, factor, {"timeout": SYSTEM_TIMEOUT, "seconds": 10}, result)
+
+
+def hinted_job(name, command, hints, times, factor, defaults, result=None):
+    hints = {**defaults, **hints}
+    seconds = times.get(name, float(hints["seconds"]))
+    return Job(name, command, float(hints["timeout"]) * factor, seconds, "alone" in hints, result, "waits" in hints)
 
 
 def load_times(path):
@@ -176,6 +189,19 @@ def kill_group(process):
         pass
 
 
+def wait_for_end(process, timeout):
+    """Exit status and processor seconds; (None, 0) when it has not ended in time."""
+    watch = os.pidfd_open(process.pid)
+    try:
+        if not select.select([watch], [], [], timeout)[0]:
+            return None, 0.0
+    finally:
+        os.close(watch)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_utime + usage.ru_stime
+
+
 def run_job(job, logs, environment):
     job.log_path = logs / (job.name.replace("/", ".") + ".log")
     if job.result_path:
@@ -189,10 +215,9 @@ def run_job(job, logs, environment):
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                                    cwd=ROOT, env=environment, start_new_session=True)
         try:
-            status = process.wait(job.timeout)
-        except subprocess.TimeoutExpired:
-            status = None
-            job.problem = "gave up after %.0f s" % job.timeout
+            status, job.computed = wait_for_end(process, job.timeout)
+            if status is None:
+                job.problem = "gave up after %.0f s" % job.timeout
         except BaseException:
             kill_group(process)
             raise
@@ -279,7 +304,7 @@ def report(job, lock):
         word = "FAIL" if job.failed else "ok" if job.passed else "skip"
         extra = ", %d failed" % len(job.failed) if job.failed else ""
         extra += ", %d skipped" % len(job.skipped) if job.skipped else ""
-        print("%-4s %7.1f s  %-34s %d passed%s" % (word, job.took, job.name, job.passed, extra))
+        print("%-4s %7.1f s %7.1f s  %-34s %d passed%s" % (word, job.took, job.computed, job.name, job.passed, extra))
         for name, reason in job.skipped:
             print("       skipped: %s: %s: %s" % (job.name, name, reason))
         for name in job.failed:
@@ -391,8 +416,8 @@ def wanted(name, hints, arguments):
 
 def collect(arguments, logs, times):
     factor = 3 if arguments.sanitize else 1
-    jobs = [program_job(path, arguments.build, times, factor) for path in arguments.programs]
-    jobs = [job for job in jobs if wanted(job.name, {}, arguments)]
+    jobs = [program_job(path, arguments.build, times, factor) for path in arguments.programs
+            if wanted(program_name(path, arguments.build), run_hints(program_source(path, arguments.build)), arguments)]
     if not arguments.no_system:
         jobs += [system_job(path, logs, times, factor) for path in sorted(SYSTEM.glob("*_test.py"))
                  if wanted(system_name(path), run_hints(path), arguments)]

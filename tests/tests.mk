@@ -39,7 +39,7 @@ $(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/weak_key.o $(A_bas
 $(eval $(call test_program,unit/hsm_link_test,$(A_hsm),$(HSM_LIBS)))
 $(eval $(call test_program,unit/api_json_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
 $(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
-$(eval $(call test_program,unit/api_route_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
 $(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
 $(eval $(call test_program,contract/store_memory_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
@@ -51,8 +51,8 @@ $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconcile_test,$(B)/api/key_list.o $(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(A_base),-levent_core))
 $(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
-$(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(A_base),))
-$(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(A_base),))
+$(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
+$(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
 
 $(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,pin_guard.o state_dir.o) $(A_base),-lcrypto))
 $(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,login.o pin_guard.o state_dir.o ckr.o) $(A_base),-lcrypto -Wl$(comma)--wrap=clock_ms$(comma)--wrap=clock_wall_us))
@@ -162,8 +162,8 @@ test-rare: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 test-programs
 	$(Q)$(MAKE) --no-print-directory FAILPOINTS=1 check-rare
 .PHONY: check-rare
-check-rare: all
-	$(Q)$(run_tests) --rare
+check-rare: test-programs
+	$(Q)$(run_tests) --rare $(TEST_PROGRAMS)
 
 # For tools/lint.sh: how a file is compiled.
 .PHONY: print-flags

@@ -49,6 +49,9 @@ import time
 import urllib.parse
 
 TICK = os.sysconf("SC_CLK_TCK")
+# A crowd comes within this time for each kind in it.  All in one instant would be more than the kernel's queue of 4,096 holds:
+# it drops the others' SYN, also the healthy client's, whose kernel sends it again after one second, or three.
+COMING_SECONDS = 0.2
 SUBJECT = {"country": "SE", "state": "Stockholm", "locality": "Stockholm", "organization": "Example AB",
            "common_name": "www.example.com", "sans": ["www.example.com"], "key_type": "p256v1"}
 RESET = struct.pack("ii", 1, 0)
@@ -264,7 +267,7 @@ class Crowd:
         kinds = [(KINDS[name](target), self.figures[name]) for name in names]
         for index in range(count):
             for kind, figures in kinds:
-                self.connect(Peer(kind, figures, index))
+                self.later(random.uniform(0, COMING_SECONDS * len(names)), Peer(kind, figures, index), None)
 
     def later(self, seconds, peer, what):
         self.number += 1

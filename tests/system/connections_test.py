@@ -219,9 +219,11 @@ class BusyTest(ConnectionsCase):
         self.start(max_connections=2)
         healthz = self.head(b"GET", b"/healthz")
         for _ in range(3):
+            harness.wait_for("answers that keep their connection", self.connections_are_kept)
+            harness.wait_for("the end of that connection", lambda: self.connections() == 0)
             kept = [self.client() for _ in range(2)]
             for client in kept:
-                self.assertEqual(client.send(healthz).answer().status, 200)
+                self.assertFalse(self.closes(client.send(healthz)))
             self.service_.csrd.signal(signal.SIGSTOP)
             self.addCleanup(self.service_.csrd.signal, signal.SIGCONT)
             harness.wait_for("csrd to stand still", lambda: ") T " in self.stat())
@@ -233,6 +235,31 @@ class BusyTest(ConnectionsCase):
                 self.assertEqual(client.answer().status, 200)
                 client.socket.close()
             harness.wait_for("the end of all of them", lambda: self.connections() == 0)
+
+    def test_f266_while_more_come_than_may_an_answer_ends_its_connection(self):
+        """Whoever asks for one thing after the other made progress all the time, so that the next in line waited for seconds."""
+        self.start(max_connections=3)
+        healthz = self.head(b"GET", b"/healthz")
+        kept = [self.client() for _ in range(3)]
+        for client in kept:
+            self.assertFalse(self.closes(client.send(healthz)))
+        late = self.client().send(healthz)
+        self.assertTrue(self.closes(late), "somebody had to go for it")
+        self.assertTrue(late.is_closed())
+        self.assertTrue(self.closes(kept[-1].send(healthz)))
+        harness.wait_for("answers that keep their connection", self.connections_are_kept)
+
+    def connections_are_kept(self):
+        client = self.client().send(self.head(b"GET", b"/healthz"))
+        closes = self.closes(client)
+        client.socket.close()
+        return not closes
+
+    @staticmethod
+    def closes(client):
+        answer = client.answer()
+        assert answer.status == 200, answer.status
+        return answer.headers.get("connection") == "close"
 
     def test_f149_the_end_does_not_wait_for_ever_for_a_reader(self):
         self.start(drain_timeout="1s")

@@ -1538,6 +1538,25 @@ static void an_account_lists_its_own(void **state)
 	call_release(&call);
 }
 
+/* Whoever lists waits for a turn, on a connection that nobody else can have. */
+static void lists_leave_room_for_others(void **state) /* F265 */
+{
+	struct fixture *f = *state;
+	struct call lists[WAITING_MAX + 3];
+	const size_t accepted = sizeof(lists) / sizeof(lists[0]) - 1;
+
+	for (size_t i = 0; i <= accepted; i++) {
+		lists[i] = new_call(HTTP_GET, ACCOUNT_CSRS, NULL);
+		start(f, &lists[i]);
+	}
+	for (size_t i = 0; i <= accepted; i++) {
+		wait_for_reply(f, &lists[i]);
+		expect(&lists[i], i < accepted ? 200 : 503, i < accepted ? 0 : 1503);
+		call_release(&lists[i]);
+	}
+	assert_int_equal(api_waiting(f->api), 0);
+}
+
 static void an_empty_list_is_empty(void **state)
 {
 	struct call call = new_call(HTTP_GET, ACCOUNT_CSRS, NULL);
@@ -2200,6 +2219,7 @@ int main(void)
 		TEST(a_get_answers_as_the_create_did),
 		TEST(lists_are_paged),
 		TEST(an_account_lists_its_own),
+		TEST(lists_leave_room_for_others),
 		TEST(an_empty_list_is_empty),
 		TEST(bad_query_parameters_are_named),
 		TEST(a_delete_destroys_key_and_row),

@@ -1,0 +1,38 @@
+/*
+ * Lists come in pages: the query parameters page, per_page, order and
+ * direction, and the result_info of the answer (doc/api.md).
+ */
+#ifndef CSRD_API_PAGE_H
+#define CSRD_API_PAGE_H
+
+#include "api/json.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGE_PER_MAX 50
+#define PAGE_WHY_SIZE 128
+#define PAGE_INFO_BYTES 512 /* page_put_info writes less */
+
+struct page_request {
+	uint64_t page;     /* from 1 */
+	uint64_t per_page; /* 5 to PAGE_PER_MAX */
+	enum store_order order;
+	bool descending;
+};
+
+/*
+ * Sets what the query names; the rest of *page stays, which is how defaults are given.  Parameters of
+ * other names are ignored.  query: as it is in the target, undecoded, or NULL.  E_INVAL: `why` names the
+ * parameter and what is accepted.
+ */
+MUST_USE enum err page_read(const char *query, struct page_request *page, char why[PAGE_WHY_SIZE]);
+
+/* count: on this page; total: on all. */
+void page_put_info(struct json_writer *w, const struct page_request *asked, size_t count, uint64_t total);
+
+#endif
