@@ -302,7 +302,7 @@ static void a_module_that_does_one_thing_at_a_time_F176(void **state)
 	f->threads = 4;
 	f->extra = "timeout_generate = 20s\ntimeout_sign = 1s\ntimeout_other = 1s\nkeep_alive = 100ms\n";
 	start(f, &c, "");
-	signer_set_rules(f, "serialise\nC_GenerateKeyPair sleep 1500ms\n");
+	signer_set_rules(f, "serialise\nC_GenerateKeyPair sleep 2500ms\n");
 	create_many(&c);
 	stop(f, &c);
 }
