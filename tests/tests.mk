@@ -114,28 +114,31 @@ test: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) B=build/release SANITIZE= COVERAGE= FAILPOINTS= all
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 check
 
+# Ends with the make that started it, however that ends.
+bound = exec setpriv --pdeathsig KILL -- env
+
 # The same in a root directory of Debian 13; ONLY=text,text: those jobs alone, without a look at the packages.  This
 # machine's part is the root and the SDK: in there is no network.
 .PHONY: test-debian13
 test-debian13: test-deps
 	$(Q)sh tools/install-deps.sh debian13
 	$(Q)cd tests/system && PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c 'import sdk_test; sdk_test.install()'
-	$(Q)tests/debian13 run make $(if $(ONLY),-j$(JOBS) check FAILPOINTS=1 ONLY='$(ONLY)',test)
+	$(Q)$(bound) tests/debian13 run make $(if $(ONLY),-j$(JOBS) check FAILPOINTS=1 ONLY='$(ONLY)',test)
 
 # What CI does of it: csrd and its package are built there, the test programs run, and the package is lived with.
 .PHONY: test-debian13-core
 test-debian13-core:
 	$(Q)sh tools/install-deps.sh debian13
-	$(Q)DEBIAN13_FOR=core tests/debian13 run make -j$(JOBS) check FAILPOINTS=1 ONLY=unit/,contract/,system/package_test
+	$(Q)$(bound) DEBIAN13_FOR=core tests/debian13 run make -j$(JOBS) check FAILPOINTS=1 ONLY=unit/,contract/,system/package_test
 
 # The signer's contract on kryoptic, a module in Rust: it is built of crates, which are fetched, and wants Debian 13's
 # OpenSSL.
 .PHONY: test-kryoptic
 test-kryoptic:
 	$(Q)sh tools/install-deps.sh debian13
-	$(Q)DEBIAN13_FOR=core tests/debian13 online sh tools/install-deps.sh kryoptic
-	$(Q)DEBIAN13_FOR=core tests/debian13 online make kryoptic
-	$(Q)DEBIAN13_FOR=core tests/debian13 run make -j$(JOBS) check-kryoptic FAILPOINTS=1
+	$(Q)$(bound) DEBIAN13_FOR=core tests/debian13 online sh tools/install-deps.sh kryoptic
+	$(Q)$(bound) DEBIAN13_FOR=core tests/debian13 online make kryoptic
+	$(Q)$(bound) DEBIAN13_FOR=core tests/debian13 run make -j$(JOBS) check-kryoptic FAILPOINTS=1
 
 KRYOPTIC := build/kryoptic/release/libkryoptic_pkcs11.so
 $(KRYOPTIC): $(addprefix tests/kryoptic/,build.sh Cargo.toml crates.lock lib.rs)
