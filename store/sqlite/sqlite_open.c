@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define CACHE_KIB 16384
-#define READER_CACHE_KIB 8192
+#define READER_CACHE_KIB 4096
 #define WAL_KEPT_BYTES 67108864                   /* of its file between checkpoints */
 #define FULL_CHECK_MAX_BYTES (1024 * 1024 * 1024) /* a second or two, four when not in memory */
 #define CHECKPOINT_PAGES 4000                     /* of the log, 16 MiB */
