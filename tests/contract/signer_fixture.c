@@ -390,7 +390,7 @@ static void copy_to_folder(const struct signer_fixture *f, char path[PATH_MAX], 
 	snprintf(path, PATH_MAX, "%s", signer_path(f, name));
 }
 
-/* Beside this test program: ../../bin/csrd-hsm and ../p11shim.so. */
+/* Beside this test program: ../../bin/csrd-hsm, ../p11shim.so and ../profiles. */
 static void find_programs(struct signer_fixture *f)
 {
 	char self[PATH_MAX];
@@ -402,6 +402,7 @@ static void find_programs(struct signer_fixture *f)
 	folder = dirname(self);
 	assert_true((size_t)snprintf(f->program, PATH_MAX, "%.3900s/../../bin/csrd-hsm", folder) < PATH_MAX);
 	assert_true((size_t)snprintf(f->shim, PATH_MAX, "%.3900s/../p11shim.so", folder) < PATH_MAX);
+	assert_true((size_t)snprintf(f->profiles, PATH_MAX, "%.3900s/../profiles", folder) < PATH_MAX);
 	assert_int_equal(access(f->program, X_OK), 0);
 	copy_to_folder(f, f->shim, "p11shim.so");
 }
@@ -462,13 +463,11 @@ struct CMUnitTest signer_test_on(enum signer_kind number, const char *name, CMUn
 
 /* ---- the shim ---- */
 
-/* Beside the shim, where make copies them. */
 static void put_profile(const struct signer_fixture *f, struct buf *rules)
 {
 	char path[PATH_MAX + 64];
 
-	snprintf(path, sizeof(path), "%.*s/profiles/%s.rules", (int)(strrchr(f->shim, '/') - f->shim),
-		 f->shim, f->kind->profile);
+	snprintf(path, sizeof(path), "%s/%s.rules", f->profiles, f->kind->profile);
 	assert_int_equal(fd_read_file(path, rules), E_OK);
 }
 

@@ -57,7 +57,8 @@ struct signer_fixture {
 	const struct signer_token_kind *kind;
 	char folder[64];
 	char program[PATH_MAX];
-	char shim[PATH_MAX];
+	char shim[PATH_MAX];     /* in the folder: who loads it looks at every folder above it */
+	char profiles[PATH_MAX]; /* folder */
 	char socket[PATH_MAX];
 	pid_t pid; /* of the csrd-hsm that runs; 0: none */
 	struct swtpm tpm;
