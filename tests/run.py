@@ -429,6 +429,7 @@ def main():
     if arguments.unittest:
         return unittest_main(arguments.unittest, arguments.result, arguments.k)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # jobs inherit it
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the kernel would keep no exit status for us
     logs = (arguments.build / "test-logs").resolve()
     logs.mkdir(parents=True, exist_ok=True)
     times_path = logs / "times.json"
