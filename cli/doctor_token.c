@@ -168,6 +168,21 @@ static bool flag(struct json_value token, const char *name)
 	return json_is_true(json_member(json_member(token, "flags"), name));
 }
 
+/* For "… folder 'PATH' may be changed by others …"; false: the error is another one. */
+static bool put_remedy_of_modes(struct look *look)
+{
+	const char *end = strstr(last_error(look), "' may be changed by others");
+	const char *path = end;
+
+	while (path && path > last_error(look) && path[-1] != '\'')
+		path--;
+	if (!path)
+		return false;
+	doctor_remedy(look->d, "chmod go-w '%.*s' && chown root:root '%.*s'", (int)(end - path), path,
+		      (int)(end - path), path);
+	return true;
+}
+
 static void say_module(struct look *look, struct json_value module)
 {
 	if (json_is_true(json_member(module, "loaded"))) {
@@ -177,10 +192,8 @@ static void say_module(struct look *look, struct json_value module)
 		return;
 	}
 	doctor_say(look->d, bad(look), "module", look->token->name, "%s", last_error(look));
-	if (strstr(last_error(look), "may be changed by others")) {
-		put_remedy(look, "as root, chown root:root and chmod go-w what is named there");
+	if (put_remedy_of_modes(look))
 		return;
-	}
 	put_remedy(look, "see whether ldd finds all that the module needs, and whether its own settings are "
 			 "there for the signer's user");
 }
