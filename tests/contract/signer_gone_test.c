@@ -2,6 +2,8 @@
  * What csrd-hsm says is gone is gone: while somebody logs the user out in the
  * middle of its searches, while the token hides what it would not destroy, and
  * on tokens that keep keys under another label than the one asked for.
+ *
+ * run: waits seconds=27
  */
 #include "tests/unit/cmocka_all.h"
 

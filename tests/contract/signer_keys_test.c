@@ -1,6 +1,8 @@
 /*
  * Every key type that the token offers, through the real csrd-hsm, and keys
  * that a generator gone wrong hands back (F51).
+ *
+ * run: seconds=29
  */
 #include "tests/unit/cmocka_all.h"
 

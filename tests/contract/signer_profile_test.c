@@ -2,6 +2,8 @@
  * csrd-hsm on HSMs that people own, each by its profile: SoftHSM behind the
  * shim, which does what the HSM's public source or documents say of it
  * (tests/p11shim/profiles).  A profile is not the device.
+ *
+ * run: seconds=29
  */
 #include "tests/unit/cmocka_all.h"
 

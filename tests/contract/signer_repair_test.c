@@ -2,6 +2,8 @@
  * What the real csrd-hsm knows of its token, and what it does when that is not
  * so any more: the probe and its memory, refusals, objects that are neither
  * there nor gone, and an end while it works for itself.
+ *
+ * run: seconds=30
  */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,6 +1,8 @@
 /*
  * csrd-hsm on a token that has few sessions to spare, is full, is slow, or does
  * one thing at a time: it goes on with what there is, and says so.
+ *
+ * run: waits seconds=67
  */
 #include "tests/unit/cmocka_all.h"
 

@@ -2,6 +2,8 @@
  * The real csrd-hsm on a fresh token, spoken to over its socket.  Cases of
  * `contract_cases` hold for every module: they run on SoftHSM in signer_test,
  * and on others in the programs that include this file; those of `fault_cases` need tests/p11shim in between.
+ *
+ * run: seconds=36
  */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,5 +1,5 @@
 """csrctl backup and restore: copies of the store under load, and what must not become a store (F82, F84)."""
-# run: seconds=20
+# run: waits seconds=31
 import hashlib
 import os
 import pathlib

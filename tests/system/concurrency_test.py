@@ -1,6 +1,6 @@
 """200 creates at the same time: all 201, all keys distinct, and meanwhile the loop still answers (I3, I8).
 Creates and deletes at the same time."""
-# run: seconds=30 timeout=300
+# run: seconds=16 timeout=300
 # run: alone
 import asyncio
 import json

@@ -1,5 +1,5 @@
 """Many connections, slow ones and such as do not read: limits, times, memory and processor time (F140 to F149)."""
-# run: seconds=60
+# run: waits seconds=33
 import array
 import fcntl
 import os

@@ -1,6 +1,6 @@
 """kill -9 of csrd-hsm at each named point of create and destroy, and at random times while it generates (F69, F73):
 the caller gets 503, nothing acknowledged is lost, half pairs are cleaned, no row stays open."""
-# run: seconds=100 timeout=400
+# run: seconds=105 timeout=400
 import random
 import threading
 import time

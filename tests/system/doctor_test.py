@@ -1,4 +1,4 @@
-# run: seconds=25
+# run: waits seconds=32
 """csrctl doctor and csrctl status with the real programs: a healthy service, and each thing that can be wrong with it."""
 import json
 import os

@@ -1,6 +1,6 @@
 """The module crashes, aborts or calls exit() inside (F57), and the signer starts no process after it has loaded it
 (F72)."""
-# run: seconds=40 timeout=300
+# run: seconds=19 timeout=300
 import signal
 import unittest
 

@@ -3,7 +3,7 @@ every key belongs to a row that was there before it, no 201 is lost, no two CSRs
 is unaccounted for.
 
 CSRD_KILLS says how often; "make test-kills" does it a thousand times."""
-# run: seconds=60 timeout=3000
+# run: seconds=20 timeout=3000
 import collections
 import json
 import os

@@ -1,7 +1,7 @@
 """A token that lies or cannot keep a promise, seen by the caller: a wrong signature (F50), a key that is weak or not
 the one asked for (F51), attributes that are not as they must be (F52).  The request fails with 500, no CSR is
 released, the key is destroyed, the audit trail and the log say so, and the next request works."""
-# run: seconds=40 timeout=300
+# run: seconds=25 timeout=300
 import random
 import unittest
 

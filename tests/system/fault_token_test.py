@@ -1,6 +1,6 @@
 """A token that is full (F63), shared with thousands of keys that are not ours (F66), that loses keys (F68) or halves
 of pairs (F69) to others, and is written by others meanwhile (F71)."""
-# run: seconds=60 timeout=400
+# run: seconds=38 timeout=400
 import collections
 import os
 import pathlib

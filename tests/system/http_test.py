@@ -1,7 +1,7 @@
 """What raw bytes do to csrd's HTTP side: requests that two parsers could read in
 two ways, sizes, slow and many clients, clients that leave, and stopping.  The
 names of the tests name the rows of doc/faults.md."""
-# run: seconds=60
+# run: waits seconds=26
 import contextlib
 import os
 import resource

@@ -1,6 +1,6 @@
 """F164: a connection that was idle for about as long as one side lets it, and a POST on it in that very instant: by a
 client of csrd's, and by proxies in front.  Each POST has an Idempotency-Key, so whoever got no answer sends it again."""
-# run: seconds=50 waits
+# run: waits seconds=50
 import http.client
 import json
 import time

@@ -1,6 +1,6 @@
 """Who reads the log, or does not, holds nobody up (F127, F129), and what stands in the place of closed standard
 descriptors (F128)."""
-# run: seconds=60
+# run: seconds=37
 import http.client
 import os
 import re

@@ -1,6 +1,6 @@
 """What csrd-hsm tells a service manager: ready when its token is, how the token is, stopping, why it ended, and the
 watchdog that is fed while calls of the module are in time (F29, F93); and how both programs write to the journal."""
-# run: seconds=45
+# run: waits seconds=42
 import contextlib
 import os
 import re

@@ -1,6 +1,6 @@
 """What csrd tells a service manager, by the words of sd_notify(3): ready when it is and not before, why not, reloading,
 stopping, and the watchdog that is fed while it gets on with its work (F29, F93); and the sockets that it inherits."""
-# run: seconds=45
+# run: waits seconds=45
 import contextlib
 import os
 import signal

@@ -1,6 +1,6 @@
 """The key pool in the whole service: kill -9 at each of its named points and no key is ever given twice (I3, F73), a
 reconciliation never touches a ready key, and `csrctl status` tells the levels."""
-# run: seconds=60 timeout=400
+# run: seconds=46 timeout=400
 import collections
 import hashlib
 import subprocess

@@ -1,6 +1,6 @@
 """F162, F163: HAProxy and nginx in front of csrd.  Every client of real_clients_test.py through both, with nginx passing
 request bodies on unbuffered over kept connections; and HAProxy's health checks."""
-# run: seconds=40
+# run: seconds=22
 import socket
 import unittest
 

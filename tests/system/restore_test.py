@@ -3,7 +3,7 @@
 What was being made or deleted when a backup or a snapshot was taken may have come to its end since.  Nothing that csrd
 does by itself destroys such a key, whichever way the store went back.
 """
-# run: seconds=60
+# run: waits seconds=41
 # run: timeout=300
 import json
 import shutil

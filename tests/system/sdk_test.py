@@ -1,6 +1,6 @@
 """npm `cloudflare` (the official TypeScript SDK, its exact version in tests/sdk/package.json) against the real
 service.  The steps are in tests/sdk/scenario.mjs; it is installed by `npm ci` into build/sdk."""
-# run: seconds=75
+# run: waits seconds=52
 import fcntl
 import json
 import os

@@ -1,5 +1,5 @@
 """Under systemd: reload, stop, and what happens after each program has died or hangs."""
-# run: seconds=75 timeout=300 variants=release
+# run: waits seconds=69 timeout=300 variants=release
 import threading
 import time
 import unittest

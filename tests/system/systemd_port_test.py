@@ -1,6 +1,6 @@
 """The port under systemd: another user who takes it first gets no callers for good, and with csrd.socket cannot take it
 at all (F130, F132); both addresses of localhost (F131)."""
-# run: seconds=45 variants=release
+# run: waits seconds=32 variants=release
 import socket
 import unittest
 

@@ -1,5 +1,5 @@
 """Start under systemd: what "started" means, who gets the PIN, which socket starts what, and what is refused."""
-# run: seconds=40 timeout=300 variants=release
+# run: waits seconds=40 timeout=300 variants=release
 import pathlib
 import re
 import shutil

@@ -1,6 +1,6 @@
 """The units as files: they load without a word (F193), their sandboxes are as tight as they say, and the examples
 fit."""
-# run: seconds=25 variants=release
+# run: waits seconds=16 variants=release
 import os
 import re
 import unittest

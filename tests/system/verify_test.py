@@ -1,5 +1,5 @@
 """csrctl verify: what was changed behind csrd's back, in the store or on the token, is found and nothing is changed."""
-# run: seconds=20
+# run: waits seconds=54
 import os
 import pty
 import re

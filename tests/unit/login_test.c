@@ -3,6 +3,8 @@
  * F175): by one process that tries again and again for an hour, and by twenty
  * that are started one after the other.  The token is a few functions here, and
  * the time is ours.
+ *
+ * run: seconds=18
  */
 #include "tests/unit/cmocka_all.h"
 
