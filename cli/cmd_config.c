@@ -253,13 +253,6 @@ struct show {
 	size_t waiting_len;
 };
 
-/* "http.listen", "token.NAME.uri". */
-static void put_full_name(const struct config_value *value, char *name, size_t size)
-{
-	snprintf(name, size, "%s%s%s.%s", value->section, value->token ? "." : "",
-		 value->token ? value->token : "", value->name);
-}
-
 /* By its full name, by its last part alone, or by its section. */
 static bool is_wanted(struct show *s, const struct config_value *value, const char *full)
 {
@@ -327,9 +320,9 @@ static void show_value(void *arg, const struct config_value *value)
 	struct show *s = arg;
 	struct in_force_other other;
 	bool differs;
-	char full[128], from[64], text[2 * sizeof(other.text)];
+	char full[CONFIG_FULL_NAME_SIZE], from[64], text[2 * sizeof(other.text)];
 
-	put_full_name(value, full, sizeof(full));
+	config_value_full_name(value, full);
 	if (!is_wanted(s, value, full))
 		return;
 	differs = in_force_differs(s->in_force, value, &other);

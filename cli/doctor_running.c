@@ -11,7 +11,7 @@
 struct values {
 	const struct in_force *in_force;
 	unsigned count; /* that are not in force yet */
-	char first[128];
+	char first[CONFIG_FULL_NAME_SIZE];
 	struct in_force_other other; /* of the first */
 };
 
@@ -22,8 +22,7 @@ static void on_value(void *arg, const struct config_value *value)
 
 	if (!in_force_differs(v->in_force, value, &other) || v->count++ > 0)
 		return;
-	snprintf(v->first, sizeof(v->first), "%s%s%s.%s", value->section, value->token ? "." : "",
-		 value->token ? value->token : "", value->name);
+	config_value_full_name(value, v->first);
 	v->other = other;
 }
 

@@ -121,12 +121,11 @@ static bool csrd_differs(const struct in_force *f, const struct config_value *va
 			 struct in_force_other *other)
 {
 	const char *text;
-	char full[128];
+	char full[CONFIG_FULL_NAME_SIZE];
 
 	if (!f->csrd || !is_for_csrd(value))
 		return false;
-	snprintf(full, sizeof(full), "%s%s%s.%s", value->section, value->token ? "." : "",
-		 value->token ? value->token : "", value->name);
+	config_value_full_name(value, full);
 	text = running_value(f->csrd, full);
 	if (text && strcmp(text, value->text) == 0)
 		return false;

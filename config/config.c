@@ -776,6 +776,12 @@ static enum err tell_value(size_t i, const void *base, const struct config_token
 	return e;
 }
 
+void config_value_full_name(const struct config_value *value, char name[CONFIG_FULL_NAME_SIZE])
+{
+	snprintf(name, CONFIG_FULL_NAME_SIZE, "%s%s%s.%s", value->section, value->token ? "." : "",
+		 value->token ? value->token : "", value->name);
+}
+
 enum err config_each_value(const struct config *config, config_value_fn each, void *arg)
 {
 	enum err e = E_OK;

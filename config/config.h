@@ -145,6 +145,9 @@ struct config_value {
 	unsigned line;       /* of the file; 0: the default */
 	bool reloadable;
 };
+/* Names it whatever its section: "http.listen", "token.NAME.uri". */
+#define CONFIG_FULL_NAME_SIZE 128
+void config_value_full_name(const struct config_value *value, char name[CONFIG_FULL_NAME_SIZE]);
 /* The value and its texts are borrowed until it returns. */
 typedef void (*config_value_fn)(void *arg, const struct config_value *value);
 /* All of them, in the order of the table, each token's together.  E_NOMEM. */

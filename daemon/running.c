@@ -33,10 +33,9 @@ struct running {
 static void put_value(void *arg, const struct config_value *value)
 {
 	struct json_writer *w = arg;
-	char full[128];
+	char full[CONFIG_FULL_NAME_SIZE];
 
-	snprintf(full, sizeof(full), "%s%s%s.%s", value->section, value->token ? "." : "",
-		 value->token ? value->token : "", value->name);
+	config_value_full_name(value, full);
 	json_put_text_member(w, full, value->text);
 }
 
