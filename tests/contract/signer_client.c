@@ -414,15 +414,25 @@ bool signer_is_usable(struct signer_client *c)
 	return usable;
 }
 
-void signer_wait_until_usable(struct signer_client *c)
+static void wait_for_usable(struct signer_client *c, bool usable)
 {
 	const struct timespec pause = {0, 5000000};
 	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
 
-	while (!signer_is_usable(c)) {
+	while (signer_is_usable(c) != usable) {
 		assert_true(clock_ms() < deadline);
 		nanosleep(&pause, NULL);
 	}
+}
+
+void signer_wait_until_usable(struct signer_client *c)
+{
+	wait_for_usable(c, true);
+}
+
+void signer_wait_until_unusable(struct signer_client *c)
+{
+	wait_for_usable(c, false);
 }
 
 /* ---- what came of a create ---- */

@@ -58,6 +58,7 @@ enum message_key_presence signer_find(struct signer_client *c, const char *csr_i
 void signer_status(struct signer_client *c, struct message_status_reply *ret);
 bool signer_is_usable(struct signer_client *c);
 void signer_wait_until_usable(struct signer_client *c);
+void signer_wait_until_unusable(struct signer_client *c);
 
 /* All parts in one; release with message_list_keys_part_release. */
 void signer_list(struct signer_client *c, struct message_list_keys_part *ret, unsigned *ret_parts);

@@ -331,8 +331,7 @@ static void no_card_at_all_F205(void **state)
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	signer_set_rules(f, "invalidate-sessions\nC_OpenSession return CKR_TOKEN_NOT_PRESENT\n");
 	assert_int_not_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
-	while (signer_is_usable(&c))
-		usleep(5000);
+	signer_wait_until_unusable(&c);
 	signer_wait_for_log(f, "the hsm is down: C_OpenSession: CKR_TOKEN_NOT_PRESENT");
 	signer_set_rules(f, "");
 	signer_wait_until_usable(&c);
@@ -352,8 +351,7 @@ static void no_card_authorises_generation_F205(void **state)
 	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
 	signer_set_rules(f, "C_GenerateKeyPair return 0x800000e0\n");
 	assert_int_not_equal(signer_create(&c, ID_B, KEY_P256V1, NULL), E_OK);
-	while (signer_is_usable(&c))
-		usleep(5000);
+	signer_wait_until_unusable(&c);
 	signer_wait_for_log(f, "the hsm makes no keys, creates are refused: C_GenerateKeyPair: "
 			       "CKR_VENDOR_DEFINED (0x800000e0)");
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
