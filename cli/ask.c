@@ -130,13 +130,23 @@ enum err ask_secret(const char *question, struct buf *ret_answer)
 	return e;
 }
 
-bool ask_yes(const char *question)
+static bool ask_for(const char *question, const char *fallback, const char *wanted)
 {
 	struct buf answer;
-	bool yes;
+	bool given;
 
 	buf_init(&answer, 256);
-	yes = ask_line(question, "y", &answer) == E_OK && strcmp(buf_text(&answer), "y") == 0;
+	given = ask_line(question, fallback, &answer) == E_OK && strcmp(buf_text(&answer), wanted) == 0;
 	buf_release(&answer);
-	return yes;
+	return given;
+}
+
+bool ask_yes(const char *question)
+{
+	return ask_for(question, "y", "y");
+}
+
+bool ask_whole_yes(const char *question)
+{
+	return ask_for(question, "no", "yes");
 }

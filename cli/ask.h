@@ -23,4 +23,7 @@ MUST_USE enum err ask_secret(const char *question, struct buf *ret_answer);
 /* "y" or an empty line is yes.  End of input is no. */
 bool ask_yes(const char *question);
 
+/* For what cannot be undone: the whole word is yes, an empty line or end of input is no. */
+bool ask_whole_yes(const char *question);
+
 #endif

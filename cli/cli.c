@@ -184,6 +184,20 @@ int cli_getopt(struct cli *cli, int argc, char **argv, const char *short_options
 	}
 }
 
+enum exit_code cli_only_token(struct cli *cli, int argc, char **argv, const char **ret_token)
+{
+	static const struct option options[] = {{"token", required_argument, NULL, 't'}, CLI_OPTIONS};
+	int c;
+
+	*ret_token = NULL;
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
+		if (c != 't')
+			return EXIT_CODE_USAGE;
+		*ret_token = optarg;
+	}
+	return cli_arguments(cli, argc, argv, 0, 0);
+}
+
 enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int min, int max)
 {
 	const char *verb = cli->command->verb ? cli->command->verb : "";

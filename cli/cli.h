@@ -50,6 +50,9 @@ void cli_release(struct cli *cli);
 int cli_getopt(struct cli *cli, int argc, char **argv, const char *short_options,
 	       const struct option *options);
 
+/* For a command that takes --token NAME and nothing else; *ret_token: NULL when it is not given. */
+MUST_USE enum exit_code cli_only_token(struct cli *cli, int argc, char **argv, const char **ret_token);
+
 /* EXIT_CODE_OK when min to max arguments follow the options; else it says so and answers EXIT_CODE_USAGE. */
 MUST_USE enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int min, int max);
 

@@ -147,18 +147,6 @@ static enum exit_code find(struct removal *removal)
 	return EXIT_CODE_OK;
 }
 
-/* An empty answer is no. */
-static bool is_agreed(void)
-{
-	struct buf answer;
-	bool agreed;
-
-	buf_init(&answer, 64);
-	agreed = ask_line("Delete it? (yes, no)", "no", &answer) == E_OK && !strcmp(buf_text(&answer), "yes");
-	buf_release(&answer);
-	return agreed;
-}
-
 static enum exit_code confirm(const struct removal *removal)
 {
 	const struct csr_record *r = removal->record;
@@ -171,7 +159,8 @@ static enum exit_code confirm(const struct removal *removal)
 				 "give --yes");
 	cli_note("CSR %s, %s, of %s %s: its key on token '%s' is destroyed for good", r->id,
 		 r->spec.common_name, output_scope_name(r->scope.kind), r->scope.id, r->token_name);
-	return is_agreed() ? EXIT_CODE_OK : cli_fail(E_DENIED, "nothing was changed");
+	return ask_whole_yes("Delete it? (yes, no)") ? EXIT_CODE_OK :
+						       cli_fail(E_DENIED, "nothing was changed");
 }
 
 static enum exit_code fail(const struct removal *removal, enum err e)

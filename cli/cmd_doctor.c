@@ -117,16 +117,8 @@ static enum exit_code run(struct cli *cli, const char *token)
 
 enum exit_code cmd_doctor(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = {{"token", required_argument, NULL, 't'}, CLI_OPTIONS};
-	const char *token = NULL;
-	enum exit_code code;
-	int c;
+	const char *token;
+	enum exit_code code = cli_only_token(cli, argc, argv, &token);
 
-	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
-		if (c != 't')
-			return EXIT_CODE_USAGE;
-		token = optarg;
-	}
-	code = cli_arguments(cli, argc, argv, 0, 0);
 	return code == EXIT_CODE_OK ? run(cli, token) : code;
 }

@@ -153,29 +153,17 @@ static enum exit_code request_run(struct pool_request *r, const char *token)
 
 enum exit_code cmd_pool_list(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = {{"token", required_argument, NULL, 't'}, CLI_OPTIONS};
 	struct pool_request r = {.cli = cli};
-	const char *token = NULL;
-	enum exit_code code;
-	int c;
+	const char *token;
+	enum exit_code code = cli_only_token(cli, argc, argv, &token);
 
-	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
-		if (c != 't')
-			return EXIT_CODE_USAGE;
-		token = optarg;
-	}
-	code = cli_arguments(cli, argc, argv, 0, 0);
 	return code == EXIT_CODE_OK ? request_run(&r, token) : code;
 }
 
 /* ---- destroy ---- */
 
-/* An empty answer is no. */
 static enum exit_code request_confirm(const struct pool_request *r)
 {
-	struct buf answer;
-	bool agreed;
-
 	if (r->yes)
 		return EXIT_CODE_OK;
 	if (!ask_is_possible())
@@ -184,11 +172,8 @@ static enum exit_code request_confirm(const struct pool_request *r)
 	cli_note("the ready keys of node '%s' are destroyed for good; a signer that still has that name, on "
 		 "whatever machine, must not run meanwhile",
 		 r->node);
-	buf_init(&answer, 64);
-	agreed = ask_line("Destroy them? (yes, no)", "no", &answer) == E_OK &&
-		 !strcmp(buf_text(&answer), "yes");
-	buf_release(&answer);
-	return agreed ? EXIT_CODE_OK : cli_fail(E_DENIED, "nothing was changed");
+	return ask_whole_yes("Destroy them? (yes, no)") ? EXIT_CODE_OK :
+							  cli_fail(E_DENIED, "nothing was changed");
 }
 
 static enum exit_code print_destroyed(const struct pool_request *r)
