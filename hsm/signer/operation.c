@@ -71,6 +71,7 @@ struct attempt {
 	struct pool *pool; /* NULL: none, or not any more */
 	bool touched;      /* something may be on the token */
 	bool generated;    /* key has the handles of a new pair, of the session at that time */
+	bool misread;      /* what the token says of that pair is not what was asked for */
 	CK_SESSION_HANDLE handle;
 	bool claiming;     /* it may be under the label of the pool still */
 	bool from_pool;    /* id is that of a key of the pool */
@@ -99,9 +100,10 @@ static enum err generate(struct attempt *a)
 	a->generated = true;
 	a->handle = s->handle;
 	FAILPOINT("signer.create.after-keygen");
-	if ((e = key_read_back(s, a->label, &a->key)))
-		return e;
-	return public_key_read(s, &a->key, &a->public_key);
+	if ((e = key_read_back(s, a->label, &a->key)) == E_OK)
+		e = public_key_read(s, &a->key, &a->public_key);
+	a->misread = e == E_HSM && s->last == CKR_OK;
+	return e;
 }
 
 /* Takes `ready`, which is out of the ledger.  E_NOTFOUND: it is not on the token any more. */
@@ -256,7 +258,7 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	buf_reset(a->der);
 	spki_free(a->public_key);
 	a->public_key = NULL;
-	a->touched = a->claiming = a->from_pool = a->generated = false;
+	a->touched = a->claiming = a->from_pool = a->generated = a->misread = false;
 	alone = alone && device_begin_alone(s->device, s);
 	if ((e = session_open(s)) == E_OK)
 		e = attempt_create(a);
@@ -292,7 +294,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		s->doubt |= e == E_HSM && ckr_is_refusal(s->last);
 		turned_away = ckr_is_session_lost(s->last);
 		shared |= session_is_shared(s);
-		disturbed = e == E_HSM && shared && ckr_may_pass(s->last);
+		disturbed = e == E_HSM && shared && (a->misread || ckr_may_pass(s->last));
 		in_order = !session_needs_reopening(s); /* the session, by this failure */
 		claim_failed = a->claiming && in_order;
 		snprintf(detail, DETAIL_SIZE, "%s", s->failure[0] ? s->failure : err_str(e));

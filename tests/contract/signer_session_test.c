@@ -272,23 +272,24 @@ static void a_module_that_does_one_thing_at_a_time_F176(void **state)
 }
 
 /* What failed while others used the token is tried again with nobody else inside. */
-static void a_disturbed_create_has_the_token_for_itself_F183(void **state)
+static void expect_a_try_alone(struct signer_fixture *f, const char *disturbance)
 {
-	struct signer_fixture *f = *state;
 	struct message_create_csr_reply created;
 	struct message_find_key_reply found;
 	struct signer_client c;
 	struct csr_spec spec;
 	uint32_t create, find;
 	uint64_t started;
+	char rules[256];
 	long before;
 
 	f->threads = 3;
 	f->extra = "keep_alive = 1h\n";
 	signer_open(f, &c, "");
 	before = signer_shim_count(f, "C_GenerateKeyPair");
-	signer_set_rules(f, "C_FindObjectsInit@1 sleep 300ms\nC_GenerateKeyPair@1 return CKR_GENERAL_ERROR\n"
-			    "C_GenerateKeyPair@2 sleep 600ms\n");
+	snprintf(rules, sizeof(rules), "C_FindObjectsInit@1 sleep 300ms\nC_GenerateKeyPair@2 sleep 600ms\n%s",
+		 disturbance);
+	signer_set_rules(f, rules);
 	find = signer_key_send(&c, MESSAGE_FIND_KEY, ID_B, CLIENT_DEADLINE_MS);
 	signer_wait_for_trace(f, "= sleep");
 	signer_spec(&spec, KEY_P256V1);
@@ -303,6 +304,17 @@ static void a_disturbed_create_has_the_token_for_itself_F183(void **state)
 	assert_int_equal(signer_create_get(&c, create, &created), E_OK);
 	message_create_csr_reply_release(&created);
 	signer_close(f, &c);
+}
+
+static void a_disturbed_create_has_the_token_for_itself_F183(void **state)
+{
+	expect_a_try_alone(*state, "C_GenerateKeyPair@1 return CKR_GENERAL_ERROR\n");
+}
+
+/* No call failed, but the pair does not read as it was asked for: another thread was in the way of the look. */
+static void a_misread_pair_is_made_again_F183(void **state)
+{
+	expect_a_try_alone(*state, "C_GetAttributeValue attr CKA_SENSITIVE false once\n");
 }
 
 /* ---- the module is initialised anew ---- */
@@ -433,6 +445,7 @@ int main(int argc, char **argv)
 	    SIGNER_CASE(sigterm_ends_the_first_look_F182),
 	    SIGNER_CASE(a_module_that_does_one_thing_at_a_time_F176),
 	    SIGNER_CASE(a_disturbed_create_has_the_token_for_itself_F183),
+	    SIGNER_CASE(a_misread_pair_is_made_again_F183),
 	    SIGNER_CASE(a_renewal_that_has_to_wait_keeps_nobody_out_F222),
 	    SIGNER_CASE(a_renewal_takes_its_turn_F222),
 	    SIGNER_CASE(a_lost_connection_is_noticed_while_nobody_asks_F224),
