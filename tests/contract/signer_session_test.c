@@ -311,7 +311,7 @@ static void a_disturbed_create_has_the_token_for_itself_F183(void **state)
 	expect_a_try_alone(*state, "C_GenerateKeyPair@1 return CKR_GENERAL_ERROR\n");
 }
 
-/* No call failed, but the pair does not read as it was asked for: another thread was in the way of the look. */
+/* No call failed, but the pair reads back otherwise than asked for: another thread was in the way. */
 static void a_misread_pair_is_made_again_F183(void **state)
 {
 	expect_a_try_alone(*state, "C_GetAttributeValue attr CKA_SENSITIVE false once\n");
