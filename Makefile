@@ -73,7 +73,7 @@ DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/
 SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
 	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_inspect.c hsm/signer/key_map.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
 	hsm/signer/module.c hsm/signer/module_file.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/pool.c hsm/signer/pool_fill.c hsm/signer/pool_key.c hsm/signer/public_key.c hsm/signer/server.c \
-	hsm/signer/session.c hsm/signer/sign.c hsm/signer/spki.c hsm/signer/weak_key.c \
+	hsm/signer/session.c hsm/signer/sign.c hsm/signer/spki.c hsm/signer/token_info.c hsm/signer/weak_key.c \
 	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/in_force.c hsm/signer/inspect.c hsm/signer/notify.c hsm/signer/outage.c hsm/signer/pin_guard.c hsm/signer/probe.c hsm/signer/probe_memory.c \
 	hsm/signer/quirks.c hsm/signer/remains.c hsm/signer/served.c hsm/signer/state_dir.c hsm/signer/stores.c hsm/signer/watchdog.c \
 	hsm/signer/worker.c

@@ -55,7 +55,7 @@ $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
 
 $(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,pin_guard.o state_dir.o) $(A_base),-lcrypto))
-$(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,login.o pin_guard.o state_dir.o ckr.o) $(A_base),-lcrypto -Wl$(comma)--wrap=clock_ms$(comma)--wrap=clock_wall_us))
+$(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,login.o pin_guard.o state_dir.o token_info.o ckr.o) $(A_base),-lcrypto -Wl$(comma)--wrap=clock_ms$(comma)--wrap=clock_wall_us))
 $(B)/tests/unit/login_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/module_file_test,$(B)/hsm/signer/module_file.o $(A_base),))
 $(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,outage.o state_dir.o) $(A_base),))
@@ -63,7 +63,8 @@ $(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_bas
 
 P11SHIM_PROFILES := $(patsubst tests/p11shim/%,$(B)/tests/%,$(wildcard tests/p11shim/profiles/*.rules))
 SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o \
-	$(addprefix $(B)/tests/contract/,kryoptic.o opencryptoki.o own_places.o p11kit.o)
+	$(addprefix $(B)/tests/contract/,kryoptic.o opencryptoki.o own_places.o p11kit.o) \
+	$(addprefix $(B)/hsm/signer/,token_info.o ckr.o)
 $(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_test.o $(SIGNER_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
@@ -256,7 +257,7 @@ test-kills: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 test-programs
 	$(Q)CSRD_KILLS=$(or $(KILLS),1000) $(MAKE) --no-print-directory FAILPOINTS=1 check-system ONLY=system/fault_kill_test
 
-# 500 bad clients of each kind around csrd, and a table of how it was; half a minute of it is part of "make test".
+# 500 bad clients of each kind around csrd, and a table of how it was; half a minute of it is part of "make test-rare".
 .PHONY: abuse
 abuse: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 all

@@ -11,6 +11,7 @@
 #include "hsm/signer/served.h"
 #include "hsm/signer/state_dir.h"
 #include "hsm/signer/token.h"
+#include "hsm/signer/token_info.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -332,7 +333,7 @@ static void put_token_info(struct document *d, const struct token *token)
 	CK_TOKEN_INFO info;
 
 	put_number(d, "slot", token->slot);
-	if (token->p11->C_GetTokenInfo(token->slot, &info) != CKR_OK)
+	if (token_info_read(token->p11, token->slot, &info) != CKR_OK)
 		return;
 	put_padded(d, "label", info.label, sizeof(info.label));
 	put_padded(d, "serial", info.serialNumber, sizeof(info.serialNumber));

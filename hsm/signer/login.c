@@ -7,6 +7,7 @@
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/module.h"
 #include "hsm/signer/pin_guard.h"
+#include "hsm/signer/token_info.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -62,7 +63,7 @@ void login_free(struct login *l)
 static enum err check_flags(const struct login *l, CK_RV *ret_rv)
 {
 	CK_TOKEN_INFO info;
-	CK_RV rv = l->token->p11->C_GetTokenInfo(l->token->slot, &info);
+	CK_RV rv = token_info_read(l->token->p11, l->token->slot, &info);
 
 	if (rv != CKR_OK) {
 		*ret_rv = rv;

@@ -7,6 +7,7 @@
 #include "hsm/signer/guard.h"
 #include "hsm/signer/key_kind.h"
 #include "hsm/signer/module_file.h"
+#include "hsm/signer/token_info.h"
 #include "hsm/signer/watchdog.h"
 
 #include <dlfcn.h>
@@ -380,7 +381,7 @@ static enum err list_slots(struct module *m, CK_SLOT_ID **ret_ids, CK_ULONG *ret
 static bool look_at_slot(struct module *m, CK_SLOT_ID slot, struct buf *present, CK_TOKEN_INFO *info,
 			 struct token *t)
 {
-	CK_RV rv = m->p11->C_GetTokenInfo(slot, info);
+	CK_RV rv = token_info_read(m->p11, slot, info);
 
 	if (present->len)
 		buf_put_str(present, ", ");
@@ -570,7 +571,7 @@ static enum err find_again(const struct module *m, struct token *t, char reason[
 	for (CK_ULONG i = 0; i < len; i++) {
 		CK_TOKEN_INFO info;
 
-		if (t->p11->C_GetTokenInfo(slots[i], &info) != CKR_OK)
+		if (token_info_read(t->p11, slots[i], &info) != CKR_OK)
 			continue;
 		if (module_is_token(t, &info) && fits(m->uri, slots[i], &info)) {
 			t->slot = slots[i];

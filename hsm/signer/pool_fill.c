@@ -41,7 +41,7 @@ static enum err fill(struct session *s, struct pool *pool, enum key_type type)
 		return E_OK;
 	}
 	if (e == E_UNSUPPORTED) /* after another error the next run finds it */
-		e = pool_key_destroy(s, label, &key->key);
+		e = pool_key_unmake(s, label, &key->key);
 	pool_key_free(key);
 	return e;
 }

@@ -40,18 +40,32 @@ enum err pool_key_destroy(struct session *s, const char *label, const struct key
 	return object_destroy(s, &query, &destroyed);
 }
 
+/*
+ * By the CKA_ID alone, whatever its label is now; and by the handles that the
+ * token gave, since a search may miss what was made a moment ago (SoftHSM,
+ * while another process is at work on the token).
+ */
+enum err pool_key_unmake(struct session *s, const char *label, const struct key *key)
+{
+	const struct object_query query = {NULL, key->id};
+	uint32_t destroyed;
+	enum err e = object_destroy(s, &query, &destroyed);
+
+	if (e || s->token->quirks.one_session || key->private_key == CK_INVALID_HANDLE)
+		return e;
+	return key_destroy_handles(s, key, label);
+}
+
 /* The session goes on to tell why the key failed, not how its removal went. */
 static void discard(struct session *s, const char *label, const struct key *key)
 {
-	const struct object_query query = {label, key->id};
 	char failure[sizeof(s->failure)];
-	uint32_t destroyed;
 	CK_RV last = s->last;
 
 	if (ckr_is_session_lost(last) || ckr_is_device_lost(last))
 		return;
 	memcpy(failure, s->failure, sizeof(failure));
-	if (object_destroy(s, &query, &destroyed) != E_OK)
+	if (pool_key_unmake(s, label, key) != E_OK)
 		return;
 	s->last = last;
 	memcpy(s->failure, failure, sizeof(failure));
@@ -73,7 +87,7 @@ enum err pool_key_make(struct session *s, const char *label, enum key_type type,
 		e = check(s, label, &key, ret_key);
 	if (e == E_OK)
 		return E_OK;
-	discard(s, NULL, &key); /* whatever its label is now */
+	discard(s, label, &key);
 	return e;
 }
 

@@ -22,6 +22,12 @@
 MUST_USE enum err pool_key_make(struct session *s, const char *label, enum key_type type,
 				struct pool_key **ret_key);
 
+/*
+ * Ends a pair that pool_key_make has just made in this session: whatever its label and id have become,
+ * nothing of it is left.  As object_destroy and key_destroy_handles.
+ */
+MUST_USE enum err pool_key_unmake(struct session *s, const char *label, const struct key *key);
+
 /* Proves that no object of that key is left under the label of the pool. */
 MUST_USE enum err pool_key_destroy(struct session *s, const char *label, const struct key *key);
 

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "hsm/signer/key_kind.h"
 #include "hsm/signer/state_dir.h"
+#include "hsm/signer/token_info.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -67,7 +68,7 @@ static enum err put_token(const struct token *token, struct buf *b)
 {
 	CK_TOKEN_INFO info;
 
-	if (token->p11->C_GetTokenInfo(token->slot, &info) != CKR_OK)
+	if (token_info_read(token->p11, token->slot, &info) != CKR_OK)
 		return E_NOTFOUND;
 	buf_put_str(b, "token");
 	put_said(b, info.label, sizeof(info.label));

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "hsm/signer/ckr.h"
 #include "hsm/signer/module.h"
+#include "hsm/signer/token_info.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -133,7 +134,7 @@ static enum err check_token(struct session *s, CK_FLAGS *ret_token_flags)
 	CK_TOKEN_INFO info;
 
 	for (int tries = 0; tries < TOKEN_INFO_TRIES; tries++) {
-		CK_RV rv = s->token->p11->C_GetTokenInfo(s->token->slot, &info);
+		CK_RV rv = token_info_read(s->token->p11, s->token->slot, &info);
 
 		if (rv != CKR_OK)
 			return session_fail(s, "C_GetTokenInfo", rv);

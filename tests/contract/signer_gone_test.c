@@ -190,21 +190,6 @@ static void a_create_that_failed_leaves_nothing_F170(void **state)
 	signer_close(f, &c);
 }
 
-static void wait_for_stock(struct signer_client *c, uint64_t keys)
-{
-	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS, ready = 0;
-
-	while (ready < keys) {
-		struct message_status_reply status;
-
-		assert_true(clock_ms() < deadline);
-		usleep(5000);
-		signer_status(c, &status);
-		ready = status.pools_len ? status.pools[0].ready : 0;
-		message_status_reply_release(&status);
-	}
-}
-
 /* Keys of an earlier run are neither lost nor taken for half ones. */
 static void the_stock_is_taken_over_whole_F170(void **state)
 {
@@ -213,8 +198,7 @@ static void the_stock_is_taken_over_whole_F170(void **state)
 
 	f->extra = "keep_alive = 1h\npool_p256v1 = 3\n";
 	start(f, &c);
-	while (signer_token_count_keys(f, CKO_PRIVATE_KEY) < POOL_KEYS)
-		usleep(5000);
+	signer_wait_for_stock(&c, POOL_KEYS);
 	signer_close(f, &c);
 	for (size_t i = 0; i < PLACES; i++) {
 		for (unsigned n = 1; n < 16; n += 1 + n / 2) {
@@ -222,7 +206,7 @@ static void the_stock_is_taken_over_whole_F170(void **state)
 			signer_start(f);
 			signer_client_open(&c, f->socket, NULL);
 			set_place(f, i, n);
-			wait_for_stock(&c, POOL_KEYS);
+			signer_wait_for_stock(&c, POOL_KEYS);
 			signer_close(f, &c);
 			assert_int_equal(signer_token_count_keys(f, CKO_PRIVATE_KEY), POOL_KEYS);
 			assert_int_equal(signer_token_count_keys(f, CKO_PUBLIC_KEY), POOL_KEYS);
@@ -278,7 +262,7 @@ static void a_stock_key_under_another_label_is_not_left_F172(void **state)
 	f->extra = "keep_alive = 1h\npool_p256v1 = 100\nnode = n\n"; /* for a while */
 	f->threads = 1;
 	signer_open(f, &c, "C_GenerateKeyPair sleep 20ms\n");
-	wait_for_stock(&c, 1);
+	signer_wait_for_stock(&c, 1);
 	signer_set_rules(f, "label-max 5\n");
 	signer_wait_for_log(f, "pool: cannot make a key");
 	signer_set_rules(f, "");

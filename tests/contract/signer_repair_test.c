@@ -525,10 +525,8 @@ static void sigterm_breaks_a_fill_off_F28(void **state)
 	f->extra = "pool_p256v1 = 8\n";
 	signer_use_shim(f, "");
 	signer_start(f);
-	signer_wait_for_log(f, "serving token ");
-	while (signer_token_count_keys(f, CKO_PRIVATE_KEY) < POOL_KEYS)
-		usleep(5000);
-	signer_client_open(&c, f->socket, NULL); /* its hello comes after the last key */
+	signer_client_open(&c, f->socket, NULL);
+	signer_wait_for_stock(&c, POOL_KEYS);
 	signer_client_close(&c);
 	signer_stop(f);
 

@@ -415,6 +415,24 @@ static void a_lost_connection_is_noticed_while_nobody_asks_F224(void **state)
 	signer_close(f, &c);
 }
 
+/* Another process wrote the token's file while it was read (SoftHSM): the next answer counts. */
+static void a_token_info_that_fails_once_is_no_outage_F276(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	f->threads = 1;
+	signer_open(f, &c, "");
+	signer_set_rules(f, "C_GenerateKeyPair@1 return CKR_GENERAL_ERROR\n"
+			    "C_GetTokenInfo@1 return CKR_GENERAL_ERROR\n"
+			    "C_GetTokenInfo@2 return CKR_FUNCTION_FAILED\n");
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_HSM);
+	assert_int_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+	assert_true(signer_shim_count(f, "C_GetTokenInfo") >= 3);
+	assert_false(signer_log_has(f, "the hsm is down"));
+	signer_close(f, &c);
+}
+
 /* Each slot may take its time, however many there are. */
 static void many_slow_slots_are_waited_for_F225(void **state)
 {
@@ -449,6 +467,7 @@ int main(int argc, char **argv)
 	    SIGNER_CASE(a_renewal_that_has_to_wait_keeps_nobody_out_F222),
 	    SIGNER_CASE(a_renewal_takes_its_turn_F222),
 	    SIGNER_CASE(a_lost_connection_is_noticed_while_nobody_asks_F224),
+	    SIGNER_CASE(a_token_info_that_fails_once_is_no_outage_F276),
 	    SIGNER_CASE(many_slow_slots_are_waited_for_F225),
 	};
 

@@ -1,6 +1,8 @@
 """F165, F166, F167, F168: tests/abuse/abuse.py around a csrd of its own: 500 bad clients of each kind, each kind alone and
-all of them at once.  CSRD_ABUSE_SECONDS is how long in all (`make abuse`); by default half a minute."""
-# run: seconds=60 timeout=1500 alone
+all of them at once.  CSRD_ABUSE_SECONDS is how long in all (`make abuse`), and then a healthy client's longest request
+is held against a second.  By default it is half a minute, in which all come at once, on whatever machine: there each
+request has to be answered in abuse.py's own time."""
+# run: rare seconds=60 timeout=1500 alone
 import json
 import os
 import subprocess
@@ -9,6 +11,7 @@ import unittest
 
 import harness
 
+MEASURED = bool(os.environ.get("CSRD_ABUSE_SECONDS"))
 SECONDS = float(os.environ.get("CSRD_ABUSE_SECONDS") or 30)
 CLIENTS = 500
 PAGE = 50
@@ -16,7 +19,7 @@ NAMES = 150
 
 MEMORY_MIB = 200
 MEMORY_AFTER_MIB = 100
-LONGEST_MS = 1000 if not harness.SANITIZE else 10000
+LONGEST_MS = 1000
 IDLE_PERCENT = 10 if not harness.SANITIZE else 50
 
 
@@ -58,7 +61,8 @@ class AbuseTest(harness.Case):
                 self.assertEqual(row["failures"], [])
                 # With all kinds there are ten times as many clients as connections.
                 self.assertLessEqual(row["again"], row["healthy"] / 50 + 1 if row["kind"] == "all" else 0)
-                self.assertLess(row["longest_ms"], LONGEST_MS)
+                if MEASURED:
+                    self.assertLess(row["longest_ms"], LONGEST_MS)
                 self.assertLess(row["idle_percent"], IDLE_PERCENT)
                 if not harness.SANITIZE:
                     self.assertLess(row["memory_mib"], MEMORY_MIB)
