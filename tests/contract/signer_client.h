@@ -60,8 +60,9 @@ bool signer_is_usable(struct signer_client *c);
 void signer_wait_until_usable(struct signer_client *c);
 void signer_wait_until_unusable(struct signer_client *c);
 /*
- * The first pool has that many keys or more, and nobody is at work on the token: only then may the test look at it
- * from its own process, whose login writes the files that SoftHSM's readers elsewhere meet half written.
+ * The first pool has that many keys or more, and nobody is at work on the
+ * token: only then may the test look at it from its own process, whose login
+ * writes the files that SoftHSM's readers elsewhere meet half written.
  */
 void signer_wait_for_stock(struct signer_client *c, uint64_t ready);
 
