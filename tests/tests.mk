@@ -57,6 +57,8 @@ $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.
 $(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,pin_guard.o state_dir.o) $(A_base),-lcrypto))
 $(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,login.o pin_guard.o state_dir.o token_info.o ckr.o) $(A_base),-lcrypto -Wl$(comma)--wrap=clock_ms$(comma)--wrap=clock_wall_us))
 $(B)/tests/unit/login_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(eval $(call test_program,unit/device_test,$(addprefix $(B)/hsm/signer/,device.o ckr.o remains.o) $(A_base),-Wl$(comma)--wrap=clock_ms))
+$(B)/tests/unit/device_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/module_file_test,$(B)/hsm/signer/module_file.o $(A_base),))
 $(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,outage.o state_dir.o) $(A_base),))
 $(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))

@@ -30,7 +30,8 @@
 #define HOPELESS_AFTER_MS 60000
 #define PROBE_AGAIN_MS 600000
 #define PROBE_PAUSE_MS 500       /* after a probe that found no key that would do; doubles … */
-#define PROBE_PAUSE_MAX_MS 60000 /* … to here */
+#define PROBE_PAUSE_MAX_MS 60000 /* … to here, … */
+#define PROBE_UNFIT_MAX_MS 3600000 /* … or here where it makes keys, which are work for the token */
 #define UNPROVEN_MAX 3
 #define UNPROVEN_WITHIN_MS 600000
 #define RENEW_FIRST_MS 60000   /* between two times that the module is initialised anew for it … */
@@ -611,6 +612,7 @@ static bool may_probe_again(const struct device *d)
 static enum err probe_alone(struct device *d, struct session *s)
 {
 	struct token *token = d->token;
+	uint64_t pause_max_ms;
 	enum err e;
 
 	if (token->probed)
@@ -618,9 +620,10 @@ static enum err probe_alone(struct device *d, struct session *s)
 			   token->label);
 	d->probed_ms = clock_ms();
 	e = probe_run(s, token);
+	pause_max_ms = token->probe_made_unfit ? PROBE_UNFIT_MAX_MS : PROBE_PAUSE_MAX_MS;
 	d->probe_pause_ms = !e ? 0 : d->probe_pause_ms ? 2 * d->probe_pause_ms : PROBE_PAUSE_MS;
-	if (d->probe_pause_ms > PROBE_PAUSE_MAX_MS)
-		d->probe_pause_ms = PROBE_PAUSE_MAX_MS;
+	if (d->probe_pause_ms > pause_max_ms)
+		d->probe_pause_ms = pause_max_ms;
 	return e;
 }
 

@@ -234,6 +234,12 @@ static void remove_failed(struct session *s, struct token *token, const struct k
 	memcpy(s->failure, failure, sizeof(failure));
 }
 
+/* The key was made, and is not what was asked for. */
+static bool is_judged(const struct session *s, enum err e)
+{
+	return e == E_HSM && s->last == CKR_OK;
+}
+
 /* Makes a pair, judges it if it is to be a key like any other, signs with it, and throws it away. */
 static enum err make_and_use(struct session *s, struct token *token, enum key_type type, bool judged)
 {
@@ -244,6 +250,7 @@ static enum err make_and_use(struct session *s, struct token *token, enum key_ty
 	if (e == E_OK && judged) {
 		e = judge(s, &key);
 		token->probe_unfit = e != E_OK;
+		token->probe_made_unfit |= is_judged(s, e) || (e && ckr_is_refusal(s->last));
 	}
 	if (e == E_OK)
 		e = use(s, &key);
@@ -291,12 +298,6 @@ static bool is_hopeless(const struct session *s)
 {
 	return session_must_stop(s) || ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) ||
 	       s->last == CKR_DEVICE_MEMORY;
-}
-
-/* The key was made, and is not what was asked for. */
-static bool is_judged(const struct session *s, enum err e)
-{
-	return e == E_HSM && s->last == CKR_OK;
 }
 
 /* As many of `left` as it takes, one after the other, besides *taken. */
@@ -582,6 +583,7 @@ static enum err find_out(struct session *s, struct token *token, bool *sure)
 	enum err e;
 
 	token->probe_left = true;
+	token->probe_made_unfit = false;
 	if ((e = sweep(s, token)))
 		return e;
 	list_all_mechanisms(token);

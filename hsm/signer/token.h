@@ -46,6 +46,7 @@ struct token {
 	char probe_label[PROBE_LABEL_SIZE];
 	char probe_label_short[PROBE_LABEL_SIZE]; /* that of csrd 0.1 */
 	bool probe_unfit;        /* its last key was made and did not pass: no lesser template mends that */
+	bool probe_made_unfit;   /* the last probe_run made such a key, at least one */
 	bool probe_left;         /* keys of a probe may be on the token still */
 	const struct state_dir *state; /* where its findings are kept, borrowed; NULL: nowhere */
 	const char *module_path;       /* borrowed */
