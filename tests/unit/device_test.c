@@ -1,14 +1,14 @@
 /* How the token is judged over hours: time passes at once, and what lies below the judge is here. */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/device.h"
+#include "hsm/signer/token/device.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "hsm/signer/object.h"
-#include "hsm/signer/probe.h"
-#include "hsm/signer/session.h"
-#include "hsm/signer/watchdog.h"
+#include "hsm/signer/key/probe.h"
+#include "hsm/signer/token/object.h"
+#include "hsm/signer/token/session.h"
+#include "hsm/signer/token/watchdog.h"
 
 #include <string.h>
 
