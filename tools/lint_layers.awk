@@ -26,6 +26,9 @@ BEGIN {
 	may_also["hsm/signer/token/session.c"] = "hsm/signer/key/key_map.h" # which ends with its session
 	may_also["hsm/signer/key/inventory.c"] = "hsm/signer/stock/pool.h" # for the labels
 
+	# file → header of its own folder that it is not to know
+	may_not["hsm/signer/csr/csr_verify.c"] = "hsm/signer/csr/csr_build.h" # a mistake in the one is not to be one in both
+
 	# generated beside the objects → folder that includes it
 	generated["store_schema.inc"] = "store"
 	generated["utf8_class.inc"] = "base"
@@ -80,6 +83,8 @@ function check_own(header, folder, to)
 	}
 	if (!in_words(to, may[folder]) && !(FILENAME in may_also && may_also[FILENAME] == header))
 		complain(folder "/ may not include \"" header "\"")
+	else if (FILENAME in may_not && may_not[FILENAME] == header)
+		complain("\"" header "\" is what this file is to know nothing of")
 	else if (index(folder "/", "hsm/signer/") == 1 && header == "hsm/hsm.h")
 		complain("the signer is the other end of \"" header "\"")
 }
