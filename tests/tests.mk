@@ -27,6 +27,7 @@ STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
 $(eval $(call test_program,unit/log_queue_test,$(A_base),))
+$(eval $(call test_program,unit/thread_test,$(A_base),))
 $(eval $(call test_program,unit/service_test,$(A_service),$(SERVICE_LIBS)))
 $(eval $(call test_program,unit/config_test,$(A_config),$(CONFIG_LIBS)))
 $(eval $(call test_program,unit/ask_test,$(B)/cli/ask.o $(A_base),))
