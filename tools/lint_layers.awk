@@ -7,20 +7,21 @@ BEGIN {
 	may["base"] = "base"
 	may["systemd"] = "base systemd"
 	may["config"] = "base config"
-	may["hsm"] = "base hsm"
+	may["loop"] = "base loop"
+	may["hsm"] = "base loop hsm"
 	may["hsm/signer"] = "base systemd config hsm hsm/signer"
 	may["store"] = "base store store/sqlite"
 	may["store/sqlite"] = "base store store/sqlite"
 	may["api"] = "base config hsm store api"
-	may["cli"] = "base config hsm store api cli"
-	may["daemon"] = "base systemd config hsm store api daemon"
+	may["cli"] = "base config loop hsm store api cli"
+	may["daemon"] = "base systemd config loop hsm store api daemon"
 
 	# generated beside the objects → folder that includes it
 	generated["store_schema.inc"] = "store"
 	generated["utf8_class.inc"] = "base"
 
 	# library header → where it may be known; a folder ends in '/'
-	library("event2/", "daemon/ hsm/hsm.c cli/loop.c")
+	library("event2/", "loop/ daemon/ hsm/hsm.c cli/loop.c")
 	library("event.h", "")
 	library("evhttp.h", "")
 	library("sqlite3.h", "store/sqlite/")
