@@ -54,10 +54,11 @@ endif
 # ---- what is built -----------------------------------------------------------
 
 BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/failpoint.c base/fd.c base/key.c base/log.c \
-	base/log_queue.c base/random.c base/secret.c base/str.c base/utf8.c
+	base/log_queue.c base/random.c base/secret.c base/str.c base/thread.c base/utf8.c
 SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
+LOOP_SRC := loop/timer.c
 HSM_SRC := hsm/hsm.c
 STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c \
 	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
@@ -95,7 +96,7 @@ API_LIBS := -ljson-c -lcrypto -lpsl -lidn2
 DAEMON_LIBS := -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
-ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
+ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/bin/csrd $(B)/bin/csrd-hsm $(B)/bin/csrctl
@@ -127,13 +128,14 @@ $(eval $(call archive,base,$(BASE_SRC)))
 $(eval $(call archive,service,$(SERVICE_SRC)))
 $(eval $(call archive,config,$(CONFIG_SRC)))
 $(eval $(call archive,wire,$(WIRE_SRC)))
+$(eval $(call archive,loop,$(LOOP_SRC)))
 $(eval $(call archive,hsm,$(HSM_SRC)))
 $(eval $(call archive,store,$(STORE_SRC)))
 $(eval $(call archive,api,$(API_SRC)))
 
 link = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS)
 
-$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
@@ -143,7 +145,7 @@ $(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libwire.a $(B)/libservice.a $(
 	$(say) LD $@
 	$(Q)$(link) $(SIGNER_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(CONFIG_LIBS)

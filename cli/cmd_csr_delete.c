@@ -91,19 +91,15 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 static void on_link(void *arg, struct hsm *hsm UNUSED, bool up)
 {
 	struct removal *removal = arg;
-	enum err e;
 
 	if (!up && !removal->started)
 		loop_stop(removal->loop, E_UNAVAIL);
 	if (!up || removal->started)
 		return;
 	removal->started = true;
-	e = loop_set_timeout(removal->loop, 0);
-	if (e != E_OK)
-		loop_stop(removal->loop, e);
-	else
-		store_csr_delete_begin(removal->cli->store, NULL, removal->id, &removal->cli->origin,
-				       on_deleting, removal);
+	loop_clear_timeout(removal->loop);
+	store_csr_delete_begin(removal->cli->store, NULL, removal->id, &removal->cli->origin, on_deleting,
+			       removal);
 }
 
 static enum err run_loop(struct removal *removal)

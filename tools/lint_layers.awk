@@ -7,7 +7,8 @@ BEGIN {
 	may["base"] = "base"
 	may["systemd"] = "base systemd"
 	may["config"] = "base config"
-	may["hsm"] = "base hsm"
+	may["loop"] = "base loop"
+	may["hsm"] = "base loop hsm"
 	may["hsm/signer/token"] = "base hsm hsm/signer/token"
 	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/key"
 	may["hsm/signer/csr"] = "base hsm hsm/signer/key hsm/signer/csr"
@@ -17,8 +18,8 @@ BEGIN {
 	may["store"] = "base store store/sqlite"
 	may["store/sqlite"] = "base store store/sqlite"
 	may["api"] = "base config hsm store api"
-	may["cli"] = "base config hsm store api cli"
-	may["daemon"] = "base systemd config hsm store api daemon"
+	may["cli"] = "base config loop hsm store api cli"
+	may["daemon"] = "base systemd config loop hsm store api daemon"
 
 	# file → header of a folder above its own
 	may_also["hsm/signer/token/device.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
@@ -34,7 +35,7 @@ BEGIN {
 	generated["utf8_class.inc"] = "base"
 
 	# library header → where it may be known; a folder ends in '/'
-	library("event2/", "daemon/ hsm/hsm.c cli/loop.c")
+	library("event2/", "loop/ daemon/ hsm/hsm.c cli/loop.c")
 	library("event.h", "")
 	library("evhttp.h", "")
 	library("sqlite3.h", "store/sqlite/")

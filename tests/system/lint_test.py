@@ -35,6 +35,8 @@ BREAKS = [
     ("banned", "hsm/signer/csr/csr_build.c", "int f(void) { return X509V3_EXT_conf_nid(0, 0, 0, 0) != 0; }\n",
      "X509V3_EXT_conf_nid()"),
     ("banned", "api/route.c", "long f(void *p) { return getrandom(p, 8, 0); }\n", "getrandom()"),
+    ("banned", "daemon/reload.c", "int f(void) { return pthread_create(0, 0, 0, 0); }\n", "pthread_create()"),
+    ("banned", "base/fd.c", "int f(void) { return pthread_cond_timedwait(0, 0, 0); }\n", "pthread_cond_timedwait()"),
     ("text", "base/buf.c", "int a; \n", "trailing blank"),
     ("text", "base/buf.c", "/* " + "long " * 30 + "*/\n", "columns, at most 110"),
     ("text", "base/buf.c", "/* see /" + "work/ */\n", "is not for this tree"),

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "hsm/signer/serve/operation.h"
 #include "hsm/signer/stock/pool_fill.h"
 #include "hsm/signer/token/session.h"
@@ -17,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 struct worker {
@@ -49,7 +49,6 @@ struct job_list {
 struct worker_pool {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	bool lock_made;
 	int wake_fd;
 	size_t queue_max;
 	struct device *device;
@@ -459,7 +458,6 @@ static void wait_for_work(struct worker *w, uint64_t now_ms)
 	struct worker_pool *pool = w->pool;
 	uint64_t ms = keep_alive_in_ms(w, now_ms), repair_ms = device_repair_in_ms(pool->device, now_ms);
 	uint64_t pool_ms = pool_wait_ms(pool->keys, now_ms);
-	struct timespec until;
 
 	if (!ms) /* not now: the token is down */
 		ms = pool->keep_alive_ms;
@@ -469,15 +467,7 @@ static void wait_for_work(struct worker *w, uint64_t now_ms)
 		ms = repair_ms ? repair_ms : 1;
 	if (pool_ms < ms && !pool->draining && !w->sessionless && may_fill(pool))
 		ms = pool_ms ? pool_ms : 1;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ms / 1000);
-	until.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
-	pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+	(void)thread_cond_wait_until(&pool->work, &pool->lock, clock_ms() + ms);
 }
 
 /* For an idle thread. */
@@ -563,24 +553,6 @@ static void *run(void *arg)
 
 /* ---- life ---- */
 
-static enum err init_locks(struct worker_pool *pool)
-{
-	pthread_condattr_t attributes;
-
-	if (pthread_mutex_init(&pool->lock, NULL))
-		return E_NOMEM;
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	if (pthread_cond_init(&pool->work, &attributes)) {
-		pthread_condattr_destroy(&attributes);
-		pthread_mutex_destroy(&pool->lock);
-		return E_NOMEM;
-	}
-	pthread_condattr_destroy(&attributes);
-	pool->lock_made = true;
-	return E_OK;
-}
-
 /*
  * One after the other, and no further after the first that fails: a wrong PIN
  * is tried once.  With fewer sessions than threads those work that have one.
@@ -642,11 +614,14 @@ enum err worker_pool_new(const struct worker_options *options, struct worker_poo
 	list_init(&pool->done);
 	if (pool->wake_fd < 0)
 		log_error("cannot make an eventfd for the threads: %s", strerror(errno));
-	e = pool->wake_fd < 0 ? E_IO : init_locks(pool);
-	if (e)
+	pthread_mutex_init(&pool->lock, NULL);
+	thread_cond_init(&pool->work);
+	if (pool->wake_fd < 0) {
 		pool->threads = 0;
-	else
+		e = E_IO;
+	} else {
 		e = open_sessions(pool, options);
+	}
 	if (e == E_OK)
 		look_first(pool);
 	if (e) {
@@ -657,6 +632,7 @@ enum err worker_pool_new(const struct worker_options *options, struct worker_poo
 	return E_OK;
 }
 
+/* Not by thread_start: what a module starts from such a thread would begin with its signals blocked. */
 enum err worker_pool_start(struct worker_pool *pool)
 {
 	for (unsigned i = 0; i < pool->threads; i++) {
@@ -684,21 +660,17 @@ void worker_pool_free(struct worker_pool *pool)
 {
 	if (!pool)
 		return;
-	if (pool->lock_made) {
-		pthread_mutex_lock(&pool->lock);
-		pool->stopping = true;
-		pthread_cond_broadcast(&pool->work);
-		pthread_mutex_unlock(&pool->lock);
-	}
+	pthread_mutex_lock(&pool->lock);
+	pool->stopping = true;
+	pthread_cond_broadcast(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i < pool->threads; i++) {
 		if (pool->workers[i].started)
 			pthread_join(pool->workers[i].thread, NULL);
 		session_close(&pool->workers[i].session);
 	}
-	if (pool->lock_made) {
-		pthread_cond_destroy(&pool->work);
-		pthread_mutex_destroy(&pool->lock);
-	}
+	pthread_cond_destroy(&pool->work);
+	pthread_mutex_destroy(&pool->lock);
 	free_list(&pool->waiting);
 	free_list(&pool->done);
 	fd_close(&pool->wake_fd);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "hsm/signer/key/probe.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/object.h"
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define REPAIR_FIRST_MS 200   /* after a round that failed; doubles … */
 #define REPAIR_MAX_MS 10000   /* … to here while nobody asks for work */
@@ -98,7 +98,6 @@ enum err device_new(struct module *module, struct token *token, struct login *lo
 		    struct device **ret_device)
 {
 	struct device *d = calloc(1, sizeof(*d));
-	pthread_condattr_t attributes;
 
 	if (!d)
 		return E_NOMEM;
@@ -120,10 +119,7 @@ enum err device_new(struct module *module, struct token *token, struct login *lo
 	atomic_init(&d->epoch, 1);
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_mutex_init(&d->sessions_lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	thread_cond_init(&d->changed);
 	*ret_device = d;
 	return E_OK;
 }
@@ -371,16 +367,15 @@ static bool is_held_up_locked(const struct device *d, uint64_t within_ms)
 static bool take_exclusive_locked(struct device *d, uint64_t within_ms)
 {
 	uint64_t until_ms = clock_ms() + within_ms;
-	struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
 	bool in_time = true;
 
 	while (d->exclusive && in_time)
-		in_time = pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0;
+		in_time = thread_cond_wait_until(&d->changed, &d->lock, until_ms);
 	if (d->exclusive || is_held_up_locked(d, within_ms))
 		return false;
 	d->exclusive = true;
 	while (d->inside && in_time)
-		in_time = pthread_cond_timedwait(&d->changed, &d->lock, &until) == 0;
+		in_time = thread_cond_wait_until(&d->changed, &d->lock, until_ms);
 	if (d->inside) {
 		d->exclusive = false;
 		pthread_cond_broadcast(&d->changed);
