@@ -22,7 +22,7 @@ BEGIN {
 	may["daemon"] = "base systemd config loop hsm store api daemon"
 
 	# file → header of a folder above its own
-	may_also["hsm/signer/token/device.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
+	may_also["hsm/signer/token/judge.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
 	may_also["hsm/signer/token/module.c"] = "hsm/signer/key/key_kind.h" # a table
 	may_also["hsm/signer/token/session.c"] = "hsm/signer/key/key_map.h" # which ends with its session
 	may_also["hsm/signer/key/inventory.c"] = "hsm/signer/stock/pool.h" # for the labels
