@@ -205,9 +205,12 @@ $(P11SHIM_PROFILES): $(B)/tests/profiles/%: tests/p11shim/profiles/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
 
-$(eval $(call test_program,contract/p11shim_test,,-lp11 -ldl))
-$(B)/tests/contract/p11shim_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
-$(B)/tests/contract/p11shim_test: | $(B)/tests/p11shim.so
+P11SHIM_TEST_OBJ := $(B)/tests/contract/p11shim_fixture.o
+$(eval $(call test_program,contract/p11shim_test,$(P11SHIM_TEST_OBJ),-lp11 -ldl))
+$(eval $(call test_program,contract/p11shim_token_test,$(P11SHIM_TEST_OBJ),-ldl))
+$(addprefix $(B)/tests/contract/,p11shim_test.o p11shim_token_test.o) $(P11SHIM_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
+$(addprefix $(B)/tests/contract/,p11shim_test p11shim_token_test): | $(B)/tests/p11shim.so
+-include $(P11SHIM_TEST_OBJ:.o=.d)
 test-programs check-system: $(B)/tests/p11shim.so
 
 # ---- csrd-hsm under load, over a module of ours -----------------------------------
