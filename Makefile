@@ -70,13 +70,15 @@ API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c 
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c
-SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
-	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_inspect.c hsm/signer/key_map.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
-	hsm/signer/module.c hsm/signer/module_file.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/pool.c hsm/signer/pool_fill.c hsm/signer/pool_key.c hsm/signer/public_key.c hsm/signer/server.c \
-	hsm/signer/session.c hsm/signer/sign.c hsm/signer/spki.c hsm/signer/token_info.c hsm/signer/weak_key.c \
-	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/in_force.c hsm/signer/inspect.c hsm/signer/notify.c hsm/signer/outage.c hsm/signer/pin_guard.c hsm/signer/probe.c hsm/signer/probe_memory.c \
-	hsm/signer/quirks.c hsm/signer/remains.c hsm/signer/served.c hsm/signer/state_dir.c hsm/signer/stores.c hsm/signer/watchdog.c \
-	hsm/signer/worker.c
+SIGNER_SRC := hsm/signer/main.c \
+	$(addprefix hsm/signer/token/,ckr.c device.c guard.c login.c module.c module_file.c object.c \
+	pin_guard.c quirks.c remains.c served.c session.c state_dir.c token_info.c watchdog.c) \
+	$(addprefix hsm/signer/key/,inventory.c key.c key_inspect.c key_kind.c key_map.c probe.c \
+	probe_memory.c public_key.c sign.c spki.c weak_key.c) \
+	$(addprefix hsm/signer/csr/,csr_build.c csr_check.c csr_verify.c) \
+	$(addprefix hsm/signer/stock/,pool.c pool_fill.c pool_key.c) \
+	$(addprefix hsm/signer/serve/,connection.c ending.c in_force.c inspect.c job.c listener.c notify.c \
+	operation.c outage.c server.c stores.c worker.c)
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
 	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_pool.c cli/cmd_principal.c cli/cmd_reconcile.c \
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c

@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "hsm/signer/token_info.h"
+#include "hsm/signer/token/token_info.h"
 #include "tests/contract/kryoptic.h"
 #include "tests/contract/opencryptoki.h"
 #include "tests/contract/own_places.h"

@@ -8,9 +8,9 @@
  */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/login.h"
-#include "hsm/signer/module.h"
-#include "hsm/signer/pin_guard.h"
+#include "hsm/signer/token/login.h"
+#include "hsm/signer/token/module.h"
+#include "hsm/signer/token/pin_guard.h"
 
 #include "base/fd.h"
 
