@@ -72,7 +72,7 @@ API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c 
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c
 SIGNER_SRC := hsm/signer/main.c \
-	$(addprefix hsm/signer/token/,ckr.c device.c guard.c login.c module.c module_file.c object.c \
+	$(addprefix hsm/signer/token/,ckr.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
 	pin_guard.c quirks.c remains.c served.c session.c state_dir.c token_info.c watchdog.c) \
 	$(addprefix hsm/signer/key/,inventory.c key.c key_inspect.c key_kind.c key_map.c probe.c \
 	probe_memory.c public_key.c sign.c spki.c weak_key.c) \

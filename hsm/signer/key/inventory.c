@@ -240,7 +240,7 @@ enum err inventory_take(struct session *s, struct inventory *ret_inventory)
 		inventory_release(&inv);
 		return e;
 	}
-	inv.unread += (uint32_t)remains_count(device_remains(s->device)); /* not found, and perhaps there */
+	inv.unread += (uint32_t)remains_count(gate_remains(s->gate)); /* not found, and perhaps there */
 	if (inv.len)
 		qsort_r(inv.objects, inv.len, sizeof(*inv.objects), compare, &inv);
 	*ret_inventory = inv;

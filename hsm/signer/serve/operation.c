@@ -289,11 +289,11 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	spki_free(a->public_key);
 	a->public_key = NULL;
 	a->touched = a->claiming = a->from_pool = a->generated = a->misread = false;
-	alone = alone && device_begin_alone(s->device, s);
+	alone = alone && gate_begin_alone(s->gate, s);
 	if ((e = session_open(s)) == E_OK)
 		e = attempt_create(a);
 	if (alone)
-		device_end_alone(s->device);
+		gate_end_alone(s->gate);
 	return e;
 }
 
@@ -592,7 +592,7 @@ bool operation_run(struct session *s, struct pool *pool, struct job *job)
 
 	forget_failure(s);
 	if ((e = session_open(s))) {
-		if (s->last == CKR_SESSION_COUNT && device_has_sessions(s->device))
+		if (s->last == CKR_SESSION_COUNT && gate_has_sessions(s->gate))
 			return false;
 		fail_question(s, job, "reach the token", e);
 		return true;
