@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/node.h"
 #include "hsm/signer/key/key.h"
 #include "hsm/signer/key/key_kind.h"
 #include "hsm/signer/key/probe_memory.h"
@@ -14,7 +15,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Mechanisms of PKCS#11 that make signatures and nothing else, for CKA_ALLOWED_MECHANISMS. */
 static const CK_MECHANISM_TYPE rsa_mechanisms[] = {
@@ -86,16 +86,12 @@ static unsigned hash_text(const char *text)
 
 void probe_set_label(struct token *token, const char *node, const char *state_dir)
 {
-	char host[HOST_NAME_SIZE] = "";
+	char name[NODE_NAME_MAX + 1];
 	int len;
 
-	if (!node && gethostname(host, sizeof(host) - 1) == 0)
-		node = host;
-	if (!node || !node[0])
-		node = "localhost";
-	snprintf(token->probe_label_short, sizeof(token->probe_label_short), PROBE_LABEL_PREFIX "%.63s",
-		 node);
-	len = snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%.63s:%08x", node,
+	node_name(node, name);
+	snprintf(token->probe_label_short, sizeof(token->probe_label_short), PROBE_LABEL_PREFIX "%s", name);
+	len = snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%s:%08x", name,
 		       hash_text(state_dir));
 	for (; len < (int)OBJECT_LABEL_SIZE - 1; len++) /* a label that a token cuts is noticed */
 		memcpy(token->probe_label + len, ".", 2);

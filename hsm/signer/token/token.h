@@ -19,7 +19,6 @@
 
 struct state_dir;
 
-#define HOST_NAME_SIZE 256
 #define PROBE_LABEL_SIZE 96
 
 struct token {
