@@ -12,6 +12,7 @@
 #include "api/reconcile.h"
 
 #include "api/key_list.h"
+#include "api/settle.h"
 #include "base/clock.h"
 #include "base/csr.h"
 #include "base/log.h"
@@ -82,6 +83,7 @@ struct reconcile {
 	struct row row;
 	struct key_list_key key;
 	enum message_key_presence presence;
+	struct settle settle;
 };
 
 static void next(struct reconcile *r);
@@ -225,21 +227,7 @@ static bool is_given_up(const struct reconcile *r, const struct row *row)
 	       (!strcmp(given_up, RECONCILE_GIVE_UP_ALL) || !strcmp(given_up, row->id));
 }
 
-/* ---- settling one pending or deleting row ---- */
-
-static void on_settled(void *arg, enum err e)
-{
-	struct reconcile *r = arg;
-
-	/* Not in that state any more: somebody else settled it. */
-	if (e != E_OK && e != E_NOTFOUND) {
-		finish(r, e);
-		return;
-	}
-	if (e == E_OK)
-		tell_row(r, RECONCILE_DELETING, r->presence);
-	next(r);
-}
+/* ---- settling one row ---- */
 
 static const char *audit_detail(enum message_key_presence presence)
 {
@@ -257,9 +245,11 @@ static const char *audit_detail(enum message_key_presence presence)
 	return "reconciliation: key objects on the token destroyed";
 }
 
-static const char *leftover_detail(enum message_key_presence presence)
+static const char *leftover_detail(const struct reconcile *r)
 {
-	switch (presence) {
+	if (r->row.set_aside)
+		return "destroys a key that was set aside: an operator has decided so";
+	switch (r->presence) {
 	case MESSAGE_KEY_PAIR:
 		return "reconciliation: destroys a key pair that was left on the token";
 	case MESSAGE_KEY_PUBLIC_ONLY:
@@ -272,66 +262,76 @@ static const char *leftover_detail(enum message_key_presence presence)
 	return "reconciliation: destroys key objects that were left on the token";
 }
 
-static void move_row(struct reconcile *r, enum csr_state to, store_done_fn done)
+/* What settling the current row has come to, even when it stopped halfway. */
+static void tell_settled(struct reconcile *r, enum err e, enum settle_step step)
 {
-	struct store_csr_move move = {
-		.id = r->row.id,
-		.from = r->row.state,
-		.to = to,
-		.origin = {.actor = r->actor, .detail = audit_detail(r->presence)},
-	};
-
-	store_csr_move(r->options.store, &move, done, r);
-}
-
-static void on_deleting_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed UNUSED)
-{
-	struct reconcile *r = arg;
-
-	if (e != E_OK) {
-		signer_failed(r, e, detail, "destroy the key of a deleted CSR");
-		return;
-	}
-	move_row(r, CSR_DESTROYED, on_settled);
-}
-
-static void on_pending_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed UNUSED)
-{
-	struct reconcile *r = arg;
-
-	tell_row(r, RECONCILE_PENDING, r->presence);
-	if (e != E_OK) {
-		signer_failed(r, e, detail, "destroy the key of a failed CSR");
-		return;
-	}
-	next(r);
-}
-
-/*
- * The row goes first: a create that still lives somewhere can then no longer
- * answer 201 for a key that is about to be destroyed.  A crash in between
- * leaves the key of a failed row, which the comparison finds.
- */
-static void on_pending_failed(void *arg, enum err e)
-{
-	struct reconcile *r = arg;
-
-	if (e != E_OK && e != E_NOTFOUND) {
-		finish(r, e);
-		return;
-	}
-	if (e == E_NOTFOUND || r->presence == MESSAGE_KEY_NONE) {
-		if (e == E_OK)
+	switch (r->settle.kind) {
+	case SETTLE_PENDING:
+		if (e == E_OK || step == SETTLE_KEY)
 			tell_row(r, RECONCILE_PENDING, r->presence);
+		break;
+	case SETTLE_LEFTOVER:
+		if (r->settle.objects > 0)
+			tell_row(r, RECONCILE_LEFTOVER, r->presence);
+		break;
+	case SETTLE_DELETING:
+		if (e == E_OK)
+			tell_row(r, RECONCILE_DELETING, r->presence);
+		break;
+	case SETTLE_OWN:
+		break;
+	}
+}
+
+static const char *settle_words(enum settle_kind kind)
+{
+	switch (kind) {
+	case SETTLE_DELETING:
+		return "destroy the key of a deleted CSR";
+	case SETTLE_LEFTOVER:
+		return "destroy the key of a failed or deleted CSR";
+	case SETTLE_PENDING:
+	case SETTLE_OWN:
+		break;
+	}
+	return "destroy the key of a failed CSR";
+}
+
+static void on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
+{
+	struct reconcile *r = arg;
+
+	tell_settled(r, e, step);
+	if (step == SETTLE_KEY) {
+		if (r->settle.kind == SETTLE_PENDING)
+			r->row.state = CSR_FAILED;
+		signer_failed(r, e, detail, settle_words(r->settle.kind));
+	} else if (e != E_OK && e != E_NOTFOUND) { /* E_NOTFOUND: somebody else settled it */
+		finish(r, e);
+	} else {
 		next(r);
-		return;
 	}
-	if (must_stop(r)) {
-		finish(r, E_UNAVAIL); /* the next comparison finds the key */
-		return;
-	}
-	r->row.state = CSR_FAILED;
-	hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_pending_destroyed, r);
+}
+
+static void settle_row(struct reconcile *r)
+{
+	bool is_leftover = r->row.state == CSR_FAILED || r->row.state == CSR_DESTROYED;
+
+	r->settle = (struct settle){
+	    .kind = is_leftover			   ? SETTLE_LEFTOVER
+		    : r->row.state == CSR_DELETING ? SETTLE_DELETING
+						   : SETTLE_PENDING,
+	    .store = r->options.store,
+	    .hsm = r->options.hsm,
+	    .csr_id = r->row.id,
+	    .key_is_gone = r->presence == MESSAGE_KEY_NONE,
+	    .deadline_ms = deadline(),
+	    .origin = {.actor = r->actor,
+		       .detail = is_leftover ? leftover_detail(r) : audit_detail(r->presence)},
+	    .should_stop = r->options.should_stop,
+	    .should_stop_arg = r->options.arg,
+	};
+	settle_start(&r->settle, on_settled, r);
 }
 
 static void on_row_key(void *arg, enum err e, const char *detail, const struct message_find_key_reply *reply)
@@ -350,12 +350,8 @@ static void on_row_key(void *arg, enum err e, const char *detail, const struct m
 		tell_row(r, r->row.state == CSR_PENDING ? RECONCILE_PENDING : RECONCILE_DELETING,
 			 r->presence);
 		next(r);
-	} else if (r->row.state == CSR_PENDING) {
-		move_row(r, CSR_FAILED, on_pending_failed);
-	} else if (r->presence == MESSAGE_KEY_NONE) {
-		move_row(r, CSR_DESTROYED, on_settled);
 	} else {
-		hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_deleting_destroyed, r);
+		settle_row(r);
 	}
 }
 
@@ -464,56 +460,6 @@ static void on_keys(void *arg, enum err e, const char *detail, const struct mess
 
 /* ---- comparing keys and rows ---- */
 
-static void on_leftover_gone(void *arg, enum err e)
-{
-	struct reconcile *r = arg;
-
-	if (e == E_OK)
-		next(r);
-	else
-		finish(r, e);
-}
-
-static void on_leftover_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed)
-{
-	struct reconcile *r = arg;
-	struct audit_origin origin = {.actor = r->actor};
-	char objects[48];
-
-	if (e != E_OK) {
-		signer_failed(r, e, detail, "destroy the key of a failed or deleted CSR");
-		return;
-	}
-	if (destroyed > 0)
-		tell_row(r, RECONCILE_LEFTOVER, r->presence);
-	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
-	origin.detail = objects;
-	store_csr_leftover(r->options.store, r->row.id, true, &origin, on_leftover_gone, r);
-}
-
-/* The audit trail knows of it: now the key goes. */
-static void on_leftover_told(void *arg, enum err e)
-{
-	struct reconcile *r = arg;
-
-	if (e != E_OK || must_stop(r)) {
-		finish(r, e != E_OK ? e : E_UNAVAIL);
-		return;
-	}
-	hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_leftover_destroyed, r);
-}
-
-static void destroy_leftover(struct reconcile *r)
-{
-	struct audit_origin origin = {
-	    .actor = r->actor,
-	    .detail = r->row.set_aside ? "destroys a key that was set aside: an operator has decided so"
-				       : leftover_detail(r->presence),
-	};
-
-	store_csr_leftover(r->options.store, r->row.id, false, &origin, on_leftover_told, r);
-}
-
 /* The key of a failed or destroyed row was listed: is it still there? */
 static void on_leftover_key(void *arg, enum err e, const char *detail,
 			    const struct message_find_key_reply *reply)
@@ -531,7 +477,7 @@ static void on_leftover_key(void *arg, enum err e, const char *detail,
 		tell_row(r, RECONCILE_LEFTOVER, r->presence);
 		next(r);
 	} else {
-		destroy_leftover(r);
+		settle_row(r);
 	}
 }
 
@@ -698,13 +644,11 @@ static void on_aside_key(void *arg, enum err e, const char *detail,
 		return;
 	}
 	r->presence = reply->presence;
-	if (r->presence == MESSAGE_KEY_NONE && r->options.apply) {
-		move_row(r, CSR_DESTROYED, on_settled);
+	if (r->presence == MESSAGE_KEY_NONE ? r->options.apply : is_given_up(r, &r->row)) {
+		settle_row(r);
 	} else if (r->presence == MESSAGE_KEY_NONE) {
 		tell_row(r, RECONCILE_DELETING, r->presence);
 		next(r);
-	} else if (is_given_up(r, &r->row)) {
-		hsm_destroy_key(r->options.hsm, r->row.id, deadline(), on_deleting_destroyed, r);
 	} else {
 		tell_row(r, RECONCILE_SET_ASIDE, r->presence);
 		next(r);
