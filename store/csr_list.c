@@ -74,6 +74,8 @@ struct csr_list {
 		.sqlite = "SELECT " CSR_ROW_COLUMNS " FROM csrs" FILTER_WHERE " ORDER BY " by                \
 			  " LIMIT $15 OFFSET $16"                                                            \
 	}
+/* The same where $11 is a key: along the indexes of what names one, and no two CSRs share it. */
+#define KEY_WHERE FILTER_WHERE " AND (key_id = $11 OR spki_sha256 = $11)"
 
 enum {
 	ACTIVE_TOTAL,
@@ -81,6 +83,8 @@ enum {
 	FILTER_TOTAL,
 	FILTER_OLDEST,
 	FILTER_NEWEST,
+	KEY_TOTAL,
+	KEY_LIST,
 	PASS_UNSETTLED,
 	PASS_ANY,
 	/* Two for each store_order, ascending and descending, in its order. */
@@ -97,6 +101,8 @@ static const struct sql_text csr_list_texts[] = {
     [FILTER_TOTAL] = {.sqlite = "SELECT count(*) AS total FROM csrs" FILTER_WHERE},
     [FILTER_OLDEST] = LIST_FILTERED("created_us, id"),
     [FILTER_NEWEST] = LIST_FILTERED("created_us DESC, id DESC"),
+    [KEY_TOTAL] = {.sqlite = "SELECT count(*) AS total FROM csrs" KEY_WHERE},
+    [KEY_LIST] = {.sqlite = "SELECT " CSR_ROW_COLUMNS " FROM csrs" KEY_WHERE " LIMIT $15 OFFSET $16"},
     [PASS_UNSETTLED] = {.sqlite = "SELECT " CSR_ROW_COLUMNS " FROM csrs INDEXED BY csrs_unsettled" ANY_WHERE
 				  " AND state IN (1, 3) AND id > $5 ORDER BY id LIMIT $6"},
     [PASS_ANY] = {"SELECT " CSR_ROW_COLUMNS " FROM csrs" ANY_WHERE " AND id > $5 ORDER BY id LIMIT $6"},
@@ -169,6 +175,14 @@ static struct sql_query csr_list_ask(struct sql *sql, unsigned which)
 	return sql_ask(sql, &csr_list_texts[which], "list CSRs");
 }
 
+/* The rows that a filter leaves. */
+static unsigned csr_list_of_filter(const struct store_csr_query *query)
+{
+	if (query->filter->key != NULL)
+		return KEY_LIST;
+	return query->descending ? FILTER_NEWEST : FILTER_OLDEST;
+}
+
 static struct sql_query csr_list_query(struct sql *sql, const struct store_csr_query *query,
 				       const char *account_id)
 {
@@ -182,7 +196,7 @@ static struct sql_query csr_list_query(struct sql *sql, const struct store_csr_q
 		return q;
 	}
 	if (query->filter != NULL) {
-		q = csr_list_ask(sql, query->descending ? FILTER_NEWEST : FILTER_OLDEST);
+		q = csr_list_ask(sql, csr_list_of_filter(query));
 		csr_list_put_any(&q, query, account_id);
 		csr_list_put_filter(&q, query->filter);
 	} else if (csr_list_is_of_active(query)) {
@@ -214,7 +228,9 @@ static enum err csr_list_count(struct sql *sql, const struct store_csr_query *qu
 		*ret_total = (uint64_t)scope->csr_active;
 		return E_OK;
 	}
-	unsigned which = active ? ACTIVE_TOTAL : query->filter != NULL ? FILTER_TOTAL : ANY_TOTAL;
+	unsigned which = active ? ACTIVE_TOTAL : ANY_TOTAL;
+	if (query->filter != NULL)
+		which = query->filter->key != NULL ? KEY_TOTAL : FILTER_TOTAL;
 	struct sql_query q = sql_ask(sql, &csr_list_texts[which], "count CSRs");
 	of_any_age.updated_before_us = 0;
 	if (!active)
