@@ -53,8 +53,8 @@ endif
 
 # ---- what is built -----------------------------------------------------------
 
-BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/failpoint.c base/fd.c base/key.c base/log.c \
-	base/log_queue.c base/random.c base/secret.c base/str.c base/thread.c base/utf8.c
+BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/key.c base/log.c \
+	base/log_queue.c base/node.c base/random.c base/secret.c base/str.c base/thread.c base/utf8.c
 SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
@@ -66,8 +66,9 @@ STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/di
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
 	sqlite_restore.c)
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
-	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reconcile.c api/reply.c \
-	api/request.c api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
+	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reply.c \
+	api/reconcile.c api/reconcile_compare.c api/reconcile_doubt.c api/reconcile_settle.c \
+	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c

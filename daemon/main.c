@@ -297,25 +297,18 @@ static void on_libevent_log(int severity, const char *text)
 		log_warn("libevent: %s (%u more held back)", text, held_back);
 }
 
-static int exit_code_of(enum err e)
+/* Of a start that failed. */
+static enum exit_code start_exit_code(enum err e)
 {
 	switch (e) {
-	case E_CONFIG:
-		return EXIT_CODE_CONFIG;
 	case E_EXISTS:
 		return EXIT_CODE_IN_USE;
-	case E_STORE:
-		return EXIT_CODE_STORE;
-	case E_BUSY:
-	case E_UNAVAIL:
-		return EXIT_CODE_UNAVAILABLE;
 	case E_NOTFOUND:
 	case E_DENIED:
-	case E_IO:
 	case E_LIMIT:
 		return EXIT_CODE_SYSTEM;
 	default:
-		return EXIT_CODE_INTERNAL;
+		return exit_code_of(e, EXIT_CODE_INTERNAL);
 	}
 }
 
@@ -633,7 +626,7 @@ static int run(const char *config_path)
 		pause_start();
 	else
 		service_status("cannot start: %s (see the log)", err_str(e));
-	return exit_code_of(e);
+	return start_exit_code(e);
 }
 
 static void usage(FILE *out)

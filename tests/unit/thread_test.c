@@ -39,7 +39,8 @@ static void a_thread_takes_no_signals_but_those_of_a_crash(void **state)
 		if (number != SIGKILL && number != SIGSTOP)
 			assert_int_equal(sigismember(&blocked, number), !is_crash(number));
 	pthread_sigmask(SIG_BLOCK, NULL, &after);
-	assert_memory_equal(&before, &after, sizeof(before));
+	for (int number = 1; number <= SIGSYS; number++)
+		assert_int_equal(sigismember(&before, number), sigismember(&after, number));
 }
 
 /* A mutex that the test holds until it has asked for the name. */

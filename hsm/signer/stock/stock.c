@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LULL_MS 50   /* without a caller at work: no burst */
 #define SCARCE 0.1   /* of a target */
@@ -58,21 +57,6 @@ struct stock {
 
 /* ---- life ---- */
 
-/* The host name with all but letters, digits, dots, dashes and underscores replaced, cut to what fits. */
-static void host_node(char node[STOCK_NODE_MAX + 1])
-{
-	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-	char name[256] = "";
-
-	if (gethostname(name, sizeof(name) - 1) || !name[0])
-		snprintf(name, sizeof(name), "localhost");
-	name[STOCK_NODE_MAX] = '\0';
-	for (char *at = name; *at; at++)
-		if (!strchr(good, *at))
-			*at = '-';
-	memcpy(node, name, strlen(name) + 1);
-}
-
 static void take_key_types(struct stock *stock, key_type_set key_types)
 {
 	size_t len = 0;
@@ -116,10 +100,7 @@ enum err stock_new(const struct stock_options *options, struct stock **ret_stock
 		free(stock);
 		return E_NOMEM;
 	}
-	if (options->node && options->node[0])
-		snprintf(stock->node, sizeof(stock->node), "%s", options->node);
-	else
-		host_node(stock->node);
+	node_name(options->node, stock->node);
 	stock->node_is_host = !options->node || !options->node[0];
 	stock->pause_ms = options->pause_ms;
 	stock->quiet_ms = options->quiet_ms;

@@ -8,22 +8,33 @@
 
 #include <stdlib.h>
 
-/* A token that does not relabel gets no stock: a key that cannot be marked could be given twice. */
+static void refuse_pool(struct session *s, struct stock *stock, const char *why)
+{
+	log_error("no key pool: token '%s' does not let the label of a key be changed: %s", s->token->label,
+		  why);
+	stock_turn_off(stock, "the token does not let the label of a key be changed");
+}
+
+/*
+ * A token that does not relabel gets no stock: a key that cannot be marked could
+ * be given twice.  What only says that it does was found out by the probe.
+ */
 static enum err ensure_relabel(struct session *s, struct stock *stock, const char *label,
 			       const struct key *key)
 {
 	enum err e;
 
+	if (s->token->relabels_never) {
+		refuse_pool(s, stock, "a throw-away key kept its own");
+		return E_UNSUPPORTED;
+	}
 	if (!stock_relabel_is_untried(stock))
 		return E_OK;
 	e = stock_key_try_relabel(s, label, key);
-	if (e == E_OK) {
+	if (e == E_OK)
 		stock_relabel_works(stock);
-	} else if (e == E_UNSUPPORTED) {
-		log_error("no key pool: token '%s' does not let the label of a key be changed: %s",
-			  s->token->label, s->failure);
-		stock_turn_off(stock, "the token does not let the label of a key be changed");
-	}
+	else if (e == E_UNSUPPORTED)
+		refuse_pool(s, stock, s->failure);
 	return e;
 }
 

@@ -19,7 +19,6 @@
 
 struct state_dir;
 
-#define HOST_NAME_SIZE 256
 #define PROBE_LABEL_SIZE 96
 
 struct token {
@@ -56,6 +55,7 @@ struct token {
 	key_type_set proved_types; /* of these it made a key */
 	atomic_uint unmade_types;  /* it offers these and makes none that would do; read by every thread */
 	bool relabels;             /* it lets CKA_LABEL be written */
+	bool relabels_never;       /* it is sure that it does not */
 	char capabilities[1024];   /* the above in words, for the status */
 };
 
