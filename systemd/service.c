@@ -131,7 +131,7 @@ static void *send_messages(void *arg)
 		pthread_mutex_unlock(&service.lock);
 		rc = sd_notify(0, m.text);
 		if (rc < 0 && !complained)
-			log_warn("cannot tell the service manager how it goes: %s", strerror(-rc));
+			log_warn("cannot notify the service manager: %s", strerror(-rc));
 		complained = rc < 0;
 		pthread_mutex_lock(&service.lock);
 		service.sending = false;
@@ -156,7 +156,7 @@ static enum err start_thread(void)
 	rc = pthread_create(&thread, NULL, send_messages, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc != 0) {
-		log_error("cannot start the thread that tells the service manager: %s", strerror(rc));
+		log_error("cannot start the thread that notifies the service manager: %s", strerror(rc));
 		return E_IO;
 	}
 	pthread_setname_np(thread, "notify");

@@ -19,9 +19,9 @@ static enum err ensure_relabel(struct session *s, struct pool *pool, const char 
 	if (e == E_OK) {
 		pool_relabel_works(pool);
 	} else if (e == E_UNSUPPORTED) {
-		log_error("no key pool: token '%s' does not let the label of a key be changed: %s",
+		log_error("no key pool: token '%s' does not allow the label of a key to be changed: %s",
 			  s->token->label, s->failure);
-		pool_turn_off(pool, "the token does not let the label of a key be changed");
+		pool_turn_off(pool, "the token does not allow the label of a key to be changed");
 	}
 	return e;
 }

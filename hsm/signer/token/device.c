@@ -22,7 +22,7 @@
 #define REPAIR_HURRY_MS 500   /* and this is the pace while somebody does */
 #define FULL_AFTER_MS 30000   /* after that long without keys it will go on for a while: … */
 #define REPAIR_FULL_MS 5000   /* … the pace while somebody asks */
-#define RESTART_FULL_MS 60000 /* until the module is initialised anew for it once more; doubles … */
+#define RESTART_FULL_MS 60000 /* until the module is reinitialised for it once more; doubles … */
 #define RESTART_FULL_MAX_MS 3600000 /* … to here */
 #define ALONE_WITHIN_MS 1000      /* others get that long to leave, while nobody comes in … */
 #define ALONE_WITHIN_MAX_MS 16000 /* … for a renewal twice as long after each time in vain, up to this … */
@@ -34,7 +34,7 @@
 #define PROBE_UNFIT_MAX_MS 3600000 /* … or here where it makes keys, which are work for the token */
 #define UNPROVEN_MAX 3
 #define UNPROVEN_WITHIN_MS 600000
-#define RENEW_FIRST_MS 60000   /* between two times that the module is initialised anew for it … */
+#define RENEW_FIRST_MS 60000   /* between two times that the module is reinitialised for it … */
 #define RENEW_MAX_MS 3600000   /* … doubles to here */
 #define HIDDEN_FIRST_MS 1000   /* the same for what may be hidden: who asks waits for it */
 #define HIDDEN_MAX_MS 60000
@@ -60,7 +60,7 @@ struct device {
 	char reason[DEVICE_REASON_SIZE];
 	uint64_t down_since_ms;
 	uint64_t no_keys_since_ms;   /* or since a key was destroyed then */
-	uint64_t restart_full_at_ms; /* the module is not initialised anew for want of keys before this */
+	uint64_t restart_full_at_ms; /* the module is not reinitialised for want of keys before this */
 	uint64_t restart_full_every_ms;
 	bool exchanged;   /* down because another token is there: a new process would help nobody */
 	bool suspect;     /* somebody met trouble that was not judged yet */
@@ -241,7 +241,7 @@ enum err device_open_session(struct device *d, struct session *s, bool lost)
 	/* The first who lost a session of this epoch ends it for all; they open theirs when in need. */
 	if (lost && s->handle != CK_INVALID_HANDLE && s->epoch == device_epoch(d)) {
 		atomic_fetch_add(&d->epoch, 1);
-		log_warn("a session was lost (%s): all sessions are opened anew (epoch %llu)",
+		log_warn("a session was lost (%s): all sessions are reopened (epoch %llu)",
 			 s->failure, (unsigned long long)device_epoch(d));
 	}
 	close_locked(d, s);
@@ -499,7 +499,7 @@ bool device_is_hopeless(struct device *d, uint64_t now_ms)
 
 /* ---- when to repair ---- */
 
-/* When the module is to be initialised anew although all is well; UINT64_MAX: not at all. */
+/* When the module is to be reinitialised although all is well; UINT64_MAX: not at all. */
 static uint64_t renew_at_locked(const struct device *d)
 {
 	uint64_t at_ms = d->renew.wanted ? d->renew.at_ms : UINT64_MAX;
@@ -616,7 +616,7 @@ static enum err probe_alone(struct device *d, struct session *s)
 	enum err e;
 
 	if (token->probed)
-		log_notice("token '%s' does not do any more what it did when it was probed: probed anew",
+		log_notice("token '%s' no longer does what it did when it was probed: it is probed again",
 			   token->label);
 	d->probed_ms = clock_ms();
 	e = probe_run(s, token);
@@ -711,7 +711,7 @@ static bool may_restart_full(struct device *d)
 	return may;
 }
 
-/* What cannot be helped by the module being initialised anew is not tried. */
+/* What cannot be helped by the module being reinitialised is not tried. */
 static bool module_may_help(struct device *d, const struct session *s, enum device_state state)
 {
 	if (login_is_refused(d->login) || s->last == CKR_DEVICE_MEMORY ||
@@ -812,7 +812,7 @@ bool device_awaits_renewal(struct device *d)
 	return awaits;
 }
 
-/* A look with nobody else inside, after the module was initialised anew if need be. */
+/* A look with nobody else inside, after the module was reinitialised if need be. */
 static enum device_state examine_alone(struct device *d, struct session *s, const struct round *round)
 {
 	enum device_state state;
@@ -821,10 +821,10 @@ static enum device_state examine_alone(struct device *d, struct session *s, cons
 		return round->suspect ? examine(d, s, false, false) : d->state;
 	if (round->renew) {
 		if (round->hidden)
-			log_notice("an object that would not be destroyed is not found any more: the module "
-				   "is initialised anew");
+			log_notice("an object that could not be destroyed is no longer found: the module "
+				   "is reinitialised");
 		else
-			log_notice("%d searches or destroys came to no end: the module is initialised anew",
+			log_notice("%d searches or destroys were inconclusive: the module is reinitialised",
 				   UNPROVEN_MAX);
 		renewal_begins(d);
 	}
@@ -857,7 +857,7 @@ void device_repair(struct device *d, struct session *s)
 		if (module_may_help(d, s, state) && take_exclusive(d)) {
 			state = DEVICE_DOWN;
 			if (restart_module(d, s) == E_OK) {
-				how = "the module was initialised anew";
+				how = "the module was reinitialised";
 				state = examine(d, s, false, true);
 			}
 			give_exclusive(d);

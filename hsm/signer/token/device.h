@@ -71,13 +71,13 @@ void device_doubt(struct device *device);
  * Likewise.  A search or a destroy came to no end that proves anything.  A
  * module that keeps a table of the objects may be wrong about it when other
  * processes write the same token: after three of these within ten minutes it
- * is initialised anew.  Where that does not help it is not done again for a
+ * is reinitialised.  Where that does not help it is not done again for a
  * minute, then two, up to an hour.
  */
 void device_unproven(struct device *device);
 /*
  * Likewise.  A search found nothing where something may be hidden (remains.h):
- * the module is initialised anew at the next repair: within seconds, and where
+ * the module is reinitialised at the next repair: within seconds, and where
  * it comes again and again once a minute.
  */
 void device_hidden(struct device *device);
@@ -117,7 +117,7 @@ void device_try_session(struct device *device, struct session *session);
 enum device_state device_state(struct device *device, char ret_reason[DEVICE_REASON_SIZE]);
 /* Somebody asks for work meanwhile: the next repair comes soon. */
 void device_hurry(struct device *device);
-/* The module is to be initialised anew, which waits for those inside: nothing is to begin that can wait. */
+/* The module is to be reinitialised, which waits for those inside: nothing is to begin that can wait. */
 bool device_awaits_renewal(struct device *device);
 /* A key was destroyed: a token that was full is looked at again at once. */
 void device_made_room(struct device *device);
