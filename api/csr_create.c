@@ -182,7 +182,7 @@ static void on_active(void *arg, enum err e)
 	}
 }
 
-/* Lines of 64 columns, the last one ended too (RFC 7468 §2).  NULL when memory is out. */
+/* Lines of 64 columns, the last one ended too (RFC 7468 §2).  NULL when out of memory. */
 static char *pem_from_der(const uint8_t *der, size_t der_len)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
@@ -422,7 +422,7 @@ static void create_begin_record(struct op *op, struct csr_record *record)
 	}
 }
 
-/* NULL when memory is out. */
+/* NULL when out of memory. */
 static struct csr_record *record_dup(const struct csr_record *from)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));

@@ -59,7 +59,7 @@ static enum err san_check_email(const char *value, const char **ret_fault)
 			*ret_fault = "has a misplaced dot before its '@'; leave that out";
 		else if (value[i] != '.' && !str_ascii_is_alnum(value[i]) &&
 			 !strchr("!#$%&'*+-/=?^_`{|}~", value[i]))
-			*ret_fault = "has a character before its '@' that no dot-atom may contain (RFC 5321); "
+			*ret_fault = "has a character before its '@' that no dot-atom can have (RFC 5321); "
 				     "leave that out";
 		else
 			continue;

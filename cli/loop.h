@@ -25,7 +25,7 @@ MUST_USE enum err loop_connect(struct loop *loop, const struct config_token *tok
 
 /*
  * Whether the signer of a link that is up vouches for the store (daemon/vouch.h).  Changes nothing.  done is
- * called once (from inside when memory is out).
+ * called once (from inside when out of memory).
  */
 typedef void (*loop_vouched_fn)(void *arg, enum err e, bool vouched);
 void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done, void *arg);

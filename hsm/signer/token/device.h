@@ -127,7 +127,7 @@ bool device_has_sessions(struct device *device);
 bool device_is_hopeless(struct device *device, uint64_t now_ms);
 /* CK_TOKEN_INFO flags as last seen. */
 uint64_t device_token_flags(struct device *device);
-/* What the probe found, in words; owned by the caller; NULL: memory is out. */
+/* What the probe found, in words; owned by the caller; NULL: out of memory. */
 char *device_capabilities(struct device *device);
 uint64_t device_epoch(const struct device *device);
 /* As login_attempts. */
