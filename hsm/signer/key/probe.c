@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/node.h"
 #include "hsm/signer/key/key.h"
 #include "hsm/signer/key/key_kind.h"
 #include "hsm/signer/key/probe_memory.h"
@@ -14,7 +15,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Mechanisms of PKCS#11 that make signatures and nothing else, for CKA_ALLOWED_MECHANISMS. */
 static const CK_MECHANISM_TYPE rsa_mechanisms[] = {
@@ -86,16 +86,12 @@ static unsigned hash_text(const char *text)
 
 void probe_set_label(struct token *token, const char *node, const char *state_dir)
 {
-	char host[HOST_NAME_SIZE] = "";
+	char name[NODE_NAME_MAX + 1];
 	int len;
 
-	if (!node && gethostname(host, sizeof(host) - 1) == 0)
-		node = host;
-	if (!node || !node[0])
-		node = "localhost";
-	snprintf(token->probe_label_short, sizeof(token->probe_label_short), PROBE_LABEL_PREFIX "%.63s",
-		 node);
-	len = snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%.63s:%08x", node,
+	node_name(node, name);
+	snprintf(token->probe_label_short, sizeof(token->probe_label_short), PROBE_LABEL_PREFIX "%s", name);
+	len = snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%s:%08x", name,
 		       hash_text(state_dir));
 	for (; len < (int)OBJECT_LABEL_SIZE - 1; len++) /* a label that a token cuts is noticed */
 		memcpy(token->probe_label + len, ".", 2);
@@ -412,7 +408,8 @@ static bool has_label(struct session *s, CK_OBJECT_HANDLE object, const char *la
 static enum err probe_relabel(struct session *s, struct token *token, bool *sure)
 {
 	char label[PROBE_LABEL_SIZE];
-	struct key key;
+	struct key key = {0};
+	bool is_sure;
 	CK_RV rv;
 	enum err e = make(s, cheapest(token), &key);
 
@@ -425,7 +422,9 @@ static enum err probe_relabel(struct session *s, struct token *token, bool *sure
 		rv = relabel(s, key.public_key, label);
 	token->relabels = rv == CKR_OK && has_label(s, key.private_key, label) &&
 			  has_label(s, key.public_key, label);
-	*sure &= rv == CKR_OK || rv == CKR_FUNCTION_NOT_SUPPORTED || ckr_is_refusal(rv);
+	is_sure = rv == CKR_OK || rv == CKR_FUNCTION_NOT_SUPPORTED || ckr_is_refusal(rv);
+	token->relabels_never = !token->relabels && is_sure;
+	*sure &= is_sure;
 	if (!token->relabels)
 		log_warn("token '%s' does not relabel keys (%s): there can be no key pool", token->label,
 			 rv == CKR_OK ? "it said that it did" : ckr_name(rv));
@@ -602,6 +601,7 @@ enum err probe_run(struct session *s, struct token *token)
 		memcpy(token->profiles, before.profiles, sizeof(token->profiles));
 		atomic_store(&token->unmade_types, atomic_load(&before.unmade_types));
 		token->relabels = before.relabels;
+		token->relabels_never = before.relabels_never;
 		return e;
 	}
 	token->probed_us = clock_wall_us();

@@ -170,6 +170,7 @@ static enum err parse(struct buf *head, const struct buf *text, struct token *to
 	}
 	atomic_store(&token->unmade_types, f.unmade);
 	token->relabels = f.relabels;
+	token->relabels_never = !f.relabels; /* else it would not have been kept */
 	token->probed_us = f.probed_us;
 	return E_OK;
 }

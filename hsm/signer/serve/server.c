@@ -556,7 +556,7 @@ static enum exit_code loop(struct server *s)
 		}
 		if (!s->stopping && login_is_refused(s->options->login))
 			stop(s, "the token refused the pin");
-		if (!s->stopping && device_is_hopeless(s->options->device, clock_ms())) {
+		if (!s->stopping && judge_is_hopeless(s->options->judge, clock_ms())) {
 			stop(s, "the hsm was down for too long; a new process may help");
 			s->hopeless = true;
 		}

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "hsm/signer/serve/operation.h"
 #include "hsm/signer/stock/pool_fill.h"
 #include "hsm/signer/token/session.h"
@@ -17,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 struct worker {
@@ -49,12 +49,12 @@ struct job_list {
 struct worker_pool {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	bool lock_made;
 	int wake_fd;
 	size_t queue_max;
-	struct device *device;
+	struct gate *gate;
+	struct judge *judge;
 	uint64_t keep_alive_ms;
-	char refusal[DEVICE_REASON_SIZE]; /* the server's: why the last job was refused */
+	char refusal[TOKEN_REASON_SIZE]; /* the server's: why the last job was refused */
 	struct pool *keys; /* made ahead; NULL: none */
 
 	/* under the lock */
@@ -208,27 +208,27 @@ static bool makes_key_of(const struct job *job, uint64_t pool)
 /* What waits and cannot be done is told so at once. */
 static void end_refused_locked(struct worker_pool *pool)
 {
-	char reason[DEVICE_REASON_SIZE];
+	char reason[TOKEN_REASON_SIZE];
 
-	switch (device_state(pool->device, reason)) {
-	case DEVICE_UP:
+	switch (gate_state(pool->gate, reason)) {
+	case TOKEN_UP:
 		break;
-	case DEVICE_NO_KEYS:
+	case TOKEN_NO_KEYS:
 		end_waiting_locked(pool, makes_key_of, (uintptr_t)pool, E_UNAVAIL, reason);
 		break;
-	case DEVICE_DOWN:
+	case TOKEN_DOWN:
 		end_waiting_locked(pool, is_any, 0, E_UNAVAIL, reason);
 		break;
 	}
 }
 
 /* After work, without the lock: whoever met trouble has it judged before anybody hears of the failure. */
-static void judge(struct worker *w)
+static void have_judged(struct worker *w)
 {
-	struct device *device = w->pool->device;
+	struct judge *judge = w->pool->judge;
 
-	if (w->session.trouble && device_wants_repair(device, clock_ms()))
-		device_repair(device, &w->session);
+	if (w->session.trouble && judge_wants_repair(judge, clock_ms()))
+		judge_repair(judge, &w->session);
 }
 
 /* ---- threads without a session ---- */
@@ -274,7 +274,7 @@ static void look_at_session_locked(struct worker *w)
 	struct worker_pool *pool = w->pool;
 	bool open = w->session.handle != CK_INVALID_HANDLE;
 
-	if (!open && w->session.last == CKR_SESSION_COUNT && device_has_sessions(pool->device)) {
+	if (!open && w->session.last == CKR_SESSION_COUNT && gate_has_sessions(pool->gate)) {
 		set_sessionless_locked(w);
 	} else if (open && w->sessionless) {
 		w->sessionless = false;
@@ -286,7 +286,7 @@ static void look_at_session_locked(struct worker *w)
 /* Where nobody has one this thread is as good as any: it finds out, and has the token judged. */
 static bool is_able_locked(struct worker *w)
 {
-	if (w->sessionless && !device_has_sessions(w->pool->device))
+	if (w->sessionless && !gate_has_sessions(w->pool->gate))
 		w->sessionless = false;
 	return !w->sessionless;
 }
@@ -319,7 +319,7 @@ static bool carry_out(struct worker *w, struct job *job)
 	s->stop_at_ms = 0;
 	session_end(s);
 	if (done)
-		judge(w);
+		have_judged(w);
 	return done;
 }
 
@@ -363,7 +363,7 @@ static void work(struct worker *w, struct job *job)
 		return;
 	}
 	if (job->destroyed)
-		device_made_room(pool->device);
+		judge_made_room(pool->judge);
 	if (job_is_list(job))
 		wake_locked(pool); /* for the next list */
 	end_refused_locked(pool);
@@ -390,7 +390,7 @@ static void fill_pool(struct worker *w, enum pool_work what, enum key_type type)
 	if (e == E_OK) {
 		e = pool_fill_run(&w->session, pool->keys, what, type);
 		session_end(&w->session);
-		judge(w);
+		have_judged(w);
 	}
 	w->session.stop = NULL;
 	pthread_mutex_lock(&pool->lock);
@@ -406,21 +406,21 @@ static void fill_pool(struct worker *w, enum pool_work what, enum key_type type)
 }
 
 /* Looks after the token with this thread's session: a repair, or a sign of life. */
-static void tend(struct worker *w, void (*how)(struct device *, struct session *))
+static void tend(struct worker *w, void (*how)(struct judge *, struct session *))
 {
 	struct worker_pool *pool = w->pool;
 
 	pool->tending++;
 	pthread_mutex_unlock(&pool->lock);
 	w->session.stop = &pool->break_off;
-	how(pool->device, &w->session);
+	how(pool->judge, &w->session);
 	w->session.stop = NULL;
 	pthread_mutex_lock(&pool->lock);
 	pool->tending--;
 	w->used_ms = clock_ms();
 	look_at_session_locked(w);
 	end_refused_locked(pool);
-	if (pool->draining || device_is_hopeless(pool->device, w->used_ms))
+	if (pool->draining || judge_is_hopeless(pool->judge, w->used_ms))
 		wake_server(pool); /* which waits for this one, too, or is to end */
 }
 
@@ -433,22 +433,22 @@ static uint64_t keep_alive_in_ms(const struct worker *w, uint64_t now_ms)
 
 static bool is_usable(struct worker_pool *pool)
 {
-	char reason[DEVICE_REASON_SIZE];
+	char reason[TOKEN_REASON_SIZE];
 
-	return device_state(pool->device, reason) == DEVICE_UP;
+	return gate_state(pool->gate, reason) == TOKEN_UP;
 }
 
 /* What an earlier run left is taken over even of a token that makes no keys. */
 static bool may_fill(struct worker_pool *pool)
 {
-	char reason[DEVICE_REASON_SIZE];
+	char reason[TOKEN_REASON_SIZE];
 
-	switch (device_state(pool->device, reason)) {
-	case DEVICE_UP:
-		return !device_awaits_renewal(pool->device);
-	case DEVICE_NO_KEYS:
+	switch (gate_state(pool->gate, reason)) {
+	case TOKEN_UP:
+		return !judge_awaits_renewal(pool->judge);
+	case TOKEN_NO_KEYS:
 		return !pool_is_taken_over(pool->keys);
-	case DEVICE_DOWN:
+	case TOKEN_DOWN:
 		break;
 	}
 	return false;
@@ -457,9 +457,8 @@ static bool may_fill(struct worker_pool *pool)
 static void wait_for_work(struct worker *w, uint64_t now_ms)
 {
 	struct worker_pool *pool = w->pool;
-	uint64_t ms = keep_alive_in_ms(w, now_ms), repair_ms = device_repair_in_ms(pool->device, now_ms);
+	uint64_t ms = keep_alive_in_ms(w, now_ms), repair_ms = judge_repair_in_ms(pool->judge, now_ms);
 	uint64_t pool_ms = pool_wait_ms(pool->keys, now_ms);
-	struct timespec until;
 
 	if (!ms) /* not now: the token is down */
 		ms = pool->keep_alive_ms;
@@ -469,15 +468,7 @@ static void wait_for_work(struct worker *w, uint64_t now_ms)
 		ms = repair_ms ? repair_ms : 1;
 	if (pool_ms < ms && !pool->draining && !w->sessionless && may_fill(pool))
 		ms = pool_ms ? pool_ms : 1;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ms / 1000);
-	until.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
-	pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+	(void)thread_cond_wait_until(&pool->work, &pool->lock, clock_ms() + ms);
 }
 
 /* For an idle thread. */
@@ -531,13 +522,13 @@ static void *run(void *arg)
 
 		if (!is_able_locked(w)) { /* those who are do the rest */
 			if (now >= w->open_at_ms && is_usable(pool))
-				tend(w, device_try_session);
+				tend(w, judge_try_session);
 			else
 				wait_for_work(w, now);
 			continue;
 		}
-		if (!pool->draining && device_wants_repair(pool->device, now)) {
-			tend(w, device_repair);
+		if (!pool->draining && judge_wants_repair(pool->judge, now)) {
+			tend(w, judge_repair);
 			continue;
 		}
 		job = take_job_locked(pool);
@@ -550,7 +541,7 @@ static void *run(void *arg)
 				work(w, job);
 			}
 		} else if (!pool->draining && keep_alive_in_ms(w, now) == 0 && is_usable(pool)) {
-			tend(w, device_keep_alive);
+			tend(w, judge_keep_alive);
 		} else if ((what = begin_fill_locked(pool, now, &type)) != POOL_NOTHING) {
 			fill_pool(w, what, type);
 		} else {
@@ -562,24 +553,6 @@ static void *run(void *arg)
 }
 
 /* ---- life ---- */
-
-static enum err init_locks(struct worker_pool *pool)
-{
-	pthread_condattr_t attributes;
-
-	if (pthread_mutex_init(&pool->lock, NULL))
-		return E_NOMEM;
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	if (pthread_cond_init(&pool->work, &attributes)) {
-		pthread_condattr_destroy(&attributes);
-		pthread_mutex_destroy(&pool->lock);
-		return E_NOMEM;
-	}
-	pthread_condattr_destroy(&attributes);
-	pool->lock_made = true;
-	return E_OK;
-}
 
 /*
  * One after the other, and no further after the first that fails: a wrong PIN
@@ -594,7 +567,7 @@ static enum err open_sessions(struct worker_pool *pool, const struct worker_opti
 		enum err e;
 
 		w->pool = pool;
-		session_init(&w->session, options->device, options->token);
+		session_init(&w->session, options->gate, options->judge, options->token);
 		w->used_ms = clock_ms();
 		e = more ? session_open(&w->session) : E_BUSY;
 		if (e && i > 0 && (!more || w->session.last == CKR_SESSION_COUNT)) {
@@ -621,7 +594,7 @@ static void look_first(struct worker_pool *pool)
 	struct session *s = &pool->workers[0].session;
 
 	s->heeds_signals = true;
-	device_repair(pool->device, s);
+	judge_repair(pool->judge, s);
 	s->heeds_signals = false;
 }
 
@@ -635,18 +608,22 @@ enum err worker_pool_new(const struct worker_options *options, struct worker_poo
 	pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pool->queue_max = options->queue_max;
 	pool->keys = options->pool;
-	pool->device = options->device;
+	pool->gate = options->gate;
+	pool->judge = options->judge;
 	pool->keep_alive_ms = options->keep_alive_ms;
 	pool->threads = options->threads;
 	list_init(&pool->waiting);
 	list_init(&pool->done);
 	if (pool->wake_fd < 0)
 		log_error("cannot make an eventfd for the threads: %s", strerror(errno));
-	e = pool->wake_fd < 0 ? E_IO : init_locks(pool);
-	if (e)
+	pthread_mutex_init(&pool->lock, NULL);
+	thread_cond_init(&pool->work);
+	if (pool->wake_fd < 0) {
 		pool->threads = 0;
-	else
+		e = E_IO;
+	} else {
 		e = open_sessions(pool, options);
+	}
 	if (e == E_OK)
 		look_first(pool);
 	if (e) {
@@ -657,6 +634,7 @@ enum err worker_pool_new(const struct worker_options *options, struct worker_poo
 	return E_OK;
 }
 
+/* Not by thread_start: what a module starts from such a thread would begin with its signals blocked. */
 enum err worker_pool_start(struct worker_pool *pool)
 {
 	for (unsigned i = 0; i < pool->threads; i++) {
@@ -684,21 +662,17 @@ void worker_pool_free(struct worker_pool *pool)
 {
 	if (!pool)
 		return;
-	if (pool->lock_made) {
-		pthread_mutex_lock(&pool->lock);
-		pool->stopping = true;
-		pthread_cond_broadcast(&pool->work);
-		pthread_mutex_unlock(&pool->lock);
-	}
+	pthread_mutex_lock(&pool->lock);
+	pool->stopping = true;
+	pthread_cond_broadcast(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i < pool->threads; i++) {
 		if (pool->workers[i].started)
 			pthread_join(pool->workers[i].thread, NULL);
 		session_close(&pool->workers[i].session);
 	}
-	if (pool->lock_made) {
-		pthread_cond_destroy(&pool->work);
-		pthread_mutex_destroy(&pool->lock);
-	}
+	pthread_cond_destroy(&pool->work);
+	pthread_mutex_destroy(&pool->lock);
 	free_list(&pool->waiting);
 	free_list(&pool->done);
 	fd_close(&pool->wake_fd);
@@ -730,11 +704,11 @@ static bool csr_is_taken_locked(const struct worker_pool *pool, const char *csr_
 /* The reason is in pool->refusal. */
 static bool is_refused_locked(struct worker_pool *pool, const struct job *job)
 {
-	enum device_state state = device_state(pool->device, pool->refusal);
+	enum token_state state = gate_state(pool->gate, pool->refusal);
 
-	if (state == DEVICE_UP || (state == DEVICE_NO_KEYS && !makes_key(pool, job)))
+	if (state == TOKEN_UP || (state == TOKEN_NO_KEYS && !makes_key(pool, job)))
 		return false;
-	device_hurry(pool->device);
+	judge_hurry(pool->judge);
 	wake_locked(pool);
 	return true;
 }
@@ -866,7 +840,7 @@ bool worker_pool_serves_nobody(struct worker_pool *pool)
 
 void worker_pool_status(struct worker_pool *pool, uint64_t now_ms, struct message_status_reply *reply)
 {
-	char reason[DEVICE_REASON_SIZE];
+	char reason[TOKEN_REASON_SIZE];
 
 	pthread_mutex_lock(&pool->lock);
 	reply->threads = pool->threads;
@@ -875,13 +849,13 @@ void worker_pool_status(struct worker_pool *pool, uint64_t now_ms, struct messag
 	reply->created = pool->created;
 	reply->destroyed = pool->destroyed;
 	reply->failed = pool->failed;
-	reply->usable = device_state(pool->device, reason) == DEVICE_UP;
+	reply->usable = gate_state(pool->gate, reason) == TOKEN_UP;
 	if (reply->usable && able_locked(pool) < pool->threads)
 		snprintf(reason, sizeof(reason), "%u of %u sessions: the token has no more to spare",
 			 able_locked(pool), pool->threads);
 	reply->detail = strdup(reason);
-	reply->token_flags = device_token_flags(pool->device);
-	reply->capabilities = device_capabilities(pool->device);
+	reply->token_flags = judge_token_flags(pool->judge);
+	reply->capabilities = judge_capabilities(pool->judge);
 	pool_status(pool->keys, now_ms, reply);
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LULL_MS 50   /* without a caller at work: no burst */
 #define SCARCE 0.1   /* of a target */
@@ -58,21 +57,6 @@ struct pool {
 
 /* ---- life ---- */
 
-/* The host name with all but letters, digits, dots, dashes and underscores replaced, cut to what fits. */
-static void host_node(char node[POOL_NODE_MAX + 1])
-{
-	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-	char name[256] = "";
-
-	if (gethostname(name, sizeof(name) - 1) || !name[0])
-		snprintf(name, sizeof(name), "localhost");
-	name[POOL_NODE_MAX] = '\0';
-	for (char *at = name; *at; at++)
-		if (!strchr(good, *at))
-			*at = '-';
-	memcpy(node, name, strlen(name) + 1);
-}
-
 static void take_key_types(struct pool *pool, key_type_set key_types)
 {
 	size_t len = 0;
@@ -114,10 +98,7 @@ enum err pool_new(const struct pool_options *options, struct pool **ret_pool)
 		free(pool);
 		return E_NOMEM;
 	}
-	if (options->node && options->node[0])
-		snprintf(pool->node, sizeof(pool->node), "%s", options->node);
-	else
-		host_node(pool->node);
+	node_name(options->node, pool->node);
 	pool->node_is_host = !options->node || !options->node[0];
 	pool->pause_ms = options->pause_ms;
 	pool->quiet_ms = options->quiet_ms;

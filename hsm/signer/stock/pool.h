@@ -15,6 +15,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/key.h"
+#include "base/node.h"
 #include "hsm/message.h"
 #include "hsm/signer/key/key.h"
 #include "hsm/signer/key/spki.h"
@@ -24,7 +25,7 @@
 #include <stdint.h>
 
 #define POOL_LABEL_PREFIX "csrd-pool:"
-#define POOL_NODE_MAX 63
+#define POOL_NODE_MAX NODE_NAME_MAX
 #define POOL_LABEL_SIZE (sizeof(POOL_LABEL_PREFIX) + POOL_NODE_MAX + 16)
 
 struct pool;

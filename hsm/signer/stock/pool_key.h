@@ -45,7 +45,7 @@ MUST_USE enum err pool_key_try_relabel(struct session *s, const char *label, con
  * *ret_touched is set in every case: false when the token was not asked to
  * change anything.  E_NOTFOUND (untouched): the pair is not under old_label, or
  * the token does not let it be read: it is lost to the pool, and what is left
- * of it was destroyed if that could be done.
+ * of it under old_label was destroyed if that could be done.
  * Any other error after a touch leaves objects under both labels or either.
  */
 MUST_USE enum err pool_key_claim(struct session *s, const char *old_label, const char *label,

@@ -4,13 +4,14 @@
 #include "base/clock.h"
 #include "base/csr.h"
 #include "base/log.h"
+#include "base/thread.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define THREADS_MAX 192   /* workers and the few others; one more would go unwatched */
@@ -211,13 +212,6 @@ static uint64_t look_every(void)
 	return ms < LOOK_EVERY_MIN ? LOOK_EVERY_MIN : ms;
 }
 
-static void sleep_locked(uint64_t until_ms)
-{
-	struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
-
-	pthread_cond_timedwait(&watchdog.wake, &watchdog.lock, &until);
-}
-
 /* From one look at the clock to the next, the first being the start's, no time goes by unseen. */
 static void *run(void *arg)
 {
@@ -233,7 +227,7 @@ static void *run(void *arg)
 
 		if (watchdog.end_by_ms && watchdog.end_by_ms < until)
 			until = watchdog.end_by_ms;
-		sleep_locked(until);
+		(void)thread_cond_wait_until(&watchdog.wake, &watchdog.lock, until);
 		now = clock_ms();
 		if (now > until + STOOD_STILL_MS)
 			atomic_fetch_add(&watchdog.lost_ms, now - until);
@@ -248,25 +242,18 @@ static void *run(void *arg)
 
 enum err watchdog_start(const struct watchdog_limits *limits)
 {
-	pthread_condattr_t attributes;
-	pthread_t thread;
-	int rc;
+	enum err e;
 
 	pthread_mutex_lock(&watchdog.lock);
 	watchdog.limits = *limits;
 	watchdog.started_ms = clock_ms();
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&watchdog.wake, &attributes);
-	pthread_condattr_destroy(&attributes);
-	rc = pthread_create(&thread, NULL, run, NULL);
-	if (rc == 0)
-		pthread_detach(thread);
-	watchdog.started = rc == 0;
+	thread_cond_init(&watchdog.wake);
+	e = thread_start("watchdog", run, NULL, NULL);
+	watchdog.started = e == E_OK;
 	pthread_mutex_unlock(&watchdog.lock);
-	if (rc)
-		log_error("cannot start the watchdog: %s", strerror(rc));
-	return rc ? E_IO : E_OK;
+	if (e)
+		log_error("cannot start the watchdog: %s", strerror(errno));
+	return e;
 }
 
 /* ---- for the threads that are watched ---- */
