@@ -10,8 +10,8 @@
 
 static void refuse_pool(struct session *s, struct pool *pool, const char *why)
 {
-	log_error("no key pool: token '%s' does not allow the label of a key to be changed: %s", s->token->label,
-		  why);
+	log_error("no key pool: token '%s' does not allow the label of a key to be changed: %s",
+		  s->token->label, why);
 	pool_turn_off(pool, "the token does not allow the label of a key to be changed");
 }
 
