@@ -217,7 +217,7 @@ enum exit_code cmd_pool_destroy(struct cli *cli, int argc, char **argv)
 		return code;
 	r.node = argv[optind];
 	if (!r.node[0] || strlen(r.node) > MESSAGE_NODE_MAX)
-		return cli_usage(cli, "'%s' is no node: 1 to %d characters, as 'csrctl pool list' shows it",
+		return cli_usage(cli, "'%s' is not a node: 1 to %d characters, see 'csrctl pool list'",
 				 r.node, MESSAGE_NODE_MAX);
 	if ((code = request_confirm(&r)) == EXIT_CODE_OK && (code = request_run(&r, token)) == EXIT_CODE_OK)
 		code = print_destroyed(&r);

@@ -26,7 +26,7 @@ void loop_clear_timeout(struct loop *loop);
 
 /*
  * Whether the signer of a link that is up vouches for the store (daemon/vouch.h).  Changes nothing.  done is
- * called once (from inside when memory is out).
+ * called once (from inside when out of memory).
  */
 typedef void (*loop_vouched_fn)(void *arg, enum err e, bool vouched);
 void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done, void *arg);

@@ -129,7 +129,7 @@ static void say_not_found(const struct setup *s, bool by_unit, int status, struc
 		    "look",
 		    s->cli->config_path, s->token);
 	else
-		cli_note("'%s' was not changed. --no-inspect goes on without this look", s->cli->config_path);
+		cli_note("'%s' was not changed. --no-inspect skips this check", s->cli->config_path);
 }
 
 enum exit_code setup_units_inspect(struct setup *s)

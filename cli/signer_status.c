@@ -56,7 +56,7 @@ static enum err run(struct question *q)
 const char *signer_status_silence(const struct hsm *hsm, enum err e)
 {
 	if (e == E_TIMEOUT)
-		return "it takes the connection and says nothing: it hangs, or its token does";
+		return "it accepts the connection and sends nothing: it hangs, or its token does";
 	return hsm ? hsm_down_reason(hsm) : err_str(e);
 }
 

@@ -10,9 +10,9 @@
 
 static void refuse_pool(struct session *s, struct pool *pool, const char *why)
 {
-	log_error("no key pool: token '%s' does not let the label of a key be changed: %s", s->token->label,
-		  why);
-	pool_turn_off(pool, "the token does not let the label of a key be changed");
+	log_error("no key pool: token '%s' does not allow the label of a key to be changed: %s",
+		  s->token->label, why);
+	pool_turn_off(pool, "the token does not allow the label of a key to be changed");
 }
 
 /*
