@@ -73,21 +73,20 @@ fail:
 	return E_NOMEM;
 }
 
-enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
-		      hsm_link_fn on_link, void *arg, struct hsm **ret_hsm)
+enum err loop_connect(struct loop *loop, const struct loop_link *link, struct hsm **ret_hsm)
 {
 	const struct hsm_options options = {
-		.token_name = token->name,
-		.socket_path = token->socket,
+		.token_name = link->token->name,
+		.socket_path = link->token->socket,
 		.client_name = "csrctl",
 		.in_flight_max = 4,
 		.tell_failures = true,
 		.reconnect_min_ms = 100,
 		.reconnect_max_ms = 1000,
 	};
-	enum err e = loop_set_timeout(loop, seconds);
+	enum err e = loop_set_timeout(loop, link->seconds);
 
-	return e == E_OK ? hsm_new(loop->base, &options, on_link, arg, ret_hsm) : e;
+	return e == E_OK ? hsm_new(loop->base, &options, link->on_link, link->arg, ret_hsm) : e;
 }
 
 struct ask {
