@@ -20,8 +20,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
-ALL="layers banned text dialect shell python headers build"
-DIALECT="length parameters private"
+ALL="layers banned text format dialect shell python headers build"
+DIALECT="spdx null error init statics length parameters private"
 mend=false
 if [ "${1:-}" = --mend ]; then
 	mend=true
