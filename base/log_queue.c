@@ -2,6 +2,7 @@
 #include "base/log_queue.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -224,8 +225,6 @@ static void forget_in_child(void)
 
 enum err log_queue_start(log_queue_fn write)
 {
-	sigset_t all, before;
-	pthread_t thread;
 	int rc;
 
 	if ((rc = pthread_atfork(NULL, NULL, forget_in_child)) || atexit(flush_at_exit)) {
@@ -233,17 +232,11 @@ enum err log_queue_start(log_queue_fn write)
 		return E_IO;
 	}
 	queue.write = write;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for others */
-	rc = pthread_create(&thread, NULL, write_lines, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc) {
+	/* Not to be joined: it may be stuck for good in a line that nobody takes. */
+	if (thread_start("log", write_lines, NULL, NULL) != E_OK) {
 		queue.write = NULL;
-		errno = rc;
 		return E_IO;
 	}
-	pthread_setname_np(thread, "log");
-	pthread_detach(thread); /* it may be stuck for good in a line that nobody takes */
 	catch_crashes();
 	return E_OK;
 }

@@ -150,7 +150,7 @@ static void make_label(char label[LABEL_SIZE])
 		snprintf(label + 5 + 2 * i, 3, "%02x", raw[i]);
 }
 
-/* The templates are those of hsm/signer/key.c. */
+/* The templates are those of hsm/signer/key/key.c. */
 static void generate(CK_SESSION_HANDLE session, struct pair *pair)
 {
 	CK_BBOOL yes = CK_TRUE, no = CK_FALSE;

@@ -81,41 +81,6 @@ enum exit_code cli_usage(const struct cli *cli, const char *format, ...)
 	return EXIT_CODE_USAGE;
 }
 
-static enum exit_code exit_code_of(enum err e)
-{
-	switch (e) {
-	case E_OK:
-		return EXIT_CODE_OK;
-	case E_BUSY:
-	case E_TIMEOUT:
-	case E_UNAVAIL:
-	case E_UNCERTAIN:
-	case E_PROTO:
-		return EXIT_CODE_UNAVAILABLE;
-	case E_STORE:
-		return EXIT_CODE_STORE;
-	case E_HSM:
-		return EXIT_CODE_TOKEN_FAILED;
-	case E_CONFIG:
-		return EXIT_CODE_CONFIG;
-	case E_IO:
-		return EXIT_CODE_SYSTEM;
-	case E_NOMEM:
-	case E_BUG:
-		return EXIT_CODE_INTERNAL;
-	case E_INVAL:
-	case E_NOTFOUND:
-	case E_EXISTS:
-	case E_DENIED:
-	case E_LIMIT:
-	case E_UNSUPPORTED:
-	case E_PIN:
-	case E_PIN_LOCKED:
-		break;
-	}
-	return EXIT_CODE_FAILURE;
-}
-
 enum exit_code cli_fail(enum err e, const char *format, ...)
 {
 	va_list args;
@@ -123,7 +88,7 @@ enum exit_code cli_fail(enum err e, const char *format, ...)
 	va_start(args, format);
 	say(format, args);
 	va_end(args);
-	return exit_code_of(e);
+	return exit_code_of(e, EXIT_CODE_FAILURE);
 }
 
 void cli_note(const char *format, ...)

@@ -3,6 +3,7 @@
  * credential for it: the row deleting and durable, the key destroyed and proven
  * absent, the row destroyed.  A delete that came to no end goes on.
  */
+#include "api/settle.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "cli/ask.h"
@@ -28,7 +29,7 @@ struct removal {
 	struct loop *loop;
 	struct hsm *hsm;
 	bool started;
-	uint32_t objects;
+	struct settle settle;
 	char detail[256]; /* of the signer, when it failed */
 	struct cli_wait wait;
 };
@@ -44,34 +45,13 @@ static void on_record(void *arg, enum err e, struct csr_record *record)
 
 /* ---- the steps; each ends the loop when it fails ---- */
 
-static void on_destroyed_row(void *arg, enum err e)
+static void on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct removal *removal = arg;
 
+	snprintf(removal->detail, sizeof(removal->detail), "%s", detail);
 	/* E_NOTFOUND: somebody else has ended it meanwhile, and `destroyed` is all that can follow. */
-	loop_stop(removal->loop, e == E_NOTFOUND ? E_OK : e);
-}
-
-static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t destroyed)
-{
-	struct removal *removal = arg;
-	char objects[48];
-	struct store_csr_move move = {
-		.id = removal->id,
-		.from = CSR_DELETING,
-		.to = CSR_DESTROYED,
-		.origin = removal->cli->origin,
-	};
-
-	if (e != E_OK) {
-		snprintf(removal->detail, sizeof(removal->detail), "%s", detail);
-		loop_stop(removal->loop, e);
-		return;
-	}
-	removal->objects = destroyed;
-	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
-	move.origin.detail = objects;
-	store_csr_move(removal->cli->store, &move, on_destroyed_row, removal);
+	loop_stop(removal->loop, step == SETTLE_ROW && e == E_NOTFOUND ? E_OK : e);
 }
 
 static void on_deleting(void *arg, enum err e, struct csr_record *record)
@@ -83,27 +63,30 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 		loop_stop(removal->loop, e);
 		return;
 	}
-	hsm_destroy_key(removal->hsm, removal->id, clock_ms() + DESTROY_SECONDS * 1000, on_destroyed_key,
-			removal);
+	removal->settle = (struct settle){
+		.kind = SETTLE_DELETING,
+		.store = removal->cli->store,
+		.hsm = removal->hsm,
+		.csr_id = removal->id,
+		.deadline_ms = clock_ms() + DESTROY_SECONDS * 1000,
+		.origin = removal->cli->origin,
+	};
+	settle_start(&removal->settle, on_settled, removal);
 }
 
 /* Nothing is changed before the signer is there. */
 static void on_link(void *arg, struct hsm *hsm UNUSED, bool up)
 {
 	struct removal *removal = arg;
-	enum err e;
 
 	if (!up && !removal->started)
 		loop_stop(removal->loop, E_UNAVAIL);
 	if (!up || removal->started)
 		return;
 	removal->started = true;
-	e = loop_set_timeout(removal->loop, 0);
-	if (e != E_OK)
-		loop_stop(removal->loop, e);
-	else
-		store_csr_delete_begin(removal->cli->store, NULL, removal->id, &removal->cli->origin,
-				       on_deleting, removal);
+	loop_clear_timeout(removal->loop);
+	store_csr_delete_begin(removal->cli->store, NULL, removal->id, &removal->cli->origin, on_deleting,
+			       removal);
 }
 
 static enum err run_loop(struct removal *removal)
@@ -189,10 +172,11 @@ static enum exit_code print_removed(const struct removal *removal)
 		json_put_text_member(&j.w, "id", removal->id);
 		json_put_text_member(&j.w, "state", csr_state_name(CSR_DESTROYED));
 		json_put_text_member(&j.w, "token", removal->token->name);
-		json_put_int_member(&j.w, "objects", removal->objects);
+		json_put_int_member(&j.w, "objects", removal->settle.objects);
 		return output_json_end(&j);
 	}
-	snprintf(text, sizeof(text), "destroyed (%u objects on the token)", (unsigned)removal->objects);
+	snprintf(text, sizeof(text), "destroyed (%u objects on the token)",
+		 (unsigned)removal->settle.objects);
 	output_fact("id", removal->id);
 	output_fact("common name", removal->record->spec.common_name);
 	output_fact("token", removal->token->name);

@@ -94,17 +94,14 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct pool_request *r = arg;
 	uint64_t deadline_ms = clock_ms() + ANSWER_SECONDS * 1000;
-	enum err e;
 
 	if (!up && !r->started)
 		loop_stop(r->loop, E_UNAVAIL);
 	if (!up || r->started)
 		return;
 	r->started = true;
-	e = loop_set_timeout(r->loop, 0);
-	if (e != E_OK)
-		loop_stop(r->loop, e);
-	else if (r->node)
+	loop_clear_timeout(r->loop);
+	if (r->node)
 		hsm_destroy_pool(hsm, r->node, deadline_ms, on_destroyed, r);
 	else
 		hsm_list_pools(hsm, deadline_ms, on_pools, r);

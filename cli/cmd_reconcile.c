@@ -113,18 +113,14 @@ static void on_vouched(void *arg, enum err e, bool vouched)
 static void on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct pass *pass = arg;
-	enum err e;
 
 	if (!up && !pass->started)
 		loop_stop(pass->loop, E_UNAVAIL);
 	if (!up || pass->started)
 		return;
 	pass->started = true;
-	e = loop_set_timeout(pass->loop, 0);
-	if (e == E_OK)
-		loop_ask_vouched(pass->cli->store, hsm, on_vouched, pass);
-	else
-		loop_stop(pass->loop, e);
+	loop_clear_timeout(pass->loop);
+	loop_ask_vouched(pass->cli->store, hsm, on_vouched, pass);
 }
 
 /* Connects and runs one pass to its end. */

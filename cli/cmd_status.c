@@ -102,7 +102,7 @@ static void put_json(struct json_writer *w, const struct config_token *token,
 	buf_release(&allowed);
 }
 
-/* "rsa: 512-16384 bits; ec: 112-521 bits" of what the signer says at length, with templates for experts. */
+/* "rsa: 512-16384 bits; edwards" of what the signer says at length, with templates for experts. */
 static void format_capabilities(const char *whole, struct buf *b)
 {
 	for (const char *at = whole; at && *at;) {
@@ -110,6 +110,8 @@ static void format_capabilities(const char *whole, struct buf *b)
 		const char *template = strstr(at, " template ");
 		size_t len = (size_t)((template && template < end ? template : end) - at);
 
+		if (len && at[len - 1] == ':') /* nothing but the template is said of it */
+			len--;
 		buf_printf(b, "%s%.*s", at == whole ? "" : ";", (int)len, at);
 		at = end + (*end == ';');
 	}

@@ -442,7 +442,6 @@ static void next_row(struct verify *v)
 static void on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct verify *v = arg;
-	enum err e;
 
 	(void)hsm;
 	if (!up && !v->started)
@@ -450,11 +449,8 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 	if (!up || v->started)
 		return;
 	v->started = true;
-	e = loop_set_timeout(v->loop, 0);
-	if (e == E_OK)
-		loop_ask_vouched(v->cli->store, v->hsm, on_vouched, v);
-	else
-		loop_stop(v->loop, e);
+	loop_clear_timeout(v->loop);
+	loop_ask_vouched(v->cli->store, v->hsm, on_vouched, v);
 }
 
 static enum exit_code check_token(struct verify *v)
@@ -462,10 +458,10 @@ static enum exit_code check_token(struct verify *v)
 	const struct loop_link link = {v->token, LINK_TIMEOUT_SECONDS, on_link, v};
 	enum err e = loop_new(v->cli->store, &v->loop);
 
-	if (e == E_OK)
-		e = loop_stop_when(v->loop, progress_is_interrupted);
-	if (e == E_OK)
+	if (e == E_OK) {
+		loop_stop_when(v->loop, progress_is_interrupted);
 		e = loop_connect(v->loop, &link, &v->hsm);
+	}
 	if (e == E_OK)
 		e = loop_run(v->loop);
 	progress_clear();

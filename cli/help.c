@@ -22,7 +22,7 @@ static const struct help helps[] = {
 	 "  status                    how csrd, the signers, tokens and key pools are\n"
 	 "  account, zone add|list|set|rename   whose CSRs, and how many at a time\n"
 	 "  token, user create|list|revoke      API tokens (Bearer), users (X-Auth-...)\n"
-	 "  csr list|show|delete      requests, with their keys and history\n"
+	 "  csr list|find|show|delete requests, with their keys and history\n"
 	 "  audit                     who did what, and when\n"
 	 "  reconcile                 settles what was left open between store and HSM\n"
 	 "  pool list|destroy         ready keys that were made by nodes now gone\n"
@@ -113,11 +113,13 @@ static const struct help helps[] = {
 	 "  --not-before WHEN          the same\n"},
 	{"csr",
 	 "Usage: csrctl csr list [OPTION]... [WORD]\n"
+	 "       csrctl csr find --spki HEX\n"
 	 "       csrctl csr show ID [--pem]\n"
 	 "       csrctl csr delete ID [--yes]\n"
 	 "\n"
 	 "list    shows CSRs, the newest first; with WORD those that have it in a name, a\n"
 	 "        SAN, or at the start of the id.  Several options: all of them must hold.\n"
+	 "find    shows the one whose public key has that SHA-256, of its SPKI in DER.\n"
 	 "show    shows all that is known of one; ID may be the first characters of it.\n"
 	 "delete  destroys its key on the token, for good; asks, unless --yes is given.\n"
 	 "\n"

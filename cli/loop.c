@@ -1,16 +1,18 @@
 /* The event loop of commands that talk to the signer. */
 #include "cli/loop.h"
 
+#include "loop/timer.h"
+
 #include <event2/event.h>
 #include <stdlib.h>
 
-#define TICK_US 200000
+#define TICK_MS 200
 
 struct loop {
 	struct event_base *base;
 	struct event *store;
-	struct event *timeout;
-	struct event *tick; /* NULL without `when` */
+	struct timer timeout;
+	struct timer tick; /* with `when` */
 	loop_when_fn when;
 	bool stopped;
 	enum err e;
@@ -21,17 +23,19 @@ static void on_store(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 	store_dispatch(arg);
 }
 
-static void on_timeout(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void on_timeout(void *arg)
 {
 	loop_stop(arg, E_TIMEOUT);
 }
 
-static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void on_tick(void *arg)
 {
 	struct loop *loop = arg;
 
 	if (loop->when())
 		loop_stop(loop, E_TIMEOUT);
+	else
+		timer_start(&loop->tick, TICK_MS);
 }
 
 void loop_free(struct loop *loop)
@@ -40,10 +44,8 @@ void loop_free(struct loop *loop)
 		return;
 	if (loop->store)
 		event_free(loop->store);
-	if (loop->timeout)
-		event_free(loop->timeout);
-	if (loop->tick)
-		event_free(loop->tick);
+	timer_stop(&loop->timeout);
+	timer_stop(&loop->tick);
 	if (loop->base)
 		event_base_free(loop->base);
 	free(loop);
@@ -63,9 +65,8 @@ enum err loop_new(struct store *store, struct loop **ret_loop)
 		if (!loop->store || event_add(loop->store, NULL) != 0)
 			goto fail;
 	}
-	loop->timeout = event_new(loop->base, -1, 0, on_timeout, loop);
-	if (!loop->timeout)
-		goto fail;
+	timer_init(&loop->timeout, loop->base, on_timeout, loop);
+	timer_init(&loop->tick, loop->base, on_tick, loop);
 	*ret_loop = loop;
 	return E_OK;
 fail:
@@ -84,9 +85,14 @@ enum err loop_connect(struct loop *loop, const struct loop_link *link, struct hs
 		.reconnect_min_ms = 100,
 		.reconnect_max_ms = 1000,
 	};
-	enum err e = loop_set_timeout(loop, link->seconds);
 
-	return e == E_OK ? hsm_new(loop->base, &options, link->on_link, link->arg, ret_hsm) : e;
+	timer_start(&loop->timeout, link->seconds * UINT64_C(1000));
+	return hsm_new(loop->base, &options, link->on_link, link->arg, ret_hsm);
+}
+
+void loop_clear_timeout(struct loop *loop)
+{
+	timer_stop(&loop->timeout);
 }
 
 struct ask {
@@ -118,21 +124,10 @@ void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done
 	store_mark_get(store, hsm_token_name(hsm), on_mark, ask);
 }
 
-enum err loop_set_timeout(struct loop *loop, unsigned seconds)
+void loop_stop_when(struct loop *loop, loop_when_fn when)
 {
-	const struct timeval after = {.tv_sec = (time_t)seconds};
-	int rc = seconds > 0 ? event_add(loop->timeout, &after) : event_del(loop->timeout);
-
-	return rc == 0 ? E_OK : E_NOMEM;
-}
-
-enum err loop_stop_when(struct loop *loop, loop_when_fn when)
-{
-	const struct timeval every = {.tv_usec = TICK_US};
-
 	loop->when = when;
-	loop->tick = event_new(loop->base, -1, EV_PERSIST, on_tick, loop);
-	return loop->tick && event_add(loop->tick, &every) == 0 ? E_OK : E_NOMEM;
+	timer_start(&loop->tick, TICK_MS);
 }
 
 enum err loop_run(struct loop *loop)

@@ -25,9 +25,10 @@ struct loop_link {
 
 /*
  * Connects to the token's signer, as csrctl; loop_run ends with E_TIMEOUT when that takes longer than
- * `seconds`, unless on_link takes the timeout back.  *ret_hsm: hsm_free it before the loop.
+ * `seconds`, until loop_clear_timeout.  *ret_hsm: hsm_free it before the loop.
  */
 MUST_USE enum err loop_connect(struct loop *loop, const struct loop_link *link, struct hsm **ret_hsm);
+void loop_clear_timeout(struct loop *loop);
 
 /*
  * Whether the signer of a link that is up vouches for the store (daemon/vouch.h).  Changes nothing.  done is
@@ -36,12 +37,9 @@ MUST_USE enum err loop_connect(struct loop *loop, const struct loop_link *link, 
 typedef void (*loop_vouched_fn)(void *arg, enum err e, bool vouched);
 void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done, void *arg);
 
-/* Ends loop_run with E_TIMEOUT that much later; 0 takes it back.  E_NOMEM. */
-MUST_USE enum err loop_set_timeout(struct loop *loop, unsigned seconds);
-
-/* Asked again and again while loop_run runs; true ends it with E_TIMEOUT.  E_NOMEM. */
+/* Asked again and again while loop_run runs; true ends it with E_TIMEOUT. */
 typedef bool (*loop_when_fn)(void);
-MUST_USE enum err loop_stop_when(struct loop *loop, loop_when_fn when);
+void loop_stop_when(struct loop *loop, loop_when_fn when);
 
 /* Runs until loop_stop and returns what that was given; E_TIMEOUT; E_IO. */
 MUST_USE enum err loop_run(struct loop *loop);

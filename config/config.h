@@ -24,7 +24,6 @@
 #define CONFIG_TOKENS_MAX 16
 #define CONFIG_LISTEN_MAX 8
 #define CONFIG_USERS_MAX 8
-#define CONFIG_NODE_MAX 63
 #define CONFIG_KEYS_MAX 64
 
 struct config_http {

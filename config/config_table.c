@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/csr.h"
+#include "base/node.h"
 #include "base/str.h"
 
 #include <arpa/inet.h>
@@ -97,7 +98,7 @@ const struct config_key config_table[CONFIG_KEYS] = {
      .fallback = "1s"},
     {"token", "pool_objects_max", CONFIG_COUNT, AT_TOKEN(pool_objects_max), .min = 0, .max = 10000000,
      .fallback = "0"},
-    {"token", "node", CONFIG_NAME, AT_TOKEN(node), .max = CONFIG_NODE_MAX},
+    {"token", "node", CONFIG_NAME, AT_TOKEN(node), .max = NODE_NAME_MAX},
 };
 
 /* ---- what is wrong with a value ---- */

@@ -33,15 +33,6 @@ static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 /* ---- time ---- */
 
-static void conn_arm(struct conn *c, uint64_t ms)
-{
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	if (event_add(c->timer, &tv) != 0)
-		event_active(c->timer, EV_TIMEOUT,
-			     0); /* out of memory: better no connection than one without a limit */
-}
-
 /* How long it may be in a state that it enters now. */
 static uint64_t patience_ms(const struct conn *c, enum conn_state state)
 {
@@ -73,7 +64,7 @@ static void conn_enter_state(struct conn *c, enum conn_state state)
 	if (state == CONN_BODY)
 		return; /* the time of CONN_HEAD runs on */
 	c->since_ms = clock_ms();
-	conn_arm(c, patience_ms(c, state));
+	timer_start(&c->timer, patience_ms(c, state));
 }
 
 /* ---- in: requests ---- */
@@ -348,16 +339,14 @@ static bool conn_may_send_on(struct conn *c, uint64_t now)
 
 	if (now >= end)
 		return false;
-	conn_arm(c, end - now);
+	timer_start(&c->timer, end - now);
 	return true;
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void on_timer(void *arg)
 {
 	struct conn *c = arg;
 
-	(void)fd;
-	(void)what;
 	switch (c->state) {
 	case CONN_HEAD:
 	case CONN_BODY:
@@ -407,10 +396,8 @@ void conn_free(struct conn *c)
 		evbuffer_remove_cb(bufferevent_get_output(c->bev), on_output, c);
 		bufferevent_free(c->bev);
 	}
-	if (c->timer != NULL)
-		event_free(c->timer);
+	timer_stop(&c->timer);
 	c->bev = NULL;
-	c->timer = NULL;
 	c->state = CONN_GONE;
 	conn_set_leave(c->set, c);
 	if (!is_held)
@@ -420,9 +407,9 @@ void conn_free(struct conn *c)
 void conn_drain(struct conn *c)
 {
 	if (c->state == CONN_IDLE)
-		conn_arm(c, patience_ms(c, CONN_IDLE));
+		timer_start(&c->timer, patience_ms(c, CONN_IDLE));
 	else if (c->state == CONN_HEAD || c->state == CONN_BODY)
-		conn_arm(c, patience_ms(c, CONN_HEAD));
+		timer_start(&c->timer, patience_ms(c, CONN_HEAD));
 }
 
 /* ---- the beginning ---- */
@@ -463,8 +450,8 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer)
 		return E_NOMEM;
 	}
 	c->body = evbuffer_new();
-	c->timer = evtimer_new(set->base, on_timer, c);
-	if (c->body == NULL || c->timer == NULL ||
+	timer_init(&c->timer, set->base, on_timer, c);
+	if (c->body == NULL ||
 	    evbuffer_add_cb(bufferevent_get_output(c->bev), on_output, c) == NULL) {
 		conn_free(c);
 		return E_NOMEM;

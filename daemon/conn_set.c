@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "daemon/conn_private.h"
 
-#include <event2/event.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +27,7 @@
 /* Who can be spared, best first. */
 enum spare { SPARE_LINGER = 1, SPARE_STUCK, SPARE_NEW, SPARE_IDLE, SPARE_SLOW, SPARE_NOBODY };
 
-static void on_retry(evutil_socket_t fd, short what, void *arg);
+static void on_retry(void *arg);
 
 enum err conn_set_new(struct event_base *base, const struct conn_set_options *options,
 		      struct conn_set **ret_set)
@@ -41,11 +40,7 @@ enum err conn_set_new(struct event_base *base, const struct conn_set_options *op
 	set->options = *options;
 	set->waiting_fd = -1;
 	TAILQ_INIT(&set->conns);
-	set->retry = evtimer_new(base, on_retry, set);
-	if (set->retry == NULL) {
-		conn_set_free(set);
-		return E_NOMEM;
-	}
+	timer_init(&set->retry, base, on_retry, set);
 	*ret_set = set;
 	return E_OK;
 }
@@ -58,8 +53,7 @@ void conn_set_free(struct conn_set *set)
 	while (!TAILQ_EMPTY(&set->conns))
 		conn_free(TAILQ_FIRST(&set->conns));
 	fd_close(&set->waiting_fd);
-	if (set->retry != NULL)
-		event_free(set->retry);
+	timer_stop(&set->retry);
 	free(set);
 }
 
@@ -146,9 +140,7 @@ static bool has_room(const struct conn_set *set)
 
 static void stop_accepting(struct conn_set *set)
 {
-	struct timeval tv = {0, RETRY_MS * 1000};
-
-	event_add(set->retry, &tv);
+	timer_start(&set->retry, RETRY_MS);
 	if (set->full)
 		return;
 	set->full = true;
@@ -158,16 +150,14 @@ static void stop_accepting(struct conn_set *set)
 /* Who waits is let in from a turn of its own: the caller may be amid a connection that would go for it. */
 void conn_set_room_changed(struct conn_set *set)
 {
-	struct timeval now = {0, 0};
-
 	if (!set->full || !has_room(set))
 		return;
 	if (set->waiting_fd >= 0) {
-		event_add(set->retry, &now);
+		timer_start(&set->retry, 0);
 		return;
 	}
 	set->full = false;
-	event_del(set->retry);
+	timer_stop(&set->retry);
 	set->options.on_room(set->options.arg, true);
 }
 
@@ -193,13 +183,11 @@ bool conn_set_is_pressed(const struct conn_set *set)
 	return clock_ms() < set->pressed_until_ms;
 }
 
-static void on_retry(evutil_socket_t fd, short what, void *arg)
+static void on_retry(void *arg)
 {
 	struct conn_set *set = arg;
 	int waiting_fd = set->waiting_fd;
 
-	(void)fd;
-	(void)what;
 	if (waiting_fd >= 0 && make_room_if_full(set)) {
 		set->waiting_fd = -1;
 		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer);

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "config/config_table.h"
 #include "daemon/http.h"
+#include "loop/timer.h"
 #include "systemd/service.h"
 
 #include <arpa/inet.h>
@@ -44,7 +45,7 @@ struct listen {
 	struct http *http;
 	struct door doors[CONFIG_LISTEN_MAX];
 	size_t doors_len;
-	struct event *resume;
+	struct timer resume;
 	int reserve_fd; /* given up for a moment to turn a client away when no descriptor is left */
 	bool room;
 	bool paused;
@@ -74,12 +75,10 @@ void listen_set_room(struct listen *listen, bool room)
 	set_enabled(listen);
 }
 
-static void on_resume(evutil_socket_t fd, short what, void *arg)
+static void on_resume(void *arg)
 {
 	struct listen *listen = arg;
 
-	(void)fd;
-	(void)what;
 	listen->paused = false;
 	set_enabled(listen);
 }
@@ -99,7 +98,6 @@ static void turn_one_away(struct listen *listen, int listener_fd)
 
 static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
-	struct timeval pause = {0, LISTEN_PAUSE_MS * 1000};
 	struct listen *listen = arg;
 	int error = EVUTIL_SOCKET_ERROR();
 	unsigned held_back;
@@ -111,7 +109,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 		turn_one_away(listen, evconnlistener_get_fd(listener));
 	listen->paused = true;
 	set_enabled(listen);
-	event_add(listen->resume, &pause);
+	timer_start(&listen->resume, LISTEN_PAUSE_MS);
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
@@ -467,7 +465,7 @@ enum err listen_new(struct event_base *base, const struct config *config, struct
 		    struct listen **ret_listen)
 {
 	struct listen *listen = calloc(1, sizeof(*listen));
-	enum err e = E_OK;
+	enum err e;
 
 	if (listen == NULL)
 		return E_NOMEM;
@@ -475,11 +473,8 @@ enum err listen_new(struct event_base *base, const struct config *config, struct
 	listen->http = http;
 	listen->room = true;
 	listen->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	listen->resume = evtimer_new(base, on_resume, listen);
-	if (listen->resume == NULL)
-		e = E_NOMEM;
-	if (e == E_OK)
-		e = open_doors(listen, config);
+	timer_init(&listen->resume, base, on_resume, listen);
+	e = open_doors(listen, config);
 	if (e != E_OK) {
 		listen_stop(listen);
 		listen_free(listen);
@@ -509,8 +504,7 @@ void listen_free(struct listen *listen)
 		return;
 	for (size_t i = 0; i < listen->doors_len; i++)
 		free(listen->doors[i].unix_path);
-	if (listen->resume != NULL)
-		event_free(listen->resume);
+	timer_stop(&listen->resume);
 	fd_close(&listen->reserve_fd);
 	free(listen);
 }

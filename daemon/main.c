@@ -21,6 +21,7 @@
 #include "daemon/turn.h"
 #include "daemon/vouch.h"
 #include "hsm/hsm.h"
+#include "loop/timer.h"
 #include "store/store.h"
 #include "systemd/journal.h"
 #include "systemd/service.h"
@@ -64,8 +65,8 @@ struct daemon {
 	struct running *running;
 	struct notify *notify;
 	struct event *store_event;
-	struct event *drain_event;
-	struct event *tick_event;
+	struct timer drain;
+	struct timer tick;
 	struct event *signals[SIGNALS_LEN];
 	bool draining;
 	bool drained;
@@ -183,12 +184,10 @@ static void on_drained(void *arg)
 	finish_if_drained(d);
 }
 
-static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
+static void on_drain_timeout(void *arg)
 {
 	struct daemon *d = arg;
 
-	(void)fd;
-	(void)what;
 	log_warn("%u requests are unanswered and %u connections open at the end of the drain time",
 		 http_in_flight(d->http), http_connections(d->http));
 	event_base_loopbreak(d->base);
@@ -197,7 +196,6 @@ static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
 static void begin_drain(struct daemon *d, int number)
 {
 	uint64_t ms = d->config->http.drain_timeout_ms;
-	struct timeval limit = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
 	log_notice("stopping on signal %d: %u requests in flight", number, http_in_flight(d->http));
 	notify_stopping(d->notify, http_in_flight(d->http), ms);
@@ -205,7 +203,7 @@ static void begin_drain(struct daemon *d, int number)
 	listen_stop(d->listen);
 	api_drain(d->api);
 	reconciler_stop(d->reconciler);
-	event_add(d->drain_event, &limit);
+	timer_start(&d->drain, ms);
 	http_drain(d->http);
 }
 
@@ -271,18 +269,14 @@ static void on_want_tick(void *arg, uint64_t at_ms)
 {
 	struct daemon *d = arg;
 	uint64_t now_ms = clock_ms();
-	uint64_t ms = at_ms > now_ms ? at_ms - now_ms : 0;
-	struct timeval after = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
-	event_add(d->tick_event, &after);
+	timer_start(&d->tick, at_ms > now_ms ? at_ms - now_ms : 0);
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *arg)
+static void on_tick(void *arg)
 {
 	struct daemon *d = arg;
 
-	(void)fd;
-	(void)what;
 	api_tick(d->api);
 }
 
@@ -303,25 +297,18 @@ static void on_libevent_log(int severity, const char *text)
 		log_warn("libevent: %s (%u more held back)", text, held_back);
 }
 
-static int exit_code_of(enum err e)
+/* Of a start that failed. */
+static enum exit_code start_exit_code(enum err e)
 {
 	switch (e) {
-	case E_CONFIG:
-		return EXIT_CODE_CONFIG;
 	case E_EXISTS:
 		return EXIT_CODE_IN_USE;
-	case E_STORE:
-		return EXIT_CODE_STORE;
-	case E_BUSY:
-	case E_UNAVAIL:
-		return EXIT_CODE_UNAVAILABLE;
 	case E_NOTFOUND:
 	case E_DENIED:
-	case E_IO:
 	case E_LIMIT:
 		return EXIT_CODE_SYSTEM;
 	default:
-		return EXIT_CODE_INTERNAL;
+		return exit_code_of(e, EXIT_CODE_INTERNAL);
 	}
 }
 
@@ -434,9 +421,7 @@ static enum err start_services(struct daemon *d)
 	};
 	enum err e;
 
-	d->tick_event = evtimer_new(d->base, on_tick, d);
-	if (d->tick_event == NULL)
-		return E_NOMEM;
+	timer_init(&d->tick, d->base, on_tick, d);
 	e = api_new(&api, &d->api);
 	if (e != E_OK)
 		return e;
@@ -458,9 +443,7 @@ static enum err start_services(struct daemon *d)
 static enum err catch_signals(struct daemon *d)
 {
 	signal(SIGPIPE, SIG_IGN);
-	d->drain_event = evtimer_new(d->base, on_drain_timeout, d);
-	if (d->drain_event == NULL)
-		return E_NOMEM;
+	timer_init(&d->drain, d->base, on_drain_timeout, d);
 	for (int i = 0; i < SIGNALS_LEN; i++) {
 		d->signals[i] = evsignal_new(d->base, signal_numbers[i], on_signal, d);
 		if (d->signals[i] == NULL || evsignal_add(d->signals[i], NULL) != 0) {
@@ -558,10 +541,8 @@ static void release(struct daemon *d)
 	for (int i = 0; i < SIGNALS_LEN; i++)
 		if (d->signals[i] != NULL)
 			event_free(d->signals[i]);
-	if (d->drain_event != NULL)
-		event_free(d->drain_event);
-	if (d->tick_event != NULL)
-		event_free(d->tick_event);
+	timer_stop(&d->drain);
+	timer_stop(&d->tick);
 	if (d->base != NULL) {
 		(void)event_base_loop(d->base, EVLOOP_NONBLOCK); /* frees the bufferevents */
 		event_base_free(d->base);
@@ -645,7 +626,7 @@ static int run(const char *config_path)
 		pause_start();
 	else
 		service_status("cannot start: %s (see the log)", err_str(e));
-	return exit_code_of(e);
+	return start_exit_code(e);
 }
 
 static void usage(FILE *out)

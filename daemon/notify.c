@@ -6,10 +6,10 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "hsm/hsm.h"
+#include "loop/timer.h"
 #include "store/store.h"
 #include "systemd/service.h"
 
-#include <event2/event.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +41,8 @@ struct token_view {
 
 struct notify {
 	struct notify_options options;
-	struct event *look;
-	struct event *feed;
+	struct timer look;
+	struct timer feed;
 	uint64_t extend_at_ms;
 	bool ready;
 	bool stopping;
@@ -179,21 +179,11 @@ static void on_store(void *arg, enum err e)
 	judge(n);
 }
 
-static void set_timer(struct event *event, uint64_t ms)
-{
-	struct timeval in = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	if (event_add(event, &in) != 0)
-		log_error("cannot set a timer for the service manager");
-}
-
-static void on_look(evutil_socket_t fd, short what, void *arg)
+static void on_look(void *arg)
 {
 	struct notify *n = arg;
 	uint64_t now_ms = clock_ms();
 
-	(void)fd;
-	(void)what;
 	if (n->stopping)
 		return;
 	for (size_t i = 0; i < n->options.hsms_len; i++)
@@ -207,16 +197,14 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 		n->extend_at_ms = now_ms + EXTEND_EVERY_MS;
 		service_extend(EXTEND_BY_MS);
 	}
-	set_timer(n->look, n->ready ? LOOK_MS : LOOK_STARTING_MS);
+	timer_start(&n->look, n->ready ? LOOK_MS : LOOK_STARTING_MS);
 }
 
-static void on_feed(evutil_socket_t fd, short what, void *arg)
+static void on_feed(void *arg)
 {
 	struct notify *n = arg;
 	uint64_t at_work_ms = store_at_work_ms(n->options.store);
 
-	(void)fd;
-	(void)what;
 	if (at_work_ms < service_watchdog_ms()) {
 		service_feed();
 		n->hungry = false;
@@ -226,7 +214,7 @@ static void on_feed(evutil_socket_t fd, short what, void *arg)
 			  "is not fed any more",
 			  (unsigned long long)at_work_ms / 1000);
 	}
-	set_timer(n->feed, service_watchdog_ms() / 2);
+	timer_start(&n->feed, service_watchdog_ms() / 2);
 }
 
 /* ---- life ---- */
@@ -237,22 +225,18 @@ void notify_opening_store(void)
 	service_status("opening the store");
 }
 
-static enum err start_timers(struct notify *n)
+static void start_timers(struct notify *n)
 {
-	n->look = evtimer_new(n->options.base, on_look, n);
-	n->feed = evtimer_new(n->options.base, on_feed, n);
-	if (n->look == NULL || n->feed == NULL)
-		return E_NOMEM;
-	set_timer(n->look, 0);
+	timer_init(&n->look, n->options.base, on_look, n);
+	timer_init(&n->feed, n->options.base, on_feed, n);
+	timer_start(&n->look, 0);
 	if (service_watchdog_ms() > 0)
-		set_timer(n->feed, 0);
-	return E_OK;
+		timer_start(&n->feed, 0);
 }
 
 enum err notify_new(const struct notify_options *options, struct notify **ret_notify)
 {
 	struct notify *n = calloc(1, sizeof(*n));
-	enum err e;
 
 	if (n == NULL)
 		return E_NOMEM;
@@ -262,11 +246,8 @@ enum err notify_new(const struct notify_options *options, struct notify **ret_no
 		n->tokens[i].hsm = options->hsms[i];
 		set_down(&n->tokens[i], "");
 	}
-	e = service_is_managed() ? start_timers(n) : E_OK;
-	if (e != E_OK) {
-		notify_free(n);
-		return e;
-	}
+	if (service_is_managed())
+		start_timers(n);
 	*ret_notify = n;
 	return E_OK;
 }
@@ -275,10 +256,8 @@ void notify_free(struct notify *n)
 {
 	if (n == NULL)
 		return;
-	if (n->look != NULL)
-		event_free(n->look);
-	if (n->feed != NULL)
-		event_free(n->feed);
+	timer_stop(&n->look);
+	timer_stop(&n->feed);
 	free(n);
 }
 

@@ -7,9 +7,9 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "hsm/hsm.h"
+#include "loop/timer.h"
 #include "store/store_url.h"
 
-#include <event2/event.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,10 +40,9 @@ struct tally {
 };
 
 struct reconciler {
-	struct event_base *base;
 	struct reconciler_options options;
-	struct event *interval;
-	struct event *soon;
+	struct timer interval;
+	struct timer soon;
 	uint64_t retry_ms;
 	struct due *dues; /* in the order of the hsms */
 	size_t running;   /* index of the token whose pass runs */
@@ -53,19 +52,12 @@ struct reconciler {
 	bool stopped;
 };
 
-static void add_timer(struct event *timer, uint64_t ms)
-{
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	event_add(timer, &tv);
-}
-
 static void look_again_in(struct reconciler *r, uint64_t ms)
 {
 	if (r->stopped)
 		return;
-	if (ms < RETRY_MIN_MS || !evtimer_pending(r->soon, NULL))
-		add_timer(r->soon, ms);
+	if (ms < RETRY_MIN_MS || !timer_runs(&r->soon))
+		timer_start(&r->soon, ms);
 }
 
 static void retry_later(struct reconciler *r)
@@ -78,9 +70,9 @@ static void start_interval(struct reconciler *r)
 {
 	uint64_t ms = r->options.config->policy.reconcile_interval_ms;
 
-	event_del(r->interval);
+	timer_stop(&r->interval);
 	if (ms > 0)
-		add_timer(r->interval, ms);
+		timer_start(&r->interval, ms);
 }
 
 static bool is_in_work(void *arg, const char *csr_id)
@@ -288,19 +280,15 @@ static void start_next(struct reconciler *r)
 			return;
 }
 
-static void on_soon(evutil_socket_t fd, short what, void *arg)
+static void on_soon(void *arg)
 {
-	(void)fd;
-	(void)what;
 	start_next(arg);
 }
 
-static void on_interval(evutil_socket_t fd, short what, void *arg)
+static void on_interval(void *arg)
 {
 	struct reconciler *r = arg;
 
-	(void)fd;
-	(void)what;
 	start_interval(r);
 	for (size_t i = 0; i < r->options.hsms_len; i++)
 		r->dues[i].settle = true;
@@ -331,8 +319,8 @@ void reconciler_reload(struct reconciler *r)
 void reconciler_stop(struct reconciler *r)
 {
 	r->stopped = true;
-	event_del(r->interval);
-	event_del(r->soon);
+	timer_stop(&r->interval);
+	timer_stop(&r->soon);
 }
 
 bool reconciler_runs(const struct reconciler *r)
@@ -347,13 +335,12 @@ enum err reconciler_new(struct event_base *base, const struct reconciler_options
 
 	if (r == NULL)
 		return E_NOMEM;
-	r->base = base;
 	r->options = *options;
 	r->retry_ms = RETRY_MIN_MS;
 	r->dues = calloc(options->hsms_len, sizeof(*r->dues));
-	r->interval = evtimer_new(base, on_interval, r);
-	r->soon = evtimer_new(base, on_soon, r);
-	if (r->dues == NULL || r->interval == NULL || r->soon == NULL) {
+	timer_init(&r->interval, base, on_interval, r);
+	timer_init(&r->soon, base, on_soon, r);
+	if (r->dues == NULL) {
 		reconciler_free(r);
 		return E_NOMEM;
 	}
@@ -366,10 +353,8 @@ void reconciler_free(struct reconciler *r)
 {
 	if (r == NULL)
 		return;
-	if (r->interval != NULL)
-		event_free(r->interval);
-	if (r->soon != NULL)
-		event_free(r->soon);
+	timer_stop(&r->interval);
+	timer_stop(&r->soon);
 	free(r->dues);
 	free(r);
 }

@@ -3,11 +3,11 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -43,22 +43,15 @@ static void *read_file(void *arg)
 
 void reload_start(struct reload *reload)
 {
-	sigset_t all, before;
-	int error;
-
 	if (reload->runs) {
 		reload->again = true;
 		return;
 	}
 	buf_init(&reload->problems, PROBLEMS_BYTES);
 	reload->fresh = NULL;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the loop's */
-	error = pthread_create(&reload->thread, NULL, read_file, reload);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error != 0) {
+	if (thread_start("reload", read_file, reload, &reload->thread) != E_OK) {
 		buf_printf(&reload->problems, "cannot start a thread to read '%s': %s\n", reload->path,
-			   strerror(error));
+			   strerror(errno));
 		reload->done(reload->arg, NULL, &reload->problems);
 		buf_release(&reload->problems);
 		return;

@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "hsm/hsm.h"
+#include "loop/timer.h"
 #include "store/store.h"
 
-#include <event2/event.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +40,7 @@ struct token {
 
 struct vouch {
 	struct vouch_options options;
-	struct event *timer;
+	struct timer timer;
 	struct token *tokens; /* in the order of the hsms */
 	void (*flushed)(void *arg);
 	void *flushed_arg;
@@ -293,7 +293,7 @@ static void note_all(struct vouch *v)
 	}
 }
 
-static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void on_timer(void *arg)
 {
 	struct vouch *v = arg;
 
@@ -303,28 +303,21 @@ static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 		note_all(v);
 }
 
-static void start_timer(struct vouch *v, unsigned ms)
-{
-	const struct timeval after = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	event_add(v->timer, &after);
-}
-
 static void on_commit(void *arg)
 {
 	struct vouch *v = arg;
 
-	if (!v->stopped && !evtimer_pending(v->timer, NULL))
-		start_timer(v, NOTE_AFTER_MS);
+	if (!v->stopped && !timer_runs(&v->timer))
+		timer_start(&v->timer, NOTE_AFTER_MS);
 }
 
 void vouch_flush(struct vouch *v, void (*done)(void *arg), void *arg)
 {
-	event_del(v->timer);
+	timer_stop(&v->timer);
 	note_all(v);
 	v->flushed = done;
 	v->flushed_arg = arg;
-	start_timer(v, FLUSH_WITHIN_MS);
+	timer_start(&v->timer, FLUSH_WITHIN_MS);
 	flush_end(v);
 }
 
@@ -338,8 +331,8 @@ enum err vouch_new(const struct vouch_options *options, struct vouch **ret_vouch
 		return E_NOMEM;
 	v->options = *options;
 	v->tokens = calloc(options->hsms_len, sizeof(*v->tokens));
-	v->timer = evtimer_new(options->base, on_timer, v);
-	if (v->tokens == NULL || v->timer == NULL) {
+	timer_init(&v->timer, options->base, on_timer, v);
+	if (v->tokens == NULL) {
 		vouch_free(v);
 		return E_NOMEM;
 	}
@@ -353,15 +346,14 @@ enum err vouch_new(const struct vouch_options *options, struct vouch **ret_vouch
 void vouch_stop(struct vouch *v)
 {
 	v->stopped = true;
-	event_del(v->timer);
+	timer_stop(&v->timer);
 }
 
 void vouch_free(struct vouch *v)
 {
 	if (v == NULL)
 		return;
-	if (v->timer != NULL)
-		event_free(v->timer);
+	timer_stop(&v->timer);
 	free(v->tokens);
 	free(v);
 }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "hsm/frame.h"
+#include "loop/timer.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -59,7 +60,7 @@ struct call {
 	bool is_reserve;
 	uint32_t request_id;
 	uint64_t deadline_ms;
-	struct event timer;
+	struct timer timer;
 	struct buf payload;     /* until its frame is made */
 	enum key_type key_type; /* asked for by create-csr */
 	enum err refusal;
@@ -102,7 +103,7 @@ struct hsm {
 	int fd;
 	struct event read_event;
 	struct event write_event;
-	struct event timer; /* LINK_DOWN: the next try; LINK_HELLO: how long the answer may take */
+	struct timer timer; /* LINK_DOWN: the next try; LINK_HELLO: how long the answer may take */
 	uint32_t backoff_ms;
 	uint64_t up_since_ms;
 	bool answered; /* anything since the link came up */
@@ -127,22 +128,13 @@ struct hsm {
 	uint16_t generation; /* the high bits */
 	struct call_list unsent;
 	struct call_list refused;
-	struct event refused_event;
+	struct timer refused_timer;
 	unsigned owed;                      /* callers that have not been told yet */
 	struct call reserve[RESERVE_CALLS]; /* to say "no memory" with, when there is none */
 	unsigned reserve_used;              /* bit set */
 };
 
 static void link_down(struct hsm *hsm, bool broke_protocol, const char *format, ...) PRINTF_LIKE(3, 4);
-
-/* A timer that cannot be kept fires at once. */
-static void start_timer(struct event *timer, uint64_t ms)
-{
-	struct timeval after = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-
-	if (evtimer_add(timer, &after))
-		event_active(timer, EV_TIMEOUT, 0);
-}
 
 /* ---- calls: memory and bookkeeping ---- */
 
@@ -195,7 +187,7 @@ static void call_detach(struct call *call)
 		TAILQ_REMOVE(&hsm->unsent, call, next);
 	if (hsm->out_call == call)
 		hsm->out_call = NULL;
-	evtimer_del(&call->timer);
+	timer_stop(&call->timer);
 	hsm->slots[slot] = NULL;
 	hsm->free_slots[hsm->free_len++] = slot;
 }
@@ -232,17 +224,10 @@ static enum err call_lost(const struct call *call)
 	return call->kind->mutates && call->state == CALL_SENT ? E_UNCERTAIN : E_UNAVAIL;
 }
 
-static void on_deadline(evutil_socket_t fd, short what, void *arg)
+static void on_deadline(void *arg)
 {
 	struct call *call = arg;
-	uint64_t now = clock_ms();
 
-	(void)fd, (void)what;
-	if (now < call->deadline_ms) {
-		/* libevent counts from the start of the loop's round, which is earlier than the call. */
-		start_timer(&call->timer, call->deadline_ms - now);
-		return;
-	}
 	if (call->state == CALL_UNSENT) {
 		call_fail(call, E_TIMEOUT, "the deadline passed before the request was sent");
 		return;
@@ -518,7 +503,7 @@ static void link_down(struct hsm *hsm, bool broke_protocol, const char *format, 
 	if (was_up && !broke_protocol &&
 	    (hsm->answered || clock_ms() - hsm->up_since_ms >= hsm->reconnect_max_ms))
 		hsm->backoff_ms = hsm->reconnect_min_ms;
-	start_timer(&hsm->timer, hsm->backoff_ms);
+	timer_start(&hsm->timer, hsm->backoff_ms);
 	hsm->backoff_ms =
 	    hsm->backoff_ms > hsm->reconnect_max_ms / 2 ? hsm->reconnect_max_ms : 2 * hsm->backoff_ms;
 	fail_calls(hsm, hsm->reason);
@@ -555,7 +540,7 @@ static void describe_peer(struct hsm *hsm, const struct message_hello_reply *hel
 
 static void link_greeted(struct hsm *hsm, const struct message_hello_reply *hello)
 {
-	evtimer_del(&hsm->timer);
+	timer_stop(&hsm->timer);
 	hsm->key_types = hello->key_types;
 	hsm->stores_len = hello->stores_len;
 	memcpy(hsm->stores, hello->stores, sizeof(hsm->stores));
@@ -763,14 +748,13 @@ static void link_start(struct hsm *hsm)
 		link_down(hsm, false, "no memory to connect to '%s'", hsm->socket_path);
 		return;
 	}
-	start_timer(&hsm->timer, hsm->hello_timeout_ms);
+	timer_start(&hsm->timer, hsm->hello_timeout_ms);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void on_timer(void *arg)
 {
 	struct hsm *hsm = arg;
 
-	(void)fd, (void)what;
 	if (hsm->state == LINK_DOWN)
 		link_start(hsm);
 	else if (hsm->state == LINK_HELLO)
@@ -796,13 +780,12 @@ static const char *refusal_detail(const struct call *call)
 	}
 }
 
-static void on_refused(evutil_socket_t fd, short what, void *arg)
+static void on_refused(void *arg)
 {
 	struct hsm *hsm = arg;
 	struct call_list now = TAILQ_HEAD_INITIALIZER(now);
 	struct call *call;
 
-	(void)fd, (void)what;
 	/* Only those of before: a callback that calls again does not hold up the loop. */
 	TAILQ_CONCAT(&now, &hsm->refused, next);
 	while ((call = TAILQ_FIRST(&now))) {
@@ -819,7 +802,7 @@ static void call_refuse(struct call *call, enum err e)
 	call->state = CALL_REFUSED;
 	call->refusal = e;
 	TAILQ_INSERT_TAIL(&hsm->refused, call, next);
-	start_timer(&hsm->refused_event, 0);
+	timer_start(&hsm->refused_timer, 0);
 }
 
 static bool time_left(uint64_t deadline_ms, uint32_t *ret_ms)
@@ -868,8 +851,8 @@ static enum err call_queue(struct call *call)
 	call->request_id = (uint32_t)hsm->generation * SLOTS_MAX + slot;
 	call->state = CALL_UNSENT;
 	TAILQ_INSERT_TAIL(&hsm->unsent, call, next);
-	evtimer_assign(&call->timer, hsm->base, on_deadline, call);
-	start_timer(&call->timer, left_ms);
+	timer_init(&call->timer, hsm->base, on_deadline, call);
+	timer_start(&call->timer, left_ms);
 	return E_OK;
 }
 
@@ -1056,9 +1039,9 @@ enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm
 	TAILQ_INIT(&hsm->unsent);
 	TAILQ_INIT(&hsm->refused);
 	snprintf(hsm->reason, sizeof(hsm->reason), "not connected yet");
-	evtimer_assign(&hsm->timer, base, on_timer, hsm);
-	evtimer_assign(&hsm->refused_event, base, on_refused, hsm);
-	start_timer(&hsm->timer, 0);
+	timer_init(&hsm->timer, base, on_timer, hsm);
+	timer_init(&hsm->refused_timer, base, on_refused, hsm);
+	timer_start(&hsm->timer, 0);
 	*ret_hsm = hsm;
 	return E_OK;
 }
@@ -1070,11 +1053,11 @@ void hsm_free(struct hsm *hsm)
 	hsm->state = LINK_CLOSING;
 	snprintf(hsm->reason, sizeof(hsm->reason), "this program is closing it");
 	close_socket(hsm);
-	evtimer_del(&hsm->timer);
+	timer_stop(&hsm->timer);
 	fail_calls(hsm, hsm->reason);
 	while (!TAILQ_EMPTY(&hsm->refused))
-		on_refused(-1, 0, hsm);
-	event_del(&hsm->refused_event);
+		on_refused(hsm);
+	timer_stop(&hsm->refused_timer);
 	release(hsm);
 }
 

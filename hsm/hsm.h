@@ -40,6 +40,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of a create that ended so: does the contract above say that no object of it is on the token? */
+static inline bool hsm_left_nothing(enum err e)
+{
+	switch (e) {
+	case E_UNAVAIL:
+	case E_BUSY:
+	case E_TIMEOUT:
+	case E_UNSUPPORTED:
+	case E_INVAL:
+	case E_DENIED:
+	case E_HSM:
+		return true;
+	default: /* what is not named there proves nothing */
+		return false;
+	}
+}
+
 struct event_base;
 struct hsm;
 

@@ -20,6 +20,7 @@
 #include "base/csr.h"
 #include "base/err.h"
 #include "base/key.h"
+#include "base/node.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,7 +31,7 @@
 #define MESSAGE_TEXT_MAX 1024
 #define MESSAGE_STORES_MAX 8 /* that a signer remembers */
 #define MESSAGE_LINEAGE_BYTES 16
-#define MESSAGE_NODE_MAX 63 /* bytes of a node's name */
+#define MESSAGE_NODE_MAX NODE_NAME_MAX /* bytes of a node's name */
 #define MESSAGE_LIST_POOLS_MAX 1024 /* nodes with the longest names fit one frame */
 #define MESSAGE_LIST_PART_KEYS 256 /* a full part with the longest labels fits one frame */
 

@@ -19,6 +19,9 @@ struct sql;
 MUST_USE enum err audit_add(struct sql *sql, int64_t now_us, const char *action, const char *object,
 			    const struct audit_origin *origin);
 
+/* Of the last record; 0: there is none. */
+MUST_USE enum err audit_last_sequence(struct sql *sql, int64_t *ret_sequence);
+
 const char *audit_action_of_state(enum csr_state state); /* "csr.pending", … */
 
 #endif

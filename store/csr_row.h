@@ -12,6 +12,12 @@
 struct sql;
 struct sql_query;
 
+/* What csr_row_read reads of a query, in its order. */
+#define CSR_ROW_COLUMNS                                                                                      \
+	"id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us, key_type, "       \
+	"country, province, locality, organization, organizational_unit, common_name, sans, name, "          \
+	"description, pem, key_id, spki_sha256, protection, set_aside_us"
+
 /* E_EXISTS: the id is in use.  E_INVAL: a SAN holds a newline. */
 MUST_USE enum err csr_row_add(struct sql *sql, const struct csr_record *record);
 

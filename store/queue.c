@@ -12,11 +12,11 @@
 #include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "store/sql.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -347,24 +347,18 @@ static void lane_init(struct lane *lane, unsigned batch_max)
 	pthread_cond_init(&lane->work, NULL);
 }
 
-/* The queue's threads take no signals: they are the owner's. */
 static enum err queue_start_worker(struct queue *queue, struct lane *lane, struct sql *sql, const char *name)
 {
 	struct worker *worker = &queue->workers[queue->workers_len];
-	sigset_t all, before;
 
 	worker->queue = queue;
 	worker->lane = lane;
 	worker->sql = sql;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int rc = pthread_create(&worker->thread, NULL, worker_thread, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc != 0) {
-		log_error("cannot start the store thread: %s", strerror(rc));
-		return E_IO;
+	enum err e = thread_start(name, worker_thread, worker, &worker->thread);
+	if (e != E_OK) {
+		log_error("cannot start the store thread: %s", strerror(errno));
+		return e;
 	}
-	pthread_setname_np(worker->thread, name);
 	pthread_mutex_lock(&queue->lock);
 	queue->workers_len++;
 	pthread_mutex_unlock(&queue->lock);

@@ -4,12 +4,12 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,9 +56,7 @@ static struct {
 
 static void wait_locked(uint64_t until_ms)
 {
-	struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
-
-	pthread_cond_timedwait(&service.changed, &service.lock, &until);
+	(void)thread_cond_wait_until(&service.changed, &service.lock, until_ms);
 }
 
 static void remove_locked(unsigned index)
@@ -142,26 +140,12 @@ static void *send_messages(void *arg)
 
 static enum err start_thread(void)
 {
-	pthread_condattr_t attributes;
-	sigset_t all, before;
-	pthread_t thread;
-	int rc;
-
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&service.changed, &attributes);
-	pthread_condattr_destroy(&attributes);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for others */
-	rc = pthread_create(&thread, NULL, send_messages, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc != 0) {
-		log_error("cannot start the thread that tells the service manager: %s", strerror(rc));
-		return E_IO;
-	}
-	pthread_setname_np(thread, "notify");
-	pthread_detach(thread); /* it may be stuck for good in a message that nobody takes */
-	return E_OK;
+	thread_cond_init(&service.changed);
+	/* Not to be joined: it may be stuck for good in a message that nobody takes. */
+	enum err e = thread_start("notify", send_messages, NULL, NULL);
+	if (e != E_OK)
+		log_error("cannot start the thread that tells the service manager: %s", strerror(errno));
+	return e;
 }
 
 /* ---- opening and closing ---- */

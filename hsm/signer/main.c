@@ -5,24 +5,25 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "config/config.h"
-#include "hsm/signer/device.h"
-#include "hsm/signer/ending.h"
-#include "hsm/signer/in_force.h"
-#include "hsm/signer/inspect.h"
-#include "hsm/signer/listener.h"
-#include "hsm/signer/login.h"
-#include "hsm/signer/module.h"
-#include "hsm/signer/notify.h"
-#include "hsm/signer/outage.h"
-#include "hsm/signer/pool.h"
-#include "hsm/signer/probe.h"
-#include "hsm/signer/served.h"
-#include "hsm/signer/server.h"
-#include "hsm/signer/session.h"
-#include "hsm/signer/state_dir.h"
-#include "hsm/signer/token.h"
-#include "hsm/signer/watchdog.h"
-#include "hsm/signer/worker.h"
+#include "hsm/signer/key/probe.h"
+#include "hsm/signer/serve/ending.h"
+#include "hsm/signer/serve/in_force.h"
+#include "hsm/signer/serve/inspect.h"
+#include "hsm/signer/serve/listener.h"
+#include "hsm/signer/serve/notify.h"
+#include "hsm/signer/serve/outage.h"
+#include "hsm/signer/serve/server.h"
+#include "hsm/signer/serve/worker.h"
+#include "hsm/signer/stock/pool.h"
+#include "hsm/signer/token/gate.h"
+#include "hsm/signer/token/judge.h"
+#include "hsm/signer/token/login.h"
+#include "hsm/signer/token/module.h"
+#include "hsm/signer/token/served.h"
+#include "hsm/signer/token/session.h"
+#include "hsm/signer/token/state_dir.h"
+#include "hsm/signer/token/token.h"
+#include "hsm/signer/token/watchdog.h"
 #include "systemd/journal.h"
 #include "systemd/service.h"
 
@@ -56,7 +57,8 @@ struct signer {
 	struct module *module;
 	struct token token;
 	struct login *login;
-	struct device *device;
+	struct gate *gate;
+	struct judge *judge;
 	struct pool *keys; /* made ahead */
 	struct worker_pool *pool;
 	struct stores stores;
@@ -365,12 +367,14 @@ static enum exit_code open_sessions(struct signer *s)
 	enum err e = login_new(&s->token, s->settings->pin_file, s->pin_name, s->state, &s->login);
 
 	if (e ||
-	    device_new(s->module, &s->token, s->login, s->settings->keep_alive_ms, &s->device))
+	    gate_new(s->module, &s->token, s->login, &s->gate) ||
+	    judge_new(s->gate, &s->token, s->login, s->settings->keep_alive_ms, &s->judge))
 		return EXIT_CODE_INTERNAL;
 	probe_set_label(&s->token, s->settings->node, s->settings->state_dir);
 	s->token.state = s->state;
 	s->token.module_path = s->settings->module;
-	options.device = s->device;
+	options.gate = s->gate;
+	options.judge = s->judge;
 	options.pool = s->keys;
 	switch (worker_pool_new(&options, &s->pool)) {
 	case E_OK:
@@ -396,7 +400,7 @@ static enum exit_code serve(struct signer *s)
 	    .token_name = s->settings->name,
 	    .token = &s->token,
 	    .login = s->login,
-	    .device = s->device,
+	    .judge = s->judge,
 	    .listener = &s->listener,
 	    .pool = s->pool,
 	    .stores = &s->stores,
@@ -445,7 +449,8 @@ static void NORETURN close_all(struct signer *s, enum exit_code code)
 	}
 	worker_pool_free(s->pool);
 	pool_free(s->keys);
-	device_free(s->device);
+	judge_free(s->judge);
+	gate_free(s->gate);
 	login_free(s->login);
 	module_free(s->module);
 	in_force_end(s->in_force_fd, s->state);

@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "hsm/signer/token_info.h"
+#include "hsm/signer/token/token_info.h"
 #include "tests/contract/kryoptic.h"
 #include "tests/contract/opencryptoki.h"
 #include "tests/contract/own_places.h"
@@ -778,6 +778,22 @@ void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class,
 	assert_true(len > 0);
 	for (size_t i = 0; i < len; i++)
 		assert_int_equal(t.p11->C_DestroyObject(t.handle, handles[i]), CKR_OK);
+	close_token(&t);
+}
+
+void signer_token_relabel(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label,
+			  const char *new_label)
+{
+	CK_ATTRIBUTE attribute = {CKA_LABEL, (void *)(uintptr_t)new_label, strlen(new_label)};
+	CK_OBJECT_HANDLE handles[16];
+	struct token_session t;
+	size_t len;
+
+	open_token(f, &t);
+	len = find(&t, class, label, handles, 16);
+	assert_true(len > 0);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(t.p11->C_SetAttributeValue(t.handle, handles[i], &attribute, 1), CKR_OK);
 	close_token(&t);
 }
 

@@ -795,6 +795,12 @@ static void do_daily_work(struct store *store)
 	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_OK);
 	q.states = ~0u;
 	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_OK);
+	struct store_csr_result key = contract_result(3);
+	struct store_csr_filter by_key = {.key = key.spki_sha256, .key_len = sizeof(key.spki_sha256)};
+	q = (struct store_csr_query){
+	    .states = ~0u, .filter = &by_key, .order = STORE_ORDER_CREATED_AT, .limit = 100};
+	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_OK);
+	assert_string_equal(list, "3 /1");
 	int64_t last;
 	assert_int_equal(contract_audit(store, contract_id(9), list, sizeof(list), &last), E_OK);
 	assert_int_equal(contract_ping(store), E_OK);

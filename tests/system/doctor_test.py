@@ -478,6 +478,8 @@ class Status(DoctorCase):
         done = self.run_csrctl("status")
         self.assertRegex(done.stdout, r"(?m)^csrd +ready$")
         self.assertRegex(done.stdout, r"(?m)^usable +yes$")
+        self.assertRegex(done.stdout, r"(?m)^capabilities .*\bec: \d+-\d+ bits;")
+        self.assertNotRegex(done.stdout, r"(?m)^capabilities .*:(;|$)")  # of a family there may be nothing to say
         self.s.stop()
 
     def test_what_is_not_csrd(self):

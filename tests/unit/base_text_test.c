@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/csr.h"
+#include "base/exit_code.h"
 #include "base/key.h"
 #include "base/str.h"
 #include "base/utf8.h"
@@ -250,6 +251,20 @@ static void copies_a_csr_spec_and_caps_its_sans(void **state)
 	csr_spec_release(&copy);
 }
 
+static void each_error_has_its_exit_code(void **state)
+{
+	(void)state;
+	assert_int_equal(exit_code_of(E_OK, EXIT_CODE_FAILURE), EXIT_CODE_OK);
+	assert_int_equal(exit_code_of(E_CONFIG, EXIT_CODE_FAILURE), EXIT_CODE_CONFIG);
+	assert_int_equal(exit_code_of(E_UNAVAIL, EXIT_CODE_FAILURE), EXIT_CODE_UNAVAILABLE);
+	assert_int_equal(exit_code_of(E_STORE, EXIT_CODE_FAILURE), EXIT_CODE_STORE);
+	assert_int_equal(exit_code_of(E_HSM, EXIT_CODE_FAILURE), EXIT_CODE_TOKEN_FAILED);
+	assert_int_equal(exit_code_of(E_IO, EXIT_CODE_FAILURE), EXIT_CODE_SYSTEM);
+	assert_int_equal(exit_code_of(E_NOMEM, EXIT_CODE_FAILURE), EXIT_CODE_INTERNAL);
+	assert_int_equal(exit_code_of(E_NOTFOUND, EXIT_CODE_FAILURE), EXIT_CODE_FAILURE);
+	assert_int_equal(exit_code_of(E_EXISTS, EXIT_CODE_IN_USE), EXIT_CODE_IN_USE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +277,7 @@ int main(void)
 		cmocka_unit_test(knows_what_a_code_point_is_to_a_reader),
 		cmocka_unit_test(writes_and_reads_times),
 		cmocka_unit_test(reads_durations),
+		cmocka_unit_test(each_error_has_its_exit_code),
 		cmocka_unit_test(names_go_there_and_back),
 		cmocka_unit_test(copies_a_csr_spec_and_caps_its_sans),
 	};

@@ -6,10 +6,10 @@
 
 #include "base/csr.h"
 #include "hsm/message.h"
-#include "hsm/signer/csr_build.h"
-#include "hsm/signer/csr_check.h"
-#include "hsm/signer/csr_verify.h"
-#include "hsm/signer/key_kind.h"
+#include "hsm/signer/csr/csr_build.h"
+#include "hsm/signer/csr/csr_check.h"
+#include "hsm/signer/csr/csr_verify.h"
+#include "hsm/signer/key/key_kind.h"
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>

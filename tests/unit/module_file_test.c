@@ -1,7 +1,7 @@
 /* Who could put another file in the place of the PKCS#11 module: owners and modes on the way to it (F220). */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/module_file.h"
+#include "hsm/signer/token/module_file.h"
 
 #include "base/log.h"
 

@@ -1,7 +1,7 @@
 /* The ledger of ready keys and when more are made: no token, and a clock that the test turns. */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/pool.h"
+#include "hsm/signer/stock/pool.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* The watchdog ends a process of its own in each test: its exit code and log line are looked at. */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/watchdog.h"
+#include "hsm/signer/token/watchdog.h"
 
 #include "base/clock.h"
 #include "base/log.h"
