@@ -30,7 +30,7 @@ PARAMETERS_EXCEPTIONS = {
 
 TESTS = ("tests/", "bench/")
 ENDS = {")", "&&", "||", "?", ";", ",", ":", "}"}
-BEFORE_VALUE = {"(", "&&", "||", "?", ":", "=", "return", ",", ";", "{", "!"}
+BEFORE_VALUE = {"(", "[", "&&", "||", "?", ":", "=", "return", ",", ";", "{", "!"}
 NO_CALL = {"if", "while", "for", "switch", "return", "sizeof", "case", "else", "do"}
 CONDITIONS = {"if", "while", "assert", "assert_true", "assert_false"}
 
