@@ -91,11 +91,11 @@ static void on_link(void *arg, struct hsm *hsm UNUSED, bool up)
 
 static enum err run_loop(struct removal *removal)
 {
+	const struct loop_link link = {removal->token, LINK_TIMEOUT_SECONDS, on_link, removal};
 	enum err e = loop_new(removal->cli->store, &removal->loop);
 
 	if (e == E_OK)
-		e = loop_connect(removal->loop, removal->token, LINK_TIMEOUT_SECONDS, on_link, removal,
-				 &removal->hsm);
+		e = loop_connect(removal->loop, &link, &removal->hsm);
 	return e == E_OK ? loop_run(removal->loop) : e;
 }
 

@@ -109,10 +109,11 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 
 static enum err request_run_loop(struct pool_request *r)
 {
+	const struct loop_link link = {r->token, LINK_TIMEOUT_SECONDS, on_link, r};
 	enum err e = loop_new(NULL, &r->loop);
 
 	if (e == E_OK)
-		e = loop_connect(r->loop, r->token, LINK_TIMEOUT_SECONDS, on_link, r, &r->hsm);
+		e = loop_connect(r->loop, &link, &r->hsm);
 	return e == E_OK ? loop_run(r->loop) : e;
 }
 

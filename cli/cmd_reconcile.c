@@ -126,10 +126,11 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 /* Connects and runs one pass to its end. */
 static enum err run_loop(struct pass *pass)
 {
+	const struct loop_link link = {pass->token, LINK_TIMEOUT_SECONDS, on_link, pass};
 	enum err e = loop_new(pass->cli->store, &pass->loop);
 
 	if (e == E_OK)
-		e = loop_connect(pass->loop, pass->token, LINK_TIMEOUT_SECONDS, on_link, pass, &pass->hsm);
+		e = loop_connect(pass->loop, &link, &pass->hsm);
 	return e == E_OK ? loop_run(pass->loop) : e;
 }
 

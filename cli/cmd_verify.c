@@ -455,11 +455,12 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 
 static enum exit_code check_token(struct verify *v)
 {
+	const struct loop_link link = {v->token, LINK_TIMEOUT_SECONDS, on_link, v};
 	enum err e = loop_new(v->cli->store, &v->loop);
 
 	if (e == E_OK) {
 		loop_stop_when(v->loop, progress_is_interrupted);
-		e = loop_connect(v->loop, v->token, LINK_TIMEOUT_SECONDS, on_link, v, &v->hsm);
+		e = loop_connect(v->loop, &link, &v->hsm);
 	}
 	if (e == E_OK)
 		e = loop_run(v->loop);

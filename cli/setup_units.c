@@ -192,7 +192,7 @@ enum exit_code setup_write_drop_in(const struct setup *s, const char *unit, cons
 		return EXIT_CODE_OK;
 	e = file_make_folder(folder, 0755, 0, 0);
 	if (e == E_OK)
-		e = file_replace(path, buf_text(text), text->len, 0644, 0, 0);
+		e = file_replace(path, buf_text(text), text->len, &(struct file_rights){.mode = 0644});
 	if (e != E_OK)
 		return cli_fail(e, "cannot write '%s': %s", path, strerror(errno));
 	*ret_changed = true;

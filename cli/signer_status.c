@@ -46,10 +46,11 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 
 static enum err run(struct question *q)
 {
+	const struct loop_link link = {q->token, q->seconds, on_link, q};
 	enum err e = loop_new(NULL, &q->loop);
 
 	if (e == E_OK)
-		e = loop_connect(q->loop, q->token, q->seconds, on_link, q, &q->hsm);
+		e = loop_connect(q->loop, &link, &q->hsm);
 	return e == E_OK ? loop_run(q->loop) : e;
 }
 
