@@ -200,6 +200,10 @@ deb-deps:
 lint: test-deps
 	$(Q)sh tools/lint.sh
 
+.PHONY: format
+format: test-deps
+	$(Q)sh tools/lint.sh --mend
+
 # csrd.conf(5) has the text of config/csrd.conf.  Without scdoc there are no pages.
 MAN_PAGES := $(if $(shell command -v scdoc),$(addprefix $(B)/man/,csrd.8 csrd-hsm.8 csrctl.1 csrd.conf.5))
 $(B)/man/%: doc/man/%.scd doc/man/exit_status.inc config/csrd.conf tools/man.awk
@@ -268,7 +272,8 @@ help:
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
-	'make lint            layers, headers, banned calls, shell and Python checks' \
+	'make lint            layers, headers, banned calls, format, dialect, shell and Python checks' \
+	'make format          clang-format, and what of the dialect can be mended by a program' \
 	'make man             the manual pages, with scdoc, in build/release/man' \
 	'make install         DESTDIR= PREFIX=/usr/local, UNITDIR= and others besides' \
 	'make deb             Debian packages in build/deb' \

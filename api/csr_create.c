@@ -184,7 +184,7 @@ static void on_active(void *arg, enum err e)
 	}
 }
 
-/* Lines of 64 columns, the last one ended too (RFC 7468 §2).  NULL when memory is out. */
+/* Lines of 64 columns, the last one ended too (RFC 7468 §2).  NULL when out of memory. */
 static char *pem_from_der(const uint8_t *der, size_t der_len)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
@@ -273,7 +273,7 @@ static void create_wait_for_first(struct op *op)
 	const struct create *create = op->state;
 
 	wait_start(op, create->first_id,
-		   "the first request with this Idempotency-Key is still at work; try again",
+		   "the first request with this Idempotency-Key is still in progress; try again",
 		   create_look_at_first);
 }
 
@@ -417,7 +417,7 @@ static void create_begin_record(struct op *op, struct csr_record *record)
 	}
 }
 
-/* NULL when memory is out. */
+/* NULL when out of memory. */
 static struct csr_record *record_dup(const struct csr_record *from)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
@@ -435,7 +435,7 @@ static bool create_can_begin(struct op *op)
 	const struct api *api = op->api;
 
 	if (api->draining) {
-		op_refuse_later(op, "this process is about to end; try again");
+		op_refuse_later(op, "this process is shutting down; try again");
 		return false;
 	}
 	if (api->options.hsms_len == 0 || !hsm_is_up(api->options.hsms[0])) {
@@ -479,7 +479,7 @@ static void create_begin(struct op *op, struct validate_csr *csr)
 	if (credential_make_uuid(id) != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR,
 		       "cannot make the id of a CSR: the kernel gives no random bytes: %s", strerror(errno));
-		op_refuse_err(op, E_IO, "no random numbers can be had at the moment; try again");
+		op_refuse_err(op, E_IO, "no random numbers are available at the moment; try again");
 		return;
 	}
 	record = record_new(op, id, csr);

@@ -138,7 +138,7 @@ static void delete_begin(struct op *op, const struct csr_record *record)
 	if (api_works_on(op->api, op->route.csr_id)) {
 		wait_start(op, op->route.csr_id, still_deleting, delete_look);
 	} else if (op->api->draining) {
-		op_refuse_later(op, "this process is about to end; try again");
+		op_refuse_later(op, "this process is shutting down; try again");
 	} else if (!hsm || !hsm_is_up(hsm)) {
 		if (!hsm)
 			op_log(op, LOG_LEVEL_ERROR, "token '%s' is no longer in the configuration",

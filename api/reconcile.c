@@ -194,7 +194,7 @@ static void reconcile_take_row(struct reconcile *r, const struct csr_record *rec
 	struct reconcile_row *row = &r->rows[r->rows_len];
 
 	if (!key_list_uuid_from_text(record->id, row->uuid)) {
-		log_warn("reconciliation: the store holds a CSR whose id '%s' is none; left alone",
+		log_warn("reconciliation: the store holds a CSR whose id '%s' is not a UUID; left alone",
 			 record->id);
 		return;
 	}

@@ -1,5 +1,5 @@
 /*
- * The end of a CSR: its key destroyed, and what became of it said in the store.
+  * The end of a CSR: its key destroyed, and what became of it recorded in the store.
  * No other code of csrd or csrctl destroys the key of a CSR or makes its row
  * failed or destroyed (`make lint` sees to it).  There is one order:
  *
@@ -30,13 +30,13 @@ enum settle_kind {
 	SETTLE_OWN = 1,  /* row pending, and nobody but the caller can make it active */
 	SETTLE_PENDING,  /* row pending, whoever began it: it may be about to become active */
 	SETTLE_DELETING, /* row deleting */
-	SETTLE_LEFTOVER, /* row failed or destroyed, and a key of it is on the token all the same */
+	SETTLE_LEFTOVER, /* row failed or destroyed, but a key of it is still on the token */
 };
 
 enum settle_step {
 	SETTLE_DONE,
 	SETTLE_ROW,     /* the store refused; E_NOTFOUND: somebody else has moved the row meanwhile */
-	SETTLE_KEY,     /* the signer did not do it, or does not know: see hsm.h */
+	SETTLE_KEY,     /* the signer did not do it, or does not know whether it did: see hsm.h */
 	SETTLE_STOPPED, /* should_stop said so; the hsm was not touched */
 };
 
@@ -48,7 +48,7 @@ struct settle {
 	struct store *store;
 	struct hsm *hsm;
 	const char *csr_id;
-	bool key_is_gone;     /* known already, by hsm_left_nothing or a search: the token is not asked */
+	bool key_is_gone;     /* known already, from hsm_left_nothing or a search: the token is not used */
 	uint64_t deadline_ms; /* of the call to the HSM; clock_ms() time */
 	/* Of the row's move or of "csr.leftover".  detail NULL, where the key goes first: what is destroyed.
 	 */

@@ -91,11 +91,11 @@ static void on_link(void *arg, struct hsm *hsm UNUSED, bool up)
 
 static enum err run_loop(struct removal *removal)
 {
+	const struct loop_link link = {removal->token, LINK_TIMEOUT_SECONDS, on_link, removal};
 	enum err e = loop_new(removal->cli->store, &removal->loop);
 
 	if (e == E_OK)
-		e = loop_connect(removal->loop, removal->token, LINK_TIMEOUT_SECONDS, on_link, removal,
-				 &removal->hsm);
+		e = loop_connect(removal->loop, &link, &removal->hsm);
 	return e == E_OK ? loop_run(removal->loop) : e;
 }
 
@@ -125,7 +125,7 @@ static enum exit_code find(struct removal *removal)
 				csr_state_name(r->state));
 	removal->token = config_token_find(removal->cli->config, r->token_name);
 	if (!removal->token)
-		return cli_fail(E_NOTFOUND, "the key is on token '%s', which '%s' does not name any more",
+		return cli_fail(E_NOTFOUND, "the key is on token '%s', which '%s' no longer names",
 				r->token_name, removal->cli->config_path);
 	return EXIT_CODE_OK;
 }
@@ -201,7 +201,7 @@ enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv)
 	if (code != EXIT_CODE_OK)
 		return code;
 	if (!str_is_uuid(argv[optind]))
-		return cli_usage(cli, "'%s' is no whole CSR id (a UUID)", argv[optind]);
+		return cli_usage(cli, "'%s' is not a complete CSR id (a UUID)", argv[optind]);
 	for (size_t i = 0; i < CSR_ID_SIZE; i++)
 		removal.id[i] = str_ascii_lower(argv[optind][i]);
 	code = cli_open_store(cli, false);

@@ -159,6 +159,6 @@ int main(int argc, char **argv)
 	cli_release(&cli);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		code = cli_fail(E_IO,
-				"cannot write to standard output; what was asked for may have been done");
+				"cannot write to standard output; the command may have been carried out");
 	return (int)code;
 }

@@ -279,7 +279,7 @@ static bool is_outage(const struct signer *s)
 {
 	if (!served_before(s->state, s->settings->uri))
 		return false;
-	log_error("it was served before, so the hsm is taken to be away; to be started again");
+	log_error("it was served before, so the hsm is assumed to be away; to be started again");
 	return true;
 }
 
@@ -288,7 +288,7 @@ static enum exit_code load_module(struct signer *s)
 	enum err e = module_load(s->settings->module, s->settings->module_init_args, &s->module);
 
 	if (e == E_NOMEM)
-		log_error("memory is out");
+		log_error("out of memory");
 	if (e == E_HSM && is_outage(s)) /* many modules do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
 	return e ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;

@@ -392,7 +392,7 @@ static enum err sqlite_check_in_place(struct sqlite *s)
 		return E_OK;
 	if (log_gate_pass(&s->gate, LOG_EVERY_MS, &suppressed))
 		log_error("store '%s': its file, or the log beside it, was removed or replaced while it was "
-			  "open: nothing is read or written any more; put it back, or stop, restore a "
+			  "open: it is no longer read or written; put it back, or stop, restore a "
 			  "backup, start (%u more not logged)",
 			  s->path, suppressed);
 	return E_UNAVAIL;
@@ -436,7 +436,7 @@ static enum err sqlite_end(struct sql *sql, bool commit)
 	sqlite_roll_back(s);
 	if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC) {
 		atomic_store(&s->stopped, true);
-		log_error("store '%s' is not used any more: the disk refused a flush; look at the disk, then "
+		log_error("store '%s' is no longer used: the disk refused a flush; check the disk, then "
 			  "restart",
 			  s->path);
 		return E_UNCERTAIN;

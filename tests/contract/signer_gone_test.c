@@ -341,7 +341,7 @@ static void hide(struct signer_fixture *f, struct signer_client *c)
 		signer_token_destroy(f, CKO_PUBLIC_KEY, LABEL);
 }
 
-/* Each time the module is initialised anew, at once at first, and then more and more seldom. */
+/* Each time the module is reinitialised, at once at first, and then more and more seldom. */
 static void a_module_is_not_renewed_all_the_time_F171(void **state)
 {
 	struct signer_fixture *f = *state;

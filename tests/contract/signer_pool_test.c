@@ -438,8 +438,8 @@ static void a_token_that_does_not_relabel_gets_no_pool(void **state)
 	struct signer_client c;
 
 	start(f, "C_SetAttributeValue return CKR_ATTRIBUTE_READ_ONLY\n", EXTRA "pool_p256v1 = 3\n", &c);
-	wait_detail(&c, "the token does not let the label of a key be changed");
-	signer_wait_for_log(f, "no key pool: token '" SIGNER_TOKEN_LABEL "' does not let the label");
+	wait_detail(&c, "the token does not allow the label of a key to be changed");
+	signer_wait_for_log(f, "no key pool: token '" SIGNER_TOKEN_LABEL "' does not allow the label");
 	create(f, &c, 0, seen);
 	stop(f, &c);
 	expect_keys(f, 1);
@@ -457,7 +457,7 @@ static void a_token_that_only_says_that_it_relabels_gets_no_pool_F285(void **sta
 	for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		for (unsigned life = 0; life < 2; life++) { /* the second remembers it */
 			start(f, rules[i], EXTRA "pool_p256v1 = 3\n", &c);
-			wait_detail(&c, "the token does not let the label of a key be changed");
+			wait_detail(&c, "the token does not allow the label of a key to be changed");
 			made = signer_shim_count(f, "C_GenerateKeyPair");
 			signer_csr_id(csr_id, 2 * i + life);
 			assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);

@@ -560,7 +560,7 @@ static enum err find_families(struct session *s, struct token *token, bool *sure
 			continue;
 		*sure &= ckr_is_refusal(s->last) || is_judged(s, e);
 		unmade |= token->key_types & types_of(order[i]);
-		log_warn("token '%s' makes no %s keys that would do: %s", token->label,
+		log_warn("token '%s' makes no usable %s keys: %s", token->label,
 			 families[order[i]].name, s->failure);
 		if (first)
 			continue;

@@ -186,7 +186,7 @@ enum err probe_memory_recall(struct token *token)
 		goto out;
 	e = put_head(token, &head) ? E_NOTFOUND : parse(&head, &text, token);
 	if (e)
-		log_info("'%s/%s' is of another time or damaged: the token is probed anew",
+		log_info("'%s/%s' is outdated or damaged: the token is probed again",
 			 state_dir_path(token->state), PROBE_MEMORY_NAME);
 out:
 	buf_release(&head);

@@ -161,7 +161,7 @@ static enum err get_key(struct attempt *a)
 		e = claim(a, ready);
 		if (e != E_NOTFOUND)
 			return e;
-		log_warn("a key of the pool is not on the token any more, or cannot be read");
+		log_warn("a key of the pool is no longer on the token, or cannot be read");
 		forget_failure(a->session);
 	}
 	a->claiming = a->from_stock = false;

@@ -3,8 +3,8 @@
  * ready to be claimed, and when the next one may be made.  This is the ledger
  * alone; it calls no PKCS#11 (stock_key.h does) and logs nothing.
  *
- * A ready key stands on the token under the label of the stock and in the
- * ledger, once in each.  Whoever takes it out of the ledger has it alone; what
+ * A ready key is on the token under the label of the stock and in the
+ * ledger, once in each.  Whoever takes it out of the ledger has it exclusively; what
  * makes the claim outlive the process is its new label on the token.
  *
  * Thread-safe.
@@ -33,8 +33,8 @@ struct stock_options {
 	const char *node;                  /* copied; "": the host name */
 	uint64_t targets[KEY_TYPE_MAX + 1]; /* by key type; 0: none is made */
 	uint64_t pause_ms;                 /* least time between two fills while callers are served */
-	uint64_t quiet_ms;                 /* so long after the last one they are taken to be served */
-	uint64_t objects_max;              /* no fill when the token holds that many; 0: no ceiling */
+	uint64_t quiet_ms;                 /* they count as served this long after the last one */
+	uint64_t objects_max;              /* no fill while the token holds that many; 0: no limit */
 	unsigned threads;                  /* workers */
 	key_type_set key_types;            /* that the token makes; targets of others are not filled */
 };
@@ -52,7 +52,7 @@ MUST_USE enum err stock_new(const struct stock_options *options, struct stock **
 /* The token was found to make these, which need not be those of stock_new: targets of others are not filled.
  */
 void stock_set_key_types(struct stock *stock, key_type_set key_types); /* NULL is fine */
-void stock_free(struct stock *stock); /* NULL is fine; nothing may be under way */
+void stock_free(struct stock *stock); /* NULL is fine; nothing may be in progress */
 
 /* "csrd-pool:<node>:<type>": the label of both objects of a ready key. */
 void stock_label(const struct stock *stock, enum key_type type, char label[STOCK_LABEL_SIZE]);
@@ -62,12 +62,12 @@ const char *stock_node(const struct stock *stock);
 
 /* Any target: keys are made ahead. */
 bool stock_is_wanted(const struct stock *stock);
-/* The host name stands for the node, and is like those that containers get: another one next time. */
+/* The node is the host name, which looks like a container's: it will be different next time. */
 bool stock_node_may_change(const struct stock *stock);
 /* What other nodes have on the token, as it was seen just now: for the status.  Nothing for NULL. */
 void stock_saw_others(struct stock *stock, uint32_t nodes, uint32_t keys);
 
-/* Takes the public key; NULL when memory is out, and then it does not. */
+/* Takes the public key; NULL when out of memory, and then it does not. */
 struct stock_key *stock_key_alloc(const struct key *key, struct spki *public_key);
 void stock_key_free(struct stock_key *key); /* NULL is fine */
 
@@ -102,7 +102,7 @@ enum stock_work {
 enum stock_work stock_begin(struct stock *stock, uint64_t now_ms, enum key_type *ret_type);
 /* After an error the next attempt waits, each time longer, up to a minute. */
 void stock_end(struct stock *stock, enum stock_work work, enum key_type type, enum err e, uint64_t now_ms);
-/* How long stock_begin will go on to answer STOCK_NOTHING if nothing else happens; UINT64_MAX: for good. */
+/* How long stock_begin will keep returning STOCK_NOTHING if nothing else happens; UINT64_MAX: forever. */
 uint64_t stock_wait_ms(struct stock *stock, uint64_t now_ms);
 
 /* STOCK_TAKE_OVER has succeeded, or there is no stock. */
@@ -114,11 +114,11 @@ void stock_type_taken_over(struct stock *stock, enum key_type type);
 /* The result of STOCK_COUNT, before its stock_end. */
 void stock_counted(struct stock *stock, uint64_t objects, uint64_t now_ms);
 
-/* No key is made or given out any more; `why` is static text for the status. */
+/* From now on no key is made or given out; `why` is static text for the status. */
 void stock_turn_off(struct stock *stock, const char *why);
 bool stock_is_off(struct stock *stock);
 
-/* Nobody has seen yet that this token relabels; until then one key is made at a time. */
+/* It is not known yet whether this token relabels; until then one key is made at a time. */
 bool stock_relabel_is_untried(struct stock *stock);
 void stock_relabel_works(struct stock *stock);
 

@@ -10,9 +10,9 @@
 
 static void refuse_pool(struct session *s, struct stock *stock, const char *why)
 {
-	log_error("no key pool: token '%s' does not let the label of a key be changed: %s", s->token->label,
-		  why);
-	stock_turn_off(stock, "the token does not let the label of a key be changed");
+	log_error("no key pool: token '%s' does not allow the label of a key to be changed: %s",
+		  s->token->label, why);
+	stock_turn_off(stock, "the token does not allow the label of a key to be changed");
 }
 
 /*

@@ -8,9 +8,9 @@
 #include "hsm/signer/token/session.h"
 
 /*
- * Does what stock_begin said and logs what fails; the caller ends it with
+ * Does what stock_begin returned and logs what fails; the caller ends it with
  * stock_end.  The session is opened when it is closed, and left closed when it
- * cannot be trusted any more.
+ * can no longer be trusted.
  */
 MUST_USE enum err stock_fill_run(struct session *s, struct stock *stock, enum stock_work work,
 				enum key_type type);

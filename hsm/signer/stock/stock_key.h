@@ -23,7 +23,7 @@ MUST_USE enum err stock_key_make(struct session *s, const char *label, enum key_
 				struct stock_key **ret_key);
 
 /*
- * Ends a pair that stock_key_make has just made in this session: whatever its label and id have become,
+ * Destroys a pair that stock_key_make has just made in this session: whatever its label and id are now,
  * nothing of it is left.  As object_destroy and key_destroy_handles.
  */
 MUST_USE enum err stock_key_unmake(struct session *s, const char *label, const struct key *key);
@@ -32,7 +32,7 @@ MUST_USE enum err stock_key_unmake(struct session *s, const char *label, const s
 MUST_USE enum err stock_key_destroy(struct session *s, const char *label, const struct key *key);
 
 /*
- * Whether this token lets the label of a key be written: writes the one that
+ * Whether this token allows the label of a key to be written: writes the one that
  * it has.  E_UNSUPPORTED: it refuses.  Else as session_fail.
  */
 MUST_USE enum err stock_key_try_relabel(struct session *s, const char *label, const struct key *key);
@@ -57,7 +57,7 @@ struct stock_key_found {
 	size_t pairs;
 	size_t half_pairs; /* destroyed */
 	size_t bad;        /* did not pass; destroyed */
-	size_t unread;     /* the token failed to tell about them; left alone */
+	size_t unread;     /* the token could not report on them; left alone */
 };
 /*
  * To be called before any key of that type is made or claimed in this run.
@@ -69,7 +69,7 @@ MUST_USE enum err stock_key_take_over(struct session *s, const char *label, enum
 				     struct stock_key_found *ret_found);
 
 /*
- * Destroys every key under the label of a stock that nobody uses any more, and
+ * Destroys every key under the label of a stock that is no longer used, and
  * proves that none is left.  *ret_destroyed: objects, also after an error.
  * Stops early as session_must_stop says.  As session_fail; E_LIMIT, E_NOMEM.
  */

@@ -172,7 +172,7 @@ enum err gate_open_session(struct gate *g, struct session *s, bool lost)
 	/* The first who lost a session of this epoch ends it for all; they open theirs when in need. */
 	if (lost && s->handle != CK_INVALID_HANDLE && s->epoch == gate_epoch(g)) {
 		atomic_fetch_add(&g->epoch, 1);
-		log_warn("a session was lost (%s): all sessions are opened anew (epoch %llu)",
+		log_warn("a session was lost (%s): all sessions are reopened (epoch %llu)",
 			 s->failure, (unsigned long long)gate_epoch(g));
 	}
 	gate_close_locked(g, s);

@@ -1,13 +1,13 @@
 /*
  * Who is inside the module, and by which sessions.
  *
- * Every thread that uses the module says so: gate_enter before, gate_leave
- * after a piece of work.  While the token is down the gate refuses at once; how
- * the token is, the judge says (judge.h).  Whoever must have the module for
- * itself takes the gate: then nobody comes in.
+  * Every thread that uses the module reports it: gate_enter before, gate_leave
+  * after a piece of work.  While the token is down the gate refuses at once; the
+  * token's state is set by the judge (judge.h).  Whoever must have the module to
+  * itself takes the gate: then nobody else can enter.
  *
- * Sessions and object handles have an epoch: they are void after a rebuild that
- * came after them.
+  * Sessions and object handles have an epoch: they are void after a later
+  * rebuild.
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_GATE_H
 #define CSRD_HSM_SIGNER_TOKEN_GATE_H
@@ -53,7 +53,7 @@ void gate_leave(struct gate *gate, struct session *session);
  */
 bool gate_is_shared(struct gate *gate, uint64_t *entries);
 
-/* TOKEN_NO_KEYS until it was judged. */
+/* TOKEN_NO_KEYS until it is first judged. */
 enum token_state gate_state(struct gate *gate, char ret_reason[TOKEN_REASON_SIZE]);
 /* The judge's. */
 void gate_set_state(struct gate *gate, enum token_state state, const char *reason);
@@ -63,15 +63,15 @@ void gate_set_state(struct gate *gate, enum token_state state, const char *reaso
 #define GATE_ALONE_WITHIN_MS 1000 /* others usually get that long to leave */
 
 /*
- * By who is outside: waits until nobody is inside, and keeps others out until
- * gate_end_alone.  False: they did not get out in time, or have been inside for
- * so long that they were not waited for (gate_is_held_up); nothing is to be ended.
+  * For callers outside: waits until nobody is inside, and keeps others out until
+  * gate_end_alone.  False: they did not leave in time, or have been inside for
+  * so long that there was no point in waiting (gate_is_held_up); then do not call gate_end_alone.
  */
 bool gate_take(struct gate *gate, uint64_t within_ms);
-/* Somebody is inside who has been there for so long that it would be in vain to wait so long again. */
+/* Somebody has been inside for so long that waiting that long again would be in vain. */
 bool gate_is_held_up(struct gate *gate, uint64_t within_ms);
 /*
- * By who is inside, between two attempts of a piece of work that failed while
+  * For callers inside, between two attempts at a piece of work that failed while
  * others used the module.  As gate_take.  Sessions and handles may be void
  * afterwards in either case.
  */
@@ -81,14 +81,14 @@ void gate_end_alone(struct gate *gate);
 /* ---- the module ---- */
 
 /*
- * Alone: logs out, closes all sessions, and has the module initialised anew
+ * Alone: logs out, closes all sessions, and has the module reinitialised
  * (module_restart); the session tells what failed.  All sessions and handles
  * are void.
  */
 MUST_USE enum err gate_restart_module(struct gate *gate, struct session *session);
 /* For the only session there is, between enter and leave: the same, and opens it again. */
 MUST_USE enum err gate_renew(struct gate *gate, struct session *session);
-/* What would not be destroyed since the module was initialised last. */
+/* What could not be destroyed since the module was last initialised. */
 struct remains *gate_remains(struct gate *gate);
 
 /* ---- sessions ---- */
@@ -96,7 +96,7 @@ struct remains *gate_remains(struct gate *gate);
 /* As session_open and session_close say; lost: the session is gone, which begins an epoch, once for all. */
 MUST_USE enum err gate_open_session(struct gate *gate, struct session *session, bool lost);
 void gate_close_session(struct gate *gate, struct session *session);
-/* Whether any session is open that is not void, so that work goes on without the others. */
+/* Whether any session is open and not void, so that work can go on without the others. */
 bool gate_has_sessions(struct gate *gate);
 uint64_t gate_epoch(const struct gate *gate);
 /* As login_attempts. */

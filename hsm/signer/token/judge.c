@@ -18,7 +18,7 @@
 #define REPAIR_HURRY_MS 500   /* and this is the pace while somebody does */
 #define FULL_AFTER_MS 30000   /* after that long without keys it will go on for a while: … */
 #define REPAIR_FULL_MS 5000   /* … the pace while somebody asks */
-#define RESTART_FULL_MS 60000 /* until the module is initialised anew for it once more; doubles … */
+#define RESTART_FULL_MS 60000 /* until the module is reinitialised for it once more; doubles … */
 #define RESTART_FULL_MAX_MS 3600000 /* … to here */
 #define ALONE_WITHIN_MAX_MS 16000 /* others get twice as long to leave after each try in vain, up to this … */
 #define ALONE_REST 9              /* … and then they are let in for that many times as long */
@@ -29,7 +29,7 @@
 #define PROBE_UNFIT_MAX_MS 3600000 /* … or here where it makes keys, which are work for the token */
 #define UNPROVEN_MAX 3
 #define UNPROVEN_WITHIN_MS 600000
-#define RENEW_FIRST_MS 60000   /* between two times that the module is initialised anew for it … */
+#define RENEW_FIRST_MS 60000   /* between two times that the module is reinitialised for it … */
 #define RENEW_MAX_MS 3600000   /* … doubles to here */
 #define HIDDEN_FIRST_MS 1000   /* the same for what may be hidden: who asks waits for it */
 #define HIDDEN_MAX_MS 60000
@@ -52,7 +52,7 @@ struct judge {
 	bool said; /* that it is not up */
 	uint64_t down_since_ms;
 	uint64_t no_keys_since_ms;   /* or since a key was destroyed then */
-	uint64_t restart_full_at_ms; /* the module is not initialised anew for want of keys before this */
+	uint64_t restart_full_at_ms; /* the module is not reinitialised for want of keys before this */
 	uint64_t restart_full_every_ms;
 	bool exchanged;   /* down because another token is there: a new process would help nobody */
 	bool suspect;     /* somebody met trouble that was not judged yet */
@@ -208,7 +208,7 @@ bool judge_is_hopeless(struct judge *j, uint64_t now_ms)
 
 /* ---- when to repair ---- */
 
-/* When the module is to be initialised anew although all is well; UINT64_MAX: not at all. */
+/* When the module is to be reinitialised although all is well; UINT64_MAX: not at all. */
 static uint64_t judge_renew_at_locked(const struct judge *j)
 {
 	uint64_t at_ms = j->renew.wanted ? j->renew.at_ms : UINT64_MAX;
@@ -285,7 +285,7 @@ static enum err judge_probe_alone(struct judge *j, struct session *s)
 	enum err e;
 
 	if (token->probed)
-		log_notice("token '%s' does not do any more what it did when it was probed: probed anew",
+		log_notice("token '%s' no longer does what it did when it was probed: it is probed again",
 			   token->label);
 	j->probed_ms = clock_ms();
 	e = probe_run(s, token);
@@ -362,7 +362,7 @@ static enum token_state judge_examine(struct judge *j, struct session *s, bool a
 	return ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) ? TOKEN_DOWN : TOKEN_NO_KEYS;
 }
 
-/* ---- the module initialised anew ---- */
+/* ---- the module reinitialised ---- */
 
 /* Where sessions work and only keys are not made: once, and then more and more seldom. */
 static bool judge_may_restart_full(struct judge *j)
@@ -383,7 +383,7 @@ static bool judge_may_restart_full(struct judge *j)
 	return may;
 }
 
-/* What cannot be helped by the module being initialised anew is not tried. */
+/* What cannot be helped by the module being reinitialised is not tried. */
 static bool judge_module_may_help(struct judge *j, const struct session *s, enum token_state state)
 {
 	if (login_is_refused(j->login) || s->last == CKR_DEVICE_MEMORY ||
@@ -504,7 +504,7 @@ static void judge_end_round(struct judge *j)
 	pthread_mutex_unlock(&j->lock);
 }
 
-/* A look with nobody else inside, after the module was initialised anew if need be. */
+/* A look with nobody else inside, after the module was reinitialised if need be. */
 static enum token_state judge_examine_alone(struct judge *j, struct session *s, const struct round *round)
 {
 	enum token_state state;
@@ -513,10 +513,10 @@ static enum token_state judge_examine_alone(struct judge *j, struct session *s, 
 		return round->suspect ? judge_examine(j, s, false, false) : judge_state(j);
 	if (round->renew) {
 		if (round->hidden)
-			log_notice("an object that would not be destroyed is not found any more: the module "
-				   "is initialised anew");
+			log_notice("an object that could not be destroyed is no longer found: the module "
+				   "is reinitialised");
 		else
-			log_notice("%d searches or destroys came to no end: the module is initialised anew",
+			log_notice("%d searches or destroys were inconclusive: the module is reinitialised",
 				   UNPROVEN_MAX);
 		judge_begin_renewal(j);
 	}
@@ -549,7 +549,7 @@ void judge_repair(struct judge *j, struct session *s)
 		if (judge_module_may_help(j, s, state) && gate_take(j->gate, GATE_ALONE_WITHIN_MS)) {
 			state = TOKEN_DOWN;
 			if (judge_restart_module(j, s) == E_OK) {
-				how = "the module was initialised anew";
+				how = "the module was reinitialised";
 				state = judge_examine(j, s, false, true);
 			}
 			gate_end_alone(j->gate);

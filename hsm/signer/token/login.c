@@ -107,7 +107,7 @@ static enum err read_pin(const struct login *l, struct secret **ret_pin)
 		log_error("pin file '%s' does not exist", l->pin_name);
 		return E_CONFIG;
 	case E_DENIED:
-		log_error("pin file '%s' is not readable, or is open to others (wanted: mode 0600 or 0640)",
+		log_error("pin file '%s' is not readable, or is open to others (expected: mode 0600 or 0640)",
 			  l->pin_name);
 		return E_CONFIG;
 	case E_LIMIT:
@@ -156,7 +156,7 @@ static enum err note_failure(struct login *l, const struct secret *pin, unsigned
 	if (failures >= PIN_GUARD_TRIES) {
 		log_error(
 		    "token '%s' failed the login with the pin of '%s' once more: %s (0x%lx); that may be "
-		    "its word for a wrong pin, so it is not tried again",
+		    "its way of reporting a wrong pin, so it is not tried again",
 		    l->token->label, l->pin_name, CKR_ARGS(rv));
 		return E_PIN;
 	}

@@ -67,7 +67,7 @@ MUST_USE enum err session_reopen(struct session *s);
 /*
  * What the quirks of the module ask for (quirks.h: one_session), else nothing:
  * a new session after a key was made or used and before one is destroyed, and
- * the module initialised anew after one was destroyed.  All handles are void.
+ * the module reinitialised after one was destroyed.  All handles are void.
  * object_destroy and key_generate do so before they begin.
  */
 MUST_USE enum err session_refresh(struct session *s);
