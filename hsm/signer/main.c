@@ -13,8 +13,8 @@
 #include "hsm/signer/serve/notify.h"
 #include "hsm/signer/serve/outage.h"
 #include "hsm/signer/serve/server.h"
-#include "hsm/signer/serve/worker.h"
-#include "hsm/signer/stock/pool.h"
+#include "hsm/signer/serve/workers.h"
+#include "hsm/signer/stock/stock.h"
 #include "hsm/signer/token/gate.h"
 #include "hsm/signer/token/judge.h"
 #include "hsm/signer/token/login.h"
@@ -59,8 +59,8 @@ struct signer {
 	struct login *login;
 	struct gate *gate;
 	struct judge *judge;
-	struct pool *keys; /* made ahead */
-	struct worker_pool *pool;
+	struct stock *stock; /* made ahead */
+	struct workers *workers;
 	struct stores stores;
 };
 
@@ -329,9 +329,9 @@ static enum exit_code find_token(struct signer *s)
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code make_pool(struct signer *s)
+static enum exit_code make_stock(struct signer *s)
 {
-	struct pool_options options = {.node = s->settings->node,
+	struct stock_options options = {.node = s->settings->node,
 				       .pause_ms = s->settings->pool_pause_ms,
 				       .quiet_ms = s->settings->pool_quiet_ms,
 				       .objects_max = s->settings->pool_objects_max,
@@ -339,17 +339,17 @@ static enum exit_code make_pool(struct signer *s)
 				       .key_types = s->token.key_types};
 
 	memcpy(options.targets, s->settings->pool_targets, sizeof(options.targets));
-	if (pool_new(&options, &s->keys))
+	if (stock_new(&options, &s->stock))
 		return EXIT_CODE_INTERNAL;
-	if (pool_is_wanted(s->keys) && pool_node_may_change(s->keys))
+	if (stock_is_wanted(s->stock) && stock_node_may_change(s->stock))
 		log_warn("[token %s] node: is not set, and the host name '%s' looks like a container's id: "
 			 "the next container would not find the keys of this one's pool",
-			 s->settings->name, pool_node(s->keys));
+			 s->settings->name, stock_node(s->stock));
 	return EXIT_CODE_OK;
 }
 
 /* After the probe, which may find that a family of key types cannot be made. */
-static void warn_of_pools(const struct signer *s)
+static void warn_of_stocks(const struct signer *s)
 {
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
 		if (s->settings->pool_targets[type] && !(token_makes(&s->token) & KEY_TYPE_BIT(type)))
@@ -375,8 +375,8 @@ static enum exit_code open_sessions(struct signer *s)
 	s->token.module_path = s->settings->module;
 	options.gate = s->gate;
 	options.judge = s->judge;
-	options.pool = s->keys;
-	switch (worker_pool_new(&options, &s->pool)) {
+	options.stock = s->stock;
+	switch (workers_new(&options, &s->workers)) {
 	case E_OK:
 		return EXIT_CODE_OK;
 	case E_PIN:
@@ -402,7 +402,7 @@ static enum exit_code serve(struct signer *s)
 	    .login = s->login,
 	    .judge = s->judge,
 	    .listener = &s->listener,
-	    .pool = s->pool,
+	    .workers = s->workers,
 	    .stores = &s->stores,
 	    .signal_fd = s->signal_fd,
 	};
@@ -412,16 +412,16 @@ static enum exit_code serve(struct signer *s)
 		log_notice("stopped before it served");
 		return EXIT_CODE_OK;
 	}
-	if (worker_pool_start(s->pool) != E_OK)
+	if (workers_start(s->workers) != E_OK)
 		return EXIT_CODE_SYSTEM;
 	outage_over(s->state);
-	warn_of_pools(s);
+	warn_of_stocks(s);
 	s->in_force_fd = in_force_tell(s->config, s->state);
 	stores_read(&s->stores, s->state);
 	log_notice("serving token '%s' (serial '%s', %s) on '%s' with %u threads", s->token.label,
 		   s->token.serial, s->token.model, s->settings->socket,
 		   thread_count(s));
-	notify_ready(s->pool, &s->token);
+	notify_ready(s->workers, &s->token);
 	code = server_run(&options);
 	log_notice("stopped");
 	return code;
@@ -443,12 +443,12 @@ static void NORETURN close_all(struct signer *s, enum exit_code code)
 {
 	ending_begin(code);
 	notify_ended(code);
-	if (s->pool && !worker_pool_is_idle(s->pool)) {
+	if (s->workers && !workers_is_idle(s->workers)) {
 		log_flush(LOG_FLUSH_MS);
 		_exit(code); /* a thread is still inside the module: nothing can be closed under it */
 	}
-	worker_pool_free(s->pool);
-	pool_free(s->keys);
+	workers_free(s->workers);
+	stock_free(s->stock);
 	judge_free(s->judge);
 	gate_free(s->gate);
 	login_free(s->login);
@@ -480,7 +480,7 @@ int main(int argc, char **argv)
 	if ((code = forbid_dumps(&s)) || (code = take_signals(&s)) || (code = open_socket(&s)) ||
 	    (code = open_state(&s)) || (code = watch_module(&s)) ||
 	    (code = load_module(&s)) || (code = find_token(&s)) ||
-	    (code = make_pool(&s)) || (code = open_sessions(&s)))
+	    (code = make_stock(&s)) || (code = open_sessions(&s)))
 		close_all(&s, code == EXIT_CODE_TOKEN_FAILED ? pause_start(&s) : code);
 	close_all(&s, serve(&s));
 }

@@ -21,7 +21,7 @@ BREAKS = [
     ("layers", "hsm/signer/csr/csr_build.c", '#include "hsm/signer/token/session.h"\n', "hsm/signer/csr/ may not include"),
     ("layers", "hsm/signer/csr/csr_verify.c", '#include "hsm/signer/csr/csr_build.h"\n', "is to know nothing of"),
     ("layers", "hsm/signer/key/key.c", '#include "hsm/signer/serve/job.h"\n', "hsm/signer/key/ may not include"),
-    ("layers", "hsm/signer/serve/worker.c", "#include <p11-kit/pkcs11.h>\n", "<p11-kit/pkcs11.h>"),
+    ("layers", "hsm/signer/serve/workers.c", "#include <p11-kit/pkcs11.h>\n", "<p11-kit/pkcs11.h>"),
     ("layers", "daemon/main.c", "#include <p11-kit/pkcs11.h>\n", "<p11-kit/pkcs11.h>"),
     ("layers", "hsm/signer/key/key.c", "#include <libp11.h>\n", "<libp11.h>"),
     ("layers", "store/store.c", "#include <sqlite3.h>\n", "<sqlite3.h>"),

@@ -2,7 +2,7 @@
 #include "hsm/signer/key/inventory.h"
 
 #include "hsm/message.h"
-#include "hsm/signer/stock/pool.h"
+#include "hsm/signer/stock/stock.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/object.h"
 #include "hsm/signer/token/remains.h"
@@ -20,7 +20,7 @@ struct inventory_object {
 };
 
 struct inventory_node {
-	char name[POOL_NODE_MAX + 1];
+	char name[STOCK_NODE_MAX + 1];
 	uint32_t private_keys, public_keys;
 };
 
@@ -94,15 +94,15 @@ static size_t find_node(const struct inventory *inv, const char *name)
 /* "csrd-pool:<node>:<type>"; what is no such label is nobody's. */
 static enum err count_ready(struct inventory *inv, const char *label, size_t label_len, bool is_public)
 {
-	const char *start = label + strlen(POOL_LABEL_PREFIX);
+	const char *start = label + strlen(STOCK_LABEL_PREFIX);
 	const char *end = memrchr(label, ':', label_len);
-	char name[POOL_NODE_MAX + 1];
+	char name[STOCK_NODE_MAX + 1];
 	void *nodes = inv->nodes;
 	size_t at;
 	enum err e;
 	size_t len = end > start ? (size_t)(end - start) : 0;
 
-	if (!len || len > POOL_NODE_MAX || memchr(start, '\0', len))
+	if (!len || len > STOCK_NODE_MAX || memchr(start, '\0', len))
 		return E_OK;
 	memcpy(name, start, len);
 	name[len] = '\0';
@@ -143,7 +143,7 @@ static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_publ
 	*ret_read = rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
 	if (!*ret_read || label_len > sizeof(label))
 		return E_OK;
-	if (begins(label, label_len, POOL_LABEL_PREFIX))
+	if (begins(label, label_len, STOCK_LABEL_PREFIX))
 		return count_ready(inv, label, label_len, is_public);
 	if (!begins(label, label_len, OBJECT_LABEL_PREFIX))
 		return E_OK;

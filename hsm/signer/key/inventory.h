@@ -23,7 +23,7 @@
 #define INVENTORY_OBJECTS_MAX 4000000 /* of each class on the token, ours or not */
 
 struct inventory_object;
-struct inventory_node; /* one that has ready keys (pool.h) on the token */
+struct inventory_node; /* one that has ready keys (stock.h) on the token */
 struct inventory {
 	char *labels; /* one after the other, each with its NUL */
 	size_t labels_len;

@@ -36,11 +36,11 @@ void notify_starting(const char *token_name)
 	service_extend_while(goes_on, NULL);
 }
 
-static void put_status(struct buf *b, struct worker_pool *pool, const struct token *token, uint64_t now_ms)
+static void put_status(struct buf *b, struct workers *workers, const struct token *token, uint64_t now_ms)
 {
 	struct message_status_reply status = {0};
 
-	worker_pool_status(pool, now_ms, &status);
+	workers_status(workers, now_ms, &status);
 	if (status.usable)
 		buf_printf(b, "serving token '%s'", token->label);
 	else
@@ -54,7 +54,7 @@ static void put_status(struct buf *b, struct worker_pool *pool, const struct tok
 	message_status_reply_release(&status);
 }
 
-void notify_ready(struct worker_pool *pool, const struct token *token)
+void notify_ready(struct workers *workers, const struct token *token)
 {
 	struct buf b;
 
@@ -62,7 +62,7 @@ void notify_ready(struct worker_pool *pool, const struct token *token)
 		return;
 	service_extend_while(NULL, NULL);
 	buf_init(&b, STATUS_BYTES);
-	put_status(&b, pool, token, 0);
+	put_status(&b, workers, token, 0);
 	service_ready("%s", buf_text(&b));
 	buf_release(&b);
 }
@@ -75,7 +75,7 @@ static void feed(uint64_t now_ms)
 	plan.feed_at_ms = now_ms + service_watchdog_ms() / 3;
 }
 
-int notify_look(struct worker_pool *pool, const struct token *token, uint64_t now_ms)
+int notify_look(struct workers *workers, const struct token *token, uint64_t now_ms)
 {
 	uint64_t every_ms = LOOK_EVERY_MS;
 	struct buf b;
@@ -90,7 +90,7 @@ int notify_look(struct worker_pool *pool, const struct token *token, uint64_t no
 	feed(now_ms);
 	if (!plan.stopping) {
 		buf_init(&b, STATUS_BYTES);
-		put_status(&b, pool, token, now_ms);
+		put_status(&b, workers, token, now_ms);
 		service_status("%s", buf_text(&b));
 		buf_release(&b);
 	}

@@ -10,7 +10,7 @@
 #include "hsm/signer/key/key_map.h"
 #include "hsm/signer/key/public_key.h"
 #include "hsm/signer/key/sign.h"
-#include "hsm/signer/stock/pool_key.h"
+#include "hsm/signer/stock/stock_key.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/object.h"
 
@@ -20,7 +20,7 @@
 
 #define RETRIES 2
 #define DETAIL_SIZE 640
-#define CLAIM_TRIES 4 /* pool keys that turn out to be gone, before one is made instead */
+#define CLAIM_TRIES 4 /* keys of the stock that turn out to be gone, before one is made instead */
 
 static bool session_is_lost(const struct session *s)
 {
@@ -68,7 +68,7 @@ struct attempt {
 	struct session *session;
 	struct buf *der;
 	struct spki *public_key; /* read from the token and checked; owned */
-	struct pool *pool; /* NULL: none, or not any more */
+	struct stock *stock; /* NULL: none, or not any more */
 	bool touched;      /* something may be on the token */
 	bool generated;    /* key has the handles of a new pair */
 	bool misread;      /* what the token says of the pair is not what was asked for */
@@ -76,8 +76,8 @@ struct attempt {
 	CK_SESSION_HANDLE handle;
 	uint64_t epoch;
 	uint64_t logins;
-	bool claiming;     /* it may be under the label of the pool still */
-	bool from_pool;    /* id is that of a key of the pool */
+	bool claiming;     /* it may be under the label of the stock still */
+	bool from_stock;    /* id is that of a key of the stock */
 };
 
 static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct buf *signature)
@@ -117,19 +117,19 @@ static enum err generate(struct attempt *a)
 }
 
 /* Takes `ready`, which is out of the ledger.  E_NOTFOUND: it is not on the token any more. */
-static enum err claim(struct attempt *a, struct pool_key *ready)
+static enum err claim(struct attempt *a, struct stock_key *ready)
 {
 	struct session *s = a->session;
-	char pool_name[POOL_LABEL_SIZE];
+	char stock_name[STOCK_LABEL_SIZE];
 	enum err e;
 
-	pool_label(a->pool, ready->key.type, pool_name);
+	stock_label(a->stock, ready->key.type, stock_name);
 	memcpy(a->id, ready->key.id, KEY_ID_BYTES);
-	a->claiming = a->from_pool = true;
+	a->claiming = a->from_stock = true;
 	mark_handles(a);
-	e = pool_key_claim(s, pool_name, a->label, ready, &a->touched);
+	e = stock_key_claim(s, stock_name, a->label, ready, &a->touched);
 	if (e && e != E_NOTFOUND && !a->touched) {
-		pool_give_back(a->pool, ready);
+		stock_give_back(a->stock, ready);
 		return e;
 	}
 	a->key = ready->key;
@@ -139,7 +139,7 @@ static enum err claim(struct attempt *a, struct pool_key *ready)
 		a->public_key = ready->public_key;
 		ready->public_key = NULL;
 	}
-	pool_key_free(ready);
+	stock_key_free(ready);
 	return e;
 }
 
@@ -150,12 +150,12 @@ static enum err claim(struct attempt *a, struct pool_key *ready)
  */
 static enum err get_key(struct attempt *a)
 {
-	struct pool_key *ready;
+	struct stock_key *ready;
 
 	for (int tries = 0; tries < CLAIM_TRIES; tries++) {
 		enum err e;
 
-		ready = pool_take(a->pool, a->job->spec.key_type);
+		ready = stock_take(a->stock, a->job->spec.key_type);
 		if (!ready)
 			break;
 		e = claim(a, ready);
@@ -164,7 +164,7 @@ static enum err get_key(struct attempt *a)
 		log_warn("a key of the pool is no longer on the token, or cannot be read");
 		forget_failure(a->session);
 	}
-	a->claiming = a->from_pool = false;
+	a->claiming = a->from_stock = false;
 	return generate(a);
 }
 
@@ -200,18 +200,18 @@ static enum err destroy_by_handles(struct session *s, const struct attempt *a,
 	return E_HSM;
 }
 
-/* A key of the pool is under one of two labels, or a half under each; or what the token kept of the new one. */
+/* A key of the stock is under one of two labels, or a half under each; or what the token kept of the new one. */
 static enum err destroy_claimed(struct session *s, const struct attempt *a)
 {
 	const struct object_query query = {a->label, a->id};
-	char pool_name[POOL_LABEL_SIZE];
+	char stock_name[STOCK_LABEL_SIZE];
 	uint32_t destroyed = 0;
 	enum err e = object_destroy(s, &query, &destroyed);
 
 	if (e || !a->claiming)
 		return e;
-	pool_label(a->pool, a->key.type, pool_name);
-	e = pool_key_destroy(s, pool_name, &a->key);
+	stock_label(a->stock, a->key.type, stock_name);
+	e = stock_key_destroy(s, stock_name, &a->key);
 	if (e || !a->misread || s->token->quirks.one_session)
 		return e;
 	return destroy_by_handles(s, a, key_destroy_cut);
@@ -235,7 +235,7 @@ static enum err destroy_generated(struct session *s, const struct attempt *a)
 
 static enum err destroy_attempt(struct session *s, const struct attempt *a)
 {
-	return a->from_pool ? destroy_claimed(s, a) : destroy_generated(s, a);
+	return a->from_stock ? destroy_claimed(s, a) : destroy_generated(s, a);
 }
 
 /* Proves that nothing of this attempt is left, on a fresh session if the old one is in doubt. */
@@ -288,7 +288,7 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	buf_reset(a->der);
 	spki_free(a->public_key);
 	a->public_key = NULL;
-	a->touched = a->claiming = a->from_pool = a->generated = a->misread = false;
+	a->touched = a->claiming = a->from_stock = a->generated = a->misread = false;
 	alone = alone && gate_begin_alone(s->gate, s);
 	if ((e = session_open(s)) == E_OK)
 		e = attempt_create(a);
@@ -302,7 +302,7 @@ static enum err attempt_anew(struct attempt *a, bool alone)
  * first ended with its session (the token said so, or something else while the session died under the
  * call), or when it failed while other threads were at work on the token, as SoftHSM's calls do: the next
  * attempt then has the token for itself.  A key of
- * the pool that could not be claimed is one attempt more, with a new key.
+ * the stock that could not be claimed is one attempt more, with a new key.
  */
 static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 {
@@ -341,7 +341,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		turned_away |= in_order && session_epoch(s) != epoch;
 		if (claim_failed) {
 			log_warn("a key of the pool could not be claimed, making one: %s", detail);
-			a->pool = NULL;
+			a->stock = NULL;
 			continue;
 		}
 		if ((turned_away || disturbed) && again < 0)
@@ -370,9 +370,9 @@ static void reply_created(struct job *job, const struct attempt *a)
 	message_create_csr_reply_encode(&job->reply, &reply);
 }
 
-static void create(struct session *s, struct pool *pool, struct job *job)
+static void create(struct session *s, struct stock *stock, struct job *job)
 {
-	struct attempt a = {.job = job, .session = s, .pool = pool};
+	struct attempt a = {.job = job, .session = s, .stock = stock};
 	char detail[DETAIL_SIZE] = "";
 	const char *reason = "";
 	struct buf der;
@@ -502,9 +502,9 @@ static void ask(struct session *s, struct job *job, const char *what,
 		fail_question(s, job, what, e);
 }
 
-static void list(struct session *s, struct pool *pool, struct job *job)
+static void list(struct session *s, struct stock *stock, struct job *job)
 {
-	const char *own = pool_node(pool);
+	const char *own = stock_node(stock);
 	uint32_t nodes, keys;
 	enum err e;
 
@@ -512,7 +512,7 @@ static void list(struct session *s, struct pool *pool, struct job *job)
 	if (job->result)
 		return;
 	inventory_count_nodes(&job->inventory, own, &nodes, &keys);
-	pool_saw_others(pool, nodes, keys);
+	stock_saw_others(stock, nodes, keys);
 	if (job->type == MESSAGE_LIST_POOLS &&
 	    (e = inventory_encode_nodes(&job->inventory, own, &job->reply)))
 		job_fail(job, e, err_str(e));
@@ -520,15 +520,15 @@ static void list(struct session *s, struct pool *pool, struct job *job)
 
 /* ---- ready keys of another node ---- */
 
-static enum err destroy_pool_once(struct session *s, struct job *job)
+static enum err destroy_stock_once(struct session *s, struct job *job)
 {
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
-		char label[POOL_LABEL_SIZE];
+		char label[STOCK_LABEL_SIZE];
 		uint32_t destroyed;
 		enum err e;
 
-		pool_label_of_node(job->node, (enum key_type)type, label);
-		e = pool_key_destroy_all(s, label, &destroyed);
+		stock_label_of_node(job->node, (enum key_type)type, label);
+		e = stock_key_destroy_all(s, label, &destroyed);
 		job->destroyed += destroyed;
 		if (e)
 			return e;
@@ -537,15 +537,15 @@ static enum err destroy_pool_once(struct session *s, struct job *job)
 }
 
 /* Doing it again does no harm, and goes on where it was broken off. */
-static void destroy_pool(struct session *s, struct pool *pool, struct job *job)
+static void destroy_stock(struct session *s, struct stock *stock, struct job *job)
 {
 	struct message_destroy_key_reply reply;
 
-	if (strcmp(job->node, pool_node(pool)) == 0) {
+	if (strcmp(job->node, stock_node(stock)) == 0) {
 		job_fail(job, E_DENIED, "this signer's own keys are not destroyed: set pool_… to 0");
 		return;
 	}
-	ask(s, job, "destroy the ready keys of a node", destroy_pool_once);
+	ask(s, job, "destroy the ready keys of a node", destroy_stock_once);
 	if (job->destroyed)
 		log_notice("pool: %lu objects of node '%s' were destroyed on request",
 			   (unsigned long)job->destroyed, job->node);
@@ -557,13 +557,13 @@ static void destroy_pool(struct session *s, struct pool *pool, struct job *job)
 
 /* ---- all ---- */
 
-static void run(struct session *s, struct pool *pool, struct job *job)
+static void run(struct session *s, struct stock *stock, struct job *job)
 {
 	if (job->type != MESSAGE_INSPECT_KEY)
 		key_map_drop(s);
 	switch (job->type) {
 	case MESSAGE_CREATE_CSR:
-		create(s, pool, job);
+		create(s, stock, job);
 		return;
 	case MESSAGE_DESTROY_KEY:
 		destroy(s, job);
@@ -576,17 +576,17 @@ static void run(struct session *s, struct pool *pool, struct job *job)
 		return;
 	case MESSAGE_LIST_KEYS:
 	case MESSAGE_LIST_POOLS:
-		list(s, pool, job);
+		list(s, stock, job);
 		return;
 	case MESSAGE_DESTROY_POOL:
-		destroy_pool(s, pool, job);
+		destroy_stock(s, stock, job);
 		return;
 	default:
 		job_fail(job, E_BUG, "not a request for a worker");
 	}
 }
 
-bool operation_run(struct session *s, struct pool *pool, struct job *job)
+bool operation_run(struct session *s, struct stock *stock, struct job *job)
 {
 	enum err e;
 
@@ -597,7 +597,7 @@ bool operation_run(struct session *s, struct pool *pool, struct job *job)
 		fail_question(s, job, "reach the token", e);
 		return true;
 	}
-	run(s, pool, job);
+	run(s, stock, job);
 	if (job->result == E_OK && buf_status(&job->reply) != E_OK)
 		job_fail(job, E_UNCERTAIN, "the answer cannot be encoded");
 	if (job->result != E_OK && session_needs_reopening(s))

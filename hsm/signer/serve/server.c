@@ -47,7 +47,7 @@ static void drop(struct server *s, size_t index)
 {
 	struct connection *c = s->connections[index];
 
-	worker_pool_drop_connection(s->options->pool, c->id);
+	workers_drop_connection(s->options->workers, c->id);
 	log_debug("connection %llu closed", (unsigned long long)c->id);
 	connection_free(c);
 	s->connections[index] = s->connections[--s->connections_len];
@@ -131,7 +131,7 @@ static enum err submit(struct server *s, struct connection *c, const struct fram
 	enum err e;
 
 	job->deadline_ms = clock_ms() + timeout_ms;
-	e = worker_pool_submit(s->options->pool, job, &reason);
+	e = workers_submit(s->options->workers, job, &reason);
 	if (e == E_OK)
 		return E_OK;
 	if (job_is_list(job))
@@ -225,7 +225,7 @@ static enum err handle_status(struct server *s, struct connection *c, const stru
 
 	if (f->payload_len)
 		return E_PROTO;
-	worker_pool_status(s->options->pool, clock_ms(), &reply);
+	workers_status(s->options->workers, clock_ms(), &reply);
 	buf_init(&payload, FRAME_PAYLOAD_MAX);
 	message_status_reply_encode(&payload, &reply);
 	e = buf_status(&payload);
@@ -349,7 +349,7 @@ static void answer_done(struct server *s)
 {
 	struct job *job;
 
-	while ((job = worker_pool_take_done(s->options->pool))) {
+	while ((job = workers_take_done(s->options->workers))) {
 		struct connection *c = find_connection(s, job->connection);
 
 		if (c && !c->broken)
@@ -447,7 +447,7 @@ static void stop(struct server *s, const char *why)
 	s->stop_by_ms = clock_ms() + DRAIN_WITHIN_MS;
 	log_notice("stopping: %s", why);
 	notify_stopping(why, DRAIN_WITHIN_MS + CLOSE_SPARE_MS);
-	worker_pool_drain(s->options->pool);
+	workers_drain(s->options->workers);
 }
 
 static void take_signal(struct server *s)
@@ -471,7 +471,7 @@ static size_t fill(const struct server *s, uint64_t now, struct pollfd *fds)
 	bool accepting = !s->stopping && now >= s->accept_after_ms;
 
 	fds[POLL_SIGNAL] = (struct pollfd){s->options->signal_fd, POLLIN, 0};
-	fds[POLL_WORKERS] = (struct pollfd){worker_pool_fd(s->options->pool), POLLIN, 0};
+	fds[POLL_WORKERS] = (struct pollfd){workers_fd(s->options->workers), POLLIN, 0};
 	fds[POLL_LISTENER] = (struct pollfd){accepting ? s->options->listener->fd : -1, POLLIN, 0};
 	for (size_t i = 0; i < s->connections_len; i++) {
 		const struct connection *c = s->connections[i];
@@ -495,8 +495,8 @@ static int sooner(int timeout_ms, uint64_t now, uint64_t at_ms)
 
 static int next_timeout(struct server *s, uint64_t now)
 {
-	int timeout_ms = worker_pool_expire(s->options->pool, now);
-	int look_ms = notify_look(s->options->pool, s->options->token, now);
+	int timeout_ms = workers_expire(s->options->workers, now);
+	int look_ms = notify_look(s->options->workers, s->options->token, now);
 
 	if (look_ms >= 0)
 		timeout_ms = sooner(timeout_ms, now, now + (uint64_t)look_ms);
@@ -537,7 +537,7 @@ static bool is_over(const struct server *s)
 {
 	if (s->hurry || clock_ms() >= s->stop_by_ms)
 		return true;
-	if (!worker_pool_is_idle(s->options->pool))
+	if (!workers_is_idle(s->options->workers))
 		return false;
 	for (size_t i = 0; i < s->connections_len; i++)
 		if (connection_wants_write(s->connections[i]))
@@ -563,8 +563,8 @@ static enum exit_code loop(struct server *s)
 	}
 	if (login_is_refused(s->options->login))
 		return EXIT_CODE_PIN;
-	if (worker_pool_serves_nobody(s->options->pool)) {
-		if (!worker_pool_is_idle(s->options->pool))
+	if (workers_serves_nobody(s->options->workers)) {
+		if (!workers_is_idle(s->options->workers))
 			log_notice("stopped in the middle of a call that nobody waits for");
 	} else {
 		log_error("stopped while the token was still busy");

@@ -91,7 +91,7 @@ uint64_t session_logins(const struct session *s);
 MUST_USE enum err session_check_login(struct session *s, uint64_t logins);
 
 /*
- * Work that nobody waits for (a key pool, a probe) asks this between any two
+ * Work that nobody waits for (the stock, a probe) asks this between any two
  * calls of the module, and when it is true breaks off: the process is to end,
  * or the caller has left or waits no longer (a list of keys, which takes long).
  * Never true for other work of callers.

@@ -1,5 +1,5 @@
-/* Makes, finds, claims and destroys the pool's keys on the token. */
-#include "hsm/signer/stock/pool_key.h"
+/* Makes, finds, claims and destroys the stock's keys on the token. */
+#include "hsm/signer/stock/stock_key.h"
 
 #include "base/failpoint.h"
 #include "hsm/signer/key/inventory.h"
@@ -14,15 +14,15 @@
 /* ---- making ---- */
 
 /* All that is asked of a new key; what passes is ready. */
-static enum err check(struct session *s, const char *label, struct key *key, struct pool_key **ret_key)
+static enum err check(struct session *s, const char *label, struct key *key, struct stock_key **ret_key)
 {
 	struct spki *public_key = NULL;
-	struct pool_key *ready;
+	struct stock_key *ready;
 	enum err e;
 
 	if ((e = key_read_back(s, label, key)) || (e = public_key_read(s, key, &public_key)))
 		return e;
-	ready = pool_key_alloc(key, public_key);
+	ready = stock_key_alloc(key, public_key);
 	if (!ready) {
 		spki_free(public_key);
 		return E_NOMEM;
@@ -32,7 +32,7 @@ static enum err check(struct session *s, const char *label, struct key *key, str
 	return E_OK;
 }
 
-enum err pool_key_destroy(struct session *s, const char *label, const struct key *key)
+enum err stock_key_destroy(struct session *s, const char *label, const struct key *key)
 {
 	const struct object_query query = {label, key->id};
 	uint32_t destroyed;
@@ -45,7 +45,7 @@ enum err pool_key_destroy(struct session *s, const char *label, const struct key
  * token gave, since a search may miss what was made a moment ago (SoftHSM,
  * while another process is at work on the token).
  */
-enum err pool_key_unmake(struct session *s, const char *label, const struct key *key)
+enum err stock_key_unmake(struct session *s, const char *label, const struct key *key)
 {
 	const struct object_query query = {NULL, key->id};
 	uint32_t destroyed;
@@ -75,7 +75,7 @@ static void discard(struct session *s, const char *label, const struct key *key,
 	memcpy(s->failure, failure, sizeof(failure));
 }
 
-enum err pool_key_make(struct session *s, const char *label, enum key_type type, struct pool_key **ret_key)
+enum err stock_key_make(struct session *s, const char *label, enum key_type type, struct stock_key **ret_key)
 {
 	uint8_t id[KEY_ID_BYTES];
 	struct key key;
@@ -91,7 +91,7 @@ enum err pool_key_make(struct session *s, const char *label, enum key_type type,
 		e = check(s, label, &key, ret_key);
 	if (e == E_OK)
 		return E_OK;
-	discard(s, label, &key, pool_key_unmake);
+	discard(s, label, &key, stock_key_unmake);
 	return e;
 }
 
@@ -113,7 +113,7 @@ static bool is_refusal(CK_RV rv)
 	       rv == CKR_FUNCTION_REJECTED;
 }
 
-enum err pool_key_try_relabel(struct session *s, const char *label, const struct key *key)
+enum err stock_key_try_relabel(struct session *s, const char *label, const struct key *key)
 {
 	enum err e;
 
@@ -181,7 +181,7 @@ static enum err locate(struct session *s, CK_OBJECT_CLASS class, const char *lab
 	return e;
 }
 
-enum err pool_key_claim(struct session *s, const char *old_label, const char *label, struct pool_key *ready,
+enum err stock_key_claim(struct session *s, const char *old_label, const char *label, struct stock_key *ready,
 			bool *ret_touched)
 {
 	struct key *key = &ready->key;
@@ -195,7 +195,7 @@ enum err pool_key_claim(struct session *s, const char *old_label, const char *la
 		e = locate(s, CKO_PUBLIC_KEY, old_label, key->id, &key->public_key);
 	/* A half that is left.  Under another label it may be somebody's key by now, with this CKA_ID. */
 	if (e == E_NOTFOUND)
-		discard(s, old_label, key, pool_key_destroy);
+		discard(s, old_label, key, stock_key_destroy);
 	if (e)
 		return e;
 	*ret_touched = true;
@@ -280,11 +280,11 @@ static bool is_lost(const struct session *s)
  * the handles of the others.
  */
 static enum err look_at(struct session *s, const char *label, enum key_type type, const struct half *halves,
-			size_t len, struct pool_key_found *found, bool *ret_doomed)
+			size_t len, struct stock_key_found *found, bool *ret_doomed)
 {
 	struct key key = {
 	    .type = type, .private_key = halves[0].handle, .public_key = halves[len - 1].handle};
-	struct pool_key *ready = NULL;
+	struct stock_key *ready = NULL;
 	enum err e;
 
 	*ret_doomed = false;
@@ -324,26 +324,26 @@ static enum err destroy_doomed(struct session *s, const char *label, const struc
 		if (session_must_stop(s))
 			return session_break_off(s);
 		memcpy(key.id, halves[i].id, KEY_ID_BYTES);
-		if ((e = pool_key_destroy(s, label, &key)))
+		if ((e = stock_key_destroy(s, label, &key)))
 			return e;
 	}
 	return E_OK;
 }
 
-static void free_found(struct pool_key_found *found)
+static void free_found(struct stock_key_found *found)
 {
 	while (found->first) {
-		struct pool_key *key = found->first;
+		struct stock_key *key = found->first;
 
 		found->first = key->next;
-		pool_key_free(key);
+		stock_key_free(key);
 	}
 }
 
-enum err pool_key_take_over(struct session *s, const char *label, enum key_type type,
-			    struct pool_key_found *ret_found)
+enum err stock_key_take_over(struct session *s, const char *label, enum key_type type,
+			    struct stock_key_found *ret_found)
 {
-	struct pool_key_found found = {0};
+	struct stock_key_found found = {0};
 	struct half *halves = NULL;
 	size_t len = 0;
 	enum err e;
@@ -373,7 +373,7 @@ out:
 }
 
 /* An object with an id of another length is not ours, whatever its label. */
-enum err pool_key_destroy_all(struct session *s, const char *label, uint32_t *ret_destroyed)
+enum err stock_key_destroy_all(struct session *s, const char *label, uint32_t *ret_destroyed)
 {
 	struct half *halves = NULL;
 	size_t len = 0;
@@ -397,7 +397,7 @@ enum err pool_key_destroy_all(struct session *s, const char *label, uint32_t *re
 	return e;
 }
 
-enum err pool_key_count_objects(struct session *s, uint64_t *ret_objects)
+enum err stock_key_count_objects(struct session *s, uint64_t *ret_objects)
 {
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = {{CKA_TOKEN, &yes, sizeof(yes)}};

@@ -1,13 +1,13 @@
 /*
- * The token's side of the pool: makes a ready key, finds those of an earlier
+ * The token's side of the stock: makes a ready key, finds those of an earlier
  * run, and hands one over to a CSR by giving it the CSR's label.
  */
-#ifndef CSRD_HSM_SIGNER_STOCK_POOL_KEY_H
-#define CSRD_HSM_SIGNER_STOCK_POOL_KEY_H
+#ifndef CSRD_HSM_SIGNER_STOCK_STOCK_KEY_H
+#define CSRD_HSM_SIGNER_STOCK_STOCK_KEY_H
 
 #include "base/attr.h"
 #include "base/err.h"
-#include "hsm/signer/stock/pool.h"
+#include "hsm/signer/stock/stock.h"
 #include "hsm/signer/token/session.h"
 
 #include <stdbool.h>
@@ -15,27 +15,27 @@
 #include <stdint.h>
 
 /*
- * A new pair under the label of the pool, checked as any new key is (I4, weak
+ * A new pair under the label of the stock, checked as any new key is (I4, weak
  * keys).  After an error nothing is left, or what is left is settled by
- * pool_key_take_over in the next run.  As session_fail; E_HSM, E_IO, E_NOMEM.
+ * stock_key_take_over in the next run.  As session_fail; E_HSM, E_IO, E_NOMEM.
  */
-MUST_USE enum err pool_key_make(struct session *s, const char *label, enum key_type type,
-				struct pool_key **ret_key);
+MUST_USE enum err stock_key_make(struct session *s, const char *label, enum key_type type,
+				struct stock_key **ret_key);
 
 /*
- * Destroys a pair that pool_key_make has just made in this session: whatever its label and id are now,
+ * Destroys a pair that stock_key_make has just made in this session: whatever its label and id are now,
  * nothing of it is left.  As object_destroy and key_destroy_handles.
  */
-MUST_USE enum err pool_key_unmake(struct session *s, const char *label, const struct key *key);
+MUST_USE enum err stock_key_unmake(struct session *s, const char *label, const struct key *key);
 
-/* Proves that no object of that key is left under the label of the pool. */
-MUST_USE enum err pool_key_destroy(struct session *s, const char *label, const struct key *key);
+/* Proves that no object of that key is left under the label of the stock. */
+MUST_USE enum err stock_key_destroy(struct session *s, const char *label, const struct key *key);
 
 /*
  * Whether this token allows the label of a key to be written: writes the one that
  * it has.  E_UNSUPPORTED: it refuses.  Else as session_fail.
  */
-MUST_USE enum err pool_key_try_relabel(struct session *s, const char *label, const struct key *key);
+MUST_USE enum err stock_key_try_relabel(struct session *s, const char *label, const struct key *key);
 
 /*
  * Gives the key to a CSR: writes `label` over `old_label`, on the private
@@ -44,16 +44,16 @@ MUST_USE enum err pool_key_try_relabel(struct session *s, const char *label, con
  *
  * *ret_touched is set in every case: false when the token was not asked to
  * change anything.  E_NOTFOUND (untouched): the pair is not under old_label, or
- * the token does not let it be read: it is lost to the pool, and what is left
+ * the token does not let it be read: it is lost to the stock, and what is left
  * of it under old_label was destroyed if that could be done.
  * Any other error after a touch leaves objects under both labels or either.
  */
-MUST_USE enum err pool_key_claim(struct session *s, const char *old_label, const char *label,
-				 struct pool_key *ready, bool *ret_touched);
+MUST_USE enum err stock_key_claim(struct session *s, const char *old_label, const char *label,
+				 struct stock_key *ready, bool *ret_touched);
 
-/* What an earlier run left under the label of the pool. */
-struct pool_key_found {
-	struct pool_key *first; /* whole pairs that passed every check; owned */
+/* What an earlier run left under the label of the stock. */
+struct stock_key_found {
+	struct stock_key *first; /* whole pairs that passed every check; owned */
 	size_t pairs;
 	size_t half_pairs; /* destroyed */
 	size_t bad;        /* did not pass; destroyed */
@@ -65,17 +65,17 @@ struct pool_key_found {
  * private key is under its CSR's label already and is reconciled there.
  * As session_fail; E_LIMIT, E_NOMEM; then nothing is to be released.
  */
-MUST_USE enum err pool_key_take_over(struct session *s, const char *label, enum key_type type,
-				     struct pool_key_found *ret_found);
+MUST_USE enum err stock_key_take_over(struct session *s, const char *label, enum key_type type,
+				     struct stock_key_found *ret_found);
 
 /*
- * Destroys every key under the label of a pool that is no longer used, and
+ * Destroys every key under the label of a stock that is no longer used, and
  * proves that none is left.  *ret_destroyed: objects, also after an error.
  * Stops early as session_must_stop says.  As session_fail; E_LIMIT, E_NOMEM.
  */
-MUST_USE enum err pool_key_destroy_all(struct session *s, const char *label, uint32_t *ret_destroyed);
+MUST_USE enum err stock_key_destroy_all(struct session *s, const char *label, uint32_t *ret_destroyed);
 
 /* Objects on the token, whoever they belong to.  E_LIMIT, E_NOMEM, as session_fail. */
-MUST_USE enum err pool_key_count_objects(struct session *s, uint64_t *ret_objects);
+MUST_USE enum err stock_key_count_objects(struct session *s, uint64_t *ret_objects);
 
 #endif
