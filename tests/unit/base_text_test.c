@@ -4,6 +4,7 @@
 #include "base/csr.h"
 #include "base/exit_code.h"
 #include "base/key.h"
+#include "base/published.h"
 #include "base/str.h"
 #include "base/utf8.h"
 
@@ -265,6 +266,19 @@ static void each_error_has_its_exit_code(void **state)
 	assert_int_equal(exit_code_of(E_EXISTS, EXIT_CODE_IN_USE), EXIT_CODE_IN_USE);
 }
 
+static void what_runs_is_published_where_csrctl_looks(void **state)
+{
+	char *path = NULL;
+
+	(void)state;
+	assert_int_equal(published_by_csrd("/var/lib/csrd/csrd.db", &path), E_OK);
+	assert_string_equal(path, "/var/lib/csrd/csrd.db.running");
+	free(path);
+	assert_int_equal(published_by_signer("/var/lib/csrd-hsm/hsm1", &path), E_OK);
+	assert_string_equal(path, "/var/lib/csrd-hsm/hsm1/running");
+	free(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +292,7 @@ int main(void)
 		cmocka_unit_test(writes_and_reads_times),
 		cmocka_unit_test(reads_durations),
 		cmocka_unit_test(each_error_has_its_exit_code),
+		cmocka_unit_test(what_runs_is_published_where_csrctl_looks),
 		cmocka_unit_test(names_go_there_and_back),
 		cmocka_unit_test(copies_a_csr_spec_and_caps_its_sans),
 	};
