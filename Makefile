@@ -66,13 +66,14 @@ STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/di
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
 	sqlite_restore.c)
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
-	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reconcile.c api/reply.c \
-	api/request.c api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
+	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reply.c \
+	api/reconcile.c api/reconcile_compare.c api/reconcile_doubt.c api/reconcile_settle.c \
+	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c
 SIGNER_SRC := hsm/signer/main.c \
-	$(addprefix hsm/signer/token/,ckr.c device.c guard.c login.c module.c module_file.c object.c \
+	$(addprefix hsm/signer/token/,ckr.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
 	pin_guard.c quirks.c remains.c served.c session.c state_dir.c token_info.c watchdog.c) \
 	$(addprefix hsm/signer/key/,inventory.c key.c key_inspect.c key_kind.c key_map.c probe.c \
 	probe_memory.c public_key.c sign.c spki.c weak_key.c) \
@@ -199,6 +200,10 @@ deb-deps:
 lint: test-deps
 	$(Q)sh tools/lint.sh
 
+.PHONY: format
+format: test-deps
+	$(Q)sh tools/lint.sh --mend
+
 # csrd.conf(5) has the text of config/csrd.conf.  Without scdoc there are no pages.
 MAN_PAGES := $(if $(shell command -v scdoc),$(addprefix $(B)/man/,csrd.8 csrd-hsm.8 csrctl.1 csrd.conf.5))
 $(B)/man/%: doc/man/%.scd doc/man/exit_status.inc config/csrd.conf tools/man.awk
@@ -267,7 +272,8 @@ help:
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
-	'make lint            layers, headers, banned calls, shell and Python checks' \
+	'make lint            layers, headers, banned calls, format, dialect, shell and Python checks' \
+	'make format          clang-format, and what of the dialect can be mended by a program' \
 	'make man             the manual pages, with scdoc, in build/release/man' \
 	'make install         DESTDIR= PREFIX=/usr/local, UNITDIR= and others besides' \
 	'make deb             Debian packages in build/deb' \

@@ -9,6 +9,7 @@
 #include "api/json.h"
 #include "api/op.h"
 #include "api/precondition.h"
+#include "api/settle.h"
 #include "api/validate.h"
 #include "api/wait.h"
 #include "base/buf.h"
@@ -36,7 +37,8 @@ struct create {
 	char first_id[CSR_ID_SIZE]; /* the CSR of the request that this one repeats and waits for */
 	char *pem;
 	struct hsm *hsm;
-	enum err failure;          /* why it fails: what the client is told once the row is failed */
+	struct settle settle;
+	enum err failure;          /* why it fails: what the client is told once it is settled */
 	char reason[160];          /* the same for the audit trail */
 };
 
@@ -89,7 +91,14 @@ static const char *words(enum err e)
 
 /* ---- ways to fail, last step first ---- */
 
-static void on_failed(void *arg, enum err e)
+/* The row stays pending, and reconciliation finds out. */
+static void leave_unsettled(struct op *op, enum err e)
+{
+	op_want_reconcile(op);
+	op_refuse_err(op, e, words(e));
+}
+
+static void on_failed(void *arg, enum err e, enum settle_step step UNUSED, const char *detail UNUSED)
 {
 	struct op *op = arg;
 	struct create *create = op->state;
@@ -102,45 +111,24 @@ static void on_failed(void *arg, enum err e)
 	op_refuse_err(op, create->failure, words(create->failure));
 }
 
-/* Nothing is left on the token. */
-static void fail_row(struct op *op)
-{
-	struct create *create = op->state;
-	struct store_csr_move move = {
-		.id = create->record->id,
-		.from = CSR_PENDING,
-		.to = CSR_FAILED,
-		.origin = op_origin(op),
-	};
-
-	move.origin.detail = create->reason;
-	store_csr_move(op->api->options.store, &move, on_failed, op);
-}
-
-/* The row stays pending, and reconciliation finds out. */
-static void leave_unsettled(struct op *op, enum err e)
-{
-	op_want_reconcile(op);
-	op_refuse_err(op, e, words(e));
-}
-
-static void on_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed)
+static void on_destroyed(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct op *op = arg;
 	struct create *create = op->state;
 
-	if (e) {
+	if (step == SETTLE_KEY) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key of a failed create: %s (%s)", err_str(e),
 		       detail);
 		leave_unsettled(op, create->failure);
 		return;
 	}
-	op_log(op, LOG_LEVEL_WARN, "destroyed the key of a failed create (%u objects)", (unsigned)destroyed);
-	fail_row(op);
+	op_log(op, LOG_LEVEL_WARN, "destroyed the key of a failed create (%u objects)",
+	       (unsigned)create->settle.objects);
+	on_failed(op, e, step, detail);
 }
 
-/* The key is on the token and must not stay. */
-static void destroy_key(struct op *op, enum err failure, const char *reason)
+/* key_is_gone: nothing is left on the token.  Else the key is there and must not stay. */
+static void create_settle(struct op *op, enum err failure, const char *reason, bool key_is_gone)
 {
 	struct create *create = op->state;
 	uint64_t deadline_ms = op_hsm_deadline_ms(op);
@@ -148,8 +136,22 @@ static void destroy_key(struct op *op, enum err failure, const char *reason)
 
 	create->failure = failure;
 	snprintf(create->reason, sizeof(create->reason), "%s", reason);
-	hsm_destroy_key(create->hsm, create->record->id, deadline_ms > enough_ms ? deadline_ms : enough_ms,
-	                on_destroyed, op);
+	create->settle = (struct settle){
+		.kind = SETTLE_OWN,
+		.store = op->api->options.store,
+		.hsm = create->hsm,
+		.csr_id = create->record->id,
+		.key_is_gone = key_is_gone,
+		.deadline_ms = deadline_ms > enough_ms ? deadline_ms : enough_ms,
+		.origin = op_origin(op),
+	};
+	create->settle.origin.detail = create->reason;
+	settle_start(&create->settle, key_is_gone ? on_failed : on_destroyed, op);
+}
+
+static void destroy_key(struct op *op, enum err failure, const char *reason)
+{
+	create_settle(op, failure, reason, false);
 }
 
 /* ---- step 3: active ---- */
@@ -182,7 +184,7 @@ static void on_active(void *arg, enum err e)
 	}
 }
 
-/* Lines of 64 columns, the last one ended too (RFC 7468 §2).  NULL when memory is out. */
+/* Lines of 64 columns, the last one ended too (RFC 7468 §2).  NULL when out of memory. */
 static char *pem_from_der(const uint8_t *der, size_t der_len)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
@@ -224,17 +226,11 @@ static void commit_active(struct op *op, const struct message_create_csr_reply *
 
 /* ---- step 2: the key and the CSR ---- */
 
-/* Does hsm.h promise that nothing is left on the token? */
-static bool leaves_nothing(enum err e)
-{
-	return e == E_UNAVAIL || e == E_BUSY || e == E_TIMEOUT || e == E_UNSUPPORTED || e == E_INVAL ||
-	       e == E_HSM;
-}
-
 static void on_signed(void *arg, enum err e, const char *detail, const struct message_create_csr_reply *reply)
 {
 	struct op *op = arg;
-	struct create *create = op->state;
+	const struct create *create = op->state;
+	char reason[64];
 
 	if (!e && reply->key.key_type != create->record->spec.key_type) {
 		op_log(op, LOG_LEVEL_ERROR, "the signer made a key of type '%s' where '%s' was asked for",
@@ -244,10 +240,9 @@ static void on_signed(void *arg, enum err e, const char *detail, const struct me
 		commit_active(op, reply);
 	} else {
 		op_log(op, LOG_LEVEL_ERROR, "the HSM made no CSR: %s (%s)", err_str(e), detail);
-		create->failure = e;
-		snprintf(create->reason, sizeof(create->reason), "hsm: %s", err_str(e));
-		if (leaves_nothing(e))
-			fail_row(op);
+		snprintf(reason, sizeof(reason), "hsm: %s", err_str(e));
+		if (hsm_left_nothing(e))
+			create_settle(op, e, reason, true);
 		else
 			leave_unsettled(op, e);
 	}
@@ -278,7 +273,7 @@ static void create_wait_for_first(struct op *op)
 	const struct create *create = op->state;
 
 	wait_start(op, create->first_id,
-		   "the first request with this Idempotency-Key is still at work; try again",
+		   "the first request with this Idempotency-Key is still in progress; try again",
 		   create_look_at_first);
 }
 
@@ -422,7 +417,7 @@ static void create_begin_record(struct op *op, struct csr_record *record)
 	}
 }
 
-/* NULL when memory is out. */
+/* NULL when out of memory. */
 static struct csr_record *record_dup(const struct csr_record *from)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
@@ -440,7 +435,7 @@ static bool create_can_begin(struct op *op)
 	const struct api *api = op->api;
 
 	if (api->draining) {
-		op_refuse_later(op, "this process is about to end; try again");
+		op_refuse_later(op, "this process is shutting down; try again");
 		return false;
 	}
 	if (api->options.hsms_len == 0 || !hsm_is_up(api->options.hsms[0])) {
@@ -484,7 +479,7 @@ static void create_begin(struct op *op, struct validate_csr *csr)
 	if (credential_make_uuid(id) != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR,
 		       "cannot make the id of a CSR: the kernel gives no random bytes: %s", strerror(errno));
-		op_refuse_err(op, E_IO, "no random numbers can be had at the moment; try again");
+		op_refuse_err(op, E_IO, "no random numbers are available at the moment; try again");
 		return;
 	}
 	record = record_new(op, id, csr);

@@ -8,6 +8,7 @@
 #include "api/json.h"
 #include "api/op.h"
 #include "api/precondition.h"
+#include "api/settle.h"
 #include "api/wait.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -19,14 +20,12 @@
 #define DESTROYED_RECENTLY_US ((int64_t)3600 * 1000000)
 
 struct delete {
-	uint64_t hsm_deadline_ms; /* of its call to the HSM */
+	struct settle settle;
 };
 
 static const char still_deleting[] = "the CSR is being deleted, but not all of it is done yet; try again";
 
 static void delete_look(struct op *op);
-
-#define KEY_OBJECTS 2 /* a private and a public one */
 
 static void reply_deleted(struct op *op)
 {
@@ -43,21 +42,6 @@ static void leave_unsettled(struct op *op, enum err e)
 	op_refuse_err(op, e, problem_from_err(e) == PROBLEM_UNAVAILABLE ? still_deleting : NULL);
 }
 
-static void on_destroyed_row(void *arg, enum err e)
-{
-	struct op *op = arg;
-
-	/* E_NOTFOUND: another process settled it meanwhile, and `destroyed` is all that can follow. */
-	if (e && e != E_NOTFOUND) {
-		op_log(op, LOG_LEVEL_ERROR, "the key is destroyed, but that cannot be committed: %s",
-		       err_str(e));
-		leave_unsettled(op, e);
-		return;
-	}
-	FAILPOINT("delete.after-destroyed");
-	reply_deleted(op);
-}
-
 /*
  * Is the signer slow, or at work on that key, so that it may well be done in a
  * moment?  A signer that could answer and does not know is another matter:
@@ -68,20 +52,12 @@ static bool delete_may_go_on(const struct op *op, enum err e)
 	const struct delete *delete = op->state;
 
 	return e == E_BUSY || e == E_TIMEOUT ||
-	       (e == E_UNCERTAIN && clock_ms() >= delete->hsm_deadline_ms);
+	       (e == E_UNCERTAIN && clock_ms() >= delete->settle.deadline_ms);
 }
 
-static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t destroyed)
+/* The key may still be there. */
+static void delete_key_failed(struct op *op, enum err e, const char *detail)
 {
-	struct op *op = arg;
-	struct store_csr_move move = {
-		.id = op->route.csr_id,
-		.from = CSR_DELETING,
-		.to = CSR_DESTROYED,
-		.origin = op_origin(op),
-	};
-	char objects[96];
-
 	if (delete_may_go_on(op, e)) {
 		op_log(op, op->wait.rounds == 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
 		       "the key is not destroyed yet: %s (%s)", err_str(e), detail);
@@ -90,22 +66,31 @@ static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t
 		wait_start(op, op->route.csr_id, still_deleting, delete_look);
 		return;
 	}
-	if (e) {
-		op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key: %s (%s)", err_str(e), detail);
+	op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key: %s (%s)", err_str(e), detail);
+	leave_unsettled(op, e);
+}
+
+static void on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
+{
+	struct op *op = arg;
+	const struct delete *delete = op->state;
+
+	if (step == SETTLE_KEY) {
+		delete_key_failed(op, e, detail);
+		return;
+	}
+	if (delete->settle.objects < SETTLE_KEY_OBJECTS)
+		op_log(op, LOG_LEVEL_WARN, "only %u of the %d objects of the key were there to be destroyed",
+		       (unsigned)delete->settle.objects, SETTLE_KEY_OBJECTS);
+	/* E_NOTFOUND: another process settled it meanwhile, and `destroyed` is all that can follow. */
+	if (e && e != E_NOTFOUND) {
+		op_log(op, LOG_LEVEL_ERROR, "the key is destroyed, but that cannot be committed: %s",
+		       err_str(e));
 		leave_unsettled(op, e);
 		return;
 	}
-	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
-	if (destroyed < KEY_OBJECTS) { /* an earlier attempt may have got so far; nobody knows for sure */
-		snprintf(objects, sizeof(objects),
-		         "only %u of the %d objects of the key were there to be destroyed",
-		         (unsigned)destroyed, KEY_OBJECTS);
-		op_log(op, LOG_LEVEL_WARN, "only %u of the %d objects of the key were there to be destroyed",
-		       (unsigned)destroyed, KEY_OBJECTS);
-	}
-	move.origin.detail = objects;
-	FAILPOINT("delete.before-destroyed");
-	store_csr_move(op->api->options.store, &move, on_destroyed_row, op);
+	FAILPOINT("delete.after-destroyed");
+	reply_deleted(op);
 }
 
 static void on_deleting(void *arg, enum err e, struct csr_record *record)
@@ -133,8 +118,15 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 		leave_unsettled(op, E_UNAVAIL);
 		return;
 	}
-	delete->hsm_deadline_ms = op_hsm_deadline_ms(op);
-	hsm_destroy_key(hsm, op->route.csr_id, delete->hsm_deadline_ms, on_destroyed_key, op);
+	delete->settle = (struct settle){
+		.kind = SETTLE_DELETING,
+		.store = op->api->options.store,
+		.hsm = hsm,
+		.csr_id = op->route.csr_id,
+		.deadline_ms = op_hsm_deadline_ms(op),
+		.origin = op_origin(op),
+	};
+	settle_start(&delete->settle, on_settled, op);
 }
 
 /* The CSR is there, whole or in part.  Nothing is changed before it is known that its signer is up. */
@@ -146,7 +138,7 @@ static void delete_begin(struct op *op, const struct csr_record *record)
 	if (api_works_on(op->api, op->route.csr_id)) {
 		wait_start(op, op->route.csr_id, still_deleting, delete_look);
 	} else if (op->api->draining) {
-		op_refuse_later(op, "this process is about to end; try again");
+		op_refuse_later(op, "this process is shutting down; try again");
 	} else if (!hsm || !hsm_is_up(hsm)) {
 		if (!hsm)
 			op_log(op, LOG_LEVEL_ERROR, "token '%s' is no longer in the configuration",

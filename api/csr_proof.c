@@ -64,16 +64,16 @@ static enum err check_key(struct proof *p)
 	if (!done)
 		return E_NOMEM;
 	if (memcmp(hash, p->record->spki_sha256, KEY_SPKI_HASH_BYTES) != 0)
-		differs(p, "the CSR's public key is not the one whose SHA-256 the row has");
+		differs(p, "the CSR's public key does not match the SHA-256 in the row");
 	p->key = X509_REQ_get_pubkey(p->request);
 	if (!p->key) {
 		differs(p, "the CSR's public key cannot be read");
 		return E_OK;
 	}
 	if (!is_of_type(p->key, p->record->spec.key_type))
-		differs(p, "the CSR's public key is of another type than the row says");
+		differs(p, "the CSR's public key is not of the type in the row");
 	if (X509_REQ_verify(p->request, p->key) != 1)
-		differs(p, "the CSR's own signature is wrong");
+		differs(p, "the CSR's own signature does not verify");
 	return E_OK;
 }
 
@@ -123,7 +123,7 @@ static void check_subject(const struct proof *p)
 		differs(p, text);
 	}
 	if (X509_NAME_entry_count(subject) > wanted)
-		differs(p, "the CSR's subject has more in it than the row says");
+		differs(p, "the CSR's subject has more attributes than the row");
 }
 
 /* ---- the names ---- */
@@ -173,7 +173,7 @@ static void check_names(const struct proof *p)
 	if (!names || !names_are(names, &p->record->spec))
 		differs(p, "the CSR's names are not the row's");
 	if (sk_X509_EXTENSION_num(extensions) > 1 || X509_REQ_get_attr_count(p->request) > 1)
-		differs(p, "the CSR asks for more than its names");
+		differs(p, "the CSR requests more than its names");
 	GENERAL_NAMES_free(names);
 	sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
 }

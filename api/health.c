@@ -277,7 +277,7 @@ void health_ready(struct op *op)
 	if (query_read(op, &query, why))
 		op_refuse(op, PROBLEM_REQUEST, why);
 	else if (op->api->draining)
-		op_refuse_later(op, "draining: this process is about to end");
+		op_refuse_later(op, "draining: this process is shutting down");
 	else if (!health)
 		start_check(op);
 	else if (wait_for(health, op))

@@ -114,7 +114,7 @@ static enum err parameter_read(struct page_request *page, const char *text, size
 	if (p == PARAMETERS)
 		return E_OK;
 	if (seen[p]) {
-		snprintf(why, PAGE_WHY_SIZE, "query parameter '%s' is there twice", parameter_names[p]);
+		snprintf(why, PAGE_WHY_SIZE, "query parameter '%s' is given twice", parameter_names[p]);
 		return E_INVAL;
 	}
 	seen[p] = true;

@@ -24,10 +24,10 @@ static const struct problem_row rows[] = {
 	{ PROBLEM_NO_CREDENTIAL, 400,
 	  "no credential: send Authorization: Bearer, or X-Auth-Email and X-Auth-Key" },
 	{ PROBLEM_QUOTA, 403,
-	  "the CSR quota of this account or zone is used up: delete CSRs that are done with, or "
+	  "the CSR quota of this account or zone is used up: delete CSRs that are no longer needed, or "
 	  "ask the operator for more" },
 	{ PROBLEM_DENIED, 403,
-	  "this credential is not permitted to do that for this account or zone: it takes a "
+	  "this credential is not permitted to do that for this account or zone: it needs a "
 	  "grant from the operator" },
 	{ PROBLEM_COUNTRY, 400, "country is missing or invalid" },
 	{ PROBLEM_STATE, 400, "state is missing or invalid" },
@@ -37,12 +37,12 @@ static const struct problem_row rows[] = {
 	{ PROBLEM_COMMON_NAME_LENGTH, 400, "common_name is too long" },
 	{ PROBLEM_NO_SAN, 400, "at least one SAN is required" },
 	{ PROBLEM_SAN, 400, "invalid SAN" },
-	{ PROBLEM_SAN_NOT_ASCII, 400, "a SAN holds characters that are not ASCII" },
+	{ PROBLEM_SAN_NOT_ASCII, 400, "a SAN contains characters that are not ASCII" },
 	{ PROBLEM_SAN_RESERVED, 400, "a SAN ends in a reserved top-level name" },
 	{ PROBLEM_SAN_PUBLIC_SUFFIX, 400, "a SAN is a public suffix" },
 	{ PROBLEM_SAN_EXAMPLE, 400, "a SAN is a documentation name" },
 	{ PROBLEM_KEY_TYPE, 400, "key_type is not accepted" },
-	{ PROBLEM_CSR_ID, 400, "the CSR id must be a UUID, as create and list give it" },
+	{ PROBLEM_CSR_ID, 400, "the CSR id must be a UUID, as create and list return it" },
 	{ PROBLEM_NO_CSR, 404, "no such CSR in this account or zone" },
 	{ PROBLEM_IN_USE, 409, "the CSR is bound to an active certificate" },
 	{ PROBLEM_IDEMPOTENCY, 409,
@@ -55,7 +55,7 @@ static const struct problem_row rows[] = {
 	{ PROBLEM_REQUEST, 400, "the request is not acceptable" },
 	{ PROBLEM_METHOD, 405, "the method is not allowed here; Allow names those that are" },
 	{ PROBLEM_REQUEST_TIMEOUT, 408, "the request did not arrive in time: send it again" },
-	{ PROBLEM_PRECONDITION, 412, "nothing here has an entity tag: leave If-Match and If-None-Match out" },
+	{ PROBLEM_PRECONDITION, 412, "nothing here has an entity tag: leave out If-Match and If-None-Match" },
 	{ PROBLEM_TOO_LARGE, 413, "the body is larger than [http] max_body_bytes" },
 	{ PROBLEM_TARGET_TOO_LONG, 414, "the request target is longer than [http] max_header_bytes" },
 	{ PROBLEM_MEDIA_TYPE, 415, "the body must be sent as Content-Type: application/json" },
@@ -63,7 +63,7 @@ static const struct problem_row rows[] = {
 	{ PROBLEM_MISDIRECTED, 421, "the request is for another server" },
 	{ PROBLEM_HEADERS_TOO_LARGE, 431, "the headers are larger than [http] max_header_bytes" },
 	{ PROBLEM_NOT_IMPLEMENTED, 501, "not implemented" },
-	{ PROBLEM_HTTP_VERSION, 505, "this HTTP version is not spoken here" },
+	{ PROBLEM_HTTP_VERSION, 505, "this HTTP version is not supported" },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 

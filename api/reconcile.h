@@ -19,8 +19,7 @@
  * daemon/vouch.h), open rows with a key are told as if set aside, and nothing is
  * changed at all.
  *
- * A pending row is failed before its key is destroyed, so that a create that
- * still lives somewhere cannot make it active with a key that is gone.
+ * The order in which row and key end is that of api/settle.h.
  *
  * A key of a failed or destroyed row is destroyed after an audit record of it
  * is durable ("csr.leftover"), one however often it is tried; another tells when

@@ -1,7 +1,7 @@
 /*
  * The envelope: every answer with a body is one JSON object with success,
  * errors, messages and result, and with the same few headers.  Each function
- * that takes a request answers it, once and for good, also when out of memory.
+ * that takes a request answers it, exactly once, even when out of memory.
  */
 #ifndef CSRD_API_REPLY_H
 #define CSRD_API_REPLY_H

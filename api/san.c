@@ -37,7 +37,7 @@ static const char *san_name_without_wildcard(const char *name)
 static enum err san_check_dns(const char *name, const char **ret_fault)
 {
 	if (strcmp(name, "*") == 0 || strcmp(name, "*.") == 0)
-		*ret_fault = "is a wildcard for everything; name the domain behind '*.'";
+		*ret_fault = "is a wildcard for everything; name the domain after '*.'";
 	else if (strlen(name) > SAN_HOST_MAX_CHARS)
 		*ret_fault = "is longer than 253 characters; shorten it";
 	else
@@ -59,7 +59,7 @@ static enum err san_check_email(const char *value, const char **ret_fault)
 			*ret_fault = "has a misplaced dot before its '@'; leave that out";
 		else if (value[i] != '.' && !str_ascii_is_alnum(value[i]) &&
 			 !strchr("!#$%&'*+-/=?^_`{|}~", value[i]))
-			*ret_fault = "has a character before its '@' that stands in no dot-atom (RFC 5321); "
+			*ret_fault = "has a character before its '@' that no dot-atom can have (RFC 5321); "
 				     "leave that out";
 		else
 			continue;
@@ -146,7 +146,7 @@ static enum err san_put_a_labels(const char *value, char why[SAN_WHY_SIZE])
 		return e;
 	if (before + strlen(name) + strlen(host + len) > CSR_SAN_BYTES_MAX)
 		return E_NOTFOUND;
-	snprintf(why, SAN_WHY_SIZE, "holds characters that are not ASCII; send \"%.*s%s%s\"", (int)before,
+	snprintf(why, SAN_WHY_SIZE, "contains characters that are not ASCII; send \"%.*s%s%s\"", (int)before,
 		 value, name, host + len);
 	return E_OK;
 }
@@ -159,7 +159,7 @@ static enum problem_code san_refuse_not_ascii(const char *value, char why[SAN_WH
 		return PROBLEM_UNAVAILABLE;
 	if (e)
 		snprintf(why, SAN_WHY_SIZE,
-			 "holds characters that are not ASCII and is no internationalised name as it is "
+			 "contains characters that are not ASCII and is not a valid internationalised name "
 			 "(IDNA2008); send a name in ASCII, or in 'xn--' labels");
 	return PROBLEM_SAN_NOT_ASCII;
 }
@@ -180,7 +180,7 @@ static enum problem_code san_check_text(const char *value, char why[SAN_WHY_SIZE
 	}
 	for (size_t i = 0; i < len; i++) {
 		if (value[i] <= ' ' || value[i] == 0x7f) {
-			snprintf(why, SAN_WHY_SIZE, "holds a space or a control character; leave that out");
+			snprintf(why, SAN_WHY_SIZE, "contains a space or control character; leave it out");
 			return PROBLEM_SAN;
 		}
 	}

@@ -38,7 +38,7 @@ static const char *host_idn_fault(int status)
 		return "has an 'xn--' label that mixes directions of writing (RFC 5893); choose another name";
 	default:
 		return "has an 'xn--' label that is not the Punycode of any name; "
-		       "send the A-label as IDNA2008 makes it";
+		       "send the A-label that IDNA2008 produces";
 	}
 }
 
@@ -74,7 +74,7 @@ static const char *host_character_fault(char c)
 	case '*':
 		return "has a '*' that is not the whole first label; the only wildcard is '*.' in front";
 	case ':':
-		return "has a ':', as before a port or behind a scheme; send the host name alone";
+		return "has a ':', as before a port or after a scheme; send the host name alone";
 	case '/':
 		return "has a '/', as in a path or a network; send the host name alone";
 	case '@':

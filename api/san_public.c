@@ -82,7 +82,7 @@ static enum problem_code public_check_address(int family, const unsigned char oc
 		}
 	}
 	if (family == AF_INET6 && !public_block_holds(&global_unicast, family, octets)) {
-		snprintf(why, SAN_WHY_SIZE, "is no global IPv6 address (2000::/3); send a public address");
+		snprintf(why, SAN_WHY_SIZE, "is not a global IPv6 address (2000::/3); send a public address");
 		return PROBLEM_SAN_RESERVED;
 	}
 	return PROBLEM_NONE;
@@ -125,7 +125,7 @@ enum problem_code san_public_check(const char *host, const struct san_policy *po
 	}
 	if (public_name_ends_in(name, "example.com") || public_name_ends_in(name, "example.net") ||
 	    public_name_ends_in(name, "example.org")) {
-		snprintf(why, SAN_WHY_SIZE, "is in a domain kept for documentation; send a name of your own");
+		snprintf(why, SAN_WHY_SIZE, "is in a domain for documentation only; send a name of your own");
 		return PROBLEM_SAN_EXAMPLE;
 	}
 	if (policy->suffixes && san_suffixes_has(policy->suffixes, name)) {

@@ -102,7 +102,7 @@ static bool refuse_unsafe(struct validation *v, const struct text_field *field, 
 		if (!utf8_is_unsafe_in_names(c))
 			continue;
 		problem_list_add(v->problems, field->code, pointer,
-				 "%s holds U+%04X, %s, as its character %zu; leave it out", field->name,
+				 "%s holds U+%04X, %s, at position %zu; leave it out", field->name,
 				 (unsigned)c, name_unsafe(c), nth);
 		return true;
 	}
@@ -134,14 +134,14 @@ static const char *subject_fault(const char *text)
 	}
 	if (class == UTF8_BLANK)
 		return "ends with a blank; leave that out";
-	return has_visible ? NULL : "holds nothing that can be seen by itself; send text";
+	return has_visible ? NULL : "contains no visible character; send text";
 }
 
 static void refuse_length(struct validation *v, const struct text_field *field, const char *pointer,
 			  size_t chars)
 {
 	const char *remedy = field->length_code == PROBLEM_COMMON_NAME_LENGTH ?
-		"send a shorter name here, and the long one in sans alone" : "shorten it";
+		"send a shorter name here, and the long one only in sans" : "shorten it";
 
 	problem_list_add(v->problems, field->length_code, pointer,
 			 "%s has %zu characters, and %u at most are accepted; %s", field->name, chars,
@@ -223,11 +223,11 @@ static void check_country(struct validation *v)
 		check_text_field(v, &country_field);
 	else if (country_guess(json_text(value), meant))
 		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
-				 "country \"%s\" is no code of ISO 3166-1 alpha-2 in upper case; send \"%s\"",
+				 "country \"%s\" is not an upper-case ISO 3166-1 alpha-2 code; send \"%s\"",
 				 json_text(value), meant);
 	else
 		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
-				 "country must be a code of ISO 3166-1 alpha-2 in upper case, "
+				 "country must be an upper-case ISO 3166-1 alpha-2 code, "
 				 "such as \"US\"");
 }
 
@@ -265,7 +265,7 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 	for (size_t i = 0; i < spec->sans_len; i++) {
 		if (san_is_same(&spec->sans[i], &san)) {
 			problem_list_add(v->problems, PROBLEM_SAN, pointer,
-					 "sans[%zu] \"%.*s\" is there twice; send it once", index,
+					 "sans[%zu] \"%.*s\" is given twice; send it once", index,
 					 QUOTE_BYTES, san.value);
 			return;
 		}

@@ -96,7 +96,7 @@ static void tell_lost_locked(void)
 	queue.lost = 0;
 	queue.dropping = false;
 	pthread_mutex_unlock(&queue.lock);
-	log_warn("%u lines of the log were lost: whoever takes them was too slow", lost);
+	log_warn("%u lines of the log were lost: the reader of the log was too slow", lost);
 	pthread_mutex_lock(&queue.lock);
 	atomic_fetch_sub(&queue.unwritten, 1);
 }

@@ -12,10 +12,10 @@
 /* Copies with termination; E_LIMIT (dst is then "") when src does not fit. */
 MUST_USE enum err str_copy(char *dst, size_t dst_size, const char *src);
 
-/* A NUL-terminated copy of len bytes, or NULL when memory is out. */
+/* A NUL-terminated copy of len bytes, or NULL when out of memory. */
 char *str_dup_len(const char *src, size_t len);
 
-/* strdup that takes NULL for NULL.  False only when memory is out. */
+/* strdup that takes NULL for NULL.  False only when out of memory. */
 MUST_USE bool str_dup_opt(const char *src, char **ret_copy);
 
 /* Lower-case hexadecimal; dst holds 2 × len + 1 bytes. */

@@ -278,7 +278,7 @@ static void run_all(void)
 	struct stats all = { 0 };
 	double cpu_before;
 
-	must_have(workers, "memory is out");
+	must_have(workers, "out of memory");
 	pthread_barrier_init(&gate, NULL, options.threads + 1);
 	for (unsigned i = 0; i < options.threads; i++) {
 		must("C_OpenSession",

@@ -17,7 +17,7 @@ struct stats {
 	size_t capacity;
 };
 
-void stats_add(struct stats *s, uint64_t took_us); /* aborts when memory is out */
+void stats_add(struct stats *s, uint64_t took_us); /* aborts when out of memory */
 void stats_merge(struct stats *into, struct stats *from); /* empties `from` */
 void stats_release(struct stats *s);
 

@@ -29,6 +29,21 @@ enum err arg_tag(const char *text, char ret_tag[STORE_TAG_SIZE])
 	return str_copy(ret_tag, STORE_TAG_SIZE, text);
 }
 
+enum err arg_hex(const char *text, uint8_t *ret_bytes, size_t len)
+{
+	if (!strchr(text, ':'))
+		return str_unhex(ret_bytes, len, text);
+	if (strlen(text) != 3 * len - 1)
+		return E_INVAL;
+	for (size_t i = 0; i < len; i++, text += 3) {
+		char digits[] = {text[0], text[1], '\0'};
+
+		if ((text[2] != ':') != (i == len - 1) || str_unhex(&ret_bytes[i], 1, digits) != E_OK)
+			return E_INVAL;
+	}
+	return E_OK;
+}
+
 /* Names may hold colons, as in "Team: Payments"; a lone word of small letters is a permission, or wants to
  * be. */
 enum err arg_grant(const char *text, size_t *ret_len, enum grant_permission *ret_permission)

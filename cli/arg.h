@@ -24,6 +24,9 @@ MUST_USE enum err arg_quota(const char *text, int64_t *ret_quota);
 /* An RFC 3339 time or date, or a duration from now ("90d"), or "never" (0).  E_INVAL. */
 MUST_USE enum err arg_time(const char *text, int64_t now_us, int64_t *ret_us);
 
+/* `len` bytes, two hexadecimal digits each, all of them or none with a colon between.  E_INVAL. */
+MUST_USE enum err arg_hex(const char *text, uint8_t *ret_bytes, size_t len);
+
 /* 1–255 characters of UTF-8, at least one of them visible and none unsafe (base/utf8.h). */
 bool arg_name_is_valid(const char *text);
 #define ARG_NAME_RULE                                                                                        \

@@ -252,7 +252,7 @@ enum exit_code cli_store_failed(const struct cli *cli, enum err e, const char *w
 
 	switch (e) {
 	case E_NOTFOUND:
-		cli_note("no store at '%s': csrctl setup makes it, or csrctl account add", url);
+		cli_note("no store at '%s': csrctl setup creates it, or csrctl account add", url);
 		return EXIT_CODE_UNAVAILABLE;
 	case E_EXISTS:
 		cli_note("the store at '%s' is in use", url);

@@ -48,7 +48,7 @@ static enum exit_code read_add(struct cli *cli, int argc, char **argv, const str
 		return code;
 	e = arg_tag(optind < argc ? argv[optind] : NULL, add->id);
 	if (e == E_INVAL)
-		return cli_usage(cli, "'%s' is no id: 1-32 of [0-9A-Za-z_-]", argv[optind]);
+		return cli_usage(cli, "'%s' is not an id: 1-32 of [0-9A-Za-z_-]", argv[optind]);
 	if (e != E_OK)
 		return cli_fail(e, "cannot make an id: %s", strerror(errno));
 	if (add->name && !arg_name_is_valid(add->name))
@@ -122,7 +122,7 @@ enum exit_code cmd_account_add(struct cli *cli, int argc, char **argv)
 	store_wait(cli->store, &wait.done);
 	free(name);
 	if (wait.e == E_EXISTS)
-		return cli_fail(wait.e, "there is an account '%s' already", add.id);
+		return cli_fail(wait.e, "account '%s' already exists", add.id);
 	if (wait.e != E_OK)
 		return cli_fail(wait.e, "cannot add the account '%s': %s", add.id, err_str(wait.e));
 	return print_added(cli, &add);
@@ -160,7 +160,7 @@ enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv)
 	store_wait(cli->store, &wait.done);
 	free(name);
 	if (wait.e == E_EXISTS)
-		return cli_fail(wait.e, "there is a zone '%s' already", add.id);
+		return cli_fail(wait.e, "zone '%s' already exists", add.id);
 	if (wait.e != E_OK)
 		return cli_fail(wait.e, "cannot add the zone '%s': %s", add.id, err_str(wait.e));
 	return print_added(cli, &add);

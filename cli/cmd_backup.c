@@ -187,7 +187,7 @@ static enum exit_code read_apart(struct backup *b, struct result *ret_result)
 	fd_close(&ends[0]);
 	code = wait_for(reader);
 	if (code == EXIT_CODE_OK && !taken)
-		return cli_fail(E_BUG, "the reading process told nothing");
+		return cli_fail(E_BUG, "the reading process sent nothing");
 	return code;
 }
 
@@ -207,7 +207,7 @@ static enum exit_code make_unnamed(struct backup *b)
 	b->fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (b->fd >= 0)
 		return EXIT_CODE_OK;
-	return cli_fail(E_IO, "cannot make a file in '%s': %s (TMPDIR=FOLDER takes another one)", folder,
+	return cli_fail(E_IO, "cannot make a file in '%s': %s (set TMPDIR=FOLDER to use another one)", folder,
 			strerror(errno));
 }
 

@@ -167,13 +167,13 @@ static void warn_of_types(void *arg, const struct config_value *value)
 		return;
 	c->warnings++;
 	buf_init(&text, 1024);
-	buf_printf(&text, "warning: token '%s' does not make ", token);
+	buf_printf(&text, "warning: token '%s' does not support ", token);
 	key_type_set_format(asked & ~makes, &text);
 	buf_put_str(&text, ", it makes ");
 	key_type_set_format(makes, &text);
 	say(c, value, buf_text(&text),
-	    of_policy ? "such requests are refused: take it out of the list"
-		      : "none are kept ready: take the line out");
+	    of_policy ? "such requests are refused: remove it from the list"
+		      : "none are kept ready: remove the line");
 	buf_release(&text);
 }
 
@@ -201,7 +201,7 @@ static enum exit_code end_check(struct check *c)
 		json_put_bool_member(&c->j.w, "ok", c->problems == 0);
 		shown = output_json_end(&c->j);
 	} else if (c->problems == 0) {
-		printf("%s: fine%s\n", c->cli->config_path, c->warnings ? ", but for the above" : "");
+		printf("%s: fine%s\n", c->cli->config_path, c->warnings ? ", except for the above" : "");
 	}
 	if (shown != EXIT_CODE_OK)
 		return shown;

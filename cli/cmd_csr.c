@@ -348,7 +348,7 @@ enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv)
 	if (code != EXIT_CODE_OK)
 		return code;
 	if (!take_id(argv[optind], id))
-		return cli_usage(cli, "'%s' is no CSR id: a UUID, or at least its first %d characters",
+		return cli_usage(cli, "'%s' is not a CSR id: a UUID, or at least its first %d characters",
 				 argv[optind], PREFIX_CHARS_MIN);
 	code = cli_open_store(cli, false);
 	return code == EXIT_CODE_OK ? show_one(cli, id, pem) : code;

@@ -3,6 +3,7 @@
  * credential for it: the row deleting and durable, the key destroyed and proven
  * absent, the row destroyed.  A delete that came to no end goes on.
  */
+#include "api/settle.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "cli/ask.h"
@@ -28,7 +29,7 @@ struct removal {
 	struct loop *loop;
 	struct hsm *hsm;
 	bool started;
-	uint32_t objects;
+	struct settle settle;
 	char detail[256]; /* of the signer, when it failed */
 	struct cli_wait wait;
 };
@@ -44,34 +45,13 @@ static void on_record(void *arg, enum err e, struct csr_record *record)
 
 /* ---- the steps; each ends the loop when it fails ---- */
 
-static void on_destroyed_row(void *arg, enum err e)
+static void on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct removal *removal = arg;
 
+	snprintf(removal->detail, sizeof(removal->detail), "%s", detail);
 	/* E_NOTFOUND: somebody else has ended it meanwhile, and `destroyed` is all that can follow. */
-	loop_stop(removal->loop, e == E_NOTFOUND ? E_OK : e);
-}
-
-static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t destroyed)
-{
-	struct removal *removal = arg;
-	char objects[48];
-	struct store_csr_move move = {
-		.id = removal->id,
-		.from = CSR_DELETING,
-		.to = CSR_DESTROYED,
-		.origin = removal->cli->origin,
-	};
-
-	if (e != E_OK) {
-		snprintf(removal->detail, sizeof(removal->detail), "%s", detail);
-		loop_stop(removal->loop, e);
-		return;
-	}
-	removal->objects = destroyed;
-	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
-	move.origin.detail = objects;
-	store_csr_move(removal->cli->store, &move, on_destroyed_row, removal);
+	loop_stop(removal->loop, step == SETTLE_ROW && e == E_NOTFOUND ? E_OK : e);
 }
 
 static void on_deleting(void *arg, enum err e, struct csr_record *record)
@@ -83,8 +63,15 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 		loop_stop(removal->loop, e);
 		return;
 	}
-	hsm_destroy_key(removal->hsm, removal->id, clock_ms() + DESTROY_SECONDS * 1000, on_destroyed_key,
-			removal);
+	removal->settle = (struct settle){
+		.kind = SETTLE_DELETING,
+		.store = removal->cli->store,
+		.hsm = removal->hsm,
+		.csr_id = removal->id,
+		.deadline_ms = clock_ms() + DESTROY_SECONDS * 1000,
+		.origin = removal->cli->origin,
+	};
+	settle_start(&removal->settle, on_settled, removal);
 }
 
 /* Nothing is changed before the signer is there. */
@@ -104,11 +91,11 @@ static void on_link(void *arg, struct hsm *hsm UNUSED, bool up)
 
 static enum err run_loop(struct removal *removal)
 {
+	const struct loop_link link = {removal->token, LINK_TIMEOUT_SECONDS, on_link, removal};
 	enum err e = loop_new(removal->cli->store, &removal->loop);
 
 	if (e == E_OK)
-		e = loop_connect(removal->loop, removal->token, LINK_TIMEOUT_SECONDS, on_link, removal,
-				 &removal->hsm);
+		e = loop_connect(removal->loop, &link, &removal->hsm);
 	return e == E_OK ? loop_run(removal->loop) : e;
 }
 
@@ -138,7 +125,7 @@ static enum exit_code find(struct removal *removal)
 				csr_state_name(r->state));
 	removal->token = config_token_find(removal->cli->config, r->token_name);
 	if (!removal->token)
-		return cli_fail(E_NOTFOUND, "the key is on token '%s', which '%s' does not name any more",
+		return cli_fail(E_NOTFOUND, "the key is on token '%s', which '%s' no longer names",
 				r->token_name, removal->cli->config_path);
 	return EXIT_CODE_OK;
 }
@@ -185,10 +172,11 @@ static enum exit_code print_removed(const struct removal *removal)
 		json_put_text_member(&j.w, "id", removal->id);
 		json_put_text_member(&j.w, "state", csr_state_name(CSR_DESTROYED));
 		json_put_text_member(&j.w, "token", removal->token->name);
-		json_put_int_member(&j.w, "objects", removal->objects);
+		json_put_int_member(&j.w, "objects", removal->settle.objects);
 		return output_json_end(&j);
 	}
-	snprintf(text, sizeof(text), "destroyed (%u objects on the token)", (unsigned)removal->objects);
+	snprintf(text, sizeof(text), "destroyed (%u objects on the token)",
+		 (unsigned)removal->settle.objects);
 	output_fact("id", removal->id);
 	output_fact("common name", removal->record->spec.common_name);
 	output_fact("token", removal->token->name);
@@ -213,7 +201,7 @@ enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv)
 	if (code != EXIT_CODE_OK)
 		return code;
 	if (!str_is_uuid(argv[optind]))
-		return cli_usage(cli, "'%s' is no whole CSR id (a UUID)", argv[optind]);
+		return cli_usage(cli, "'%s' is not a complete CSR id (a UUID)", argv[optind]);
 	for (size_t i = 0; i < CSR_ID_SIZE; i++)
 		removal.id[i] = str_ascii_lower(argv[optind][i]);
 	code = cli_open_store(cli, false);

@@ -1,4 +1,4 @@
-/* csrctl csr list. */
+/* csrctl csr list, csrctl csr find. */
 #include "base/clock.h"
 #include "base/key.h"
 #include "base/str.h"
@@ -24,6 +24,7 @@ struct list {
 	const char *account;
 	const char *zone;
 	const char *by;
+	const char *spki; /* of csr find: there has to be one */
 	/* And as the store takes it. */
 	struct store_scope scope;
 	struct store_csr_filter filter;
@@ -248,6 +249,10 @@ static enum exit_code print(struct list *list)
 		output_list_drop(&list->out);
 		return cli_fail(e, "cannot list the CSRs: %s", err_str(e));
 	}
+	if (list->spki && list->rows == 0) {
+		output_list_drop(&list->out);
+		return cli_fail(E_NOTFOUND, "no CSR has a key with the SPKI SHA-256 '%s'", list->spki);
+	}
 	list->out.total = (int64_t)list->total;
 	code = output_list_end(&list->out);
 	if (list->offset + list->rows < list->total)
@@ -267,6 +272,49 @@ enum exit_code cmd_csr_list(struct cli *cli, int argc, char **argv)
 		code = names_load(cli, &list.names);
 	if (code == EXIT_CODE_OK)
 		code = find_ids(&list);
+	if (code == EXIT_CODE_OK)
+		code = print(&list);
+	names_free(list.names);
+	return code;
+}
+
+/* ---- by its public key ---- */
+
+static enum exit_code read_spki(struct list *list, int argc, char **argv)
+{
+	static const struct option options[] = {{"spki", required_argument, NULL, 'k'}, CLI_OPTIONS};
+	enum exit_code code;
+	int c;
+
+	while ((c = cli_getopt(list->cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
+		if (c != 'k')
+			return EXIT_CODE_USAGE;
+		list->spki = optarg;
+	}
+	code = cli_arguments(list->cli, argc, argv, 0, 0);
+	if (code != EXIT_CODE_OK)
+		return code;
+	if (!list->spki)
+		return cli_usage(list->cli, "csr find: --spki is missing");
+	if (arg_hex(list->spki, list->key, sizeof(list->key)) != E_OK)
+		return cli_usage(list->cli,
+				 "--spki '%s': the SHA-256 of a public key (its SubjectPublicKeyInfo in DER), "
+				 "%d hexadecimal digits, with colons between the bytes or without",
+				 list->spki, 2 * KEY_SPKI_HASH_BYTES);
+	list->filter.key = list->key;
+	list->filter.key_len = sizeof(list->key);
+	return EXIT_CODE_OK;
+}
+
+enum exit_code cmd_csr_find(struct cli *cli, int argc, char **argv)
+{
+	struct list list = {.cli = cli, .limit = LIMIT_DEFAULT};
+	enum exit_code code = read_spki(&list, argc, argv);
+
+	if (code == EXIT_CODE_OK)
+		code = cli_open_store(cli, false);
+	if (code == EXIT_CODE_OK)
+		code = names_load(cli, &list.names);
 	if (code == EXIT_CODE_OK)
 		code = print(&list);
 	names_free(list.names);

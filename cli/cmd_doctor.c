@@ -51,7 +51,7 @@ static void check_all(struct doctor *d)
 {
 	if (!d->file_is_bad && was_never_set_up(d)) {
 		doctor_say(d, DOCTOR_FAIL, "setup", NULL, "there is no store and no PIN yet");
-		doctor_remedy(d, "csrctl setup makes a service of this installation");
+		doctor_remedy(d, "csrctl setup turns this installation into a service");
 		return;
 	}
 	doctor_check_files(d);
@@ -78,7 +78,7 @@ static enum exit_code end(struct doctor *d)
 		json_put_int_member(&d->j.w, "skipped", d->counts[DOCTOR_SKIP]);
 		shown = output_json_end(&d->j);
 	} else {
-		printf("\n%u ok, %u to look at, %u failed, %u skipped\n", d->counts[DOCTOR_OK],
+		printf("\n%u ok, %u to look into, %u failed, %u skipped\n", d->counts[DOCTOR_OK],
 		       d->counts[DOCTOR_WARN], d->counts[DOCTOR_FAIL], d->counts[DOCTOR_SKIP]);
 	}
 	if (shown != EXIT_CODE_OK)

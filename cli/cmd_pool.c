@@ -109,10 +109,11 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 
 static enum err request_run_loop(struct pool_request *r)
 {
+	const struct loop_link link = {r->token, LINK_TIMEOUT_SECONDS, on_link, r};
 	enum err e = loop_new(NULL, &r->loop);
 
 	if (e == E_OK)
-		e = loop_connect(r->loop, r->token, LINK_TIMEOUT_SECONDS, on_link, r, &r->hsm);
+		e = loop_connect(r->loop, &link, &r->hsm);
 	return e == E_OK ? loop_run(r->loop) : e;
 }
 
@@ -217,7 +218,7 @@ enum exit_code cmd_pool_destroy(struct cli *cli, int argc, char **argv)
 		return code;
 	r.node = argv[optind];
 	if (!r.node[0] || strlen(r.node) > MESSAGE_NODE_MAX)
-		return cli_usage(cli, "'%s' is no node: 1 to %d characters, as 'csrctl pool list' shows it",
+		return cli_usage(cli, "'%s' is not a node: 1 to %d characters, see 'csrctl pool list'",
 				 r.node, MESSAGE_NODE_MAX);
 	if ((code = request_confirm(&r)) == EXIT_CODE_OK && (code = request_run(&r, token)) == EXIT_CODE_OK)
 		code = print_destroyed(&r);

@@ -38,7 +38,7 @@ static enum exit_code add_wish(struct cli *cli, struct creation *c, enum store_s
 	size_t len;
 
 	if (arg_grant(text, &len, &permission) != E_OK)
-		return cli_usage(cli, "--%s '%s': ID or NAME, and :read or :write behind it",
+		return cli_usage(cli, "--%s '%s': ID or NAME, optionally followed by :read or :write",
 				 output_scope_name(kind), text);
 	if (c->wishes_len == GRANTS_MAX)
 		return cli_usage(cli, "more than %d accounts and zones", GRANTS_MAX);
@@ -61,7 +61,7 @@ static enum exit_code set_time(struct cli *cli, const char *option, const char *
 static enum exit_code set_name(struct cli *cli, struct principal *p, const char *name)
 {
 	if (p->kind == PRINCIPAL_USER && !arg_email_is_valid(name))
-		return cli_usage(cli, "--email '%s' is no e-mail address", name);
+		return cli_usage(cli, "--email '%s' is not an e-mail address", name);
 	if (!arg_name_is_valid(name))
 		return cli_usage(cli, "--name: " ARG_NAME_RULE);
 	free(p->name);
@@ -182,7 +182,7 @@ static enum exit_code print_created(const struct cli *cli, const struct principa
 		output_fact_time("expires", p->expires_us, "never");
 		buf_release(&grants);
 	}
-	cli_note("the %s is shown this once: the store keeps its hash alone", kind->secret);
+	cli_note("the %s is shown only this once: the store keeps only its hash", kind->secret);
 	return code;
 }
 
@@ -193,7 +193,7 @@ static enum exit_code add_principal(struct cli *cli, const struct principal_word
 	store_principal_add(cli->store, p, &cli->origin, cli_on_done, &wait);
 	store_wait(cli->store, &wait.done);
 	if (wait.e == E_EXISTS && p->kind == PRINCIPAL_USER)
-		return cli_fail(wait.e, "there is a user '%s' already: revoke it first", p->name);
+		return cli_fail(wait.e, "user '%s' already exists: revoke it first", p->name);
 	if (wait.e != E_OK)
 		return cli_fail(wait.e, "cannot add the %s '%s': %s", kind->noun, p->name, err_str(wait.e));
 	return EXIT_CODE_OK;

@@ -126,10 +126,11 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 /* Connects and runs one pass to its end. */
 static enum err run_loop(struct pass *pass)
 {
+	const struct loop_link link = {pass->token, LINK_TIMEOUT_SECONDS, on_link, pass};
 	enum err e = loop_new(pass->cli->store, &pass->loop);
 
 	if (e == E_OK)
-		e = loop_connect(pass->loop, pass->token, LINK_TIMEOUT_SECONDS, on_link, pass, &pass->hsm);
+		e = loop_connect(pass->loop, &link, &pass->hsm);
 	return e == E_OK ? loop_run(pass->loop) : e;
 }
 
@@ -177,12 +178,12 @@ static void print_text(const struct pass *pass)
 	if (pass->told > 0)
 		putchar('\n');
 	print_line(r->pending, "pending",
-		   apply ? "CSRs that came to no end: failed" : "CSRs that would become failed");
+		   apply ? "unfinished CSRs: failed" : "CSRs that would become failed");
 	print_line(r->deleting, "deleting", apply ? "deletes ended" : "deletes that would be ended");
 	print_line(r->leftover, "leftover",
 	           apply ? "keys of failed or destroyed CSRs: destroyed" :
 	                   "keys of failed or destroyed CSRs that would be destroyed");
-	print_line(r->missing, "missing", "active CSRs without a whole key pair of their own");
+	print_line(r->missing, "missing", "active CSRs without a complete key pair of their own");
 	print_line(r->unknown, "unknown", "keys with csrd's label that no CSR has; csrd never destroys them");
 	print_line(r->busy, "busy",
 		   pass->served ? "left to the csrd that runs on this store: look again later"
@@ -196,7 +197,7 @@ static void print_text(const struct pass *pass)
 	if (!pass->apply && r->pending + r->deleting + r->leftover > 0)
 		output_line(INDENT, "nothing was changed: --apply settles pending, deleting and leftover");
 	if (r->set_aside > 0)
-		output_line(INDENT, "'csrctl verify --token %s' says more of what was set aside",
+		output_line(INDENT, "'csrctl verify --token %s' says more about what was set aside",
 			    pass->token->name);
 }
 

@@ -138,9 +138,9 @@ static enum exit_code check_options(struct setup *s)
 		return cli_usage(s->cli,
 				 "--token softhsm: that folder is the trial token's own, take another name");
 	if (s->account && arg_tag(s->account, tag) != E_OK)
-		return cli_usage(s->cli, "--account '%s' is no id: 1-32 of [0-9A-Za-z_-]", s->account);
+		return cli_usage(s->cli, "--account '%s' is not an id: 1-32 of [0-9A-Za-z_-]", s->account);
 	if (strcmp(s->cli->config_path, CONFIG_DEFAULT_PATH) != 0)
-		return cli_usage(s->cli, "setup is for '%s' alone, which the systemd units read",
+		return cli_usage(s->cli, "setup works only on '%s', which the systemd units read",
 				 CONFIG_DEFAULT_PATH);
 	return EXIT_CODE_OK;
 }

@@ -209,7 +209,7 @@ static void report_comparison(struct report *report)
 	output_format_age(c.at_us, clock_wall_us(), at);
 	running_comparison_words(&c, words);
 	if (words[0])
-		snprintf(text, sizeof(text), "%s, %s: 'csrctl verify --token %s' tells which", words, at,
+		snprintf(text, sizeof(text), "%s, %s: 'csrctl verify --token %s' shows which", words, at,
 			 report->token->name);
 	else
 		snprintf(text, sizeof(text), "as recorded, %s", at);

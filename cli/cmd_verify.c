@@ -175,9 +175,9 @@ static const char *presence_text(enum message_key_presence presence)
 	case MESSAGE_KEY_NONE:
 		return "the token has no key of it";
 	case MESSAGE_KEY_PUBLIC_ONLY:
-		return "the token has the public half of its key alone";
+		return "the token has only the public half of its key";
 	case MESSAGE_KEY_PRIVATE_ONLY:
-		return "the token has the private half of its key alone";
+		return "the token has only the private half of its key";
 	case MESSAGE_KEY_PAIR:
 		return "the token has another key pair (key id) under its label";
 	case MESSAGE_KEY_AMBIGUOUS:
@@ -193,10 +193,10 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 
 	switch (finding) {
 	case RECONCILE_PENDING:
-		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is pending and came to no end");
+		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is pending and unfinished");
 		break;
 	case RECONCILE_DELETING:
-		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is being deleted and came to no end");
+		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is being deleted, unfinished");
 		break;
 	case RECONCILE_LEFTOVER:
 		finding_add(&v->findings, FINDING_LEFTOVER, csr_id,
@@ -208,7 +208,7 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 	case RECONCILE_UNKNOWN:
 		finding_add(&v->findings, FINDING_UNKNOWN, label,
 			    presence == MESSAGE_KEY_PAIR ? "no CSR has this key"
-							 : "no CSR has this key, which is not a whole pair");
+							 : "no CSR has this key, not a complete pair");
 		break;
 	case RECONCILE_SET_ASIDE:
 		finding_add(&v->findings, FINDING_SET_ASIDE, csr_id,
@@ -218,7 +218,7 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 				  "has a key of it");
 		break;
 	case RECONCILE_BUSY:
-		break; /* in work right now: told in the end */
+		break; /* in progress right now: told in the end */
 	}
 }
 
@@ -235,7 +235,7 @@ static void on_compared(void *arg, enum err e, const struct reconcile_report *re
 
 	v->report = *report;
 	if (report->unread > 0) {
-		snprintf(text, sizeof(text), "%" PRIu64 " key objects would not say what they are",
+		snprintf(text, sizeof(text), "%" PRIu64 " key objects could not be read",
 			 report->unread);
 		finding_add(&v->findings, FINDING_UNREAD, v->token->name, text);
 	}
@@ -455,11 +455,12 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 
 static enum exit_code check_token(struct verify *v)
 {
+	const struct loop_link link = {v->token, LINK_TIMEOUT_SECONDS, on_link, v};
 	enum err e = loop_new(v->cli->store, &v->loop);
 
 	if (e == E_OK) {
 		loop_stop_when(v->loop, progress_is_interrupted);
-		e = loop_connect(v->loop, v->token, LINK_TIMEOUT_SECONDS, on_link, v, &v->hsm);
+		e = loop_connect(v->loop, &link, &v->hsm);
 	}
 	if (e == E_OK)
 		e = loop_run(v->loop);
@@ -506,7 +507,7 @@ static void print_text(struct verify *v)
 		    v->csrs_checked);
 	output_line(INDENT,
 		    "token '%s': %" PRIu64 " rows and keys compared, %" PRIu64 " keys read, %" PRIu64
-		    " in work right now",
+		    " in progress right now",
 		    v->token->name, v->report.checked, v->keys_read, v->report.busy);
 	output_line(INDENT, "%" PRIu64 " difference%s", finding_total(&v->findings),
 		    finding_total(&v->findings) == 1 ? "" : "s");
@@ -514,7 +515,7 @@ static void print_text(struct verify *v)
 		output_line(INDENT, "keys were listed and not read: --full reads the public key and the "
 				    "attributes of each");
 	if (v->cli->config->tokens_len > 1)
-		output_line(INDENT, "the keys of other tokens were not looked at: --token NAME does that");
+		output_line(INDENT, "the keys of other tokens were not checked: --token NAME does that");
 }
 
 static enum exit_code run(struct verify *v)

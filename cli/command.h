@@ -42,6 +42,7 @@ enum exit_code cmd_user_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_user_revoke(struct cli *cli, int argc, char **argv);
 
 enum exit_code cmd_csr_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_csr_find(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_audit(struct cli *cli, int argc, char **argv);

@@ -24,6 +24,7 @@ static const struct command commands[] = {
 	{"user", "list", cmd_user_list, NULL},
 	{"user", "revoke", cmd_user_revoke, NULL},
 	{"csr", "list", cmd_csr_list, NULL},
+	{"csr", "find", cmd_csr_find, NULL},
 	{"csr", "show", cmd_csr_show, NULL},
 	{"csr", "delete", cmd_csr_delete, NULL},
 	{"audit", NULL, cmd_audit, NULL},
@@ -158,6 +159,6 @@ int main(int argc, char **argv)
 	cli_release(&cli);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		code = cli_fail(E_IO,
-				"cannot write to standard output; what was asked for may have been done");
+				"cannot write to standard output; the command may have been carried out");
 	return (int)code;
 }

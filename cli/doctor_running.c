@@ -39,7 +39,7 @@ static void check_values(struct doctor *d)
 		doctor_say(d, DOCTOR_WARN, "in-force", NULL,
 			   "what runs works with another value of %s%s than the file has", v.first,
 			   v.count == 1 ? "" : " and of others");
-		doctor_remedy(d, "%s; csrctl config show tells which, and what each waits for",
+		doctor_remedy(d, "%s; csrctl config show lists them, and what each waits for",
 			      v.other.command);
 	}
 	in_force_free(in_force);
@@ -70,7 +70,7 @@ static void check_comparison(struct doctor *d, const struct json_doc *running, c
 		return;
 	}
 	doctor_say(d, DOCTOR_WARN, "comparison", token, "of keys and store, %s: %s", at, words);
-	doctor_remedy(d, "csrctl verify --token %s tells which, and what to do about them", token);
+	doctor_remedy(d, "csrctl verify --token %s shows which, and what to do about them", token);
 }
 
 void doctor_check_running(struct doctor *d)
@@ -81,7 +81,7 @@ void doctor_check_running(struct doctor *d)
 	check_values(d);
 	e = running_read(d->config, &running);
 	if (e == E_DENIED) {
-		doctor_say(d, DOCTOR_SKIP, "running", NULL, "what csrd says of itself cannot be read");
+		doctor_say(d, DOCTOR_SKIP, "running", NULL, "csrd's report about itself cannot be read");
 		doctor_remedy(d, "run csrctl doctor as root");
 	}
 	if (e != E_OK)

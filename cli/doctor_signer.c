@@ -75,7 +75,7 @@ static void say_answer(struct doctor *d, const struct config_token *token)
 	if (!signer->usable) {
 		doctor_say(d, DOCTOR_FAIL, "signer", token->name, "answers, but: %s",
 			   signer->detail[0] ? signer->detail : "its token is not usable");
-		doctor_remedy(d, "see what is said of the token; csrd-hsm tries again by itself");
+		doctor_remedy(d, "see the lines about the token; csrd-hsm tries again by itself");
 		doctor_follows(d, &d->cause, "nothing, csrd-hsm tries again by itself");
 	} else if (signer->detail[0]) {
 		doctor_say(d, DOCTOR_WARN, "signer", token->name, "usable, with %s", signer->detail);

@@ -31,7 +31,7 @@ static void check_room(struct doctor *d, const char *path)
 	bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (fs.f_flag & ST_RDONLY) {
 		doctor_say(d, DOCTOR_FAIL, "store-disk", NULL, "'%s' is on a read-only file system", folder);
-		doctor_remedy(d, "look at the disk (dmesg), and mount it writable");
+		doctor_remedy(d, "check the disk (dmesg), and mount it writable");
 	} else if (upkeep_check_place(d->config->store.url) == E_CONFIG) {
 		doctor_say(d, DOCTOR_FAIL, "store-disk", NULL, "%s", doctor_last_log());
 		doctor_remedy(d, "move the store to a local disk");
@@ -81,7 +81,7 @@ static void say_contents(struct doctor *d, const struct upkeep_summary *s)
 		output_format_time(s->newest_us, newest);
 		doctor_say(d, DOCTOR_FAIL, "store-times", NULL,
 			   "the newest record is of %s, which is still to come", newest);
-		doctor_remedy(d, "the clock went back: set it right before csrd makes more");
+		doctor_remedy(d, "the clock went back: correct it before csrd makes more");
 	}
 	if (s->future == 0)
 		return;
@@ -109,11 +109,11 @@ static void check_database(struct doctor *d)
 			doctor_remedy(d, "newer than this program: upgrade csrd; damaged: stop csrd, keep a "
 					 "copy of the files, then csrctl restore a backup");
 		else
-			doctor_remedy(d, "look at the disk (dmesg, df) and at who has it open; then again");
+			doctor_remedy(d, "check the disk (dmesg, df) and who has the store open; try again");
 	} else if (damage.problems) {
 		doctor_say(d, DOCTOR_FAIL, "store", NULL, "%u problem%s: %s", damage.problems,
 			   damage.problems == 1 ? "" : "s", damage.first);
-		doctor_remedy(d, "csrctl verify tells all; stop csrd, then csrctl restore a backup");
+		doctor_remedy(d, "csrctl verify lists everything; stop csrd, then csrctl restore a backup");
 	} else {
 		say_contents(d, &summary);
 	}
@@ -132,7 +132,7 @@ void doctor_check_store(struct doctor *d)
 	struct stat st;
 
 	if (!path) {
-		doctor_say(d, DOCTOR_SKIP, "store", NULL, "no file: ask its own server's tools");
+		doctor_say(d, DOCTOR_SKIP, "store", NULL, "not a file: use its own server's tools");
 		return;
 	}
 	check_room(d, path);
@@ -145,7 +145,7 @@ void doctor_check_store(struct doctor *d)
 		if (lost)
 			doctor_remedy(d, "put the file back beside its log, or csrctl restore a backup");
 		else if (missing)
-			doctor_remedy(d, "csrd makes it at its first start, as does csrctl account add");
+			doctor_remedy(d, "csrd creates it at its first start, as does csrctl account add");
 		else
 			doctor_remedy(d, "run csrctl doctor as root");
 		return;

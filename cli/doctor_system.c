@@ -73,7 +73,7 @@ static const char *localhost_note(const struct doctor *d, const char *address)
 	if (!find_twin(address, twin))
 		return "";
 	if (is_listed(d, twin))
-		return ", as clients that ask for localhost may find it";
+		return ", which clients may get for localhost";
 	if (readyz_ask(twin, TWIN_MS).state == READYZ_NO_FAMILY)
 		return ", the only address that localhost has here";
 	return "; the other address of localhost is not in [http] listen, so name this one, not localhost";
@@ -89,7 +89,7 @@ static void say_csrd(struct doctor *d, const struct readyz *r)
 	case READYZ_NOT_READY:
 		doctor_say(d, DOCTOR_FAIL, "csrd", NULL, "not ready at '%s': %s", r->address, r->detail);
 		doctor_remedy(d,
-			      "what is said of the token and of the store says why; csrd answers 503 until "
+			      "the lines about the token and the store say why; csrd answers 503 until "
 			      "then, and connects by itself");
 		doctor_follows(d, &d->first_cause, "nothing, csrd connects by itself");
 		break;
@@ -99,11 +99,11 @@ static void say_csrd(struct doctor *d, const struct readyz *r)
 				 "addresses, csrctl setup gives it those of [http] listen");
 		break;
 	case READYZ_NO_FAMILY:
-		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' is no address of this machine: %s", r->address,
+		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' is no local address: %s", r->address,
 			   r->detail);
 		break;
 	case READYZ_UNKNOWN:
-		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' does not say where it listens", r->address);
+		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' does not show where it listens", r->address);
 		break;
 	}
 }
@@ -190,7 +190,7 @@ static void say_failed(struct doctor *d, const struct doctor_unit *unit, const c
 			   unit->exit_status, doctor_exit_meaning(unit->exit_status));
 	else
 		doctor_say(d, DOCTOR_FAIL, "unit", token, "%s failed: %s", unit->name, unit->result);
-	doctor_remedy(d, "journalctl -u %s tells why; then systemctl start %s", unit->name, unit->name);
+	doctor_remedy(d, "journalctl -u %s shows why; then systemctl start %s", unit->name, unit->name);
 }
 
 static void say_unit(struct doctor *d, const struct doctor_unit *unit, const char *token)
@@ -208,11 +208,11 @@ static void say_unit(struct doctor *d, const struct doctor_unit *unit, const cha
 	} else if (!doctor_unit_is_active(unit)) {
 		doctor_say(d, DOCTOR_WARN, "unit", token, "%s is %s%s%s", unit->name, unit->active, colon,
 			   unit->status_text);
-		doctor_remedy(d, "journalctl -u %s tells what it waits for", unit->name);
+		doctor_remedy(d, "journalctl -u %s shows what it is waiting for", unit->name);
 	} else if (unit->restarts >= RESTARTS_MANY) {
 		doctor_say(d, DOCTOR_WARN, "unit", token, "%s was started again %u times%s%s", unit->name,
 			   unit->restarts, colon, unit->status_text);
-		doctor_remedy(d, "journalctl -u %s tells why", unit->name);
+		doctor_remedy(d, "journalctl -u %s shows why", unit->name);
 	} else {
 		doctor_say(d, DOCTOR_OK, "unit", token, "%s is active%s%s", unit->name, colon,
 			   unit->status_text);

@@ -116,7 +116,7 @@ static const char *last_error(struct look *look)
 		else if (memmem(at, strcspn(at, "\n"), " error: ", 8))
 			found = strstr(at, " error: ") + 8;
 	if (!found)
-		return "it does not say why";
+		return "it gives no reason";
 	found[strcspn(found, "\n")] = '\0';
 	return found;
 }
@@ -211,7 +211,7 @@ static void say_token(struct look *look, struct json_value token)
 			doctor_remedy(d, "if it was exchanged on purpose, remove '%s/token'",
 				      look->token->state_dir);
 		else
-			doctor_remedy(d, "correct the token's uri, or take a token that can make such keys");
+			doctor_remedy(d, "correct the token's uri, or use a token that can make such keys");
 	} else if (json_is_true(json_member(token, "found"))) {
 		doctor_say(d, DOCTOR_OK, "token", name, "'%s', serial '%s', %s %s, firmware %s",
 			   text_of(token, "label"), text_of(token, "serial"), text_of(token, "manufacturer"),
@@ -233,7 +233,7 @@ static void say_flags(struct look *look, struct json_value token)
 		const char *remedy;
 	} rules[] = {
 		{"user_pin_locked", false, DOCTOR_FAIL, "the user PIN is locked",
-		 "have the security officer set it anew (C_InitPIN); then correct the PIN file"},
+		 "have the security officer set it again (C_InitPIN); then correct the PIN file"},
 		{"user_pin_final_try", false, DOCTOR_FAIL, "the next wrong PIN locks the token",
 		 "log in once with the vendor's tool and the right PIN; csrd-hsm does not try"},
 		{"user_pin_initialized", true, DOCTOR_FAIL, "it has no user PIN yet",
@@ -368,7 +368,7 @@ static void say_pin(struct look *look, struct json_value pin)
 		doctor_remedy(d, "when you are sure of it, start the signer: systemctl restart csrd-hsm@%s",
 			      token->name);
 	} else {
-		doctor_say(d, DOCTOR_SKIP, "pin", token->name, "'%s' cannot be looked at from here",
+		doctor_say(d, DOCTOR_SKIP, "pin", token->name, "'%s' cannot be examined from here",
 			   token->state_dir);
 		doctor_remedy(d, "run csrctl doctor as root, and look whether '%s/pin-refused' exists",
 			      token->state_dir);
@@ -407,7 +407,7 @@ static void say_no_document(struct look *look, enum err e)
 		doctor_remedy(d, "csrd-hsm belongs beside csrctl, or into ../sbin");
 	} else if (look->by_unit && look->status >= SYSTEMD_STATUS_MIN) {
 		doctor_say(d, bad(look), "module", name,
-			   "systemd cannot make the sandbox of csrd-hsm@%s: status %d", name, look->status);
+			   "systemd cannot set up the sandbox of csrd-hsm@%s: status %d", name, look->status);
 		doctor_remedy(
 		    d,
 		    "systemd.exec(5), \"Process Exit Codes\", says what it is; look at its drop-ins: "
@@ -437,7 +437,7 @@ static void say_without_file(struct doctor *d, const struct config_token *token)
 		doctor_remedy(d, "correct '%s', then run csrctl doctor again", d->cli->config_path);
 	}
 	doctor_say(d, DOCTOR_SKIP, "module", token->name,
-		   "csrd-hsm takes no file with mistakes, so module and token cannot be looked at");
+		   "csrd-hsm accepts no file with mistakes, so module and token cannot be examined");
 }
 
 /* ---- all ---- */

@@ -26,20 +26,20 @@ static const struct {
     [FINDING_WRONG_KEY] = {"wrong-key", "the token has another key under that label: find out who made it; "
 					"do not use the CSR"},
     [FINDING_PROTECTION] = {"protection",
-			    "the token guards the key otherwise than when it was made: find "
+			    "the token protects the key differently from when it was made: find "
 			    "out who changed it; 'csrctl csr delete ID', and have a new one made"},
     [FINDING_UNREADABLE] = {"unreadable-key", "the token does not give that key's public part as it should: "
 					      "look at the token and at the signer's log"},
     [FINDING_LEFTOVER] = {"leftover-key", "'csrctl reconcile --token NAME --apply' destroys it"},
     [FINDING_SET_ASIDE] =
 	{"set-aside",
-	 "the CSR was being made or deleted at that instant and may have been answered since, so "
+	 "the CSR was being made or deleted at that moment and may have been answered since, so "
 	 "its key is kept: 'csrctl csr show ID' says whose it is; ask whether the key is in use "
 	 "(doc/operations.md, \"CSRs that were set aside\")"},
     [FINDING_UNKNOWN] = {"unknown-key",
 			 "made after the backup that was restored, or by another csrd; csrd never destroys "
 			 "it. Once you are sure that nobody needs it, as root:"},
-    [FINDING_UNREAD] = {"unread-objects", "run it again; when it stays, look at the token and at the "
+    [FINDING_UNREAD] = {"unread-objects", "run it again; if it persists, check the token and at the "
 					  "signer's log: keys may have been overlooked"},
 };
 

@@ -74,12 +74,11 @@ fail:
 	return E_NOMEM;
 }
 
-enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
-		      hsm_link_fn on_link, void *arg, struct hsm **ret_hsm)
+enum err loop_connect(struct loop *loop, const struct loop_link *link, struct hsm **ret_hsm)
 {
 	const struct hsm_options options = {
-		.token_name = token->name,
-		.socket_path = token->socket,
+		.token_name = link->token->name,
+		.socket_path = link->token->socket,
 		.client_name = "csrctl",
 		.in_flight_max = 4,
 		.tell_failures = true,
@@ -87,8 +86,8 @@ enum err loop_connect(struct loop *loop, const struct config_token *token, unsig
 		.reconnect_max_ms = 1000,
 	};
 
-	timer_start(&loop->timeout, seconds * UINT64_C(1000));
-	return hsm_new(loop->base, &options, on_link, arg, ret_hsm);
+	timer_start(&loop->timeout, link->seconds * UINT64_C(1000));
+	return hsm_new(loop->base, &options, link->on_link, link->arg, ret_hsm);
 }
 
 void loop_clear_timeout(struct loop *loop)

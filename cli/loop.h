@@ -16,17 +16,23 @@ struct loop;
 MUST_USE enum err loop_new(struct store *store, struct loop **ret_loop);
 void loop_free(struct loop *loop); /* NULL is fine */
 
+struct loop_link {
+	const struct config_token *token; /* whose signer; borrowed for the call */
+	unsigned seconds;
+	hsm_link_fn on_link;
+	void *arg;
+};
+
 /*
  * Connects to the token's signer, as csrctl; loop_run ends with E_TIMEOUT when that takes longer than
  * `seconds`, until loop_clear_timeout.  *ret_hsm: hsm_free it before the loop.
  */
-MUST_USE enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
-			       hsm_link_fn on_link, void *arg, struct hsm **ret_hsm);
+MUST_USE enum err loop_connect(struct loop *loop, const struct loop_link *link, struct hsm **ret_hsm);
 void loop_clear_timeout(struct loop *loop);
 
 /*
  * Whether the signer of a link that is up vouches for the store (daemon/vouch.h).  Changes nothing.  done is
- * called once (from inside when memory is out).
+ * called once (from inside when out of memory).
  */
 typedef void (*loop_vouched_fn)(void *arg, enum err e, bool vouched);
 void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done, void *arg);

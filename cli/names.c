@@ -299,7 +299,7 @@ enum exit_code names_find_object(const struct names *names, const char *text, ch
 	if (strcmp(text, "store") != 0)
 		return cli_fail(E_NOTFOUND,
 				"--object '%s': no account, zone, API token or user is called so, and it is "
-				"neither the whole id of a CSR nor 'store'",
+				"neither the full id of a CSR nor 'store'",
 				text);
 	memcpy(ret_id, text, strlen(text) + 1);
 	return EXIT_CODE_OK;

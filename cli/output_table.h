@@ -35,7 +35,7 @@ struct output_table {
 	struct output_cell *cells; /* owned, row by row */
 	size_t cells_len;
 	size_t capacity;
-	bool failed; /* memory is out */
+	bool failed; /* out of memory */
 };
 
 /* column is borrowed. */

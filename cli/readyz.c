@@ -189,7 +189,7 @@ static void take_answer(struct client *c, const char *answer)
 	int status = 0;
 
 	if (sscanf(answer, "HTTP/1.%*1d %3d", &status) != 1 || !body) {
-		unreachable(c, "what answers there is no HTTP server");
+		unreachable(c, "what answers there is not an HTTP server");
 		return;
 	}
 	if (status == 200) {

@@ -124,7 +124,7 @@ static enum err write_unit(const struct sandbox_look *look, const struct place *
 		   place->output, place->errors);
 	e = buf_status(&text);
 	if (e == E_OK)
-		e = file_replace(place->unit_path, text.data, text.len, 0644, 0, 0);
+		e = file_replace(place->unit_path, text.data, text.len, &(struct file_rights){.mode = 0644});
 out:
 	buf_release(&text);
 	buf_release(&program);

@@ -1,7 +1,7 @@
 /*
- * csrctl setup: makes a service of a fresh installation.  Each step looks at
+ * csrctl setup: turns a fresh installation into a service.  Each step looks at
  * what is there, does what is missing, and refuses to change what somebody has
- * set otherwise; so a run that was cut short is given again.
+ * set otherwise; so a run that was cut short can be repeated.
  *
  * The steps, in this order, by file.  Each says what is wrong and answers its
  * exit code; what was done before it stays.
@@ -61,10 +61,10 @@ struct setup {
 /* "  wrote …": one thing that is done.  Nothing with --json. */
 void setup_done(const struct setup *s, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Runs a program; *ret_status as of spawn_run.  Says so when it cannot be run. */
+/* Runs a program; *ret_status as of spawn_run.  Reports when it cannot be run. */
 MUST_USE enum exit_code setup_run(const struct spawn *what, struct buf *output, int *ret_status);
 
-/* What a program said, indented, on standard error. */
+/* A program's output, indented, on standard error. */
 void setup_show_output(const struct buf *output);
 
 /* SETUP_CREDENTIALS/TOKEN.pin, or with ".cred" behind it the encrypted one. */

@@ -215,7 +215,8 @@ static enum exit_code write_beside(struct setup *s)
 	if (stat(s->cli->config_path, &st) != 0 && errno != ENOENT)
 		return cli_fail(E_IO, "cannot look at '%s': %s", s->cli->config_path, strerror(errno));
 	snprintf(path, sizeof(path), "%s.setup", s->cli->config_path);
-	e = file_replace(path, s->conf.data, s->conf.len, st.st_mode & 07777, st.st_uid, st.st_gid);
+	e = file_replace(path, s->conf.data, s->conf.len,
+			 &(struct file_rights){st.st_mode & 07777, st.st_uid, st.st_gid});
 	if (e != E_OK)
 		return cli_fail(e, "cannot write '%s': %s", path, strerror(errno));
 	memcpy(s->conf_new, path, sizeof(path));

@@ -208,7 +208,7 @@ static enum exit_code store(const struct setup *s, const char *path)
 	buf_init(&text, 16384);
 	code = put_file_text(s, &text);
 	if (code == EXIT_CODE_OK) {
-		e = file_replace(path, text.data, text.len, 0600, 0, 0);
+		e = file_replace(path, text.data, text.len, &(struct file_rights){.mode = 0600});
 		if (e != E_OK)
 			code = cli_fail(e, "cannot write '%s': %s", path, strerror(errno));
 	}

@@ -47,7 +47,7 @@ static enum exit_code make_place(struct setup *s)
 	enum err e;
 
 	if (!file_exists(SETUP_SOFTHSM_CONF)) {
-		e = file_replace(SETUP_SOFTHSM_CONF, conf, strlen(conf), 0644, 0, 0);
+		e = file_replace(SETUP_SOFTHSM_CONF, conf, strlen(conf), &(struct file_rights){.mode = 0644});
 		if (e != E_OK)
 			return cli_fail(e, "cannot write '" SETUP_SOFTHSM_CONF "': %s", strerror(errno));
 		setup_done(s, "wrote   " SETUP_SOFTHSM_CONF);

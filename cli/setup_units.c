@@ -129,7 +129,7 @@ static void say_not_found(const struct setup *s, bool by_unit, int status, struc
 		    "look",
 		    s->cli->config_path, s->token);
 	else
-		cli_note("'%s' was not changed. --no-inspect goes on without this look", s->cli->config_path);
+		cli_note("'%s' was not changed. --no-inspect skips this check", s->cli->config_path);
 }
 
 enum exit_code setup_units_inspect(struct setup *s)
@@ -192,7 +192,7 @@ enum exit_code setup_write_drop_in(const struct setup *s, const char *unit, cons
 		return EXIT_CODE_OK;
 	e = file_make_folder(folder, 0755, 0, 0);
 	if (e == E_OK)
-		e = file_replace(path, buf_text(text), text->len, 0644, 0, 0);
+		e = file_replace(path, buf_text(text), text->len, &(struct file_rights){.mode = 0644});
 	if (e != E_OK)
 		return cli_fail(e, "cannot write '%s': %s", path, strerror(errno));
 	*ret_changed = true;

@@ -46,17 +46,18 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 
 static enum err run(struct question *q)
 {
+	const struct loop_link link = {q->token, q->seconds, on_link, q};
 	enum err e = loop_new(NULL, &q->loop);
 
 	if (e == E_OK)
-		e = loop_connect(q->loop, q->token, q->seconds, on_link, q, &q->hsm);
+		e = loop_connect(q->loop, &link, &q->hsm);
 	return e == E_OK ? loop_run(q->loop) : e;
 }
 
 const char *signer_status_silence(const struct hsm *hsm, enum err e)
 {
 	if (e == E_TIMEOUT)
-		return "it takes the connection and says nothing: it hangs, or its token does";
+		return "it accepts the connection and sends nothing: it hangs, or its token does";
 	return hsm ? hsm_down_reason(hsm) : err_str(e);
 }
 

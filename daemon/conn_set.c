@@ -274,7 +274,7 @@ void conn_set_limit_unsent(struct conn_set *set, const struct conn *newest)
 			return;
 		if (log_gate_pass(&gate, LOG_MS, &held_back))
 			log_warn(
-			    "%llu bytes of answers wait to be taken: the connection of '%s', the slowest "
+			    "%llu bytes of answers wait to be read: the connection of '%s', the slowest "
 			    "reader, is closed (%u lines held back)",
 			    (unsigned long long)set->unsent_bytes, slowest->peer, held_back);
 		conn_free(slowest);

@@ -327,7 +327,7 @@ static enum err check_inherited(const struct service_socket *socket, const struc
 	enum err e;
 
 	if (strcmp(socket->name, LISTEN_INHERITED) != 0) {
-		log_error("the service manager gave a socket named '%s', wanted is '%s' "
+		log_error("the service manager gave a socket named '%s', expected '%s' "
 			  "(FileDescriptorName=)",
 			  socket->name, LISTEN_INHERITED);
 		return E_CONFIG;
@@ -435,7 +435,7 @@ static enum err open_inherited(struct listen *listen, const struct config *confi
 		e = check_inherited(&sockets[i], &config->http, addresses[i]);
 		if (e != E_OK)
 			return e;
-		log_notice("listening on '%s', a socket of the service manager, in place of [http] listen",
+		log_notice("listening on '%s', a socket of the service manager, instead of [http] listen",
 			   addresses[i]);
 		e = serve_door(listen, add_door(listen), sockets[i].fd);
 	}

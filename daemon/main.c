@@ -116,7 +116,7 @@ static void warn_of_key_types(const struct daemon *d)
 		return;
 	buf_init(&names, 256);
 	key_type_set_format(lacking, &names);
-	log_warn("[policy] key_types: token '%s' does not make %s, so it is refused",
+	log_warn("[policy] key_types: token '%s' does not support %s, so it is refused",
 		 d->config->tokens[0].name, buf_text(&names));
 	buf_release(&names);
 }

@@ -124,7 +124,7 @@ static void judge(struct notify *n)
 
 	if (first) {
 		n->ready = true;
-		log_info("the service manager is told that csrd is ready");
+		log_info("the service manager was notified that csrd is ready");
 	}
 	tell(n, first);
 }
@@ -211,7 +211,7 @@ static void on_feed(void *arg)
 	} else if (!n->hungry) {
 		n->hungry = true;
 		log_error("the store thread has been at one batch for %llu s: the service manager's watchdog "
-			  "is not fed any more",
+			  "is no longer fed",
 			  (unsigned long long)at_work_ms / 1000);
 	}
 	timer_start(&n->feed, service_watchdog_ms() / 2);

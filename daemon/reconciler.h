@@ -38,7 +38,7 @@ void reconciler_free(struct reconciler *r); /* only when no pass runs; NULL is f
 /* The link to this token came up. */
 void reconciler_link_up(struct reconciler *r, const struct hsm *hsm);
 
-/* Something is unsettled: look soon. */
+/* Something is unsettled: run a pass soon. */
 void reconciler_want(struct reconciler *r);
 
 /* The interval may have changed. */

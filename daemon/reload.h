@@ -21,8 +21,8 @@ MUST_USE enum err reload_new(struct event_base *base, const char *path, reload_d
 void reload_free(struct reload *reload); /* waits for a reading that runs; NULL is fine */
 
 /*
- * While a reading runs, one more follows it, and only the last one is told of.
- * When the thread cannot be had, `done` says so from inside the call.
+ * If called while a reading runs, one more follows it, and only the last one is reported.
+ * If the thread cannot be started, `done` reports it from inside the call.
  */
 void reload_start(struct reload *reload);
 

@@ -113,7 +113,7 @@ static void write_file(struct running *running)
 	errno = 0;
 	bool written = put_document(running, &b) == E_OK && put_file(running, &b);
 	if (!written && !running->failed)
-		log_warn("csrctl cannot be told how csrd runs: cannot write '%s': %s", running->path,
+		log_warn("csrctl cannot see how csrd runs: cannot write '%s': %s", running->path,
 			 errno != 0 ? strerror(errno) : "out of memory");
 	running->failed = !written;
 	buf_release(&b);

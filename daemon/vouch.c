@@ -248,7 +248,7 @@ static void on_mark(void *arg, enum err e, const struct store_mark *mark)
 		return;
 	}
 	if (!remembers)
-		log_notice("signer '%s' has forgotten this store while csrd ran, and is told anew",
+		log_notice("signer '%s' forgot this store while csrd ran, and is notified again",
 			   hsm_token_name(t->hsm));
 	t->known = true;
 	memcpy(t->lineage, mark->lineage, sizeof(t->lineage));

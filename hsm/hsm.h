@@ -20,11 +20,11 @@
  *   E_NOMEM, E_BUG
  *
  * find-key, inspect-key, list-keys, list-pools and status change nothing, and note-store may be
- * said again, so they are never uncertain: for them the end of the link is E_UNAVAIL and the end of time is
+ * repeated, so they are never uncertain: for them a lost link is E_UNAVAIL and a passed deadline is
  * E_TIMEOUT, sent or not.
  *
  * A call whose deadline passed stays counted against in_flight_max until the
- * signer answers it or the link ends, so a signer that hangs makes E_BUSY.
+ * signer answers it or the link ends, so a signer that hangs leads to E_BUSY.
  *
  * `detail` (never NULL) is text for the log, never for a client.
  */
@@ -40,16 +40,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of a create that ended so: does the contract above say that no object of it is on the token? */
+static inline bool hsm_left_nothing(enum err e)
+{
+	switch (e) {
+	case E_UNAVAIL:
+	case E_BUSY:
+	case E_TIMEOUT:
+	case E_UNSUPPORTED:
+	case E_INVAL:
+	case E_DENIED:
+	case E_HSM:
+		return true;
+	default: /* what is not named there proves nothing */
+		return false;
+	}
+}
+
 struct event_base;
 struct hsm;
 
 struct hsm_options {
 	const char *token_name;  /* copied */
 	const char *socket_path; /* copied */
-	const char *client_name; /* copied; said in hello */
+	const char *client_name; /* copied; sent in hello */
 	unsigned in_flight_max;  /* calls; past it E_BUSY */
 	uint32_t reconnect_min_ms; /* back-off doubles from here … */
-	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was of use */
+	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was usable */
 	bool tell_failures;        /* on_link also after an attempt to connect that failed */
 	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
 	/* Hello was answered, and the link waits for hsm_accept or hsm_decline; meanwhile hsm_note_store
@@ -61,7 +78,7 @@ struct hsm_options {
 /* Called when the link is up (hello answered), and when it is down again and its calls in flight ended. */
 typedef void (*hsm_link_fn)(void *arg, struct hsm *hsm, bool up);
 
-/* Starts to connect at once and for ever again.  E_NOMEM. */
+/* Connects at once, and reconnects until hsm_free.  E_NOMEM. */
 MUST_USE enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm_link_fn on_link,
                           void *arg, struct hsm **ret_hsm);
 /*
@@ -70,7 +87,7 @@ MUST_USE enum err hsm_new(struct event_base *base, const struct hsm_options *opt
  */
 void hsm_free(struct hsm *hsm);
 
-/* After on_hello: calls may be made from now on.  Nothing, when the link is not waiting for that any more. */
+/* After on_hello: calls may be made from now on.  Does nothing if the link no longer waits for it. */
 void hsm_accept(struct hsm *hsm);
 /* After on_hello: ends the link, to be tried again later.  why: copied; see hsm_down_reason. */
 void hsm_decline(struct hsm *hsm, const char *why);
@@ -106,7 +123,7 @@ void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm
 
 typedef void (*hsm_inspect_key_fn)(void *arg, enum err e, const char *detail,
                                    const struct message_inspect_key_reply *reply);
-/* As find-key; and of a pair, what the token says of it now. */
+/* As find-key; and of a pair, what the token reports about it now. */
 void hsm_inspect_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_inspect_key_fn done,
                      void *arg);
 
@@ -125,7 +142,7 @@ typedef void (*hsm_list_pools_fn)(void *arg, enum err e, const char *detail,
 /* Ready keys on the token that are not of this signer's node. */
 void hsm_list_pools(struct hsm *hsm, uint64_t deadline_ms, hsm_list_pools_fn done, void *arg);
 
-/* Destroys those of one node.  What is not done in time can be asked for again. */
+/* Destroys those of one node.  What is not done in time can be requested again. */
 void hsm_destroy_pool(struct hsm *hsm, const char *node, uint64_t deadline_ms, hsm_destroy_key_fn done,
 		      void *arg);
 

@@ -5,7 +5,7 @@
  * A connection starts with one HELLO from the client.  After that many
  * requests may be in flight; each is answered once with its own request id, in
  * any order (LIST_KEYS in several parts).  A message that cannot be decoded
- * ends the connection.  There is no message that signs bytes of the caller's.
+ * ends the connection.  No message signs bytes that the caller chooses.
  *
  * encode: appends the payload to `b`, ask buf_status: E_LIMIT also for a value
  * that decode would refuse (too long, not UTF-8, no lower-case UUID).  Text for
@@ -122,7 +122,7 @@ struct message_key_request { /* DESTROY_KEY, FIND_KEY and INSPECT_KEY */
 struct message_destroy_key_reply {
 	uint32_t destroyed; /* objects; 0 when there was none */
 };
-/* What stands on the token under one label. */
+/* What is on the token under one label. */
 enum message_key_presence {
 	MESSAGE_KEY_NONE = 0,
 	MESSAGE_KEY_PAIR = 1,         /* one private and one public key that belong together */
@@ -144,7 +144,7 @@ void message_find_key_reply_encode(struct buf *b, const struct message_find_key_
 MUST_USE enum err message_find_key_reply_decode(const uint8_t *data, size_t len,
 						struct message_find_key_reply *ret);
 
-/* ---- inspect-key: find-key, and what the token says now of the pair ---- */
+/* ---- inspect-key: find-key, and what the token reports about the pair now ---- */
 
 struct message_inspect_key_reply {
 	enum message_key_presence presence;

@@ -8,6 +8,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- statements ---- */
+
+#define AUDIT_COLUMNS "sequence, at_us, action, object, actor, request_id, peer, detail"
+
+enum {
+	AUDIT_ADD,
+	AUDIT_LIST,
+	AUDIT_SEARCH,
+	AUDIT_LAST,
+};
+static const struct sql_text audit_texts[] = {
+    [AUDIT_ADD] = {"INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"
+		   " VALUES ($1, $2, $3, $4, $5, $6, $7)"},
+    [AUDIT_LIST] = {"SELECT " AUDIT_COLUMNS " FROM audit WHERE object = $1 ORDER BY sequence"},
+    [AUDIT_SEARCH] = {"SELECT " AUDIT_COLUMNS " FROM audit"
+		      " WHERE ($1 = 0 OR at_us >= $1) AND ($2 = 0 OR at_us < $2)"
+		      " AND ($3 IS NULL OR actor = $3) AND ($4 IS NULL OR object = $4)"
+		      " AND ($5 IS NULL OR action = $5 OR substr(action, 1, length($5) + 1) = $5 || '.')"
+		      " AND ($6 = 0 OR sequence < $6) ORDER BY sequence DESC LIMIT $7"},
+    [AUDIT_LAST] = {"SELECT coalesce(max(sequence), 0) AS sequence FROM audit"},
+};
+const struct sql_texts audit_sql = SQL_TEXTS(audit_texts);
+
 const char *audit_action_of_state(enum csr_state state)
 {
 	switch (state) {
@@ -33,7 +56,7 @@ static const char *audit_text(const char *text)
 enum err audit_add(struct sql *sql, int64_t now_us, const char *action, const char *object,
 		   const struct audit_origin *origin)
 {
-	struct sql_query q = sql_ask(sql, SQL_AUDIT_ADD, "write the audit trail");
+	struct sql_query q = sql_ask(sql, &audit_texts[AUDIT_ADD], "write the audit trail");
 
 	sql_put_int(&q, now_us);
 	sql_put_text(&q, action);
@@ -43,6 +66,19 @@ enum err audit_add(struct sql *sql, int64_t now_us, const char *action, const ch
 	sql_put_text(&q, audit_text(origin->peer));
 	sql_put_text(&q, audit_text(origin->detail));
 	return sql_run(&q);
+}
+
+enum err audit_last_sequence(struct sql *sql, int64_t *ret_sequence)
+{
+	struct sql_query q = sql_ask(sql, &audit_texts[AUDIT_LAST], "read the end of the audit trail");
+	int64_t sequence = 0;
+
+	if (sql_next(&q))
+		sequence = sql_int(&q, "sequence");
+	enum err e = sql_done(&q);
+	if (e == E_OK)
+		*ret_sequence = sequence;
+	return e;
 }
 
 /* ---- a note that something was done to the store ---- */
@@ -102,10 +138,11 @@ static void audit_release_row(void *row)
 static enum err audit_run_read(struct store_op *op, struct sql *sql)
 {
 	struct audit_read *read = (struct audit_read *)op;
+	bool of_one = read->object != NULL;
 	struct sql_query q =
-	    sql_ask(sql, read->object != NULL ? SQL_AUDIT_LIST : SQL_AUDIT_SEARCH, "read the audit trail");
+	    sql_ask(sql, &audit_texts[of_one ? AUDIT_LIST : AUDIT_SEARCH], "read the audit trail");
 
-	if (read->object != NULL) {
+	if (of_one) {
 		sql_put_text(&q, read->object);
 	} else {
 		sql_put_int(&q, read->search.since_us);

@@ -20,7 +20,7 @@ void *call_new(struct store *store, const struct call_type *type, void *arg)
 	assert(type->size <= CALL_BYTES_MAX);
 	if (call == NULL) {
 		if (store->spare_free_len == 0) {
-			log_error("memory is out, and nothing is left to say so with");
+			log_error("out of memory, with nothing left to report it with");
 			abort();
 		}
 		call = (struct call *)store->spare[store->spare_free[--store->spare_free_len]].bytes;

@@ -11,6 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- statements ---- */
+
+enum {
+	LEFTOVER_LAST,
+};
+static const struct sql_text csr_texts[] = {
+    [LEFTOVER_LAST] = {"SELECT action FROM audit WHERE object = $1 AND action IN"
+		       " ('csr.leftover', 'csr.leftover-destroyed') ORDER BY sequence DESC LIMIT 1"},
+};
+const struct sql_texts csr_sql = SQL_TEXTS(csr_texts);
+
 /* ---- begin ---- */
 
 struct csr_begin {
@@ -253,7 +264,7 @@ struct csr_leftover {
 /* Whether the trail tells already of a leftover key that has not gone since. */
 static enum err csr_leftover_is_told(struct sql *sql, const char *id, bool *ret_told)
 {
-	struct sql_query q = sql_ask(sql, SQL_LEFTOVER_LAST, "read the audit trail");
+	struct sql_query q = sql_ask(sql, &csr_texts[LEFTOVER_LAST], "read the audit trail");
 	char *action = NULL;
 
 	sql_put_text(&q, id);

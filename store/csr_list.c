@@ -22,7 +22,116 @@ struct csr_list {
 	struct store_csr_page page;
 };
 
-/* ---- statements and their parameters ---- */
+/* ---- statements ---- */
+
+/* Active CSRs of one scope, straight along an index: SQLite is told which, whatever it thinks of it. */
+#define OF_SCOPE(index)                                                                                      \
+	"SELECT " CSR_ROW_COLUMNS " FROM csrs INDEXED BY " index " WHERE state = 2"                          \
+	" AND account_id = $1 AND zone_id IS NOT DISTINCT FROM $2"
+#define LIST_ACTIVE(index, by)                                                                               \
+	{                                                                                                    \
+		.sqlite = OF_SCOPE(index) " ORDER BY " by " LIMIT $3 OFFSET $4"                              \
+	}
+/* The same behind a row, and $6 others: $4 what its order is by, $5 its id. */
+#define LIST_AFTER(index, where, by)                                                                         \
+	{                                                                                                    \
+		.sqlite = OF_SCOPE(index) " AND " where " ORDER BY " by " LIMIT $3 OFFSET $6"                \
+	}
+/* $1 states, $2 account or NULL for all, $3 zone or NULL, $4 updated before or 0. */
+#define ANY_WHERE                                                                                            \
+	" WHERE ((1 << state) & $1) <> 0"                                                                    \
+	" AND ($2 IS NULL OR (account_id = $2 AND zone_id IS NOT DISTINCT FROM $3))"                         \
+	" AND ($4 = 0 OR updated_us < $4)"
+#define LIST_ANY(by)                                                                                         \
+	{                                                                                                    \
+		.text =                                                                                      \
+		    "SELECT " CSR_ROW_COLUMNS " FROM csrs" ANY_WHERE " ORDER BY " by " LIMIT $5 OFFSET $6"   \
+	}
+
+/* Whether a text holds `what`, whatever the case of ASCII letters. */
+#define IN_NAMES(what)                                                                                       \
+	"(instr(lower(common_name), lower(" what ")) > 0"                                                    \
+	" OR instr(lower(coalesce(name, '')), lower(" what ")) > 0)"
+/* The lines of sans without their types. */
+#define SAN_VALUES_OF(type, text) "replace(" text ", char(10) || '" type " ', char(10))"
+#define SAN_VALUES                                                                                           \
+	SAN_VALUES_OF(                                                                                       \
+	    "dns",                                                                                           \
+	    SAN_VALUES_OF("ip", SAN_VALUES_OF("email", SAN_VALUES_OF("uri", "char(10) || lower(sans)"))))
+#define IN_SANS(what) "instr(" SAN_VALUES ", lower(" what ")) > 0"
+/* ANY_WHERE and what a store_csr_filter asks, in its order from $5. */
+#define FILTER_WHERE                                                                                         \
+	ANY_WHERE " AND ($5 = 0 OR created_us >= $5) AND ($6 = 0 OR created_us < $6)"                        \
+		  " AND ($7 IS NULL OR substr(id, 1, length($7)) = $7) AND ($8 IS NULL OR token_name = $8)"  \
+		  " AND ($9 IS NULL OR principal_id = $9) AND ($10 = 0 OR key_type = $10)"                   \
+		  " AND ($11 IS NULL OR key_id = $11 OR spki_sha256 = $11)"                                  \
+		  " AND ($12 IS NULL OR " IN_NAMES("$12") ") AND ($13 IS NULL OR " IN_SANS(                  \
+		      "$13") ")"                                                                             \
+			     " AND ($14 IS NULL OR substr(id, 1, length($14)) = lower($14) OR " IN_NAMES(    \
+				 "$14") " OR " IN_SANS("$14") ")"
+#define LIST_FILTERED(by)                                                                                    \
+	{                                                                                                    \
+		.sqlite = "SELECT " CSR_ROW_COLUMNS " FROM csrs" FILTER_WHERE " ORDER BY " by                \
+			  " LIMIT $15 OFFSET $16"                                                            \
+	}
+/* The same where $11 is a key: along the indexes of what names one, and no two CSRs share it. */
+#define KEY_WHERE FILTER_WHERE " AND (key_id = $11 OR spki_sha256 = $11)"
+
+enum {
+	ACTIVE_TOTAL,
+	ANY_TOTAL,
+	FILTER_TOTAL,
+	FILTER_OLDEST,
+	FILTER_NEWEST,
+	KEY_TOTAL,
+	KEY_LIST,
+	PASS_UNSETTLED,
+	PASS_ANY,
+	/* Two for each store_order, ascending and descending, in its order. */
+	LIST_ACTIVE_FIRST,
+	LIST_ANY_FIRST = LIST_ACTIVE_FIRST + 6,
+	LIST_AFTER_FIRST = LIST_ANY_FIRST + 6,
+	/* Rows without a name, which come before all others: ascending, descending. */
+	LIST_NAMELESS_FIRST = LIST_AFTER_FIRST + 6,
+};
+static const struct sql_text csr_list_texts[] = {
+    [ACTIVE_TOTAL] = {"SELECT coalesce((SELECT sum(csr_active) FROM accounts), 0)"
+		      " + coalesce((SELECT sum(csr_active) FROM zones), 0) AS total"},
+    [ANY_TOTAL] = {"SELECT count(*) AS total FROM csrs" ANY_WHERE},
+    [FILTER_TOTAL] = {.sqlite = "SELECT count(*) AS total FROM csrs" FILTER_WHERE},
+    [FILTER_OLDEST] = LIST_FILTERED("created_us, id"),
+    [FILTER_NEWEST] = LIST_FILTERED("created_us DESC, id DESC"),
+    [KEY_TOTAL] = {.sqlite = "SELECT count(*) AS total FROM csrs" KEY_WHERE},
+    [KEY_LIST] = {.sqlite = "SELECT " CSR_ROW_COLUMNS " FROM csrs" KEY_WHERE " LIMIT $15 OFFSET $16"},
+    [PASS_UNSETTLED] = {.sqlite = "SELECT " CSR_ROW_COLUMNS " FROM csrs INDEXED BY csrs_unsettled" ANY_WHERE
+				  " AND state IN (1, 3) AND id > $5 ORDER BY id LIMIT $6"},
+    [PASS_ANY] = {"SELECT " CSR_ROW_COLUMNS " FROM csrs" ANY_WHERE " AND id > $5 ORDER BY id LIMIT $6"},
+    [LIST_ACTIVE_FIRST + 0] = LIST_ACTIVE("csrs_active_created", "created_us, id"),
+    [LIST_ACTIVE_FIRST + 1] = LIST_ACTIVE("csrs_active_created", "created_us DESC, id DESC"),
+    [LIST_ACTIVE_FIRST + 2] = LIST_ACTIVE("csrs_active_name", "name, id"),
+    [LIST_ACTIVE_FIRST + 3] = LIST_ACTIVE("csrs_active_name", "name DESC, id DESC"),
+    [LIST_ACTIVE_FIRST + 4] = LIST_ACTIVE("csrs_active_id", "id"),
+    [LIST_ACTIVE_FIRST + 5] = LIST_ACTIVE("csrs_active_id", "id DESC"),
+    [LIST_ANY_FIRST + 0] = LIST_ANY("created_us, id"),
+    [LIST_ANY_FIRST + 1] = LIST_ANY("created_us DESC, id DESC"),
+    [LIST_ANY_FIRST + 2] = LIST_ANY("name, id"),
+    [LIST_ANY_FIRST + 3] = LIST_ANY("name DESC, id DESC"),
+    [LIST_ANY_FIRST + 4] = LIST_ANY("account_id, id"),
+    [LIST_ANY_FIRST + 5] = LIST_ANY("account_id DESC, id DESC"),
+    [LIST_AFTER_FIRST + 0] =
+	LIST_AFTER("csrs_active_created", "(created_us, id) > ($4, $5)", "created_us, id"),
+    [LIST_AFTER_FIRST + 1] =
+	LIST_AFTER("csrs_active_created", "(created_us, id) < ($4, $5)", "created_us DESC, id DESC"),
+    [LIST_AFTER_FIRST + 2] = LIST_AFTER("csrs_active_name", "(name, id) > ($4, $5)", "name, id"),
+    [LIST_AFTER_FIRST + 3] = LIST_AFTER("csrs_active_name", "(name, id) < ($4, $5)", "name DESC, id DESC"),
+    [LIST_AFTER_FIRST + 4] = LIST_AFTER("csrs_active_id", "id > $5", "id"),
+    [LIST_AFTER_FIRST + 5] = LIST_AFTER("csrs_active_id", "id < $5", "id DESC"),
+    [LIST_NAMELESS_FIRST + 0] = LIST_AFTER("csrs_active_name", "name IS NULL AND id > $5", "id"),
+    [LIST_NAMELESS_FIRST + 1] = LIST_AFTER("csrs_active_name", "name IS NULL AND id < $5", "id DESC"),
+};
+const struct sql_texts csr_list_sql = SQL_TEXTS(csr_list_texts);
+
+/* ---- their parameters ---- */
 
 /* The four parameters of ANY_WHERE. */
 static void csr_list_put_any(struct sql_query *q, const struct store_csr_query *query, const char *account_id)
@@ -63,7 +172,15 @@ static void csr_list_put_filter(struct sql_query *q, const struct store_csr_filt
 
 static struct sql_query csr_list_ask(struct sql *sql, unsigned which)
 {
-	return sql_ask(sql, (enum sql_text)which, "list CSRs");
+	return sql_ask(sql, &csr_list_texts[which], "list CSRs");
+}
+
+/* The rows that a filter leaves. */
+static unsigned csr_list_of_filter(const struct store_csr_query *query)
+{
+	if (query->filter->key != NULL)
+		return KEY_LIST;
+	return query->descending ? FILTER_NEWEST : FILTER_OLDEST;
 }
 
 static struct sql_query csr_list_query(struct sql *sql, const struct store_csr_query *query,
@@ -72,22 +189,22 @@ static struct sql_query csr_list_query(struct sql *sql, const struct store_csr_q
 	struct sql_query q;
 
 	if (query->after_id != NULL) {
-		q = csr_list_ask(sql, (query->states & ~UNSETTLED) == 0 ? SQL_PASS_UNSETTLED : SQL_PASS_ANY);
+		q = csr_list_ask(sql, (query->states & ~UNSETTLED) == 0 ? PASS_UNSETTLED : PASS_ANY);
 		csr_list_put_any(&q, query, account_id);
 		sql_put_text(&q, query->after_id);
 		sql_put_int(&q, query->limit);
 		return q;
 	}
 	if (query->filter != NULL) {
-		q = csr_list_ask(sql, query->descending ? SQL_FILTER_NEWEST : SQL_FILTER_OLDEST);
+		q = csr_list_ask(sql, csr_list_of_filter(query));
 		csr_list_put_any(&q, query, account_id);
 		csr_list_put_filter(&q, query->filter);
 	} else if (csr_list_is_of_active(query)) {
-		q = csr_list_ask(sql, SQL_LIST_ACTIVE_FIRST + csr_list_way(query));
+		q = csr_list_ask(sql, LIST_ACTIVE_FIRST + csr_list_way(query));
 		sql_put_text(&q, account_id);
 		sql_put_text(&q, query->scope->kind == STORE_ZONE ? query->scope->id : NULL);
 	} else {
-		q = csr_list_ask(sql, SQL_LIST_ANY_FIRST + csr_list_way(query));
+		q = csr_list_ask(sql, LIST_ANY_FIRST + csr_list_way(query));
 		csr_list_put_any(&q, query, account_id);
 	}
 	sql_put_int(&q, query->limit);
@@ -111,11 +228,10 @@ static enum err csr_list_count(struct sql *sql, const struct store_csr_query *qu
 		*ret_total = (uint64_t)scope->csr_active;
 		return E_OK;
 	}
-	struct sql_query q = sql_ask(sql,
-				     active                  ? SQL_ACTIVE_TOTAL
-				     : query->filter != NULL ? SQL_FILTER_TOTAL
-							     : SQL_ANY_TOTAL,
-				     "count CSRs");
+	unsigned which = active ? ACTIVE_TOTAL : ANY_TOTAL;
+	if (query->filter != NULL)
+		which = query->filter->key != NULL ? KEY_TOTAL : FILTER_TOTAL;
+	struct sql_query q = sql_ask(sql, &csr_list_texts[which], "count CSRs");
 	of_any_age.updated_before_us = 0;
 	if (!active)
 		csr_list_put_any(&q, &of_any_age, query->scope == NULL ? NULL : scope->account_id);
@@ -166,8 +282,8 @@ static enum err csr_list_read_behind(struct sql *sql, const struct store_csr_que
 {
 	static char no_name[] = "";
 	const struct walk_mark first_named = {.name = no_name}, last_nameless = {.id = "~"};
-	unsigned list = SQL_LIST_AFTER_FIRST + csr_list_way(query);
-	unsigned nameless = SQL_LIST_NAMELESS_FIRST + (query->descending ? 1 : 0);
+	unsigned list = LIST_AFTER_FIRST + csr_list_way(query);
+	unsigned nameless = LIST_NAMELESS_FIRST + (query->descending ? 1 : 0);
 	bool is_nameless = query->order == STORE_ORDER_NAME && mark->name == NULL;
 	enum err e;
 

@@ -12,6 +12,27 @@
 
 #define SANS_BYTES_MAX (CSR_SANS_MAX * (CSR_SAN_BYTES_MAX + 8))
 
+/* ---- statements ---- */
+
+enum {
+	CSR_ADD,
+	CSR_GET,
+	CSR_MOVE,
+	CSR_MOVE_ACTIVE,
+};
+static const struct sql_text csr_row_texts[] = {
+    [CSR_ADD] = {"INSERT INTO csrs (id, account_id, zone_id, token_name, principal_id, state, created_us,"
+		 " updated_us, key_type, country, province, locality, organization, organizational_unit,"
+		 " common_name, sans, name, description)"
+		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
+		 " $18)"},
+    [CSR_GET] = {"SELECT " CSR_ROW_COLUMNS " FROM csrs WHERE id = $1"},
+    [CSR_MOVE] = {"UPDATE csrs SET state = $3, updated_us = $4 WHERE id = $1 AND state = $2"},
+    [CSR_MOVE_ACTIVE] = {"UPDATE csrs SET state = $3, updated_us = $4, pem = $5, key_id = $6,"
+			 " spki_sha256 = $7, protection = $8 WHERE id = $1 AND state = $2"},
+};
+const struct sql_texts csr_row_sql = SQL_TEXTS(csr_row_texts);
+
 /* ---- names: one "type value" a line ---- */
 
 static enum err csr_row_format_sans(const struct csr_spec *spec, struct buf *b)
@@ -102,7 +123,7 @@ void csr_row_read(struct sql_query *q, struct csr_record *r)
 
 enum err csr_row_get(struct sql *sql, const char *id, struct csr_record *ret_record)
 {
-	struct sql_query q = sql_ask(sql, SQL_CSR_GET, "read a CSR");
+	struct sql_query q = sql_ask(sql, &csr_row_texts[CSR_GET], "read a CSR");
 	struct csr_record found = {.name = NULL};
 
 	sql_put_text(&q, id);
@@ -128,7 +149,7 @@ enum err csr_row_add(struct sql *sql, const struct csr_record *r)
 	enum err e = csr_row_format_sans(spec, &sans);
 	if (e != E_OK)
 		goto out;
-	struct sql_query q = sql_ask(sql, SQL_CSR_ADD, "add a CSR");
+	struct sql_query q = sql_ask(sql, &csr_row_texts[CSR_ADD], "add a CSR");
 	sql_put_text(&q, r->id);
 	sql_put_text(&q, r->account_tag);
 	sql_put_text(&q, r->scope.kind == STORE_ZONE ? r->scope.id : NULL);
@@ -156,8 +177,8 @@ out:
 enum err csr_row_move(struct sql *sql, const struct store_csr_move *move, int64_t now_us)
 {
 	const struct store_csr_result *result = move->result;
-	struct sql_query q =
-	    sql_ask(sql, result == NULL ? SQL_CSR_MOVE : SQL_CSR_MOVE_ACTIVE, "change the state of a CSR");
+	struct sql_query q = sql_ask(sql, &csr_row_texts[result == NULL ? CSR_MOVE : CSR_MOVE_ACTIVE],
+				     "change the state of a CSR");
 
 	sql_put_text(&q, move->id);
 	sql_put_int(&q, move->from);

@@ -12,13 +12,19 @@
 struct sql;
 struct sql_query;
 
+/* What csr_row_read reads of a query, in its order. */
+#define CSR_ROW_COLUMNS                                                                                      \
+	"id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us, key_type, "       \
+	"country, province, locality, organization, organizational_unit, common_name, sans, name, "          \
+	"description, pem, key_id, spki_sha256, protection, set_aside_us"
+
 /* E_EXISTS: the id is in use.  E_INVAL: a SAN holds a newline. */
 MUST_USE enum err csr_row_add(struct sql *sql, const struct csr_record *record);
 
 /* By id, in any scope and state.  E_NOTFOUND. */
 MUST_USE enum err csr_row_get(struct sql *sql, const char *id, struct csr_record *ret_record);
 
-/* The row at hand.  The record is filled as far as it got, also after an error of the query. */
+/* The current row.  The record is filled as far as it got, even after an error of the query. */
 void csr_row_read(struct sql_query *q, struct csr_record *record);
 
 /* One legal move of state with its audit record.  E_NOTFOUND, E_EXISTS as store_csr_move says. */

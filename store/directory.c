@@ -8,10 +8,39 @@
 
 #include <string.h>
 
+/* ---- statements ---- */
+
+enum {
+	ACCOUNT_FIND,
+	ZONE_FIND,
+	ACCOUNT_ADD,
+	ZONE_ADD,
+	ACCOUNT_LIST,
+	ZONE_LIST,
+	ACCOUNT_SET,
+	ZONE_SET,
+};
+static const struct sql_text directory_texts[] = {
+    [ACCOUNT_FIND] = {"SELECT id AS account_id, csr_quota, csr_count, csr_active FROM accounts"
+		      " WHERE id = $1"},
+    [ZONE_FIND] = {"SELECT account_id, csr_quota, csr_count, csr_active FROM zones WHERE id = $1"},
+    [ACCOUNT_ADD] = {"INSERT INTO accounts (id, name, csr_quota, created_us) VALUES ($1, $2, $3, $4)"},
+    [ZONE_ADD] = {"INSERT INTO zones (id, account_id, name, csr_quota, created_us)"
+		  " VALUES ($1, $2, $3, $4, $5)"},
+    [ACCOUNT_LIST] = {"SELECT id, name, csr_quota, csr_count, created_us FROM accounts ORDER BY id"},
+    [ZONE_LIST] = {"SELECT id, account_id, name, csr_quota, csr_count, created_us FROM zones ORDER BY id"},
+    [ACCOUNT_SET] = {"UPDATE accounts SET name = coalesce($2, name), csr_quota = coalesce($3, csr_quota)"
+		     " WHERE id = $1"},
+    [ZONE_SET] = {"UPDATE zones SET name = coalesce($2, name), csr_quota = coalesce($3, csr_quota)"
+		  " WHERE id = $1"},
+};
+const struct sql_texts directory_sql = SQL_TEXTS(directory_texts);
+
 enum err directory_find(struct sql *sql, const struct store_scope *scope, struct directory_scope *ret_found)
 {
-	struct sql_query q = sql_ask(sql, scope->kind == STORE_ZONE ? SQL_ZONE_FIND : SQL_ACCOUNT_FIND,
-				     "find an account or zone");
+	bool zone = scope->kind == STORE_ZONE;
+	struct sql_query q =
+	    sql_ask(sql, &directory_texts[zone ? ZONE_FIND : ACCOUNT_FIND], "find an account or zone");
 	struct directory_scope found = {.csr_quota = 0};
 
 	sql_put_text(&q, scope->id);
@@ -43,8 +72,8 @@ static enum err directory_run_add(struct store_op *op, struct sql *sql)
 {
 	const struct directory_add *add = (const struct directory_add *)op;
 	bool zone = add->scope.kind == STORE_ZONE;
-	struct sql_query q =
-	    sql_ask(sql, zone ? SQL_ZONE_ADD : SQL_ACCOUNT_ADD, zone ? "add a zone" : "add an account");
+	struct sql_query q = sql_ask(sql, &directory_texts[zone ? ZONE_ADD : ACCOUNT_ADD],
+				     zone ? "add a zone" : "add an account");
 	int64_t now_us = clock_wall_us();
 
 	sql_put_text(&q, add->scope.id);
@@ -108,7 +137,8 @@ static enum err directory_run_set(struct store_op *op, struct sql *sql)
 {
 	const struct directory_set *set = (const struct directory_set *)op;
 	bool zone = set->change.scope.kind == STORE_ZONE;
-	struct sql_query q = sql_ask(sql, zone ? SQL_ZONE_SET : SQL_ACCOUNT_SET, "change an account or zone");
+	struct sql_query q =
+	    sql_ask(sql, &directory_texts[zone ? ZONE_SET : ACCOUNT_SET], "change an account or zone");
 
 	sql_put_text(&q, set->change.scope.id);
 	sql_put_text(&q, set->change.name);
@@ -185,7 +215,7 @@ static enum err directory_run_list(struct store_op *op, struct sql *sql)
 {
 	struct directory_list *list = (struct directory_list *)op;
 	bool zones = list->zones_done != NULL;
-	struct sql_query q = sql_ask(sql, zones ? SQL_ZONE_LIST : SQL_ACCOUNT_LIST,
+	struct sql_query q = sql_ask(sql, &directory_texts[zones ? ZONE_LIST : ACCOUNT_LIST],
 				     zones ? "list the zones" : "list the accounts");
 
 	return call_rows_read(&list->rows, &q);

@@ -1,6 +1,7 @@
 /* Fences along the long lists. */
 #include "store/fence.h"
 
+#include "store/audit.h"
 #include "store/call.h"
 #include "store/sql.h"
 
@@ -32,6 +33,44 @@ struct fences {
 	uint64_t used;
 	struct line lines[LINES_MAX];
 };
+
+/* ---- statements ---- */
+
+/* What the rows behind a row are ordered by, of the index alone: $3 what its order is by, $4 its id. */
+#define MARKS(index, what, where, by)                                                                        \
+	{                                                                                                    \
+		.sqlite = "SELECT " what ", id FROM csrs INDEXED BY " index                                  \
+			  " WHERE state = 2 AND account_id = $1 AND zone_id IS NOT DISTINCT FROM $2"         \
+			  " AND " where " ORDER BY " by                                                      \
+	}
+/* Which rows joined and left the lists of active CSRs by the audit records behind $1, as far as $2. */
+#define CHANGES(of_scope)                                                                                    \
+	{                                                                                                    \
+		"SELECT (audit.action = 'csr.active') AS joined, csrs.created_us AS created_us,"             \
+		" csrs.name AS name, csrs.id AS id FROM audit CROSS JOIN csrs"                               \
+		" WHERE csrs.id = audit.object AND audit.sequence > $1 AND audit.sequence <= $2"             \
+		" AND audit.action IN ('csr.active', 'csr.deleting') AND " of_scope                          \
+		" ORDER BY audit.sequence"                                                                   \
+	}
+
+enum {
+	MARKS_BY_CREATED,
+	MARKS_BY_NAME,
+	MARKS_NAMELESS,
+	MARKS_BY_ID,
+	CHANGES_OF_ACCOUNT,
+	CHANGES_OF_ZONE,
+};
+static const struct sql_text fence_texts[] = {
+    [MARKS_BY_CREATED] = MARKS("csrs_active_created", "created_us, NULL AS name",
+			       "(created_us, id) > ($3, $4)", "created_us, id"),
+    [MARKS_BY_NAME] = MARKS("csrs_active_name", "0 AS created_us, name", "(name, id) > ($3, $4)", "name, id"),
+    [MARKS_NAMELESS] = MARKS("csrs_active_name", "0 AS created_us, name", "name IS NULL AND id > $4", "id"),
+    [MARKS_BY_ID] = MARKS("csrs_active_id", "0 AS created_us, NULL AS name", "id > $4", "id"),
+    [CHANGES_OF_ACCOUNT] = CHANGES("csrs.account_id = $3 AND csrs.zone_id IS NULL"),
+    [CHANGES_OF_ZONE] = CHANGES("csrs.zone_id = $3"),
+};
+const struct sql_texts fence_sql = SQL_TEXTS(fence_texts);
 
 /* ---- lines ---- */
 
@@ -115,14 +154,14 @@ static enum err line_add(struct line *line, size_t at, const struct walk_mark *m
 static struct sql_query fence_ask(struct sql *sql, const struct fence_list *list,
 				  const struct walk_mark *mark)
 {
-	static const enum sql_text by_order[] = {
-	    [STORE_ORDER_CREATED_AT] = SQL_MARKS_BY_CREATED,
-	    [STORE_ORDER_NAME] = SQL_MARKS_BY_NAME,
-	    [STORE_ORDER_ACCOUNT_TAG] = SQL_MARKS_BY_ID,
+	static const unsigned by_order[] = {
+	    [STORE_ORDER_CREATED_AT] = MARKS_BY_CREATED,
+	    [STORE_ORDER_NAME] = MARKS_BY_NAME,
+	    [STORE_ORDER_ACCOUNT_TAG] = MARKS_BY_ID,
 	};
 	bool nameless = list->order == STORE_ORDER_NAME && mark->name == NULL;
-	struct sql_query q =
-	    sql_ask(sql, nameless ? SQL_MARKS_NAMELESS : by_order[list->order], "look along a list of CSRs");
+	unsigned which = nameless ? MARKS_NAMELESS : by_order[list->order];
+	struct sql_query q = sql_ask(sql, &fence_texts[which], "look along a list of CSRs");
 
 	sql_put_text(&q, list->account_id);
 	sql_put_text(&q, list->scope->kind == STORE_ZONE ? list->scope->id : NULL);
@@ -215,7 +254,7 @@ static enum err line_follow(struct line *line, struct sql *sql, const struct fen
 
 	if (sequence - line->sequence > CHANGES_MAX)
 		return E_NOTFOUND;
-	q = sql_ask(sql, in_zone ? SQL_CHANGES_OF_ZONE : SQL_CHANGES_OF_ACCOUNT,
+	q = sql_ask(sql, &fence_texts[in_zone ? CHANGES_OF_ZONE : CHANGES_OF_ACCOUNT],
 		    "see what a list has become");
 	sql_put_int(&q, line->sequence);
 	sql_put_int(&q, sequence);
@@ -247,24 +286,11 @@ static enum err line_thicken(struct line *line, struct sql *sql, const struct fe
 	return e;
 }
 
-static enum err line_sequence(struct sql *sql, int64_t *ret_sequence)
-{
-	struct sql_query q = sql_ask(sql, SQL_AUDIT_LAST, "read the end of the audit trail");
-	int64_t sequence = 0;
-
-	if (sql_next(&q))
-		sequence = sql_int(&q, "sequence");
-	enum err e = sql_done(&q);
-	if (e == E_OK)
-		*ret_sequence = sequence;
-	return e;
-}
-
 /* One that another thread has brought further than this transaction sees will do: it was so just after. */
 static enum err line_update(struct line *line, struct sql *sql, const struct fence_list *list)
 {
 	int64_t sequence;
-	enum err e = line_sequence(sql, &sequence);
+	enum err e = audit_last_sequence(sql, &sequence);
 
 	if (e != E_OK)
 		return e;

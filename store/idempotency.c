@@ -8,6 +8,29 @@
 
 #define PURGE_MAX 8 /* expired keys that one create removes */
 
+/* ---- statements ---- */
+
+enum {
+	KEY_FIND,
+	KEY_REMOVE,
+	KEY_ADD,
+	KEY_PURGE,
+	KEY_FORGET,
+};
+static const struct sql_text idempotency_texts[] = {
+    [KEY_FIND] = {"SELECT created_us, request_hash, csr_id FROM idempotency"
+		  " WHERE principal_id = $1 AND scope_kind = $2 AND scope_id = $3 AND key = $4"},
+    [KEY_REMOVE] = {"DELETE FROM idempotency"
+		    " WHERE principal_id = $1 AND scope_kind = $2 AND scope_id = $3 AND key = $4"},
+    [KEY_ADD] = {"INSERT INTO idempotency (principal_id, scope_kind, scope_id, key, csr_id,"
+		 " request_hash, created_us) VALUES ($1, $2, $3, $4, $5, $6, $7)"},
+    [KEY_PURGE] = {.sqlite = "DELETE FROM idempotency WHERE rowid IN (SELECT rowid"
+			     " FROM idempotency WHERE created_us < $1"
+			     " ORDER BY created_us LIMIT $2)"},
+    [KEY_FORGET] = {"DELETE FROM idempotency WHERE csr_id = $1"},
+};
+const struct sql_texts idempotency_sql = SQL_TEXTS(idempotency_texts);
+
 static void idempotency_put_key(struct sql_query *q, const struct store_csr_begin *in)
 {
 	sql_put_text(q, in->record->principal_id);
@@ -42,7 +65,7 @@ static enum err idempotency_judge_repeat(struct sql *sql, const struct store_csr
 
 static enum err idempotency_remove(struct sql *sql, const struct store_csr_begin *in)
 {
-	struct sql_query q = sql_ask(sql, SQL_IDEMPOTENCY_REMOVE, "remove an idempotency key");
+	struct sql_query q = sql_ask(sql, &idempotency_texts[KEY_REMOVE], "remove an idempotency key");
 
 	idempotency_put_key(&q, in);
 	return sql_run(&q);
@@ -51,7 +74,7 @@ static enum err idempotency_remove(struct sql *sql, const struct store_csr_begin
 enum err idempotency_judge(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
 			   enum store_begin *ret_outcome, struct csr_record *ret_replay)
 {
-	struct sql_query q = sql_ask(sql, SQL_IDEMPOTENCY_FIND, "find an idempotency key");
+	struct sql_query q = sql_ask(sql, &idempotency_texts[KEY_FIND], "find an idempotency key");
 	uint8_t hash[STORE_HASH_BYTES];
 	char csr_id[CSR_ID_SIZE];
 	bool expired = false;
@@ -75,7 +98,7 @@ enum err idempotency_judge(struct sql *sql, const struct store_csr_begin *in, in
 
 static enum err idempotency_purge(struct sql *sql, int64_t before_us)
 {
-	struct sql_query q = sql_ask(sql, SQL_IDEMPOTENCY_PURGE, "remove old idempotency keys");
+	struct sql_query q = sql_ask(sql, &idempotency_texts[KEY_PURGE], "remove old idempotency keys");
 
 	sql_put_int(&q, before_us);
 	sql_put_int(&q, PURGE_MAX);
@@ -87,7 +110,7 @@ enum err idempotency_note(struct sql *sql, const struct store_csr_begin *in, int
 	enum err e = E_OK;
 
 	if (in->idempotency_key != NULL) {
-		struct sql_query q = sql_ask(sql, SQL_IDEMPOTENCY_ADD, "add an idempotency key");
+		struct sql_query q = sql_ask(sql, &idempotency_texts[KEY_ADD], "add an idempotency key");
 
 		idempotency_put_key(&q, in);
 		sql_put_text(&q, in->record->id);
@@ -102,7 +125,7 @@ enum err idempotency_note(struct sql *sql, const struct store_csr_begin *in, int
 
 enum err idempotency_forget(struct sql *sql, const char *csr_id)
 {
-	struct sql_query q = sql_ask(sql, SQL_IDEMPOTENCY_FORGET, "remove an idempotency key");
+	struct sql_query q = sql_ask(sql, &idempotency_texts[KEY_FORGET], "remove an idempotency key");
 
 	sql_put_text(&q, csr_id);
 	return sql_run(&q);

@@ -1,4 +1,4 @@
-/* Idempotency keys: which create was asked for already.  Private to store/. */
+/* Idempotency keys: which create was requested before.  Private to store/. */
 #ifndef CSRD_STORE_IDEMPOTENCY_H
 #define CSRD_STORE_IDEMPOTENCY_H
 

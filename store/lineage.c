@@ -8,6 +8,39 @@
 
 #include <string.h>
 
+/* ---- statements ---- */
+
+/* Open rows of the token $1, NULL for all, that are not set aside yet. */
+#define ASIDE_WHERE(state)                                                                                   \
+	" WHERE state = " #state " AND set_aside_us = 0 AND ($1 IS NULL OR token_name = $1)"
+/* $2 the time, $3 action, $4 actor, $5 detail. */
+#define ASIDE_TELL(state)                                                                                    \
+	"INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"                         \
+	" SELECT $2, $3, id, $4, '', '', $5 FROM csrs" ASIDE_WHERE(state) " ORDER BY id"
+
+enum lineage_text {
+	LINEAGE_FIND,
+	LINEAGE_SET,
+	LINEAGE_FORGET_ALL,
+	ASIDE_TELL_PENDING,
+	ASIDE_TELL_DELETING,
+	ASIDE_FORGET,
+	ASIDE_PENDING,
+	ASIDE_DELETING,
+};
+static const struct sql_text lineage_texts[] = {
+    [LINEAGE_FIND] = {"SELECT lineage FROM lineages WHERE token_name = $1"},
+    [LINEAGE_SET] = {"INSERT INTO lineages (token_name, lineage) VALUES ($1, $2)"
+		     " ON CONFLICT (token_name) DO UPDATE SET lineage = excluded.lineage"},
+    [LINEAGE_FORGET_ALL] = {"DELETE FROM lineages"},
+    [ASIDE_TELL_PENDING] = {ASIDE_TELL(1)},
+    [ASIDE_TELL_DELETING] = {ASIDE_TELL(3)},
+    [ASIDE_FORGET] = {"DELETE FROM idempotency WHERE csr_id IN (SELECT id FROM csrs" ASIDE_WHERE(1) ")"},
+    [ASIDE_PENDING] = {"UPDATE csrs SET state = 5, updated_us = $2, set_aside_us = $2" ASIDE_WHERE(1)},
+    [ASIDE_DELETING] = {"UPDATE csrs SET set_aside_us = $2" ASIDE_WHERE(3)},
+};
+const struct sql_texts lineage_sql = SQL_TEXTS(lineage_texts);
+
 /* ---- how far ---- */
 
 struct lineage_mark {
@@ -20,7 +53,7 @@ struct lineage_mark {
 static enum err lineage_run_mark(struct store_op *op, struct sql *sql)
 {
 	struct lineage_mark *get = (struct lineage_mark *)op;
-	struct sql_query q = sql_ask(sql, SQL_LINEAGE_FIND, "find the lineage of a token");
+	struct sql_query q = sql_ask(sql, &lineage_texts[LINEAGE_FIND], "find the lineage of a token");
 
 	sql_put_text(&q, get->token_name);
 	if (sql_next(&q)) {
@@ -30,10 +63,7 @@ static enum err lineage_run_mark(struct store_op *op, struct sql *sql)
 	enum err e = sql_done(&q);
 	if (e != E_OK)
 		return e;
-	q = sql_ask(sql, SQL_AUDIT_LAST, "read the end of the audit trail");
-	if (sql_next(&q))
-		get->mark.sequence = sql_int(&q, "sequence");
-	return sql_done(&q);
+	return audit_last_sequence(sql, &get->mark.sequence);
 }
 
 static void lineage_finish_mark(struct store_op *op)
@@ -59,11 +89,11 @@ void store_mark_get(struct store *store, const char *token_name, store_mark_fn d
 
 /* ---- setting aside ---- */
 
-static enum err lineage_tell_aside(struct sql *sql, enum sql_text which, const char *token_name,
+static enum err lineage_tell_aside(struct sql *sql, enum lineage_text which, const char *token_name,
 				   int64_t now_us, const char *actor)
 {
-	bool pending = which == SQL_ASIDE_TELL_PENDING;
-	struct sql_query q = sql_ask(sql, which, "write the audit trail");
+	bool pending = which == ASIDE_TELL_PENDING;
+	struct sql_query q = sql_ask(sql, &lineage_texts[which], "write the audit trail");
 
 	sql_put_text(&q, token_name);
 	sql_put_int(&q, now_us);
@@ -73,16 +103,16 @@ static enum err lineage_tell_aside(struct sql *sql, enum sql_text which, const c
 	return sql_run(&q);
 }
 
-static enum err lineage_move_aside(struct sql *sql, enum sql_text which, const char *token_name,
+static enum err lineage_move_aside(struct sql *sql, enum lineage_text which, const char *token_name,
 				   int64_t now_us, uint64_t *rows)
 {
-	struct sql_query q = sql_ask(sql, which, "set open rows aside");
+	struct sql_query q = sql_ask(sql, &lineage_texts[which], "set open rows aside");
 
 	sql_put_text(&q, token_name);
-	if (which != SQL_ASIDE_FORGET)
+	if (which != ASIDE_FORGET)
 		sql_put_int(&q, now_us);
 	enum err e = sql_run(&q);
-	if (e == E_OK && which != SQL_ASIDE_FORGET)
+	if (e == E_OK && which != ASIDE_FORGET)
 		*rows += sql_changed(sql);
 	return e;
 }
@@ -92,16 +122,16 @@ static enum err lineage_set_rows_aside(struct sql *sql, const char *token_name, 
 				       const char *actor, uint64_t *ret_rows)
 {
 	uint64_t rows = 0;
-	enum err e = lineage_tell_aside(sql, SQL_ASIDE_TELL_PENDING, token_name, now_us, actor);
+	enum err e = lineage_tell_aside(sql, ASIDE_TELL_PENDING, token_name, now_us, actor);
 
 	if (e == E_OK)
-		e = lineage_tell_aside(sql, SQL_ASIDE_TELL_DELETING, token_name, now_us, actor);
+		e = lineage_tell_aside(sql, ASIDE_TELL_DELETING, token_name, now_us, actor);
 	if (e == E_OK)
-		e = lineage_move_aside(sql, SQL_ASIDE_FORGET, token_name, now_us, &rows);
+		e = lineage_move_aside(sql, ASIDE_FORGET, token_name, now_us, &rows);
 	if (e == E_OK)
-		e = lineage_move_aside(sql, SQL_ASIDE_PENDING, token_name, now_us, &rows);
+		e = lineage_move_aside(sql, ASIDE_PENDING, token_name, now_us, &rows);
 	if (e == E_OK)
-		e = lineage_move_aside(sql, SQL_ASIDE_DELETING, token_name, now_us, &rows);
+		e = lineage_move_aside(sql, ASIDE_DELETING, token_name, now_us, &rows);
 	if (e == E_OK)
 		*ret_rows = rows;
 	return e;
@@ -118,7 +148,7 @@ static enum err lineage_run_set_aside(struct store_op *op, struct sql *sql)
 {
 	struct lineage_set_aside *aside = (struct lineage_set_aside *)op;
 	const struct store_set_aside *in = &aside->in;
-	struct sql_query q = sql_ask(sql, SQL_LINEAGE_SET, "set the lineage of a token");
+	struct sql_query q = sql_ask(sql, &lineage_texts[LINEAGE_SET], "set the lineage of a token");
 	int64_t now_us = clock_wall_us();
 
 	sql_put_text(&q, in->token_name);
@@ -160,7 +190,7 @@ enum err lineage_restore(struct sql *sql, const struct audit_origin *origin)
 
 	enum err e = lineage_set_rows_aside(sql, NULL, now_us, origin->actor, &rows);
 	if (e == E_OK) {
-		struct sql_query q = sql_ask(sql, SQL_LINEAGE_FORGET_ALL, "forget the lineages");
+		struct sql_query q = sql_ask(sql, &lineage_texts[LINEAGE_FORGET_ALL], "forget the lineages");
 
 		e = sql_run(&q);
 	}

@@ -7,6 +7,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- statements ---- */
+
+#define PRINCIPAL_COLUMNS "id, kind, name, secret_hash, created_us, not_before_us, expires_us, revoked_us"
+
+enum {
+	PRINCIPAL_FIND,
+	PRINCIPAL_LIST,
+	PRINCIPAL_ADD,
+	PRINCIPAL_STATE,
+	PRINCIPAL_REVOKE,
+	GRANT_LIST,
+	GRANT_ADD_ACCOUNT,
+	GRANT_ADD_ZONE,
+};
+static const struct sql_text principal_texts[] = {
+    [PRINCIPAL_FIND] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals"
+			" WHERE secret_hash = $1 AND kind = $2"},
+    [PRINCIPAL_LIST] = {.sqlite = "SELECT " PRINCIPAL_COLUMNS " FROM principals WHERE kind = $1"
+				  " ORDER BY created_us, rowid"},
+    [PRINCIPAL_ADD] = {"INSERT INTO principals (id, kind, name, secret_hash, created_us, not_before_us,"
+		       " expires_us, revoked_us) VALUES ($1, $2, $3, $4, $5, $6, $7, 0)"},
+    [PRINCIPAL_STATE] = {"SELECT revoked_us FROM principals WHERE id = $1 AND kind = $2"},
+    [PRINCIPAL_REVOKE] = {"UPDATE principals SET revoked_us = $1 WHERE id = $2"},
+    [GRANT_LIST] = {.sqlite = "SELECT account_id, zone_id, permission FROM grants"
+			      " WHERE principal_id = $1 ORDER BY rowid"},
+    [GRANT_ADD_ACCOUNT] = {"INSERT INTO grants (principal_id, account_id, permission) VALUES ($1, $2, $3)"},
+    [GRANT_ADD_ZONE] = {"INSERT INTO grants (principal_id, zone_id, permission) VALUES ($1, $2, $3)"},
+};
+const struct sql_texts principal_sql = SQL_TEXTS(principal_texts);
+
 /* ---- rows ---- */
 
 static void principal_read_grant(struct sql_query *q, void *row)
@@ -21,7 +51,7 @@ static void principal_read_grant(struct sql_query *q, void *row)
 
 static enum err principal_read_grants(struct sql *sql, struct principal *p)
 {
-	struct sql_query q = sql_ask(sql, SQL_GRANT_LIST, "read the grants of a principal");
+	struct sql_query q = sql_ask(sql, &principal_texts[GRANT_LIST], "read the grants of a principal");
 	struct call_rows grants = {.size = sizeof(struct grant), .read = principal_read_grant};
 
 	sql_put_text(&q, p->id);
@@ -61,7 +91,7 @@ struct principal_find {
 static enum err principal_run_find(struct store_op *op, struct sql *sql)
 {
 	struct principal_find *find = (struct principal_find *)op;
-	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_FIND, "find a principal");
+	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_FIND], "find a principal");
 
 	sql_put_bytes(&q, find->secret_hash, sizeof(find->secret_hash));
 	sql_put_int(&q, find->kind);
@@ -116,7 +146,7 @@ static void principal_release_row(void *row)
 static enum err principal_run_list(struct store_op *op, struct sql *sql)
 {
 	struct principal_list *list = (struct principal_list *)op;
-	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_LIST, "list the principals");
+	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_LIST], "list the principals");
 
 	sql_put_int(&q, list->kind);
 	return call_rows_read(&list->rows, &q);
@@ -177,8 +207,9 @@ static enum err principal_add_grant(struct sql *sql, const struct principal *p, 
 
 	if (permission == 0)
 		return E_OK;
-	struct sql_query q = sql_ask(
-	    sql, scope->kind == STORE_ZONE ? SQL_GRANT_ADD_ZONE : SQL_GRANT_ADD_ACCOUNT, "add a grant");
+	bool zone = scope->kind == STORE_ZONE;
+	struct sql_query q =
+	    sql_ask(sql, &principal_texts[zone ? GRANT_ADD_ZONE : GRANT_ADD_ACCOUNT], "add a grant");
 	sql_put_text(&q, p->id);
 	sql_put_text(&q, scope->id);
 	sql_put_int(&q, permission);
@@ -189,7 +220,7 @@ static enum err principal_run_add(struct store_op *op, struct sql *sql)
 {
 	const struct principal_add *add = (const struct principal_add *)op;
 	const struct principal *p = &add->principal;
-	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_ADD, "add a principal");
+	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_ADD], "add a principal");
 	int64_t now_us = clock_wall_us();
 
 	sql_put_text(&q, p->id);
@@ -240,7 +271,7 @@ struct principal_revoke {
 static enum err principal_revoked_at(struct sql *sql, enum principal_kind kind, const char *id,
 				     int64_t *ret_revoked_us)
 {
-	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_STATE, "find a principal");
+	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_STATE], "find a principal");
 
 	sql_put_text(&q, id);
 	sql_put_int(&q, kind);
@@ -258,7 +289,7 @@ static enum err principal_run_revoke(struct store_op *op, struct sql *sql)
 	enum err e = principal_revoked_at(sql, revoke->kind, revoke->id, &revoked_us);
 	if (e != E_OK || revoked_us != 0)
 		return e;
-	struct sql_query q = sql_ask(sql, SQL_PRINCIPAL_REVOKE, "revoke a principal");
+	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_REVOKE], "revoke a principal");
 	sql_put_int(&q, now_us);
 	sql_put_text(&q, revoke->id);
 	e = sql_run(&q);

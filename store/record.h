@@ -1,4 +1,4 @@
-/* What the store keeps: the shapes shared by its callers and what is below it. */
+/* What the store keeps: the structs shared by its callers and the layers below it. */
 #ifndef CSRD_STORE_RECORD_H
 #define CSRD_STORE_RECORD_H
 
@@ -26,7 +26,7 @@ struct store_scope {
 };
 bool store_scope_equal(const struct store_scope *a, const struct store_scope *b);
 
-/* pending → active → deleting → destroyed, pending → failed.  No other move is made. */
+/* pending → active → deleting → destroyed, pending → failed.  There is no other move. */
 enum csr_state {
 	CSR_PENDING = 1,   /* durable before a key is made */
 	CSR_ACTIVE = 2,

@@ -38,11 +38,11 @@ uint64_t sql_changed(struct sql *sql)
 
 /* ---- asking ---- */
 
-struct sql_query sql_ask(struct sql *sql, enum sql_text which, const char *what)
+struct sql_query sql_ask(struct sql *sql, const struct sql_text *text, const char *what)
 {
 	struct sql_query q = {.sql = sql, .what = what, .e = E_OK};
 
-	q.statement = sql->driver->statement(sql, which);
+	q.statement = sql->driver->statement(sql, text);
 	return q;
 }
 

@@ -78,7 +78,7 @@ enum sql_step {
  * are read by name, best in the order of the text.  The first error sticks: what
  * comes after it does nothing, and sql_done returns it.
  *
- *	struct sql_query q = sql_ask(sql, SQL_THING_FIND, "find a thing");
+ *	struct sql_query q = sql_ask(sql, &thing_texts[THING_FIND], "find a thing");
  *
  *	sql_put_text(&q, id);
  *	while (sql_next(&q))
@@ -94,7 +94,8 @@ struct sql_query {
 	enum sql_step at;
 	enum err e;
 };
-struct sql_query sql_ask(struct sql *sql, enum sql_text which, const char *what);
+/* text: of a table that sql_text.c lists. */
+struct sql_query sql_ask(struct sql *sql, const struct sql_text *text, const char *what);
 
 void sql_put_int(struct sql_query *q, int64_t value);
 void sql_put_null(struct sql_query *q);
@@ -143,7 +144,7 @@ struct sql_driver {
 	void (*close)(struct sql *sql);
 
 	/* A statement, ready for its parameters; given back by `reset`. */
-	void *(*statement)(struct sql *sql, enum sql_text which);
+	void *(*statement)(struct sql *sql, const struct sql_text *text);
 	/* The parameter number `at`, from 1; text and bytes stay where they are until `reset`.  False:
 	 * E_NOMEM. */
 	bool (*bind)(struct sql *sql, void *statement, unsigned at, const struct sql_value *value);

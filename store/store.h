@@ -5,10 +5,10 @@
  *
  * Threads: every function is called on one thread, the owner's.  Callbacks run
  * on it too, from store_dispatch, exactly once for each call and never inside
- * the call itself.  Writes are done and told in the order of the calls, but for
- * those that are refused unqueued, which may be told sooner.  A read may be told
+ * the call itself.  Writes are done and reported in the order of the calls, except
+ * those refused unqueued, which may be reported sooner.  A read may be reported
  * before a write that was called earlier, and has seen every write that had been
- * told when it was called.  store_fd becomes readable when store_dispatch has work.
+ * reported when it was called.  store_fd becomes readable when store_dispatch has work.
  * A callback may make new calls, but not store_dispatch, store_wait or store_close.
  *
  * Arguments are borrowed for the call (copied), unless it says *takes*.

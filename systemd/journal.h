@@ -10,7 +10,7 @@
 #ifndef CSRD_SYSTEMD_JOURNAL_H
 #define CSRD_SYSTEMD_JOURNAL_H
 
-/* After log_open.  program: borrowed for ever. */
+/* After log_open.  program: borrowed forever. */
 void journal_open(const char *program);
 
 /* The token that all further events of this process belong to; copied; names longer than 63 bytes are cut. */

@@ -129,7 +129,7 @@ static void *send_messages(void *arg)
 		pthread_mutex_unlock(&service.lock);
 		rc = sd_notify(0, m.text);
 		if (rc < 0 && !complained)
-			log_warn("cannot tell the service manager how it goes: %s", strerror(-rc));
+			log_warn("cannot notify the service manager: %s", strerror(-rc));
 		complained = rc < 0;
 		pthread_mutex_lock(&service.lock);
 		service.sending = false;
@@ -144,7 +144,7 @@ static enum err start_thread(void)
 	/* Not to be joined: it may be stuck for good in a message that nobody takes. */
 	enum err e = thread_start("notify", send_messages, NULL, NULL);
 	if (e != E_OK)
-		log_error("cannot start the thread that tells the service manager: %s", strerror(errno));
+		log_error("cannot start the thread that notifies the service manager: %s", strerror(errno));
 	return e;
 }
 

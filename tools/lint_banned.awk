@@ -24,6 +24,18 @@ BEGIN {
 		"may wait, fall short or fall back: use base/random.h")
 	permitted("getrandom", "base/random.c")
 	product("longjmp setjmp", "leaves cleanup behind")
+	product("hsm_destroy_key", "ends a key without its row: use api/settle.h")
+	permitted("hsm_destroy_key", "hsm/hsm.h")
+	permitted("hsm_destroy_key", "hsm/hsm.c")
+	permitted("hsm_destroy_key", "api/settle.c")
+	product("store_csr_move store_csr_leftover", "ends a row without its key: use api/settle.h")
+	permitted("store_csr_move", "store/store.h")
+	permitted("store_csr_move", "store/csr.c")
+	permitted("store_csr_move", "api/settle.c")
+	permitted("store_csr_move", "api/csr_create.c") # → active
+	permitted("store_csr_leftover", "store/store.h")
+	permitted("store_csr_leftover", "store/csr.c")
+	permitted("store_csr_leftover", "api/settle.c")
 	product("pthread_create", "takes signals that are another thread's: use thread_start")
 	permitted("pthread_create", "base/thread.c")
 	permitted("pthread_create", "hsm/signer/") # whose threads run a module, which may start programs

@@ -22,10 +22,13 @@ BEGIN {
 	may["daemon"] = "base systemd config loop hsm store api daemon"
 
 	# file → header of a folder above its own
-	may_also["hsm/signer/token/device.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
+	may_also["hsm/signer/token/judge.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
 	may_also["hsm/signer/token/module.c"] = "hsm/signer/key/key_kind.h" # a table
 	may_also["hsm/signer/token/session.c"] = "hsm/signer/key/key_map.h" # which ends with its session
 	may_also["hsm/signer/key/inventory.c"] = "hsm/signer/stock/pool.h" # for the labels
+
+	# file → header of its own folder that it is not to know
+	may_not["hsm/signer/csr/csr_verify.c"] = "hsm/signer/csr/csr_build.h" # a mistake in the one is not to be one in both
 
 	# generated beside the objects → folder that includes it
 	generated["store_schema.inc"] = "store"
@@ -81,6 +84,8 @@ function check_own(header, folder, to)
 	}
 	if (!in_words(to, may[folder]) && !(FILENAME in may_also && may_also[FILENAME] == header))
 		complain(folder "/ may not include \"" header "\"")
+	else if (FILENAME in may_not && may_not[FILENAME] == header)
+		complain("\"" header "\" is what this file is to know nothing of")
 	else if (index(folder "/", "hsm/signer/") == 1 && header == "hsm/hsm.h")
 		complain("the signer is the other end of \"" header "\"")
 }

@@ -15,7 +15,8 @@
 #include "hsm/signer/serve/server.h"
 #include "hsm/signer/serve/worker.h"
 #include "hsm/signer/stock/pool.h"
-#include "hsm/signer/token/device.h"
+#include "hsm/signer/token/gate.h"
+#include "hsm/signer/token/judge.h"
 #include "hsm/signer/token/login.h"
 #include "hsm/signer/token/module.h"
 #include "hsm/signer/token/served.h"
@@ -56,7 +57,8 @@ struct signer {
 	struct module *module;
 	struct token token;
 	struct login *login;
-	struct device *device;
+	struct gate *gate;
+	struct judge *judge;
 	struct pool *keys; /* made ahead */
 	struct worker_pool *pool;
 	struct stores stores;
@@ -277,7 +279,7 @@ static bool is_outage(const struct signer *s)
 {
 	if (!served_before(s->state, s->settings->uri))
 		return false;
-	log_error("it was served before, so the hsm is taken to be away; to be started again");
+	log_error("it was served before, so the hsm is assumed to be away; to be started again");
 	return true;
 }
 
@@ -286,7 +288,7 @@ static enum exit_code load_module(struct signer *s)
 	enum err e = module_load(s->settings->module, s->settings->module_init_args, &s->module);
 
 	if (e == E_NOMEM)
-		log_error("memory is out");
+		log_error("out of memory");
 	if (e == E_HSM && is_outage(s)) /* many modules do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
 	return e ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;
@@ -365,12 +367,14 @@ static enum exit_code open_sessions(struct signer *s)
 	enum err e = login_new(&s->token, s->settings->pin_file, s->pin_name, s->state, &s->login);
 
 	if (e ||
-	    device_new(s->module, &s->token, s->login, s->settings->keep_alive_ms, &s->device))
+	    gate_new(s->module, &s->token, s->login, &s->gate) ||
+	    judge_new(s->gate, &s->token, s->login, s->settings->keep_alive_ms, &s->judge))
 		return EXIT_CODE_INTERNAL;
 	probe_set_label(&s->token, s->settings->node, s->settings->state_dir);
 	s->token.state = s->state;
 	s->token.module_path = s->settings->module;
-	options.device = s->device;
+	options.gate = s->gate;
+	options.judge = s->judge;
 	options.pool = s->keys;
 	switch (worker_pool_new(&options, &s->pool)) {
 	case E_OK:
@@ -396,7 +400,7 @@ static enum exit_code serve(struct signer *s)
 	    .token_name = s->settings->name,
 	    .token = &s->token,
 	    .login = s->login,
-	    .device = s->device,
+	    .judge = s->judge,
 	    .listener = &s->listener,
 	    .pool = s->pool,
 	    .stores = &s->stores,
@@ -445,7 +449,8 @@ static void NORETURN close_all(struct signer *s, enum exit_code code)
 	}
 	worker_pool_free(s->pool);
 	pool_free(s->keys);
-	device_free(s->device);
+	judge_free(s->judge);
+	gate_free(s->gate);
 	login_free(s->login);
 	module_free(s->module);
 	in_force_end(s->in_force_fd, s->state);

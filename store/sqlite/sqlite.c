@@ -117,7 +117,7 @@ static enum err sqlite_prepare(struct sqlite *s, const char *sql, sqlite3_stmt *
 }
 
 /* The names are copied: SQLite's own move when a statement is prepared again. */
-static enum err sqlite_prepare_one(struct sqlite *s, const struct sql_text_of *text,
+static enum err sqlite_prepare_one(struct sqlite *s, const struct sql_text *text,
 				   struct sqlite_statement *statement)
 {
 	enum err e = sqlite_prepare(s, text->sqlite != NULL ? text->sqlite : text->text, &statement->st);
@@ -149,12 +149,17 @@ static enum err sqlite_prepare_one(struct sqlite *s, const struct sql_text_of *t
 
 enum err sqlite_prepare_all(struct sqlite *s)
 {
+	size_t len = sql_text_count();
 	enum err e = E_OK;
 
 	for (int i = 0; e == E_OK && i < OWN_LEN; i++)
 		e = sqlite_prepare(s, own_sql[i], &s->own[i]);
-	for (int i = 0; e == E_OK && i < SQL_TEXTS_LEN; i++)
-		e = sqlite_prepare_one(s, &sql_texts[i], &s->statements[i]);
+	if (e == E_OK) {
+		s->statements = calloc(len, sizeof(*s->statements));
+		e = s->statements == NULL ? E_NOMEM : E_OK;
+	}
+	for (size_t i = 0; e == E_OK && i < len; i++)
+		e = sqlite_prepare_one(s, sql_text_at(i), &s->statements[i]);
 	return e;
 }
 
@@ -173,8 +178,10 @@ void sqlite_disconnect(struct sqlite *s)
 		sqlite3_finalize(s->own[i]);
 		s->own[i] = NULL;
 	}
-	for (int i = 0; i < SQL_TEXTS_LEN; i++)
+	for (size_t i = 0; s->statements != NULL && i < sql_text_count(); i++)
 		sqlite_statement_release(&s->statements[i]);
+	free(s->statements);
+	s->statements = NULL;
 	sqlite3_close_v2(s->db);
 	s->db = NULL;
 }
@@ -211,9 +218,9 @@ static struct sqlite *sqlite_of(struct sql *sql)
 	return (struct sqlite *)sql;
 }
 
-static void *sqlite_statement(struct sql *sql, enum sql_text which)
+static void *sqlite_statement(struct sql *sql, const struct sql_text *text)
 {
-	return &sqlite_of(sql)->statements[which];
+	return &sqlite_of(sql)->statements[sql_text_number(text)];
 }
 
 static bool sqlite_bind(struct sql *sql, void *statement, unsigned at, const struct sql_value *value)
@@ -385,7 +392,7 @@ static enum err sqlite_check_in_place(struct sqlite *s)
 		return E_OK;
 	if (log_gate_pass(&s->gate, LOG_EVERY_MS, &suppressed))
 		log_error("store '%s': its file, or the log beside it, was removed or replaced while it was "
-			  "open: nothing is read or written any more; put it back, or stop, restore a "
+			  "open: it is no longer read or written; put it back, or stop, restore a "
 			  "backup, start (%u more not logged)",
 			  s->path, suppressed);
 	return E_UNAVAIL;
@@ -429,7 +436,7 @@ static enum err sqlite_end(struct sql *sql, bool commit)
 	sqlite_roll_back(s);
 	if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC) {
 		atomic_store(&s->stopped, true);
-		log_error("store '%s' is not used any more: the disk refused a flush; look at the disk, then "
+		log_error("store '%s' is no longer used: the disk refused a flush; check the disk, then "
 			  "restart",
 			  s->path);
 		return E_UNCERTAIN;

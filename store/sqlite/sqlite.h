@@ -57,8 +57,8 @@ struct sqlite {
 	enum err reason;     /* what E_STORE stands for, of the last error: E_LIMIT, E_DENIED, E_IO or E_STORE
 				itself */
 	struct log_gate gate;
-	sqlite3_stmt *own[7]; /* of transactions */
-	struct sqlite_statement statements[SQL_TEXTS_LEN];
+	sqlite3_stmt *own[7];                /* of transactions */
+	struct sqlite_statement *statements; /* by the numbers of store/sql_text.h; NULL: none yet */
 };
 
 /* A connection that is not open yet. */

@@ -313,7 +313,7 @@ static enum err make_new(struct sqlite *s, const char *folder)
 		goto out;
 	if (link(temporary, s->path) == 0) {
 		sqlite_place_sync(folder);
-		log_notice("store '%s' made", s->path);
+		log_notice("store '%s' created", s->path);
 	} else if (errno != EEXIST) {
 		e = sqlite_place_error(errno);
 		log_error("store '%s' cannot be made: %s", s->path, strerror(errno));

@@ -353,18 +353,25 @@ void signer_status(struct signer_client *c, struct message_status_reply *ret)
 	buf_release(&answer.payload);
 }
 
-void signer_list(struct signer_client *c, struct message_list_keys_part *ret, unsigned *ret_parts)
+uint32_t signer_list_send(struct signer_client *c)
 {
 	struct message_list_keys m = {.timeout_ms = CLIENT_DEADLINE_MS};
-	struct message_list_keys_part all = {0};
 	struct buf b;
 	uint32_t id;
 
-	*ret_parts = 0;
 	buf_init(&b, 64);
 	message_list_keys_encode(&b, &m);
 	id = signer_client_send(c, MESSAGE_LIST_KEYS, &b);
 	buf_release(&b);
+	return id;
+}
+
+void signer_list_get(struct signer_client *c, uint32_t id, struct message_list_keys_part *ret,
+		     unsigned *ret_parts)
+{
+	struct message_list_keys_part all = {0};
+
+	*ret_parts = 0;
 	while (!all.last) {
 		struct message_list_keys_part part;
 		struct signer_answer answer;
@@ -383,6 +390,11 @@ void signer_list(struct signer_client *c, struct message_list_keys_part *ret, un
 		(*ret_parts)++;
 	}
 	*ret = all;
+}
+
+void signer_list(struct signer_client *c, struct message_list_keys_part *ret, unsigned *ret_parts)
+{
+	signer_list_get(c, signer_list_send(c), ret, ret_parts);
 }
 
 void signer_spec(struct csr_spec *spec, enum key_type type)

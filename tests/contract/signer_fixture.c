@@ -781,6 +781,22 @@ void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class,
 	close_token(&t);
 }
 
+void signer_token_relabel(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label,
+			  const char *new_label)
+{
+	CK_ATTRIBUTE attribute = {CKA_LABEL, (void *)(uintptr_t)new_label, strlen(new_label)};
+	CK_OBJECT_HANDLE handles[16];
+	struct token_session t;
+	size_t len;
+
+	open_token(f, &t);
+	len = find(&t, class, label, handles, 16);
+	assert_true(len > 0);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(t.p11->C_SetAttributeValue(t.handle, handles[i], &attribute, 1), CKR_OK);
+	close_token(&t);
+}
+
 CK_SLOT_ID signer_token_slot(const struct signer_fixture *f, size_t n)
 {
 	void *dl = dlopen(f->kind->module, RTLD_NOW | RTLD_LOCAL);

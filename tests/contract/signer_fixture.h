@@ -148,6 +148,9 @@ size_t signer_token_count(const struct signer_fixture *f, CK_OBJECT_CLASS class,
  * that has neither: no key, and nobody's.
  */
 size_t signer_token_count_keys(const struct signer_fixture *f, CK_OBJECT_CLASS class);
+/* Writes another label over that of each object of the class that has the first. */
+void signer_token_relabel(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label,
+			  const char *new_label);
 void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label);
 /* The slot of the n-th token, in the order of the module. */
 CK_SLOT_ID signer_token_slot(const struct signer_fixture *f, size_t n);

@@ -272,7 +272,7 @@ static void keys_are_asked_for_in_the_way_that_works_F234(void **state)
 	unsetenv("P11_FAKE_KEYS");
 }
 
-/* More than anybody would make room for in advance: at start, and when the module is initialised anew. */
+/* More than anybody would make room for in advance: at start, and when the module is reinitialised. */
 static void hundreds_of_slots_F225(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -289,7 +289,7 @@ static void hundreds_of_slots_F225(void **state)
 	signer_set_rules(f, "C_DestroyObject return CKR_OK\n");
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(signer_destroy(&c, csr_id, &(uint32_t){0}), E_UNCERTAIN);
-	signer_wait_for_log(f, "the module is initialised anew");
+	signer_wait_for_log(f, "the module is reinitialised");
 	signer_set_rules(f, "");
 	signer_wait_until_usable(&c);
 	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);

@@ -234,7 +234,7 @@ static void wait_until_pool_is_off(struct signer_client *c)
 		assert_true(clock_ms() < deadline);
 		usleep(5000);
 		signer_status(c, &status);
-		off = strstr(status.pool_detail, "does not let the label of a key be changed") != NULL;
+		off = strstr(status.pool_detail, "does not allow the label of a key to be changed") != NULL;
 		message_status_reply_release(&status);
 	}
 }

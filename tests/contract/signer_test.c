@@ -1452,7 +1452,7 @@ static void a_server_that_went_away_comes_back_F204(void **state)
 	signer_stop(f);
 }
 
-/* ---- a module that is initialised anew ---- */
+/* ---- a module that is reinitialised ---- */
 
 /* C_Finalize and C_Initialize, after which everything is there again (why: signer_repair_test). */
 static void a_module_works_after_a_renewal_F204(void **state)
@@ -1468,7 +1468,7 @@ static void a_module_works_after_a_renewal_F204(void **state)
 	signer_set_rules(f, "C_DestroyObject return CKR_OK\n"); /* said, not done */
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
-	signer_wait_for_log(f, "the module is initialised anew");
+	signer_wait_for_log(f, "the module is reinitialised");
 	signer_set_rules(f, "");
 	wait_until_usable(&c);
 	assert_int_equal(signer_create(&c, ID_B, f->kind->usual, NULL), E_OK);

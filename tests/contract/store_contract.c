@@ -1035,12 +1035,14 @@ static void list_is_filtered(void **state) /* F195 */
 	    {.key_type = KEY_RSA2048},
 	    {.key = made.key_id, .key_len = sizeof(made.key_id)},
 	    {.key = made.spki_sha256, .key_len = sizeof(made.spki_sha256)},
+	    {.key = made.spki_sha256, .key_len = sizeof(made.spki_sha256), .token_name = "second"},
+	    {.key = (const uint8_t *)"no such key in here", .key_len = sizeof(made.key_id)},
 	    {.key_type = KEY_P256V1, .name = "mail", .token_name = "second"},
 	    {.key_type = KEY_RSA2048, .token_name = "second"},
 	};
-	static const char *const expected[] = {"5 4 3 2 1 /5", "4 2 /2",       "4 /1", "2 /1", "/0", "4 2 /2",
-					       "1 /1",         "5 4 3 2 1 /5", "/0",   "4 /1", "/0", "4 /1",
-					       "2 /1",         "5 /1",         "5 /1", "4 /1", "/0"};
+	static const char *const expected[] = {
+	    "5 4 3 2 1 /5", "4 2 /2", "4 /1", "2 /1", "/0",   "4 2 /2", "1 /1", "5 4 3 2 1 /5", "/0", "4 /1",
+	    "/0",           "4 /1",   "2 /1", "5 /1", "5 /1", "/0",     "/0",   "4 /1",         "/0"};
 	struct store_csr_query q = {
 	    .states = ~0u, .order = STORE_ORDER_CREATED_AT, .descending = true, .limit = 9};
 	struct store_csr_filter by_time = {0};
@@ -1068,6 +1070,13 @@ static void list_is_filtered(void **state) /* F195 */
 	q.states = CSR_STATE_BIT(CSR_ACTIVE);
 	by_time.until_us = 0;
 	assert_list(*state, &q, "5 /1");
+	q.filter = &(const struct store_csr_filter){.key = made.key_id, .key_len = sizeof(made.key_id)};
+	assert_list(*state, &q, "5 /1");
+	q.offset = 1;
+	assert_list(*state, &q, "/1");
+	q.states = CSR_STATE_BIT(CSR_PENDING);
+	q.offset = 0;
+	assert_list(*state, &q, "/0");
 	csr_record_free(r);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "tests/fakes/store_memory.h"
 
+#include "base/str.h"
 #include "store/sql.h"
 #include "store/sqlite/sqlite.h"
 
@@ -168,12 +169,19 @@ static void memory_close(struct sql *sql)
 
 /* ---- statements ---- */
 
-static void *memory_statement(struct sql *sql, enum sql_text which)
+/* One record, not those of many rows at a time. */
+static bool adds_audit_record(const struct sql_text *text)
+{
+	return text->text != NULL && str_starts_with(text->text, "INSERT INTO audit ") &&
+	       strstr(text->text, " VALUES ") != NULL;
+}
+
+static void *memory_statement(struct sql *sql, const struct sql_text *text)
 {
 	struct database *d = database_of(sql);
-	void *statement = d->inner->driver->statement(d->inner, which);
+	void *statement = d->inner->driver->statement(d->inner, text);
 
-	if (which == SQL_AUDIT_ADD)
+	if (adds_audit_record(text))
 		d->audit = statement;
 	if (!d->writes)
 		d->ordered = fault_at(STORE_MEMORY_READ);

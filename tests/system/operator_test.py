@@ -269,14 +269,41 @@ class Changing(ListCase):
         self.assertIn("no API token and no user is called 'x'", self.ctl("audit", "--actor", "x", status=FAILURE).stderr)
         self.assertIn("--before '0'", self.ctl("audit", "--before", "0", status=USAGE).stderr)
 
-    def test_delete_changes_nothing_without_a_signer(self):
+    def make_active(self, csr, key_id, spki):
         database = sqlite3.connect(self.store)
         with database:
             database.execute("UPDATE csrs SET state = 2, pem = 'x', key_id = ?, spki_sha256 = ?, protection = 0"
-                             " WHERE id = ?", (b"k" * 16, b"s" * 32, self.www))
+                             " WHERE id = ?", (key_id, spki, csr))
         database.close()
+
+    def test_find_by_public_key(self):
+        self.make_active(self.mail, b"k" * 16, b"\xab" * 32)
+        self.make_active(self.www, b"l" * 16, b"\xcd" * 32)
+        for spki in ("ab" * 32, "AB" * 32, ":".join(["Ab"] * 32)):
+            with self.subTest(spki=spki):
+                self.assertEqual(self.json("csr", "find", "--spki", spki), self.json("csr", "list", "--key", "ab" * 32))
+                self.assertEqual(self.json("csr", "find", "--spki", spki)["csrs"][0]["id"], self.mail)
+                self.assertIn("mail.example.net", self.ctl("csr", "find", "--spki", spki).stdout)
+        for arguments, status, words in (
+            (("--spki", "00" * 32), FAILURE, "no CSR has a key with the SPKI SHA-256 '%s'" % ("00" * 32)),
+            (("--spki", "ab" * 16), USAGE, "64 hexadecimal digits"),
+            (("--spki", "ab" * 31 + "ag"), USAGE, "64 hexadecimal digits"),
+            (("--spki", ":".join(["ab"] * 31) + "ab:"), USAGE, "64 hexadecimal digits"),
+            (("--spki", "abab:" * 15 + "ababab"), USAGE, "64 hexadecimal digits"),
+            (("--spki", ":".join(["ab"] * 32) + ":"), USAGE, "64 hexadecimal digits"),
+            (("--spki", ""), USAGE, "64 hexadecimal digits"),
+            ((), USAGE, "csr find: --spki is missing"),
+            (("ab" * 32,), USAGE, "unexpected argument"),
+        ):
+            with self.subTest(arguments=arguments):
+                done = self.ctl("csr", "find", *arguments, status=status)
+                self.assertIn(words, done.stderr)
+                self.assertEqual(done.stdout, "")
+
+    def test_delete_changes_nothing_without_a_signer(self):
+        self.make_active(self.www, b"k" * 16, b"s" * 32)
         self.assertIn("give --yes", self.ctl("csr", "delete", self.www, status=USAGE).stderr)
-        self.assertIn("no whole CSR id", self.ctl("csr", "delete", self.www[:8], status=USAGE).stderr)
+        self.assertIn("not a complete CSR id", self.ctl("csr", "delete", self.www[:8], status=USAGE).stderr)
         self.assertIn("nothing was changed: the signer of token 'default' does not answer",
                       self.ctl("csr", "delete", self.www, "--yes", status=69).stderr)
         self.assertIn("is pending: only an active one", self.ctl("csr", "delete", self.mail, "-y", status=FAILURE).stderr)

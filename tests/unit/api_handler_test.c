@@ -1056,7 +1056,7 @@ static void a_repeat_waits_no_longer_than_its_time(void **state)
 	expect(&repeat, 503, 1503);
 	assert_true(clock_ms() >= repeat.request.deadline_ms);
 	assert_string_equal(reply_header(&repeat, "Retry-After"), "5");
-	assert_non_null(strstr(repeat.body, "still at work"));
+	assert_non_null(strstr(repeat.body, "still in progress"));
 	call_release(&repeat);
 	wait_for_reply(f, &first);
 	expect(&first, 201, 0);
@@ -1128,7 +1128,7 @@ static void repeats_while_draining(void **state)
 	api_drain(f->api);
 	wait_without_hsm(f, &of_nobody);
 	expect(&of_nobody, 503, 1503);
-	assert_non_null(strstr(of_nobody.body, "about to end"));
+	assert_non_null(strstr(of_nobody.body, "shutting down"));
 	call_release(&of_nobody);
 	assert_false(repeat.replied);
 	finish_two(f, &first, 201, &repeat, 201);
@@ -1162,7 +1162,7 @@ static void only_so_many_wait(void **state)
 	start(f, &surplus);
 	wait_without_hsm(f, &surplus);
 	expect(&surplus, 503, 1503);
-	assert_non_null(strstr(surplus.body, "too many requests wait"));
+	assert_non_null(strstr(surplus.body, "too many requests are waiting"));
 	call_release(&surplus);
 	for (unsigned i = 0; i < WAITING_MAX + 1; i++) {
 		wait_for_reply(f, &calls[i]);
@@ -1252,6 +1252,7 @@ static const struct {
 	{ E_HSM, 500, 1500, CSR_FAILED },
 	{ E_INVAL, 500, 1500, CSR_FAILED },
 	{ E_UNSUPPORTED, 400, 1417, CSR_FAILED },
+	{ E_DENIED, 403, 1404, CSR_FAILED },
 	{ E_UNCERTAIN, 503, 1503, CSR_PENDING },
 	{ E_NOMEM, 503, 1503, CSR_PENDING },
 	{ E_PROTO, 500, 1500, CSR_PENDING },
@@ -1594,8 +1595,8 @@ static void bad_query_parameters_are_named(void **state)
 		{ "page=18446744073709551615", "'page'" },
 		{ "page=9223372036854775807", "'page'" },
 		{ "page=9999999999999999999999999999999999999999999999999999999999999999999", "'page'" },
-		{ "page=1&page=1", "'page' is there twice" },
-		{ "page=1&p%61ge=2", "'page' is there twice" },
+		{ "page=1&page=1", "'page' is given twice" },
+		{ "page=1&p%61ge=2", "'page' is given twice" },
 		{ "per_page=4", "'per_page'" },
 		{ "per_page=51", "'per_page'" },
 		{ "per_page=0", "'per_page'" },

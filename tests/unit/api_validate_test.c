@@ -977,7 +977,7 @@ static void refused_messages_name_the_remedy(void **state)
 		{ "\"https://b\xc3\xbc" "cher.example:8443/x\"", 0,
 		  "send \"https://xn--bcher-kva.example:8443/x\"" },
 		{ "\"b\xc3\xbc" "cher.example/\xc3\xa9\"", 0, "send a name in ASCII" },
-		{ "\"\xf0\x9f\x92\xa9.example\"", 0, "no internationalised name" },
+		{ "\"\xf0\x9f\x92\xa9.example\"", 0, "not a valid internationalised name" },
 		{ "\"db_1.stack.internal\"", 0, "underscore" },
 		{ "\"db1.corp.internal.\"", 0, "ends with a dot; send it without" },
 		{ "\"www.debian.org:8443\"", 0, "port" },
@@ -1006,9 +1006,9 @@ static void refused_messages_name_the_remedy(void **state)
 	expect_message(&(struct body){ .country = "\"EU\"" }, &p, "such as \"US\"");
 	expect_message(&(struct body){ .country = "\"XX\"" }, &p, "such as \"US\"");
 	expect_message(&(struct body){ .common_name = "\"" L63 "aa.example\"" }, &p,
-		       "send a shorter name here, and the long one in sans alone");
+		       "send a shorter name here, and the long one only in sans");
 	expect_message(&(struct body){ .organization = "\"x\\ufe0f\"" }, &p,
-		       "organization holds U+FE0F, an invisible character, as its character 2; leave it out");
+		       "organization holds U+FE0F, an invisible character, at position 2; leave it out");
 }
 
 static void the_policy_limits_key_types(void **state)

@@ -824,6 +824,47 @@ static void test_a_create_that_ends_meanwhile_keeps_its_key(void **state)
 	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
 }
 
+static void on_too_late(void *arg, enum err e)
+{
+	struct house *h = arg;
+
+	assert_int_equal(e, E_NOTFOUND);
+	h->outstanding--;
+}
+
+static void activate_a_too_late(void *arg, enum call_kind kind, const char *id)
+{
+	struct store_csr_result result = {.pem = "PEM\n", .protection = KEY_PROT_REQUIRED};
+	struct store_csr_move move = {.id = A,
+				      .from = CSR_PENDING,
+				      .to = CSR_ACTIVE,
+				      .result = &result,
+				      .origin = {.actor = "test"}};
+	struct house *h = arg;
+
+	if (kind != CALL_DESTROY || strcmp(id, A) != 0)
+		return;
+	h->outstanding++;
+	store_csr_move(h->store, &move, on_too_late, h);
+}
+
+/* Once its key is being destroyed no create can make the row active: none is answered 201 without a key. */
+static void test_a_create_cannot_end_while_its_key_is_destroyed(void **state)
+{
+	struct house *h = *state;
+
+	make_row(h, A, CSR_PENDING);
+	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
+	h->hsm.before_answer = activate_a_too_late;
+	h->hsm.hook_arg = h;
+	pass(h, true);
+	settle(h, 0);
+	assert_only_finding(h, RECONCILE_PENDING, A, MESSAGE_KEY_PAIR);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 1);
+	assert_int_equal(state_of(h, A), CSR_FAILED);
+	assert_null(key_of(&h->hsm, A));
+}
+
 static void end_delete_of_a(void *arg, enum call_kind kind, const char *id)
 {
 	struct house *h = arg;
@@ -1426,6 +1467,7 @@ int main(void)
 		T(test_what_this_process_works_on_is_left_alone),
 		T(test_what_the_signer_works_on_is_left_alone),
 		T(test_a_create_that_ends_meanwhile_keeps_its_key),
+		T(test_a_create_cannot_end_while_its_key_is_destroyed),
 		T(test_a_delete_that_ends_meanwhile_is_fine),
 		T(test_a_create_after_the_list_is_not_missing),
 		T(test_a_delete_after_the_page_is_not_missing),

@@ -14,33 +14,25 @@
 
 #define SIGNATURE_MAX_BYTES 1024
 
-size_t csr_build_subject(const struct csr_spec *spec, struct csr_build_entry entries[CSR_BUILD_SUBJECT_MAX])
-{
-	const struct csr_build_entry all[CSR_BUILD_SUBJECT_MAX] = {
-	    {NID_countryName, V_ASN1_PRINTABLESTRING, spec->country},
-	    {NID_stateOrProvinceName, V_ASN1_UTF8STRING, spec->state},
-	    {NID_localityName, V_ASN1_UTF8STRING, spec->locality},
-	    {NID_organizationName, V_ASN1_UTF8STRING, spec->organization},
-	    {NID_organizationalUnitName, V_ASN1_UTF8STRING, spec->organizational_unit},
-	    {NID_commonName, V_ASN1_UTF8STRING, spec->common_name},
-	};
-	size_t len = 0;
-
-	for (size_t i = 0; i < CSR_BUILD_SUBJECT_MAX; i++)
-		if (all[i].text)
-			entries[len++] = all[i];
-	return len;
-}
-
-/* Every attribute is an RDN of its own.  Straight into the name that is there: setting one copies it. */
+/* C ST L O OU CN, each an RDN of its own.  Straight into the name that is there: setting one copies it. */
 static enum err put_subject(X509_REQ *req, const struct csr_spec *spec)
 {
-	struct csr_build_entry entries[CSR_BUILD_SUBJECT_MAX];
-	size_t len = csr_build_subject(spec, entries);
+	const struct {
+		int nid;
+		const char *text;
+	} entries[] = {
+	    {NID_countryName, spec->country},
+	    {NID_stateOrProvinceName, spec->state},
+	    {NID_localityName, spec->locality},
+	    {NID_organizationName, spec->organization},
+	    {NID_organizationalUnitName, spec->organizational_unit},
+	    {NID_commonName, spec->common_name},
+	};
 	X509_NAME *name = X509_REQ_get_subject_name(req);
 
-	for (size_t i = 0; i < len; i++)
-		if (X509_NAME_add_entry_by_NID(name, entries[i].nid, MBSTRING_UTF8,
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+		if (entries[i].text &&
+		    X509_NAME_add_entry_by_NID(name, entries[i].nid, MBSTRING_UTF8,
 					       (const unsigned char *)entries[i].text,
 					       (int)strlen(entries[i].text), -1, 0) != 1)
 			return E_INVAL;

@@ -31,13 +31,4 @@ typedef enum err (*csr_build_sign_fn)(void *arg, const uint8_t *data, size_t len
 MUST_USE enum err csr_build(const struct csr_spec *spec, const struct spki *public_key,
 			    csr_build_sign_fn sign, void *arg, struct buf *der, const char **ret_reason);
 
-/* The subject's attributes in the order in which a CSR has them: C ST L O OU CN.  Shared with csr_verify. */
-#define CSR_BUILD_SUBJECT_MAX 6
-struct csr_build_entry {
-	int nid;
-	int string_type; /* V_ASN1_PRINTABLESTRING or V_ASN1_UTF8STRING */
-	const char *text;
-};
-size_t csr_build_subject(const struct csr_spec *spec, struct csr_build_entry entries[CSR_BUILD_SUBJECT_MAX]);
-
 #endif

@@ -192,12 +192,16 @@ static void keep_common(CK_OBJECT_HANDLE *handles, size_t *len, CK_OBJECT_HANDLE
 	*len = kept;
 }
 
-/* An object that would not be read may be gone: then a second search does not find it. */
+/*
+ * An object that would not be read may be gone: then a second search does not
+ * find it.  Nor does one under that handle when the user was logged in anew.
+ */
 static enum err take_class(struct session *s, CK_OBJECT_CLASS class, struct inventory *inv)
 {
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_TOKEN, &yes, sizeof(yes)}};
 	CK_OBJECT_HANDLE *handles = NULL, *present = NULL;
+	const uint64_t logins = session_logins(s);
 	size_t len = 0, present_len = 0;
 	enum err e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &handles, &len);
 
@@ -205,7 +209,8 @@ static enum err take_class(struct session *s, CK_OBJECT_CLASS class, struct inve
 		e = look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv);
 	if (e || !len)
 		goto out;
-	if ((e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &present, &present_len)))
+	if ((e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &present, &present_len)) ||
+	    (e = session_check_login(s, logins)))
 		goto out;
 	keep_common(handles, &len, present, present_len);
 	if ((e = look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv)))
@@ -235,7 +240,7 @@ enum err inventory_take(struct session *s, struct inventory *ret_inventory)
 		inventory_release(&inv);
 		return e;
 	}
-	inv.unread += (uint32_t)remains_count(device_remains(s->device)); /* not found, and perhaps there */
+	inv.unread += (uint32_t)remains_count(gate_remains(s->gate)); /* not found, and perhaps there */
 	if (inv.len)
 		qsort_r(inv.objects, inv.len, sizeof(*inv.objects), compare, &inv);
 	*ret_inventory = inv;

@@ -140,20 +140,25 @@ static bool begins(const uint8_t *whole, size_t whole_len, const uint8_t *start,
 	return start_len && start_len <= whole_len && memcmp(whole, start, start_len) == 0;
 }
 
+/* Of a pair that is new whatever says one of the two is ours; else both, or it may be somebody's by now. */
 static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const char *label,
-			       const uint8_t *id)
+			       const uint8_t *id, bool is_new)
 {
 	uint8_t kept_label[256], kept_id[256];
 	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, kept_label, sizeof(kept_label)},
 				     {CKA_ID, kept_id, sizeof(kept_id)}};
 	CK_RV rv = s->token->p11->C_GetAttributeValue(s->handle, object, attributes, 2);
+	bool by_label, by_id;
 
 	if (ckr_is_object_gone(rv))
 		return E_OK;
 	if (rv != CKR_OK)
 		return session_fail(s, "C_GetAttributeValue", rv);
-	if (!begins((const uint8_t *)label, strlen(label), kept_label, attributes[0].ulValueLen) &&
-	    !begins(id, KEY_ID_BYTES, kept_id, attributes[1].ulValueLen)) {
+	by_label = begins((const uint8_t *)label, strlen(label), kept_label, attributes[0].ulValueLen);
+	by_id = begins(id, KEY_ID_BYTES, kept_id, attributes[1].ulValueLen);
+	if (!is_new && !(by_label && by_id))
+		return E_OK;
+	if (!by_label && !by_id) {
 		session_explain(s, "the token keeps a new key under a label and an id that are not ours");
 		return E_HSM;
 	}
@@ -162,12 +167,22 @@ static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const
 	return rv == CKR_OK ? E_OK : session_fail(s, "C_DestroyObject", rv);
 }
 
-enum err key_destroy_handles(struct session *s, const struct key *key, const char *label)
+static enum err destroy_pair(struct session *s, const struct key *key, const char *label, bool is_new)
 {
-	enum err e = destroy_handle(s, key->private_key, label, key->id);
-	enum err public_e = destroy_handle(s, key->public_key, label, key->id);
+	enum err e = destroy_handle(s, key->private_key, label, key->id, is_new);
+	enum err public_e = destroy_handle(s, key->public_key, label, key->id, is_new);
 
 	return e ? e : public_e;
+}
+
+enum err key_destroy_handles(struct session *s, const struct key *key, const char *label)
+{
+	return destroy_pair(s, key, label, true);
+}
+
+enum err key_destroy_cut(struct session *s, const struct key *key, const char *label)
+{
+	return destroy_pair(s, key, label, false);
 }
 
 /* ---- reading back ---- */

@@ -1,4 +1,4 @@
-/* What the token says now of the key pair of one CSR.  Reads only. */
+/* What the token reports about the key pair of one CSR now.  Reads only. */
 #ifndef CSRD_HSM_SIGNER_KEY_KEY_INSPECT_H
 #define CSRD_HSM_SIGNER_KEY_KEY_INSPECT_H
 

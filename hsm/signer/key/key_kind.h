@@ -1,4 +1,4 @@
-/* What each key type is made of, in the words of OpenSSL and DER: a table, no more. */
+/* What each key type is made of, in terms of OpenSSL and DER: only a table. */
 #ifndef CSRD_HSM_SIGNER_KEY_KEY_KIND_H
 #define CSRD_HSM_SIGNER_KEY_KEY_KIND_H
 
@@ -32,7 +32,7 @@ struct key_kind {
 	size_t point_bytes; /* EC: uncompressed (SEC 1 §2.3.3); Edwards: RFC 8032 §5.1.2 */
 };
 
-/* How a key of a family may be asked for; those of a family are tried in their order. */
+/* How a key of a family may be requested; those of a family are tried in this order. */
 struct key_way {
 	const char *name;
 	CK_MECHANISM_TYPE mechanism;

@@ -5,7 +5,7 @@
  * all objects costs as much as one search.
  *
  * A map belongs to a session and is taken when a few looks have come soon after
- * each other.  It is never believed: what it names is asked for class, label
+ * each other.  It is never trusted: for what it names the token is asked for class, label
  * and CKA_ID each time, and what it does not name is searched for.
  */
 #ifndef CSRD_HSM_SIGNER_KEY_KEY_MAP_H
@@ -22,10 +22,10 @@ struct key_map_pair {
 	uint8_t key_id[KEY_ID_BYTES];
 };
 
-/* True: that is the pair under the label, by the token's word of this moment.  False: search for it. */
+/* True: the token has just confirmed that this is the pair under the label.  False: search for it. */
 bool key_map_find(struct session *s, const char *label, struct key_map_pair *ret_pair);
 
-/* What it holds is given back; of no session that has none. */
+/* Releases what it holds; does nothing for a session without a map. */
 void key_map_drop(struct session *s);
 
 #endif

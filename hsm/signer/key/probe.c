@@ -408,7 +408,8 @@ static bool has_label(struct session *s, CK_OBJECT_HANDLE object, const char *la
 static enum err probe_relabel(struct session *s, struct token *token, bool *sure)
 {
 	char label[PROBE_LABEL_SIZE];
-	struct key key;
+	struct key key = {0};
+	bool is_sure;
 	CK_RV rv;
 	enum err e = make(s, cheapest(token), &key);
 
@@ -421,7 +422,9 @@ static enum err probe_relabel(struct session *s, struct token *token, bool *sure
 		rv = relabel(s, key.public_key, label);
 	token->relabels = rv == CKR_OK && has_label(s, key.private_key, label) &&
 			  has_label(s, key.public_key, label);
-	*sure &= rv == CKR_OK || rv == CKR_FUNCTION_NOT_SUPPORTED || ckr_is_refusal(rv);
+	is_sure = rv == CKR_OK || rv == CKR_FUNCTION_NOT_SUPPORTED || ckr_is_refusal(rv);
+	token->relabels_never = !token->relabels && is_sure;
+	*sure &= is_sure;
 	if (!token->relabels)
 		log_warn("token '%s' does not relabel keys (%s): there can be no key pool", token->label,
 			 rv == CKR_OK ? "it said that it did" : ckr_name(rv));
@@ -557,7 +560,7 @@ static enum err find_families(struct session *s, struct token *token, bool *sure
 			continue;
 		*sure &= ckr_is_refusal(s->last) || is_judged(s, e);
 		unmade |= token->key_types & types_of(order[i]);
-		log_warn("token '%s' makes no %s keys that would do: %s", token->label,
+		log_warn("token '%s' makes no usable %s keys: %s", token->label,
 			 families[order[i]].name, s->failure);
 		if (first)
 			continue;
@@ -598,6 +601,7 @@ enum err probe_run(struct session *s, struct token *token)
 		memcpy(token->profiles, before.profiles, sizeof(token->profiles));
 		atomic_store(&token->unmade_types, atomic_load(&before.unmade_types));
 		token->relabels = before.relabels;
+		token->relabels_never = before.relabels_never;
 		return e;
 	}
 	token->probed_us = clock_wall_us();

@@ -170,6 +170,7 @@ static enum err parse(struct buf *head, const struct buf *text, struct token *to
 	}
 	atomic_store(&token->unmade_types, f.unmade);
 	token->relabels = f.relabels;
+	token->relabels_never = !f.relabels; /* else it would not have been kept */
 	token->probed_us = f.probed_us;
 	return E_OK;
 }
@@ -185,7 +186,7 @@ enum err probe_memory_recall(struct token *token)
 		goto out;
 	e = put_head(token, &head) ? E_NOTFOUND : parse(&head, &text, token);
 	if (e)
-		log_info("'%s/%s' is of another time or damaged: the token is probed anew",
+		log_info("'%s/%s' is outdated or damaged: the token is probed again",
 			 state_dir_path(token->state), PROBE_MEMORY_NAME);
 out:
 	buf_release(&head);

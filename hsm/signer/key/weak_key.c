@@ -69,7 +69,7 @@ static bool has_roca_fingerprint(const BIGNUM *n)
 
 /*
  * root = floor(sqrt(n)) of n > 0, by Newton's iteration from above: a step that does not
- * fall has nothing left to find.  False: memory is out.
+ * fall has nothing left to find.  False: out of memory.
  */
 static bool square_root(BIGNUM *root, const BIGNUM *n, BN_CTX *ctx)
 {
@@ -221,7 +221,7 @@ struct edwards {
 	BIGNUM *p, *d, *y, *y2, *u, *v;
 };
 
-/* p and d; y without the sign of x (RFC 8032 §5.1.3, step 1).  False: memory is out. */
+/* p and d; y without the sign of x (RFC 8032 §5.1.3, step 1).  False: out of memory. */
 static bool edwards_set(struct edwards *c, const uint8_t *point)
 {
 	uint8_t big_endian[WEAK_KEY_ED25519_BYTES];

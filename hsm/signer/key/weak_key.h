@@ -1,5 +1,5 @@
 /*
- * Public keys that no honest generator makes, or that are known to be broken:
+ * Public keys that no proper generator makes, or that are known to be broken:
  * what the CA/Browser Forum's Baseline Requirements (§6.1.1.3, §6.1.6) have a CA
  * refuse, found before there is a CSR.  Numbers in, verdict out: no token here.
  *

@@ -31,7 +31,7 @@ struct connection {
 	bool listing;      /* a LIST_KEYS was begun, and not all of its answer is on its way */
 };
 
-/* Takes the descriptor, also on failure.  NULL: memory is out. */
+/* Takes the descriptor, also on failure.  NULL: out of memory. */
 struct connection *connection_new(uint64_t id, int fd, const struct fd_peer *peer, uint64_t hello_until_ms);
 void connection_free(struct connection *c); /* NULL is fine */
 

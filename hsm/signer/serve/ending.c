@@ -9,7 +9,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #define CLOSE_WITHIN_MS 5000
@@ -63,10 +62,8 @@ static void catch_crashes(void)
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 	static unsigned char stack[STACK_BYTES];
 	const stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
-	struct sigaction action;
+	struct sigaction action = {.sa_handler = on_crash};
 
-	memset(&action, 0, sizeof(action));
-	action.sa_handler = on_crash;
 	if (sigaltstack(&alternate, NULL) == 0)
 		action.sa_flags = SA_ONSTACK;
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

@@ -26,7 +26,7 @@ int in_force_tell(const struct config *config, const struct state_dir *state)
 	if (e == E_OK)
 		e = fd_publish(path, &text, &fd);
 	if (e != E_OK)
-		log_warn("csrctl cannot be told how csrd-hsm runs: cannot write '%s': %s",
+		log_warn("csrctl cannot see how csrd-hsm runs: cannot write '%s': %s",
 			 path ? path : state_dir_path(state),
 			 e == E_IO ? strerror(errno) : err_str(e));
 	buf_release(&text);

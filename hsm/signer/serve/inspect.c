@@ -290,7 +290,7 @@ static enum exit_code look_at_module(struct inspection *in, struct module **ret_
 	enum err e = module_load(in->settings->module, in->settings->module_init_args, ret_module);
 
 	if (e == E_NOMEM)
-		log_error("memory is out");
+		log_error("out of memory");
 	open_value(d, "module", '{');
 	put_text(d, "path", in->settings->module);
 	put_owner(d, in->settings->module);
@@ -433,7 +433,7 @@ static enum exit_code look_at_token(struct inspection *in, struct module *module
 	if (found)
 		put_key_types(d, &token);
 	if (found && in->served[0] && strcmp(in->served, token.serial) != 0) {
-		log_error("token '%s' was exchanged: serial '%s' is there, served before was '%s'",
+		log_error("token '%s' was exchanged: serial '%s' is there, '%s' was served before",
 			  token.label, token.serial, in->served);
 		return EXIT_CODE_NO_TOKEN;
 	}

@@ -42,7 +42,7 @@ static inline bool job_is_list(const struct job *job)
 }
 
 struct job *job_new(uint64_t connection, uint32_t request_id,
-		    enum message_type type); /* NULL: memory is out */
+		    enum message_type type); /* NULL: out of memory */
 void job_free(struct job *job);              /* NULL is fine */
 
 /* Makes the reply an error; code is one of those of struct message_error. */

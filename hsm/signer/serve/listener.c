@@ -41,7 +41,7 @@ static enum err inherit(struct listener *l, const struct service_socket *sockets
 	enum err e;
 
 	if (len != 1) {
-		log_error("the service manager gave %zu sockets, wanted is 1", len);
+		log_error("the service manager gave %zu sockets, expected 1", len);
 		return E_CONFIG;
 	}
 	e = service_socket_prepare(sockets, &domain);

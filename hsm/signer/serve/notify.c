@@ -121,7 +121,7 @@ void notify_ended(enum exit_code code)
 	} reasons[] = {
 	    {EXIT_CODE_NO_MODULE, "the pkcs#11 module is missing or does not load"},
 	    {EXIT_CODE_NO_TOKEN, "the token is not there"},
-	    {EXIT_CODE_INTERNAL, "memory is out, or a bug"},
+	    {EXIT_CODE_INTERNAL, "out of memory, or a bug"},
 	    {EXIT_CODE_SYSTEM, "a system call failed"},
 	    {EXIT_CODE_IN_USE, "another process serves this socket or token"},
 	    {EXIT_CODE_TOKEN_FAILED, "the token failed; to be started again"},

@@ -70,9 +70,12 @@ struct attempt {
 	struct spki *public_key; /* read from the token and checked; owned */
 	struct pool *pool; /* NULL: none, or not any more */
 	bool touched;      /* something may be on the token */
-	bool generated;    /* key has the handles of a new pair, of the session at that time */
-	bool misread;      /* what the token says of that pair is not what was asked for */
+	bool generated;    /* key has the handles of a new pair */
+	bool misread;      /* what the token says of the pair is not what was asked for */
+	/* its handles are of this session and this login */
 	CK_SESSION_HANDLE handle;
+	uint64_t epoch;
+	uint64_t logins;
 	bool claiming;     /* it may be under the label of the pool still */
 	bool from_pool;    /* id is that of a key of the pool */
 };
@@ -82,6 +85,13 @@ static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct
 	const struct attempt *a = arg;
 
 	return sign_bytes(a->session, &a->key, data, len, signature);
+}
+
+static void mark_handles(struct attempt *a)
+{
+	a->handle = a->session->handle;
+	a->epoch = session_epoch(a->session);
+	a->logins = session_logins(a->session);
 }
 
 static enum err generate(struct attempt *a)
@@ -95,10 +105,10 @@ static enum err generate(struct attempt *a)
 		return E_UNAVAIL;
 	}
 	a->touched = true;
+	mark_handles(a);
 	if ((e = key_generate(s, a->job->spec.key_type, a->label, a->id, &a->key)))
 		return e;
 	a->generated = true;
-	a->handle = s->handle;
 	FAILPOINT("signer.create.after-keygen");
 	if ((e = key_read_back(s, a->label, &a->key)) == E_OK)
 		e = public_key_read(s, &a->key, &a->public_key);
@@ -116,12 +126,14 @@ static enum err claim(struct attempt *a, struct pool_key *ready)
 	pool_label(a->pool, ready->key.type, pool_name);
 	memcpy(a->id, ready->key.id, KEY_ID_BYTES);
 	a->claiming = a->from_pool = true;
+	mark_handles(a);
 	e = pool_key_claim(s, pool_name, a->label, ready, &a->touched);
 	if (e && e != E_NOTFOUND && !a->touched) {
 		pool_give_back(a->pool, ready);
 		return e;
 	}
 	a->key = ready->key;
+	a->misread = a->touched && e == E_HSM && s->last == CKR_OK;
 	if (e == E_OK) {
 		a->claiming = false;
 		a->public_key = ready->public_key;
@@ -149,7 +161,7 @@ static enum err get_key(struct attempt *a)
 		e = claim(a, ready);
 		if (e != E_NOTFOUND)
 			return e;
-		log_warn("a key of the pool is not on the token any more, or cannot be read");
+		log_warn("a key of the pool is no longer on the token, or cannot be read");
 		forget_failure(a->session);
 	}
 	a->claiming = a->from_pool = false;
@@ -173,7 +185,22 @@ static enum err attempt_create(struct attempt *a)
 	return E_OK;
 }
 
-/* A key of the pool is under one of two labels, or a half under each. */
+/* Handles end with their session, and those of private objects with the login: then they prove nothing. */
+static enum err destroy_by_handles(struct session *s, const struct attempt *a,
+				   enum err (*destroy)(struct session *, const struct key *, const char *))
+{
+	bool valid = s->handle == a->handle && session_epoch(s) == a->epoch;
+	enum err e;
+
+	if (valid && (e = destroy(s, &a->key, a->label)))
+		return e;
+	if ((valid && session_check_login(s, a->logins) == E_OK) || !a->misread)
+		return E_OK;
+	session_explain(s, "the token did not keep what a key is found by, and its handles are void");
+	return E_HSM;
+}
+
+/* A key of the pool is under one of two labels, or a half under each; or what the token kept of the new one. */
 static enum err destroy_claimed(struct session *s, const struct attempt *a)
 {
 	const struct object_query query = {a->label, a->id};
@@ -184,7 +211,10 @@ static enum err destroy_claimed(struct session *s, const struct attempt *a)
 	if (e || !a->claiming)
 		return e;
 	pool_label(a->pool, a->key.type, pool_name);
-	return pool_key_destroy(s, pool_name, &a->key);
+	e = pool_key_destroy(s, pool_name, &a->key);
+	if (e || !a->misread || s->token->quirks.one_session)
+		return e;
+	return destroy_by_handles(s, a, key_destroy_cut);
 }
 
 /*
@@ -198,9 +228,9 @@ static enum err destroy_generated(struct session *s, const struct attempt *a)
 	uint32_t destroyed = 0;
 	enum err e = object_destroy(s, &query, &destroyed);
 
-	if (e || !a->generated || s->token->quirks.one_session || s->handle != a->handle)
+	if (e || !a->generated || s->token->quirks.one_session)
 		return e;
-	return key_destroy_handles(s, &a->key, a->label);
+	return destroy_by_handles(s, a, key_destroy_handles);
 }
 
 static enum err destroy_attempt(struct session *s, const struct attempt *a)
@@ -259,11 +289,11 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	spki_free(a->public_key);
 	a->public_key = NULL;
 	a->touched = a->claiming = a->from_pool = a->generated = a->misread = false;
-	alone = alone && device_begin_alone(s->device, s);
+	alone = alone && gate_begin_alone(s->gate, s);
 	if ((e = session_open(s)) == E_OK)
 		e = attempt_create(a);
 	if (alone)
-		device_end_alone(s->device);
+		gate_end_alone(s->gate);
 	return e;
 }
 
@@ -562,7 +592,7 @@ bool operation_run(struct session *s, struct pool *pool, struct job *job)
 
 	forget_failure(s);
 	if ((e = session_open(s))) {
-		if (s->last == CKR_SESSION_COUNT && device_has_sessions(s->device))
+		if (s->last == CKR_SESSION_COUNT && gate_has_sessions(s->gate))
 			return false;
 		fail_question(s, job, "reach the token", e);
 		return true;

@@ -12,7 +12,7 @@
 /*
  * Does the work and leaves the answer, or an error, in the job; logs what
  * fails.  The session is opened when it is closed, and left closed when it
- * cannot be trusted any more.  `pool` may be NULL.
+ * can no longer be trusted.  `pool` may be NULL.
  *
  * False: nothing was done, since the token had no session to spare for this
  * thread while others have theirs, which may do it.

@@ -104,7 +104,7 @@ static enum err handle_hello(struct server *s, struct connection *c, const struc
 	if (e)
 		return e;
 	if (hello.version != MESSAGE_PROTOCOL_VERSION) {
-		log_error("connection %llu: protocol version %lu, wanted is %u", (unsigned long long)c->id,
+		log_error("connection %llu: protocol version %lu, expected %u", (unsigned long long)c->id,
 			  (unsigned long)hello.version, MESSAGE_PROTOCOL_VERSION);
 		message_hello_release(&hello);
 		return E_PROTO;
@@ -151,7 +151,7 @@ static enum err handle_create(struct server *s, struct connection *c, const stru
 	job = job_new(c->id, f->request_id, MESSAGE_CREATE_CSR);
 	if (!job) {
 		message_create_csr_release(&m);
-		return reply_error(c, f, E_NOMEM, "memory is out");
+		return reply_error(c, f, E_NOMEM, "out of memory");
 	}
 	memcpy(job->csr_id, m.csr_id, sizeof(job->csr_id));
 	job->spec = m.spec; /* the job's now */
@@ -168,7 +168,7 @@ static enum err handle_key(struct server *s, struct connection *c, const struct 
 		return e;
 	job = job_new(c->id, f->request_id, (enum message_type)f->type);
 	if (!job)
-		return reply_error(c, f, E_NOMEM, "memory is out");
+		return reply_error(c, f, E_NOMEM, "out of memory");
 	memcpy(job->csr_id, m.csr_id, sizeof(job->csr_id));
 	return submit(s, c, f, job, m.timeout_ms);
 }
@@ -197,7 +197,7 @@ static enum err handle_list(struct server *s, struct connection *c, const struct
 					      : "too many lists of keys are under way");
 	job = job_new(c->id, f->request_id, (enum message_type)f->type);
 	if (!job)
-		return reply_error(c, f, E_NOMEM, "memory is out");
+		return reply_error(c, f, E_NOMEM, "out of memory");
 	c->listing = true;
 	return submit(s, c, f, job, m.timeout_ms);
 }
@@ -212,7 +212,7 @@ static enum err handle_destroy_pool(struct server *s, struct connection *c, cons
 		return e;
 	job = job_new(c->id, f->request_id, MESSAGE_DESTROY_POOL);
 	if (!job)
-		return reply_error(c, f, E_NOMEM, "memory is out");
+		return reply_error(c, f, E_NOMEM, "out of memory");
 	memcpy(job->node, m.node, sizeof(job->node));
 	return submit(s, c, f, job, m.timeout_ms);
 }
@@ -405,7 +405,7 @@ static void accept_one(struct server *s, int fd)
 	if (c)
 		s->connections[s->connections_len++] = c;
 	else
-		log_error("connection from uid %lu refused: memory is out", (unsigned long)peer.uid);
+		log_error("connection from uid %lu refused: out of memory", (unsigned long)peer.uid);
 }
 
 /* Read from in the next round only, so that a hang-up seen meanwhile still comes first. */
@@ -434,7 +434,7 @@ static void end_silent(struct server *s, uint64_t now)
 		struct connection *c = s->connections[i];
 
 		if (c->phase == CONNECTION_HELLO && now >= c->hello_until_ms) {
-			log_warn("connection %llu from uid %lu said no hello", (unsigned long long)c->id,
+			log_warn("connection %llu from uid %lu sent no hello", (unsigned long long)c->id,
 				 (unsigned long)c->peer.uid);
 			drop(s, i);
 		}
@@ -556,7 +556,7 @@ static enum exit_code loop(struct server *s)
 		}
 		if (!s->stopping && login_is_refused(s->options->login))
 			stop(s, "the token refused the pin");
-		if (!s->stopping && device_is_hopeless(s->options->device, clock_ms())) {
+		if (!s->stopping && judge_is_hopeless(s->options->judge, clock_ms())) {
 			stop(s, "the hsm was down for too long; a new process may help");
 			s->hopeless = true;
 		}
@@ -567,7 +567,7 @@ static enum exit_code loop(struct server *s)
 		if (!worker_pool_is_idle(s->options->pool))
 			log_notice("stopped in the middle of a call that nobody waits for");
 	} else {
-		log_error("stopped while the token was still at work");
+		log_error("stopped while the token was still busy");
 		return EXIT_CODE_TOKEN_FAILED;
 	}
 	if (s->hopeless)

@@ -6,7 +6,7 @@
 #include "hsm/signer/serve/listener.h"
 #include "hsm/signer/serve/stores.h"
 #include "hsm/signer/serve/worker.h"
-#include "hsm/signer/token/device.h"
+#include "hsm/signer/token/judge.h"
 #include "hsm/signer/token/login.h"
 #include "hsm/signer/token/token.h"
 
@@ -14,7 +14,7 @@ struct server_options {
 	const char *token_name; /* [token NAME] */
 	const struct token *token;
 	struct login *login;
-	struct device *device;
+	struct judge *judge;
 	struct listener *listener;
 	struct worker_pool *pool;
 	struct stores *stores;

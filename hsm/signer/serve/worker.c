@@ -51,9 +51,10 @@ struct worker_pool {
 	pthread_cond_t work;
 	int wake_fd;
 	size_t queue_max;
-	struct device *device;
+	struct gate *gate;
+	struct judge *judge;
 	uint64_t keep_alive_ms;
-	char refusal[DEVICE_REASON_SIZE]; /* the server's: why the last job was refused */
+	char refusal[TOKEN_REASON_SIZE]; /* the server's: why the last job was refused */
 	struct pool *keys; /* made ahead; NULL: none */
 
 	/* under the lock */
@@ -207,27 +208,27 @@ static bool makes_key_of(const struct job *job, uint64_t pool)
 /* What waits and cannot be done is told so at once. */
 static void end_refused_locked(struct worker_pool *pool)
 {
-	char reason[DEVICE_REASON_SIZE];
+	char reason[TOKEN_REASON_SIZE];
 
-	switch (device_state(pool->device, reason)) {
-	case DEVICE_UP:
+	switch (gate_state(pool->gate, reason)) {
+	case TOKEN_UP:
 		break;
-	case DEVICE_NO_KEYS:
+	case TOKEN_NO_KEYS:
 		end_waiting_locked(pool, makes_key_of, (uintptr_t)pool, E_UNAVAIL, reason);
 		break;
-	case DEVICE_DOWN:
+	case TOKEN_DOWN:
 		end_waiting_locked(pool, is_any, 0, E_UNAVAIL, reason);
 		break;
 	}
 }
 
 /* After work, without the lock: whoever met trouble has it judged before anybody hears of the failure. */
-static void judge(struct worker *w)
+static void have_judged(struct worker *w)
 {
-	struct device *device = w->pool->device;
+	struct judge *judge = w->pool->judge;
 
-	if (w->session.trouble && device_wants_repair(device, clock_ms()))
-		device_repair(device, &w->session);
+	if (w->session.trouble && judge_wants_repair(judge, clock_ms()))
+		judge_repair(judge, &w->session);
 }
 
 /* ---- threads without a session ---- */
@@ -273,7 +274,7 @@ static void look_at_session_locked(struct worker *w)
 	struct worker_pool *pool = w->pool;
 	bool open = w->session.handle != CK_INVALID_HANDLE;
 
-	if (!open && w->session.last == CKR_SESSION_COUNT && device_has_sessions(pool->device)) {
+	if (!open && w->session.last == CKR_SESSION_COUNT && gate_has_sessions(pool->gate)) {
 		set_sessionless_locked(w);
 	} else if (open && w->sessionless) {
 		w->sessionless = false;
@@ -285,7 +286,7 @@ static void look_at_session_locked(struct worker *w)
 /* Where nobody has one this thread is as good as any: it finds out, and has the token judged. */
 static bool is_able_locked(struct worker *w)
 {
-	if (w->sessionless && !device_has_sessions(w->pool->device))
+	if (w->sessionless && !gate_has_sessions(w->pool->gate))
 		w->sessionless = false;
 	return !w->sessionless;
 }
@@ -318,7 +319,7 @@ static bool carry_out(struct worker *w, struct job *job)
 	s->stop_at_ms = 0;
 	session_end(s);
 	if (done)
-		judge(w);
+		have_judged(w);
 	return done;
 }
 
@@ -362,7 +363,7 @@ static void work(struct worker *w, struct job *job)
 		return;
 	}
 	if (job->destroyed)
-		device_made_room(pool->device);
+		judge_made_room(pool->judge);
 	if (job_is_list(job))
 		wake_locked(pool); /* for the next list */
 	end_refused_locked(pool);
@@ -389,7 +390,7 @@ static void fill_pool(struct worker *w, enum pool_work what, enum key_type type)
 	if (e == E_OK) {
 		e = pool_fill_run(&w->session, pool->keys, what, type);
 		session_end(&w->session);
-		judge(w);
+		have_judged(w);
 	}
 	w->session.stop = NULL;
 	pthread_mutex_lock(&pool->lock);
@@ -405,21 +406,21 @@ static void fill_pool(struct worker *w, enum pool_work what, enum key_type type)
 }
 
 /* Looks after the token with this thread's session: a repair, or a sign of life. */
-static void tend(struct worker *w, void (*how)(struct device *, struct session *))
+static void tend(struct worker *w, void (*how)(struct judge *, struct session *))
 {
 	struct worker_pool *pool = w->pool;
 
 	pool->tending++;
 	pthread_mutex_unlock(&pool->lock);
 	w->session.stop = &pool->break_off;
-	how(pool->device, &w->session);
+	how(pool->judge, &w->session);
 	w->session.stop = NULL;
 	pthread_mutex_lock(&pool->lock);
 	pool->tending--;
 	w->used_ms = clock_ms();
 	look_at_session_locked(w);
 	end_refused_locked(pool);
-	if (pool->draining || device_is_hopeless(pool->device, w->used_ms))
+	if (pool->draining || judge_is_hopeless(pool->judge, w->used_ms))
 		wake_server(pool); /* which waits for this one, too, or is to end */
 }
 
@@ -432,22 +433,22 @@ static uint64_t keep_alive_in_ms(const struct worker *w, uint64_t now_ms)
 
 static bool is_usable(struct worker_pool *pool)
 {
-	char reason[DEVICE_REASON_SIZE];
+	char reason[TOKEN_REASON_SIZE];
 
-	return device_state(pool->device, reason) == DEVICE_UP;
+	return gate_state(pool->gate, reason) == TOKEN_UP;
 }
 
 /* What an earlier run left is taken over even of a token that makes no keys. */
 static bool may_fill(struct worker_pool *pool)
 {
-	char reason[DEVICE_REASON_SIZE];
+	char reason[TOKEN_REASON_SIZE];
 
-	switch (device_state(pool->device, reason)) {
-	case DEVICE_UP:
-		return !device_awaits_renewal(pool->device);
-	case DEVICE_NO_KEYS:
+	switch (gate_state(pool->gate, reason)) {
+	case TOKEN_UP:
+		return !judge_awaits_renewal(pool->judge);
+	case TOKEN_NO_KEYS:
 		return !pool_is_taken_over(pool->keys);
-	case DEVICE_DOWN:
+	case TOKEN_DOWN:
 		break;
 	}
 	return false;
@@ -456,7 +457,7 @@ static bool may_fill(struct worker_pool *pool)
 static void wait_for_work(struct worker *w, uint64_t now_ms)
 {
 	struct worker_pool *pool = w->pool;
-	uint64_t ms = keep_alive_in_ms(w, now_ms), repair_ms = device_repair_in_ms(pool->device, now_ms);
+	uint64_t ms = keep_alive_in_ms(w, now_ms), repair_ms = judge_repair_in_ms(pool->judge, now_ms);
 	uint64_t pool_ms = pool_wait_ms(pool->keys, now_ms);
 
 	if (!ms) /* not now: the token is down */
@@ -521,13 +522,13 @@ static void *run(void *arg)
 
 		if (!is_able_locked(w)) { /* those who are do the rest */
 			if (now >= w->open_at_ms && is_usable(pool))
-				tend(w, device_try_session);
+				tend(w, judge_try_session);
 			else
 				wait_for_work(w, now);
 			continue;
 		}
-		if (!pool->draining && device_wants_repair(pool->device, now)) {
-			tend(w, device_repair);
+		if (!pool->draining && judge_wants_repair(pool->judge, now)) {
+			tend(w, judge_repair);
 			continue;
 		}
 		job = take_job_locked(pool);
@@ -540,7 +541,7 @@ static void *run(void *arg)
 				work(w, job);
 			}
 		} else if (!pool->draining && keep_alive_in_ms(w, now) == 0 && is_usable(pool)) {
-			tend(w, device_keep_alive);
+			tend(w, judge_keep_alive);
 		} else if ((what = begin_fill_locked(pool, now, &type)) != POOL_NOTHING) {
 			fill_pool(w, what, type);
 		} else {
@@ -566,7 +567,7 @@ static enum err open_sessions(struct worker_pool *pool, const struct worker_opti
 		enum err e;
 
 		w->pool = pool;
-		session_init(&w->session, options->device, options->token);
+		session_init(&w->session, options->gate, options->judge, options->token);
 		w->used_ms = clock_ms();
 		e = more ? session_open(&w->session) : E_BUSY;
 		if (e && i > 0 && (!more || w->session.last == CKR_SESSION_COUNT)) {
@@ -593,7 +594,7 @@ static void look_first(struct worker_pool *pool)
 	struct session *s = &pool->workers[0].session;
 
 	s->heeds_signals = true;
-	device_repair(pool->device, s);
+	judge_repair(pool->judge, s);
 	s->heeds_signals = false;
 }
 
@@ -607,7 +608,8 @@ enum err worker_pool_new(const struct worker_options *options, struct worker_poo
 	pool->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pool->queue_max = options->queue_max;
 	pool->keys = options->pool;
-	pool->device = options->device;
+	pool->gate = options->gate;
+	pool->judge = options->judge;
 	pool->keep_alive_ms = options->keep_alive_ms;
 	pool->threads = options->threads;
 	list_init(&pool->waiting);
@@ -702,11 +704,11 @@ static bool csr_is_taken_locked(const struct worker_pool *pool, const char *csr_
 /* The reason is in pool->refusal. */
 static bool is_refused_locked(struct worker_pool *pool, const struct job *job)
 {
-	enum device_state state = device_state(pool->device, pool->refusal);
+	enum token_state state = gate_state(pool->gate, pool->refusal);
 
-	if (state == DEVICE_UP || (state == DEVICE_NO_KEYS && !makes_key(pool, job)))
+	if (state == TOKEN_UP || (state == TOKEN_NO_KEYS && !makes_key(pool, job)))
 		return false;
-	device_hurry(pool->device);
+	judge_hurry(pool->judge);
 	wake_locked(pool);
 	return true;
 }
@@ -838,7 +840,7 @@ bool worker_pool_serves_nobody(struct worker_pool *pool)
 
 void worker_pool_status(struct worker_pool *pool, uint64_t now_ms, struct message_status_reply *reply)
 {
-	char reason[DEVICE_REASON_SIZE];
+	char reason[TOKEN_REASON_SIZE];
 
 	pthread_mutex_lock(&pool->lock);
 	reply->threads = pool->threads;
@@ -847,13 +849,13 @@ void worker_pool_status(struct worker_pool *pool, uint64_t now_ms, struct messag
 	reply->created = pool->created;
 	reply->destroyed = pool->destroyed;
 	reply->failed = pool->failed;
-	reply->usable = device_state(pool->device, reason) == DEVICE_UP;
+	reply->usable = gate_state(pool->gate, reason) == TOKEN_UP;
 	if (reply->usable && able_locked(pool) < pool->threads)
 		snprintf(reason, sizeof(reason), "%u of %u sessions: the token has no more to spare",
 			 able_locked(pool), pool->threads);
 	reply->detail = strdup(reason);
-	reply->token_flags = device_token_flags(pool->device);
-	reply->capabilities = device_capabilities(pool->device);
+	reply->token_flags = judge_token_flags(pool->judge);
+	reply->capabilities = judge_capabilities(pool->judge);
 	pool_status(pool->keys, now_ms, reply);
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -10,7 +10,8 @@
 #include "hsm/message.h"
 #include "hsm/signer/serve/job.h"
 #include "hsm/signer/stock/pool.h"
-#include "hsm/signer/token/device.h"
+#include "hsm/signer/token/gate.h"
+#include "hsm/signer/token/judge.h"
 #include "hsm/signer/token/token.h"
 
 #include <stdbool.h>
@@ -22,7 +23,8 @@
 struct worker_pool;
 struct worker_options {
 	const struct token *token; /* borrowed */
-	struct device *device;     /* borrowed */
+	struct gate *gate;         /* borrowed */
+	struct judge *judge;       /* borrowed */
 	uint64_t keep_alive_ms;    /* an idle session is used that often */
 	struct pool *pool;         /* borrowed; NULL: no key pool */
 	unsigned threads;          /* 1 … WORKER_THREADS_MAX */
@@ -31,7 +33,7 @@ struct worker_options {
 
 /*
  * Opens all sessions, or as many as the token has to spare, which logs in, and
- * takes a first look at the token (device_repair), which SIGTERM and SIGINT,
+ * takes a first look at the token (judge_repair), which SIGTERM and SIGINT,
  * which are blocked, end early.  Logs what fails.  As session_open; E_IO, E_NOMEM.
  */
 MUST_USE enum err worker_pool_new(const struct worker_options *options, struct worker_pool **ret_pool);

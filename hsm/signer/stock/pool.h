@@ -3,8 +3,8 @@
  * next one may be made.  This is the ledger alone; it calls no PKCS#11
  * (pool_key.h does) and logs nothing.
  *
- * A ready key stands on the token under the label of the pool and in the
- * ledger, once in each.  Whoever takes it out of the ledger has it alone; what
+ * A ready key is on the token under the label of the pool and in the
+ * ledger, once in each.  Whoever takes it out of the ledger has it exclusively; what
  * makes the claim outlive the process is its new label on the token.
  *
  * Thread-safe.
@@ -33,8 +33,8 @@ struct pool_options {
 	const char *node;                  /* copied; "": the host name */
 	uint64_t targets[KEY_TYPE_MAX + 1]; /* by key type; 0: none is made */
 	uint64_t pause_ms;                 /* least time between two fills while callers are served */
-	uint64_t quiet_ms;                 /* so long after the last one they are taken to be served */
-	uint64_t objects_max;              /* no fill when the token holds that many; 0: no ceiling */
+	uint64_t quiet_ms;                 /* they count as served this long after the last one */
+	uint64_t objects_max;              /* no fill while the token holds that many; 0: no limit */
 	unsigned threads;                  /* workers */
 	key_type_set key_types;            /* that the token makes; targets of others are not filled */
 };
@@ -52,7 +52,7 @@ MUST_USE enum err pool_new(const struct pool_options *options, struct pool **ret
 /* The token was found to make these, which need not be those of pool_new: targets of others are not filled.
  */
 void pool_set_key_types(struct pool *pool, key_type_set key_types); /* NULL is fine */
-void pool_free(struct pool *pool); /* NULL is fine; nothing may be under way */
+void pool_free(struct pool *pool); /* NULL is fine; nothing may be in progress */
 
 /* "csrd-pool:<node>:<type>": the label of both objects of a ready key. */
 void pool_label(const struct pool *pool, enum key_type type, char label[POOL_LABEL_SIZE]);
@@ -62,12 +62,12 @@ const char *pool_node(const struct pool *pool);
 
 /* Any target: keys are made ahead. */
 bool pool_is_wanted(const struct pool *pool);
-/* The host name stands for the node, and is like those that containers get: another one next time. */
+/* The node is the host name, which looks like a container's: it will be different next time. */
 bool pool_node_may_change(const struct pool *pool);
 /* What other nodes have on the token, as it was seen just now: for the status.  Nothing for NULL. */
 void pool_saw_others(struct pool *pool, uint32_t nodes, uint32_t keys);
 
-/* Takes the public key; NULL when memory is out, and then it does not. */
+/* Takes the public key; NULL when out of memory, and then it does not. */
 struct pool_key *pool_key_alloc(const struct key *key, struct spki *public_key);
 void pool_key_free(struct pool_key *key); /* NULL is fine */
 
@@ -102,7 +102,7 @@ enum pool_work {
 enum pool_work pool_begin(struct pool *pool, uint64_t now_ms, enum key_type *ret_type);
 /* After an error the next attempt waits, each time longer, up to a minute. */
 void pool_end(struct pool *pool, enum pool_work work, enum key_type type, enum err e, uint64_t now_ms);
-/* How long pool_begin will go on to answer POOL_NOTHING if nothing else happens; UINT64_MAX: for good. */
+/* How long pool_begin will keep returning POOL_NOTHING if nothing else happens; UINT64_MAX: forever. */
 uint64_t pool_wait_ms(struct pool *pool, uint64_t now_ms);
 
 /* POOL_TAKE_OVER has succeeded, or there is no pool. */
@@ -114,11 +114,11 @@ void pool_type_taken_over(struct pool *pool, enum key_type type);
 /* The result of POOL_COUNT, before its pool_end. */
 void pool_counted(struct pool *pool, uint64_t objects, uint64_t now_ms);
 
-/* No key is made or given out any more; `why` is static text for the status. */
+/* From now on no key is made or given out; `why` is static text for the status. */
 void pool_turn_off(struct pool *pool, const char *why);
 bool pool_is_off(struct pool *pool);
 
-/* Nobody has seen yet that this token relabels; until then one key is made at a time. */
+/* It is not known yet whether this token relabels; until then one key is made at a time. */
 bool pool_relabel_is_untried(struct pool *pool);
 void pool_relabel_works(struct pool *pool);
 

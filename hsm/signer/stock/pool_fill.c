@@ -8,21 +8,32 @@
 
 #include <stdlib.h>
 
-/* A token that does not relabel gets no pool: a key that cannot be marked could be given twice. */
+static void refuse_pool(struct session *s, struct pool *pool, const char *why)
+{
+	log_error("no key pool: token '%s' does not allow the label of a key to be changed: %s",
+		  s->token->label, why);
+	pool_turn_off(pool, "the token does not allow the label of a key to be changed");
+}
+
+/*
+ * A token that does not relabel gets no pool: a key that cannot be marked could
+ * be given twice.  What only says that it does was found out by the probe.
+ */
 static enum err ensure_relabel(struct session *s, struct pool *pool, const char *label, const struct key *key)
 {
 	enum err e;
 
+	if (s->token->relabels_never) {
+		refuse_pool(s, pool, "a throw-away key kept its own");
+		return E_UNSUPPORTED;
+	}
 	if (!pool_relabel_is_untried(pool))
 		return E_OK;
 	e = pool_key_try_relabel(s, label, key);
-	if (e == E_OK) {
+	if (e == E_OK)
 		pool_relabel_works(pool);
-	} else if (e == E_UNSUPPORTED) {
-		log_error("no key pool: token '%s' does not let the label of a key be changed: %s",
-			  s->token->label, s->failure);
-		pool_turn_off(pool, "the token does not let the label of a key be changed");
-	}
+	else if (e == E_UNSUPPORTED)
+		refuse_pool(s, pool, s->failure);
 	return e;
 }
 

@@ -8,9 +8,9 @@
 #include "hsm/signer/token/session.h"
 
 /*
- * Does what pool_begin said and logs what fails; the caller ends it with
+ * Does what pool_begin returned and logs what fails; the caller ends it with
  * pool_end.  The session is opened when it is closed, and left closed when it
- * cannot be trusted any more.
+ * can no longer be trusted.
  */
 MUST_USE enum err pool_fill_run(struct session *s, struct pool *pool, enum pool_work work,
 				enum key_type type);

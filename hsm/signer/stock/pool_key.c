@@ -56,8 +56,12 @@ enum err pool_key_unmake(struct session *s, const char *label, const struct key 
 	return key_destroy_handles(s, key, label);
 }
 
-/* The session goes on to tell why the key failed, not how its removal went. */
-static void discard(struct session *s, const char *label, const struct key *key)
+/*
+ * Rids the token of what is left of a key that is not to be ready, in one of the
+ * two ways above.  The session goes on to tell why the key failed, not how that went.
+ */
+static void discard(struct session *s, const char *label, const struct key *key,
+		    enum err (*rid)(struct session *, const char *, const struct key *))
 {
 	char failure[sizeof(s->failure)];
 	CK_RV last = s->last;
@@ -65,7 +69,7 @@ static void discard(struct session *s, const char *label, const struct key *key)
 	if (ckr_is_session_lost(last) || ckr_is_device_lost(last))
 		return;
 	memcpy(failure, s->failure, sizeof(failure));
-	if (pool_key_unmake(s, label, key) != E_OK)
+	if (rid(s, label, key) != E_OK)
 		return;
 	s->last = last;
 	memcpy(s->failure, failure, sizeof(failure));
@@ -87,7 +91,7 @@ enum err pool_key_make(struct session *s, const char *label, enum key_type type,
 		e = check(s, label, &key, ret_key);
 	if (e == E_OK)
 		return E_OK;
-	discard(s, label, &key);
+	discard(s, label, &key, pool_key_unmake);
 	return e;
 }
 
@@ -189,8 +193,9 @@ enum err pool_key_claim(struct session *s, const char *old_label, const char *la
 	/* Each says itself that it is the one: a handle of another session may stand for something else. */
 	if ((e = locate(s, CKO_PRIVATE_KEY, old_label, key->id, &key->private_key)) == E_OK)
 		e = locate(s, CKO_PUBLIC_KEY, old_label, key->id, &key->public_key);
+	/* A half that is left.  Under another label it may be somebody's key by now, with this CKA_ID. */
 	if (e == E_NOTFOUND)
-		discard(s, old_label, key); /* a half that is left; nothing that somebody has relabelled */
+		discard(s, old_label, key, pool_key_destroy);
 	if (e)
 		return e;
 	*ret_touched = true;

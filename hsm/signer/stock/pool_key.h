@@ -23,7 +23,7 @@ MUST_USE enum err pool_key_make(struct session *s, const char *label, enum key_t
 				struct pool_key **ret_key);
 
 /*
- * Ends a pair that pool_key_make has just made in this session: whatever its label and id have become,
+ * Destroys a pair that pool_key_make has just made in this session: whatever its label and id are now,
  * nothing of it is left.  As object_destroy and key_destroy_handles.
  */
 MUST_USE enum err pool_key_unmake(struct session *s, const char *label, const struct key *key);
@@ -32,7 +32,7 @@ MUST_USE enum err pool_key_unmake(struct session *s, const char *label, const st
 MUST_USE enum err pool_key_destroy(struct session *s, const char *label, const struct key *key);
 
 /*
- * Whether this token lets the label of a key be written: writes the one that
+ * Whether this token allows the label of a key to be written: writes the one that
  * it has.  E_UNSUPPORTED: it refuses.  Else as session_fail.
  */
 MUST_USE enum err pool_key_try_relabel(struct session *s, const char *label, const struct key *key);
@@ -45,7 +45,7 @@ MUST_USE enum err pool_key_try_relabel(struct session *s, const char *label, con
  * *ret_touched is set in every case: false when the token was not asked to
  * change anything.  E_NOTFOUND (untouched): the pair is not under old_label, or
  * the token does not let it be read: it is lost to the pool, and what is left
- * of it was destroyed if that could be done.
+ * of it under old_label was destroyed if that could be done.
  * Any other error after a touch leaves objects under both labels or either.
  */
 MUST_USE enum err pool_key_claim(struct session *s, const char *old_label, const char *label,
@@ -57,7 +57,7 @@ struct pool_key_found {
 	size_t pairs;
 	size_t half_pairs; /* destroyed */
 	size_t bad;        /* did not pass; destroyed */
-	size_t unread;     /* the token failed to tell about them; left alone */
+	size_t unread;     /* the token could not report on them; left alone */
 };
 /*
  * To be called before any key of that type is made or claimed in this run.
@@ -69,7 +69,7 @@ MUST_USE enum err pool_key_take_over(struct session *s, const char *label, enum 
 				     struct pool_key_found *ret_found);
 
 /*
- * Destroys every key under the label of a pool that nobody uses any more, and
+ * Destroys every key under the label of a pool that is no longer used, and
  * proves that none is left.  *ret_destroyed: objects, also after an error.
  * Stops early as session_must_stop says.  As session_fail; E_LIMIT, E_NOMEM.
  */

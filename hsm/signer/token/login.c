@@ -107,7 +107,7 @@ static enum err read_pin(const struct login *l, struct secret **ret_pin)
 		log_error("pin file '%s' does not exist", l->pin_name);
 		return E_CONFIG;
 	case E_DENIED:
-		log_error("pin file '%s' is not readable, or is open to others (wanted: mode 0600 or 0640)",
+		log_error("pin file '%s' is not readable, or is open to others (expected: mode 0600 or 0640)",
 			  l->pin_name);
 		return E_CONFIG;
 	case E_LIMIT:
@@ -156,7 +156,7 @@ static enum err note_failure(struct login *l, const struct secret *pin, unsigned
 	if (failures >= PIN_GUARD_TRIES) {
 		log_error(
 		    "token '%s' failed the login with the pin of '%s' once more: %s (0x%lx); that may be "
-		    "its word for a wrong pin, so it is not tried again",
+		    "its way of reporting a wrong pin, so it is not tried again",
 		    l->token->label, l->pin_name, CKR_ARGS(rv));
 		return E_PIN;
 	}
@@ -176,6 +176,22 @@ static void take_back(const struct login *l, const struct secret *pin, unsigned 
 		log_error("do not start csrd-hsm again with the same pin");
 }
 
+static bool is_users(CK_STATE state)
+{
+	return state == CKS_RW_USER_FUNCTIONS || state == CKS_RO_USER_FUNCTIONS;
+}
+
+/* "Already logged in" is no failure where it is so; else it is an answer like any other. */
+static enum err judge_answer(const struct login *l, CK_SESSION_HANDLE session, CK_RV rv)
+{
+	CK_SESSION_INFO info;
+
+	if (rv == CKR_USER_ALREADY_LOGGED_IN &&
+	    l->token->p11->C_GetSessionInfo(session, &info) == CKR_OK && is_users(info.state))
+		return E_OK;
+	return ckr_err(rv);
+}
+
 /*
  * With the marker standing, which goes when the token has taken the PIN.  One
  * that was accepted before in this process is spared that (some tokens need a
@@ -192,7 +208,7 @@ static enum err try_pin(struct login *l, CK_SESSION_HANDLE session, const struct
 		return E_CONFIG;
 	rv = ask_token(l, session, pin);
 	*ret_rv = rv;
-	e = rv == CKR_USER_ALREADY_LOGGED_IN ? E_OK : ckr_err(rv);
+	e = judge_answer(l, session, rv);
 	if (e == E_PIN || e == E_PIN_LOCKED) {
 		log_error("token '%s' refused the pin of '%s': %s (0x%lx)", l->token->label, l->pin_name,
 			  CKR_ARGS(rv));
@@ -262,7 +278,7 @@ enum err login_ensure(struct login *l, CK_SESSION_HANDLE session, CK_RV *ret_rv)
 	} else if ((rv = l->token->p11->C_GetSessionInfo(session, &info)) != CKR_OK) {
 		*ret_rv = rv;
 		e = ckr_err(rv);
-	} else if (info.state == CKS_RW_USER_FUNCTIONS || info.state == CKS_RO_USER_FUNCTIONS) {
+	} else if (is_users(info.state)) {
 		e = E_OK;
 	} else {
 		e = login_once(l, session, ret_rv);

@@ -227,7 +227,7 @@ static enum err parse_uri(const char *text, const char **ret_reason, P11KitUri *
 		return e;
 	uri = p11_kit_uri_new();
 	if (!uri) {
-		*ret_reason = "memory is out";
+		*ret_reason = "out of memory";
 		return E_NOMEM;
 	}
 	rc = p11_kit_uri_parse(text, P11_KIT_URI_FOR_ANY, uri);
@@ -541,7 +541,7 @@ static void explain_other(const struct token *t, const CK_TOKEN_INFO *info, CK_S
 	*e = E_NOTFOUND;
 	if (strcmp(there.serial, t->serial) != 0)
 		snprintf(reason, 256,
-			 "token '%s' was exchanged: serial '%s' is there, wanted is '%s'; refused", t->label,
+			 "token '%s' was exchanged: serial '%s' is there, expected '%s'; refused", t->label,
 			 there.serial, t->serial);
 	else
 		snprintf(reason, 256,

@@ -244,7 +244,7 @@ static enum err look_at_ids(struct session *s, const CK_OBJECT_HANDLE *handles, 
 /* What was not found may be there all the same. */
 static enum err check_hidden(struct session *s, const struct object_query *query)
 {
-	if (!remains_may_hide(device_remains(s->device), query->label, query->key_id, KEY_ID_BYTES))
+	if (!remains_may_hide(gate_remains(s->gate), query->label, query->key_id, KEY_ID_BYTES))
 		return E_OK;
 	s->hidden = true;
 	session_explain(s, "it is not found, but the token refused to destroy it: it may be there still");
@@ -340,7 +340,7 @@ static enum err check_meant(struct session *s, CK_OBJECT_HANDLE object, const st
 static enum err destroy_one(struct session *s, CK_OBJECT_HANDLE handle, CK_OBJECT_CLASS class,
 			    const struct object_query *query)
 {
-	struct remains *remains = device_remains(s->device);
+	struct remains *remains = gate_remains(s->gate);
 	struct remains_object object = {.class = class};
 	bool gone = false;
 	enum err e = check_meant(s, handle, query, &object, &gone);

@@ -167,7 +167,7 @@ enum err pin_guard_check(const struct state_dir *dir, const char *serial, const 
 	}
 	now = then;
 	if ((e = derive(pin, serial, &now))) {
-		log_error("memory is out");
+		log_error("out of memory");
 		return e;
 	}
 	if (memcmp(now.check, then.check, CHECK_BYTES) != 0) {

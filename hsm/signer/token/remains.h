@@ -3,7 +3,7 @@
  * modules forget such an object all the same (SoftHSM 2.6.1 drops it from its
  * memory, and it stays in the folder of the token), and then no search of this
  * process finds it.  So what is in here is not taken for gone because it is not
- * found, until it was destroyed after all or the module was initialised anew.
+ * found, until it was destroyed after all or the module was reinitialised.
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_REMAINS_H
 #define CSRD_HSM_SIGNER_TOKEN_REMAINS_H
@@ -34,7 +34,7 @@ void remains_free(struct remains *remains); /* NULL is fine */
 void remains_put(struct remains *remains, const struct remains_object *object);
 /* It was destroyed after all. */
 void remains_drop(struct remains *remains, const struct remains_object *object);
-/* The module was initialised anew: what is there is found. */
+/* The module was reinitialised: what is there is found. */
 void remains_clear(struct remains *remains);
 
 /* Whether one of that label and id may be there without being found; either may be NULL, for any. */

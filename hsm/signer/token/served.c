@@ -50,7 +50,7 @@ enum err served_check(const struct state_dir *dir, const char *uri, const struct
 	if (e == E_OK && strcmp(serial, token->serial) == 0)
 		return E_OK;
 	if (e == E_OK) {
-		log_error("token '%s' was exchanged: serial '%s' is there, served before was '%s'; refused, "
+		log_error("token '%s' was exchanged: serial '%s' is there, '%s' was served before; refused "
 			  "until '%s/%s' is removed",
 			  token->label, token->serial, serial, state_dir_path(dir), SERVED_NAME);
 		return E_DENIED;

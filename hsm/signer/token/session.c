@@ -16,10 +16,11 @@
 #define TOKEN_INFO_TRIES 3
 #define TOKEN_INFO_PAUSE_MS 20
 
-void session_init(struct session *s, struct device *device, const struct token *token)
+void session_init(struct session *s, struct gate *gate, struct judge *judge, const struct token *token)
 {
 	memset(s, 0, sizeof(*s));
-	s->device = device;
+	s->gate = gate;
+	s->judge = judge;
 	s->token = token;
 	s->handle = CK_INVALID_HANDLE;
 }
@@ -30,7 +31,7 @@ enum err session_begin(struct session *s, bool creating)
 
 	s->trouble = s->doubt = s->unproven = s->hidden = false;
 	s->last = CKR_OK;
-	e = device_enter(s->device, s, creating, s->failure);
+	e = gate_enter(s->gate, s, creating, s->failure);
 	if (e == E_OK)
 		(void)session_is_shared(s); /* from here on */
 	return e;
@@ -38,18 +39,20 @@ enum err session_begin(struct session *s, bool creating)
 
 bool session_is_shared(struct session *s)
 {
-	return device_is_shared(s->device, &s->entries);
+	return gate_is_shared(s->gate, &s->entries);
 }
 
 void session_end(struct session *s)
 {
 	if (s->doubt)
-		device_doubt(s->device);
+		judge_doubt(s->judge);
 	if (s->hidden)
-		device_hidden(s->device);
+		judge_hidden(s->judge);
 	else if (s->unproven)
-		device_unproven(s->device);
-	device_leave(s->device, s, s->trouble);
+		judge_unproven(s->judge);
+	if (s->trouble)
+		judge_suspect(s->judge);
+	gate_leave(s->gate, s);
 }
 
 enum err session_fail(struct session *s, const char *call, CK_RV rv)
@@ -94,28 +97,28 @@ enum err session_break_off(struct session *s)
 
 enum err session_open(struct session *s)
 {
-	if (s->handle != CK_INVALID_HANDLE && s->epoch == device_epoch(s->device))
+	if (s->handle != CK_INVALID_HANDLE && s->epoch == gate_epoch(s->gate))
 		return E_OK;
-	return device_open_session(s->device, s, false);
+	return gate_open_session(s->gate, s, false);
 }
 
 void session_close(struct session *s)
 {
 	key_map_drop(s);
 	if (s->handle != CK_INVALID_HANDLE)
-		device_close_session(s->device, s);
+		gate_close_session(s->gate, s);
 }
 
 enum err session_reopen(struct session *s)
 {
-	return device_open_session(s->device, s, ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last));
+	return gate_open_session(s->gate, s, ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last));
 }
 
 enum err session_refresh(struct session *s)
 {
 	if (!s->token->quirks.one_session)
 		return E_OK;
-	return s->stale ? device_renew(s->device, s) : session_reopen(s);
+	return s->stale ? gate_renew(s->gate, s) : session_reopen(s);
 }
 
 uint64_t session_epoch(const struct session *s)
@@ -152,7 +155,7 @@ static enum err check_token(struct session *s, CK_FLAGS *ret_token_flags)
 
 uint64_t session_logins(const struct session *s)
 {
-	return device_logins(s->device);
+	return gate_logins(s->gate);
 }
 
 /* The state first: a login that makes it the user's again was counted before. */

@@ -8,7 +8,8 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "hsm/signer/token/device.h"
+#include "hsm/signer/token/gate.h"
+#include "hsm/signer/token/judge.h"
 #include "hsm/signer/token/token.h"
 
 #include <stdatomic.h>
@@ -16,7 +17,8 @@
 #include <stdint.h>
 
 struct session {
-	struct device *device;
+	struct gate *gate;
+	struct judge *judge;
 	const struct token *token;
 	CK_SESSION_HANDLE handle;  /* CK_INVALID_HANDLE: not open */
 	CK_RV last;                /* of the last call that failed */
@@ -31,11 +33,11 @@ struct session {
 	bool heeds_signals;        /* likewise: see session_is_told_to_end */
 	struct log_gate down_gate; /* a token that is down fails every request alike */
 
-	uint64_t entries;          /* see device_is_shared */
+	uint64_t entries;          /* see gate_is_shared */
 
 	struct key_map *map; /* key_map.c's own */
 
-	/* device.c's own */
+	/* gate.c's own */
 	uint64_t epoch;
 	uint64_t module_epoch;
 	struct session *next;
@@ -43,7 +45,7 @@ struct session {
 	uint64_t inside_since_ms;    /* … which it came into then */
 };
 
-void session_init(struct session *s, struct device *device, const struct token *token);
+void session_init(struct session *s, struct gate *gate, struct judge *judge, const struct token *token);
 
 /*
  * Around each piece of work: between the two the module is not initialised
@@ -65,7 +67,7 @@ MUST_USE enum err session_reopen(struct session *s);
 /*
  * What the quirks of the module ask for (quirks.h: one_session), else nothing:
  * a new session after a key was made or used and before one is destroyed, and
- * the module initialised anew after one was destroyed.  All handles are void.
+ * the module reinitialised after one was destroyed.  All handles are void.
  * object_destroy and key_generate do so before they begin.
  */
 MUST_USE enum err session_refresh(struct session *s);

@@ -1,6 +1,6 @@
 /*
  * The one token that this process serves: filled at start by module_find_token
- * and probe_run.  Afterwards device.c alone writes it, and only the slot (with
+ * and probe_run.  Afterwards gate.c and judge.c alone write it, and only the slot (with
  * nobody inside the module) and what probe_run could not find out at start
  * (while no key may be made), or finds out anew (with nobody inside); probe.c
  * keeps probe_left.
@@ -55,6 +55,7 @@ struct token {
 	key_type_set proved_types; /* of these it made a key */
 	atomic_uint unmade_types;  /* it offers these and makes none that would do; read by every thread */
 	bool relabels;             /* it lets CKA_LABEL be written */
+	bool relabels_never;       /* it is sure that it does not */
 	char capabilities[1024];   /* the above in words, for the status */
 };
 

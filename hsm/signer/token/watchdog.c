@@ -106,7 +106,7 @@ static void NORETURN end_hung(const struct watched *w, uint64_t age_ms)
 static void NORETURN end_late(enum exit_code code)
 {
 	limit_logging();
-	log_warn("the pkcs#11 module did not let the process close it in time; ending without");
+	log_warn("the pkcs#11 module could not be closed in time; ending without it");
 	log_flush(LOG_FLUSH_MS);
 	_exit(code);
 }

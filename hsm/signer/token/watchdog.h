@@ -1,6 +1,6 @@
 /*
- * Ends the process when a call into the PKCS#11 module does not come back.
- * Foreign code that hangs cannot be interrupted in any other dependable way;
+ * Ends the process when a call into the PKCS#11 module does not return.
+ * Foreign code that hangs cannot be interrupted in any other reliable way;
  * whoever supervises the process starts it again (EXIT_CODE_TOKEN_FAILED).
  *
  * There is one watchdog in a process, because the module's functions carry no
@@ -38,15 +38,15 @@ struct watchdog_limits {
 	uint64_t ms[WATCHDOG_KINDS];
 };
 
-/* What works for one CSR without going into the module, or back, for that long is stuck. */
+/* A thread that works for one CSR this long without entering or leaving the module is stuck. */
 #define WATCHDOG_STILL_MS 60000
 
 /* Starts the thread; signals must be blocked already.  Calls announced before are not watched.  E_IO. */
 MUST_USE enum err watchdog_start(const struct watchdog_limits *limits);
 
-/* This thread is about to call `function` (static text), and back from it.  Not nested. */
+/* Brackets one call of `function` (static text) into the module: enter before, leave after.  Not nested. */
 void watchdog_enter(enum watchdog_kind kind, const char *function);
-/* One call that does the work of that many: for a library that makes them in one go.  0 counts as 1. */
+/* One call that does the work of that many, made by a library in one go.  0 counts as 1. */
 void watchdog_enter_many(enum watchdog_kind kind, const char *function, uint64_t calls);
 void watchdog_leave(void);
 
@@ -57,7 +57,7 @@ void watchdog_set_csr(const char *csr_id);
 void watchdog_wait(bool waiting);
 
 /*
- * For somebody who watches the watchdog: no call is further past its limit
+ * For whoever watches the watchdog: no call is further past its limit
  * than the watchdog itself lets it go, and no thread that works for a CSR has
  * stood still outside of the module.
  */

@@ -1,7 +1,7 @@
 /* How the token is judged over hours: time passes at once, and what lies below the judge is here. */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/token/device.h"
+#include "hsm/signer/token/judge.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -143,18 +143,18 @@ static CK_RV all_closed(CK_SLOT_ID slot)
 /* ---- the tests ---- */
 
 /* How often the token is probed in that time, by an idle thread that repairs when it is due. */
-static unsigned probes_within(struct device *device, struct session *s, uint64_t ms)
+static unsigned probes_within(struct judge *judge, struct session *s, uint64_t ms)
 {
 	const uint64_t end_ms = now_ms + ms;
 	unsigned before = probes;
 
 	while (now_ms < end_ms) {
-		uint64_t in_ms = device_repair_in_ms(device, now_ms);
+		uint64_t in_ms = judge_repair_in_ms(judge, now_ms);
 
 		if (in_ms)
 			now_ms = in_ms < end_ms - now_ms ? now_ms + in_ms : end_ms;
 		else
-			device_repair(device, s);
+			judge_repair(judge, s);
 	}
 	return probes - before;
 }
@@ -163,29 +163,32 @@ static void a_token_that_makes_unfit_keys_is_probed_more_and_more_seldom_F277(vo
 {
 	CK_FUNCTION_LIST p11 = {.C_CloseAllSessions = all_closed};
 	struct token token = {.p11 = &p11};
-	char reason[DEVICE_REASON_SIZE];
-	struct device *device;
+	char reason[TOKEN_REASON_SIZE];
+	struct judge *judge;
+	struct gate *gate;
 	struct session s = {.token = &token, .handle = CK_INVALID_HANDLE};
 	unsigned seldom;
 
 	(void)state;
 	now_ms = HOUR;
-	assert_int_equal(device_new(NULL, &token, NULL, HOUR, &device), E_OK);
+	assert_int_equal(gate_new(NULL, &token, NULL, &gate), E_OK);
+	assert_int_equal(judge_new(gate, &token, NULL, HOUR, &judge), E_OK);
 	probe_answer = E_HSM;
 	probe_makes_unfit = false; /* it makes no key at all: nothing is left to be cleaned away */
-	(void)probes_within(device, &s, HOUR);
-	assert_in_range(probes_within(device, &s, HOUR), 50, 60);
+	(void)probes_within(judge, &s, HOUR);
+	assert_in_range(probes_within(judge, &s, HOUR), 50, 60);
 
 	probe_makes_unfit = true;
-	(void)probes_within(device, &s, 3 * HOUR);
-	seldom = probes_within(device, &s, 24 * HOUR);
+	(void)probes_within(judge, &s, 3 * HOUR);
+	seldom = probes_within(judge, &s, 24 * HOUR);
 	assert_in_range(seldom, 23, 24);
-	assert_int_equal(device_state(device, reason), DEVICE_NO_KEYS);
+	assert_int_equal(gate_state(gate, reason), TOKEN_NO_KEYS);
 
 	probe_answer = E_OK; /* and it is found out all the same when it does */
-	(void)probes_within(device, &s, HOUR + MINUTE);
-	assert_int_equal(device_state(device, reason), DEVICE_UP);
-	device_free(device);
+	(void)probes_within(judge, &s, HOUR + MINUTE);
+	assert_int_equal(gate_state(gate, reason), TOKEN_UP);
+	judge_free(judge);
+	gate_free(gate);
 }
 
 int main(void)
@@ -194,6 +197,6 @@ int main(void)
 	    cmocka_unit_test(a_token_that_makes_unfit_keys_is_probed_more_and_more_seldom_F277),
 	};
 
-	log_open("device_test", LOG_LEVEL_ERROR);
+	log_open("judge_test", LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests_name("the judge of the token", tests, NULL, NULL);
 }
