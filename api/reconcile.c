@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,7 +194,7 @@ static void reconcile_take_row(struct reconcile *r, const struct csr_record *rec
 {
 	struct reconcile_row *row = &r->rows[r->rows_len];
 
-	if (!key_list_uuid_from_text(record->id, row->uuid)) {
+	if (!uuid_to_bytes(record->id, row->uuid)) {
 		log_warn("reconciliation: the store holds a CSR whose id '%s' is not a UUID; left alone",
 			 record->id);
 		return;

@@ -4,6 +4,7 @@
 #include "api/credential.h"
 #include "api/op.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,10 +66,8 @@ static bool path_take_csr(const char **at, struct route *route)
 	size_t len = strcspn(*at, "/");
 
 	route->has_csr = true;
-	if (str_is_uuid(*at)) {
-		for (size_t i = 0; i < CSR_ID_SIZE; i++)
-			route->csr_id[i] = str_ascii_lower((*at)[i]);
-	}
+	if (!uuid_parse(*at, route->csr_id))
+		route->csr_id[0] = '\0';
 	*at += len;
 	return len > 0;
 }

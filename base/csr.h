@@ -9,6 +9,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/key.h"
+#include "base/uuid.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +25,7 @@
 #define CSR_SAN_BYTES_MAX 255
 #define CSR_FIELD_BYTES_MAX (128 * 4) /* longest subject field in UTF-8 bytes */
 
-#define CSR_ID_SIZE 37 /* a UUID in text and its NUL */
+#define CSR_ID_SIZE UUID_SIZE
 
 /* Values are stored and sent over the wire: never renumber. */
 enum san_type {

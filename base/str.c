@@ -134,28 +134,3 @@ bool str_equal_constant_time(const void *a, const void *b, size_t len)
 		difference |= (uint8_t)(x[i] ^ y[i]);
 	return difference == 0;
 }
-
-bool str_is_uuid(const char *text)
-{
-	size_t i;
-
-	for (i = 0; text[i]; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (i >= 36 || (dash ? text[i] != '-' : hex_value(text[i]) < 0))
-			return false;
-	}
-	return i == 36;
-}
-
-void str_uuid(char text[STR_UUID_SIZE], const uint8_t bytes[16])
-{
-	static const unsigned groups[] = { 4, 2, 2, 2, 6 }; /* bytes between the hyphens */
-
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
-		str_hex(text, bytes, groups[i]);
-		bytes += groups[i];
-		text += 2 * groups[i];
-		*text++ = i < 4 ? '-' : '\0';
-	}
-}

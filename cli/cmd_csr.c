@@ -1,6 +1,7 @@
 /* csrctl csr show. */
 #include "base/key.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "cli/audit_output.h"
 #include "cli/cli.h"
 #include "cli/command.h"
@@ -324,7 +325,7 @@ static bool take_id(const char *text, char id[CSR_ID_SIZE])
 {
 	size_t len = strlen(text);
 
-	if (len < PREFIX_CHARS_MIN || len >= CSR_ID_SIZE || (len == CSR_ID_SIZE - 1 && !str_is_uuid(text)))
+	if (len < PREFIX_CHARS_MIN || len >= CSR_ID_SIZE || (len == CSR_ID_SIZE - 1 && !uuid_is_valid(text)))
 		return false;
 	for (size_t i = 0; i <= len; i++)
 		id[i] = str_ascii_lower(text[i]);

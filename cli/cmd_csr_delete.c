@@ -6,6 +6,7 @@
 #include "api/settle.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/command.h"
@@ -200,10 +201,8 @@ enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv)
 	code = cli_arguments(cli, argc, argv, 1, 1);
 	if (code != EXIT_CODE_OK)
 		return code;
-	if (!str_is_uuid(argv[optind]))
+	if (!uuid_parse(argv[optind], removal.id))
 		return cli_usage(cli, "'%s' is not a complete CSR id (a UUID)", argv[optind]);
-	for (size_t i = 0; i < CSR_ID_SIZE; i++)
-		removal.id[i] = str_ascii_lower(argv[optind][i]);
 	code = cli_open_store(cli, false);
 	if (code == EXIT_CODE_OK)
 		code = find(&removal);

@@ -2,6 +2,7 @@
 #include "api/reconcile.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/loop.h"
@@ -270,7 +271,7 @@ static enum exit_code read_options(struct pass *pass, int argc, char **argv, con
 	}
 	if (pass->give_up && !pass->apply)
 		return cli_usage(pass->cli, "--give-up destroys keys, and goes with --apply only");
-	if (pass->give_up && strcmp(pass->give_up, RECONCILE_GIVE_UP_ALL) != 0 && !str_is_uuid(pass->give_up))
+	if (pass->give_up && strcmp(pass->give_up, RECONCILE_GIVE_UP_ALL) != 0 && !uuid_is_valid(pass->give_up))
 		return cli_usage(pass->cli, "--give-up '%s': the id of a CSR, or all", pass->give_up);
 	return cli_arguments(pass->cli, argc, argv, 0, 0);
 }

@@ -2,6 +2,7 @@
 #include "cli/names.h"
 
 #include "base/str.h"
+#include "base/uuid.h"
 #include "cli/output.h"
 
 #include <stdlib.h>
@@ -192,7 +193,7 @@ struct meant {
 
 static bool is_id(const struct entry *entry, const char *text)
 {
-	return strcmp(entry->id, text) == 0 || (str_is_uuid(entry->id) && strcasecmp(entry->id, text) == 0);
+	return strcmp(entry->id, text) == 0 || (uuid_is_valid(entry->id) && strcasecmp(entry->id, text) == 0);
 }
 
 static bool is_name(const struct entry *entry, const char *text)
@@ -205,7 +206,7 @@ static bool is_start_of_id(const struct entry *entry, const char *text)
 {
 	size_t len = strlen(text);
 
-	return len >= PREFIX_CHARS_MIN && (str_is_uuid(entry->id) ? strncasecmp(entry->id, text, len)
+	return len >= PREFIX_CHARS_MIN && (uuid_is_valid(entry->id) ? strncasecmp(entry->id, text, len)
 								  : strncmp(entry->id, text, len)) == 0;
 }
 
@@ -255,12 +256,6 @@ enum exit_code names_find_scope(const struct names *names, enum store_scope_kind
 	return EXIT_CODE_OK;
 }
 
-static void copy_uuid(const char *text, char ret_id[CSR_ID_SIZE])
-{
-	for (size_t i = 0; i < CSR_ID_SIZE; i++)
-		ret_id[i] = str_ascii_lower(text[i]);
-}
-
 enum exit_code names_find_principal(const struct names *names, const char *text, char ret_id[CSR_ID_SIZE])
 {
 	struct meant meant = find_meant(names, TOKENS, USERS, text);
@@ -272,12 +267,11 @@ enum exit_code names_find_principal(const struct names *names, const char *text,
 	if (meant.count > 1)
 		return cli_fail(E_EXISTS, "%zu API tokens and users %s '%s': give the id", meant.count,
 				meant.how, text);
-	if (!str_is_uuid(text))
+	if (!uuid_parse(text, ret_id)) /* of one that is not in the store any more */
 		return cli_fail(E_NOTFOUND,
 				"no API token and no user is called '%s': see 'csrctl token list' "
 				"and 'csrctl user list'",
 				text);
-	copy_uuid(text, ret_id); /* of one that is not in the store any more */
 	return EXIT_CODE_OK;
 }
 
@@ -292,10 +286,8 @@ enum exit_code names_find_object(const struct names *names, const char *text, ch
 		memcpy(ret_id, meant.entry->id, CSR_ID_SIZE);
 		return EXIT_CODE_OK;
 	}
-	if (str_is_uuid(text)) {
-		copy_uuid(text, ret_id);
+	if (uuid_parse(text, ret_id))
 		return EXIT_CODE_OK;
-	}
 	if (strcmp(text, "store") != 0)
 		return cli_fail(E_NOTFOUND,
 				"--object '%s': no account, zone, API token or user is called so, and it is "

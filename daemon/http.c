@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "daemon/answer.h"
 #include "daemon/conn.h"
 #include "daemon/conn_set.h"
@@ -60,9 +61,8 @@ static void make_request_id(struct http *http, char ret_id[REQUEST_ID_SIZE])
 	if (http->ids_used == IDS_MAX && read_ids(http) != E_OK)
 		http->ids_used = 0;
 	id = http->ids[http->ids_used++];
-	id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
-	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-	str_uuid(ret_id, id);
+	uuid_mark_random(id);
+	uuid_format(ret_id, id);
 	for (int i = ID_BYTES - 1; i > 8 && ++id[i] == 0; i--)
 		;
 }

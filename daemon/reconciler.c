@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "hsm/hsm.h"
 #include "loop/timer.h"
 #include "store/store_url.h"
@@ -110,7 +111,7 @@ static uint64_t hash_of(const char *label, enum message_key_presence presence)
 static void say_finding(const struct reconciler *r, enum reconcile_finding finding, const char *label)
 {
 	const char *id = strchr(label, ':');
-	struct log_context context = {.csr_id = id != NULL && str_is_uuid(id + 1) ? id + 1 : NULL};
+	struct log_context context = {.csr_id = id != NULL && uuid_is_valid(id + 1) ? id + 1 : NULL};
 
 	log_write(stays(finding) ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, &context,
 		  "reconciliation of token '%s': %s, key '%s'", hsm_token_name(r->options.hsms[r->running]),

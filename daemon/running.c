@@ -5,15 +5,13 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/published.h"
 #include "store/store_url.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define FILE_BYTES_MAX (256 * 1024)
 
 struct comparison {
 	int64_t at_us; /* 0: none yet */
@@ -111,7 +109,7 @@ static void write_file(struct running *running)
 
 	if (running->path == NULL)
 		return;
-	buf_init(&b, FILE_BYTES_MAX);
+	buf_init(&b, PUBLISHED_BYTES_MAX);
 	errno = 0;
 	bool written = put_document(running, &b) == E_OK && put_file(running, &b);
 	if (!written && !running->failed)
@@ -158,8 +156,7 @@ enum err running_new(const struct config *config, struct running **ret_running)
 	running->config = config;
 	running->fd = -1;
 	running->since_us = clock_wall_us();
-	if (path != NULL && asprintf(&running->path, "%s.running", path) < 0) {
-		running->path = NULL;
+	if (path != NULL && published_by_csrd(path, &running->path) != E_OK) {
 		running_free(running);
 		return E_NOMEM;
 	}

@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "base/utf8.h"
+#include "base/uuid.h"
 #include "hsm/frame.h"
 #include "hsm/wire.h"
 
@@ -81,19 +82,9 @@ static void put_lossy(struct buf *b, const char *text, size_t max)
 	free(copy);
 }
 
-static bool is_csr_id(const char *text)
-{
-	if (!str_is_uuid(text))
-		return false;
-	for (; *text; text++)
-		if (*text >= 'A' && *text <= 'F')
-			return false;
-	return true;
-}
-
 static void put_csr_id(struct buf *b, const char *csr_id)
 {
-	if (memchr(csr_id, '\0', CSR_ID_SIZE) && is_csr_id(csr_id))
+	if (memchr(csr_id, '\0', CSR_ID_SIZE) && uuid_is_canonical(csr_id))
 		buf_put(b, csr_id, UUID_LEN);
 	else
 		refuse(b);
@@ -110,7 +101,7 @@ static void get_csr_id(struct wire_reader *r, char csr_id[CSR_ID_SIZE])
 {
 	wire_get_raw(r, csr_id, UUID_LEN);
 	csr_id[UUID_LEN] = '\0';
-	if (!is_csr_id(csr_id))
+	if (!uuid_is_canonical(csr_id))
 		bad(r);
 }
 

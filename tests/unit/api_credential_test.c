@@ -1,4 +1,5 @@
 /* Tokens, keys and ids; reading credentials and judging principals (F96). */
+#include "base/uuid.h"
 #include "tests/unit/cmocka_all.h"
 
 #include "api/auth.h"
@@ -95,7 +96,7 @@ static void tags_and_uuids(void **state)
 	assert_false(credential_tag_is_valid("\xc3\xa9"));
 	assert_int_equal(credential_make_uuid(uuid), E_OK);
 	assert_int_equal(credential_make_uuid(other), E_OK);
-	assert_true(str_is_uuid(uuid));
+	assert_true(uuid_is_valid(uuid));
 	assert_int_equal(uuid[14], '4');
 	assert_non_null(strchr("89ab", uuid[19]));
 	assert_string_not_equal(uuid, other);
@@ -105,7 +106,7 @@ static void tags_and_uuids(void **state)
 static void F110_without_randomness_nothing_is_made(void **state)
 {
 	static const int errors[] = { EIO, ENOSYS, EAGAIN, EPERM };
-	char token[CREDENTIAL_TOKEN_SIZE], key[CREDENTIAL_KEY_SIZE], uuid[CREDENTIAL_UUID_SIZE];
+	char token[CREDENTIAL_TOKEN_SIZE], key[CREDENTIAL_KEY_SIZE], uuid[UUID_SIZE];
 
 	(void)state;
 	no_random_waited = false;
@@ -120,7 +121,7 @@ static void F110_without_randomness_nothing_is_made(void **state)
 	no_random_short = true;
 	assert_int_equal(credential_make_uuid(uuid), E_OK);
 	no_random_short = false;
-	assert_true(str_is_uuid(uuid));
+	assert_true(uuid_is_valid(uuid));
 	assert_false(no_random_waited);
 }
 

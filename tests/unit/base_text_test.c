@@ -4,9 +4,11 @@
 #include "base/csr.h"
 #include "base/exit_code.h"
 #include "base/key.h"
+#include "base/published.h"
 #include "base/str.h"
 #include "base/utf8.h"
 
+#include "base/uuid.h"
 #include "tests/unit/cmocka_all.h"
 
 #include <stdlib.h>
@@ -58,13 +60,39 @@ static void reads_numbers_strictly(void **state)
 static void knows_a_uuid(void **state)
 {
 	(void)state;
-	assert_true(str_is_uuid("7b163417-1d2b-4c84-a38a-2fb7a0cd7752"));
-	assert_true(str_is_uuid("7B163417-1D2B-4C84-A38A-2FB7A0CD7752"));
-	assert_false(str_is_uuid(""));
-	assert_false(str_is_uuid("7b163417-1d2b-4c84-a38a-2fb7a0cd775"));
-	assert_false(str_is_uuid("7b163417-1d2b-4c84-a38a-2fb7a0cd77522"));
-	assert_false(str_is_uuid("7b1634171-d2b-4c84-a38a-2fb7a0cd7752"));
-	assert_false(str_is_uuid("7b163417-1d2b-4c84-a38a-2fb7a0cd775g"));
+	assert_true(uuid_is_valid("7b163417-1d2b-4c84-a38a-2fb7a0cd7752"));
+	assert_true(uuid_is_valid("7B163417-1D2B-4C84-A38A-2FB7A0CD7752"));
+	assert_false(uuid_is_valid(""));
+	assert_false(uuid_is_valid("7b163417-1d2b-4c84-a38a-2fb7a0cd775"));
+	assert_false(uuid_is_valid("7b163417-1d2b-4c84-a38a-2fb7a0cd77522"));
+	assert_false(uuid_is_valid("7b1634171-d2b-4c84-a38a-2fb7a0cd7752"));
+	assert_false(uuid_is_valid("7b163417-1d2b-4c84-a38a-2fb7a0cd775g"));
+}
+
+static void a_uuid_has_one_form_in_bytes_and_in_lower_case(void **state)
+{
+	static const char text[] = "7b163417-1d2b-4c84-a38a-2fb7a0cd7752";
+	char id[UUID_SIZE] = "as it was";
+	uint8_t bytes[UUID_BYTES];
+
+	(void)state;
+	assert_false(uuid_parse("7b163417-1d2b-4c84-a38a", id));
+	assert_string_equal(id, "as it was");
+	assert_true(uuid_parse("7B163417-1D2B-4C84-A38A-2FB7A0CD7752", id));
+	assert_string_equal(id, text);
+	assert_true(uuid_is_canonical(id));
+	assert_false(uuid_is_canonical("7B163417-1d2b-4c84-a38a-2fb7a0cd7752"));
+	assert_false(uuid_to_bytes("7B163417-1d2b-4c84-a38a-2fb7a0cd7752", bytes));
+	assert_true(uuid_to_bytes(text, bytes));
+	assert_int_equal(bytes[0], 0x7b);
+	assert_int_equal(bytes[15], 0x52);
+	id[0] = '\0';
+	uuid_format(id, bytes);
+	assert_string_equal(id, text);
+	memset(bytes, 0xff, sizeof(bytes));
+	uuid_mark_random(bytes);
+	uuid_format(id, bytes);
+	assert_string_equal(id, "ffffffff-ffff-4fff-bfff-ffffffffffff");
 }
 
 static void compares_secrets(void **state)
@@ -265,6 +293,19 @@ static void each_error_has_its_exit_code(void **state)
 	assert_int_equal(exit_code_of(E_EXISTS, EXIT_CODE_IN_USE), EXIT_CODE_IN_USE);
 }
 
+static void what_runs_is_published_where_csrctl_looks(void **state)
+{
+	char *path = NULL;
+
+	(void)state;
+	assert_int_equal(published_by_csrd("/var/lib/csrd/csrd.db", &path), E_OK);
+	assert_string_equal(path, "/var/lib/csrd/csrd.db.running");
+	free(path);
+	assert_int_equal(published_by_signer("/var/lib/csrd-hsm/hsm1", &path), E_OK);
+	assert_string_equal(path, "/var/lib/csrd-hsm/hsm1/running");
+	free(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,12 +313,14 @@ int main(void)
 		cmocka_unit_test(reads_hexadecimal_of_the_exact_length),
 		cmocka_unit_test(reads_numbers_strictly),
 		cmocka_unit_test(knows_a_uuid),
+		cmocka_unit_test(a_uuid_has_one_form_in_bytes_and_in_lower_case),
 		cmocka_unit_test(compares_secrets),
 		cmocka_unit_test(refuses_what_is_not_utf8),
 		cmocka_unit_test(knows_what_a_code_point_is_to_a_reader),
 		cmocka_unit_test(writes_and_reads_times),
 		cmocka_unit_test(reads_durations),
 		cmocka_unit_test(each_error_has_its_exit_code),
+		cmocka_unit_test(what_runs_is_published_where_csrctl_looks),
 		cmocka_unit_test(names_go_there_and_back),
 		cmocka_unit_test(copies_a_csr_spec_and_caps_its_sans),
 	};

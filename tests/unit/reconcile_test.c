@@ -3,6 +3,7 @@
  * of the table in api/reconcile.h, and what happens when rows and keys change
  * while a pass looks at them.
  */
+#include "base/uuid.h"
 #include "tests/unit/cmocka_all.h"
 
 #include "api/reconcile.h"
@@ -180,8 +181,8 @@ static void hsm_put(struct hsm *hsm, const char *id, enum message_key_presence p
 	snprintf(key->label, sizeof(key->label), "csrd:%s", id);
 	key->presence = presence;
 	/* The key id that make_row gives the row of that id, but for its first byte. */
-	assert_true(strlen(id) < KEY_ID_BYTES || str_is_uuid(id));
-	if (str_is_uuid(id))
+	assert_true(strlen(id) < KEY_ID_BYTES || uuid_is_valid(id));
+	if (uuid_is_valid(id))
 		memcpy(key->key_id, id + 36 - KEY_ID_BYTES, KEY_ID_BYTES);
 	if (first_key_id_byte)
 		key->key_id[0] = first_key_id_byte;

@@ -9,8 +9,6 @@
 #include "config/config.h"
 #include "hsm/signer/token/state_dir.h"
 
-#define IN_FORCE_FILE "running"
-
 /* A descriptor for in_force_end; -1: it could not be told, and the log says why.  Nothing else rests on it.
  */
 int in_force_tell(const struct config *config, const struct state_dir *state);
