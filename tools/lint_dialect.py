@@ -193,6 +193,19 @@ def err_variables(toks, function):
     return names
 
 
+def assigned(toks, opening):
+    """(e = f(x)) as a condition"""
+    negated = text_of(toks, opening - 1) == "!"
+    closing = toks[toks[opening].pair]
+    if negated or is_condition(toks, opening, toks[opening].pair):
+        operator = "==" if negated else "!="
+        edits = [(closing.end, closing.end, " %s E_OK" % operator)]
+        if negated:
+            edits.append((toks[opening - 1].start, toks[opening - 1].end, ""))
+        yield Finding(toks[opening].line, "'(%s = …)': an enum err is compared: '%s E_OK'" %
+                      (toks[opening + 1].text, operator), edits)
+
+
 def find_error(toks, errors):
     for function in lint_c.functions(toks):
         variables = err_variables(toks, function)
@@ -200,6 +213,9 @@ def find_error(toks, errors):
         while i < function.close:
             i += 1
             token = toks[i]
+            if (token.text == "(" and token.pair is not None and text_of(toks, i + 1) in variables
+                    and text_of(toks, i + 2) == "=" and not is_call(toks, i) and text_of(toks, token.pair + 1) in ENDS):
+                yield from assigned(toks, i)
             if token.kind != "id" or text_of(toks, i - 1) in (".", "->"):
                 continue
             last = operand_end(toks, i)

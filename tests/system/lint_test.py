@@ -57,6 +57,7 @@ DIALECT_BREAKS = [
     ("base/fd.c", "int f(char *a)\n{\n\twhile ((a = g(a)) != NULL)\n\t\th(a);\n}\n", "NULL' is 'x'"),
     ("base/csr.c", "int f(void)\n{\n\tenum err e = g();\n\n\tif (e)\n\t\treturn 1;\n\treturn 0;\n}\n", "'e': an enum err"),
     ("base/key.c", "int f(void)\n{\n\treturn !number_parse(\"1\", 1, NULL);\n}\n", "an enum err is compared: '== E_OK'"),
+    ("base/random.c", "int f(void)\n{\n\tenum err e;\n\n\treturn g() && (e = h()) ? 1 : 2;\n}\n", "'(e = …)': an enum err"),
     ("base/log.c", "struct planted planted = {};\n", "'{}' is not C"),
     ("base/clock.c", "void f(void)\n{\n\tstruct tm t;\n\n\tmemset(&t, 0, sizeof(t));\n}\n", "'t' is declared and then cleared"),
     ("api/page.c", "static void planted(void)\n{\n}\n", "planted() is in api/route.c too"),
