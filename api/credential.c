@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Making, recognising and hashing API tokens, keys and ids. */
 #include "api/credential.h"
 

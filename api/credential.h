@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * API tokens and keys: how they look, are made and are hashed.
  *

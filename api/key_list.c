@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs of keys, each sorted when it is full, and a heap of them. */
 #include "api/key_list.h"
 

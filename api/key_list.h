@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The token's list of keys as reconciliation needs it: in the order of the CSRs'
  * ids, taken from the front.  Kept as sorted runs that are merged on the fly, so

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One pass of reconciliation over the rows and keys of one token: a chain of
  * callbacks with one call to the store or the signer in flight at a time, so
@@ -208,7 +209,7 @@ static void reconcile_take_row(struct reconcile *r, const struct csr_record *rec
 	r->rows_len++;
 }
 
-static void on_page(void *arg, enum err e, const struct store_csr_page *page)
+static void reconcile_on_page(void *arg, enum err e, const struct store_csr_page *page)
 {
 	struct reconcile *r = arg;
 
@@ -237,7 +238,7 @@ void reconcile_fetch_page(struct reconcile *r)
 	    .limit = RECONCILE_PAGE_ROWS,
 	};
 
-	store_csr_list(r->options.store, &query, on_page, r);
+	store_csr_list(r->options.store, &query, reconcile_on_page, r);
 }
 
 /* ---- the chain ---- */

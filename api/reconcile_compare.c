@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reconciliation: the keys of the token compared with the rows.  The list is a
  * snapshot, so whatever looks wrong is asked for again before it counts.

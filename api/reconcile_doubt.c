@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reconciliation: active rows whose keys the list lacks.  More than a few are
  * not asked for one by one but looked for in one more list.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One pass of reconciliation, as its files know it.  Private to reconcile.c and
  * reconcile_*.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The queue between those who log and the thread that writes. */
 #include "base/log_queue.h"
 
@@ -101,7 +102,7 @@ static void tell_lost_locked(void)
 	atomic_fetch_sub(&queue.unwritten, 1);
 }
 
-static void put_locked(struct line *line)
+static void log_queue_put_locked(struct line *line)
 {
 	*queue.last = line;
 	queue.last = &line->next;
@@ -129,7 +130,7 @@ bool log_queue_put(const struct log_event *event)
 	if (queue.lost && queue.bytes <= ROOM_BYTES)
 		tell_lost_locked();
 	if (line && has_room_locked(line))
-		put_locked(line);
+		log_queue_put_locked(line);
 	else
 		drop_locked(line);
 	pthread_mutex_unlock(&queue.lock);
@@ -199,7 +200,7 @@ static void flush_at_crash(int signal_number)
 }
 
 /* Not those that somebody else, such as a sanitizer, has a handler for. */
-static void catch_crashes(void)
+static void log_queue_catch_crashes(void)
 {
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 	struct sigaction action = {.sa_flags = (int)SA_RESETHAND}, old;
@@ -237,6 +238,6 @@ enum err log_queue_start(log_queue_fn write)
 		queue.write = NULL;
 		return E_IO;
 	}
-	catch_crashes();
+	log_queue_catch_crashes();
 	return E_OK;
 }

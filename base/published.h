@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The files in which csrd and each csrd-hsm tell csrctl how they run: the
  * configuration that is in force, and what else may help (fd_publish).

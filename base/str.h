@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Small text helpers.  All of them are pure; none of them logs. */
 #ifndef CSRD_BASE_STR_H
 #define CSRD_BASE_STR_H

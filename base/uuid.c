@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UUIDs in text and in bytes. */
 #include "base/uuid.h"
 
@@ -5,7 +6,7 @@
 
 #include <stddef.h>
 
-static bool is_digit(char c, bool lower_only)
+static bool uuid_is_digit(char c, bool lower_only)
 {
 	return str_ascii_is_digit(c) || (c >= 'a' && c <= 'f') || (!lower_only && c >= 'A' && c <= 'F');
 }
@@ -17,7 +18,7 @@ static bool has_form(const char *text, bool lower_only)
 	for (i = 0; text[i]; i++) {
 		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
 
-		if (i >= UUID_SIZE - 1 || (dash ? text[i] != '-' : !is_digit(text[i], lower_only)))
+		if (i >= UUID_SIZE - 1 || (dash ? text[i] != '-' : !uuid_is_digit(text[i], lower_only)))
 			return false;
 	}
 	return i == UUID_SIZE - 1;
@@ -58,7 +59,7 @@ bool uuid_to_bytes(const char *text, uint8_t ret_bytes[UUID_BYTES])
 
 void uuid_format(char text[UUID_SIZE], const uint8_t bytes[UUID_BYTES])
 {
-	static const unsigned groups[] = { 4, 2, 2, 2, 6 }; /* bytes between the dashes */
+	static const unsigned groups[] = {4, 2, 2, 2, 6}; /* bytes between the dashes */
 
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		str_hex(text, bytes, groups[i]);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * UUIDs (RFC 9562): the ids of CSRs, principals and requests.  Those that csrd
  * makes are random and in lower case; read is any case, and compared as lower.

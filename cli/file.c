@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files and folders that csrctl makes. */
 #include "cli/file.h"
 
@@ -23,8 +24,8 @@ bool file_exists(const char *path)
 static enum err error_of_errno(void)
 {
 	return errno == EACCES || errno == EPERM || errno == EROFS ? E_DENIED
-	       : errno == ENOENT				    ? E_NOTFOUND
-								    : E_IO;
+	       : errno == ENOENT                                   ? E_NOTFOUND
+								   : E_IO;
 }
 
 static enum err write_new(int fd, const void *data, size_t len, const struct file_rights *rights)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files and folders that csrctl makes as root for others to find whole.  Paths are absolute. */
 #ifndef CSRD_CLI_FILE_H
 #define CSRD_CLI_FILE_H

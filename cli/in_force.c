@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What csrd tells beside its store, and each signer in its state folder, against the file. */
 #include "cli/in_force.h"
 
@@ -76,7 +77,7 @@ struct search {
 	bool differs;
 };
 
-static void on_value(void *arg, const struct config_value *value)
+static void in_force_on_value(void *arg, const struct config_value *value)
 {
 	struct search *s = arg;
 
@@ -96,7 +97,7 @@ static bool signer_differs(const struct in_force *f, const struct config_value *
 {
 	struct search search = {.wanted = value, .token = value->token, .other = other};
 
-	if (!f->signers[signer] || config_each_value(f->signers[signer], on_value, &search) != E_OK)
+	if (!f->signers[signer] || config_each_value(f->signers[signer], in_force_on_value, &search) != E_OK)
 		return false;
 	if (search.differs)
 		snprintf(other->command, sizeof(other->command), "systemctl restart csrd-hsm@%s",

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The event loop of commands that talk to the signer: the store is dispatched on it too. */
 #ifndef CSRD_CLI_LOOP_H
 #define CSRD_CLI_LOOP_H

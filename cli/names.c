@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The words that people know principals, accounts and zones by. */
 #include "cli/names.h"
 
@@ -49,7 +50,7 @@ static enum err make_room(struct names *names, enum err e, size_t len)
 	return names->filling->at ? E_OK : E_NOMEM;
 }
 
-static void on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
+static void names_on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
 {
 	struct names *names = arg;
 
@@ -59,7 +60,7 @@ static void on_accounts(void *arg, enum err e, const struct account_record *acco
 	cli_on_done(&names->wait, e);
 }
 
-static void on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
+static void names_on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
 {
 	struct names *names = arg;
 
@@ -69,7 +70,7 @@ static void on_zones(void *arg, enum err e, const struct zone_record *zones, siz
 	cli_on_done(&names->wait, e);
 }
 
-static void on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
+static void names_on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
 {
 	struct names *names = arg;
 
@@ -79,17 +80,17 @@ static void on_principals(void *arg, enum err e, const struct principal *princip
 	cli_on_done(&names->wait, e);
 }
 
-static enum err fill(struct cli *cli, struct names *names, enum table table)
+static enum err names_fill(struct cli *cli, struct names *names, enum table table)
 {
 	names->wait = (struct cli_wait){0};
 	names->filling = &names->tables[table];
 	if (table == ACCOUNTS)
-		store_account_list(cli->store, on_accounts, names);
+		store_account_list(cli->store, names_on_accounts, names);
 	else if (table == ZONES)
-		store_zone_list(cli->store, on_zones, names);
+		store_zone_list(cli->store, names_on_zones, names);
 	else
 		store_principal_list(cli->store, table == TOKENS ? PRINCIPAL_TOKEN : PRINCIPAL_USER,
-				     on_principals, names);
+				     names_on_principals, names);
 	store_wait(cli->store, &names->wait.done);
 	return names->wait.e;
 }
@@ -100,7 +101,7 @@ enum exit_code names_load(struct cli *cli, struct names **ret_names)
 	enum err e = names ? E_OK : E_NOMEM;
 
 	for (int table = 0; e == E_OK && table < TABLES; table++)
-		e = fill(cli, names, (enum table)table);
+		e = names_fill(cli, names, (enum table)table);
 	if (e != E_OK) {
 		names_free(names);
 		return cli_fail(e, "cannot read the names of accounts, zones and callers: %s", err_str(e));
@@ -207,7 +208,7 @@ static bool is_start_of_id(const struct entry *entry, const char *text)
 	size_t len = strlen(text);
 
 	return len >= PREFIX_CHARS_MIN && (uuid_is_valid(entry->id) ? strncasecmp(entry->id, text, len)
-								  : strncmp(entry->id, text, len)) == 0;
+								    : strncmp(entry->id, text, len)) == 0;
 }
 
 static struct meant find_meant(const struct names *names, enum table first, enum table last, const char *text)

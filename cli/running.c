@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads the file that csrd leaves beside the store while it runs. */
 #include "cli/running.h"
 
@@ -67,7 +68,7 @@ struct text {
 };
 
 /* "token.NAME.uri" and its value become lines of the file that they would stand in. */
-static void put_line(void *arg, const char *name, struct json_value value)
+static void running_put_line(void *arg, const char *name, struct json_value value)
 {
 	const char *dot = strrchr(name, '.'), *text = json_text(value);
 	struct text *t = arg;
@@ -95,7 +96,7 @@ enum err running_config(const struct json_doc *doc, const char *path, struct con
 
 	buf_init(&text.b, PUBLISHED_BYTES_MAX);
 	buf_init(&report, PUBLISHED_BYTES_MAX);
-	json_each_member(json_member(json_root(doc), "config"), put_line, &text);
+	json_each_member(json_member(json_root(doc), "config"), running_put_line, &text);
 	e = buf_status(&text.b);
 	if (e == E_OK)
 		e = config_parse_partly(path, &text.b, &report, &config);
@@ -138,7 +139,9 @@ void running_comparison_words(const struct running_comparison *c, char words[RUN
 	const struct {
 		int64_t count;
 		const char *name;
-	} kinds[] = {{c->missing, "missing"}, {c->unknown, "unknown"}, {c->set_aside, "set aside"},
+	} kinds[] = {{c->missing, "missing"},
+		     {c->unknown, "unknown"},
+		     {c->set_aside, "set aside"},
 		     {c->unread, "unread"}};
 	size_t len = 0;
 

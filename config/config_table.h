@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every key of the configuration file: where its value lives, its type, range
  * and default, and whether a reload may change it.

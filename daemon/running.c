@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The file that tells csrctl of this process. */
 #include "daemon/running.h"
 
@@ -103,11 +104,11 @@ static bool put_file(struct running *running, const struct buf *b)
 	return true;
 }
 
-static void write_file(struct running *running)
+static void running_write_file(struct running *running)
 {
 	struct buf b;
 
-	if (running->path == NULL)
+	if (!running->path)
 		return;
 	buf_init(&b, PUBLISHED_BYTES_MAX);
 	errno = 0;
@@ -121,7 +122,7 @@ static void write_file(struct running *running)
 
 void running_reloaded(struct running *running)
 {
-	write_file(running);
+	running_write_file(running);
 }
 
 void running_compared(struct running *running, const char *token_name, const struct reconcile_report *report)
@@ -130,7 +131,7 @@ void running_compared(struct running *running, const char *token_name, const str
 		if (strcmp(running->config->tokens[i].name, token_name) != 0)
 			continue;
 		running->compared[i] = (struct comparison){.at_us = clock_wall_us(), .report = *report};
-		write_file(running);
+		running_write_file(running);
 		return;
 	}
 }
@@ -142,7 +143,7 @@ void running_makes(struct running *running, const char *token_name, key_type_set
 		    running->makes[i] == key_types)
 			continue;
 		running->makes[i] = key_types;
-		write_file(running);
+		running_write_file(running);
 	}
 }
 
@@ -151,23 +152,23 @@ enum err running_new(const struct config *config, struct running **ret_running)
 	struct running *running = calloc(1, sizeof(*running));
 	const char *path = store_url_path(config->store.url);
 
-	if (running == NULL)
+	if (!running)
 		return E_NOMEM;
 	running->config = config;
 	running->fd = -1;
 	running->since_us = clock_wall_us();
-	if (path != NULL && published_by_csrd(path, &running->path) != E_OK) {
+	if (path && published_by_csrd(path, &running->path) != E_OK) {
 		running_free(running);
 		return E_NOMEM;
 	}
-	write_file(running);
+	running_write_file(running);
 	*ret_running = running;
 	return E_OK;
 }
 
 void running_free(struct running *running)
 {
-	if (running == NULL)
+	if (!running)
 		return;
 	if (running->fd >= 0)
 		unlink(running->path);

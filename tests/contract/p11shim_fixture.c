@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The folder, the token and the processes of the tests of the shim. */
 #include "tests/contract/p11shim_fixture.h"
 

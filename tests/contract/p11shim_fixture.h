@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shim of tests/p11shim over a fresh SoftHSM token in a folder of its own.
  * A body of a test runs in a process of its own, because that is how long a shim

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shim of tests/p11shim: which calls a rule means, when, and what comes of
  * it as its README says; who else works through it.

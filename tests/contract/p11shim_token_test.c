@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shim of tests/p11shim: what a token says and does that SoftHSM does not,
  * rule by rule as its README says.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store contract over SQLite, and what is SQLite's own: the file and where
  * it may lie, settings, damage, locks of other processes, full disks, failing
@@ -580,8 +581,7 @@ static const char *const forbidden_sql[] = {
     "REPLACE INTO audit SELECT * FROM audit WHERE sequence = (SELECT max(sequence) FROM audit)",
     "INSERT OR IGNORE INTO audit VALUES (2, 0, '', '', '', '', '', '')",
     "UPDATE OR REPLACE audit SET sequence = 2 WHERE sequence = 1",
-    "INSERT OR REPLACE INTO csrs (" ROW_COLUMNS ") SELECT id, " ROW_OF_ITS_KEY
-    " FROM csrs WHERE state = 2",
+    "INSERT OR REPLACE INTO csrs (" ROW_COLUMNS ") SELECT id, " ROW_OF_ITS_KEY " FROM csrs WHERE state = 2",
     "INSERT OR REPLACE INTO csrs (rowid, " ROW_COLUMNS ") SELECT rowid, 'x', " ROW_OF_ITS_KEY
     " FROM csrs WHERE state = 2",
     "INSERT INTO csrs (rowid, " ROW_COLUMNS ") SELECT -1, 'x', " ROW_OF_ITS_KEY " FROM csrs LIMIT 1",
@@ -733,7 +733,7 @@ static int see_statement(unsigned what, void *arg, void *statement, void *sql)
 		if (strcmp(seen[i], text) == 0)
 			return 0;
 	}
-	if (watching && text != NULL && seen_len < SEEN_MAX)
+	if (watching && text && seen_len < SEEN_MAX)
 		seen[seen_len++] = strdup(text);
 	return 0;
 }
@@ -831,7 +831,7 @@ static void daily_statements_go_by_index(void **state)
 	assert_in_range(seen_len, 20, SEEN_MAX - 1);
 	sqlite3 *db = raw_open();
 	for (unsigned i = 0; i < seen_len; i++) {
-		if (strstr(seen[i], "FROM ") != NULL || strncmp(seen[i], "UPDATE", 6) == 0)
+		if (strstr(seen[i], "FROM ") || strncmp(seen[i], "UPDATE", 6) == 0)
 			assert_plan_is_direct(db, seen[i]);
 		free(seen[i]);
 	}
@@ -877,9 +877,9 @@ static void lock_of_another_process_is_waited_for_and_no_longer(void **state)
 	assert_int_equal(b.e, E_BUSY);
 	assert_in_range(waited_ms, 4000, 15000);
 	start_ms = clock_ms();
-	assert_int_equal(contract_ping(store), E_BUSY); /* F116: no write would succeed */
+	assert_int_equal(contract_ping(store), E_BUSY);  /* F116: no write would succeed */
 	assert_in_range(clock_ms() - start_ms, 0, 4000); /* and nobody waits to hear so */
-	close(to); /* lets go */
+	close(to);                                       /* lets go */
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	close(from);
 	assert_int_equal(contract_ping(store), E_OK);
@@ -1176,9 +1176,12 @@ static void upkeep_of_other_databases_is_refused(void **state)
 
 int main(void)
 {
-	static const struct store_contract_target
-	    alone = {.name = "store contract: one thread", .open = open_contract, .wipe = wipe_contract},
-	    target = {.name = "store contract: readers", .open = open_contract, .wipe = wipe_contract};
+	static const struct store_contract_target alone = {.name = "store contract: one thread",
+							   .open = open_contract,
+							   .wipe = wipe_contract},
+						  target = {.name = "store contract: readers",
+							    .open = open_contract,
+							    .wipe = wipe_contract};
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 	const struct CMUnitTest cases[] = {
 	    CASE(file_is_private_and_ours),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The ledger of ready keys and when more are made: no token, and a clock that the test turns. */
 #include "tests/unit/cmocka_all.h"
 
@@ -363,8 +364,8 @@ static void the_emptiest_type_is_filled_first(void **state)
 {
 	struct stock *stock =
 	    make_running((struct stock_options){.targets = {[KEY_RSA2048] = 2, [KEY_P256V1] = 4}});
-	static const enum key_type order[] = {KEY_RSA2048, KEY_P256V1, KEY_P256V1, KEY_RSA2048, KEY_P256V1,
-					      KEY_P256V1};
+	static const enum key_type order[] = {KEY_RSA2048, KEY_P256V1, KEY_P256V1,
+					      KEY_RSA2048, KEY_P256V1, KEY_P256V1};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)

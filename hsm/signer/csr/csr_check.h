@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the signer itself asks of a request.  csrd has validated it already; the
  * signer does not take csrd's word for what it puts its keys' signatures under.

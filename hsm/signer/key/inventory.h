@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything on the token whose label begins with "csrd:", and of ready keys
  * ("csrd-pool:") how many there are of which node, as one look at it saw it.

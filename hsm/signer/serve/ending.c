@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The end of the process in spite of the module. */
 #include "hsm/signer/serve/ending.h"
 
@@ -57,7 +58,7 @@ enum err ending_prepare(void)
 }
 
 /* While it runs, a crash is a crash: the supervisor and the kernel's log tell it. */
-static void catch_crashes(void)
+static void ending_catch_crashes(void)
 {
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 	static unsigned char stack[STACK_BYTES];
@@ -75,9 +76,9 @@ void ending_begin(enum exit_code code)
 	atomic_store(&final_code, (int)code);
 	atomic_store(&phase, CLOSING);
 #ifndef CSRD_INSTRUMENTED /* a sanitizer's report comes before the exit code */
-	catch_crashes();
+	ending_catch_crashes();
 #else
-	(void)catch_crashes;
+	(void)ending_catch_crashes;
 #endif
 	watchdog_end_within(CLOSE_WITHIN_MS, code);
 }

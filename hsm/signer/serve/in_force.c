@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tells csrctl which values are in force. */
 #include "hsm/signer/serve/in_force.h"
 
@@ -27,8 +28,7 @@ int in_force_tell(const struct config *config, const struct state_dir *state)
 		e = fd_publish(path, &text, &fd);
 	if (e != E_OK)
 		log_warn("csrctl cannot see how csrd-hsm runs: cannot write '%s': %s",
-			 path ? path : state_dir_path(state),
-			 e == E_IO ? strerror(errno) : err_str(e));
+			 path ? path : state_dir_path(state), e == E_IO ? strerror(errno) : err_str(e));
 	buf_release(&text);
 	free(path);
 	return fd;

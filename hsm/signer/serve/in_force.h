@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The file `running` in state_dir: the configuration that this process works
  * with, for csrctl, which shows where the file says something else by now.  It

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What csrd-hsm tells its service manager: that it is on its way while the
  * module's calls come back, ready, how the token is, stopping, and why it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Creates, destroys, finds and lists keys, and cleans up after what went wrong. */
 #include "hsm/signer/serve/operation.h"
 
@@ -68,16 +69,16 @@ struct attempt {
 	struct session *session;
 	struct buf *der;
 	struct spki *public_key; /* read from the token and checked; owned */
-	struct stock *stock; /* NULL: none, or not any more */
-	bool touched;      /* something may be on the token */
-	bool generated;    /* key has the handles of a new pair */
-	bool misread;      /* what the token says of the pair is not what was asked for */
+	struct stock *stock;     /* NULL: none, or not any more */
+	bool touched;            /* something may be on the token */
+	bool generated;          /* key has the handles of a new pair */
+	bool misread;            /* what the token says of the pair is not what was asked for */
 	/* its handles are of this session and this login */
 	CK_SESSION_HANDLE handle;
 	uint64_t epoch;
 	uint64_t logins;
-	bool claiming;     /* it may be under the label of the stock still */
-	bool from_stock;    /* id is that of a key of the stock */
+	bool claiming;   /* it may be under the label of the stock still */
+	bool from_stock; /* id is that of a key of the stock */
 };
 
 static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct buf *signature)
@@ -94,19 +95,19 @@ static void mark_handles(struct attempt *a)
 	a->logins = session_logins(a->session);
 }
 
-static enum err generate(struct attempt *a)
+static enum err operation_generate(struct attempt *a)
 {
 	struct session *s = a->session;
 	enum err e;
 
 	FAILPOINT("signer.create.before-keygen");
-	if ((e = key_new_id(a->id))) {
+	if ((e = key_new_id(a->id)) != E_OK) {
 		session_explain(s, "no random key id");
 		return E_UNAVAIL;
 	}
 	a->touched = true;
 	mark_handles(a);
-	if ((e = key_generate(s, a->job->spec.key_type, a->label, a->id, &a->key)))
+	if ((e = key_generate(s, a->job->spec.key_type, a->label, a->id, &a->key)) != E_OK)
 		return e;
 	a->generated = true;
 	FAILPOINT("signer.create.after-keygen");
@@ -128,7 +129,7 @@ static enum err claim(struct attempt *a, struct stock_key *ready)
 	a->claiming = a->from_stock = true;
 	mark_handles(a);
 	e = stock_key_claim(s, stock_name, a->label, ready, &a->touched);
-	if (e && e != E_NOTFOUND && !a->touched) {
+	if (e != E_OK && e != E_NOTFOUND && !a->touched) {
 		stock_give_back(a->stock, ready);
 		return e;
 	}
@@ -148,7 +149,7 @@ static enum err claim(struct attempt *a, struct stock_key *ready)
  * the token when it was made; the self-signature of the CSR (I5) proves again
  * that the private key is its other half.
  */
-static enum err get_key(struct attempt *a)
+static enum err operation_get_key(struct attempt *a)
 {
 	struct stock_key *ready;
 
@@ -165,7 +166,7 @@ static enum err get_key(struct attempt *a)
 		forget_failure(a->session);
 	}
 	a->claiming = a->from_stock = false;
-	return generate(a);
+	return operation_generate(a);
 }
 
 static enum err attempt_create(struct attempt *a)
@@ -174,12 +175,12 @@ static enum err attempt_create(struct attempt *a)
 	const char *reason = NULL;
 	enum err e;
 
-	if ((e = get_key(a)))
+	if ((e = operation_get_key(a)) != E_OK)
 		return e;
 	e = csr_build(&a->job->spec, a->public_key, sign_with_key, a, a->der, &reason);
-	if (e && reason)
+	if (e != E_OK && reason)
 		session_explain(s, "csr: %s", reason);
-	if (e)
+	if (e != E_OK)
 		return e;
 	FAILPOINT("signer.create.after-verify");
 	return E_OK;
@@ -192,7 +193,7 @@ static enum err destroy_by_handles(struct session *s, const struct attempt *a,
 	bool valid = s->handle == a->handle && session_epoch(s) == a->epoch;
 	enum err e;
 
-	if (valid && (e = destroy(s, &a->key, a->label)))
+	if (valid && (e = destroy(s, &a->key, a->label)) != E_OK)
 		return e;
 	if ((valid && session_check_login(s, a->logins) == E_OK) || !a->misread)
 		return E_OK;
@@ -200,7 +201,8 @@ static enum err destroy_by_handles(struct session *s, const struct attempt *a,
 	return E_HSM;
 }
 
-/* A key of the stock is under one of two labels, or a half under each; or what the token kept of the new one. */
+/* A key of the stock is under one of two labels, or a half under each; or what the token kept of the new one.
+ */
 static enum err destroy_claimed(struct session *s, const struct attempt *a)
 {
 	const struct object_query query = {a->label, a->id};
@@ -208,11 +210,11 @@ static enum err destroy_claimed(struct session *s, const struct attempt *a)
 	uint32_t destroyed = 0;
 	enum err e = object_destroy(s, &query, &destroyed);
 
-	if (e || !a->claiming)
+	if (e != E_OK || !a->claiming)
 		return e;
 	stock_label(a->stock, a->key.type, stock_name);
 	e = stock_key_destroy(s, stock_name, &a->key);
-	if (e || !a->misread || s->token->quirks.one_session)
+	if (e != E_OK || !a->misread || s->token->quirks.one_session)
 		return e;
 	return destroy_by_handles(s, a, key_destroy_cut);
 }
@@ -228,7 +230,7 @@ static enum err destroy_generated(struct session *s, const struct attempt *a)
 	uint32_t destroyed = 0;
 	enum err e = object_destroy(s, &query, &destroyed);
 
-	if (e || !a->generated || s->token->quirks.one_session)
+	if (e != E_OK || !a->generated || s->token->quirks.one_session)
 		return e;
 	return destroy_by_handles(s, a, key_destroy_handles);
 }
@@ -244,7 +246,7 @@ static enum err clean_up(struct session *s, const struct attempt *a)
 	enum err e = E_OK;
 
 	for (int round = 0; round < 2; round++) {
-		if (session_needs_reopening(s) && (e = session_reopen(s)))
+		if (session_needs_reopening(s) && (e = session_reopen(s)) != E_OK)
 			return e;
 		forget_failure(s);
 		if (!a->touched)
@@ -328,7 +330,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		in_order = !session_needs_reopening(s); /* the session, by this failure */
 		claim_failed = a->claiming && in_order;
 		snprintf(detail, DETAIL_SIZE, "%s", s->failure[0] ? s->failure : err_str(e));
-		if (clean_up(s, a)) {
+		if (clean_up(s, a) != E_OK) {
 			size_t len = strlen(detail);
 
 			if (!a->touched)
@@ -370,7 +372,7 @@ static void reply_created(struct job *job, const struct attempt *a)
 	message_create_csr_reply_encode(&job->reply, &reply);
 }
 
-static void create(struct session *s, struct stock *stock, struct job *job)
+static void operation_create(struct session *s, struct stock *stock, struct job *job)
 {
 	struct attempt a = {.job = job, .session = s, .stock = stock};
 	char detail[DETAIL_SIZE] = "";
@@ -381,7 +383,7 @@ static void create(struct session *s, struct stock *stock, struct job *job)
 	buf_init(&der, MESSAGE_DER_MAX);
 	a.der = &der;
 	object_label(a.label, job->csr_id);
-	if ((e = csr_check(&job->spec, &reason))) {
+	if ((e = csr_check(&job->spec, &reason)) != E_OK) {
 		snprintf(detail, sizeof(detail), "%s", reason);
 	} else if (!(token_makes(s->token) & KEY_TYPE_BIT(job->spec.key_type))) {
 		snprintf(detail, sizeof(detail), "the token makes no %s keys",
@@ -390,7 +392,7 @@ static void create(struct session *s, struct stock *stock, struct job *job)
 	} else {
 		e = create_key(&a, detail);
 	}
-	if (e) {
+	if (e != E_OK) {
 		log_failure(s, job, "create csr", e, detail);
 		job_fail(job, e, detail);
 	} else {
@@ -421,7 +423,7 @@ static void destroy(struct session *s, struct job *job)
 		if (e == E_OK || !session_needs_reopening(s) || session_reopen(s) != E_OK)
 			break;
 	}
-	if (e) {
+	if (e != E_OK) {
 		/* What was found and would not go, or was not searched for to the end, may be there still. */
 		e = E_UNCERTAIN;
 		s->unproven |= !session_needs_reopening(s) && !ckr_is_refusal(s->last);
@@ -446,7 +448,7 @@ static void fail_question(struct session *s, struct job *job, const char *what, 
 	job_fail(job, e, detail);
 }
 
-static enum err find_once(struct session *s, struct job *job)
+static enum err operation_find_once(struct session *s, struct job *job)
 {
 	struct message_find_key_reply reply = {0};
 	struct object_found found;
@@ -455,7 +457,7 @@ static enum err find_once(struct session *s, struct job *job)
 	enum err e;
 
 	object_label(label, job->csr_id);
-	if ((e = object_find(s, &query, &found))) {
+	if ((e = object_find(s, &query, &found)) != E_OK) {
 		s->unproven |= !session_needs_reopening(s);
 		return e;
 	}
@@ -470,7 +472,7 @@ static enum err inspect_once(struct session *s, struct job *job)
 	struct message_inspect_key_reply reply;
 	enum err e = key_inspect(s, job->csr_id, &reply);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	message_inspect_key_reply_encode(&job->reply, &reply);
 	message_inspect_key_reply_release(&reply);
@@ -494,11 +496,11 @@ static void ask(struct session *s, struct job *job, const char *what,
 
 	forget_failure(s);
 	e = once(s, job);
-	if (e && session_needs_reopening(s) && session_reopen(s) == E_OK) {
+	if (e != E_OK && session_needs_reopening(s) && session_reopen(s) == E_OK) {
 		forget_failure(s);
 		e = once(s, job);
 	}
-	if (e)
+	if (e != E_OK)
 		fail_question(s, job, what, e);
 }
 
@@ -514,7 +516,7 @@ static void list(struct session *s, struct stock *stock, struct job *job)
 	inventory_count_nodes(&job->inventory, own, &nodes, &keys);
 	stock_saw_others(stock, nodes, keys);
 	if (job->type == MESSAGE_LIST_POOLS &&
-	    (e = inventory_encode_nodes(&job->inventory, own, &job->reply)))
+	    (e = inventory_encode_nodes(&job->inventory, own, &job->reply)) != E_OK)
 		job_fail(job, e, err_str(e));
 }
 
@@ -530,7 +532,7 @@ static enum err destroy_stock_once(struct session *s, struct job *job)
 		stock_label_of_node(job->node, (enum key_type)type, label);
 		e = stock_key_destroy_all(s, label, &destroyed);
 		job->destroyed += destroyed;
-		if (e)
+		if (e != E_OK)
 			return e;
 	}
 	return E_OK;
@@ -557,19 +559,19 @@ static void destroy_stock(struct session *s, struct stock *stock, struct job *jo
 
 /* ---- all ---- */
 
-static void run(struct session *s, struct stock *stock, struct job *job)
+static void operation_dispatch(struct session *s, struct stock *stock, struct job *job)
 {
 	if (job->type != MESSAGE_INSPECT_KEY)
 		key_map_drop(s);
 	switch (job->type) {
 	case MESSAGE_CREATE_CSR:
-		create(s, stock, job);
+		operation_create(s, stock, job);
 		return;
 	case MESSAGE_DESTROY_KEY:
 		destroy(s, job);
 		return;
 	case MESSAGE_FIND_KEY:
-		ask(s, job, "find key", find_once);
+		ask(s, job, "find key", operation_find_once);
 		return;
 	case MESSAGE_INSPECT_KEY:
 		ask(s, job, "inspect key", inspect_once);
@@ -591,18 +593,18 @@ bool operation_run(struct session *s, struct stock *stock, struct job *job)
 	enum err e;
 
 	forget_failure(s);
-	if ((e = session_open(s))) {
+	if ((e = session_open(s)) != E_OK) {
 		if (s->last == CKR_SESSION_COUNT && gate_has_sessions(s->gate))
 			return false;
 		fail_question(s, job, "reach the token", e);
 		return true;
 	}
-	run(s, stock, job);
+	operation_dispatch(s, stock, job);
 	if (job->result == E_OK && buf_status(&job->reply) != E_OK)
 		job_fail(job, E_UNCERTAIN, "the answer cannot be encoded");
 	if (job->result != E_OK && session_needs_reopening(s))
 		session_close(s);
-	else if ((job->type == MESSAGE_CREATE_CSR || s->stale) && session_refresh(s))
+	else if ((job->type == MESSAGE_CREATE_CSR || s->stale) && session_refresh(s) != E_OK)
 		log_error("cannot open a new session: %s", s->failure);
 	return true;
 }

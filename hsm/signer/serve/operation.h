@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a worker does for one request: the steps of create, destroy, find and list on the token. */
 #ifndef CSRD_HSM_SIGNER_SERVE_OPERATION_H
 #define CSRD_HSM_SIGNER_SERVE_OPERATION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Since when the HSM is away, over all the starts that met it so; kept in the
  * state folder.  A start that fails for it pauses before it ends, the longer

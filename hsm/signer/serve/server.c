@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Accepts clients, reads requests, queues them and sends the answers. */
 #include "hsm/signer/serve/server.h"
 
@@ -37,7 +38,7 @@ struct server {
 	struct log_gate note_gate;
 	bool stopping;
 	uint64_t stop_by_ms;
-	bool hurry; /* a second signal */
+	bool hurry;    /* a second signal */
 	bool hopeless; /* stopping because the token stays down */
 };
 
@@ -56,7 +57,7 @@ static void drop(struct server *s, size_t index)
 /* E_OK: go on; anything else: the connection is to be dropped.  Says why, unless the client just left. */
 static enum err complain(const struct connection *c, enum err e)
 {
-	if (e && e != E_UNAVAIL)
+	if (e != E_OK && e != E_UNAVAIL)
 		log_error("connection %llu from uid %lu pid %ld ended: %s", (unsigned long long)c->id,
 			  (unsigned long)c->peer.uid, (long)c->peer.pid, err_str(e));
 	return e;
@@ -70,8 +71,8 @@ static enum err reply_error(struct connection *c, const struct frame *f, enum er
 
 	buf_init(&payload, FRAME_PAYLOAD_MAX);
 	message_error_encode(&payload, &m);
-	e = buf_status(&payload) ? buf_status(&payload)
-				 : connection_reply(c, f->request_id, MESSAGE_ERROR, &payload);
+	e = buf_status(&payload) != E_OK ? buf_status(&payload)
+					 : connection_reply(c, f->request_id, MESSAGE_ERROR, &payload);
 	buf_release(&payload);
 	return e;
 }
@@ -101,7 +102,7 @@ static enum err handle_hello(struct server *s, struct connection *c, const struc
 	struct buf payload;
 	enum err e = message_hello_decode(f->payload, f->payload_len, &hello);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (hello.version != MESSAGE_PROTOCOL_VERSION) {
 		log_error("connection %llu: protocol version %lu, expected %u", (unsigned long long)c->id,
@@ -146,7 +147,7 @@ static enum err handle_create(struct server *s, struct connection *c, const stru
 	struct job *job;
 	enum err e = message_create_csr_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	job = job_new(c->id, f->request_id, MESSAGE_CREATE_CSR);
 	if (!job) {
@@ -164,7 +165,7 @@ static enum err handle_key(struct server *s, struct connection *c, const struct 
 	struct job *job;
 	enum err e = message_key_request_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	job = job_new(c->id, f->request_id, (enum message_type)f->type);
 	if (!job)
@@ -189,7 +190,7 @@ static enum err handle_list(struct server *s, struct connection *c, const struct
 	struct job *job;
 	enum err e = message_list_keys_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (c->listing || count_lists(s) >= LISTS_MAX)
 		return reply_error(c, f, E_BUSY,
@@ -208,7 +209,7 @@ static enum err handle_destroy_pool(struct server *s, struct connection *c, cons
 	struct job *job;
 	enum err e = message_destroy_pool_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	job = job_new(c->id, f->request_id, MESSAGE_DESTROY_POOL);
 	if (!job)
@@ -244,10 +245,10 @@ static enum err handle_note_store(struct server *s, struct connection *c, const 
 	unsigned suppressed;
 	enum err e = message_note_store_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	e = stores_note(s->options->stores, &m);
-	if (e) {
+	if (e != E_OK) {
 		if (log_gate_pass(&s->note_gate, NOTE_FAILED_EVERY_MS, &suppressed))
 			log_error("cannot write '%s/%s': %s (%u more not logged)",
 				  state_dir_path(s->options->stores->dir), STORES_NAME, strerror(errno),
@@ -297,11 +298,11 @@ static enum err handle_input(struct server *s, struct connection *c)
 	while (!connection_is_choked(c)) {
 		struct frame f;
 
-		if ((e = connection_next(c, &at, &f)) || (e = handle(s, c, &f)))
+		if ((e = connection_next(c, &at, &f)) != E_OK || (e = handle(s, c, &f)) != E_OK)
 			break;
 	}
 	connection_consume(c, at);
-	if (e && e != E_BUSY)
+	if (e != E_OK && e != E_BUSY)
 		return e;
 	return connection_flush(c);
 }
@@ -328,7 +329,7 @@ static struct connection *find_connection(const struct server *s, uint64_t id)
 }
 
 /* Takes the job. */
-static enum err answer(struct connection *c, struct job *job)
+static enum err server_answer(struct connection *c, struct job *job)
 {
 	uint16_t type = job->result ? MESSAGE_ERROR : (uint16_t)(job->type | MESSAGE_REPLY);
 	enum err e;
@@ -352,15 +353,15 @@ static void answer_done(struct server *s)
 	while ((job = workers_take_done(s->options->workers))) {
 		struct connection *c = find_connection(s, job->connection);
 
-		if (c && !c->broken)
-			c->broken = answer(c, job);
+		if (c && c->broken == E_OK)
+			c->broken = server_answer(c, job);
 		else
 			job_free(job);
 	}
 }
 
 /* Sends, and goes on with input that waited for room; `readable` asks for new input first. */
-static enum err serve(struct server *s, struct connection *c, bool readable)
+static enum err server_serve_connection(struct server *s, struct connection *c, bool readable)
 {
 	enum err e = c->broken;
 
@@ -377,7 +378,8 @@ static void serve_all(struct server *s, const struct pollfd *fds, size_t polled)
 {
 	for (size_t i = polled; i-- > 0;)
 		if (complain(s->connections[i],
-			     serve(s, s->connections[i], fds[POLL_CONNECTIONS + i].revents & POLLIN)))
+			     server_serve_connection(s, s->connections[i],
+						     fds[POLL_CONNECTIONS + i].revents & POLLIN)) != E_OK)
 			drop(s, i);
 }
 
@@ -466,7 +468,7 @@ static void take_signal(struct server *s)
 
 /* ---- the loop ---- */
 
-static size_t fill(const struct server *s, uint64_t now, struct pollfd *fds)
+static size_t server_fill(const struct server *s, uint64_t now, struct pollfd *fds)
 {
 	bool accepting = !s->stopping && now >= s->accept_after_ms;
 
@@ -515,7 +517,7 @@ static enum err round_once(struct server *s)
 	struct pollfd fds[POLL_CONNECTIONS + CONNECTIONS_MAX];
 	uint64_t now = clock_ms();
 	int timeout_ms = next_timeout(s, now);
-	size_t polled = fill(s, now, fds);
+	size_t polled = server_fill(s, now, fds);
 
 	if (poll(fds, (nfds_t)(POLL_CONNECTIONS + polled), timeout_ms) < 0)
 		return errno == EINTR ? E_OK : E_IO;
@@ -550,7 +552,7 @@ static enum exit_code loop(struct server *s)
 	while (!s->stopping || !is_over(s)) {
 		enum err e = round_once(s);
 
-		if (e) {
+		if (e != E_OK) {
 			log_error("poll: %s", strerror(errno));
 			return EXIT_CODE_SYSTEM;
 		}

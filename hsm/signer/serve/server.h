@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The loop between the clients and the workers: one thread, poll(2), no PKCS#11. */
 #ifndef CSRD_HSM_SIGNER_SERVE_SERVER_H
 #define CSRD_HSM_SIGNER_SERVE_SERVER_H

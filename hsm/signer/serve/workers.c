@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A bounded queue of jobs and the threads that carry them to the token. */
 #include "hsm/signer/serve/workers.h"
 
@@ -31,15 +32,15 @@ struct worker {
 	enum message_type type;
 	char csr_id[CSR_ID_SIZE];
 	uint64_t since_ms;
-	uint64_t used_ms; /* when its session was last used */
-	struct job *job;  /* NULL: none */
-	bool sessionless; /* the token has no session to spare for it: it takes no jobs */
+	uint64_t used_ms;    /* when its session was last used */
+	struct job *job;     /* NULL: none */
+	bool sessionless;    /* the token has no session to spare for it: it takes no jobs */
 	uint64_t open_at_ms; /* then: when it tries again, … */
 	uint64_t open_every_ms;
 };
 
 #define OPEN_FIRST_MS 1000 /* between tries to open a session that the token has not to spare; doubles … */
-#define OPEN_MAX_MS 10000 /* … to here */
+#define OPEN_MAX_MS 10000  /* … to here */
 
 struct job_list {
 	struct job *first;
@@ -55,7 +56,7 @@ struct workers {
 	struct judge *judge;
 	uint64_t keep_alive_ms;
 	char refusal[TOKEN_REASON_SIZE]; /* the server's: why the last job was refused */
-	struct stock *stock; /* made ahead; NULL: none */
+	struct stock *stock;             /* made ahead; NULL: none */
 
 	/* under the lock */
 	struct job_list waiting;
@@ -64,7 +65,7 @@ struct workers {
 	bool draining;
 	bool stopping;
 	atomic_bool break_off; /* what no caller waits for; read without the lock */
-	unsigned tending; /* threads that look after the token */
+	unsigned tending;      /* threads that look after the token */
 	uint64_t created;
 	uint64_t destroyed;
 	uint64_t failed;
@@ -75,7 +76,7 @@ struct workers {
 
 /* ---- lists ---- */
 
-static void list_init(struct job_list *list)
+static void workers_list_init(struct job_list *list)
 {
 	list->first = NULL;
 	list->end = &list->first;
@@ -96,7 +97,7 @@ static void list_put_first(struct job_list *list, struct job *job)
 		list->end = &job->next;
 }
 
-static struct job *list_take(struct job_list *list)
+static struct job *workers_list_take(struct job_list *list)
 {
 	struct job *job = list->first;
 
@@ -129,14 +130,14 @@ static size_t list_move_if(struct job_list *from, struct job_list *to,
 	struct job *job;
 	size_t moved = 0;
 
-	list_init(&kept);
-	while ((job = list_take(from))) {
+	workers_list_init(&kept);
+	while ((job = workers_list_take(from))) {
 		bool picked = pick(job, arg);
 
 		moved += picked;
 		list_put(picked ? to : &kept, job);
 	}
-	while ((job = list_take(&kept)))
+	while ((job = workers_list_take(&kept)))
 		list_put(from, job);
 	return moved;
 }
@@ -179,9 +180,9 @@ static void end_waiting_locked(struct workers *workers, bool (*pick)(const struc
 	struct job_list ended;
 	struct job *job;
 
-	list_init(&ended);
+	workers_list_init(&ended);
 	workers->waiting_len -= list_move_if(&workers->waiting, &ended, pick, arg);
-	while ((job = list_take(&ended))) {
+	while ((job = workers_list_take(&ended))) {
 		job_fail(job, e, detail);
 		finish_locked(workers, job);
 	}
@@ -299,7 +300,7 @@ static bool carry_out(struct worker *w, struct job *job)
 	struct session *s = &w->session;
 	bool done;
 
-	if (session_begin(s, makes_key(w->workers, job))) {
+	if (session_begin(s, makes_key(w->workers, job)) != E_OK) {
 		job_fail(job, E_UNAVAIL, s->failure);
 		return true;
 	}
@@ -499,17 +500,16 @@ static struct job *take_job_locked(struct workers *workers)
 		listing |= w->job && job_is_list(w->job);
 	}
 	creates_only = able > 1 && others >= able - 1;
-	while (job && job->type != MESSAGE_CREATE_CSR &&
-	       (creates_only || (listing && job_is_list(job)))) {
+	while (job && job->type != MESSAGE_CREATE_CSR && (creates_only || (listing && job_is_list(job)))) {
 		before = job;
 		job = job->next;
 	}
 	if (!job)
 		return NULL;
-	return before ? list_take_after(&workers->waiting, before) : list_take(&workers->waiting);
+	return before ? list_take_after(&workers->waiting, before) : workers_list_take(&workers->waiting);
 }
 
-static void *run(void *arg)
+static void *workers_run(void *arg)
 {
 	struct worker *w = arg;
 	struct workers *workers = w->workers;
@@ -559,7 +559,7 @@ static void *run(void *arg)
  * One after the other, and no further after the first that fails: a wrong PIN
  * is tried once.  With fewer sessions than threads those work that have one.
  */
-static enum err open_sessions(struct workers *workers, const struct worker_options *options)
+static enum err workers_open_sessions(struct workers *workers, const struct worker_options *options)
 {
 	bool more = true;
 
@@ -571,12 +571,12 @@ static enum err open_sessions(struct workers *workers, const struct worker_optio
 		session_init(&w->session, options->gate, options->judge, options->token);
 		w->used_ms = clock_ms();
 		e = more ? session_open(&w->session) : E_BUSY;
-		if (e && i > 0 && (!more || w->session.last == CKR_SESSION_COUNT)) {
+		if (e != E_OK && i > 0 && (!more || w->session.last == CKR_SESSION_COUNT)) {
 			w->sessionless = true;
 			w->open_every_ms = OPEN_MAX_MS;
 			w->open_at_ms = w->used_ms + OPEN_MAX_MS;
 			more = false;
-		} else if (e) {
+		} else if (e != E_OK) {
 			log_error("cannot open session %u of %u on token '%s': %s", i + 1, workers->threads,
 				  options->token->label, w->session.failure);
 			workers->threads = i; /* the sessions that there are to close */
@@ -613,8 +613,8 @@ enum err workers_new(const struct worker_options *options, struct workers **ret_
 	workers->judge = options->judge;
 	workers->keep_alive_ms = options->keep_alive_ms;
 	workers->threads = options->threads;
-	list_init(&workers->waiting);
-	list_init(&workers->done);
+	workers_list_init(&workers->waiting);
+	workers_list_init(&workers->done);
 	if (workers->wake_fd < 0)
 		log_error("cannot make an eventfd for the threads: %s", strerror(errno));
 	pthread_mutex_init(&workers->lock, NULL);
@@ -623,11 +623,11 @@ enum err workers_new(const struct worker_options *options, struct workers **ret_
 		workers->threads = 0;
 		e = E_IO;
 	} else {
-		e = open_sessions(workers, options);
+		e = workers_open_sessions(workers, options);
 	}
 	if (e == E_OK)
 		look_first(workers);
-	if (e) {
+	if (e != E_OK) {
 		workers_free(workers);
 		return e;
 	}
@@ -640,7 +640,7 @@ enum err workers_start(struct workers *workers)
 {
 	for (unsigned i = 0; i < workers->threads; i++) {
 		struct worker *w = &workers->each[i];
-		int rc = pthread_create(&w->thread, NULL, run, w);
+		int rc = pthread_create(&w->thread, NULL, workers_run, w);
 
 		if (rc) {
 			log_error("cannot start thread %u: %s", i + 1, strerror(rc));
@@ -655,7 +655,7 @@ static void free_list(struct job_list *list)
 {
 	struct job *job;
 
-	while ((job = list_take(list)))
+	while ((job = workers_list_take(list)))
 		job_free(job);
 }
 
@@ -746,7 +746,7 @@ struct job *workers_take_done(struct workers *workers)
 	uint64_t count;
 
 	pthread_mutex_lock(&workers->lock);
-	job = list_take(&workers->done);
+	job = workers_list_take(&workers->done);
 	/* The descriptor is emptied with the list, under the lock: no wake-up is lost. */
 	if (!job && read(workers->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		log_error("cannot read the wake-up descriptor: %s", strerror(errno));
@@ -763,7 +763,7 @@ void workers_drop_connection(struct workers *workers, uint64_t connection)
 {
 	struct job_list dropped;
 
-	list_init(&dropped);
+	workers_list_init(&dropped);
 	pthread_mutex_lock(&workers->lock);
 	workers->waiting_len -= list_move_if(&workers->waiting, &dropped, is_of_connection, connection);
 	for (unsigned i = 0; i < workers->threads; i++)
@@ -821,8 +821,8 @@ bool workers_is_idle(struct workers *workers)
 	bool idle;
 
 	pthread_mutex_lock(&workers->lock);
-	idle = !workers->waiting.first && !workers->done.first && !workers->tending &&
-	       busy_locked(workers) == 0;
+	idle =
+	    !workers->waiting.first && !workers->done.first && !workers->tending && busy_locked(workers) == 0;
 	pthread_mutex_unlock(&workers->lock);
 	return idle;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The queue and the threads that work on it, each with a session of its own.
  * All functions here are called from one thread, the server's.
@@ -26,7 +27,7 @@ struct worker_options {
 	struct gate *gate;         /* borrowed */
 	struct judge *judge;       /* borrowed */
 	uint64_t keep_alive_ms;    /* an idle session is used that often */
-	struct stock *stock;         /* borrowed; NULL: none */
+	struct stock *stock;       /* borrowed; NULL: none */
 	unsigned threads;          /* 1 … WORKER_THREADS_MAX */
 	size_t queue_max;          /* jobs that wait */
 };

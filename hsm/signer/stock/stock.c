@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The ledger of ready keys and the throttle of making more. */
 #include "hsm/signer/stock/stock.h"
 
@@ -6,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LULL_MS 50   /* without a caller at work: no burst */
-#define SCARCE 0.1   /* of a target */
+#define LULL_MS 50 /* without a caller at work: no burst */
+#define SCARCE 0.1 /* of a target */
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 60000
 #define COUNT_VALID_MS 10000 /* what else adds objects is seen no later */
@@ -71,9 +72,9 @@ static void take_key_types(struct stock *stock, key_type_set key_types)
 		line->target = is_made ? line->wished : 0;
 		stock->wanted |= line->target > 0;
 		if (line->wished && !is_made)
-			len += (size_t)snprintf(stock->lacking + len, sizeof(stock->lacking) - len,
-						"%spool_%s", len ? ", " : "",
-						key_type_name((enum key_type)type));
+			len +=
+			    (size_t)snprintf(stock->lacking + len, sizeof(stock->lacking) - len, "%spool_%s",
+					     len ? ", " : "", key_type_name((enum key_type)type));
 	}
 	if (len)
 		snprintf(stock->lacking + len, sizeof(stock->lacking) - len,
@@ -548,8 +549,8 @@ void stock_status(struct stock *stock, uint64_t now_ms, struct message_status_re
 
 		if (!line->target && !line->ready)
 			continue;
-		*level = (struct message_pool){(enum key_type)type, (uint32_t)line->ready,
-					       (uint32_t)line->target};
+		*level =
+		    (struct message_pool){(enum key_type)type, (uint32_t)line->ready, (uint32_t)line->target};
 		reply->pools_len++;
 	}
 	reply->pool_detail = strdup(detail_locked(stock, now_ms));

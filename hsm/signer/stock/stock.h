@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keys made ahead of time, which users know as the key pool: which of them are
  * ready to be claimed, and when the next one may be made.  This is the ledger
@@ -30,20 +31,20 @@
 
 struct stock;
 struct stock_options {
-	const char *node;                  /* copied; "": the host name */
+	const char *node;                   /* copied; "": the host name */
 	uint64_t targets[KEY_TYPE_MAX + 1]; /* by key type; 0: none is made */
-	uint64_t pause_ms;                 /* least time between two fills while callers are served */
-	uint64_t quiet_ms;                 /* they count as served this long after the last one */
-	uint64_t objects_max;              /* no fill while the token holds that many; 0: no limit */
-	unsigned threads;                  /* workers */
-	key_type_set key_types;            /* that the token makes; targets of others are not filled */
+	uint64_t pause_ms;                  /* least time between two fills while callers are served */
+	uint64_t quiet_ms;                  /* they count as served this long after the last one */
+	uint64_t objects_max;               /* no fill while the token holds that many; 0: no limit */
+	unsigned threads;                   /* workers */
+	key_type_set key_types;             /* that the token makes; targets of others are not filled */
 };
 
 /* A key that passed every check of a new one. */
 struct stock_key {
-	struct stock_key *next; /* the ledger's */
-	struct key key;        /* its handles may be out of date */
-	uint64_t epoch;        /* session_epoch() of the handles */
+	struct stock_key *next;  /* the ledger's */
+	struct key key;          /* its handles may be out of date */
+	uint64_t epoch;          /* session_epoch() of the handles */
 	struct spki *public_key; /* as read from the token and checked; owned */
 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fills the stock: keys of an earlier run first, then new ones. */
 #include "hsm/signer/stock/stock_fill.h"
 
@@ -38,14 +39,14 @@ static enum err ensure_relabel(struct session *s, struct stock *stock, const cha
 	return e;
 }
 
-static enum err fill(struct session *s, struct stock *stock, enum key_type type)
+static enum err stock_fill_type(struct session *s, struct stock *stock, enum key_type type)
 {
 	char label[STOCK_LABEL_SIZE];
 	struct stock_key *key = NULL;
 	enum err e;
 
 	stock_label(stock, type, label);
-	if ((e = stock_key_make(s, label, type, &key)))
+	if ((e = stock_key_make(s, label, type, &key)) != E_OK)
 		return e;
 	e = ensure_relabel(s, stock, label, &key->key);
 	if (e == E_OK) {
@@ -75,9 +76,10 @@ static enum err take_over_type(struct session *s, struct stock *stock, enum key_
 	enum err e;
 
 	stock_label(stock, type, label);
-	if ((e = stock_key_take_over(s, label, type, &found)))
+	if ((e = stock_key_take_over(s, label, type, &found)) != E_OK)
 		return e;
-	if (found.first && (e = ensure_relabel(s, stock, label, &found.first->key)) && e != E_UNSUPPORTED) {
+	if (found.first && (e = ensure_relabel(s, stock, label, &found.first->key)) != E_OK &&
+	    e != E_UNSUPPORTED) {
 		while (found.first) {
 			struct stock_key *key = found.first;
 
@@ -112,7 +114,7 @@ static enum err take_over(struct session *s, struct stock *stock)
 		if (!(s->token->key_types & KEY_TYPE_BIT(type)) ||
 		    stock_type_is_taken_over(stock, (enum key_type)type))
 			continue;
-		if ((e = take_over_type(s, stock, (enum key_type)type)))
+		if ((e = take_over_type(s, stock, (enum key_type)type)) != E_OK)
 			return e;
 		stock_type_taken_over(stock, (enum key_type)type);
 	}
@@ -129,11 +131,12 @@ static enum err count(struct session *s, struct stock *stock)
 	return e;
 }
 
-static enum err run(struct session *s, struct stock *stock, enum stock_work work, enum key_type type)
+static enum err stock_fill_loop(struct session *s, struct stock *stock, enum stock_work work,
+				enum key_type type)
 {
 	enum err e = session_open(s);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	switch (work) {
 	case STOCK_TAKE_OVER:
@@ -141,7 +144,7 @@ static enum err run(struct session *s, struct stock *stock, enum stock_work work
 	case STOCK_COUNT:
 		return count(s, stock);
 	case STOCK_FILL:
-		return fill(s, stock, type);
+		return stock_fill_type(s, stock, type);
 	case STOCK_NOTHING:
 		break;
 	}
@@ -154,7 +157,7 @@ enum err stock_fill_run(struct session *s, struct stock *stock, enum stock_work 
 
 	s->last = CKR_OK;
 	s->failure[0] = '\0';
-	e = run(s, stock, work, type);
+	e = stock_fill_loop(s, stock, work, type);
 	if (e == E_OK)
 		e = session_refresh(s);
 	if (e == E_OK)
@@ -165,7 +168,7 @@ enum err stock_fill_run(struct session *s, struct stock *stock, enum stock_work 
 	log_error("pool: cannot %s%s: %s",
 		  work == STOCK_FILL    ? "make a key of type "
 		  : work == STOCK_COUNT ? "count the objects on the token"
-				       : "look for keys of an earlier run",
+					: "look for keys of an earlier run",
 		  work == STOCK_FILL ? key_type_name(type) : "", s->failure[0] ? s->failure : err_str(e));
 	if (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) || s->last == CKR_OPERATION_ACTIVE)
 		session_close(s);

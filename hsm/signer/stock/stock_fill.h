@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an idle worker does for the stock. */
 #ifndef CSRD_HSM_SIGNER_STOCK_STOCK_FILL_H
 #define CSRD_HSM_SIGNER_STOCK_STOCK_FILL_H
@@ -13,6 +14,6 @@
  * can no longer be trusted.
  */
 MUST_USE enum err stock_fill_run(struct session *s, struct stock *stock, enum stock_work work,
-				enum key_type type);
+				 enum key_type type);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The token's side of the stock: makes a ready key, finds those of an earlier
  * run, and hands one over to a CSR by giving it the CSR's label.
@@ -20,7 +21,7 @@
  * stock_key_take_over in the next run.  As session_fail; E_HSM, E_IO, E_NOMEM.
  */
 MUST_USE enum err stock_key_make(struct session *s, const char *label, enum key_type type,
-				struct stock_key **ret_key);
+				 struct stock_key **ret_key);
 
 /*
  * Destroys a pair that stock_key_make has just made in this session: whatever its label and id are now,
@@ -49,7 +50,7 @@ MUST_USE enum err stock_key_try_relabel(struct session *s, const char *label, co
  * Any other error after a touch leaves objects under both labels or either.
  */
 MUST_USE enum err stock_key_claim(struct session *s, const char *old_label, const char *label,
-				 struct stock_key *ready, bool *ret_touched);
+				  struct stock_key *ready, bool *ret_touched);
 
 /* What an earlier run left under the label of the stock. */
 struct stock_key_found {
@@ -66,7 +67,7 @@ struct stock_key_found {
  * As session_fail; E_LIMIT, E_NOMEM; then nothing is to be released.
  */
 MUST_USE enum err stock_key_take_over(struct session *s, const char *label, enum key_type type,
-				     struct stock_key_found *ret_found);
+				      struct stock_key_found *ret_found);
 
 /*
  * Destroys every key under the label of a stock that is no longer used, and

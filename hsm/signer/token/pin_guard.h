@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sees to it that a PIN which the token refused is not tried again, by no
  * thread and by no later start (invariant I6): wrong tries lock a token.

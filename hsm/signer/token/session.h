@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One read/write session of one worker thread.  Object handles belong to the
  * session that found or made them and are never used after it was reopened.
@@ -33,7 +34,7 @@ struct session {
 	bool heeds_signals;        /* likewise: see session_is_told_to_end */
 	struct log_gate down_gate; /* a token that is down fails every request alike */
 
-	uint64_t entries;          /* see gate_is_shared */
+	uint64_t entries; /* see gate_is_shared */
 
 	struct key_map *map; /* key_map.c's own */
 
