@@ -271,7 +271,8 @@ static enum exit_code read_options(struct pass *pass, int argc, char **argv, con
 	}
 	if (pass->give_up && !pass->apply)
 		return cli_usage(pass->cli, "--give-up destroys keys, and goes with --apply only");
-	if (pass->give_up && strcmp(pass->give_up, RECONCILE_GIVE_UP_ALL) != 0 && !uuid_is_valid(pass->give_up))
+	if (pass->give_up && strcmp(pass->give_up, RECONCILE_GIVE_UP_ALL) != 0 &&
+	    !uuid_is_valid(pass->give_up))
 		return cli_usage(pass->cli, "--give-up '%s': the id of a CSR, or all", pass->give_up);
 	return cli_arguments(pass->cli, argc, argv, 0, 0);
 }
