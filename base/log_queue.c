@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <time.h>
 
 #define CHATTER_BYTES (LOG_QUEUE_BYTES / 4 * 3) /* how full info and debug lines may make it */
@@ -18,7 +19,7 @@
 #define FLUSH_EVERY_NS 1000000L
 
 struct line {
-	struct line *next;
+	STAILQ_ENTRY(line) next;
 	size_t size; /* of all of it */
 	struct log_event event;
 	struct log_context context;
@@ -29,13 +30,14 @@ static struct {
 	log_queue_fn write; /* NULL: no thread; written before there is one */
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
-	struct line *first, **last; /* from here on: under the lock */
+	STAILQ_HEAD(, line) lines; /* from here on: under the lock */
 	size_t bytes;               /* the line that is being written included */
 	bool dropping;
 	unsigned lost; /* not told yet */
 
 	atomic_uint unwritten; /* lines, and one more while `lost` is not told; read without the lock */
-} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .last = &queue.first};
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER,
+	   .lines = STAILQ_HEAD_INITIALIZER(queue.lines)};
 
 /* ---- a line ---- */
 
@@ -69,7 +71,6 @@ static struct line *line_new(const struct log_event *event)
 	if (!line)
 		return NULL;
 	at = line->text;
-	line->next = NULL;
 	line->size = size;
 	line->event = *event;
 	line->event.message = copy_text(&at, event->message);
@@ -104,8 +105,7 @@ static void tell_lost_locked(void)
 
 static void log_queue_put_locked(struct line *line)
 {
-	*queue.last = line;
-	queue.last = &line->next;
+	STAILQ_INSERT_TAIL(&queue.lines, line, next);
 	queue.bytes += line->size;
 	atomic_fetch_add(&queue.unwritten, 1);
 	pthread_cond_signal(&queue.filled);
@@ -141,11 +141,9 @@ bool log_queue_put(const struct log_event *event)
 
 static struct line *take_locked(void)
 {
-	struct line *line = queue.first;
+	struct line *line = STAILQ_FIRST(&queue.lines);
 
-	queue.first = line->next;
-	if (!queue.first)
-		queue.last = &queue.first;
+	STAILQ_REMOVE_HEAD(&queue.lines, next);
 	return line;
 }
 
@@ -156,9 +154,9 @@ static void *write_lines(void *arg)
 	for (;;) {
 		struct line *line;
 
-		if (!queue.first && queue.lost)
+		if (STAILQ_EMPTY(&queue.lines) && queue.lost)
 			tell_lost_locked();
-		if (!queue.first) { /* without memory, even after telling */
+		if (STAILQ_EMPTY(&queue.lines)) { /* without memory, even after telling */
 			pthread_cond_wait(&queue.filled, &queue.lock);
 			continue;
 		}
@@ -215,8 +213,7 @@ static void log_queue_catch_crashes(void)
 static void forget_in_child(void)
 {
 	queue.write = NULL;
-	queue.first = NULL;
-	queue.last = &queue.first;
+	STAILQ_INIT(&queue.lines);
 	queue.bytes = 0;
 	queue.lost = 0;
 	queue.dropping = false;
