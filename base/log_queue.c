@@ -31,12 +31,13 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	STAILQ_HEAD(, line) lines; /* from here on: under the lock */
-	size_t bytes;               /* the line that is being written included */
+	size_t bytes;              /* the line that is being written included */
 	bool dropping;
 	unsigned lost; /* not told yet */
 
 	atomic_uint unwritten; /* lines, and one more while `lost` is not told; read without the lock */
-} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER,
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER,
+	   .filled = PTHREAD_COND_INITIALIZER,
 	   .lines = STAILQ_HEAD_INITIALIZER(queue.lines)};
 
 /* ---- a line ---- */
