@@ -575,7 +575,7 @@ static void a_ready_key_that_somebody_took_stays_theirs_F280(void **state)
 	signer_token_relabel(f, CKO_PRIVATE_KEY, POOL_LABEL, theirs);
 	signer_token_relabel(f, CKO_PUBLIC_KEY, POOL_LABEL, theirs);
 	create(f, &c, 0, seen);
-	assert_true(signer_log_has(f, "a key of the pool is not on the token any more"));
+	assert_true(signer_log_has(f, "a key of the pool is no longer on the token"));
 	assert_int_equal(count_private(f, theirs), 1);
 	assert_int_equal(count_public(f, theirs), 1);
 	stop(f, &c);
