@@ -2,9 +2,10 @@
 /* Reconciliation: settling one row, and what is told of it. */
 #include "api/reconcile_pass.h"
 
-static const char *audit_detail(enum message_key_presence presence)
+/* Of a key that is gone when it is said. */
+static const char *gone_detail(const struct reconcile *r)
 {
-	switch (presence) {
+	switch (r->presence) {
 	case MESSAGE_KEY_NONE:
 		return "reconciliation: no key on the token";
 	case MESSAGE_KEY_PAIR:
@@ -18,7 +19,8 @@ static const char *audit_detail(enum message_key_presence presence)
 	return "reconciliation: key objects on the token destroyed";
 }
 
-static const char *leftover_detail(const struct reconcile *r)
+/* Of a key that goes after it is said. */
+static const char *intent_detail(const struct reconcile *r)
 {
 	if (r->row.set_aside)
 		return "destroys a key that was set aside: an operator has decided so";
@@ -96,6 +98,7 @@ static enum settle_kind kind_of_row(const struct reconcile_row *row)
 void reconcile_settle_row(struct reconcile *r)
 {
 	enum settle_kind kind = kind_of_row(&r->row);
+	bool gone = kind == SETTLE_DELETING || r->presence == MESSAGE_KEY_NONE;
 
 	r->settle = (struct settle){
 	    .kind = kind,
@@ -104,8 +107,7 @@ void reconcile_settle_row(struct reconcile *r)
 	    .csr_id = r->row.id,
 	    .key_is_gone = r->presence == MESSAGE_KEY_NONE,
 	    .deadline_ms = reconcile_deadline_ms(),
-	    .origin = {.actor = r->actor,
-		       .detail = kind == SETTLE_LEFTOVER ? leftover_detail(r) : audit_detail(r->presence)},
+	    .origin = {.actor = r->actor, .detail = gone ? gone_detail(r) : intent_detail(r)},
 	    .should_stop = r->options.should_stop,
 	    .should_stop_arg = r->options.arg,
 	};

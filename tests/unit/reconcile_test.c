@@ -539,7 +539,7 @@ static void test_pending_with_a_key_is_failed_and_the_key_destroyed(void **state
 		store_wait(h->store, &last.done);
 		assert_string_equal(last.action, "csr.failed");
 		assert_string_equal(last.actor, "operator:test");
-		assert_true(str_starts_with(last.detail, "reconciliation: "));
+		assert_true(str_starts_with(last.detail, "reconciliation: destroys "));
 	}
 }
 
