@@ -25,14 +25,14 @@ struct worker_options {
 	const struct token *token; /* borrowed */
 	struct gate *gate;         /* borrowed */
 	struct judge *judge;       /* borrowed */
-	uint64_t keep_alive_ms;    /* an idle session is used that often */
+	uint64_t keep_alive_ms;    /* how often an idle session is used */
 	struct pool *pool;         /* borrowed; NULL: no key pool */
 	unsigned threads;          /* 1 … WORKER_THREADS_MAX */
 	size_t queue_max;          /* jobs that wait */
 };
 
 /*
- * Opens all sessions, or as many as the token has to spare, which logs in, and
+ * Opens all sessions, or as many as the token grants, which logs in, and
  * takes a first look at the token (judge_repair), which SIGTERM and SIGINT,
  * which are blocked, end early.  Logs what fails.  As session_open; E_IO, E_NOMEM.
  */
@@ -57,19 +57,19 @@ MUST_USE enum err worker_pool_submit(struct worker_pool *pool, struct job *job, 
 /* Finished jobs in the order in which they ended; owned by the caller; NULL when there is none. */
 struct job *worker_pool_take_done(struct worker_pool *pool);
 
-/* Forgets the jobs of a connection that wait; what is at work goes on, but for a list. */
+/* Forgets the waiting jobs of a connection; those in progress go on, except a list. */
 void worker_pool_drop_connection(struct worker_pool *pool, uint64_t connection);
 
 /* Ends waiting jobs past their deadline with E_TIMEOUT; returns ms to the next deadline, -1 for none. */
 int worker_pool_expire(struct worker_pool *pool, uint64_t now_ms);
 
-/* Ends all waiting jobs with E_UNAVAIL and takes no more; what no caller waits for is broken off. */
+/* Ends all waiting jobs with E_UNAVAIL and takes no more; work that no caller waits for is aborted. */
 void worker_pool_drain(struct worker_pool *pool);
 
 /* No job waits or is at work, and none is still to be taken. */
 bool worker_pool_is_idle(struct worker_pool *pool);
 
-/* As worker_pool_is_idle, but that threads may be at work for themselves: a key pool, a look at the token. */
+/* As worker_pool_is_idle, but threads may be busy for themselves: a key pool, a check of the token. */
 bool worker_pool_serves_nobody(struct worker_pool *pool);
 
 /* Fills all but key_types; texts are owned by the caller. */
