@@ -54,7 +54,7 @@ endif
 # ---- what is built -----------------------------------------------------------
 
 BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/key.c base/log.c \
-	base/log_queue.c base/node.c base/random.c base/secret.c base/str.c base/thread.c base/utf8.c
+	base/log_queue.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/utf8.c base/uuid.c
 SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
@@ -78,9 +78,9 @@ SIGNER_SRC := hsm/signer/main.c \
 	$(addprefix hsm/signer/key/,inventory.c key.c key_inspect.c key_kind.c key_map.c probe.c \
 	probe_memory.c public_key.c sign.c spki.c weak_key.c) \
 	$(addprefix hsm/signer/csr/,csr_build.c csr_check.c csr_verify.c) \
-	$(addprefix hsm/signer/stock/,pool.c pool_fill.c pool_key.c) \
+	$(addprefix hsm/signer/stock/,stock.c stock_fill.c stock_key.c) \
 	$(addprefix hsm/signer/serve/,connection.c ending.c in_force.c inspect.c job.c listener.c notify.c \
-	operation.c outage.c server.c stores.c worker.c)
+	operation.c outage.c server.c stores.c workers.c)
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
 	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_pool.c cli/cmd_principal.c cli/cmd_reconcile.c \
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
@@ -200,6 +200,10 @@ deb-deps:
 lint: test-deps
 	$(Q)sh tools/lint.sh
 
+.PHONY: format
+format: test-deps
+	$(Q)sh tools/lint.sh --mend
+
 # csrd.conf(5) has the text of config/csrd.conf.  Without scdoc there are no pages.
 MAN_PAGES := $(if $(shell command -v scdoc),$(addprefix $(B)/man/,csrd.8 csrd-hsm.8 csrctl.1 csrd.conf.5))
 $(B)/man/%: doc/man/%.scd doc/man/exit_status.inc config/csrd.conf tools/man.awk
@@ -268,7 +272,8 @@ help:
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
-	'make lint            layers, headers, banned calls, shell and Python checks' \
+	'make lint            layers, headers, banned calls, format, dialect, shell and Python checks' \
+	'make format          clang-format, and what of the dialect can be mended by a program' \
 	'make man             the manual pages, with scdoc, in build/release/man' \
 	'make install         DESTDIR= PREFIX=/usr/local, UNITDIR= and others besides' \
 	'make deb             Debian packages in build/deb' \

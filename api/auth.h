@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who sends a request, and what they may do.  Bearer wins over X-Auth-Email and
  * X-Auth-Key; if it is present but not valid, nothing else is tried.

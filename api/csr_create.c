@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * POST …/custom_csrs: a row that is pending and durable, then the key and the
  * CSR from the signer, then the row active and durable, then 201.  A request
@@ -27,19 +28,19 @@
 
 #define IDEMPOTENCY_KEY_MAX 255
 #define REPEAT_MIN_MS 1000 /* with less time left a repeat does not begin what the first failed to do */
-#define LOCATION_SIZE 160 /* a path of a collection, "/" and an id */
-#define CLEANUP_MS 5000 /* for destroying a key that came to nothing, whatever the client's deadline */
+#define LOCATION_SIZE 160  /* a path of a collection, "/" and an id */
+#define CLEANUP_MS 5000    /* for destroying a key that came to nothing, whatever the client's deadline */
 
 /* What a create holds between its steps. */
 struct create {
-	struct csr_record *record; /* as begun */
-	struct csr_record *again;  /* with an Idempotency-Key: a copy from before, to begin with once more */
+	struct csr_record *record;  /* as begun */
+	struct csr_record *again;   /* with an Idempotency-Key: a copy from before, to begin with once more */
 	char first_id[CSR_ID_SIZE]; /* the CSR of the request that this one repeats and waits for */
 	char *pem;
 	struct hsm *hsm;
 	struct settle settle;
-	enum err failure;          /* why it fails: what the client is told once it is settled */
-	char reason[160];          /* the same for the audit trail */
+	enum err failure; /* why it fails: what the client is told once it is settled */
+	char reason[160]; /* the same for the audit trail */
 };
 
 static void create_free(void *state)
@@ -64,14 +65,14 @@ static void create_reply(struct op *op, const struct csr_record *record)
 	json_writer_init(&w, &b);
 	csr_json_put(&w, record);
 	snprintf(location, sizeof(location), "%s/%s", op->request->path, record->id);
-	if (buf_status(&b))
+	if (buf_status(&b) != E_OK)
 		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
 	else
 		op_reply_created(op, buf_text(&b), location);
 	buf_release(&b);
 }
 
-static const char *words(enum err e)
+static const char *csr_create_words(enum err e)
 {
 	switch (e) {
 	case E_UNCERTAIN:
@@ -92,10 +93,10 @@ static const char *words(enum err e)
 /* ---- ways to fail, last step first ---- */
 
 /* The row stays pending, and reconciliation finds out. */
-static void leave_unsettled(struct op *op, enum err e)
+static void csr_create_leave_unsettled(struct op *op, enum err e)
 {
 	op_want_reconcile(op);
-	op_refuse_err(op, e, words(e));
+	op_refuse_err(op, e, csr_create_words(e));
 }
 
 static void on_failed(void *arg, enum err e, enum settle_step step UNUSED, const char *detail UNUSED)
@@ -103,15 +104,15 @@ static void on_failed(void *arg, enum err e, enum settle_step step UNUSED, const
 	struct op *op = arg;
 	struct create *create = op->state;
 
-	if (e) {
+	if (e != E_OK) {
 		if (e != E_NOTFOUND)
 			op_log(op, LOG_LEVEL_ERROR, "cannot mark the CSR as failed: %s", err_str(e));
 		op_want_reconcile(op);
 	}
-	op_refuse_err(op, create->failure, words(create->failure));
+	op_refuse_err(op, create->failure, csr_create_words(create->failure));
 }
 
-static void on_destroyed(void *arg, enum err e, enum settle_step step, const char *detail)
+static void csr_create_on_destroyed(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct op *op = arg;
 	struct create *create = op->state;
@@ -119,7 +120,7 @@ static void on_destroyed(void *arg, enum err e, enum settle_step step, const cha
 	if (step == SETTLE_KEY) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key of a failed create: %s (%s)", err_str(e),
 		       detail);
-		leave_unsettled(op, create->failure);
+		csr_create_leave_unsettled(op, create->failure);
 		return;
 	}
 	op_log(op, LOG_LEVEL_WARN, "destroyed the key of a failed create (%u objects)",
@@ -137,16 +138,16 @@ static void create_settle(struct op *op, enum err failure, const char *reason, b
 	create->failure = failure;
 	snprintf(create->reason, sizeof(create->reason), "%s", reason);
 	create->settle = (struct settle){
-		.kind = SETTLE_OWN,
-		.store = op->api->options.store,
-		.hsm = create->hsm,
-		.csr_id = create->record->id,
-		.key_is_gone = key_is_gone,
-		.deadline_ms = deadline_ms > enough_ms ? deadline_ms : enough_ms,
-		.origin = op_origin(op),
+	    .kind = SETTLE_OWN,
+	    .store = op->api->options.store,
+	    .hsm = create->hsm,
+	    .csr_id = create->record->id,
+	    .key_is_gone = key_is_gone,
+	    .deadline_ms = deadline_ms > enough_ms ? deadline_ms : enough_ms,
+	    .origin = op_origin(op),
 	};
 	create->settle.origin.detail = create->reason;
-	settle_start(&create->settle, key_is_gone ? on_failed : on_destroyed, op);
+	settle_start(&create->settle, key_is_gone ? on_failed : csr_create_on_destroyed, op);
 }
 
 static void destroy_key(struct op *op, enum err failure, const char *reason)
@@ -179,7 +180,7 @@ static void on_active(void *arg, enum err e)
 		break;
 	default:
 		op_log(op, LOG_LEVEL_ERROR, "cannot commit the CSR: %s", err_str(e));
-		leave_unsettled(op, E_UNCERTAIN);
+		csr_create_leave_unsettled(op, E_UNCERTAIN);
 		break;
 	}
 }
@@ -203,13 +204,13 @@ static char *pem_from_der(const uint8_t *der, size_t der_len)
 static void commit_active(struct op *op, const struct message_create_csr_reply *reply)
 {
 	struct create *create = op->state;
-	struct store_csr_result result = { .protection = reply->key.protection };
+	struct store_csr_result result = {.protection = reply->key.protection};
 	struct store_csr_move move = {
-		.id = create->record->id,
-		.from = CSR_PENDING,
-		.to = CSR_ACTIVE,
-		.result = &result,
-		.origin = op_origin(op),
+	    .id = create->record->id,
+	    .from = CSR_PENDING,
+	    .to = CSR_ACTIVE,
+	    .result = &result,
+	    .origin = op_origin(op),
 	};
 
 	create->pem = pem_from_der(reply->der, reply->der_len);
@@ -232,11 +233,11 @@ static void on_signed(void *arg, enum err e, const char *detail, const struct me
 	const struct create *create = op->state;
 	char reason[64];
 
-	if (!e && reply->key.key_type != create->record->spec.key_type) {
+	if (e == E_OK && reply->key.key_type != create->record->spec.key_type) {
 		op_log(op, LOG_LEVEL_ERROR, "the signer made a key of type '%s' where '%s' was asked for",
 		       key_type_name(reply->key.key_type), key_type_name(create->record->spec.key_type));
 		destroy_key(op, E_BUG, "the signer made a key of another type");
-	} else if (!e) {
+	} else if (e == E_OK) {
 		commit_active(op, reply);
 	} else {
 		op_log(op, LOG_LEVEL_ERROR, "the HSM made no CSR: %s (%s)", err_str(e), detail);
@@ -244,7 +245,7 @@ static void on_signed(void *arg, enum err e, const char *detail, const struct me
 		if (hsm_left_nothing(e))
 			create_settle(op, e, reason, true);
 		else
-			leave_unsettled(op, e);
+			csr_create_leave_unsettled(op, e);
 	}
 }
 
@@ -281,7 +282,7 @@ static void on_first(void *arg, enum err e, struct csr_record *record)
 {
 	struct op *op = arg;
 
-	if (e) {
+	if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot read the CSR of the first request: %s", err_str(e));
 		op_refuse_err(op, e == E_NOTFOUND ? E_BUG : e, NULL);
 		return;
@@ -316,7 +317,7 @@ static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr
 	struct op *op = arg;
 	struct create *create = op->state;
 
-	if (e) {
+	if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot begin a CSR: %s", err_str(e));
 		if (e == E_UNCERTAIN)
 			op_want_reconcile(op);
@@ -367,10 +368,10 @@ static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BY
 	size_t mark_len = json_mark_len(body, op->request->body_len);
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	bool done = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
-	            EVP_DigestUpdate(md, &kind, 1) == 1 &&
-	            EVP_DigestUpdate(md, scope->id, strlen(scope->id) + 1) == 1 &&
-	            EVP_DigestUpdate(md, body + mark_len, op->request->body_len - mark_len) == 1 &&
-	            EVP_DigestFinal_ex(md, ret_hash, NULL) == 1;
+		    EVP_DigestUpdate(md, &kind, 1) == 1 &&
+		    EVP_DigestUpdate(md, scope->id, strlen(scope->id) + 1) == 1 &&
+		    EVP_DigestUpdate(md, body + mark_len, op->request->body_len - mark_len) == 1 &&
+		    EVP_DigestFinal_ex(md, ret_hash, NULL) == 1;
 
 	EVP_MD_CTX_free(md);
 	return done ? E_OK : E_NOMEM;
@@ -400,16 +401,16 @@ static struct csr_record *record_new(const struct op *op, const char id[CSR_ID_S
 static void create_begin_record(struct op *op, struct csr_record *record)
 {
 	struct store_csr_begin in = {
-		.record = record,
-		.idempotency_key = op->request->header(op->request, "Idempotency-Key"),
-		.idempotency_ttl_us = (int64_t)op->api->options.config->policy.idempotency_ttl_ms * 1000,
-		.origin = op_origin(op),
+	    .record = record,
+	    .idempotency_key = op->request->header(op->request, "Idempotency-Key"),
+	    .idempotency_ttl_us = (int64_t)op->api->options.config->policy.idempotency_ttl_ms * 1000,
+	    .origin = op_origin(op),
 	};
 
-	if (op_work_on(op, record->id)) {
+	if (op_work_on(op, record->id) != E_OK) {
 		csr_record_free(record);
 		op_refuse_internal(op, E_BUG, "a new id is in work already");
-	} else if (request_hash(op, in.request_hash)) {
+	} else if (request_hash(op, in.request_hash) != E_OK) {
 		csr_record_free(record);
 		op_refuse_err(op, E_NOMEM, NULL);
 	} else {
@@ -422,7 +423,7 @@ static struct csr_record *record_dup(const struct csr_record *from)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
 
-	if (record && csr_record_copy(from, record)) {
+	if (record && csr_record_copy(from, record) != E_OK) {
 		free(record);
 		return NULL;
 	}
@@ -439,7 +440,7 @@ static bool create_can_begin(struct op *op)
 		return false;
 	}
 	if (api->options.hsms_len == 0 || !hsm_is_up(api->options.hsms[0])) {
-		op_refuse_err(op, E_UNAVAIL, words(E_UNAVAIL));
+		op_refuse_err(op, E_UNAVAIL, csr_create_words(E_UNAVAIL));
 		return false;
 	}
 	return true;
@@ -535,10 +536,10 @@ static enum err read_body(const struct op *op, struct problem_list *problems, st
 {
 	const struct config_policy *config = &op->api->options.config->policy;
 	struct validate_policy policy = {
-		.key_types = accepted_key_types(op),
-		.sans = { .types = config->san_types,
-		          .public_names_only = config->public_names_only,
-		          .suffixes = op->api->suffixes },
+	    .key_types = accepted_key_types(op),
+	    .sans = {.types = config->san_types,
+		     .public_names_only = config->public_names_only,
+		     .suffixes = op->api->suffixes},
 	};
 
 	return validate_body(op->request->body ? op->request->body : "", op->request->body_len, &policy,
@@ -547,15 +548,15 @@ static enum err read_body(const struct op *op, struct problem_list *problems, st
 
 void csr_create_start(struct op *op)
 {
-	struct problem_list problems = { 0 };
-	struct validate_csr csr = { 0 };
+	struct problem_list problems = {0};
+	struct validate_csr csr = {0};
 	struct create *create;
 	enum err e;
 
 	if (!headers_are_good(op))
 		return;
 	e = read_body(op, &problems, &csr);
-	create = e ? NULL : calloc(1, sizeof(*create));
+	create = e != E_OK ? NULL : calloc(1, sizeof(*create));
 	if (e == E_INVAL) {
 		op_refuse_list(op, &problems);
 	} else if (!create) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * DELETE …/custom_csrs/{id}: the row deleting and durable, the key destroyed
  * and proven absent, the row destroyed, then 200.  A delete that stopped in
@@ -19,7 +20,7 @@
 
 #define DESTROYED_RECENTLY_US ((int64_t)3600 * 1000000)
 
-struct delete {
+struct deletion {
 	struct settle settle;
 };
 
@@ -36,7 +37,7 @@ static void reply_deleted(struct op *op)
 }
 
 /* The row stays in `deleting`: it can only go on from there. */
-static void leave_unsettled(struct op *op, enum err e)
+static void csr_delete_leave_unsettled(struct op *op, enum err e)
 {
 	op_want_reconcile(op);
 	op_refuse_err(op, e, problem_from_err(e) == PROBLEM_UNAVAILABLE ? still_deleting : NULL);
@@ -49,7 +50,7 @@ static void leave_unsettled(struct op *op, enum err e)
  */
 static bool delete_may_go_on(const struct op *op, enum err e)
 {
-	const struct delete *delete = op->state;
+	const struct deletion *delete = op->state;
 
 	return e == E_BUSY || e == E_TIMEOUT ||
 	       (e == E_UNCERTAIN && clock_ms() >= delete->settle.deadline_ms);
@@ -67,13 +68,13 @@ static void delete_key_failed(struct op *op, enum err e, const char *detail)
 		return;
 	}
 	op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key: %s (%s)", err_str(e), detail);
-	leave_unsettled(op, e);
+	csr_delete_leave_unsettled(op, e);
 }
 
-static void on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
+static void csr_delete_on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct op *op = arg;
-	const struct delete *delete = op->state;
+	const struct deletion *delete = op->state;
 
 	if (step == SETTLE_KEY) {
 		delete_key_failed(op, e, detail);
@@ -83,21 +84,21 @@ static void on_settled(void *arg, enum err e, enum settle_step step, const char 
 		op_log(op, LOG_LEVEL_WARN, "only %u of the %d objects of the key were there to be destroyed",
 		       (unsigned)delete->settle.objects, SETTLE_KEY_OBJECTS);
 	/* E_NOTFOUND: another process settled it meanwhile, and `destroyed` is all that can follow. */
-	if (e && e != E_NOTFOUND) {
+	if (e != E_OK && e != E_NOTFOUND) {
 		op_log(op, LOG_LEVEL_ERROR, "the key is destroyed, but that cannot be committed: %s",
 		       err_str(e));
-		leave_unsettled(op, e);
+		csr_delete_leave_unsettled(op, e);
 		return;
 	}
 	FAILPOINT("delete.after-destroyed");
 	reply_deleted(op);
 }
 
-static void on_deleting(void *arg, enum err e, struct csr_record *record)
+static void csr_delete_on_deleting(void *arg, enum err e, struct csr_record *record)
 {
 	struct op *op = arg;
 	struct hsm *hsm = record ? op_hsm_find(op, record->token_name) : NULL;
-	struct delete *delete = op->state;
+	struct deletion *delete = op->state;
 
 	csr_record_free(record);
 	if (e == E_NOTFOUND) {
@@ -106,7 +107,7 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 		delete_look(op);
 		return;
 	}
-	if (e) {
+	if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot begin to delete: %s", err_str(e));
 		if (e == E_UNCERTAIN)
 			op_want_reconcile(op);
@@ -115,18 +116,18 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 	}
 	FAILPOINT("delete.after-deleting");
 	if (!hsm) {
-		leave_unsettled(op, E_UNAVAIL);
+		csr_delete_leave_unsettled(op, E_UNAVAIL);
 		return;
 	}
 	delete->settle = (struct settle){
-		.kind = SETTLE_DELETING,
-		.store = op->api->options.store,
-		.hsm = hsm,
-		.csr_id = op->route.csr_id,
-		.deadline_ms = op_hsm_deadline_ms(op),
-		.origin = op_origin(op),
+	    .kind = SETTLE_DELETING,
+	    .store = op->api->options.store,
+	    .hsm = hsm,
+	    .csr_id = op->route.csr_id,
+	    .deadline_ms = op_hsm_deadline_ms(op),
+	    .origin = op_origin(op),
 	};
-	settle_start(&delete->settle, on_settled, op);
+	settle_start(&delete->settle, csr_delete_on_settled, op);
 }
 
 /* The CSR is there, whole or in part.  Nothing is changed before it is known that its signer is up. */
@@ -146,11 +147,11 @@ static void delete_begin(struct op *op, const struct csr_record *record)
 		op_refuse_err(op, E_UNAVAIL, "the HSM is not available at the moment; try again");
 	} else if (precondition_status(op->request)) {
 		op_refuse(op, PROBLEM_PRECONDITION, NULL);
-	} else if (op_work_on(op, op->route.csr_id)) {
+	} else if (op_work_on(op, op->route.csr_id) != E_OK) {
 		op_refuse_internal(op, E_BUG, "the CSR is worked on");
 	} else {
 		store_csr_delete_begin(op->api->options.store, &op->route.scope, op->route.csr_id, &origin,
-		                       on_deleting, op);
+				       csr_delete_on_deleting, op);
 	}
 }
 
@@ -164,9 +165,9 @@ static void on_found(void *arg, enum err e, struct csr_record *record)
 {
 	struct op *op = arg;
 
-	if (e && e != E_NOTFOUND)
+	if (e != E_OK && e != E_NOTFOUND)
 		op_log(op, LOG_LEVEL_ERROR, "cannot read a CSR: %s", err_str(e));
-	if (e)
+	if (e != E_OK)
 		op_refuse_err(op, e, NULL);
 	else if (is_destroyed_recently(record))
 		reply_deleted(op);
@@ -184,7 +185,7 @@ static void delete_look(struct op *op)
 
 void csr_delete_start(struct op *op)
 {
-	op->state = calloc(1, sizeof(struct delete));
+	op->state = calloc(1, sizeof(struct deletion));
 	op->state_free = free;
 	if (op->state)
 		delete_look(op);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compares a certificate signing request (RFC 2986) with the row that it is kept in. */
 #include "api/csr_proof.h"
 
@@ -96,7 +97,7 @@ static bool entry_is(X509_NAME *subject, int nid, const char *text)
 	return same;
 }
 
-static void check_subject(const struct proof *p)
+static void csr_proof_check_subject(const struct proof *p)
 {
 	const struct csr_spec *spec = &p->record->spec;
 	X509_NAME *subject = X509_REQ_get_subject_name(p->request);
@@ -180,7 +181,7 @@ static void check_names(const struct proof *p)
 
 /* ---- all of it ---- */
 
-static enum err parse(const char *pem, X509_REQ **ret_request)
+static enum err csr_proof_parse(const char *pem, X509_REQ **ret_request)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
 
@@ -200,7 +201,7 @@ enum err csr_proof(const struct csr_record *record, csr_proof_fn tell, void *arg
 		differs(&p, "the row has no CSR");
 		return E_OK;
 	}
-	e = parse(record->pem, &p.request);
+	e = csr_proof_parse(record->pem, &p.request);
 	if (e != E_OK)
 		return e;
 	if (!p.request) {
@@ -211,7 +212,7 @@ enum err csr_proof(const struct csr_record *record, csr_proof_fn tell, void *arg
 		differs(&p, "the CSR's version is not 1");
 	e = check_key(&p);
 	if (e == E_OK) {
-		check_subject(&p);
+		csr_proof_check_subject(&p);
 		check_names(&p);
 	}
 	EVP_PKEY_free(p.key);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One pass of reconciliation over the rows and keys of one token: a chain of
  * callbacks with one call to the store or the signer in flight at a time, so
@@ -14,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,7 +195,7 @@ static void reconcile_take_row(struct reconcile *r, const struct csr_record *rec
 {
 	struct reconcile_row *row = &r->rows[r->rows_len];
 
-	if (!key_list_uuid_from_text(record->id, row->uuid)) {
+	if (!uuid_to_bytes(record->id, row->uuid)) {
 		log_warn("reconciliation: the store holds a CSR whose id '%s' is not a UUID; left alone",
 			 record->id);
 		return;
@@ -207,7 +209,7 @@ static void reconcile_take_row(struct reconcile *r, const struct csr_record *rec
 	r->rows_len++;
 }
 
-static void on_page(void *arg, enum err e, const struct store_csr_page *page)
+static void reconcile_on_page(void *arg, enum err e, const struct store_csr_page *page)
 {
 	struct reconcile *r = arg;
 
@@ -236,7 +238,7 @@ void reconcile_fetch_page(struct reconcile *r)
 	    .limit = RECONCILE_PAGE_ROWS,
 	};
 
-	store_csr_list(r->options.store, &query, on_page, r);
+	store_csr_list(r->options.store, &query, reconcile_on_page, r);
 }
 
 /* ---- the chain ---- */

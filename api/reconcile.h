@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reconciliation: settles rows whose outcome is uncertain by querying the signer,
  * and compares the token with the store.
@@ -59,8 +60,8 @@ enum reconcile_finding {
 const char *reconcile_finding_name(enum reconcile_finding finding);
 
 struct reconcile_report {
-	uint64_t checked;    /* rows and keys checked */
-	uint64_t pending;    /* the findings above, counted */
+	uint64_t checked; /* rows and keys checked */
+	uint64_t pending; /* the findings above, counted */
 	uint64_t deleting;
 	uint64_t leftover;
 	uint64_t missing;
@@ -78,19 +79,19 @@ struct reconcile_report {
 struct reconcile_options {
 	struct store *store;
 	struct hsm *hsm;
-	bool vouched;          /* the signer vouches for the store */
-	bool apply;            /* false: only look and count */
-	bool compare_keys;     /* list all keys of the token and compare; else settle rows only */
-	int64_t min_age_us;    /* rows whose state is younger are left alone (RECONCILE_BUSY); 0: none */
-	bool leave_open;       /* so are all pending and deleting rows: another process settles them */
-	const char *give_up;   /* set-aside CSR whose key may go, or RECONCILE_GIVE_UP_ALL; NULL: none */
-	const char *actor;     /* for the audit record: "system" or "operator:NAME" */
+	bool vouched;        /* the signer vouches for the store */
+	bool apply;          /* false: only look and count */
+	bool compare_keys;   /* list all keys of the token and compare; else settle rows only */
+	int64_t min_age_us;  /* rows whose state is younger are left alone (RECONCILE_BUSY); 0: none */
+	bool leave_open;     /* so are all pending and deleting rows: another process settles them */
+	const char *give_up; /* set-aside CSR whose key may go, or RECONCILE_GIVE_UP_ALL; NULL: none */
+	const char *actor;   /* for the audit record: "system" or "operator:NAME" */
 	/* Called for each finding; label is "csrd:…", csr_id "" when the label holds no id.  NULL is fine. */
 	void (*on_finding)(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
-	                   enum message_key_presence presence);
+			   enum message_key_presence presence);
 	/* True for a CSR that this process works on right now.  NULL is fine. */
 	bool (*is_in_work)(void *arg, const char *csr_id);
-	/* Called between two steps; true ends the pass with E_UNAVAIL, the hsm untouched.  NULL is fine. */
+	/* Called between two steps; true ends the pass with E_UNAVAIL, the hsm untouched. NULL is fine. */
 	bool (*should_stop)(void *arg);
 	void *arg;
 };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reconciliation: the keys of the token compared with the rows.  The list is a
  * snapshot, so whatever looks wrong is asked for again before it counts.
@@ -7,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 #include <string.h>
 
@@ -20,7 +22,7 @@ static enum err compare_collect_key(struct reconcile *r, const struct message_li
 
 	r->report.checked++;
 	if (!str_starts_with(listed->label, RECONCILE_LABEL_PREFIX) ||
-	    !key_list_uuid_from_text(listed->label + sizeof(RECONCILE_LABEL_PREFIX) - 1, key.uuid)) {
+	    !uuid_to_bytes(listed->label + sizeof(RECONCILE_LABEL_PREFIX) - 1, key.uuid)) {
 		reconcile_tell(r, RECONCILE_UNKNOWN, "", listed->label, listed->presence);
 		return E_OK;
 	}
@@ -135,7 +137,7 @@ static void compare_tell_unknown(struct reconcile *r, const struct key_list_key 
 {
 	char id[CSR_ID_SIZE], label[RECONCILE_LABEL_SIZE];
 
-	str_uuid(id, key->uuid);
+	uuid_format(id, key->uuid);
 	reconcile_format_label(id, label);
 	reconcile_tell(r, RECONCILE_UNKNOWN, id, label, (enum message_key_presence)key->presence);
 }
@@ -277,12 +279,12 @@ void reconcile_compare_next(struct reconcile *r)
 			compare_end(r);
 			return;
 		}
-		order = !row ? -1 : !front ? 1 : memcmp(front->uuid, row->uuid, KEY_LIST_UUID_BYTES);
+		order = !row ? -1 : !front ? 1 : memcmp(front->uuid, row->uuid, UUID_BYTES);
 		if (order < 0) {
 			char id[CSR_ID_SIZE];
 
 			r->key = key_list_take(&r->keys);
-			str_uuid(id, r->key.uuid);
+			uuid_format(id, r->key.uuid);
 			store_csr_get(r->options.store, NULL, id, on_unknown_row, r);
 			return;
 		}

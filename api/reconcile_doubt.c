@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reconciliation: active rows whose keys the list lacks.  More than a few are
  * not asked for one by one but looked for in one more list.
@@ -6,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,7 @@
 
 static int doubt_compare(const void *key, const void *member)
 {
-	return memcmp(key, ((const struct reconcile_doubt *)member)->uuid, KEY_LIST_UUID_BYTES);
+	return memcmp(key, ((const struct reconcile_doubt *)member)->uuid, UUID_BYTES);
 }
 
 enum err reconcile_doubt_add(struct reconcile *r, const struct reconcile_row *row)
@@ -44,11 +46,11 @@ bool reconcile_doubt_is_full(const struct reconcile *r)
 
 static void doubt_see(struct reconcile *r, const struct message_listed_key *listed)
 {
-	uint8_t uuid[KEY_LIST_UUID_BYTES];
+	uint8_t uuid[UUID_BYTES];
 	struct reconcile_doubt *doubt;
 
 	if (!str_starts_with(listed->label, RECONCILE_LABEL_PREFIX) ||
-	    !key_list_uuid_from_text(listed->label + sizeof(RECONCILE_LABEL_PREFIX) - 1, uuid))
+	    !uuid_to_bytes(listed->label + sizeof(RECONCILE_LABEL_PREFIX) - 1, uuid))
 		return;
 	doubt = bsearch(uuid, r->doubts, r->doubts_len, sizeof(*doubt), doubt_compare);
 	if (!doubt)
@@ -89,7 +91,7 @@ void reconcile_doubt_tell(struct reconcile *r)
 			continue;
 		memset(&r->row, 0, sizeof(r->row));
 		r->row.state = CSR_ACTIVE;
-		str_uuid(r->row.id, doubt->uuid);
+		uuid_format(r->row.id, doubt->uuid);
 		memcpy(r->row.key_id, doubt->key_id, sizeof(r->row.key_id));
 		r->presence = (enum message_key_presence)doubt->presence;
 		if (r->list_is_whole)

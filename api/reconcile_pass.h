@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One pass of reconciliation, as its files know it.  Private to reconcile.c and
  * reconcile_*.c.
@@ -9,6 +10,7 @@
 #include "api/reconcile.h"
 #include "api/settle.h"
 #include "base/csr.h"
+#include "base/uuid.h"
 
 #define RECONCILE_PAGE_ROWS 100
 #define RECONCILE_LABEL_PREFIX "csrd:"
@@ -18,7 +20,7 @@
 /* What a pass needs of one row; the rest of the page is given back at once. */
 struct reconcile_row {
 	char id[CSR_ID_SIZE];
-	uint8_t uuid[KEY_LIST_UUID_BYTES];
+	uint8_t uuid[UUID_BYTES];
 	enum csr_state state;
 	int64_t updated_us;
 	bool set_aside;
@@ -28,7 +30,7 @@ struct reconcile_row {
 
 /* An active row whose key the list lacks, and what one more list says of it. */
 struct reconcile_doubt {
-	uint8_t uuid[KEY_LIST_UUID_BYTES];
+	uint8_t uuid[UUID_BYTES];
 	uint8_t key_id[KEY_ID_BYTES]; /* the row's */
 	uint8_t presence;
 	bool same; /* the pair there is the row's */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reconciliation: settling one row, and what is told of it. */
 #include "api/reconcile_pass.h"
 
@@ -69,7 +70,7 @@ static const char *failure_words(enum settle_kind kind)
 	return "destroy the key of a failed CSR";
 }
 
-static void on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
+static void reconcile_settle_on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct reconcile *r = arg;
 
@@ -108,5 +109,5 @@ void reconcile_settle_row(struct reconcile *r)
 	    .should_stop = r->options.should_stop,
 	    .should_stop_arg = r->options.arg,
 	};
-	settle_start(&r->settle, on_settled, r);
+	settle_start(&r->settle, reconcile_settle_on_settled, r);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The HTTP contract on one screen: which methods and paths there are, what a
  * credential must permit, and who answers (route.c: routes).  Paths are
@@ -50,7 +51,7 @@ struct route {
  * ret_allow, a value for the header of that name, lists the methods that are.
  */
 MUST_USE enum err route_find(enum http_method method, const char *path, struct route *ret_route,
-                             char ret_allow[ROUTE_ALLOW_SIZE]);
+			     char ret_allow[ROUTE_ALLOW_SIZE]);
 
 /* For a path that is not a route: a hint about a surplus slash, the usual mistake; else NULL. */
 const char *route_hint(const char *path);

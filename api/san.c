@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Subject alternative names: which type, and what is wrong. */
 #include "api/san.h"
 
@@ -90,7 +91,7 @@ static enum err san_check_syntax(const char *value, enum san_type type, char hos
 		return san_uri_check(value, host, ret_fault);
 	}
 	/* Whatever is good fits. */
-	return e ? e : str_copy(host, SAN_HOST_SIZE, name);
+	return e != E_OK ? e : str_copy(host, SAN_HOST_SIZE, name);
 }
 
 /* ---- before its type is known ---- */
@@ -142,7 +143,7 @@ static enum err san_put_a_labels(const char *value, char why[SAN_WHY_SIZE])
 	memcpy(typed, host, len);
 	typed[len] = '\0';
 	e = san_host_to_ascii(typed, name);
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (before + strlen(name) + strlen(host + len) > CSR_SAN_BYTES_MAX)
 		return E_NOTFOUND;
@@ -157,7 +158,7 @@ static enum problem_code san_refuse_not_ascii(const char *value, char why[SAN_WH
 
 	if (e == E_NOMEM)
 		return PROBLEM_UNAVAILABLE;
-	if (e)
+	if (e != E_OK)
 		snprintf(why, SAN_WHY_SIZE,
 			 "contains characters that are not ASCII and is not a valid internationalised name "
 			 "(IDNA2008); send a name in ASCII, or in 'xn--' labels");
@@ -190,10 +191,10 @@ static enum problem_code san_check_text(const char *value, char why[SAN_WHY_SIZE
 static enum problem_code san_refuse_type(enum san_type type, unsigned accepted, char why[SAN_WHY_SIZE])
 {
 	static const char *const what[] = {
-		[SAN_DNS] = "a DNS name",
-		[SAN_IP] = "an IP address",
-		[SAN_EMAIL] = "an e-mail address",
-		[SAN_URI] = "a URI",
+	    [SAN_DNS] = "a DNS name",
+	    [SAN_IP] = "an IP address",
+	    [SAN_EMAIL] = "an e-mail address",
+	    [SAN_URI] = "a URI",
 	};
 	bool only_host_is_missing = type != SAN_IP && accepted & SAN_TYPE_BIT(SAN_DNS);
 	size_t used = (size_t)snprintf(why, SAN_WHY_SIZE, "is %s; accepted here are:", what[type]);
@@ -211,7 +212,7 @@ static enum problem_code san_refuse_type(enum san_type type, unsigned accepted, 
 /* ---- all of it ---- */
 
 enum problem_code san_check(const char *value, const struct san_policy *policy, char why[SAN_WHY_SIZE],
-                            enum san_type *ret_type)
+			    enum san_type *ret_type)
 {
 	enum problem_code code = san_check_text(value, why);
 	char host[SAN_HOST_SIZE] = "";
@@ -229,7 +230,7 @@ enum problem_code san_check(const char *value, const struct san_policy *policy, 
 		snprintf(why, SAN_WHY_SIZE, "%s", fault);
 		return PROBLEM_SAN;
 	}
-	if (e)
+	if (e != E_OK)
 		return PROBLEM_UNAVAILABLE;
 	if (policy->public_names_only && *host != '\0') {
 		code = san_public_check(host, policy, why);
@@ -272,7 +273,7 @@ static enum err san_read_common_name(const char *text, char ret_host[SAN_HOST_SI
 	if (len > SAN_HOST_MAX_CHARS)
 		return E_NOTFOUND;
 	e = san_is_ascii(copy, len) ? str_copy(name, sizeof(name), copy) : san_host_to_ascii(copy, name);
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (!strchr(name, '.') && !str_equal_ignoring_case(name, "localhost"))
 		return E_NOTFOUND;
@@ -288,7 +289,7 @@ enum problem_code san_check_common_name(const char *text, const struct san_polic
 	if (!policy->public_names_only)
 		return PROBLEM_NONE;
 	e = san_read_common_name(text, host);
-	if (e)
+	if (e != E_OK)
 		return e == E_NOTFOUND ? PROBLEM_NONE : PROBLEM_UNAVAILABLE;
 	return san_public_check(host, policy, why) ? PROBLEM_COMMON_NAME : PROBLEM_NONE;
 }

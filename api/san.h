@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Subject alternative names: from the text that a caller sent to a type, or to
  * what is wrong with it.  The text itself is never changed.
@@ -19,7 +20,7 @@
 struct san_suffixes;
 
 struct san_policy {
-	unsigned types;                      /* SAN_TYPE_BIT set */
+	unsigned types; /* SAN_TYPE_BIT set */
 	bool public_names_only;
 	const struct san_suffixes *suffixes; /* NULL: that check is left out */
 };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Host names, with IDNA2008 by libidn2. */
 #include "api/san_host.h"
 
@@ -141,7 +142,7 @@ enum err san_host_check(const char *name, const char **ret_fault)
 		size_t len = strcspn(label, ".");
 		enum err e = host_check_label(label, len, ret_fault);
 
-		if (e)
+		if (e != E_OK)
 			return e;
 		if (label[len] == '\0') {
 			if (!host_label_is_number(label, len))

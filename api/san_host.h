@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Host names as certificates have them: LDH labels of 1–63 characters
  * (RFC 1123 §2.1), 253 in all, no dot at the end; labels that begin with

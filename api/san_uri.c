@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* URIs, by the grammar of RFC 3986 appendix A. */
 #include "api/san_uri.h"
 
@@ -147,7 +148,7 @@ enum err san_uri_check(const char *value, char ret_host[SAN_HOST_SIZE], const ch
 	if (str_starts_with(rest, "//")) {
 		authority_len = strcspn(rest + 2, "/?#");
 		e = uri_check_authority(rest + 2, authority_len, host, ret_fault);
-		if (e)
+		if (e != E_OK)
 			return e;
 		*ret_fault = uri_text_fault(rest + 2 + authority_len);
 	} else if (strncasecmp(value, "urn:", 4) == 0) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a CSR, step by step: shut, key, say (settle.h). */
 #include "api/settle.h"
 
@@ -29,7 +30,7 @@ static void settle_move_row(struct settle *settle, store_done_fn done)
 
 static void on_said(void *arg, enum err e)
 {
-	settle_end(arg, e, e ? SETTLE_ROW : SETTLE_DONE, "");
+	settle_end(arg, e, e != E_OK ? SETTLE_ROW : SETTLE_DONE, "");
 }
 
 static void settle_say(struct settle *settle)
@@ -53,11 +54,11 @@ static void settle_say(struct settle *settle)
 
 /* ---- 2: key ---- */
 
-static void on_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed)
+static void settle_on_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed)
 {
 	struct settle *settle = arg;
 
-	if (e) {
+	if (e != E_OK) {
 		settle_end(settle, e, SETTLE_KEY, detail);
 		return;
 	}
@@ -79,7 +80,8 @@ static void settle_destroy_key(struct settle *settle)
 	if (settle->key_is_gone)
 		settle_say(settle);
 	else
-		hsm_destroy_key(settle->hsm, settle->csr_id, settle->deadline_ms, on_destroyed, settle);
+		hsm_destroy_key(settle->hsm, settle->csr_id, settle->deadline_ms, settle_on_destroyed,
+				settle);
 }
 
 /* ---- 1: shut ---- */
@@ -88,7 +90,7 @@ static void on_shut(void *arg, enum err e)
 {
 	struct settle *settle = arg;
 
-	if (e) {
+	if (e != E_OK) {
 		settle_end(settle, e, SETTLE_ROW, "");
 		return;
 	}

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
-  * The end of a CSR: its key destroyed, and what became of it recorded in the store.
+ * The end of a CSR: its key destroyed, and what became of it recorded in the store.
  * No other code of csrd or csrctl destroys the key of a CSR or makes its row
  * failed or destroyed (`make lint` sees to it).  There is one order:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ops that wait for what becomes of a CSR. */
 #include "api/wait.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ops that wait for others: a repeated create (Idempotency-Key) and a repeated
  * delete are answered with the outcome of the first one, not with "busy".

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A growing byte buffer with a ceiling.  The ceiling is set at construction;
  * a put that would exceed it, or runs out of memory, marks the buffer as failed and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an error means to whoever started the program. */
 #include "base/exit_code.h"
 

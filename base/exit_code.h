@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Exit codes of csrd, csrd-hsm and csrctl, for supervisors and scripts.
  * They are documented in doc/operations.md; never renumber them.

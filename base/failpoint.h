@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Named points at which a test can kill the process, as a power cut would.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptors, files and unix sockets. */
 #ifndef CSRD_BASE_FD_H
 #define CSRD_BASE_FD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Key types and what a token reports about a private key.  Shared vocabulary of api, store and hsm. */
 #ifndef CSRD_BASE_KEY_H
 #define CSRD_BASE_KEY_H

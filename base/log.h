@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Operational log, to standard error: one line per event, lower case, no full
  * stop, what failed first.  Where standard error is a stream to the journal

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The name by which a machine is told from others that share its token. */
 #ifndef CSRD_BASE_NODE_H
 #define CSRD_BASE_NODE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How threads are started, and how they wait. */
 #include "base/thread.h"
 

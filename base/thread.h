@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Threads, and waits on the monotonic clock. */
 #ifndef CSRD_BASE_THREAD_H
 #define CSRD_BASE_THREAD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every command has at hand: common options, configuration, store, errors. */
 #include "cli/cli.h"
 
@@ -60,7 +61,7 @@ void cli_release(struct cli *cli)
 
 /* ---- saying things ---- */
 
-static void say(const char *format, va_list args)
+static void cli_say(const char *format, va_list args)
 {
 	fputs("csrctl: ", stderr);
 	vfprintf(stderr, format, args);
@@ -72,7 +73,7 @@ enum exit_code cli_usage(const struct cli *cli, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(format, args);
+	cli_say(format, args);
 	va_end(args);
 	if (cli->command)
 		fprintf(stderr, "Try 'csrctl %s --help'.\n", cli->command->group);
@@ -86,7 +87,7 @@ enum exit_code cli_fail(enum err e, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(format, args);
+	cli_say(format, args);
 	va_end(args);
 	return exit_code_of(e, EXIT_CODE_FAILURE);
 }
@@ -96,7 +97,7 @@ void cli_note(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(format, args);
+	cli_say(format, args);
 	va_end(args);
 }
 
@@ -170,7 +171,7 @@ enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int m
 
 	if (argc - optind > max)
 		return cli_usage(cli, "%s%s%s: unexpected argument '%s'", cli->command->group, space, verb,
-		                 argv[optind + max]);
+				 argv[optind + max]);
 	if (argc - optind < min)
 		return cli_usage(cli, "%s%s%s: an argument is missing", cli->command->group, space, verb);
 	return EXIT_CODE_OK;
@@ -225,7 +226,7 @@ static enum exit_code become_owner(const char *folder)
 	if ((user ? initgroups(user->pw_name, group) : setgroups(0, NULL)) != 0 ||
 	    setresgid(group, group, group) != 0 || setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)
 		return cli_fail(E_IO, "cannot become the owner of '%s' (user %lu): %s", folder,
-		                (unsigned long)st.st_uid, strerror(errno));
+				(unsigned long)st.st_uid, strerror(errno));
 	return EXIT_CODE_OK;
 }
 

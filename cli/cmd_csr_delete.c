@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrctl csr delete: as DELETE of the API does it, for an operator who has no
  * credential for it: the row deleting and durable, the key destroyed and proven
@@ -6,6 +7,7 @@
 #include "api/settle.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/command.h"
@@ -34,7 +36,7 @@ struct removal {
 	struct cli_wait wait;
 };
 
-static void on_record(void *arg, enum err e, struct csr_record *record)
+static void cmd_csr_delete_on_record(void *arg, enum err e, struct csr_record *record)
 {
 	struct removal *removal = arg;
 
@@ -45,7 +47,7 @@ static void on_record(void *arg, enum err e, struct csr_record *record)
 
 /* ---- the steps; each ends the loop when it fails ---- */
 
-static void on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
+static void cmd_csr_delete_on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct removal *removal = arg;
 
@@ -54,7 +56,7 @@ static void on_settled(void *arg, enum err e, enum settle_step step, const char 
 	loop_stop(removal->loop, step == SETTLE_ROW && e == E_NOTFOUND ? E_OK : e);
 }
 
-static void on_deleting(void *arg, enum err e, struct csr_record *record)
+static void cmd_csr_delete_on_deleting(void *arg, enum err e, struct csr_record *record)
 {
 	struct removal *removal = arg;
 
@@ -64,18 +66,18 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 		return;
 	}
 	removal->settle = (struct settle){
-		.kind = SETTLE_DELETING,
-		.store = removal->cli->store,
-		.hsm = removal->hsm,
-		.csr_id = removal->id,
-		.deadline_ms = clock_ms() + DESTROY_SECONDS * 1000,
-		.origin = removal->cli->origin,
+	    .kind = SETTLE_DELETING,
+	    .store = removal->cli->store,
+	    .hsm = removal->hsm,
+	    .csr_id = removal->id,
+	    .deadline_ms = clock_ms() + DESTROY_SECONDS * 1000,
+	    .origin = removal->cli->origin,
 	};
-	settle_start(&removal->settle, on_settled, removal);
+	settle_start(&removal->settle, cmd_csr_delete_on_settled, removal);
 }
 
 /* Nothing is changed before the signer is there. */
-static void on_link(void *arg, struct hsm *hsm UNUSED, bool up)
+static void cmd_csr_delete_on_link(void *arg, struct hsm *hsm UNUSED, bool up)
 {
 	struct removal *removal = arg;
 
@@ -85,28 +87,28 @@ static void on_link(void *arg, struct hsm *hsm UNUSED, bool up)
 		return;
 	removal->started = true;
 	loop_clear_timeout(removal->loop);
-	store_csr_delete_begin(removal->cli->store, NULL, removal->id, &removal->cli->origin, on_deleting,
-			       removal);
+	store_csr_delete_begin(removal->cli->store, NULL, removal->id, &removal->cli->origin,
+			       cmd_csr_delete_on_deleting, removal);
 }
 
-static enum err run_loop(struct removal *removal)
+static enum err cmd_csr_delete_run_loop(struct removal *removal)
 {
+	const struct loop_link link = {removal->token, LINK_TIMEOUT_SECONDS, cmd_csr_delete_on_link, removal};
 	enum err e = loop_new(removal->cli->store, &removal->loop);
 
 	if (e == E_OK)
-		e = loop_connect(removal->loop, removal->token, LINK_TIMEOUT_SECONDS, on_link, removal,
-				 &removal->hsm);
+		e = loop_connect(removal->loop, &link, &removal->hsm);
 	return e == E_OK ? loop_run(removal->loop) : e;
 }
 
 /* ---- around them ---- */
 
-static enum exit_code find(struct removal *removal)
+static enum exit_code cmd_csr_delete_find(struct removal *removal)
 {
 	const struct csr_record *r;
 
 	removal->wait = (struct cli_wait){0};
-	store_csr_get(removal->cli->store, NULL, removal->id, on_record, removal);
+	store_csr_get(removal->cli->store, NULL, removal->id, cmd_csr_delete_on_record, removal);
 	store_wait(removal->cli->store, &removal->wait.done);
 	r = removal->record;
 	if (removal->wait.e == E_NOTFOUND)
@@ -142,17 +144,16 @@ static enum exit_code confirm(const struct removal *removal)
 				 "give --yes");
 	cli_note("CSR %s, %s, of %s %s: its key on token '%s' is destroyed for good", r->id,
 		 r->spec.common_name, output_scope_name(r->scope.kind), r->scope.id, r->token_name);
-	return ask_whole_yes("Delete it? (yes, no)") ? EXIT_CODE_OK :
-						       cli_fail(E_DENIED, "nothing was changed");
+	return ask_whole_yes("Delete it? (yes, no)") ? EXIT_CODE_OK
+						     : cli_fail(E_DENIED, "nothing was changed");
 }
 
-static enum exit_code fail(const struct removal *removal, enum err e)
+static enum exit_code cmd_csr_delete_fail(const struct removal *removal, enum err e)
 {
 	if (!removal->started && (e == E_TIMEOUT || e == E_UNAVAIL))
-		return cli_fail(E_UNAVAIL,
-				"nothing was changed: the signer of token '%s' does not answer at '%s': %s",
-				removal->token->name, removal->token->socket,
-				signer_status_silence(removal->hsm, e));
+		return cli_fail(
+		    E_UNAVAIL, "nothing was changed: the signer of token '%s' does not answer at '%s': %s",
+		    removal->token->name, removal->token->socket, signer_status_silence(removal->hsm, e));
 	if (removal->detail[0])
 		return cli_fail(
 		    e,
@@ -200,18 +201,16 @@ enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv)
 	code = cli_arguments(cli, argc, argv, 1, 1);
 	if (code != EXIT_CODE_OK)
 		return code;
-	if (!str_is_uuid(argv[optind]))
+	if (!uuid_parse(argv[optind], removal.id))
 		return cli_usage(cli, "'%s' is not a complete CSR id (a UUID)", argv[optind]);
-	for (size_t i = 0; i < CSR_ID_SIZE; i++)
-		removal.id[i] = str_ascii_lower(argv[optind][i]);
 	code = cli_open_store(cli, false);
 	if (code == EXIT_CODE_OK)
-		code = find(&removal);
+		code = cmd_csr_delete_find(&removal);
 	if (code == EXIT_CODE_OK)
 		code = confirm(&removal);
 	if (code == EXIT_CODE_OK) {
-		e = run_loop(&removal);
-		code = e == E_OK ? print_removed(&removal) : fail(&removal, e);
+		e = cmd_csr_delete_run_loop(&removal);
+		code = e == E_OK ? print_removed(&removal) : cmd_csr_delete_fail(&removal, e);
 	}
 	hsm_free(removal.hsm);
 	loop_free(removal.loop);

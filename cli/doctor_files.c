@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files that csrd and csrd-hsm read and write: there, whose, and who else may touch them. */
 #include "cli/doctor.h"
 
@@ -83,7 +84,7 @@ bool doctor_check_config(struct doctor *d)
 
 	buf_init(&report, REPORT_BYTES_MAX);
 	e = config_load_partly(d->cli->config_path, &report, &d->cli->config);
-	for (const char *at = buf_text(&report); (at = strchr(at, '\n')) != NULL; at++)
+	for (const char *at = buf_text(&report); (at = strchr(at, '\n')); at++)
 		problems++;
 	if (e == E_OK)
 		doctor_say(d, DOCTOR_OK, "config", NULL, "'%s' is right, %zu token%s", d->cli->config_path,
@@ -115,8 +116,7 @@ static void check_config_file(struct doctor *d)
 		doctor_remedy(d, "chown root '%s': who writes it decides which code gets the PIN", path);
 	} else if (geteuid() == 0 && service && !(st.st_mode & S_IROTH) && st.st_gid != service->pw_gid) {
 		doctor_say(d, DOCTOR_WARN, "config-file", NULL,
-			   "'%s' cannot be read by the services' users (mode %04o)", path,
-			   mode_of(&st));
+			   "'%s' cannot be read by the services' users (mode %04o)", path, mode_of(&st));
 		doctor_remedy(d, "chmod 0644 '%s': it holds no secret", path);
 	} else {
 		say_well(d, "config-file", NULL, path, &st);

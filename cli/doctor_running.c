@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the csrd that runs says of itself: its version, its values, and its last comparisons. */
 #include "cli/doctor.h"
 
@@ -15,7 +16,7 @@ struct values {
 	struct in_force_other other; /* of the first */
 };
 
-static void on_value(void *arg, const struct config_value *value)
+static void doctor_running_on_value(void *arg, const struct config_value *value)
 {
 	struct in_force_other other;
 	struct values *v = arg;
@@ -35,7 +36,7 @@ static void check_values(struct doctor *d)
 	if (d->file_is_bad || in_force_read(d->config, &in_force, &denied) != E_OK)
 		return;
 	v.in_force = in_force;
-	if (config_each_value(d->config, on_value, &v) == E_OK && v.count > 0) {
+	if (config_each_value(d->config, doctor_running_on_value, &v) == E_OK && v.count > 0) {
 		doctor_say(d, DOCTOR_WARN, "in-force", NULL,
 			   "what runs works with another value of %s%s than the file has", v.first,
 			   v.count == 1 ? "" : " and of others");

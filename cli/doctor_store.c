@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The store: room on its disk, its pages and rows, and its times. */
 #include "cli/doctor.h"
 
@@ -55,13 +56,13 @@ struct damage {
 	char first[512];
 };
 
-static bool go_on(void *arg UNUSED, enum upkeep_phase phase UNUSED, uint64_t done UNUSED,
-		  uint64_t total UNUSED)
+static bool doctor_store_go_on(void *arg UNUSED, enum upkeep_phase phase UNUSED, uint64_t done UNUSED,
+			       uint64_t total UNUSED)
 {
 	return true;
 }
 
-static void on_problem(void *arg, const char *object, const char *text)
+static void doctor_store_on_problem(void *arg, const char *object, const char *text)
 {
 	struct damage *damage = arg;
 
@@ -94,11 +95,12 @@ static void say_contents(struct doctor *d, const struct upkeep_summary *s)
 
 static void check_database(struct doctor *d)
 {
-	const struct upkeep_watch watch = {.go_on = go_on};
+	const struct upkeep_watch watch = {.go_on = doctor_store_go_on};
 	struct upkeep_summary summary;
 	struct damage damage = {0};
 
-	enum err e = upkeep_check(d->config->store.url, false, &watch, on_problem, &damage, &summary);
+	enum err e =
+	    upkeep_check(d->config->store.url, false, &watch, doctor_store_on_problem, &damage, &summary);
 
 	if (e != E_OK) {
 		doctor_say(d, e == E_DENIED ? DOCTOR_SKIP : DOCTOR_FAIL, "store", NULL, "cannot be read: %s",
@@ -119,7 +121,7 @@ static void check_database(struct doctor *d)
 	}
 }
 
-static bool has_log(const char *path)
+static bool doctor_store_has_log(const char *path)
 {
 	char log[PATH_MAX];
 
@@ -138,10 +140,14 @@ void doctor_check_store(struct doctor *d)
 	check_room(d, path);
 	if (stat(path, &st)) {
 		bool missing = errno == ENOENT;
-		bool lost = missing && has_log(path);
+		bool lost = missing && doctor_store_has_log(path);
 
-		doctor_say(d, lost ? DOCTOR_FAIL : missing ? DOCTOR_WARN : DOCTOR_SKIP, "store", NULL,
-			   "'%s': %s%s", path, strerror(errno), lost ? ", but its log is there" : "");
+		doctor_say(d,
+			   lost      ? DOCTOR_FAIL
+			   : missing ? DOCTOR_WARN
+				     : DOCTOR_SKIP,
+			   "store", NULL, "'%s': %s%s", path, strerror(errno),
+			   lost ? ", but its log is there" : "");
 		if (lost)
 			doctor_remedy(d, "put the file back beside its log, or csrctl restore a backup");
 		else if (missing)

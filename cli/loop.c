@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The event loop of commands that talk to the signer. */
 #include "cli/loop.h"
 
@@ -18,7 +19,7 @@ struct loop {
 	enum err e;
 };
 
-static void on_store(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void loop_on_store(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
 	store_dispatch(arg);
 }
@@ -28,7 +29,7 @@ static void on_timeout(void *arg)
 	loop_stop(arg, E_TIMEOUT);
 }
 
-static void on_tick(void *arg)
+static void loop_on_tick(void *arg)
 {
 	struct loop *loop = arg;
 
@@ -61,12 +62,13 @@ enum err loop_new(struct store *store, struct loop **ret_loop)
 	if (!loop->base)
 		goto fail;
 	if (store) {
-		loop->store = event_new(loop->base, store_fd(store), EV_READ | EV_PERSIST, on_store, store);
+		loop->store =
+		    event_new(loop->base, store_fd(store), EV_READ | EV_PERSIST, loop_on_store, store);
 		if (!loop->store || event_add(loop->store, NULL) != 0)
 			goto fail;
 	}
 	timer_init(&loop->timeout, loop->base, on_timeout, loop);
-	timer_init(&loop->tick, loop->base, on_tick, loop);
+	timer_init(&loop->tick, loop->base, loop_on_tick, loop);
 	*ret_loop = loop;
 	return E_OK;
 fail:
@@ -74,21 +76,20 @@ fail:
 	return E_NOMEM;
 }
 
-enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
-		      hsm_link_fn on_link, void *arg, struct hsm **ret_hsm)
+enum err loop_connect(struct loop *loop, const struct loop_link *link, struct hsm **ret_hsm)
 {
 	const struct hsm_options options = {
-		.token_name = token->name,
-		.socket_path = token->socket,
-		.client_name = "csrctl",
-		.in_flight_max = 4,
-		.tell_failures = true,
-		.reconnect_min_ms = 100,
-		.reconnect_max_ms = 1000,
+	    .token_name = link->token->name,
+	    .socket_path = link->token->socket,
+	    .client_name = "csrctl",
+	    .in_flight_max = 4,
+	    .tell_failures = true,
+	    .reconnect_min_ms = 100,
+	    .reconnect_max_ms = 1000,
 	};
 
-	timer_start(&loop->timeout, seconds * UINT64_C(1000));
-	return hsm_new(loop->base, &options, on_link, arg, ret_hsm);
+	timer_start(&loop->timeout, link->seconds * UINT64_C(1000));
+	return hsm_new(loop->base, &options, link->on_link, link->arg, ret_hsm);
 }
 
 void loop_clear_timeout(struct loop *loop)
@@ -102,7 +103,7 @@ struct ask {
 	void *arg;
 };
 
-static void on_mark(void *arg, enum err e, const struct store_mark *mark)
+static void loop_on_mark(void *arg, enum err e, const struct store_mark *mark)
 {
 	struct ask *ask = arg;
 	uint64_t sequence;
@@ -122,7 +123,7 @@ void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done
 		return;
 	}
 	*ask = (struct ask){.hsm = hsm, .done = done, .arg = arg};
-	store_mark_get(store, hsm_token_name(hsm), on_mark, ask);
+	store_mark_get(store, hsm_token_name(hsm), loop_on_mark, ask);
 }
 
 void loop_stop_when(struct loop *loop, loop_when_fn when)

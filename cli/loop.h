@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The event loop of commands that talk to the signer: the store is dispatched on it too. */
 #ifndef CSRD_CLI_LOOP_H
 #define CSRD_CLI_LOOP_H
@@ -16,12 +17,18 @@ struct loop;
 MUST_USE enum err loop_new(struct store *store, struct loop **ret_loop);
 void loop_free(struct loop *loop); /* NULL is fine */
 
+struct loop_link {
+	const struct config_token *token; /* whose signer; borrowed for the call */
+	unsigned seconds;
+	hsm_link_fn on_link;
+	void *arg;
+};
+
 /*
  * Connects to the token's signer, as csrctl; loop_run ends with E_TIMEOUT when that takes longer than
  * `seconds`, until loop_clear_timeout.  *ret_hsm: hsm_free it before the loop.
  */
-MUST_USE enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
-			       hsm_link_fn on_link, void *arg, struct hsm **ret_hsm);
+MUST_USE enum err loop_connect(struct loop *loop, const struct loop_link *link, struct hsm **ret_hsm);
 void loop_clear_timeout(struct loop *loop);
 
 /*

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Aligned columns for people.  On a terminal that is too narrow for all of it
  * times become ages, ids their first eight characters, and at last texts are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Commands for an operator to paste, for work that only the token's own tool may do. */
 #ifndef CSRD_CLI_PKCS11_TOOL_H
 #define CSRD_CLI_PKCS11_TOOL_H

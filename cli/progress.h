@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Long work: its progress, on standard error when that is a terminal, and
  * whether the operator wants it ended (SIGINT, SIGTERM, SIGHUP).

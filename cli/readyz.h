@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One query to csrd over HTTP: GET /readyz. */
 #ifndef CSRD_CLI_READYZ_H
 #define CSRD_CLI_READYZ_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the csrd that runs on the store reports about itself (daemon/running.h). */
 #ifndef CSRD_CLI_RUNNING_H
 #define CSRD_CLI_RUNNING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Looks at a token from where its signer will be: csrd-hsm -i as a unit of its
  * own with the user, the sandbox and the drop-ins of csrd-hsm@NAME.service.  A

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One query to a signer: its status. */
 #ifndef CSRD_CLI_SIGNER_STATUS_H
 #define CSRD_CLI_SIGNER_STATUS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether standard output is a terminal, and how wide it is. */
 #ifndef CSRD_CLI_TERMINAL_H
 #define CSRD_CLI_TERMINAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How many connections there are, and who goes when there are too many. */
 #include "daemon/conn_set.h"
 
@@ -18,7 +19,7 @@
 #define GRACE_ANSWER_MS 150  /* without progress, the socket's buffer being full */
 /* How many that look idle are asked whether they are, before whoever comes is made to wait. */
 #define SPARE_TRIES 16
-#define STUCK_MS 1000        /* in a request or an answer: an idle connection is worth more */
+#define STUCK_MS 1000 /* in a request or an answer: an idle connection is worth more */
 #define RETRY_MS 20
 /* How long after the last one who found no room answers end their connections. */
 #define PRESSED_MS 1000
@@ -34,7 +35,7 @@ enum err conn_set_new(struct event_base *base, const struct conn_set_options *op
 {
 	struct conn_set *set = calloc(1, sizeof(*set));
 
-	if (set == NULL)
+	if (!set)
 		return E_NOMEM;
 	set->base = base;
 	set->options = *options;
@@ -47,7 +48,7 @@ enum err conn_set_new(struct event_base *base, const struct conn_set_options *op
 
 void conn_set_free(struct conn_set *set)
 {
-	if (set == NULL)
+	if (!set)
 		return;
 	set->draining = set->full = false; /* nobody is to be told any more */
 	while (!TAILQ_EMPTY(&set->conns))
@@ -104,8 +105,7 @@ static struct conn *find_spare(const struct conn_set *set)
 	enum spare best = SPARE_NOBODY;
 	struct conn *c, *found = NULL;
 
-	TAILQ_FOREACH(c, &set->conns, next)
-	{
+	TAILQ_FOREACH (c, &set->conns, next) {
 		enum spare spare = spare_of(c, now - c->since_ms);
 
 		if (spare > best || spare == SPARE_NOBODY)
@@ -122,9 +122,9 @@ bool conn_set_make_room(struct conn_set *set)
 {
 	struct conn *c = find_spare(set);
 
-	for (int i = 0; c != NULL && conn_begin_if_asked(c); i++)
+	for (int i = 0; c && conn_begin_if_asked(c); i++)
 		c = i < SPARE_TRIES ? find_spare(set) : NULL;
-	if (c == NULL)
+	if (!c)
 		return false;
 	log_debug("connection of '%s' closed to make room", c->peer);
 	conn_free(c);
@@ -135,7 +135,7 @@ bool conn_set_make_room(struct conn_set *set)
 
 static bool has_room(const struct conn_set *set)
 {
-	return set->len < connections_max(set) || find_spare(set) != NULL;
+	return set->len < connections_max(set) || find_spare(set);
 }
 
 static void stop_accepting(struct conn_set *set)
@@ -204,7 +204,7 @@ static void on_retry(void *arg)
  */
 static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer)
 {
-	size_t len = peer->sa_family == AF_INET	   ? sizeof(struct sockaddr_in)
+	size_t len = peer->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
 		     : peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
 						   : sizeof(peer->sa_family);
 
@@ -250,8 +250,8 @@ void conn_set_drain(struct conn_set *set)
 
 	set->draining = true;
 	fd_close(&set->waiting_fd); /* as the kernel does with those that wait there */
-	TAILQ_FOREACH(c, &set->conns, next)
-	conn_drain(c);
+	TAILQ_FOREACH (c, &set->conns, next)
+		conn_drain(c);
 	if (set->len == 0)
 		set->options.on_empty(set->options.arg);
 }
@@ -266,17 +266,16 @@ void conn_set_limit_unsent(struct conn_set *set, const struct conn *newest)
 
 	while (set->unsent_bytes > CONN_UNSENT_MAX) {
 		slowest = NULL;
-		TAILQ_FOREACH(c, &set->conns, next)
-		if (c->state == CONN_SENDING && c != newest &&
-		    (slowest == NULL || c->since_ms < slowest->since_ms))
-			slowest = c;
-		if (slowest == NULL)
+		TAILQ_FOREACH (c, &set->conns, next)
+			if (c->state == CONN_SENDING && c != newest &&
+			    (!slowest || c->since_ms < slowest->since_ms))
+				slowest = c;
+		if (!slowest)
 			return;
 		if (log_gate_pass(&gate, LOG_MS, &held_back))
-			log_warn(
-			    "%llu bytes of answers wait to be read: the connection of '%s', the slowest "
-			    "reader, is closed (%u lines held back)",
-			    (unsigned long long)set->unsent_bytes, slowest->peer, held_back);
+			log_warn("%llu bytes of answers wait to be read: the connection of '%s', the slowest "
+				 "reader, is closed (%u lines held back)",
+				 (unsigned long long)set->unsent_bytes, slowest->peer, held_back);
 		conn_free(slowest);
 	}
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sockets that csrd listens on, and what happens when no more connections
  * can be taken: listening pauses and goes on by itself, with one line a while

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What csrd reports to its service manager: ready, once the store is open, the
  * listeners are up and the first token's signer reports that its token is usable;

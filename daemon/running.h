@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a running csrd reports to csrctl about itself, in a file beside the store that
  * is locked while csrd lives: its version, the values that are in force (a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compares what the signers remember with the store, and tells them how it goes on. */
 #include "daemon/vouch.h"
 
@@ -55,7 +56,7 @@ static void flush_tell(struct vouch *v)
 	void (*done)(void *arg) = v->flushed;
 
 	v->flushed = NULL;
-	if (done != NULL)
+	if (done)
 		done(v->flushed_arg);
 }
 
@@ -228,7 +229,7 @@ static void token_set_aside(struct token *t)
  * the store has been in our hands all the while.  One that knows more of it than
  * we do does: somebody else goes on with a copy.
  */
-static void on_mark(void *arg, enum err e, const struct store_mark *mark)
+static void vouch_on_mark(void *arg, enum err e, const struct store_mark *mark)
 {
 	struct token *t = arg;
 	bool remembers, same;
@@ -261,7 +262,7 @@ static void token_begin(struct token *t)
 	t->greeted = false;
 	t->dirty = false;
 	t->noted = -1;
-	store_mark_get(t->v->options.store, hsm_token_name(t->hsm), on_mark, t);
+	store_mark_get(t->v->options.store, hsm_token_name(t->hsm), vouch_on_mark, t);
 }
 
 void vouch_hello(struct vouch *v, struct hsm *hsm)
@@ -285,7 +286,7 @@ static void note_all(struct vouch *v)
 	for (size_t i = 0; i < v->options.hsms_len; i++) {
 		struct token *t = &v->tokens[i];
 
-		if (t->hsm == NULL)
+		if (!t->hsm)
 			continue; /* never met */
 		t->dirty = true;
 		if (!t->busy)
@@ -293,11 +294,11 @@ static void note_all(struct vouch *v)
 	}
 }
 
-static void on_timer(void *arg)
+static void vouch_on_timer(void *arg)
 {
 	struct vouch *v = arg;
 
-	if (v->flushed != NULL)
+	if (v->flushed)
 		flush_tell(v); /* a signer that hangs keeps nobody from ending */
 	else
 		note_all(v);
@@ -327,12 +328,12 @@ enum err vouch_new(const struct vouch_options *options, struct vouch **ret_vouch
 {
 	struct vouch *v = calloc(1, sizeof(*v));
 
-	if (v == NULL)
+	if (!v)
 		return E_NOMEM;
 	v->options = *options;
 	v->tokens = calloc(options->hsms_len, sizeof(*v->tokens));
-	timer_init(&v->timer, options->base, on_timer, v);
-	if (v->tokens == NULL) {
+	timer_init(&v->timer, options->base, vouch_on_timer, v);
+	if (!v->tokens) {
 		vouch_free(v);
 		return E_NOMEM;
 	}
@@ -351,7 +352,7 @@ void vouch_stop(struct vouch *v)
 
 void vouch_free(struct vouch *v)
 {
-	if (v == NULL)
+	if (!v)
 		return;
 	timer_stop(&v->timer);
 	free(v->tokens);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Does the signer of a token vouch for this store?  It remembers, across restarts,
  * how far the store had come (hsm.h, note-store).  A store that is behind that, or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Frames: what travels over the socket.  Four bytes of length (of what
  * follows them), four bytes of request id, two bytes of message type, then the

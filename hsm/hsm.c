@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The client's end of the link to one signer: a unix socket, calls in flight
  * by request id, one deadline for each, and a link that is made again whenever
@@ -417,7 +418,7 @@ static void answer_lost(struct call *call)
 		call_detach(call);
 }
 
-static bool take_answer(struct hsm *hsm, const struct frame *frame)
+static bool hsm_take_answer(struct hsm *hsm, const struct frame *frame)
 {
 	uint32_t slot = frame->request_id % SLOTS_MAX;
 	struct call *call = slot < hsm->slots_len ? hsm->slots[slot] : NULL;
@@ -621,7 +622,7 @@ static void take_frames(struct hsm *hsm)
 			link_down(hsm, true, "it sent a frame of an impossible length");
 			return;
 		}
-		if (!(hsm->state == LINK_HELLO ? take_hello(hsm, &frame) : take_answer(hsm, &frame)))
+		if (!(hsm->state == LINK_HELLO ? take_hello(hsm, &frame) : hsm_take_answer(hsm, &frame)))
 			return;
 		done += consumed;
 	}
@@ -631,7 +632,7 @@ static void take_frames(struct hsm *hsm)
 }
 
 /* A whole frame always fits the buffer and is taken out at once, so there is room to read into. */
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void hsm_on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct hsm *hsm = arg;
 	ssize_t n;
@@ -683,7 +684,7 @@ static void write_failed(struct hsm *hsm, int error)
 		return;
 	}
 	/* What the signer said last says more than the error. */
-	on_readable(hsm->fd, EV_READ, hsm);
+	hsm_on_readable(hsm->fd, EV_READ, hsm);
 	if (hsm->fd >= 0)
 		link_down(hsm, false, "cannot write to '%s': %s", hsm->socket_path, strerror(error));
 }
@@ -741,7 +742,7 @@ static void link_start(struct hsm *hsm)
 		return;
 	}
 	hsm->state = LINK_HELLO;
-	event_assign(&hsm->read_event, hsm->base, hsm->fd, EV_READ | EV_PERSIST, on_readable, hsm);
+	event_assign(&hsm->read_event, hsm->base, hsm->fd, EV_READ | EV_PERSIST, hsm_on_readable, hsm);
 	event_assign(&hsm->write_event, hsm->base, hsm->fd, EV_WRITE, on_writable, hsm);
 	if (put_hello(hsm) != E_OK || event_add(&hsm->read_event, NULL) ||
 	    event_add(&hsm->write_event, NULL)) {
@@ -751,7 +752,7 @@ static void link_start(struct hsm *hsm)
 	timer_start(&hsm->timer, hsm->hello_timeout_ms);
 }
 
-static void on_timer(void *arg)
+static void hsm_on_timer(void *arg)
 {
 	struct hsm *hsm = arg;
 
@@ -978,7 +979,7 @@ void hsm_status(struct hsm *hsm, uint64_t deadline_ms, hsm_status_fn done, void 
 
 /* ---- life ---- */
 
-static void release(struct hsm *hsm)
+static void hsm_release(struct hsm *hsm)
 {
 	free(hsm->token_name);
 	free(hsm->socket_path);
@@ -1022,7 +1023,7 @@ enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm
 		return E_NOMEM;
 	buf_init(&hsm->out, FRAME_BYTES_MAX);
 	if (!allocate(hsm, options)) {
-		release(hsm);
+		hsm_release(hsm);
 		return E_NOMEM;
 	}
 	hsm->base = base;
@@ -1039,7 +1040,7 @@ enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm
 	TAILQ_INIT(&hsm->unsent);
 	TAILQ_INIT(&hsm->refused);
 	snprintf(hsm->reason, sizeof(hsm->reason), "not connected yet");
-	timer_init(&hsm->timer, base, on_timer, hsm);
+	timer_init(&hsm->timer, base, hsm_on_timer, hsm);
 	timer_init(&hsm->refused_timer, base, on_refused, hsm);
 	timer_start(&hsm->timer, 0);
 	*ret_hsm = hsm;
@@ -1058,7 +1059,7 @@ void hsm_free(struct hsm *hsm)
 	while (!TAILQ_EMPTY(&hsm->refused))
 		on_refused(hsm);
 	timer_stop(&hsm->refused_timer);
-	release(hsm);
+	hsm_release(hsm);
 }
 
 const char *hsm_token_name(const struct hsm *hsm)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The HSM as csrd's handlers see it: asynchronous calls to one signer process
  * (csrd-hsm) over its unix socket.  One `struct hsm` is one token.
@@ -61,10 +62,10 @@ struct event_base;
 struct hsm;
 
 struct hsm_options {
-	const char *token_name;  /* copied */
-	const char *socket_path; /* copied */
-	const char *client_name; /* copied; sent in hello */
-	unsigned in_flight_max;  /* calls; past it E_BUSY */
+	const char *token_name;    /* copied */
+	const char *socket_path;   /* copied */
+	const char *client_name;   /* copied; sent in hello */
+	unsigned in_flight_max;    /* calls; past it E_BUSY */
 	uint32_t reconnect_min_ms; /* back-off doubles from here … */
 	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was usable */
 	bool tell_failures;        /* on_link also after an attempt to connect that failed */
@@ -80,7 +81,7 @@ typedef void (*hsm_link_fn)(void *arg, struct hsm *hsm, bool up);
 
 /* Connects at once, and reconnects until hsm_free.  E_NOMEM. */
 MUST_USE enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm_link_fn on_link,
-                          void *arg, struct hsm **ret_hsm);
+			  void *arg, struct hsm **ret_hsm);
 /*
  * Calls in flight end with E_UNCERTAIN (sent) or E_UNAVAIL, from inside
  * hsm_free; on_link is not called.  Not from inside a callback.  NULL is fine.
@@ -107,29 +108,29 @@ const char *hsm_down_reason(const struct hsm *hsm);
 unsigned hsm_in_flight(const struct hsm *hsm);
 
 typedef void (*hsm_create_csr_fn)(void *arg, enum err e, const char *detail,
-                                  const struct message_create_csr_reply *reply);
+				  const struct message_create_csr_reply *reply);
 /* deadline_ms: clock_ms() time. csr_id and spec are read before the call returns. */
 void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *spec, uint64_t deadline_ms,
-                    hsm_create_csr_fn done, void *arg);
+		    hsm_create_csr_fn done, void *arg);
 
 typedef void (*hsm_destroy_key_fn)(void *arg, enum err e, const char *detail, uint32_t destroyed);
 /* Success means that a fresh search found no object of that CSR. */
 void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_destroy_key_fn done,
-                     void *arg);
+		     void *arg);
 
 typedef void (*hsm_find_key_fn)(void *arg, enum err e, const char *detail,
-                                const struct message_find_key_reply *reply);
+				const struct message_find_key_reply *reply);
 void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg);
 
 typedef void (*hsm_inspect_key_fn)(void *arg, enum err e, const char *detail,
-                                   const struct message_inspect_key_reply *reply);
+				   const struct message_inspect_key_reply *reply);
 /* As find-key; and of a pair, what the token reports about it now. */
 void hsm_inspect_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_inspect_key_fn done,
-                     void *arg);
+		     void *arg);
 
 /* Called once for each part; the call is over at `part->last` or at the first error (part is then NULL). */
 typedef void (*hsm_list_keys_fn)(void *arg, enum err e, const char *detail,
-                                 const struct message_list_keys_part *part);
+				 const struct message_list_keys_part *part);
 void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg);
 
 /* Success means that the signer remembers it durably, or something later of that lineage. */
@@ -147,7 +148,7 @@ void hsm_destroy_pool(struct hsm *hsm, const char *node, uint64_t deadline_ms, h
 		      void *arg);
 
 typedef void (*hsm_status_fn)(void *arg, enum err e, const char *detail,
-                              const struct message_status_reply *reply);
+			      const struct message_status_reply *reply);
 void hsm_status(struct hsm *hsm, uint64_t deadline_ms, hsm_status_fn done, void *arg);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The messages between csrd (client) and csrd-hsm (signer): see
  * doc/hsm-protocol.md.  Both sides meet here and nowhere else.
@@ -32,8 +33,8 @@
 #define MESSAGE_STORES_MAX 8 /* that a signer remembers */
 #define MESSAGE_LINEAGE_BYTES 16
 #define MESSAGE_NODE_MAX NODE_NAME_MAX /* bytes of a node's name */
-#define MESSAGE_LIST_POOLS_MAX 1024 /* nodes with the longest names fit one frame */
-#define MESSAGE_LIST_PART_KEYS 256 /* a full part with the longest labels fits one frame */
+#define MESSAGE_LIST_POOLS_MAX 1024    /* nodes with the longest names fit one frame */
+#define MESSAGE_LIST_PART_KEYS 256     /* a full part with the longest labels fits one frame */
 
 enum message_type {
 	MESSAGE_HELLO = 1,
@@ -88,16 +89,16 @@ void message_hello_reply_release(struct message_hello_reply *m);
 /* ---- create-csr: one new key pair and one CSR signed with it ---- */
 
 struct message_create_csr {
-	uint32_t timeout_ms;    /* from receipt; past it, work that has not begun is not begun */
+	uint32_t timeout_ms;      /* from receipt; past it, work that has not begun is not begun */
 	char csr_id[CSR_ID_SIZE]; /* lower-case UUID; the key's label is "csrd:<csr_id>" */
 	struct csr_spec spec;
 };
 /* A key as the token gave it back. */
 struct message_key {
 	enum key_type key_type;
-	uint8_t key_id[KEY_ID_BYTES];            /* CKA_ID of both objects */
+	uint8_t key_id[KEY_ID_BYTES]; /* CKA_ID of both objects */
 	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
-	uint32_t protection;                     /* enum key_protection bits of the private key */
+	uint32_t protection; /* enum key_protection bits of the private key */
 };
 struct message_create_csr_reply {
 	struct message_key key;
@@ -169,7 +170,7 @@ struct message_listed_key {
 	uint8_t key_id[KEY_ID_BYTES]; /* zero-padded or cut when the token holds another length */
 };
 struct message_list_keys_part {
-	bool last; /* no part of this request follows */
+	bool last;       /* no part of this request follows */
 	uint32_t unread; /* objects that would not say what they are: not 0, and the list may lack keys */
 	struct message_listed_key *keys;
 	size_t keys_len; /* ≤ MESSAGE_LIST_PART_KEYS */
@@ -229,22 +230,22 @@ struct message_pool {
 	uint32_t target;
 };
 struct message_status_reply {
-	bool usable;       /* the token answered its last probe and a user is logged in */
-	char *detail;      /* why not, or what it lacks all the same, or ""; ≤ MESSAGE_TEXT_MAX */
+	bool usable;  /* the token answered its last probe and a user is logged in */
+	char *detail; /* why not, or what it lacks all the same, or ""; ≤ MESSAGE_TEXT_MAX */
 	uint32_t threads;
-	uint32_t busy;     /* threads at work */
+	uint32_t busy; /* threads at work */
 	uint32_t queued;
-	uint64_t created;  /* CSRs since start */
-	uint64_t destroyed; /* keys since start */
-	uint64_t failed;   /* operations that ended in an error since start */
+	uint64_t created;     /* CSRs since start */
+	uint64_t destroyed;   /* keys since start */
+	uint64_t failed;      /* operations that ended in an error since start */
 	uint64_t token_flags; /* CK_TOKEN_INFO flags */
 	key_type_set key_types;
 	size_t pools_len;
 	struct message_pool pools[KEY_TYPE_MAX]; /* types that have a target or ready keys */
-	char *pool_detail; /* why the pool is not filled, or ""; ≤ MESSAGE_TEXT_MAX */
+	char *pool_detail;                       /* why the pool is not filled, or ""; ≤ MESSAGE_TEXT_MAX */
 	uint32_t other_nodes; /* that have ready keys on the token, when its keys were listed last … */
 	uint32_t other_keys;  /* … and how many */
-	char *capabilities; /* what the token was found to do, for people; ≤ MESSAGE_TEXT_MAX */
+	char *capabilities;   /* what the token was found to do, for people; ≤ MESSAGE_TEXT_MAX */
 };
 void message_status_reply_encode(struct buf *b, const struct message_status_reply *m);
 MUST_USE enum err message_status_reply_decode(const uint8_t *data, size_t len,

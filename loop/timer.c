@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Timers over libevent's. */
 #include "loop/timer.h"
 

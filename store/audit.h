@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The audit trail: written in the transaction of the change that it records.  Private to store/. */
 #ifndef CSRD_STORE_AUDIT_H
 #define CSRD_STORE_AUDIT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the calls of store.h are made of: each is a struct that begins with a
  * struct call, holds copies of its arguments and, once it has run, its results.

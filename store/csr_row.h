@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The row of a CSR: written, read, moved.  Private to store/. */
 #ifndef CSRD_STORE_CSR_ROW_H
 #define CSRD_STORE_CSR_ROW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Principals and what they are granted. */
 #include "base/clock.h"
 #include "store/audit.h"
@@ -98,7 +99,7 @@ static enum err principal_run_find(struct store_op *op, struct sql *sql)
 	bool is_there = sql_next(&q);
 	if (is_there) {
 		find->found = calloc(1, sizeof(*find->found));
-		if (find->found == NULL)
+		if (!find->found)
 			sql_fail(&q, E_NOMEM);
 		else
 			principal_read_row(&q, find->found);
@@ -225,7 +226,7 @@ static enum err principal_run_add(struct store_op *op, struct sql *sql)
 
 	sql_put_text(&q, p->id);
 	sql_put_int(&q, p->kind);
-	sql_put_text(&q, p->name == NULL ? "" : p->name);
+	sql_put_text(&q, !p->name ? "" : p->name);
 	sql_put_bytes(&q, p->secret_hash, sizeof(p->secret_hash));
 	sql_put_int(&q, now_us);
 	sql_put_int(&q, p->not_before_us);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Operations on a database, run by the queue's own threads.  It knows nothing more
  * about an operation than is declared here.

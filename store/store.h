@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The metadata store, asynchronous.  One thread writes: it takes what is queued
  * into one transaction (group commit), so a callback with E_OK means: durable.
@@ -179,15 +180,15 @@ struct store_csr_filter {
 	const char *token_name;   /* the whole name */
 	const char *principal_id; /* the whole id */
 	enum key_type key_type;
-	const uint8_t *key;       /* key id or SPKI hash, by its length */
+	const uint8_t *key; /* key id or SPKI hash, by its length */
 	size_t key_len;
-	const char *name;         /* in the common name, or in the name that the caller gave */
-	const char *san;          /* in one of the SANs */
-	const char *word;         /* in one of those, or at the start of the id */
+	const char *name; /* in the common name, or in the name that the caller gave */
+	const char *san;  /* in one of the SANs */
+	const char *word; /* in one of those, or at the start of the id */
 };
 struct store_csr_query {
-	const struct store_scope *scope; /* NULL: all */
-	unsigned states;                 /* CSR_STATE_BIT set */
+	const struct store_scope *scope;       /* NULL: all */
+	unsigned states;                       /* CSR_STATE_BIT set */
 	const struct store_csr_filter *filter; /* NULL: none.  Reads all rows; only by time of creation, with
 						  neither after_id nor updated_before_us */
 	const char *after_id;      /* for passes over everything: ids > this, ordered by id; else NULL */

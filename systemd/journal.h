@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The log as journald takes it: one entry with fields for each event, where
  * standard error is a stream to the journal (JOURNAL_STREAM names it, see

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a program sends its service manager, and what it gets from it:
  * sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3).
@@ -64,7 +65,7 @@ void service_feed(void);
 /* ---- sockets that the manager holds for us ---- */
 
 struct service_socket {
-	int fd; /* close-on-exec */
+	int fd;           /* close-on-exec */
 	const char *name; /* FileDescriptorName=; "unknown" when nobody named it */
 };
 

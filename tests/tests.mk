@@ -36,8 +36,8 @@ $(eval $(call test_program,unit/ask_test,$(B)/cli/ask.o $(A_base),))
 $(eval $(call test_program,unit/conf_edit_test,$(B)/cli/conf_edit.o $(A_base),))
 $(eval $(call test_program,unit/wire_test,$(A_wire),))
 $(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr/csr_build.o csr/csr_check.o csr/csr_verify.o key/key_kind.o key/spki.o) $(A_base),-lcrypto))
-$(eval $(call test_program,unit/pool_test,$(B)/hsm/signer/stock/pool.o $(B)/hsm/signer/key/spki.o $(A_wire),-lcrypto -Wl$(comma)--wrap=gethostname))
-$(B)/tests/unit/pool_test.o $(B)/tests/unit/csr_build_test.o $(B)/tests/unit/weak_key_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(eval $(call test_program,unit/stock_test,$(B)/hsm/signer/stock/stock.o $(B)/hsm/signer/key/spki.o $(A_wire),-lcrypto -Wl$(comma)--wrap=gethostname))
+$(B)/tests/unit/stock_test.o $(B)/tests/unit/csr_build_test.o $(B)/tests/unit/weak_key_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/key/weak_key.o $(A_base),-lcrypto))
 $(eval $(call test_program,unit/timer_test,$(A_loop),-levent_core))
 $(eval $(call test_program,unit/hsm_link_test,$(A_hsm),$(HSM_LIBS)))
@@ -207,9 +207,12 @@ $(P11SHIM_PROFILES): $(B)/tests/profiles/%: tests/p11shim/profiles/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
 
-$(eval $(call test_program,contract/p11shim_test,,-lp11 -ldl))
-$(B)/tests/contract/p11shim_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
-$(B)/tests/contract/p11shim_test: | $(B)/tests/p11shim.so
+P11SHIM_TEST_OBJ := $(B)/tests/contract/p11shim_fixture.o
+$(eval $(call test_program,contract/p11shim_test,$(P11SHIM_TEST_OBJ),-lp11 -ldl))
+$(eval $(call test_program,contract/p11shim_token_test,$(P11SHIM_TEST_OBJ),-ldl))
+$(addprefix $(B)/tests/contract/,p11shim_test.o p11shim_token_test.o) $(P11SHIM_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
+$(addprefix $(B)/tests/contract/,p11shim_test p11shim_token_test): | $(B)/tests/p11shim.so
+-include $(P11SHIM_TEST_OBJ:.o=.d)
 test-programs check-system: $(B)/tests/p11shim.so
 
 # ---- csrd-hsm under load, over a module of ours -----------------------------------

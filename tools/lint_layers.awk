@@ -25,7 +25,7 @@ BEGIN {
 	may_also["hsm/signer/token/judge.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
 	may_also["hsm/signer/token/module.c"] = "hsm/signer/key/key_kind.h" # a table
 	may_also["hsm/signer/token/session.c"] = "hsm/signer/key/key_map.h" # which ends with its session
-	may_also["hsm/signer/key/inventory.c"] = "hsm/signer/stock/pool.h" # for the labels
+	may_also["hsm/signer/key/inventory.c"] = "hsm/signer/stock/stock.h" # for the labels
 
 	# file → header of its own folder that it is not to know
 	may_not["hsm/signer/csr/csr_verify.c"] = "hsm/signer/csr/csr_build.h" # a mistake in the one is not to be one in both

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A blocking client of csrd-hsm for tests: what csrd would send, and what it never would. */
 #ifndef CSRD_TESTS_SIGNER_CLIENT_H
 #define CSRD_TESTS_SIGNER_CLIENT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What csrd-hsm says is gone is gone: while somebody logs the user out in the
  * middle of its searches, while the token hides what it would not destroy, and
@@ -283,8 +284,8 @@ static void a_key_under_another_label_is_not_left_F172(void **state)
 /* By no search is it found, and the handles of the new pair end with the login. */
 static void a_key_under_another_id_is_not_called_gone_F281(void **state)
 {
-	static const char *const rules[] = {"", "C_GetAttributeValue@2 logout\n", "C_DestroyObject@1 logout\n",
-					    "C_GetAttributeValue@3 logout\n"};
+	static const char *const rules[] = {"", "C_GetAttributeValue@2 logout\n",
+					    "C_DestroyObject@1 logout\n", "C_GetAttributeValue@3 logout\n"};
 	struct signer_fixture *f = *state;
 	struct signer_client c;
 

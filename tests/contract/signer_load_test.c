@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrd-hsm under many clients at once, over a module that answers at once
  * (tests/fakes/p11_fake.c): everything that its threads share is in use at the
@@ -90,8 +91,8 @@ static void destroy_some(struct client *me, struct signer_client *c, unsigned ro
 	}
 	for (unsigned i = 0; i < AT_ONCE; i++) {
 		struct message_find_key_reply found;
-		enum err e = i % 4 ? signer_destroy_get(c, ids[i], &destroyed)
-				   : signer_find_get(c, ids[i], &found);
+		enum err e =
+		    i % 4 ? signer_destroy_get(c, ids[i], &destroyed) : signer_find_get(c, ids[i], &found);
 
 		insist(e == E_OK || me->faults, err_str(e));
 	}
@@ -300,7 +301,7 @@ static void hundreds_of_slots_F225(void **state)
 
 #define CASE(function)                                                                                       \
 	{                                                                                                    \
-		#function, function, signer_fixture_setup, signer_fixture_teardown, &fake                    \
+#function, function, signer_fixture_setup, signer_fixture_teardown, &fake                    \
 	}
 
 int main(void)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The key pool of the real csrd-hsm on a fresh token: how it is filled, how a
  * key leaves it, and what happens when the token does not play along.
@@ -239,8 +240,8 @@ static enum err destroy_pool(struct signer_client *c, const char *node, uint32_t
 	if (answer.type == MESSAGE_ERROR)
 		assert_int_equal(message_error_decode(answer.payload.data, answer.payload.len, &error), E_OK);
 	else
-		assert_int_equal(message_destroy_key_reply_decode(answer.payload.data, answer.payload.len,
-								  &reply), E_OK);
+		assert_int_equal(
+		    message_destroy_key_reply_decode(answer.payload.data, answer.payload.len, &reply), E_OK);
 	buf_release(&answer.payload);
 	*ret_objects = reply.destroyed;
 	code = error.code;
@@ -445,7 +446,8 @@ static void a_token_that_does_not_relabel_gets_no_pool(void **state)
 	expect_keys(f, 1);
 }
 
-/* It takes each new label and keeps the old one, or a part of the new one: no key is made in vain for that. */
+/* It takes each new label and keeps the old one, or a part of the new one: no key is made in vain for that.
+ */
 static void a_token_that_only_says_that_it_relabels_gets_no_pool_F285(void **state)
 {
 	static const char *const rules[] = {"C_SetAttributeValue return CKR_OK\n", "label-max 41\n"};

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the real csrd-hsm knows of its token, and what it does when that is not
  * so any more: the probe and its memory, refusals, objects that are neither
@@ -140,8 +141,8 @@ static void another_module_or_token_is_probed(void **state)
 	assert_int_equal(live(f, said), 1);
 	assert_int_equal(utimensat(AT_FDCWD, f->module, touched, 0), 0);
 	assert_true(live(f, said) > 2);
-	signer_set_rules(
-	    f, NO_RSA "C_GetMechanismInfo return CKR_MECHANISM_INVALID if CKM_SHA512_RSA_PKCS\n");
+	signer_set_rules(f,
+			 NO_RSA "C_GetMechanismInfo return CKR_MECHANISM_INVALID if CKM_SHA512_RSA_PKCS\n");
 	assert_true(live(f, said) > 2);
 	assert_int_equal(live(f, said), 1);
 	f->module = NULL; /* the module behind the shim */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrd-hsm on a token that has few sessions to spare, is full, is slow, or does
  * one thing at a time: it goes on with what there is, and says so.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The real csrd-hsm on a fresh token, spoken to over its socket.  Cases of
  * `contract_cases` hold for every module: they run on SoftHSM in signer_test,
@@ -1554,20 +1555,13 @@ static const struct signer_case contract_cases[] = {
 
 /* Are of the queue, the socket and the files, in which the module has hardly a part. */
 static const struct signer_case door_cases[] = {
-    CASE(a_csr_at_work_is_busy),
-    CASE(a_full_queue_is_busy),
-    CASE(a_late_request_is_not_begun),
-    CASE(requests_of_a_dead_client_are_dropped),
-    CASE(a_look_is_in_nobodys_way),
-    CASE(answers_wait_for_a_slow_reader),
-    CASE(hello_comes_first_and_once),
-    CASE(bad_frames_end_the_connection_and_nothing_else),
-    CASE(only_permitted_users_connect),
-    CASE(a_second_instance_gives_up),
-    CASE(modules_that_cannot_be_used),
-    CASE(uris_that_are_refused),
-    CASE(pin_files_that_are_refused_F91),
-    CASE(the_socket_may_be_inherited),
+    CASE(a_csr_at_work_is_busy),          CASE(a_full_queue_is_busy),
+    CASE(a_late_request_is_not_begun),    CASE(requests_of_a_dead_client_are_dropped),
+    CASE(a_look_is_in_nobodys_way),       CASE(answers_wait_for_a_slow_reader),
+    CASE(hello_comes_first_and_once),     CASE(bad_frames_end_the_connection_and_nothing_else),
+    CASE(only_permitted_users_connect),   CASE(a_second_instance_gives_up),
+    CASE(modules_that_cannot_be_used),    CASE(uris_that_are_refused),
+    CASE(pin_files_that_are_refused_F91), CASE(the_socket_may_be_inherited),
 };
 
 /* Need the shim in between. */

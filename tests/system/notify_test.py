@@ -176,7 +176,7 @@ class NotifyTest(managed.ManagedCase):
         s.watchdog = {"csrd": WATCHDOG}
         self.start()
         s.arm("csrd", "store.batch", sleep=True)
-        s.csrd.wait_log("the store thread has been at one batch for .* not fed", seconds=WATCHDOG * 4 + harness.PATIENCE)
+        s.csrd.wait_log("the store thread has been at one batch for .* no longer fed", seconds=WATCHDOG * 4 + harness.PATIENCE)
         since = time.monotonic()
         self.assertEqual(self.health().status, 200, "the loop itself runs")
         self.csrd.wait("STATUS", r"^serving; .*; store at one batch for \d+ s$")

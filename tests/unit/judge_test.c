@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How the token is judged over hours: time passes at once, and what lies below the judge is here. */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How often a PIN is shown to a token that does not say what is wrong (F60,
  * F175, F282): by one process that tries again and again for an hour, and by twenty
@@ -173,9 +174,9 @@ static bool work(struct fixture *f, unsigned *seconds)
 	return true;
 }
 
-static const CK_RV unexplained[] = {CKR_USER_TYPE_INVALID, CKR_FUNCTION_FAILED,    CKR_GENERAL_ERROR,
-				    CKR_ARGUMENTS_BAD,     CKR_DEVICE_ERROR,       0x80000129UL,
-				    CKR_FUNCTION_CANCELED, CKR_USER_NOT_LOGGED_IN, CKR_SESSION_COUNT,
+static const CK_RV unexplained[] = {CKR_USER_TYPE_INVALID, CKR_FUNCTION_FAILED,       CKR_GENERAL_ERROR,
+				    CKR_ARGUMENTS_BAD,     CKR_DEVICE_ERROR,          0x80000129UL,
+				    CKR_FUNCTION_CANCELED, CKR_USER_NOT_LOGGED_IN,    CKR_SESSION_COUNT,
 				    CKR_OPERATION_ACTIVE,  CKR_USER_ALREADY_LOGGED_IN};
 #define UNEXPLAINED (sizeof(unexplained) / sizeof(unexplained[0]))
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The name of the machine. */
 #include "tests/unit/cmocka_all.h"
 
@@ -23,13 +24,10 @@ static void a_node_is_named_by_the_operator_or_its_host(void **state)
 	static const struct {
 		const char *configured, *host, *name;
 	} cases[] = {
-		{"blue", "h1", "blue"},
-		{NULL, "h1.example_2.org-x", "h1.example_2.org-x"},
-		{"", "H 1:\xc3\xa9", "H-1---"},
-		{NULL, "", "localhost"},
-		{NULL, NULL, "localhost"},
-		{NULL, LONG_63 "f", LONG_63},
-		{LONG_63 "f", "h1", LONG_63},
+	    {"blue", "h1", "blue"},         {NULL, "h1.example_2.org-x", "h1.example_2.org-x"},
+	    {"", "H 1:\xc3\xa9", "H-1---"}, {NULL, "", "localhost"},
+	    {NULL, NULL, "localhost"},      {NULL, LONG_63 "f", LONG_63},
+	    {LONG_63 "f", "h1", LONG_63},
 	};
 
 	(void)state;
@@ -45,7 +43,7 @@ static void a_node_is_named_by_the_operator_or_its_host(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_node_is_named_by_the_operator_or_its_host),
+	    cmocka_unit_test(a_node_is_named_by_the_operator_or_its_host),
 	};
 
 	return cmocka_run_group_tests_name("node", tests, NULL, NULL);

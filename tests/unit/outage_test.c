@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The pauses while the HSM is away: how long they are, what ends them, and when they begin anew. */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The marker of a refused PIN: which PIN it means, what it gives away, what is when it cannot be had. */
 #include "tests/unit/cmocka_all.h"
 

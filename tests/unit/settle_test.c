@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The end of a CSR: every line of the table in api/settle.h, step by step, by
  * what the token and the audit trail hold when each step is taken.
@@ -38,14 +39,14 @@ static const struct line {
 	const char *shut;
 	const char *said;
 } lines[] = {
-	{ SETTLE_OWN, CSR_PENDING, "csr.pending ", "csr.pending csr.failed " },
-	{ SETTLE_PENDING, CSR_PENDING, "csr.pending csr.failed ", "csr.pending csr.failed " },
-	{ SETTLE_DELETING, CSR_DELETING, "csr.pending csr.active csr.deleting ",
-	  "csr.pending csr.active csr.deleting csr.destroyed " },
-	{ SETTLE_LEFTOVER, CSR_FAILED, "csr.pending csr.failed csr.leftover ",
-	  "csr.pending csr.failed csr.leftover csr.leftover-destroyed " },
-	{ SETTLE_LEFTOVER, CSR_DESTROYED, "csr.pending csr.active csr.deleting csr.destroyed csr.leftover ",
-	  "csr.pending csr.active csr.deleting csr.destroyed csr.leftover csr.leftover-destroyed " },
+    {SETTLE_OWN, CSR_PENDING, "csr.pending ", "csr.pending csr.failed "},
+    {SETTLE_PENDING, CSR_PENDING, "csr.pending csr.failed ", "csr.pending csr.failed "},
+    {SETTLE_DELETING, CSR_DELETING, "csr.pending csr.active csr.deleting ",
+     "csr.pending csr.active csr.deleting csr.destroyed "},
+    {SETTLE_LEFTOVER, CSR_FAILED, "csr.pending csr.failed csr.leftover ",
+     "csr.pending csr.failed csr.leftover csr.leftover-destroyed "},
+    {SETTLE_LEFTOVER, CSR_DESTROYED, "csr.pending csr.active csr.deleting csr.destroyed csr.leftover ",
+     "csr.pending csr.active csr.deleting csr.destroyed csr.leftover csr.leftover-destroyed "},
 };
 #define LINES (sizeof(lines) / sizeof(lines[0]))
 
@@ -81,7 +82,7 @@ static void await(struct fixture *f)
 static void begin_row(struct fixture *f)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
-	struct store_csr_begin begin = { .record = record, .origin = { .actor = "test" } };
+	struct store_csr_begin begin = {.record = record, .origin = {.actor = "test"}};
 
 	snprintf(record->id, sizeof(record->id), "%s", ID);
 	record->scope.kind = STORE_ACCOUNT;
@@ -89,12 +90,12 @@ static void begin_row(struct fixture *f)
 	snprintf(record->token_name, sizeof(record->token_name), "default");
 	snprintf(record->principal_id, sizeof(record->principal_id), "%s",
 		 "5a5a5a5a-0000-4000-8000-000000000000");
-	record->spec = (struct csr_spec){ .key_type = KEY_P256V1,
-		                          .country = strdup("DE"),
-		                          .state = strdup("Bavaria"),
-		                          .locality = strdup("Munich"),
-		                          .organization = strdup("Example"),
-		                          .common_name = strdup("example.com") };
+	record->spec = (struct csr_spec){.key_type = KEY_P256V1,
+					 .country = strdup("DE"),
+					 .state = strdup("Bavaria"),
+					 .locality = strdup("Munich"),
+					 .organization = strdup("Example"),
+					 .common_name = strdup("example.com")};
 	assert_int_equal(csr_spec_add_san(&record->spec, SAN_DNS, "example.com"), E_OK);
 	store_csr_begin(f->store, &begin, on_begun, f);
 	await(f);
@@ -102,8 +103,8 @@ static void begin_row(struct fixture *f)
 
 static void move_row(struct fixture *f, enum csr_state from, enum csr_state to)
 {
-	struct store_csr_result result = { .pem = "PEM\n", .protection = KEY_PROT_REQUIRED };
-	struct store_csr_move move = { .id = ID, .from = from, .to = to, .origin = { .actor = "test" } };
+	struct store_csr_result result = {.pem = "PEM\n", .protection = KEY_PROT_REQUIRED};
+	struct store_csr_move move = {.id = ID, .from = from, .to = to, .origin = {.actor = "test"}};
 
 	move.result = to == CSR_ACTIVE ? &result : NULL;
 	store_csr_move(f->store, &move, on_done, f);
@@ -112,8 +113,8 @@ static void move_row(struct fixture *f, enum csr_state from, enum csr_state to)
 
 static void make_row(struct fixture *f, enum csr_state state)
 {
-	struct audit_origin origin = { .actor = "test" };
-	struct store_scope scope = { .kind = STORE_ACCOUNT, .id = ACCOUNT };
+	struct audit_origin origin = {.actor = "test"};
+	struct store_scope scope = {.kind = STORE_ACCOUNT, .id = ACCOUNT};
 
 	begin_row(f);
 	if (state == CSR_PENDING)
@@ -148,8 +149,8 @@ static void assert_trail(struct fixture *f, const char *expected)
 
 static void fixture_open(struct fixture *f, const struct line *line)
 {
-	struct account_record account = { .id = ACCOUNT, .name = (char[]){ "" }, .csr_quota = STORE_NO_LIMIT };
-	struct audit_origin origin = { .actor = "test" };
+	struct account_record account = {.id = ACCOUNT, .name = (char[]){""}, .csr_quota = STORE_NO_LIMIT};
+	struct audit_origin origin = {.actor = "test"};
 
 	memset(f, 0, sizeof(*f));
 	assert_int_equal(store_memory_open("settle", &f->store), E_OK);
@@ -159,12 +160,12 @@ static void fixture_open(struct fixture *f, const struct line *line)
 	f->hsm = hsm_fake_new("default");
 	hsm_fake_put_key(f->hsm, "csrd:0a000000-0000-4000-8000-00000000000a", MESSAGE_KEY_PAIR);
 	f->settle = (struct settle){
-		.kind = line->kind,
-		.store = f->store,
-		.hsm = f->hsm,
-		.csr_id = ID,
-		.deadline_ms = clock_ms() + WAIT_MS,
-		.origin = { .actor = "test" },
+	    .kind = line->kind,
+	    .store = f->store,
+	    .hsm = f->hsm,
+	    .csr_id = ID,
+	    .deadline_ms = clock_ms() + WAIT_MS,
+	    .origin = {.actor = "test"},
 	};
 }
 
@@ -201,7 +202,7 @@ static void start(struct fixture *f)
 	settle_start(&f->settle, on_settled, f);
 	assert_false(f->told);
 	while (!f->told && hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY) == 0) {
-		struct pollfd p = { .fd = store_fd(f->store), .events = POLLIN };
+		struct pollfd p = {.fd = store_fd(f->store), .events = POLLIN};
 
 		assert_int_equal(poll(&p, 1, WAIT_MS), 1);
 		store_dispatch(f->store);
@@ -236,7 +237,7 @@ static void a_key_goes_between_shut_and_say(void **state)
 
 static void nothing_is_said_of_a_key_that_may_be_there(void **state)
 {
-	static const enum err errors[] = { E_UNCERTAIN, E_BUSY, E_TIMEOUT, E_UNAVAIL, E_HSM };
+	static const enum err errors[] = {E_UNCERTAIN, E_BUSY, E_TIMEOUT, E_UNAVAIL, E_HSM};
 	struct fixture f;
 
 	(void)state;
@@ -315,11 +316,11 @@ static void who_must_stop_leaves_the_hsm_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_key_goes_between_shut_and_say),
-		cmocka_unit_test(nothing_is_said_of_a_key_that_may_be_there),
-		cmocka_unit_test(the_token_is_not_asked_for_a_key_that_is_gone),
-		cmocka_unit_test(a_row_that_cannot_be_shut_keeps_its_key),
-		cmocka_unit_test(who_must_stop_leaves_the_hsm_alone),
+	    cmocka_unit_test(a_key_goes_between_shut_and_say),
+	    cmocka_unit_test(nothing_is_said_of_a_key_that_may_be_there),
+	    cmocka_unit_test(the_token_is_not_asked_for_a_key_that_is_gone),
+	    cmocka_unit_test(a_row_that_cannot_be_shut_keeps_its_key),
+	    cmocka_unit_test(who_must_stop_leaves_the_hsm_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

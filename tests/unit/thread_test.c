@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Threads that take no signals, and waits with an end. */
 #include "tests/unit/cmocka_all.h"
 
@@ -142,10 +143,10 @@ static void a_wait_ends_when_it_is_time_or_when_it_is_woken(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_thread_takes_no_signals_but_those_of_a_crash),
-		cmocka_unit_test(a_thread_has_its_name),
-		cmocka_unit_test(the_handler_of_a_crash_runs),
-		cmocka_unit_test(a_wait_ends_when_it_is_time_or_when_it_is_woken),
+	    cmocka_unit_test(a_thread_takes_no_signals_but_those_of_a_crash),
+	    cmocka_unit_test(a_thread_has_its_name),
+	    cmocka_unit_test(the_handler_of_a_crash_runs),
+	    cmocka_unit_test(a_wait_ends_when_it_is_time_or_when_it_is_woken),
 	};
 
 	return cmocka_run_group_tests_name("thread", tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Timers of the loop: never early, and what becomes of them without memory. */
 #include "tests/unit/cmocka_all.h"
 
@@ -165,12 +166,11 @@ static void without_memory_the_loop_still_serves_others(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(one_that_was_started_again_fires_once, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(one_that_was_stopped_does_not_fire, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(none_fires_early, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(without_memory_it_fires_at_once, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(without_memory_the_loop_still_serves_others, set_up,
-						tear_down),
+	    cmocka_unit_test_setup_teardown(one_that_was_started_again_fires_once, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(one_that_was_stopped_does_not_fire, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(none_fires_early, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(without_memory_it_fires_at_once, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(without_memory_the_loop_still_serves_others, set_up, tear_down),
 	};
 
 	event_set_mem_functions(take, take_more, free);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keys that are weak by construction, and sound ones beside them (F51). */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Builds a certification request and has it signed and verified. */
 #include "hsm/signer/csr/csr_build.h"
 
@@ -15,7 +16,7 @@
 #define SIGNATURE_MAX_BYTES 1024
 
 /* C ST L O OU CN, each an RDN of its own.  Straight into the name that is there: setting one copies it. */
-static enum err put_subject(X509_REQ *req, const struct csr_spec *spec)
+static enum err csr_build_put_subject(X509_REQ *req, const struct csr_spec *spec)
 {
 	const struct {
 		int nid;
@@ -31,10 +32,9 @@ static enum err put_subject(X509_REQ *req, const struct csr_spec *spec)
 	X509_NAME *name = X509_REQ_get_subject_name(req);
 
 	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
-		if (entries[i].text &&
-		    X509_NAME_add_entry_by_NID(name, entries[i].nid, MBSTRING_UTF8,
-					       (const unsigned char *)entries[i].text,
-					       (int)strlen(entries[i].text), -1, 0) != 1)
+		if (entries[i].text && X509_NAME_add_entry_by_NID(name, entries[i].nid, MBSTRING_UTF8,
+								  (const unsigned char *)entries[i].text,
+								  (int)strlen(entries[i].text), -1, 0) != 1)
 			return E_INVAL;
 	return E_OK;
 }
@@ -208,9 +208,9 @@ enum err csr_build(const struct csr_spec *spec, const struct spki *public_key, c
 	/* A new request has version -1; 0 is the only one there is (RFC 2986 §4.1). */
 	if (!req || X509_REQ_set_version(req, 0) != 1)
 		goto out;
-	if ((e = spki_put(public_key, X509_REQ_get_X509_PUBKEY(req))) || (e = put_subject(req, spec)) ||
-	    (e = put_extensions(req, spec)) || (e = put_algorithm(req, spec->key_type)) ||
-	    (e = sign_request(req, sign, arg)))
+	if ((e = spki_put(public_key, X509_REQ_get_X509_PUBKEY(req))) != E_OK ||
+	    (e = csr_build_put_subject(req, spec)) != E_OK || (e = put_extensions(req, spec)) != E_OK ||
+	    (e = put_algorithm(req, spec->key_type)) != E_OK || (e = sign_request(req, sign, arg)) != E_OK)
 		goto out;
 	e = finish(req, spec, public_key, der, ret_reason);
 out:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A PKCS #10 request (RFC 2986) from a subject, its names and a public key.
  * It knows no token: the signature comes from a callback.

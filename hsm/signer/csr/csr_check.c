@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Refuses what cannot go into a CSR as it is. */
 #include "hsm/signer/csr/csr_check.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the signer itself requires of a request.  csrd has validated it already; the
  * signer does not rely on csrd for what its keys sign.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads a finished request with fresh eyes: by a grammar of its own, not by the
  * X509_REQ that it was built with.  That also leaves the public key as the bytes
@@ -45,10 +46,11 @@ ASN1_SEQUENCE(request) = {
 	ASN1_SIMPLE(struct request, algorithm, X509_ALGOR),
 	ASN1_SIMPLE(struct request, signature, ASN1_BIT_STRING),
 } static_ASN1_SEQUENCE_END_name(struct request, request)
-/* clang-format on */
+	    /* clang-format on */
 
-/* The bytes as a whole, nothing behind them; NULL when they are not that. */
-static void *parse(const uint8_t *der, size_t len, const ASN1_ITEM *item)
+	    /* The bytes as a whole, nothing behind them; NULL when they are not that. */
+	    static void *
+	    csr_verify_parse(const uint8_t *der, size_t len, const ASN1_ITEM *item)
 {
 	const unsigned char *at = der;
 	ASN1_VALUE *value = ASN1_item_d2i(NULL, &at, (long)len, item);
@@ -73,7 +75,7 @@ struct attribute {
 };
 
 /* From what was asked for alone: this is not to follow a mistake of the builder's. */
-static const char *check_subject(X509_NAME *name, const struct csr_spec *spec)
+static const char *csr_verify_check_subject(X509_NAME *name, const struct csr_spec *spec)
 {
 	const struct attribute wanted[SUBJECT_MAX] = {
 	    {{0x55, 0x04, 6}, V_ASN1_PRINTABLESTRING, spec->country},
@@ -136,7 +138,7 @@ static bool san_equals(const GENERAL_NAME *name, const struct csr_san *wanted)
 	       memcmp(ASN1_STRING_get0_data(value), bytes, (size_t)len) == 0;
 }
 
-static const char *check_sans(X509_EXTENSION *extension, const struct csr_spec *spec)
+static const char *csr_verify_check_sans(X509_EXTENSION *extension, const struct csr_spec *spec)
 {
 	GENERAL_NAMES *names;
 	const char *reason = NULL;
@@ -157,7 +159,8 @@ static const char *check_sans(X509_EXTENSION *extension, const struct csr_spec *
 	return reason;
 }
 
-static const char *check_attributes(const STACK_OF(X509_ATTRIBUTE) * attributes, const struct csr_spec *spec)
+static const char *csr_verify_check_attributes(const STACK_OF(X509_ATTRIBUTE) * attributes,
+					       const struct csr_spec *spec)
 {
 	STACK_OF(X509_EXTENSION) *extensions = NULL;
 	X509_ATTRIBUTE *attribute;
@@ -172,12 +175,13 @@ static const char *check_attributes(const STACK_OF(X509_ATTRIBUTE) * attributes,
 		return "attributes: not one extensionRequest";
 	value = X509_ATTRIBUTE_get0_type(attribute, 0);
 	if (value && value->type == V_ASN1_SEQUENCE)
-		extensions = parse(value->value.sequence->data, (size_t)value->value.sequence->length,
-				   ASN1_ITEM_rptr(X509_EXTENSIONS));
+		extensions =
+		    csr_verify_parse(value->value.sequence->data, (size_t)value->value.sequence->length,
+				     ASN1_ITEM_rptr(X509_EXTENSIONS));
 	if (!extensions || sk_X509_EXTENSION_num(extensions) != 1)
 		reason = "extensions: not exactly one";
 	else
-		reason = check_sans(sk_X509_EXTENSION_value(extensions, 0), spec);
+		reason = csr_verify_check_sans(sk_X509_EXTENSION_value(extensions, 0), spec);
 	sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
 	return reason;
 }
@@ -210,8 +214,8 @@ static const char *check_info(const struct request *request, const struct csr_sp
 			      const struct spki *public_key)
 {
 	const ASN1_STRING *der = request->info;
-	struct info *info =
-	    parse(ASN1_STRING_get0_data(der), (size_t)ASN1_STRING_length(der), ASN1_ITEM_rptr(info));
+	struct info *info = csr_verify_parse(ASN1_STRING_get0_data(der), (size_t)ASN1_STRING_length(der),
+					     ASN1_ITEM_rptr(info));
 	int64_t version = -1;
 	const char *reason;
 
@@ -219,8 +223,8 @@ static const char *check_info(const struct request *request, const struct csr_sp
 		reason = "the request does not parse";
 	else if (ASN1_INTEGER_get_int64(&version, info->version) != 1 || version != 0)
 		reason = "version is not 0";
-	else if ((reason = check_subject(info->subject, spec)) == NULL &&
-		 (reason = check_attributes(info->attributes, spec)) == NULL)
+	else if (!(reason = csr_verify_check_subject(info->subject, spec)) &&
+		 !(reason = csr_verify_check_attributes(info->attributes, spec)))
 		reason = check_public_key(info->spki, key_kind(spec->key_type), public_key);
 	ASN1_item_free((ASN1_VALUE *)info, ASN1_ITEM_rptr(info));
 	return reason;
@@ -249,12 +253,11 @@ static const char *check_signature(const struct request *request, const struct k
 	if (signature->flags & 0x07) /* bits that do not count */
 		return "signature: not of whole octets";
 	ctx = EVP_MD_CTX_new();
-	if (ctx && EVP_DigestVerifyInit(ctx, NULL, kind->digest ? kind->digest() : NULL, NULL,
-					public_key->key) == 1)
-		verdict = EVP_DigestVerify(ctx, ASN1_STRING_get0_data(signature),
-					   (size_t)ASN1_STRING_length(signature),
-					   ASN1_STRING_get0_data(request->info),
-					   (size_t)ASN1_STRING_length(request->info));
+	if (ctx &&
+	    EVP_DigestVerifyInit(ctx, NULL, kind->digest ? kind->digest() : NULL, NULL, public_key->key) == 1)
+		verdict = EVP_DigestVerify(
+		    ctx, ASN1_STRING_get0_data(signature), (size_t)ASN1_STRING_length(signature),
+		    ASN1_STRING_get0_data(request->info), (size_t)ASN1_STRING_length(request->info));
 	EVP_MD_CTX_free(ctx);
 	/* Anything but 1, also -1, is a failure. */
 	return verdict == 1 ? NULL : "signature: does not verify with the public key in the token";
@@ -263,12 +266,12 @@ static const char *check_signature(const struct request *request, const struct k
 enum err csr_verify_der(const uint8_t *der, size_t len, const struct csr_spec *spec,
 			const struct spki *public_key, const char **ret_reason)
 {
-	struct request *request = parse(der, len, ASN1_ITEM_rptr(request));
+	struct request *request = csr_verify_parse(der, len, ASN1_ITEM_rptr(request));
 	const char *reason;
 
 	if (!request)
 		reason = "the request does not parse";
-	else if ((reason = check_info(request, spec, public_key)) == NULL)
+	else if (!(reason = check_info(request, spec, public_key)))
 		reason = check_signature(request, key_kind(spec->key_type), public_key);
 	ASN1_item_free((ASN1_VALUE *)request, ASN1_ITEM_rptr(request));
 	ERR_clear_error();

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lists the token's key objects and pairs them. */
 #include "hsm/signer/key/inventory.h"
 
 #include "hsm/message.h"
-#include "hsm/signer/stock/pool.h"
+#include "hsm/signer/stock/stock.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/object.h"
 #include "hsm/signer/token/remains.h"
@@ -20,7 +21,7 @@ struct inventory_object {
 };
 
 struct inventory_node {
-	char name[POOL_NODE_MAX + 1];
+	char name[STOCK_NODE_MAX + 1];
 	uint32_t private_keys, public_keys;
 };
 
@@ -34,7 +35,7 @@ void inventory_release(struct inventory *inv)
 
 /* ---- taking ---- */
 
-static enum err grow(void *memory, size_t *capacity, size_t needed, size_t size)
+static enum err inventory_grow(void *memory, size_t *capacity, size_t needed, size_t size)
 {
 	size_t wanted = *capacity ? *capacity : 256;
 	void **block = memory;
@@ -52,8 +53,8 @@ static enum err grow(void *memory, size_t *capacity, size_t needed, size_t size)
 	return E_OK;
 }
 
-static enum err add(struct inventory *inv, const struct inventory_object *what, const char *label,
-		    size_t label_len)
+static enum err inventory_add(struct inventory *inv, const struct inventory_object *what, const char *label,
+			      size_t label_len)
 {
 	struct inventory_object *object;
 	void *labels = inv->labels, *objects = inv->objects;
@@ -61,9 +62,10 @@ static enum err add(struct inventory *inv, const struct inventory_object *what, 
 
 	if (inv->labels_len + label_len + 1 > UINT32_MAX)
 		return E_LIMIT;
-	e = grow(&labels, &inv->labels_capacity, inv->labels_len + label_len + 1, 1);
+	e = inventory_grow(&labels, &inv->labels_capacity, inv->labels_len + label_len + 1, 1);
 	inv->labels = labels;
-	if (e || (e = grow(&objects, &inv->capacity, inv->len + 1, sizeof(*inv->objects))))
+	if (e != E_OK ||
+	    (e = inventory_grow(&objects, &inv->capacity, inv->len + 1, sizeof(*inv->objects))) != E_OK)
 		return e;
 	inv->objects = objects;
 	object = &inv->objects[inv->len++];
@@ -94,21 +96,22 @@ static size_t find_node(const struct inventory *inv, const char *name)
 /* "csrd-pool:<node>:<type>"; what is no such label is nobody's. */
 static enum err count_ready(struct inventory *inv, const char *label, size_t label_len, bool is_public)
 {
-	const char *start = label + strlen(POOL_LABEL_PREFIX);
+	const char *start = label + strlen(STOCK_LABEL_PREFIX);
 	const char *end = memrchr(label, ':', label_len);
-	char name[POOL_NODE_MAX + 1];
+	char name[STOCK_NODE_MAX + 1];
 	void *nodes = inv->nodes;
 	size_t at;
 	enum err e;
 	size_t len = end > start ? (size_t)(end - start) : 0;
 
-	if (!len || len > POOL_NODE_MAX || memchr(start, '\0', len))
+	if (!len || len > STOCK_NODE_MAX || memchr(start, '\0', len))
 		return E_OK;
 	memcpy(name, start, len);
 	name[len] = '\0';
 	at = find_node(inv, name);
 	if (at == inv->nodes_len || strcmp(inv->nodes[at].name, name) != 0) {
-		if ((e = grow(&nodes, &inv->nodes_capacity, inv->nodes_len + 1, sizeof(*inv->nodes))))
+		if ((e = inventory_grow(&nodes, &inv->nodes_capacity, inv->nodes_len + 1,
+					sizeof(*inv->nodes))) != E_OK)
 			return e;
 		inv->nodes = nodes;
 		memmove(&inv->nodes[at + 1], &inv->nodes[at], (inv->nodes_len - at) * sizeof(*inv->nodes));
@@ -121,14 +124,14 @@ static enum err count_ready(struct inventory *inv, const char *label, size_t lab
 	return E_OK;
 }
 
-static bool begins(const char *label, size_t len, const char *prefix)
+static bool inventory_begins(const char *label, size_t len, const char *prefix)
 {
 	return len >= strlen(prefix) && memcmp(label, prefix, strlen(prefix)) == 0;
 }
 
 /* What has no label, or a longer one, is not ours.  *ret_read: false when the object does not say. */
-static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_public, struct inventory *inv,
-			bool *ret_read)
+static enum err inventory_look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_public,
+				  struct inventory *inv, bool *ret_read)
 {
 	struct inventory_object object = {.handle = handle, .is_public = is_public};
 	char label[LABEL_READ_MAX];
@@ -143,27 +146,27 @@ static enum err look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_publ
 	*ret_read = rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
 	if (!*ret_read || label_len > sizeof(label))
 		return E_OK;
-	if (begins(label, label_len, POOL_LABEL_PREFIX))
+	if (inventory_begins(label, label_len, STOCK_LABEL_PREFIX))
 		return count_ready(inv, label, label_len, is_public);
-	if (!begins(label, label_len, OBJECT_LABEL_PREFIX))
+	if (!inventory_begins(label, label_len, OBJECT_LABEL_PREFIX))
 		return E_OK;
 	if (id_len <= sizeof(id))
 		memcpy(object.key_id, id, id_len < KEY_ID_BYTES ? id_len : KEY_ID_BYTES);
-	return add(inv, &object, label, strnlen(label, label_len));
+	return inventory_add(inv, &object, label, strnlen(label, label_len));
 }
 
 /* Those that would not be read are left in `handles`, and counted in *len. */
-static enum err look_at_all(struct session *s, CK_OBJECT_HANDLE *handles, size_t *len, bool is_public,
-			    struct inventory *inv)
+static enum err inventory_look_at_all(struct session *s, CK_OBJECT_HANDLE *handles, size_t *len,
+				      bool is_public, struct inventory *inv)
 {
 	size_t unread = 0;
 
 	for (size_t i = 0; i < *len; i++) {
 		bool read = true;
 		enum err e = session_must_stop(s) ? session_break_off(s)
-						  : look_at(s, handles[i], is_public, inv, &read);
+						  : inventory_look_at(s, handles[i], is_public, inv, &read);
 
-		if (e)
+		if (e != E_OK)
 			return e;
 		if (!read)
 			handles[unread++] = handles[i];
@@ -206,14 +209,14 @@ static enum err take_class(struct session *s, CK_OBJECT_CLASS class, struct inve
 	enum err e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &handles, &len);
 
 	if (e == E_OK)
-		e = look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv);
-	if (e || !len)
+		e = inventory_look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv);
+	if (e != E_OK || !len)
 		goto out;
-	if ((e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &present, &present_len)) ||
-	    (e = session_check_login(s, logins)))
+	if ((e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &present, &present_len)) != E_OK ||
+	    (e = session_check_login(s, logins)) != E_OK)
 		goto out;
 	keep_common(handles, &len, present, present_len);
-	if ((e = look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv)))
+	if ((e = inventory_look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv)) != E_OK)
 		goto out;
 	inv->unread += (uint32_t)len;
 out:
@@ -222,7 +225,7 @@ out:
 	return e;
 }
 
-static int compare(const void *a, const void *b, void *arg)
+static int inventory_compare(const void *a, const void *b, void *arg)
 {
 	const struct inventory_object *left = a, *right = b;
 	const struct inventory *inv = arg;
@@ -236,13 +239,14 @@ enum err inventory_take(struct session *s, struct inventory *ret_inventory)
 	struct inventory inv = {0};
 	enum err e;
 
-	if ((e = take_class(s, CKO_PRIVATE_KEY, &inv)) || (e = take_class(s, CKO_PUBLIC_KEY, &inv))) {
+	if ((e = take_class(s, CKO_PRIVATE_KEY, &inv)) != E_OK ||
+	    (e = take_class(s, CKO_PUBLIC_KEY, &inv)) != E_OK) {
 		inventory_release(&inv);
 		return e;
 	}
 	inv.unread += (uint32_t)remains_count(gate_remains(s->gate)); /* not found, and perhaps there */
 	if (inv.len)
-		qsort_r(inv.objects, inv.len, sizeof(*inv.objects), compare, &inv);
+		qsort_r(inv.objects, inv.len, sizeof(*inv.objects), inventory_compare, &inv);
 	*ret_inventory = inv;
 	return E_OK;
 }
@@ -289,7 +293,7 @@ bool inventory_find_pair(const struct inventory *inv, const char *label, CK_OBJE
 /* ---- telling ---- */
 
 /* Both halves are there, as a rule. */
-static uint32_t count_keys(const struct inventory_node *node)
+static uint32_t inventory_count_keys(const struct inventory_node *node)
 {
 	return node->private_keys > node->public_keys ? node->private_keys : node->public_keys;
 }
@@ -302,7 +306,7 @@ void inventory_count_nodes(const struct inventory *inv, const char *own, uint32_
 		if (strcmp(inv->nodes[i].name, own) == 0)
 			continue;
 		(*ret_nodes)++;
-		*ret_keys += count_keys(&inv->nodes[i]);
+		*ret_keys += inventory_count_keys(&inv->nodes[i]);
 	}
 }
 

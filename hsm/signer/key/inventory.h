@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything on the token whose label begins with "csrd:", and of ready keys
  * ("csrd-pool:") how many there are of which node, as one look at it saw it.
@@ -23,7 +24,7 @@
 #define INVENTORY_OBJECTS_MAX 4000000 /* of each class on the token, ours or not */
 
 struct inventory_object;
-struct inventory_node; /* one that has ready keys (pool.h) on the token */
+struct inventory_node; /* one that has ready keys (stock.h) on the token */
 struct inventory {
 	char *labels; /* one after the other, each with its NUL */
 	size_t labels_len;

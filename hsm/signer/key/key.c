@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Generates a key pair in the token and reads its attributes back. */
 #include "hsm/signer/key/key.h"
 
@@ -18,34 +19,35 @@ enum err key_new_id(uint8_t ret_id[KEY_ID_BYTES])
 
 #define TEMPLATE_MAX 20
 
-struct template {
+struct attribute_list {
 	CK_ATTRIBUTE attributes[TEMPLATE_MAX];
 	CK_ULONG len;
 };
 
 static CK_BBOOL yes = CK_TRUE, no = CK_FALSE; /* never written: Cryptoki's prototypes lack a const */
 
-static void put(struct template *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
+static void key_put(struct attribute_list *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
 {
 	t->attributes[t->len++] = (CK_ATTRIBUTE){type, (void *)(uintptr_t)value, len};
 }
 
-static void put_bool(struct template *t, CK_ATTRIBUTE_TYPE type, CK_BBOOL *value)
+static void key_put_bool(struct attribute_list *t, CK_ATTRIBUTE_TYPE type, CK_BBOOL *value)
 {
-	put(t, type, value, sizeof(*value));
+	key_put(t, type, value, sizeof(*value));
 }
 
-static void put_no(struct template *t, uint32_t options, enum template_option option, CK_ATTRIBUTE_TYPE type)
+static void put_no(struct attribute_list *t, uint32_t options, enum template_option option,
+		   CK_ATTRIBUTE_TYPE type)
 {
 	if (options & (uint32_t)option)
-		put_bool(t, type, &no);
+		key_put_bool(t, type, &no);
 }
 
-static void fill_public(struct template *t, uint32_t options)
+static void fill_public(struct attribute_list *t, uint32_t options)
 {
-	put_bool(t, CKA_TOKEN, &yes);
+	key_put_bool(t, CKA_TOKEN, &yes);
 	if (options & TEMPLATE_PUBLIC_VERIFY)
-		put_bool(t, CKA_VERIFY, &yes);
+		key_put_bool(t, CKA_VERIFY, &yes);
 	put_no(t, options, TEMPLATE_PUBLIC_OPEN, CKA_PRIVATE);
 	put_no(t, options, TEMPLATE_PUBLIC_NO_VERIFY_RECOVER, CKA_VERIFY_RECOVER);
 	put_no(t, options, TEMPLATE_PUBLIC_NO_ENCRYPT, CKA_ENCRYPT);
@@ -53,40 +55,40 @@ static void fill_public(struct template *t, uint32_t options)
 	put_no(t, options, TEMPLATE_PUBLIC_NO_DERIVE, CKA_DERIVE);
 }
 
-static void fill_private(struct template *t, const struct template_profile *profile)
+static void fill_private(struct attribute_list *t, const struct template_profile *profile)
 {
-	put_bool(t, CKA_TOKEN, &yes);
-	put_bool(t, CKA_PRIVATE, &yes);
-	put_bool(t, CKA_SENSITIVE, &yes);
-	put_bool(t, CKA_EXTRACTABLE, &no);
-	put_bool(t, CKA_SIGN, &yes);
+	key_put_bool(t, CKA_TOKEN, &yes);
+	key_put_bool(t, CKA_PRIVATE, &yes);
+	key_put_bool(t, CKA_SENSITIVE, &yes);
+	key_put_bool(t, CKA_EXTRACTABLE, &no);
+	key_put_bool(t, CKA_SIGN, &yes);
 	put_no(t, profile->options, TEMPLATE_NO_SIGN_RECOVER, CKA_SIGN_RECOVER);
 	put_no(t, profile->options, TEMPLATE_NO_DECRYPT, CKA_DECRYPT);
 	put_no(t, profile->options, TEMPLATE_NO_UNWRAP, CKA_UNWRAP);
 	put_no(t, profile->options, TEMPLATE_NO_DERIVE, CKA_DERIVE);
 	put_no(t, profile->options, TEMPLATE_NO_COPY, CKA_COPYABLE);
 	if ((profile->options & TEMPLATE_MECHANISMS) && profile->mechanisms_len)
-		put(t, CKA_ALLOWED_MECHANISMS, profile->mechanisms,
-		    profile->mechanisms_len * sizeof(profile->mechanisms[0]));
+		key_put(t, CKA_ALLOWED_MECHANISMS, profile->mechanisms,
+			profile->mechanisms_len * sizeof(profile->mechanisms[0]));
 }
 
 /* What is not in these templates, a token is free to choose: some say yes to every usage left out. */
-static enum err generate(struct session *s, CK_MECHANISM_TYPE type, CK_ATTRIBUTE *special, size_t special_len,
-			 const char *label, const uint8_t *id, struct key *key)
+static enum err key_make_pair(struct session *s, CK_MECHANISM_TYPE type, CK_ATTRIBUTE *special,
+			      size_t special_len, const char *label, const uint8_t *id, struct key *key)
 {
 	const struct template_profile *profile = &s->token->profiles[key_kind(key->type)->family];
-	struct template public = {.len = 0}, private = {.len = 0};
+	struct attribute_list public = {.len = 0}, private = {.len = 0};
 	CK_MECHANISM mechanism = {type, NULL, 0};
 	CK_RV rv;
 
 	fill_public(&public, profile->options);
 	fill_private(&private, profile);
-	put(&public, CKA_LABEL, label, strlen(label));
-	put(&private, CKA_LABEL, label, strlen(label));
-	put(&public, CKA_ID, id, KEY_ID_BYTES);
-	put(&private, CKA_ID, id, KEY_ID_BYTES);
+	key_put(&public, CKA_LABEL, label, strlen(label));
+	key_put(&private, CKA_LABEL, label, strlen(label));
+	key_put(&public, CKA_ID, id, KEY_ID_BYTES);
+	key_put(&private, CKA_ID, id, KEY_ID_BYTES);
 	for (size_t i = 0; i < special_len; i++)
-		public.attributes[public.len++] = special[i];
+	public.attributes[public.len++] = special[i];
 	rv = s->token->p11->C_GenerateKeyPair(s->handle, &mechanism, public.attributes, public.len,
 					      private.attributes, private.len, &key->public_key,
 					      &key->private_key);
@@ -110,8 +112,9 @@ static enum err generate_type(struct session *s, const char *label, struct key *
 	if (way->by_name)
 		curve[0] =
 		    (CK_ATTRIBUTE){CKA_EC_PARAMS, (void *)(uintptr_t)kind->curve_name, kind->curve_name_len};
-	return kind->family == KEY_FAMILY_RSA ? generate(s, way->mechanism, rsa, 2, label, key->id, key)
-					      : generate(s, way->mechanism, curve, 1, label, key->id, key);
+	return kind->family == KEY_FAMILY_RSA
+		   ? key_make_pair(s, way->mechanism, rsa, 2, label, key->id, key)
+		   : key_make_pair(s, way->mechanism, curve, 1, label, key->id, key);
 }
 
 enum err key_generate(struct session *s, enum key_type type, const char *label,
@@ -120,10 +123,10 @@ enum err key_generate(struct session *s, enum key_type type, const char *label,
 	struct key key = {.type = type};
 	enum err e;
 
-	if (s->stale && (e = session_refresh(s)))
+	if (s->stale && (e = session_refresh(s)) != E_OK)
 		return e;
 	memcpy(key.id, id, KEY_ID_BYTES);
-	if ((e = generate_type(s, label, &key)))
+	if ((e = generate_type(s, label, &key)) != E_OK)
 		return e;
 	if (FAILPOINT_ARMED("signer.create.half-pair"))
 		s->token->p11->C_DestroyObject(s->handle, key.private_key);
@@ -135,7 +138,7 @@ enum err key_generate(struct session *s, enum key_type type, const char *label,
 /* ---- by its handles ---- */
 
 /* Some tokens keep a label or an id in a shortened form. */
-static bool begins(const uint8_t *whole, size_t whole_len, const uint8_t *start, size_t start_len)
+static bool key_begins(const uint8_t *whole, size_t whole_len, const uint8_t *start, size_t start_len)
 {
 	return start_len && start_len <= whole_len && memcmp(whole, start, start_len) == 0;
 }
@@ -154,8 +157,8 @@ static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const
 		return E_OK;
 	if (rv != CKR_OK)
 		return session_fail(s, "C_GetAttributeValue", rv);
-	by_label = begins((const uint8_t *)label, strlen(label), kept_label, attributes[0].ulValueLen);
-	by_id = begins(id, KEY_ID_BYTES, kept_id, attributes[1].ulValueLen);
+	by_label = key_begins((const uint8_t *)label, strlen(label), kept_label, attributes[0].ulValueLen);
+	by_id = key_begins(id, KEY_ID_BYTES, kept_id, attributes[1].ulValueLen);
 	if (!is_new && !(by_label && by_id))
 		return E_OK;
 	if (!by_label && !by_id) {
@@ -172,7 +175,7 @@ static enum err destroy_pair(struct session *s, const struct key *key, const cha
 	enum err e = destroy_handle(s, key->private_key, label, key->id, is_new);
 	enum err public_e = destroy_handle(s, key->public_key, label, key->id, is_new);
 
-	return e ? e : public_e;
+	return e != E_OK ? e : public_e;
 }
 
 enum err key_destroy_handles(struct session *s, const struct key *key, const char *label)
@@ -229,8 +232,7 @@ static enum err read_object(struct session *s, CK_OBJECT_HANDLE object, bool pri
 	r->attributes[3] = (CK_ATTRIBUTE){CKA_ID, r->id, sizeof(r->id)};
 	memset(r->flags, 0xff, sizeof(r->flags)); /* neither true nor false */
 	for (size_t i = 0; private && i < PROTECTIONS; i++)
-		r->attributes[len++] =
-		    (CK_ATTRIBUTE){protections[i].type, &r->flags[i], sizeof(r->flags[i])};
+		r->attributes[len++] = (CK_ATTRIBUTE){protections[i].type, &r->flags[i], sizeof(r->flags[i])};
 	rv = s->token->p11->C_GetAttributeValue(s->handle, object, r->attributes, len);
 	/* After these values every attribute that can be had was filled in (PKCS#11 v2.40 §5.7). */
 	if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_SENSITIVE &&
@@ -334,9 +336,10 @@ enum err key_read_back(struct session *s, const char *label, struct key *key)
 	struct readout r;
 	enum err e;
 
-	if ((e = read_object(s, key->private_key, true, &r)) ||
-	    (e = check_identity(s, &r, CKO_PRIVATE_KEY, label, key)) ||
-	    (e = check_protection(s, &r, key)) || (e = read_object(s, key->public_key, false, &r)))
+	if ((e = read_object(s, key->private_key, true, &r)) != E_OK ||
+	    (e = check_identity(s, &r, CKO_PRIVATE_KEY, label, key)) != E_OK ||
+	    (e = check_protection(s, &r, key)) != E_OK ||
+	    (e = read_object(s, key->public_key, false, &r)) != E_OK)
 		return e;
 	return check_identity(s, &r, CKO_PUBLIC_KEY, label, key);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A new key pair in the token, and what the token reports about it afterwards
  * (invariant I4: nothing in a template counts until it is read back).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads a key pair that was made some time ago, as if nothing was known of it. */
 #include "hsm/signer/key/key_inspect.h"
 
@@ -26,7 +27,7 @@ static enum err find_one(struct session *s, CK_OBJECT_CLASS class, const char *l
 	size_t len;
 	enum err e = object_search(s, template, 3, 2, &handles, &len);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (len == 1) {
 		*ret_handle = handles[0];
@@ -38,7 +39,7 @@ static enum err find_one(struct session *s, CK_OBJECT_CLASS class, const char *l
 	return e;
 }
 
-static bool is_curve(const struct key_kind *kind, const void *parameters, size_t len)
+static bool key_inspect_is_curve(const struct key_kind *kind, const void *parameters, size_t len)
 {
 	return (len == kind->oid_len && memcmp(parameters, kind->oid, len) == 0) ||
 	       (kind->curve_name && len == kind->curve_name_len &&
@@ -66,11 +67,11 @@ static enum err read_type(struct session *s, CK_OBJECT_HANDLE public_key, enum k
 	CK_ATTRIBUTE what = {CKA_MODULUS, value, sizeof(value)};
 	enum err e = object_read(s, public_key, &type, 1);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (family != CKK_RSA)
 		what.type = CKA_EC_PARAMS;
-	if ((e = object_read(s, public_key, &what, 1)))
+	if ((e = object_read(s, public_key, &what, 1)) != E_OK)
 		return e;
 	for (unsigned t = 1; t <= KEY_TYPE_MAX; t++) {
 		const struct key_kind *kind = key_kind((enum key_type)t);
@@ -79,7 +80,7 @@ static enum err read_type(struct session *s, CK_OBJECT_HANDLE public_key, enum k
 			continue;
 		if (kind->family == KEY_FAMILY_RSA
 			? modulus_bits(value, what.ulValueLen) != (CK_ULONG)kind->bits
-			: !is_curve(kind, value, what.ulValueLen))
+			: !key_inspect_is_curve(kind, value, what.ulValueLen))
 			continue;
 		*ret_type = (enum key_type)t;
 		return E_OK;
@@ -96,9 +97,9 @@ static enum err read_pair(struct session *s, const struct key_map_pair *pair, st
 	enum err e;
 
 	memcpy(key.id, pair->key_id, KEY_ID_BYTES);
-	if ((e = read_type(s, key.public_key, &key.type)) ||
-	    (e = key_protection_read(s, key.private_key, &key.protection)) ||
-	    (e = public_key_read(s, &key, &spki)))
+	if ((e = read_type(s, key.public_key, &key.type)) != E_OK ||
+	    (e = key_protection_read(s, key.private_key, &key.protection)) != E_OK ||
+	    (e = public_key_read(s, &key, &spki)) != E_OK)
 		return e;
 	ret_key->key_type = key.type;
 	ret_key->protection = key.protection;
@@ -115,8 +116,8 @@ static enum err search_pair(struct session *s, const char *label, const uint8_t 
 	enum err e;
 
 	memcpy(pair.key_id, key_id, KEY_ID_BYTES);
-	if ((e = find_one(s, CKO_PRIVATE_KEY, label, &pair.private_key)) ||
-	    (e = find_one(s, CKO_PUBLIC_KEY, label, &pair.public_key)))
+	if ((e = find_one(s, CKO_PRIVATE_KEY, label, &pair.private_key)) != E_OK ||
+	    (e = find_one(s, CKO_PUBLIC_KEY, label, &pair.public_key)) != E_OK)
 		return e;
 	*ret_pair = pair;
 	return E_OK;
@@ -160,7 +161,7 @@ enum err key_inspect(struct session *s, const char *csr_id, struct message_inspe
 		*ret_reply = reply;
 		return E_OK;
 	}
-	if ((e = object_find(s, &query, &found)))
+	if ((e = object_find(s, &query, &found)) != E_OK)
 		return e;
 	reply.presence = object_presence(&found);
 	memcpy(reply.key_id, found.key_id, KEY_ID_BYTES);
@@ -175,7 +176,7 @@ enum err key_inspect(struct session *s, const char *csr_id, struct message_inspe
 			e = reply.detail ? session_check_login(s, logins) : E_NOMEM;
 		}
 	}
-	if (e) {
+	if (e != E_OK) {
 		free(reply.detail);
 		return e;
 	}

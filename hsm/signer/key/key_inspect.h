@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the token reports about the key pair of one CSR now.  Reads only. */
 #ifndef CSRD_HSM_SIGNER_KEY_KEY_INSPECT_H
 #define CSRD_HSM_SIGNER_KEY_KEY_INSPECT_H

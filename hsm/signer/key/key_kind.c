@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of key types. */
 #include "hsm/signer/key/key_kind.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What each key type is made of, in terms of OpenSSL and DER: only a table. */
 #ifndef CSRD_HSM_SIGNER_KEY_KEY_KIND_H
 #define CSRD_HSM_SIGNER_KEY_KEY_KIND_H

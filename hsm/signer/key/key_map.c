@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Handles of key pairs by their labels, of one session. */
 #include "hsm/signer/key/key_map.h"
 
@@ -31,7 +32,7 @@ void key_map_drop(struct session *s)
 }
 
 /* Is this look one of many? */
-static bool is_wanted(struct session *s)
+static bool key_map_is_wanted(struct session *s)
 {
 	uint64_t now_ms = clock_ms();
 
@@ -51,7 +52,7 @@ static bool is_fresh(const struct session *s)
 	       clock_ms() - map->taken_ms <= KEPT_MS;
 }
 
-static bool take(struct session *s)
+static bool key_map_take(struct session *s)
 {
 	struct key_map *map = s->map;
 
@@ -85,7 +86,7 @@ bool key_map_find(struct session *s, const char *label, struct key_map_pair *ret
 {
 	struct key_map_pair pair;
 
-	if (!is_wanted(s) || (!is_fresh(s) && !take(s)) ||
+	if (!key_map_is_wanted(s) || (!is_fresh(s) && !key_map_take(s)) ||
 	    !inventory_find_pair(&s->map->inventory, label, &pair.private_key, &pair.public_key,
 				 pair.key_id) ||
 	    !is_still(s, pair.private_key, CKO_PRIVATE_KEY, label, pair.key_id) ||

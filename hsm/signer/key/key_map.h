@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Handles of key pairs by their labels, for whoever looks at one pair after the
  * other, as csrctl verify --full does.  A search by label reads every object of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tries on throw-away keys what the token can do. */
 #include "hsm/signer/key/probe.h"
 
@@ -18,8 +19,8 @@
 
 /* Mechanisms of PKCS#11 that make signatures and nothing else, for CKA_ALLOWED_MECHANISMS. */
 static const CK_MECHANISM_TYPE rsa_mechanisms[] = {
-    CKM_RSA_PKCS,	     CKM_SHA256_RSA_PKCS,     CKM_SHA384_RSA_PKCS,     CKM_SHA512_RSA_PKCS,
-    CKM_RSA_PKCS_PSS,	     CKM_SHA256_RSA_PKCS_PSS, CKM_SHA384_RSA_PKCS_PSS, CKM_SHA512_RSA_PKCS_PSS,
+    CKM_RSA_PKCS,     CKM_SHA256_RSA_PKCS,     CKM_SHA384_RSA_PKCS,     CKM_SHA512_RSA_PKCS,
+    CKM_RSA_PKCS_PSS, CKM_SHA256_RSA_PKCS_PSS, CKM_SHA384_RSA_PKCS_PSS, CKM_SHA512_RSA_PKCS_PSS,
 };
 static const CK_MECHANISM_TYPE ec_mechanisms[] = {CKM_ECDSA, CKM_ECDSA_SHA256, CKM_ECDSA_SHA384,
 						  CKM_ECDSA_SHA512};
@@ -122,7 +123,7 @@ static enum err sweep_label(struct session *s, const char *label)
 	uint32_t destroyed = 0;
 	enum err e = object_destroy(s, &query, &destroyed);
 
-	if (e && ckr_is_refusal(s->last))
+	if (e != E_OK && ckr_is_refusal(s->last))
 		explain_refusal(s, label);
 	if (destroyed && !s->token->quirks.one_session)
 		log_info("%lu objects '%s' of an earlier probe were destroyed", (unsigned long)destroyed,
@@ -139,8 +140,8 @@ static enum err sweep(struct session *s, struct token *token)
 	if (!token->probe_left)
 		return E_OK;
 	other_label(token, label);
-	if ((e = sweep_label(s, token->probe_label)) || (e = sweep_label(s, label)) ||
-	    (e = sweep_label(s, token->probe_label_short)))
+	if ((e = sweep_label(s, token->probe_label)) != E_OK || (e = sweep_label(s, label)) != E_OK ||
+	    (e = sweep_label(s, token->probe_label_short)) != E_OK)
 		return e;
 	token->probe_left = false;
 	return E_OK;
@@ -169,7 +170,7 @@ static enum err make(struct session *s, enum key_type type, struct key *ret_key)
 {
 	enum err e = key_new_id(ret_key->id);
 
-	if (e) {
+	if (e != E_OK) {
 		session_explain(s, "no random key id");
 		return e;
 	}
@@ -189,12 +190,13 @@ static enum key_type cheapest(const struct token *token)
 }
 
 /* By the rules for a create's key: a token on which every create would fail is not usable. */
-static enum err judge(struct session *s, struct key *key)
+static enum err probe_judge(struct session *s, struct key *key)
 {
 	struct spki *public_key = NULL;
 	enum err e;
 
-	if ((e = key_read_back(s, s->token->probe_label, key)) || (e = public_key_read(s, key, &public_key)))
+	if ((e = key_read_back(s, s->token->probe_label, key)) != E_OK ||
+	    (e = public_key_read(s, key, &public_key)) != E_OK)
 		return e;
 	spki_free(public_key);
 	return E_OK;
@@ -224,7 +226,7 @@ static void remove_failed(struct session *s, struct token *token, const struct k
 	if (ckr_is_session_lost(last))
 		return;
 	memcpy(failure, s->failure, sizeof(failure));
-	if (object_destroy(s, &query, &destroyed) || sweep(s, token))
+	if (object_destroy(s, &query, &destroyed) != E_OK || sweep(s, token) != E_OK)
 		log_debug("keys of a probe are left for now: %s", s->failure);
 	s->last = last;
 	memcpy(s->failure, failure, sizeof(failure));
@@ -244,9 +246,9 @@ static enum err make_and_use(struct session *s, struct token *token, enum key_ty
 
 	token->probe_unfit = false;
 	if (e == E_OK && judged) {
-		e = judge(s, &key);
+		e = probe_judge(s, &key);
 		token->probe_unfit = e != E_OK;
-		token->probe_made_unfit |= is_judged(s, e) || (e && ckr_is_refusal(s->last));
+		token->probe_made_unfit |= is_judged(s, e) || (e != E_OK && ckr_is_refusal(s->last));
 	}
 	if (e == E_OK)
 		e = use(s, &key);
@@ -260,7 +262,7 @@ enum err probe_self_test(struct session *s, struct token *token)
 {
 	enum err e = sweep(s, token);
 
-	return e ? e : make_and_use(s, token, cheapest(token), true);
+	return e != E_OK ? e : make_and_use(s, token, cheapest(token), true);
 }
 
 /* ---- templates ---- */
@@ -334,11 +336,11 @@ static enum err find_options(struct session *s, struct token *token, enum key_ty
 	*sure &= ckr_is_refusal(s->last);
 	taken = *guess & most;
 	e = taken ? try_options(s, token, type, taken, false) : E_HSM;
-	if (e && !is_hopeless(s)) {
+	if (e != E_OK && !is_hopeless(s)) {
 		taken = 0;
 		e = try_options(s, token, type, taken, false);
 	}
-	if (e && !is_hopeless(s) && (most & TEMPLATE_PUBLIC_OPEN)) {
+	if (e != E_OK && !is_hopeless(s) && (most & TEMPLATE_PUBLIC_OPEN)) {
 		taken = TEMPLATE_PUBLIC_OPEN;
 		e = try_options(s, token, type, taken, false);
 	}
@@ -347,7 +349,7 @@ static enum err find_options(struct session *s, struct token *token, enum key_ty
 	if (e == E_OK)
 		e = try_options(s, token, type, taken, true);
 out:
-	if (e)
+	if (e != E_OK)
 		return e;
 	token->profiles[key_kind(type)->family].options = taken;
 	*guess = taken;
@@ -396,7 +398,7 @@ static CK_RV relabel(struct session *s, CK_OBJECT_HANDLE object, const char *lab
 	return s->token->p11->C_SetAttributeValue(s->handle, object, &attribute, 1);
 }
 
-static bool has_label(struct session *s, CK_OBJECT_HANDLE object, const char *label)
+static bool probe_has_label(struct session *s, CK_OBJECT_HANDLE object, const char *label)
 {
 	char actual[256];
 	CK_ATTRIBUTE attribute = {CKA_LABEL, actual, sizeof(actual)};
@@ -413,15 +415,15 @@ static enum err probe_relabel(struct session *s, struct token *token, bool *sure
 	CK_RV rv;
 	enum err e = make(s, cheapest(token), &key);
 
-	if (e) {
+	if (e != E_OK) {
 		remove_failed(s, token, &key);
 		return e;
 	}
 	other_label(token, label);
 	if ((rv = relabel(s, key.private_key, label)) == CKR_OK)
 		rv = relabel(s, key.public_key, label);
-	token->relabels = rv == CKR_OK && has_label(s, key.private_key, label) &&
-			  has_label(s, key.public_key, label);
+	token->relabels = rv == CKR_OK && probe_has_label(s, key.private_key, label) &&
+			  probe_has_label(s, key.public_key, label);
 	is_sure = rv == CKR_OK || rv == CKR_FUNCTION_NOT_SUPPORTED || ckr_is_refusal(rv);
 	token->relabels_never = !token->relabels && is_sure;
 	*sure &= is_sure;
@@ -554,15 +556,15 @@ static enum err find_families(struct session *s, struct token *token, bool *sure
 		if (!type)
 			continue;
 		e = find_way(s, token, (enum key_type)type, &guess, sure);
-		if (e && is_hopeless(s))
+		if (e != E_OK && is_hopeless(s))
 			return e;
-		if (!e)
+		if (e == E_OK)
 			continue;
 		*sure &= ckr_is_refusal(s->last) || is_judged(s, e);
 		unmade |= token->key_types & types_of(order[i]);
-		log_warn("token '%s' makes no usable %s keys: %s", token->label,
-			 families[order[i]].name, s->failure);
-		if (first)
+		log_warn("token '%s' makes no usable %s keys: %s", token->label, families[order[i]].name,
+			 s->failure);
+		if (first != E_OK)
 			continue;
 		first = e;
 		last = s->last;
@@ -583,10 +585,10 @@ static enum err find_out(struct session *s, struct token *token, bool *sure)
 
 	token->probe_left = true;
 	token->probe_made_unfit = false;
-	if ((e = sweep(s, token)))
+	if ((e = sweep(s, token)) != E_OK)
 		return e;
 	list_all_mechanisms(token);
-	if ((e = find_families(s, token, sure)))
+	if ((e = find_families(s, token, sure)) != E_OK)
 		return e;
 	return probe_relabel(s, token, sure);
 }
@@ -597,7 +599,7 @@ enum err probe_run(struct session *s, struct token *token)
 	bool sure = true;
 	enum err e = find_out(s, token, &sure);
 
-	if (e) {
+	if (e != E_OK) {
 		memcpy(token->profiles, before.profiles, sizeof(token->profiles));
 		atomic_store(&token->unmade_types, atomic_load(&before.unmade_types));
 		token->relabels = before.relabels;

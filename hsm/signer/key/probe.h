@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What this token can do, found out at start, and whether it still can, asked
  * when something failed: with throw-away key pairs labelled

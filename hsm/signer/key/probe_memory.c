@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The probe's findings as a small file. */
 #include "hsm/signer/key/probe_memory.h"
 
@@ -32,7 +33,7 @@ static void put_said(struct buf *b, const unsigned char *text, size_t len)
 	buf_put_str(b, "'");
 }
 
-static enum err put_module(const struct token *token, struct buf *b)
+static enum err probe_memory_put_module(const struct token *token, struct buf *b)
 {
 	struct stat st;
 	CK_INFO info;
@@ -100,7 +101,7 @@ static enum err put_head(const struct token *token, struct buf *b)
 		   "after a change of what stands here, it is found out again at the next start.\n"
 		   "format %d csrd %s\n",
 		   FORMAT, CSRD_VERSION);
-	if ((e = put_module(token, b)) || (e = put_token(token, b)))
+	if ((e = probe_memory_put_module(token, b)) != E_OK || (e = put_token(token, b)) != E_OK)
 		return e;
 	return buf_status(b);
 }
@@ -113,7 +114,7 @@ static enum err put_sum(struct buf *b)
 	char text[2 * SUM_BYTES + 1];
 	unsigned len = 0;
 
-	if (buf_status(b) || EVP_Digest(b->data, b->len, sum, &len, EVP_sha256(), NULL) != 1 ||
+	if (buf_status(b) != E_OK || EVP_Digest(b->data, b->len, sum, &len, EVP_sha256(), NULL) != 1 ||
 	    len != SUM_BYTES)
 		return E_NOMEM;
 	str_hex(text, sum, SUM_BYTES);
@@ -142,7 +143,7 @@ static enum err put_finding(const struct finding *f, struct buf *b)
  * `head` is what such a file has to begin with; it is completed by what `text`
  * says, and must then be the same, byte for byte, the sum included.
  */
-static enum err parse(struct buf *head, const struct buf *text, struct token *token)
+static enum err probe_memory_parse(struct buf *head, const struct buf *text, struct token *token)
 {
 	const char *at = buf_text(text);
 	struct finding f = {0};
@@ -162,7 +163,8 @@ static enum err parse(struct buf *head, const struct buf *text, struct token *to
 	if (sscanf(at, " unmade %x relabels %u at %" SCNd64, &f.unmade, &f.relabels, &f.probed_us) != 3 ||
 	    f.relabels > 1 || !(token->key_types & ~f.unmade))
 		return E_NOTFOUND;
-	if (put_finding(&f, head) || head->len != text->len || memcmp(head->data, text->data, head->len) != 0)
+	if (put_finding(&f, head) != E_OK || head->len != text->len ||
+	    memcmp(head->data, text->data, head->len) != 0)
 		return E_NOTFOUND;
 	for (size_t family = 0; family < TEMPLATE_FAMILIES; family++) {
 		token->profiles[family].options = f.options[family];
@@ -182,10 +184,10 @@ enum err probe_memory_recall(struct token *token)
 
 	buf_init(&head, TEXT_MAX);
 	buf_init(&text, TEXT_MAX);
-	if (!token->state || state_dir_read(token->state, PROBE_MEMORY_NAME, &text))
+	if (!token->state || state_dir_read(token->state, PROBE_MEMORY_NAME, &text) != E_OK)
 		goto out;
-	e = put_head(token, &head) ? E_NOTFOUND : parse(&head, &text, token);
-	if (e)
+	e = put_head(token, &head) != E_OK ? E_NOTFOUND : probe_memory_parse(&head, &text, token);
+	if (e != E_OK)
 		log_info("'%s/%s' is outdated or damaged: the token is probed again",
 			 state_dir_path(token->state), PROBE_MEMORY_NAME);
 out:
@@ -214,7 +216,7 @@ void probe_memory_keep(const struct token *token)
 		e = put_finding(&f, &b);
 	if (e == E_OK)
 		e = state_dir_write(token->state, PROBE_MEMORY_NAME, &b);
-	if (e)
+	if (e != E_OK)
 		log_warn("cannot write '%s/%s' (%s): the next start probes the token again",
 			 state_dir_path(token->state), PROBE_MEMORY_NAME,
 			 e == E_IO ? strerror(errno) : err_str(e));
@@ -223,7 +225,7 @@ void probe_memory_keep(const struct token *token)
 
 void probe_memory_drop(const struct token *token)
 {
-	if (token->state && state_dir_remove(token->state, PROBE_MEMORY_NAME))
+	if (token->state && state_dir_remove(token->state, PROBE_MEMORY_NAME) != E_OK)
 		log_warn("cannot remove '%s/%s' (%s)", state_dir_path(token->state), PROBE_MEMORY_NAME,
 			 strerror(errno));
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the probe (probe.h) found out about the token, kept over restarts in the
  * signer's state folder: throw-away keys, an RSA key among them, are not made

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads a public key object and checks that it is the kind of key that was asked for. */
 #include "hsm/signer/key/public_key.h"
 
@@ -33,7 +34,7 @@ out:
 }
 
 /* In words that an operator finds: this is no ordinary failure. */
-static enum err refuse(struct session *s, const char *reason)
+static enum err public_key_refuse(struct session *s, const char *reason)
 {
 	session_explain(s, "the token made a weak or wrong key: %s", reason);
 	return E_HSM;
@@ -67,13 +68,13 @@ static enum err read_rsa(struct session *s, CK_OBJECT_HANDLE object, const struc
 	const char *reason = "";
 	enum err e;
 
-	if ((e = object_read(s, object, attributes, 2)))
+	if ((e = object_read(s, object, attributes, 2)) != E_OK)
 		return e;
 	n = BN_bin2bn(modulus, (int)attributes[0].ulValueLen, NULL);
 	e_bn = BN_bin2bn(exponent, (int)attributes[1].ulValueLen, NULL);
 	e = n && e_bn ? weak_key_check_rsa(n, e_bn, kind->bits, &reason) : E_NOMEM;
 	if (e == E_HSM)
-		e = refuse(s, reason);
+		e = public_key_refuse(s, reason);
 	else if (e == E_OK)
 		e = build_rsa(n, e_bn, ret_key);
 	BN_free(n);
@@ -88,7 +89,7 @@ static bool equals(const unsigned char *a, size_t a_len, const uint8_t *b, size_
 	return b && a_len == b_len && memcmp(a, b, a_len) == 0;
 }
 
-static bool is_curve(const struct key_kind *kind, const CK_ATTRIBUTE *params)
+static bool public_key_is_curve(const struct key_kind *kind, const CK_ATTRIBUTE *params)
 {
 	return equals(params->pValue, params->ulValueLen, kind->oid, kind->oid_len) ||
 	       equals(params->pValue, params->ulValueLen, kind->curve_name, kind->curve_name_len);
@@ -145,18 +146,18 @@ static enum err read_curve(struct session *s, CK_OBJECT_HANDLE object, const str
 	const char *reason = "";
 	enum err e;
 
-	if ((e = object_read(s, object, attributes, 2)))
+	if ((e = object_read(s, object, attributes, 2)) != E_OK)
 		return e;
-	if (!is_curve(kind, &attributes[0]))
-		return refuse(s, "not on the named curve asked for");
+	if (!public_key_is_curve(kind, &attributes[0]))
+		return public_key_refuse(s, "not on the named curve asked for");
 	if (!(point = find_point(kind, &attributes[1])))
-		return refuse(s, "the point has the wrong length");
+		return public_key_refuse(s, "the point has the wrong length");
 	if (kind->family == KEY_FAMILY_EDWARDS)
 		e = weak_key_check_ed25519(point, &reason);
 	else
 		e = weak_key_check_ec(kind->curve_nid, point, kind->point_bytes, &reason);
-	if (e)
-		return e == E_HSM ? refuse(s, reason) : e;
+	if (e != E_OK)
+		return e == E_HSM ? public_key_refuse(s, reason) : e;
 	return kind->family == KEY_FAMILY_EDWARDS ? build_edwards(kind, point, ret_key)
 						  : build_ec(kind, point, ret_key);
 }
@@ -164,7 +165,7 @@ static enum err read_curve(struct session *s, CK_OBJECT_HANDLE object, const str
 /* ---- all ---- */
 
 /* The quick check leaves out the order of the point: on these curves every point has it. */
-static enum err check(struct session *s, EVP_PKEY *key)
+static enum err public_key_check(struct session *s, EVP_PKEY *key)
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
 	int rc;
@@ -175,7 +176,7 @@ static enum err check(struct session *s, EVP_PKEY *key)
 	EVP_PKEY_CTX_free(ctx);
 	if (rc == 1)
 		return E_OK;
-	return refuse(s, "openssl's check does not pass");
+	return public_key_refuse(s, "openssl's check does not pass");
 }
 
 enum err public_key_read(struct session *s, const struct key *key, struct spki **ret_key)
@@ -189,11 +190,11 @@ enum err public_key_read(struct session *s, const struct key *key, struct spki *
 	if (e == E_HSM && !s->failure[0])
 		session_explain(s, "public key: openssl does not take it");
 	if (e == E_OK)
-		e = check(s, public_key);
+		e = public_key_check(s, public_key);
 	if (e == E_OK && (e = spki_new(public_key, ret_key)) == E_HSM)
-		e = refuse(s, "openssl does not encode it as a csr needs it");
+		e = public_key_refuse(s, "openssl does not encode it as a csr needs it");
 	ERR_clear_error();
-	if (e)
+	if (e != E_OK)
 		EVP_PKEY_free(public_key);
 	return e;
 }

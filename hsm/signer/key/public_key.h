@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The public half of a new pair, from the token into OpenSSL, and checked there. */
 #ifndef CSRD_HSM_SIGNER_KEY_PUBLIC_KEY_H
 #define CSRD_HSM_SIGNER_KEY_PUBLIC_KEY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Asks the token for a signature and puts it into X.509 form. */
 #include "hsm/signer/key/sign.h"
 
@@ -58,14 +59,14 @@ static enum err sign_rsa(struct session *s, const struct key *key, const uint8_t
 	if (s->token->signs_sha256_rsa) {
 		e = sign(s, key->private_key, CKM_SHA256_RSA_PKCS, data, len, out, sizeof(out), &out_len);
 	} else {
-		if ((e = digest(key_kind(key->type), data, len, &d)))
+		if ((e = digest(key_kind(key->type), data, len, &d)) != E_OK)
 			return e;
 		memcpy(block, digest_info, sizeof(digest_info));
 		memcpy(block + sizeof(digest_info), d.bytes, d.len);
 		e = sign(s, key->private_key, CKM_RSA_PKCS, block, sizeof(digest_info) + d.len, out,
 			 sizeof(out), &out_len);
 	}
-	if (e)
+	if (e != E_OK)
 		return e;
 	buf_put(signature, out, out_len);
 	return buf_status(signature);
@@ -107,8 +108,8 @@ static enum err sign_ecdsa(struct session *s, const struct key *key, const uint8
 	size_t out_len = 0;
 	enum err e;
 
-	if ((e = digest(kind, data, len, &d)) ||
-	    (e = sign(s, key->private_key, CKM_ECDSA, d.bytes, d.len, out, sizeof(out), &out_len)))
+	if ((e = digest(kind, data, len, &d)) != E_OK ||
+	    (e = sign(s, key->private_key, CKM_ECDSA, d.bytes, d.len, out, sizeof(out), &out_len)) != E_OK)
 		return e;
 	if (out_len != 2 * half) {
 		session_explain(s, "C_Sign: an ecdsa signature of %zu bytes", out_len);
@@ -125,7 +126,7 @@ static enum err sign_eddsa(struct session *s, const struct key *key, const uint8
 	size_t out_len = 0;
 	enum err e = sign(s, key->private_key, CKM_EDDSA, data, len, out, sizeof(out), &out_len);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (out_len != sizeof(out)) {
 		session_explain(s, "C_Sign: an ed25519 signature of %zu bytes", out_len);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A signature made in the token, in the form that a CSR carries (RFC 5280 §4.1.1.3). */
 #ifndef CSRD_HSM_SIGNER_KEY_SIGN_H
 #define CSRD_HSM_SIGNER_KEY_SIGN_H

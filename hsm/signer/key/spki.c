@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Encodes a public key once and remembers what is asked about it later. */
 #include "hsm/signer/key/spki.h"
 
@@ -42,9 +43,10 @@ static enum err look_into(struct spki *spki)
 	long len = 0;
 	enum err e;
 
-	if ((e = enter(&at, end, V_ASN1_SEQUENCE, &len)) || at + len != end)
+	if ((e = enter(&at, end, V_ASN1_SEQUENCE, &len)) != E_OK || at + len != end)
 		return E_HSM;
-	if ((e = take_algorithm(spki, &at, end)) || (e = enter(&at, end, V_ASN1_BIT_STRING, &len)))
+	if ((e = take_algorithm(spki, &at, end)) != E_OK ||
+	    (e = enter(&at, end, V_ASN1_BIT_STRING, &len)) != E_OK)
 		return e;
 	if (at + len != end || len < 2 || *at != 0) /* the first octet counts bits that are not used */
 		return E_HSM;
@@ -64,8 +66,7 @@ static enum err encode_ec(EVP_PKEY *key, unsigned char **ret_der, int *ret_len)
 	if (!target || !point_len)
 		goto out;
 	e = E_HSM;
-	if (EVP_PKEY_get_group_name(key, curve, sizeof(curve), NULL) != 1 ||
-	    OBJ_sn2nid(curve) == NID_undef ||
+	if (EVP_PKEY_get_group_name(key, curve, sizeof(curve), NULL) != 1 || OBJ_sn2nid(curve) == NID_undef ||
 	    X509_PUBKEY_set0_param(target, OBJ_nid2obj(NID_X9_62_id_ecPublicKey), V_ASN1_OBJECT,
 				   OBJ_nid2obj(OBJ_sn2nid(curve)), point, (int)point_len) != 1)
 		goto out;
@@ -94,7 +95,7 @@ enum err spki_new(EVP_PKEY *key, struct spki **ret_spki)
 	int len = -1;
 	enum err e;
 
-	if ((e = encode(key, &der, &len)))
+	if ((e = encode(key, &der, &len)) != E_OK)
 		return e;
 	spki = len > 0 ? calloc(1, sizeof(*spki) + (size_t)len) : NULL;
 	e = E_NOMEM;

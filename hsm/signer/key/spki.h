@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A public key that was read from the token and checked: as OpenSSL has it, and
  * as the SubjectPublicKeyInfo (RFC 5280 §4.1.2.7) that goes into a CSR.  Made

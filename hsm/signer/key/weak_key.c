@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Looks for known weaknesses in a public key. */
 #include "hsm/signer/key/weak_key.h"
 
@@ -152,7 +153,7 @@ static enum err has_close_primes(const BIGNUM *n, BN_CTX *ctx, bool *ret_close)
 	if (!BN_add_word(a, 1) || !BN_sqr(b2, a, ctx) || !BN_sub(b2, b2, n))
 		goto out;
 	for (int round = 0; round < FERMAT_ROUNDS && !close; round++) {
-		if ((e = is_square(b2, ctx, &close)))
+		if ((e = is_square(b2, ctx, &close)) != E_OK)
 			goto out;
 		e = E_NOMEM;
 		/* (a + 1)² - n = b2 + 2a + 1 */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Public keys that no proper generator makes, or that are known to be broken:
  * what the CA/Browser Forum's Baseline Requirements (§6.1.1.3, §6.1.6) have a CA

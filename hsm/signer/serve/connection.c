@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Buffers of one client, with back-pressure. */
 #include "hsm/signer/serve/connection.h"
 
@@ -122,7 +123,7 @@ static enum err pump_lists(struct connection *c)
 		if (e == E_OK)
 			e = connection_reply(c, job->request_id, MESSAGE_LIST_KEYS | MESSAGE_REPLY, &payload);
 		buf_release(&payload);
-		if (e)
+		if (e != E_OK)
 			return e;
 		if (last) {
 			c->lists = job->next;
@@ -140,7 +141,7 @@ enum err connection_flush(struct connection *c)
 	for (;;) {
 		ssize_t put;
 
-		if ((e = pump_lists(c)))
+		if ((e = pump_lists(c)) != E_OK)
 			return e;
 		if (!c->out.len)
 			return E_OK;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One client on the socket: bytes in, frames out of them, replies back, with
  * a bound on what waits to be sent.  It knows no messages except the parts of a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The end of the process in spite of the module. */
 #include "hsm/signer/serve/ending.h"
 
@@ -9,7 +10,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #define CLOSE_WITHIN_MS 5000
@@ -58,15 +58,13 @@ enum err ending_prepare(void)
 }
 
 /* While it runs, a crash is a crash: the supervisor and the kernel's log tell it. */
-static void catch_crashes(void)
+static void ending_catch_crashes(void)
 {
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 	static unsigned char stack[STACK_BYTES];
 	const stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
-	struct sigaction action;
+	struct sigaction action = {.sa_handler = on_crash};
 
-	memset(&action, 0, sizeof(action));
-	action.sa_handler = on_crash;
 	if (sigaltstack(&alternate, NULL) == 0)
 		action.sa_flags = SA_ONSTACK;
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
@@ -78,9 +76,9 @@ void ending_begin(enum exit_code code)
 	atomic_store(&final_code, (int)code);
 	atomic_store(&phase, CLOSING);
 #ifndef CSRD_INSTRUMENTED /* a sanitizer's report comes before the exit code */
-	catch_crashes();
+	ending_catch_crashes();
 #else
-	(void)catch_crashes;
+	(void)ending_catch_crashes;
 #endif
 	watchdog_end_within(CLOSE_WITHIN_MS, code);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How the process ends: with the exit code that it chose and in bounded time,
  * whatever the PKCS#11 module does meanwhile (crash in C_Finalize or in a

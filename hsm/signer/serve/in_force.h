@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The file `running` in state_dir: the configuration that this process works
  * with, for csrctl, which shows where the file has since changed.  It
@@ -8,8 +9,6 @@
 
 #include "config/config.h"
 #include "hsm/signer/token/state_dir.h"
-
-#define IN_FORCE_FILE "running"
 
 /* A descriptor for in_force_end; -1: it could not be written, and the log says why.  Nothing else needs it.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What can be seen of module, token, PIN file and state folder without a login. */
 #include "hsm/signer/serve/inspect.h"
 
@@ -35,7 +36,7 @@ struct document {
 	bool need_comma;
 };
 
-static void put_line(struct document *d)
+static void inspect_put_line(struct document *d)
 {
 	buf_put_str(&d->text, d->need_comma ? ",\n" : "\n");
 	for (unsigned i = 0; i < d->depth; i++)
@@ -67,16 +68,16 @@ static void put_string(struct document *d, const char *text)
 }
 
 /* The names are ours: nothing to escape.  NULL: an item of an array. */
-static void put_name(struct document *d, const char *name)
+static void inspect_put_name(struct document *d, const char *name)
 {
-	put_line(d);
+	inspect_put_line(d);
 	if (name)
 		buf_printf(&d->text, "\"%s\": ", name);
 }
 
 static void open_value(struct document *d, const char *name, char bracket)
 {
-	put_name(d, name);
+	inspect_put_name(d, name);
 	buf_put_u8(&d->text, (uint8_t)bracket);
 	d->depth++;
 	d->need_comma = false;
@@ -86,26 +87,26 @@ static void close_value(struct document *d, char bracket)
 {
 	d->depth--;
 	d->need_comma = false;
-	put_line(d);
+	inspect_put_line(d);
 	buf_put_u8(&d->text, (uint8_t)bracket);
 }
 
 static void put_text(struct document *d, const char *name, const char *text)
 {
-	put_name(d, name);
+	inspect_put_name(d, name);
 	put_string(d, text);
 }
 
-static void put_bool(struct document *d, const char *name, bool value)
+static void inspect_put_bool(struct document *d, const char *name, bool value)
 {
-	put_name(d, name);
+	inspect_put_name(d, name);
 	buf_put_str(&d->text, value ? "true" : "false");
 }
 
 /* null for what the token does not tell. */
 static void put_number(struct document *d, const char *name, unsigned long value)
 {
-	put_name(d, name);
+	inspect_put_name(d, name);
 	if (value == CK_UNAVAILABLE_INFORMATION)
 		buf_put_str(&d->text, "null");
 	else
@@ -114,7 +115,7 @@ static void put_number(struct document *d, const char *name, unsigned long value
 
 static void put_version(struct document *d, const char *name, CK_VERSION version)
 {
-	put_name(d, name);
+	inspect_put_name(d, name);
 	buf_printf(&d->text, "\"%u.%u\"", version.major, version.minor);
 }
 
@@ -163,7 +164,7 @@ static void put_owner(struct document *d, const char *path)
 	if (stat(path, &st))
 		return;
 	put_number(d, "owner", st.st_uid);
-	put_name(d, "mode");
+	inspect_put_name(d, "mode");
 	buf_printf(&d->text, "\"%04o\"", (unsigned)st.st_mode & 07777u);
 }
 
@@ -196,11 +197,10 @@ static enum exit_code drop_root(const struct inspection *in)
 
 /* ---- state folder and PIN file ---- */
 
-static void open_state(struct inspection *in)
+static void inspect_open_state(struct inspection *in)
 {
 	in->state_error = state_dir_look(in->settings->state_dir, &in->state);
-	if (in->state_error == E_OK &&
-	    served_serial(in->state, in->settings->uri, in->served) != E_OK)
+	if (in->state_error == E_OK && served_serial(in->state, in->settings->uri, in->served) != E_OK)
 		in->served[0] = '\0';
 }
 
@@ -249,7 +249,7 @@ static enum exit_code look_at_pin(struct inspection *in)
 	put_owner(d, path);
 	code = drop_root(in);
 	if (code == EXIT_CODE_OK)
-		open_state(in);
+		inspect_open_state(in);
 	put_text(d, "refused", refused_word(in, pin));
 	close_value(d, '}');
 	secret_free(pin);
@@ -294,13 +294,13 @@ static enum exit_code look_at_module(struct inspection *in, struct module **ret_
 	open_value(d, "module", '{');
 	put_text(d, "path", in->settings->module);
 	put_owner(d, in->settings->module);
-	put_bool(d, "loaded", e == E_OK);
+	inspect_put_bool(d, "loaded", e == E_OK);
 	if (e == E_OK)
 		put_library(d, *ret_module);
 	close_value(d, '}');
 	if (e == E_HSM && in->served[0]) /* as main: many do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
-	return e ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;
+	return e != E_OK ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;
 }
 
 /* ---- the token ---- */
@@ -324,7 +324,7 @@ static void put_flags(struct document *d, CK_FLAGS flags)
 
 	open_value(d, "flags", '{');
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		put_bool(d, names[i].name, flags & names[i].flag);
+		inspect_put_bool(d, names[i].name, flags & names[i].flag);
 	close_value(d, '}');
 }
 
@@ -367,7 +367,7 @@ static void put_mechanism(struct document *d, const struct token *token, CK_MECH
 
 	open_value(d, NULL, '{');
 	put_text(d, "name", name);
-	put_bool(d, "offered", known && (info.flags & use));
+	inspect_put_bool(d, "offered", known && (info.flags & use));
 	if (known) {
 		put_number(d, "size_min", info.ulMinKeySize);
 		put_number(d, "size_max", info.ulMaxKeySize);
@@ -407,7 +407,7 @@ static void put_key_types(struct document *d, const struct token *token)
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		open_value(d, NULL, '{');
 		put_text(d, "key_type", key_type_name((enum key_type)type));
-		put_bool(d, "offered", token->key_types & KEY_TYPE_BIT(type));
+		inspect_put_bool(d, "offered", token->key_types & KEY_TYPE_BIT(type));
 		put_mechanisms(d, token, key_kind((enum key_type)type)->family);
 		close_value(d, '}');
 	}
@@ -424,7 +424,7 @@ static enum exit_code look_at_token(struct inspection *in, struct module *module
 
 	open_value(d, "token", '{');
 	put_text(d, "uri", in->settings->uri);
-	put_bool(d, "found", found);
+	inspect_put_bool(d, "found", found);
 	if (found)
 		put_token_info(d, &token);
 	if (found)
@@ -445,7 +445,7 @@ static enum exit_code look_at_token(struct inspection *in, struct module *module
 /* ---- all ---- */
 
 /* Before anything is closed: a module may crash on its way out. */
-static enum exit_code print(struct document *d)
+static enum exit_code inspect_print(struct document *d)
 {
 	enum err e;
 
@@ -455,7 +455,7 @@ static enum exit_code print(struct document *d)
 	if (e == E_OK && fwrite(d->text.data + 1, 1, d->text.len - 1, stdout) == d->text.len - 1 &&
 	    fflush(stdout) == 0)
 		return EXIT_CODE_OK;
-	log_error("cannot write the document: %s", e ? err_str(e) : strerror(errno));
+	log_error("cannot write the document: %s", e != E_OK ? err_str(e) : strerror(errno));
 	return EXIT_CODE_SYSTEM;
 }
 
@@ -475,7 +475,7 @@ enum exit_code inspect_run(const struct config_token *settings, struct module **
 	if (code == EXIT_CODE_OK)
 		code = look_at_token(&in, *ret_module);
 	put_number(&in.document, "exit_code", (unsigned long)code);
-	printed = print(&in.document);
+	printed = inspect_print(&in.document);
 	buf_release(&in.document.text);
 	state_dir_close(in.state);
 	return printed ? printed : code;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Looks at module and token without serving: one JSON document on standard
  * output, for operators and "csrctl doctor".  It logs nobody in, takes neither

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A request and its answer. */
 #include "hsm/signer/serve/job.h"
 

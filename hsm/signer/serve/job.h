@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One request on its way from a connection through the queue to a worker and
  * back.  It has one owner at a time: the server, the queue, a worker, the server.
@@ -20,12 +21,12 @@ struct job {
 
 	uint64_t connection; /* its id: never used twice */
 	uint32_t request_id;
-	enum message_type type;   /* one that is for a worker: operation.c */
-	uint64_t deadline_ms;     /* clock_ms(); past it, it is not begun */
-	char csr_id[CSR_ID_SIZE]; /* "" with LIST_KEYS, LIST_POOLS and DESTROY_POOL */
+	enum message_type type;          /* one that is for a worker: operation.c */
+	uint64_t deadline_ms;            /* clock_ms(); past it, it is not begun */
+	char csr_id[CSR_ID_SIZE];        /* "" with LIST_KEYS, LIST_POOLS and DESTROY_POOL */
 	char node[MESSAGE_NODE_MAX + 1]; /* DESTROY_POOL */
-	struct csr_spec spec;     /* CREATE_CSR */
-	atomic_bool gone;         /* its connection is gone: set by the server, read by whoever works on it */
+	struct csr_spec spec;            /* CREATE_CSR */
+	atomic_bool gone; /* its connection is gone: set by the server, read by whoever works on it */
 
 	/* the answer */
 	enum err result;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gets the listening socket, and knows who may connect to it. */
 #include "hsm/signer/serve/listener.h"
 
@@ -50,7 +51,7 @@ static enum err inherit(struct listener *l, const struct service_socket *sockets
 			  sockets->fd, sockets->name);
 		return E_CONFIG;
 	}
-	if (e) {
+	if (e != E_OK) {
 		log_error("descriptor %d ('%s') of the service manager: %s", sockets->fd, sockets->name,
 			  strerror(errno));
 		return e;
@@ -87,9 +88,9 @@ enum err listener_open(const char *path, char *const *users, size_t users_len, s
 	enum err e;
 
 	for (size_t i = 0; i < users_len; i++)
-		if ((e = add_user(&l, users[i])))
+		if ((e = add_user(&l, users[i])) != E_OK)
 			return e;
-	if ((e = inherited_len ? inherit(&l, inherited, inherited_len) : listen_on(&l, path)))
+	if ((e = inherited_len ? inherit(&l, inherited, inherited_len) : listen_on(&l, path)) != E_OK)
 		return e;
 	*ret_listener = l;
 	return E_OK;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The socket that this process serves: its own, or one inherited from the service manager. */
 #ifndef CSRD_HSM_SIGNER_SERVE_LISTENER_H
 #define CSRD_HSM_SIGNER_SERVE_LISTENER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Puts the state of the token into words for the service manager, and feeds its watchdog. */
 #include "hsm/signer/serve/notify.h"
 
@@ -36,25 +37,26 @@ void notify_starting(const char *token_name)
 	service_extend_while(goes_on, NULL);
 }
 
-static void put_status(struct buf *b, struct worker_pool *pool, const struct token *token, uint64_t now_ms)
+static void signer_notify_put_status(struct buf *b, struct workers *workers, const struct token *token,
+				     uint64_t now_ms)
 {
 	struct message_status_reply status = {0};
 
-	worker_pool_status(pool, now_ms, &status);
+	workers_status(workers, now_ms, &status);
 	if (status.usable)
 		buf_printf(b, "serving token '%s'", token->label);
 	else
 		buf_printf(b, "token '%s' is not usable: %s", token->label,
-			   status.detail != NULL ? status.detail : "?");
+			   status.detail ? status.detail : "?");
 	for (size_t i = 0; i < status.pools_len; i++)
 		buf_printf(b, "%s %s %u/%u", i == 0 ? "; pool" : ",", key_type_name(status.pools[i].key_type),
 			   status.pools[i].ready, status.pools[i].target);
-	if (status.pool_detail != NULL && status.pool_detail[0] != '\0')
+	if (status.pool_detail && status.pool_detail[0] != '\0')
 		buf_printf(b, " (%s)", status.pool_detail);
 	message_status_reply_release(&status);
 }
 
-void notify_ready(struct worker_pool *pool, const struct token *token)
+void notify_ready(struct workers *workers, const struct token *token)
 {
 	struct buf b;
 
@@ -62,7 +64,7 @@ void notify_ready(struct worker_pool *pool, const struct token *token)
 		return;
 	service_extend_while(NULL, NULL);
 	buf_init(&b, STATUS_BYTES);
-	put_status(&b, pool, token, 0);
+	signer_notify_put_status(&b, workers, token, 0);
 	service_ready("%s", buf_text(&b));
 	buf_release(&b);
 }
@@ -75,7 +77,7 @@ static void feed(uint64_t now_ms)
 	plan.feed_at_ms = now_ms + service_watchdog_ms() / 3;
 }
 
-int notify_look(struct worker_pool *pool, const struct token *token, uint64_t now_ms)
+int notify_look(struct workers *workers, const struct token *token, uint64_t now_ms)
 {
 	uint64_t every_ms = LOOK_EVERY_MS;
 	struct buf b;
@@ -90,7 +92,7 @@ int notify_look(struct worker_pool *pool, const struct token *token, uint64_t no
 	feed(now_ms);
 	if (!plan.stopping) {
 		buf_init(&b, STATUS_BYTES);
-		put_status(&b, pool, token, now_ms);
+		signer_notify_put_status(&b, workers, token, now_ms);
 		service_status("%s", buf_text(&b));
 		buf_release(&b);
 	}

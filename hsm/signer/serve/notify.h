@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What csrd-hsm reports to its service manager: that it makes progress while the
  * module's calls return, ready, the token's state, stopping, and why it
@@ -10,7 +11,7 @@
 #define CSRD_HSM_SIGNER_SERVE_NOTIFY_H
 
 #include "base/exit_code.h"
-#include "hsm/signer/serve/worker.h"
+#include "hsm/signer/serve/workers.h"
 #include "hsm/signer/token/token.h"
 
 #include <stdint.h>
@@ -19,10 +20,10 @@
 void notify_starting(const char *token_name);
 
 /* The threads work. */
-void notify_ready(struct worker_pool *pool, const struct token *token);
+void notify_ready(struct workers *workers, const struct token *token);
 
 /* Once a round of the server's loop; milliseconds until it wants to be called again; -1: never. */
-int notify_look(struct worker_pool *pool, const struct token *token, uint64_t now_ms);
+int notify_look(struct workers *workers, const struct token *token, uint64_t now_ms);
 
 /* The process ends by itself within that time. */
 void notify_stopping(const char *why, uint64_t within_ms);

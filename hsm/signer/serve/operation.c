@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Creates, destroys, finds and lists keys, and cleans up after what went wrong. */
 #include "hsm/signer/serve/operation.h"
 
@@ -10,7 +11,7 @@
 #include "hsm/signer/key/key_map.h"
 #include "hsm/signer/key/public_key.h"
 #include "hsm/signer/key/sign.h"
-#include "hsm/signer/stock/pool_key.h"
+#include "hsm/signer/stock/stock_key.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/object.h"
 
@@ -20,7 +21,7 @@
 
 #define RETRIES 2
 #define DETAIL_SIZE 640
-#define CLAIM_TRIES 4 /* pool keys that turn out to be gone, before one is made instead */
+#define CLAIM_TRIES 4 /* keys of the stock that turn out to be gone, before one is made instead */
 
 static bool session_is_lost(const struct session *s)
 {
@@ -68,16 +69,16 @@ struct attempt {
 	struct session *session;
 	struct buf *der;
 	struct spki *public_key; /* read from the token and checked; owned */
-	struct pool *pool; /* NULL: none, or not any more */
-	bool touched;      /* something may be on the token */
-	bool generated;    /* key has the handles of a new pair */
-	bool misread;      /* what the token says of the pair is not what was asked for */
+	struct stock *stock;     /* NULL: none, or not any more */
+	bool touched;            /* something may be on the token */
+	bool generated;          /* key has the handles of a new pair */
+	bool misread;            /* what the token says of the pair is not what was asked for */
 	/* its handles are of this session and this login */
 	CK_SESSION_HANDLE handle;
 	uint64_t epoch;
 	uint64_t logins;
-	bool claiming;     /* it may be under the label of the pool still */
-	bool from_pool;    /* id is that of a key of the pool */
+	bool claiming;   /* it may be under the label of the stock still */
+	bool from_stock; /* id is that of a key of the stock */
 };
 
 static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct buf *signature)
@@ -94,19 +95,19 @@ static void mark_handles(struct attempt *a)
 	a->logins = session_logins(a->session);
 }
 
-static enum err generate(struct attempt *a)
+static enum err operation_generate(struct attempt *a)
 {
 	struct session *s = a->session;
 	enum err e;
 
 	FAILPOINT("signer.create.before-keygen");
-	if ((e = key_new_id(a->id))) {
+	if ((e = key_new_id(a->id)) != E_OK) {
 		session_explain(s, "no random key id");
 		return E_UNAVAIL;
 	}
 	a->touched = true;
 	mark_handles(a);
-	if ((e = key_generate(s, a->job->spec.key_type, a->label, a->id, &a->key)))
+	if ((e = key_generate(s, a->job->spec.key_type, a->label, a->id, &a->key)) != E_OK)
 		return e;
 	a->generated = true;
 	FAILPOINT("signer.create.after-keygen");
@@ -117,19 +118,19 @@ static enum err generate(struct attempt *a)
 }
 
 /* Takes `ready`, which is out of the ledger.  E_NOTFOUND: it is not on the token any more. */
-static enum err claim(struct attempt *a, struct pool_key *ready)
+static enum err claim(struct attempt *a, struct stock_key *ready)
 {
 	struct session *s = a->session;
-	char pool_name[POOL_LABEL_SIZE];
+	char stock_name[STOCK_LABEL_SIZE];
 	enum err e;
 
-	pool_label(a->pool, ready->key.type, pool_name);
+	stock_label(a->stock, ready->key.type, stock_name);
 	memcpy(a->id, ready->key.id, KEY_ID_BYTES);
-	a->claiming = a->from_pool = true;
+	a->claiming = a->from_stock = true;
 	mark_handles(a);
-	e = pool_key_claim(s, pool_name, a->label, ready, &a->touched);
-	if (e && e != E_NOTFOUND && !a->touched) {
-		pool_give_back(a->pool, ready);
+	e = stock_key_claim(s, stock_name, a->label, ready, &a->touched);
+	if (e != E_OK && e != E_NOTFOUND && !a->touched) {
+		stock_give_back(a->stock, ready);
 		return e;
 	}
 	a->key = ready->key;
@@ -139,7 +140,7 @@ static enum err claim(struct attempt *a, struct pool_key *ready)
 		a->public_key = ready->public_key;
 		ready->public_key = NULL;
 	}
-	pool_key_free(ready);
+	stock_key_free(ready);
 	return e;
 }
 
@@ -148,14 +149,14 @@ static enum err claim(struct attempt *a, struct pool_key *ready)
  * the token when it was made; the self-signature of the CSR (I5) proves again
  * that the private key is its other half.
  */
-static enum err get_key(struct attempt *a)
+static enum err operation_get_key(struct attempt *a)
 {
-	struct pool_key *ready;
+	struct stock_key *ready;
 
 	for (int tries = 0; tries < CLAIM_TRIES; tries++) {
 		enum err e;
 
-		ready = pool_take(a->pool, a->job->spec.key_type);
+		ready = stock_take(a->stock, a->job->spec.key_type);
 		if (!ready)
 			break;
 		e = claim(a, ready);
@@ -164,8 +165,8 @@ static enum err get_key(struct attempt *a)
 		log_warn("a key of the pool is no longer on the token, or cannot be read");
 		forget_failure(a->session);
 	}
-	a->claiming = a->from_pool = false;
-	return generate(a);
+	a->claiming = a->from_stock = false;
+	return operation_generate(a);
 }
 
 static enum err attempt_create(struct attempt *a)
@@ -174,12 +175,12 @@ static enum err attempt_create(struct attempt *a)
 	const char *reason = NULL;
 	enum err e;
 
-	if ((e = get_key(a)))
+	if ((e = operation_get_key(a)) != E_OK)
 		return e;
 	e = csr_build(&a->job->spec, a->public_key, sign_with_key, a, a->der, &reason);
-	if (e && reason)
+	if (e != E_OK && reason)
 		session_explain(s, "csr: %s", reason);
-	if (e)
+	if (e != E_OK)
 		return e;
 	FAILPOINT("signer.create.after-verify");
 	return E_OK;
@@ -192,7 +193,7 @@ static enum err destroy_by_handles(struct session *s, const struct attempt *a,
 	bool valid = s->handle == a->handle && session_epoch(s) == a->epoch;
 	enum err e;
 
-	if (valid && (e = destroy(s, &a->key, a->label)))
+	if (valid && (e = destroy(s, &a->key, a->label)) != E_OK)
 		return e;
 	if ((valid && session_check_login(s, a->logins) == E_OK) || !a->misread)
 		return E_OK;
@@ -200,19 +201,20 @@ static enum err destroy_by_handles(struct session *s, const struct attempt *a,
 	return E_HSM;
 }
 
-/* A key of the pool is under one of two labels, or a half under each; or what the token kept of the new one. */
+/* A key of the stock is under one of two labels, or a half under each; or what the token kept of the new one.
+ */
 static enum err destroy_claimed(struct session *s, const struct attempt *a)
 {
 	const struct object_query query = {a->label, a->id};
-	char pool_name[POOL_LABEL_SIZE];
+	char stock_name[STOCK_LABEL_SIZE];
 	uint32_t destroyed = 0;
 	enum err e = object_destroy(s, &query, &destroyed);
 
-	if (e || !a->claiming)
+	if (e != E_OK || !a->claiming)
 		return e;
-	pool_label(a->pool, a->key.type, pool_name);
-	e = pool_key_destroy(s, pool_name, &a->key);
-	if (e || !a->misread || s->token->quirks.one_session)
+	stock_label(a->stock, a->key.type, stock_name);
+	e = stock_key_destroy(s, stock_name, &a->key);
+	if (e != E_OK || !a->misread || s->token->quirks.one_session)
 		return e;
 	return destroy_by_handles(s, a, key_destroy_cut);
 }
@@ -228,14 +230,14 @@ static enum err destroy_generated(struct session *s, const struct attempt *a)
 	uint32_t destroyed = 0;
 	enum err e = object_destroy(s, &query, &destroyed);
 
-	if (e || !a->generated || s->token->quirks.one_session)
+	if (e != E_OK || !a->generated || s->token->quirks.one_session)
 		return e;
 	return destroy_by_handles(s, a, key_destroy_handles);
 }
 
 static enum err destroy_attempt(struct session *s, const struct attempt *a)
 {
-	return a->from_pool ? destroy_claimed(s, a) : destroy_generated(s, a);
+	return a->from_stock ? destroy_claimed(s, a) : destroy_generated(s, a);
 }
 
 /* Proves that nothing of this attempt is left, on a fresh session if the old one is in doubt. */
@@ -244,7 +246,7 @@ static enum err clean_up(struct session *s, const struct attempt *a)
 	enum err e = E_OK;
 
 	for (int round = 0; round < 2; round++) {
-		if (session_needs_reopening(s) && (e = session_reopen(s)))
+		if (session_needs_reopening(s) && (e = session_reopen(s)) != E_OK)
 			return e;
 		forget_failure(s);
 		if (!a->touched)
@@ -288,7 +290,7 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	buf_reset(a->der);
 	spki_free(a->public_key);
 	a->public_key = NULL;
-	a->touched = a->claiming = a->from_pool = a->generated = a->misread = false;
+	a->touched = a->claiming = a->from_stock = a->generated = a->misread = false;
 	alone = alone && gate_begin_alone(s->gate, s);
 	if ((e = session_open(s)) == E_OK)
 		e = attempt_create(a);
@@ -302,7 +304,7 @@ static enum err attempt_anew(struct attempt *a, bool alone)
  * first ended with its session (the token said so, or something else while the session died under the
  * call), or when it failed while other threads were at work on the token, as SoftHSM's calls do: the next
  * attempt then has the token for itself.  A key of
- * the pool that could not be claimed is one attempt more, with a new key.
+ * the stock that could not be claimed is one attempt more, with a new key.
  */
 static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 {
@@ -328,7 +330,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		in_order = !session_needs_reopening(s); /* the session, by this failure */
 		claim_failed = a->claiming && in_order;
 		snprintf(detail, DETAIL_SIZE, "%s", s->failure[0] ? s->failure : err_str(e));
-		if (clean_up(s, a)) {
+		if (clean_up(s, a) != E_OK) {
 			size_t len = strlen(detail);
 
 			if (!a->touched)
@@ -341,7 +343,7 @@ static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
 		turned_away |= in_order && session_epoch(s) != epoch;
 		if (claim_failed) {
 			log_warn("a key of the pool could not be claimed, making one: %s", detail);
-			a->pool = NULL;
+			a->stock = NULL;
 			continue;
 		}
 		if ((turned_away || disturbed) && again < 0)
@@ -370,9 +372,9 @@ static void reply_created(struct job *job, const struct attempt *a)
 	message_create_csr_reply_encode(&job->reply, &reply);
 }
 
-static void create(struct session *s, struct pool *pool, struct job *job)
+static void operation_create(struct session *s, struct stock *stock, struct job *job)
 {
-	struct attempt a = {.job = job, .session = s, .pool = pool};
+	struct attempt a = {.job = job, .session = s, .stock = stock};
 	char detail[DETAIL_SIZE] = "";
 	const char *reason = "";
 	struct buf der;
@@ -381,7 +383,7 @@ static void create(struct session *s, struct pool *pool, struct job *job)
 	buf_init(&der, MESSAGE_DER_MAX);
 	a.der = &der;
 	object_label(a.label, job->csr_id);
-	if ((e = csr_check(&job->spec, &reason))) {
+	if ((e = csr_check(&job->spec, &reason)) != E_OK) {
 		snprintf(detail, sizeof(detail), "%s", reason);
 	} else if (!(token_makes(s->token) & KEY_TYPE_BIT(job->spec.key_type))) {
 		snprintf(detail, sizeof(detail), "the token makes no %s keys",
@@ -390,7 +392,7 @@ static void create(struct session *s, struct pool *pool, struct job *job)
 	} else {
 		e = create_key(&a, detail);
 	}
-	if (e) {
+	if (e != E_OK) {
 		log_failure(s, job, "create csr", e, detail);
 		job_fail(job, e, detail);
 	} else {
@@ -421,7 +423,7 @@ static void destroy(struct session *s, struct job *job)
 		if (e == E_OK || !session_needs_reopening(s) || session_reopen(s) != E_OK)
 			break;
 	}
-	if (e) {
+	if (e != E_OK) {
 		/* What was found and would not go, or was not searched for to the end, may be there still. */
 		e = E_UNCERTAIN;
 		s->unproven |= !session_needs_reopening(s) && !ckr_is_refusal(s->last);
@@ -446,7 +448,7 @@ static void fail_question(struct session *s, struct job *job, const char *what, 
 	job_fail(job, e, detail);
 }
 
-static enum err find_once(struct session *s, struct job *job)
+static enum err operation_find_once(struct session *s, struct job *job)
 {
 	struct message_find_key_reply reply = {0};
 	struct object_found found;
@@ -455,7 +457,7 @@ static enum err find_once(struct session *s, struct job *job)
 	enum err e;
 
 	object_label(label, job->csr_id);
-	if ((e = object_find(s, &query, &found))) {
+	if ((e = object_find(s, &query, &found)) != E_OK) {
 		s->unproven |= !session_needs_reopening(s);
 		return e;
 	}
@@ -470,7 +472,7 @@ static enum err inspect_once(struct session *s, struct job *job)
 	struct message_inspect_key_reply reply;
 	enum err e = key_inspect(s, job->csr_id, &reply);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	message_inspect_key_reply_encode(&job->reply, &reply);
 	message_inspect_key_reply_release(&reply);
@@ -494,17 +496,17 @@ static void ask(struct session *s, struct job *job, const char *what,
 
 	forget_failure(s);
 	e = once(s, job);
-	if (e && session_needs_reopening(s) && session_reopen(s) == E_OK) {
+	if (e != E_OK && session_needs_reopening(s) && session_reopen(s) == E_OK) {
 		forget_failure(s);
 		e = once(s, job);
 	}
-	if (e)
+	if (e != E_OK)
 		fail_question(s, job, what, e);
 }
 
-static void list(struct session *s, struct pool *pool, struct job *job)
+static void list(struct session *s, struct stock *stock, struct job *job)
 {
-	const char *own = pool_node(pool);
+	const char *own = stock_node(stock);
 	uint32_t nodes, keys;
 	enum err e;
 
@@ -512,40 +514,40 @@ static void list(struct session *s, struct pool *pool, struct job *job)
 	if (job->result)
 		return;
 	inventory_count_nodes(&job->inventory, own, &nodes, &keys);
-	pool_saw_others(pool, nodes, keys);
+	stock_saw_others(stock, nodes, keys);
 	if (job->type == MESSAGE_LIST_POOLS &&
-	    (e = inventory_encode_nodes(&job->inventory, own, &job->reply)))
+	    (e = inventory_encode_nodes(&job->inventory, own, &job->reply)) != E_OK)
 		job_fail(job, e, err_str(e));
 }
 
 /* ---- ready keys of another node ---- */
 
-static enum err destroy_pool_once(struct session *s, struct job *job)
+static enum err destroy_stock_once(struct session *s, struct job *job)
 {
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
-		char label[POOL_LABEL_SIZE];
+		char label[STOCK_LABEL_SIZE];
 		uint32_t destroyed;
 		enum err e;
 
-		pool_label_of_node(job->node, (enum key_type)type, label);
-		e = pool_key_destroy_all(s, label, &destroyed);
+		stock_label_of_node(job->node, (enum key_type)type, label);
+		e = stock_key_destroy_all(s, label, &destroyed);
 		job->destroyed += destroyed;
-		if (e)
+		if (e != E_OK)
 			return e;
 	}
 	return E_OK;
 }
 
 /* Doing it again does no harm, and goes on where it was broken off. */
-static void destroy_pool(struct session *s, struct pool *pool, struct job *job)
+static void destroy_stock(struct session *s, struct stock *stock, struct job *job)
 {
 	struct message_destroy_key_reply reply;
 
-	if (strcmp(job->node, pool_node(pool)) == 0) {
+	if (strcmp(job->node, stock_node(stock)) == 0) {
 		job_fail(job, E_DENIED, "this signer's own keys are not destroyed: set pool_… to 0");
 		return;
 	}
-	ask(s, job, "destroy the ready keys of a node", destroy_pool_once);
+	ask(s, job, "destroy the ready keys of a node", destroy_stock_once);
 	if (job->destroyed)
 		log_notice("pool: %lu objects of node '%s' were destroyed on request",
 			   (unsigned long)job->destroyed, job->node);
@@ -557,52 +559,52 @@ static void destroy_pool(struct session *s, struct pool *pool, struct job *job)
 
 /* ---- all ---- */
 
-static void run(struct session *s, struct pool *pool, struct job *job)
+static void operation_dispatch(struct session *s, struct stock *stock, struct job *job)
 {
 	if (job->type != MESSAGE_INSPECT_KEY)
 		key_map_drop(s);
 	switch (job->type) {
 	case MESSAGE_CREATE_CSR:
-		create(s, pool, job);
+		operation_create(s, stock, job);
 		return;
 	case MESSAGE_DESTROY_KEY:
 		destroy(s, job);
 		return;
 	case MESSAGE_FIND_KEY:
-		ask(s, job, "find key", find_once);
+		ask(s, job, "find key", operation_find_once);
 		return;
 	case MESSAGE_INSPECT_KEY:
 		ask(s, job, "inspect key", inspect_once);
 		return;
 	case MESSAGE_LIST_KEYS:
 	case MESSAGE_LIST_POOLS:
-		list(s, pool, job);
+		list(s, stock, job);
 		return;
 	case MESSAGE_DESTROY_POOL:
-		destroy_pool(s, pool, job);
+		destroy_stock(s, stock, job);
 		return;
 	default:
 		job_fail(job, E_BUG, "not a request for a worker");
 	}
 }
 
-bool operation_run(struct session *s, struct pool *pool, struct job *job)
+bool operation_run(struct session *s, struct stock *stock, struct job *job)
 {
 	enum err e;
 
 	forget_failure(s);
-	if ((e = session_open(s))) {
+	if ((e = session_open(s)) != E_OK) {
 		if (s->last == CKR_SESSION_COUNT && gate_has_sessions(s->gate))
 			return false;
 		fail_question(s, job, "reach the token", e);
 		return true;
 	}
-	run(s, pool, job);
+	operation_dispatch(s, stock, job);
 	if (job->result == E_OK && buf_status(&job->reply) != E_OK)
 		job_fail(job, E_UNCERTAIN, "the answer cannot be encoded");
 	if (job->result != E_OK && session_needs_reopening(s))
 		session_close(s);
-	else if ((job->type == MESSAGE_CREATE_CSR || s->stale) && session_refresh(s))
+	else if ((job->type == MESSAGE_CREATE_CSR || s->stale) && session_refresh(s) != E_OK)
 		log_error("cannot open a new session: %s", s->failure);
 	return true;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Longer and longer pauses while the HSM is away. */
 #include "hsm/signer/serve/outage.h"
 
@@ -47,9 +48,9 @@ static void write_since(const struct state_dir *dir, int64_t since_us)
 	clock_format_rfc3339(since_us, text);
 	buf_init(&b, TEXT_MAX);
 	buf_printf(&b, "%s\n", text);
-	e = buf_status(&b) ? buf_status(&b) : state_dir_write(dir, OUTAGE_NAME, &b);
+	e = buf_status(&b) != E_OK ? buf_status(&b) : state_dir_write(dir, OUTAGE_NAME, &b);
 	buf_release(&b);
-	if (e)
+	if (e != E_OK)
 		log_err(e, "cannot write '%s/%s'", state_dir_path(dir), OUTAGE_NAME);
 }
 
@@ -58,7 +59,7 @@ uint64_t outage_pause_ms(const struct state_dir *dir)
 	int64_t now_us = clock_wall_us(), since_us;
 	uint64_t away_ms, pause_ms;
 
-	if (read_since(dir, &since_us) || since_us > now_us) {
+	if (read_since(dir, &since_us) != E_OK || since_us > now_us) {
 		write_since(dir, now_us);
 		return 0;
 	}
@@ -94,6 +95,6 @@ void outage_over(const struct state_dir *dir)
 {
 	enum err e = state_dir_remove(dir, OUTAGE_NAME);
 
-	if (e)
+	if (e != E_OK)
 		log_err(e, "cannot remove '%s/%s'", state_dir_path(dir), OUTAGE_NAME);
 }

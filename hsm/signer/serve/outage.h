@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Since when the HSM has been away, across all starts that found it so; kept in the
  * state folder.  A start that fails because of it pauses before it ends, the longer

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Accepts clients, reads requests, queues them and sends the answers. */
 #include "hsm/signer/serve/server.h"
 
@@ -37,7 +38,7 @@ struct server {
 	struct log_gate note_gate;
 	bool stopping;
 	uint64_t stop_by_ms;
-	bool hurry; /* a second signal */
+	bool hurry;    /* a second signal */
 	bool hopeless; /* stopping because the token stays down */
 };
 
@@ -47,7 +48,7 @@ static void drop(struct server *s, size_t index)
 {
 	struct connection *c = s->connections[index];
 
-	worker_pool_drop_connection(s->options->pool, c->id);
+	workers_drop_connection(s->options->workers, c->id);
 	log_debug("connection %llu closed", (unsigned long long)c->id);
 	connection_free(c);
 	s->connections[index] = s->connections[--s->connections_len];
@@ -56,7 +57,7 @@ static void drop(struct server *s, size_t index)
 /* E_OK: go on; anything else: the connection is to be dropped.  Says why, unless the client just left. */
 static enum err complain(const struct connection *c, enum err e)
 {
-	if (e && e != E_UNAVAIL)
+	if (e != E_OK && e != E_UNAVAIL)
 		log_error("connection %llu from uid %lu pid %ld ended: %s", (unsigned long long)c->id,
 			  (unsigned long)c->peer.uid, (long)c->peer.pid, err_str(e));
 	return e;
@@ -70,8 +71,8 @@ static enum err reply_error(struct connection *c, const struct frame *f, enum er
 
 	buf_init(&payload, FRAME_PAYLOAD_MAX);
 	message_error_encode(&payload, &m);
-	e = buf_status(&payload) ? buf_status(&payload)
-				 : connection_reply(c, f->request_id, MESSAGE_ERROR, &payload);
+	e = buf_status(&payload) != E_OK ? buf_status(&payload)
+					 : connection_reply(c, f->request_id, MESSAGE_ERROR, &payload);
 	buf_release(&payload);
 	return e;
 }
@@ -101,7 +102,7 @@ static enum err handle_hello(struct server *s, struct connection *c, const struc
 	struct buf payload;
 	enum err e = message_hello_decode(f->payload, f->payload_len, &hello);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (hello.version != MESSAGE_PROTOCOL_VERSION) {
 		log_error("connection %llu: protocol version %lu, expected %u", (unsigned long long)c->id,
@@ -131,7 +132,7 @@ static enum err submit(struct server *s, struct connection *c, const struct fram
 	enum err e;
 
 	job->deadline_ms = clock_ms() + timeout_ms;
-	e = worker_pool_submit(s->options->pool, job, &reason);
+	e = workers_submit(s->options->workers, job, &reason);
 	if (e == E_OK)
 		return E_OK;
 	if (job_is_list(job))
@@ -146,7 +147,7 @@ static enum err handle_create(struct server *s, struct connection *c, const stru
 	struct job *job;
 	enum err e = message_create_csr_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	job = job_new(c->id, f->request_id, MESSAGE_CREATE_CSR);
 	if (!job) {
@@ -164,7 +165,7 @@ static enum err handle_key(struct server *s, struct connection *c, const struct 
 	struct job *job;
 	enum err e = message_key_request_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	job = job_new(c->id, f->request_id, (enum message_type)f->type);
 	if (!job)
@@ -189,7 +190,7 @@ static enum err handle_list(struct server *s, struct connection *c, const struct
 	struct job *job;
 	enum err e = message_list_keys_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (c->listing || count_lists(s) >= LISTS_MAX)
 		return reply_error(c, f, E_BUSY,
@@ -208,7 +209,7 @@ static enum err handle_destroy_pool(struct server *s, struct connection *c, cons
 	struct job *job;
 	enum err e = message_destroy_pool_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	job = job_new(c->id, f->request_id, MESSAGE_DESTROY_POOL);
 	if (!job)
@@ -225,7 +226,7 @@ static enum err handle_status(struct server *s, struct connection *c, const stru
 
 	if (f->payload_len)
 		return E_PROTO;
-	worker_pool_status(s->options->pool, clock_ms(), &reply);
+	workers_status(s->options->workers, clock_ms(), &reply);
 	buf_init(&payload, FRAME_PAYLOAD_MAX);
 	message_status_reply_encode(&payload, &reply);
 	e = buf_status(&payload);
@@ -244,10 +245,10 @@ static enum err handle_note_store(struct server *s, struct connection *c, const 
 	unsigned suppressed;
 	enum err e = message_note_store_decode(f->payload, f->payload_len, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	e = stores_note(s->options->stores, &m);
-	if (e) {
+	if (e != E_OK) {
 		if (log_gate_pass(&s->note_gate, NOTE_FAILED_EVERY_MS, &suppressed))
 			log_error("cannot write '%s/%s': %s (%u more not logged)",
 				  state_dir_path(s->options->stores->dir), STORES_NAME, strerror(errno),
@@ -297,11 +298,11 @@ static enum err handle_input(struct server *s, struct connection *c)
 	while (!connection_is_choked(c)) {
 		struct frame f;
 
-		if ((e = connection_next(c, &at, &f)) || (e = handle(s, c, &f)))
+		if ((e = connection_next(c, &at, &f)) != E_OK || (e = handle(s, c, &f)) != E_OK)
 			break;
 	}
 	connection_consume(c, at);
-	if (e && e != E_BUSY)
+	if (e != E_OK && e != E_BUSY)
 		return e;
 	return connection_flush(c);
 }
@@ -328,7 +329,7 @@ static struct connection *find_connection(const struct server *s, uint64_t id)
 }
 
 /* Takes the job. */
-static enum err answer(struct connection *c, struct job *job)
+static enum err server_answer(struct connection *c, struct job *job)
 {
 	uint16_t type = job->result ? MESSAGE_ERROR : (uint16_t)(job->type | MESSAGE_REPLY);
 	enum err e;
@@ -349,18 +350,18 @@ static void answer_done(struct server *s)
 {
 	struct job *job;
 
-	while ((job = worker_pool_take_done(s->options->pool))) {
+	while ((job = workers_take_done(s->options->workers))) {
 		struct connection *c = find_connection(s, job->connection);
 
-		if (c && !c->broken)
-			c->broken = answer(c, job);
+		if (c && c->broken == E_OK)
+			c->broken = server_answer(c, job);
 		else
 			job_free(job);
 	}
 }
 
 /* Sends, and goes on with input that waited for room; `readable` asks for new input first. */
-static enum err serve(struct server *s, struct connection *c, bool readable)
+static enum err server_serve_connection(struct server *s, struct connection *c, bool readable)
 {
 	enum err e = c->broken;
 
@@ -377,7 +378,8 @@ static void serve_all(struct server *s, const struct pollfd *fds, size_t polled)
 {
 	for (size_t i = polled; i-- > 0;)
 		if (complain(s->connections[i],
-			     serve(s, s->connections[i], fds[POLL_CONNECTIONS + i].revents & POLLIN)))
+			     server_serve_connection(s, s->connections[i],
+						     fds[POLL_CONNECTIONS + i].revents & POLLIN)) != E_OK)
 			drop(s, i);
 }
 
@@ -447,7 +449,7 @@ static void stop(struct server *s, const char *why)
 	s->stop_by_ms = clock_ms() + DRAIN_WITHIN_MS;
 	log_notice("stopping: %s", why);
 	notify_stopping(why, DRAIN_WITHIN_MS + CLOSE_SPARE_MS);
-	worker_pool_drain(s->options->pool);
+	workers_drain(s->options->workers);
 }
 
 static void take_signal(struct server *s)
@@ -466,12 +468,12 @@ static void take_signal(struct server *s)
 
 /* ---- the loop ---- */
 
-static size_t fill(const struct server *s, uint64_t now, struct pollfd *fds)
+static size_t server_fill(const struct server *s, uint64_t now, struct pollfd *fds)
 {
 	bool accepting = !s->stopping && now >= s->accept_after_ms;
 
 	fds[POLL_SIGNAL] = (struct pollfd){s->options->signal_fd, POLLIN, 0};
-	fds[POLL_WORKERS] = (struct pollfd){worker_pool_fd(s->options->pool), POLLIN, 0};
+	fds[POLL_WORKERS] = (struct pollfd){workers_fd(s->options->workers), POLLIN, 0};
 	fds[POLL_LISTENER] = (struct pollfd){accepting ? s->options->listener->fd : -1, POLLIN, 0};
 	for (size_t i = 0; i < s->connections_len; i++) {
 		const struct connection *c = s->connections[i];
@@ -495,8 +497,8 @@ static int sooner(int timeout_ms, uint64_t now, uint64_t at_ms)
 
 static int next_timeout(struct server *s, uint64_t now)
 {
-	int timeout_ms = worker_pool_expire(s->options->pool, now);
-	int look_ms = notify_look(s->options->pool, s->options->token, now);
+	int timeout_ms = workers_expire(s->options->workers, now);
+	int look_ms = notify_look(s->options->workers, s->options->token, now);
 
 	if (look_ms >= 0)
 		timeout_ms = sooner(timeout_ms, now, now + (uint64_t)look_ms);
@@ -515,7 +517,7 @@ static enum err round_once(struct server *s)
 	struct pollfd fds[POLL_CONNECTIONS + CONNECTIONS_MAX];
 	uint64_t now = clock_ms();
 	int timeout_ms = next_timeout(s, now);
-	size_t polled = fill(s, now, fds);
+	size_t polled = server_fill(s, now, fds);
 
 	if (poll(fds, (nfds_t)(POLL_CONNECTIONS + polled), timeout_ms) < 0)
 		return errno == EINTR ? E_OK : E_IO;
@@ -537,7 +539,7 @@ static bool is_over(const struct server *s)
 {
 	if (s->hurry || clock_ms() >= s->stop_by_ms)
 		return true;
-	if (!worker_pool_is_idle(s->options->pool))
+	if (!workers_is_idle(s->options->workers))
 		return false;
 	for (size_t i = 0; i < s->connections_len; i++)
 		if (connection_wants_write(s->connections[i]))
@@ -550,7 +552,7 @@ static enum exit_code loop(struct server *s)
 	while (!s->stopping || !is_over(s)) {
 		enum err e = round_once(s);
 
-		if (e) {
+		if (e != E_OK) {
 			log_error("poll: %s", strerror(errno));
 			return EXIT_CODE_SYSTEM;
 		}
@@ -563,8 +565,8 @@ static enum exit_code loop(struct server *s)
 	}
 	if (login_is_refused(s->options->login))
 		return EXIT_CODE_PIN;
-	if (worker_pool_serves_nobody(s->options->pool)) {
-		if (!worker_pool_is_idle(s->options->pool))
+	if (workers_serves_nobody(s->options->workers)) {
+		if (!workers_is_idle(s->options->workers))
 			log_notice("stopped in the middle of a call that nobody waits for");
 	} else {
 		log_error("stopped while the token was still busy");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The loop between the clients and the workers: one thread, poll(2), no PKCS#11. */
 #ifndef CSRD_HSM_SIGNER_SERVE_SERVER_H
 #define CSRD_HSM_SIGNER_SERVE_SERVER_H
@@ -5,7 +6,7 @@
 #include "base/exit_code.h"
 #include "hsm/signer/serve/listener.h"
 #include "hsm/signer/serve/stores.h"
-#include "hsm/signer/serve/worker.h"
+#include "hsm/signer/serve/workers.h"
 #include "hsm/signer/token/judge.h"
 #include "hsm/signer/token/login.h"
 #include "hsm/signer/token/token.h"
@@ -16,7 +17,7 @@ struct server_options {
 	struct login *login;
 	struct judge *judge;
 	struct listener *listener;
-	struct worker_pool *pool;
+	struct workers *workers;
 	struct stores *stores;
 	int signal_fd; /* signalfd(2) of SIGTERM, SIGINT, and SIGHUP, which is logged and changes nothing */
 };
@@ -26,7 +27,7 @@ struct server_options {
  * bound.  EXIT_CODE_OK; EXIT_CODE_PIN when the token refused the PIN at a
  * later login; EXIT_CODE_TOKEN_FAILED when a thread did not come back from the
  * token in time, or the token was down for too long; EXIT_CODE_SYSTEM,
- * EXIT_CODE_INTERNAL.  While the pool is not idle the process must end without
+ * EXIT_CODE_INTERNAL.  While the workers are not idle the process must end without
  * joining its threads.  Logs.
  */
 enum exit_code server_run(const struct server_options *options);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What csrd's stores were like when they were last seen: a line each, lineage and sequence. */
 #include "hsm/signer/serve/stores.h"
 
@@ -77,7 +78,7 @@ static enum err stores_write(const struct stores *s)
 		buf_printf(&b, "%s %" PRIu64 "\n", hex, s->at[i].sequence);
 	}
 	FAILPOINT("note-store.before-write");
-	e = buf_status(&b) ? buf_status(&b) : state_dir_write(s->dir, STORES_NAME, &b);
+	e = buf_status(&b) != E_OK ? buf_status(&b) : state_dir_write(s->dir, STORES_NAME, &b);
 	error = errno;
 	FAILPOINT("note-store.after-write");
 	buf_release(&b);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The stores that csrd noted (note-store), the last one first: how far each had
  * come.  Kept in the file `stores` of state_dir, so that a store which went back

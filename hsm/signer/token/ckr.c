@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a CK_RV is called, and what it means to csrd. */
 #include "hsm/signer/token/ckr.h"
 

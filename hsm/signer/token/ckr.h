@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Cryptoki return values (PKCS#11 v2.40 §5.1) in csrd's words: the one place where CK_RV becomes enum err. */
 #ifndef CSRD_HSM_SIGNER_TOKEN_CKR_H
 #define CSRD_HSM_SIGNER_TOKEN_CKR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* In and out of the module, and the sessions. */
 #include "hsm/signer/token/gate.h"
 
@@ -42,7 +43,7 @@ enum err gate_new(struct module *module, struct token *token, struct login *logi
 
 	if (!g)
 		return E_NOMEM;
-	if (remains_new(&g->remains)) {
+	if (remains_new(&g->remains) != E_OK) {
 		free(g);
 		return E_NOMEM;
 	}
@@ -172,8 +173,8 @@ enum err gate_open_session(struct gate *g, struct session *s, bool lost)
 	/* The first who lost a session of this epoch ends it for all; they open theirs when in need. */
 	if (lost && s->handle != CK_INVALID_HANDLE && s->epoch == gate_epoch(g)) {
 		atomic_fetch_add(&g->epoch, 1);
-		log_warn("a session was lost (%s): all sessions are reopened (epoch %llu)",
-			 s->failure, (unsigned long long)gate_epoch(g));
+		log_warn("a session was lost (%s): all sessions are reopened (epoch %llu)", s->failure,
+			 (unsigned long long)gate_epoch(g));
 	}
 	gate_close_locked(g, s);
 	e = gate_open_locked(g, s);
@@ -366,7 +367,7 @@ enum err gate_restart_module(struct gate *g, struct session *s)
 	if (e == E_OK)
 		remains_clear(g->remains);
 	pthread_mutex_unlock(&g->sessions_lock);
-	if (e)
+	if (e != E_OK)
 		session_explain(s, "%s", reason);
 	return e;
 }
@@ -375,7 +376,7 @@ enum err gate_renew(struct gate *g, struct session *s)
 {
 	enum err e = gate_restart_module(g, s);
 
-	if (e) {
+	if (e != E_OK) {
 		s->trouble = true;
 		return e;
 	}

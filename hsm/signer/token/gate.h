@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who is inside the module, and by which sessions.
  *
-  * Every thread that uses the module reports it: gate_enter before, gate_leave
-  * after a piece of work.  While the token is down the gate refuses at once; the
-  * token's state is set by the judge (judge.h).  Whoever must have the module to
-  * itself takes the gate: then nobody else can enter.
+ * Every thread that uses the module reports it: gate_enter before, gate_leave
+ * after a piece of work.  While the token is down the gate refuses at once; the
+ * token's state is set by the judge (judge.h).  Whoever must have the module to
+ * itself takes the gate: then nobody else can enter.
  *
-  * Sessions and object handles have an epoch: they are void after a later
-  * rebuild.
+ * Sessions and object handles have an epoch: they are void after a later
+ * rebuild.
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_GATE_H
 #define CSRD_HSM_SIGNER_TOKEN_GATE_H
@@ -63,15 +64,15 @@ void gate_set_state(struct gate *gate, enum token_state state, const char *reaso
 #define GATE_ALONE_WITHIN_MS 1000 /* others usually get that long to leave */
 
 /*
-  * For callers outside: waits until nobody is inside, and keeps others out until
-  * gate_end_alone.  False: they did not leave in time, or have been inside for
-  * so long that there was no point in waiting (gate_is_held_up); then do not call gate_end_alone.
+ * For callers outside: waits until nobody is inside, and keeps others out until
+ * gate_end_alone.  False: they did not leave in time, or have been inside for
+ * so long that there was no point in waiting (gate_is_held_up); then do not call gate_end_alone.
  */
 bool gate_take(struct gate *gate, uint64_t within_ms);
 /* Somebody has been inside for so long that waiting that long again would be in vain. */
 bool gate_is_held_up(struct gate *gate, uint64_t within_ms);
 /*
-  * For callers inside, between two attempts at a piece of work that failed while
+ * For callers inside, between two attempts at a piece of work that failed while
  * others used the module.  As gate_take.  Sessions and handles may be void
  * afterwards in either case.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The PKCS#11 functions that the signer uses, each under the watchdog. */
 #include "hsm/signer/token/guard.h"
 
@@ -42,7 +43,7 @@ static enum watchdog_kind kind_of_generation(const CK_ATTRIBUTE *template, CK_UL
 
 GUARDED(C_Initialize, WATCHDOG_OTHER, (void *arguments), (arguments))
 GUARDED(C_Finalize, WATCHDOG_OTHER, (void *reserved), (reserved))
-GUARDED(C_GetInfo, WATCHDOG_OTHER, (CK_INFO *info), (info))
+GUARDED(C_GetInfo, WATCHDOG_OTHER, (CK_INFO * info), (info))
 GUARDED(C_GetSlotList, WATCHDOG_OTHER, (unsigned char present, CK_SLOT_ID *slots, CK_ULONG *len),
 	(present, slots, len))
 GUARDED(C_GetSlotInfo, WATCHDOG_OTHER, (CK_SLOT_ID slot, CK_SLOT_INFO *info), (slot, info))
@@ -75,8 +76,8 @@ GUARDED(C_FindObjects, WATCHDOG_OTHER,
 	(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *len),
 	(session, objects, max, len))
 GUARDED(C_FindObjectsFinal, WATCHDOG_OTHER, (CK_SESSION_HANDLE session), (session))
-GUARDED(C_SignInit, WATCHDOG_SIGN,
-	(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key), (session, mechanism, key))
+GUARDED(C_SignInit, WATCHDOG_SIGN, (CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key),
+	(session, mechanism, key))
 GUARDED(C_Sign, WATCHDOG_SIGN,
 	(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG len, unsigned char *signature,
 	 CK_ULONG *signature_len),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The function list that the signer calls: each function announces itself to
  * the watchdog and then calls the module's own.  Functions that the signer does

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The state of the token, and its repair. */
 #include "hsm/signer/token/judge.h"
 
@@ -13,27 +14,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REPAIR_FIRST_MS 200   /* after a round that failed; doubles … */
-#define REPAIR_MAX_MS 10000   /* … to here while nobody asks for work */
-#define REPAIR_HURRY_MS 500   /* and this is the pace while somebody does */
-#define FULL_AFTER_MS 30000   /* after that long without keys it will go on for a while: … */
-#define REPAIR_FULL_MS 5000   /* … the pace while somebody asks */
-#define RESTART_FULL_MS 60000 /* until the module is reinitialised for it once more; doubles … */
+#define REPAIR_FIRST_MS 200         /* after a round that failed; doubles … */
+#define REPAIR_MAX_MS 10000         /* … to here while nobody asks for work */
+#define REPAIR_HURRY_MS 500         /* and this is the pace while somebody does */
+#define FULL_AFTER_MS 30000         /* after that long without keys it will go on for a while: … */
+#define REPAIR_FULL_MS 5000         /* … the pace while somebody asks */
+#define RESTART_FULL_MS 60000       /* until the module is reinitialised for it once more; doubles … */
 #define RESTART_FULL_MAX_MS 3600000 /* … to here */
-#define ALONE_WITHIN_MAX_MS 16000 /* others get twice as long to leave after each try in vain, up to this … */
-#define ALONE_REST 9              /* … and then they are let in for that many times as long */
+#define ALONE_WITHIN_MAX_MS                                                                                  \
+	16000        /* others get twice as long to leave after each try in vain, up to this …             \
+		      */
+#define ALONE_REST 9 /* … and then they are let in for that many times as long */
 #define HOPELESS_AFTER_MS 60000
 #define PROBE_AGAIN_MS 600000
-#define PROBE_PAUSE_MS 500       /* after a probe that found no key that would do; doubles … */
-#define PROBE_PAUSE_MAX_MS 60000 /* … to here, … */
+#define PROBE_PAUSE_MS 500         /* after a probe that found no key that would do; doubles … */
+#define PROBE_PAUSE_MAX_MS 60000   /* … to here, … */
 #define PROBE_UNFIT_MAX_MS 3600000 /* … or here where it makes keys, which are work for the token */
 #define UNPROVEN_MAX 3
 #define UNPROVEN_WITHIN_MS 600000
-#define RENEW_FIRST_MS 60000   /* between two times that the module is reinitialised for it … */
-#define RENEW_MAX_MS 3600000   /* … doubles to here */
-#define HIDDEN_FIRST_MS 1000   /* the same for what may be hidden: who asks waits for it */
+#define RENEW_FIRST_MS 60000 /* between two times that the module is reinitialised for it … */
+#define RENEW_MAX_MS 3600000 /* … doubles to here */
+#define HIDDEN_FIRST_MS 1000 /* the same for what may be hidden: who asks waits for it */
 #define HIDDEN_MAX_MS 60000
-#define RENEW_BUSY_MS 500      /* somebody has been inside for too long to be waited for: looked at again */
+#define RENEW_BUSY_MS 500 /* somebody has been inside for too long to be waited for: looked at again */
 
 /* Of something that is not to be done too often. */
 struct pace {
@@ -54,12 +57,12 @@ struct judge {
 	uint64_t no_keys_since_ms;   /* or since a key was destroyed then */
 	uint64_t restart_full_at_ms; /* the module is not reinitialised for want of keys before this */
 	uint64_t restart_full_every_ms;
-	bool exchanged;   /* down because another token is there: a new process would help nobody */
-	bool suspect;     /* somebody met trouble that was not judged yet */
+	bool exchanged; /* down because another token is there: a new process would help nobody */
+	bool suspect;   /* somebody met trouble that was not judged yet */
 	bool repairing;
 	uint64_t repaired_ms; /* end of the last round */
 	uint64_t repair_every_ms;
-	bool doubt;               /* the token is to be probed anew */
+	bool doubt;                      /* the token is to be probed anew */
 	uint64_t unproven[UNPROVEN_MAX]; /* when, the last ones in turn; since the module was renewed */
 	size_t unproven_len;
 	struct pace renew;        /* of initialising the module anew for those, … */
@@ -290,7 +293,7 @@ static enum err judge_probe_alone(struct judge *j, struct session *s)
 	j->probed_ms = clock_ms();
 	e = probe_run(s, token);
 	pause_max_ms = token->probe_made_unfit ? PROBE_UNFIT_MAX_MS : PROBE_PAUSE_MAX_MS;
-	j->probe_pause_ms = !e ? 0 : j->probe_pause_ms ? 2 * j->probe_pause_ms : PROBE_PAUSE_MS;
+	j->probe_pause_ms = e == E_OK ? 0 : j->probe_pause_ms ? 2 * j->probe_pause_ms : PROBE_PAUSE_MS;
 	if (j->probe_pause_ms > pause_max_ms)
 		j->probe_pause_ms = pause_max_ms;
 	return e;
@@ -338,12 +341,12 @@ static enum token_state judge_examine(struct judge *j, struct session *s, bool a
 	CK_FLAGS flags = 0;
 	enum err e = session_probe(s, &flags);
 
-	if (e && (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last)) &&
+	if (e != E_OK && (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last)) &&
 	    session_reopen(s) == E_OK)
 		e = session_probe(s, &flags);
 	if (s->last == CKR_SESSION_COUNT && gate_has_sessions(j->gate)) /* those who have one can tell */
 		return judge_state(j);
-	if (e) {
+	if (e != E_OK) {
 		pthread_mutex_lock(&j->lock);
 		j->exchanged = e == E_NOTFOUND;
 		pthread_mutex_unlock(&j->lock);
@@ -467,9 +470,9 @@ bool judge_awaits_renewal(struct judge *j)
 
 /* What there is to do besides looking. */
 struct round {
-	bool probe; /* anew */
-	bool renew; /* the module, whatever it looks like */
-	bool hidden; /* … since something may be hidden */
+	bool probe;   /* anew */
+	bool renew;   /* the module, whatever it looks like */
+	bool hidden;  /* … since something may be hidden */
 	bool suspect; /* or something else is wrong */
 };
 
@@ -539,7 +542,7 @@ void judge_repair(struct judge *j, struct session *s)
 	s->last = CKR_OK;
 	s->failure[0] = '\0';
 	state = round.renew || (round.probe && judge_may_probe_again(j)) ? judge_examine_alone(j, s, &round)
-								   : judge_examine(j, s, false, false);
+									 : judge_examine(j, s, false, false);
 	if (session_must_stop(s)) {
 		judge_end_round(j);
 		return;
@@ -592,7 +595,7 @@ static enum err judge_look_after(struct judge *j, struct session *s, CK_FLAGS *r
 {
 	enum err e = session_probe(s, ret_flags);
 
-	return e || !judge_begin_reaching(j) ? e : judge_reach_token(s);
+	return e != E_OK || !judge_begin_reaching(j) ? e : judge_reach_token(s);
 }
 
 void judge_keep_alive(struct judge *j, struct session *s)
@@ -601,7 +604,7 @@ void judge_keep_alive(struct judge *j, struct session *s)
 	CK_FLAGS flags = 0;
 	bool warn = false;
 
-	if (gate_enter(j->gate, s, false, reason))
+	if (gate_enter(j->gate, s, false, reason) != E_OK)
 		return;
 	s->trouble = false;
 	if (judge_look_after(j, s, &flags) == E_OK) {
@@ -628,7 +631,7 @@ void judge_try_session(struct judge *j, struct session *s)
 {
 	char reason[TOKEN_REASON_SIZE];
 
-	if (gate_enter(j->gate, s, false, reason))
+	if (gate_enter(j->gate, s, false, reason) != E_OK)
 		return;
 	s->trouble = false;
 	s->last = CKR_OK;

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
-  * Whether the token is usable, and the only way to recover when it is not.
+ * Whether the token is usable, and the only way to recover when it is not.
  *
-  * A failure that a thread met is judged in one place, judge_repair, by one thread at a
+ * A failure that a thread met is judged in one place, judge_repair, by one thread at a
  * time: it opens a session, logs in and makes, uses and destroys a throw-away
  * key.  If that fails the whole module is finalised and initialised again, with
-  * nobody inside it; if nothing helps for a while the process should end and be
-  * started again.  The verdict is kept at the gate (gate_state).
+ * nobody inside it; if nothing helps for a while the process should end and be
+ * started again.  The verdict is kept at the gate (gate_state).
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_JUDGE_H
 #define CSRD_HSM_SIGNER_TOKEN_JUDGE_H
@@ -32,21 +33,21 @@ void judge_free(struct judge *judge); /* NULL is fine */
 /* A call failed in a way that may mean more than this one request. */
 void judge_suspect(struct judge *judge);
 /*
-  * The token refused what it accepted when it was probed: at the next repair it is
-  * probed again, with nobody else inside.  At most every ten minutes.
+ * The token refused what it accepted when it was probed: at the next repair it is
+ * probed again, with nobody else inside.  At most every ten minutes.
  */
 void judge_doubt(struct judge *judge);
 /*
  * A search or a destroy was inconclusive.  A module that keeps a table of the
  * objects may be wrong about it when other processes write the same token:
  * after three of these within ten minutes it is reinitialised.  Where that
-  * does not help it is not repeated for a minute, then two, up to an hour.
+ * does not help it is not repeated for a minute, then two, up to an hour.
  */
 void judge_unproven(struct judge *judge);
 /*
  * A search found nothing where something may be hidden (remains.h): the module
-  * is reinitialised at the next repair: within seconds, or, if that happens
-  * again and again, once a minute.
+ * is reinitialised at the next repair: within seconds, or, if that happens
+ * again and again, once a minute.
  */
 void judge_hidden(struct judge *judge);
 
@@ -59,8 +60,8 @@ uint64_t judge_repair_in_ms(struct judge *judge, uint64_t now_ms);
 /* One round, with a session of the caller's, which is not between enter and leave.  Logs what changes. */
 void judge_repair(struct judge *judge, struct session *session);
 /*
-  * Checks with an idle session whether all is well; a failure leads to a repair.
-  * One search for an object that does not exist, by one of the sessions: many modules answer
+ * Checks with an idle session whether all is well; a failure leads to a repair.
+ * One search for an object that does not exist, by one of the sessions: many modules answer
  * everything else by themselves, and neither keep their connection alive that
  * way nor notice that it is lost.
  */

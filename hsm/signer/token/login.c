@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Logs in to the token, and sees to it that a wrong PIN is tried once. */
 #include "hsm/signer/token/login.h"
 
@@ -94,7 +95,7 @@ static enum err check_flags(const struct login *l, CK_RV *ret_rv)
 	return E_OK;
 }
 
-static enum err read_pin(const struct login *l, struct secret **ret_pin)
+static enum err login_read_pin(const struct login *l, struct secret **ret_pin)
 {
 	size_t max = l->token->max_pin_len && l->token->max_pin_len < PIN_MAX_BYTES ? l->token->max_pin_len
 										    : PIN_MAX_BYTES;
@@ -151,7 +152,7 @@ static enum err note_failure(struct login *l, const struct secret *pin, unsigned
 	l->not_before_ms = clock_ms() + PIN_GUARD_PAUSE_MS;
 	l->failed_rv = rv;
 	memset(&l->good, 0, sizeof(l->good));
-	if (pin_guard_count(l->state, l->token->serial, pin, failures))
+	if (pin_guard_count(l->state, l->token->serial, pin, failures) != E_OK)
 		log_error("do not start csrd-hsm again with the same pin");
 	if (failures >= PIN_GUARD_TRIES) {
 		log_error(
@@ -172,7 +173,7 @@ static void take_back(const struct login *l, const struct secret *pin, unsigned 
 {
 	if (!failures)
 		pin_guard_disarm(l->state);
-	else if (pin_guard_count(l->state, l->token->serial, pin, failures))
+	else if (pin_guard_count(l->state, l->token->serial, pin, failures) != E_OK)
 		log_error("do not start csrd-hsm again with the same pin");
 }
 
@@ -186,8 +187,8 @@ static enum err judge_answer(const struct login *l, CK_SESSION_HANDLE session, C
 {
 	CK_SESSION_INFO info;
 
-	if (rv == CKR_USER_ALREADY_LOGGED_IN &&
-	    l->token->p11->C_GetSessionInfo(session, &info) == CKR_OK && is_users(info.state))
+	if (rv == CKR_USER_ALREADY_LOGGED_IN && l->token->p11->C_GetSessionInfo(session, &info) == CKR_OK &&
+	    is_users(info.state))
 		return E_OK;
 	return ckr_err(rv);
 }
@@ -204,7 +205,7 @@ static enum err try_pin(struct login *l, CK_SESSION_HANDLE session, const struct
 	enum err e;
 	CK_RV rv;
 
-	if (!proven && pin_guard_arm(l->state, serial, pin))
+	if (!proven && pin_guard_arm(l->state, serial, pin) != E_OK)
 		return E_CONFIG;
 	rv = ask_token(l, session, pin);
 	*ret_rv = rv;
@@ -212,13 +213,13 @@ static enum err try_pin(struct login *l, CK_SESSION_HANDLE session, const struct
 	if (e == E_PIN || e == E_PIN_LOCKED) {
 		log_error("token '%s' refused the pin of '%s': %s (0x%lx)", l->token->label, l->pin_name,
 			  CKR_ARGS(rv));
-		if (proven && pin_guard_arm(l->state, serial, pin))
+		if (proven && pin_guard_arm(l->state, serial, pin) != E_OK)
 			log_error("do not start csrd-hsm again with the same pin");
 		return e;
 	}
-	if (e && !ckr_is_unreached(rv))
+	if (e != E_OK && !ckr_is_unreached(rv))
 		return note_failure(l, pin, failures, rv, e);
-	if (e && !proven)
+	if (e != E_OK && !proven)
 		take_back(l, pin, failures);
 	else if (!proven)
 		pin_guard_disarm(l->state);
@@ -239,7 +240,7 @@ static enum err login_once(struct login *l, CK_SESSION_HANDLE session, CK_RV *re
 		*ret_rv = l->failed_rv;
 		return l->failed_rv == CKR_OK ? E_UNAVAIL : ckr_err(l->failed_rv);
 	}
-	if ((e = check_flags(l, ret_rv)) || (e = read_pin(l, &pin)))
+	if ((e = check_flags(l, ret_rv)) != E_OK || (e = login_read_pin(l, &pin)) != E_OK)
 		return e;
 	proven = is_same_file(&st, &l->good);
 	if (!proven)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one login of this process (PKCS#11 v2.40 §5.6: a login counts for all
  * sessions of an application).  The PIN is in memory only during C_Login

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loads the PKCS#11 module and finds the token. */
 #include "hsm/signer/token/module.h"
 
@@ -18,12 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOTS_MAX 65536     /* what a module says beyond that is nonsense */
+#define SLOTS_MAX 65536   /* what a module says beyond that is nonsense */
 #define SLOT_LIST_TRIES 4 /* it may grow between two calls */
 
 struct module {
-	char *path; /* as configured: for the log */
-	char *file; /* what it leads to, looked at: this is loaded */
+	char *path;      /* as configured: for the log */
+	char *file;      /* what it leads to, looked at: this is loaded */
 	void *dl;        /* held by us besides libp11, so the function list outlives no mapping */
 	char *init_args; /* NULL: none */
 	PKCS11_CTX *ctx;
@@ -151,7 +152,8 @@ enum err module_load(const char *path, const char *init_args, struct module **re
 		e = E_NOMEM;
 		goto out;
 	}
-	if ((e = module_file_find(path, &m->file)) || (e = load_functions(m)) || (e = initialise(m)))
+	if ((e = module_file_find(path, &m->file)) != E_OK || (e = load_functions(m)) != E_OK ||
+	    (e = initialise(m)) != E_OK)
 		goto out;
 	*ret_module = m;
 	m = NULL;
@@ -194,7 +196,7 @@ static bool attribute_is_allowed(const char *name, size_t len)
 	return false;
 }
 
-static enum err check_attributes(const char *uri, const char **ret_reason)
+static enum err module_check_attributes(const char *uri, const char **ret_reason)
 {
 	const char *at = uri;
 
@@ -221,9 +223,9 @@ static enum err parse_uri(const char *text, const char **ret_reason, P11KitUri *
 {
 	P11KitUri *uri;
 	int rc;
-	enum err e = check_attributes(text, ret_reason);
+	enum err e = module_check_attributes(text, ret_reason);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	uri = p11_kit_uri_new();
 	if (!uri) {
@@ -253,7 +255,7 @@ enum err module_check_uri(const char *text, const char **ret_reason)
 /* ---- the token ---- */
 
 /* CK_TOKEN_INFO texts are padded with blanks; some modules pad with NUL. */
-static void trim(char *dst, const unsigned char *src, size_t len)
+static void module_trim(char *dst, const unsigned char *src, size_t len)
 {
 	while (len && (src[len - 1] == ' ' || src[len - 1] == '\0'))
 		len--;
@@ -265,10 +267,10 @@ static void fill_token(const struct module *m, CK_SLOT_ID slot, const CK_TOKEN_I
 {
 	t->p11 = m->p11;
 	t->slot = slot;
-	trim(t->label, info->label, sizeof(info->label));
-	trim(t->serial, info->serialNumber, sizeof(info->serialNumber));
-	trim(t->manufacturer, info->manufacturerID, sizeof(info->manufacturerID));
-	trim(t->model, info->model, sizeof(info->model));
+	module_trim(t->label, info->label, sizeof(info->label));
+	module_trim(t->serial, info->serialNumber, sizeof(info->serialNumber));
+	module_trim(t->manufacturer, info->manufacturerID, sizeof(info->manufacturerID));
+	module_trim(t->model, info->model, sizeof(info->model));
 	t->flags = info->flags;
 	t->max_pin_len = info->ulMaxPinLen == CK_UNAVAILABLE_INFORMATION ? 0 : info->ulMaxPinLen;
 }
@@ -279,7 +281,7 @@ static void pad(unsigned char *text, size_t len)
 		text[len - 1] = ' ';
 }
 
-static bool fits(P11KitUri *uri, CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
+static bool module_fits(P11KitUri *uri, CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
 {
 	CK_SLOT_ID wanted = p11_kit_uri_get_slot_id(uri);
 	CK_TOKEN_INFO padded = *info; /* p11-kit knows blanks only */
@@ -365,7 +367,7 @@ static enum err list_slots(struct module *m, CK_SLOT_ID **ret_ids, CK_ULONG *ret
 
 	if (e == E_HSM)
 		log_error("cannot list the slots of '%s': C_GetSlotList: %s (0x%lx)", m->path, CKR_ARGS(rv));
-	if (e)
+	if (e != E_OK)
 		return e;
 	e = list_slots_libp11(m, present_len, ret_ids, ret_len);
 	if (e != E_HSM) {
@@ -407,13 +409,13 @@ static enum err look_at_slots(struct module *m, P11KitUri *uri, struct buf *pres
 	unsigned count = 0;
 	enum err e = list_slots(m, &slots, &slots_len);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	for (CK_ULONG i = 0; i < slots_len; i++) {
 		CK_TOKEN_INFO info;
 		struct token t = *ret_token;
 
-		if (!look_at_slot(m, slots[i], present, &info, &t) || !fits(uri, slots[i], &info))
+		if (!look_at_slot(m, slots[i], present, &info, &t) || !module_fits(uri, slots[i], &info))
 			continue;
 		count++;
 		*ret_token = t;
@@ -485,12 +487,12 @@ enum err module_find_token(struct module *m, const char *uri_text, struct token 
 	enum err e;
 
 	buf_init(&present, 16384);
-	if ((e = parse_uri(uri_text, &reason, &uri))) {
+	if ((e = parse_uri(uri_text, &reason, &uri)) != E_OK) {
 		log_error("token uri refused: %s",
 			  reason); /* not its text: somebody may have put a pin into it */
 		goto out;
 	}
-	if ((e = look_at_slots(m, uri, &present, &count, &found)))
+	if ((e = look_at_slots(m, uri, &present, &count, &found)) != E_OK)
 		goto out;
 	if (count != 1) {
 		log_error("%s token fits '%s' in '%s'; present: %s", count ? "more than one" : "no", uri_text,
@@ -523,8 +525,8 @@ bool module_is_token(const struct token *t, const CK_TOKEN_INFO *info)
 {
 	char label[sizeof(t->label)], serial[sizeof(t->serial)];
 
-	trim(label, info->label, sizeof(info->label));
-	trim(serial, info->serialNumber, sizeof(info->serialNumber));
+	module_trim(label, info->label, sizeof(info->label));
+	module_trim(serial, info->serialNumber, sizeof(info->serialNumber));
 	return strcmp(label, t->label) == 0 && strcmp(serial, t->serial) == 0;
 }
 
@@ -534,8 +536,8 @@ static void explain_other(const struct token *t, const CK_TOKEN_INFO *info, CK_S
 {
 	struct token there;
 
-	trim(there.label, info->label, sizeof(info->label));
-	trim(there.serial, info->serialNumber, sizeof(info->serialNumber));
+	module_trim(there.label, info->label, sizeof(info->label));
+	module_trim(there.serial, info->serialNumber, sizeof(info->serialNumber));
 	if (strcmp(there.label, t->label) != 0)
 		return;
 	*e = E_NOTFOUND;
@@ -561,7 +563,7 @@ static enum err find_again(const struct module *m, struct token *t, char reason[
 	enum err e;
 	CK_RV rv;
 
-	if ((e = list_present(t->p11, &slots, &len, &rv))) {
+	if ((e = list_present(t->p11, &slots, &len, &rv)) != E_OK) {
 		snprintf(reason, 256, "C_GetSlotList: %s (0x%lx)",
 			 e == E_NOMEM ? "out of memory" : ckr_name(rv), rv);
 		return E_UNAVAIL;
@@ -573,7 +575,7 @@ static enum err find_again(const struct module *m, struct token *t, char reason[
 
 		if (token_info_read(t->p11, slots[i], &info) != CKR_OK)
 			continue;
-		if (module_is_token(t, &info) && fits(m->uri, slots[i], &info)) {
+		if (module_is_token(t, &info) && module_fits(m->uri, slots[i], &info)) {
 			t->slot = slots[i];
 			found++;
 		} else {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The PKCS#11 module: loads it and finds the token.  libp11 is used here and
  * nowhere else; the rest of the signer calls the module's own function list.

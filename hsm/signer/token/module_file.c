@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Walks to the module's file and looks at owner and mode of all that is on the way. */
 #include "hsm/signer/token/module_file.h"
 
@@ -155,10 +156,10 @@ enum err module_file_find(const char *path, char **ret_path)
 	memcpy(w.rest, path, strlen(path) + 1);
 	if (stat("/", &st))
 		return walk_fail(&w);
-	if ((e = walk_check_folder(&w, &st)))
+	if ((e = walk_check_folder(&w, &st)) != E_OK)
 		return e;
 	while (strlen(w.done) + strlen(w.rest) + 2 < sizeof(w.done) && walk_take_name(&w))
-		if ((e = walk_step(&w)))
+		if ((e = walk_step(&w)) != E_OK)
 			return e;
 	if (!walk_is_over(&w)) {
 		errno = ENAMETOOLONG;
@@ -166,7 +167,7 @@ enum err module_file_find(const char *path, char **ret_path)
 	}
 	if (stat(w.done[0] ? w.done : "/", &st))
 		return walk_fail(&w);
-	if ((e = walk_check_file(&w, &st)))
+	if ((e = walk_check_file(&w, &st)) != E_OK)
 		return e;
 	*ret_path = strdup(w.done);
 	return *ret_path ? E_OK : E_NOMEM;

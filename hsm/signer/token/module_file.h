@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The file of the PKCS#11 module, and who could replace it. */
 #ifndef CSRD_HSM_SIGNER_TOKEN_MODULE_FILE_H
 #define CSRD_HSM_SIGNER_TOKEN_MODULE_FILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Searches for key objects, destroys them and proves that they are gone. */
 #include "hsm/signer/token/object.h"
 
@@ -20,7 +21,7 @@ void object_label(char label[OBJECT_LABEL_SIZE], const char *csr_id)
 
 /* ---- search ---- */
 
-static enum err grow(CK_OBJECT_HANDLE **handles, size_t *capacity, size_t needed)
+static enum err object_grow(CK_OBJECT_HANDLE **handles, size_t *capacity, size_t needed)
 {
 	size_t wanted = *capacity ? *capacity : SEARCH_BATCH;
 	CK_OBJECT_HANDLE *bigger;
@@ -38,7 +39,7 @@ static enum err grow(CK_OBJECT_HANDLE **handles, size_t *capacity, size_t needed
 }
 
 /* The active search of the session, read to its end. */
-static enum err collect(struct session *s, size_t max, CK_OBJECT_HANDLE **handles, size_t *len)
+static enum err object_collect(struct session *s, size_t max, CK_OBJECT_HANDLE **handles, size_t *len)
 {
 	size_t capacity = 0;
 	enum err e;
@@ -47,7 +48,7 @@ static enum err collect(struct session *s, size_t max, CK_OBJECT_HANDLE **handle
 		CK_ULONG got = 0;
 		CK_RV rv;
 
-		if ((e = grow(handles, &capacity, *len + SEARCH_BATCH)))
+		if ((e = object_grow(handles, &capacity, *len + SEARCH_BATCH)) != E_OK)
 			return e;
 		rv = s->token->p11->C_FindObjects(s->handle, *handles + *len, SEARCH_BATCH, &got);
 		if (rv != CKR_OK)
@@ -79,13 +80,13 @@ enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t templat
 
 	if (rv != CKR_OK)
 		return session_fail(s, "C_FindObjectsInit", rv);
-	e = collect(s, max, &handles, &len);
+	e = object_collect(s, max, &handles, &len);
 	rv = s->token->p11->C_FindObjectsFinal(s->handle);
 	if (e == E_OK && rv != CKR_OK)
 		e = session_fail(s, "C_FindObjectsFinal", rv);
 	if (e == E_OK)
 		e = session_check_login(s, logins);
-	if (e) {
+	if (e != E_OK) {
 		free(handles);
 		return e;
 	}
@@ -140,7 +141,7 @@ static enum err read_class(struct session *s, CK_OBJECT_HANDLE object, CK_OBJECT
 	CK_ATTRIBUTE attribute = {CKA_CLASS, &class, sizeof(class)};
 	enum err e = object_read(s, object, &attribute, 1);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (attribute.ulValueLen != sizeof(class)) {
 		session_explain(s, "the class of an object has a wrong length");
@@ -159,7 +160,7 @@ static enum err sort_out(struct session *s, struct matches *m, size_t len)
 		CK_OBJECT_CLASS class;
 		enum err e = read_class(s, m->handles[i], &class);
 
-		if (e)
+		if (e != E_OK)
 			return e;
 		if (class == CKO_PRIVATE_KEY)
 			m->handles[m->private_keys++] = m->handles[i];
@@ -212,9 +213,9 @@ static enum err read_id(struct session *s, CK_OBJECT_HANDLE object, uint8_t id[K
 	uint8_t raw[256];
 	CK_ATTRIBUTE attribute = {CKA_ID, raw, sizeof(raw)};
 	enum err e = object_read(s, object, &attribute, 1);
-	size_t len = e ? 0 : attribute.ulValueLen;
+	size_t len = e != E_OK ? 0 : attribute.ulValueLen;
 
-	if (e && !is_about_object(s, e))
+	if (e != E_OK && !is_about_object(s, e))
 		return e;
 	memset(id, 0, KEY_ID_BYTES);
 	memcpy(id, raw, len < KEY_ID_BYTES ? len : KEY_ID_BYTES);
@@ -230,7 +231,7 @@ static enum err look_at_ids(struct session *s, const CK_OBJECT_HANDLE *handles, 
 		size_t id_len;
 		enum err e = read_id(s, handles[i], id, &id_len);
 
-		if (e)
+		if (e != E_OK)
 			return e;
 		if (*seen && memcmp(id, found->key_id, KEY_ID_BYTES) != 0)
 			found->ids_differ = true;
@@ -251,14 +252,15 @@ static enum err check_hidden(struct session *s, const struct object_query *query
 	return E_HSM;
 }
 
-static enum err find_once(struct session *s, const struct object_query *query, struct object_found *found)
+static enum err object_find_once(struct session *s, const struct object_query *query,
+				 struct object_found *found)
 {
 	struct matches m;
 	bool seen = false;
 	enum err e;
 
 	memset(found, 0, sizeof(*found));
-	if ((e = find_keys(s, query, &m)))
+	if ((e = find_keys(s, query, &m)) != E_OK)
 		return e;
 	found->private_keys = m.private_keys;
 	found->public_keys = m.public_keys;
@@ -271,10 +273,10 @@ static enum err find_once(struct session *s, const struct object_query *query, s
 enum err object_find(struct session *s, const struct object_query *query, struct object_found *ret_found)
 {
 	struct object_found found;
-	enum err e = find_once(s, query, &found);
+	enum err e = object_find_once(s, query, &found);
 
-	if (e && ckr_is_object_gone(s->last))
-		e = find_once(s, query, &found);
+	if (e != E_OK && ckr_is_object_gone(s->last))
+		e = object_find_once(s, query, &found);
 	if (e == E_OK && object_presence(&found) != MESSAGE_KEY_PAIR)
 		e = check_hidden(s, query);
 	if (e == E_OK)
@@ -346,7 +348,7 @@ static enum err destroy_one(struct session *s, CK_OBJECT_HANDLE handle, CK_OBJEC
 	enum err e = check_meant(s, handle, query, &object, &gone);
 	CK_RV rv;
 
-	if (e || gone)
+	if (e != E_OK || gone)
 		return e;
 	rv = s->token->p11->C_DestroyObject(s->handle, handle);
 	s->stale = true;
@@ -383,11 +385,11 @@ static enum err destroy_round(struct session *s, const struct object_query *quer
 	struct matches m;
 	enum err e = find_keys(s, query, &m);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	e = destroy_all(s, m.handles, m.private_keys, CKO_PRIVATE_KEY, query, destroyed);
 	FAILPOINT("signer.destroy.after-private");
-	if (e)
+	if (e != E_OK)
 		goto out;
 	*ret_public =
 	    destroy_all(s, m.handles + m.private_keys, m.public_keys, CKO_PUBLIC_KEY, query, destroyed);
@@ -408,7 +410,8 @@ static enum err judge_refusal(struct session *s, const struct object_query *quer
 	enum err e;
 
 	memcpy(failure, s->failure, sizeof(failure));
-	if ((e = object_find(s, query, ret_left)) || (!ret_left->private_keys && !ret_left->public_keys))
+	if ((e = object_find(s, query, ret_left)) != E_OK ||
+	    (!ret_left->private_keys && !ret_left->public_keys))
 		return e;
 	s->last = last;
 	memcpy(s->failure, failure, sizeof(failure));
@@ -421,15 +424,15 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 	enum err e;
 
 	*ret_destroyed = 0;
-	if ((e = session_refresh(s)))
+	if ((e = session_refresh(s)) != E_OK)
 		return e;
 	for (int round = 0; round < DESTROY_ROUNDS; round++) {
 		enum err refusal = E_OK;
 
-		if ((e = destroy_round(s, query, ret_destroyed, &refusal)))
+		if ((e = destroy_round(s, query, ret_destroyed, &refusal)) != E_OK)
 			return e;
-		e = refusal ? judge_refusal(s, query, refusal, &left) : object_find(s, query, &left);
-		if (e || (!left.private_keys && !left.public_keys))
+		e = refusal != E_OK ? judge_refusal(s, query, refusal, &left) : object_find(s, query, &left);
+		if (e != E_OK || (!left.private_keys && !left.public_keys))
 			return e;
 	}
 	session_explain(s, "'%s' is still found after it was destroyed",

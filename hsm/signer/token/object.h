@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Key objects on the token: searched by class and label, told apart by
  * CKA_ID, destroyed, and proven to be gone.

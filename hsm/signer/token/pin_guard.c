@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The marker of a PIN that was refused. */
 #include "hsm/signer/token/pin_guard.h"
 
@@ -76,7 +77,7 @@ static enum err write_marker(const struct state_dir *dir, const struct marker *m
 		   "Put the right PIN into the PIN file, or remove this file, and start csrd-hsm.\n"
 		   "%s%s %s\n",
 		   MARKER_LINE, salt, check);
-	e = buf_status(&b) ? buf_status(&b) : state_dir_write(dir, PIN_GUARD_MARKER, &b);
+	e = buf_status(&b) != E_OK ? buf_status(&b) : state_dir_write(dir, PIN_GUARD_MARKER, &b);
 	buf_release(&b);
 	return e;
 }
@@ -87,7 +88,7 @@ static enum err parse_marker(const char *text, struct marker *m)
 	char salt[2 * SALT_BYTES + 1], check[2 * CHECK_BYTES + 1];
 
 	if (!line || sscanf(line + 1 + strlen(MARKER_LINE), "%32s %4s", salt, check) != 2 ||
-	    str_unhex(m->salt, SALT_BYTES, salt) || str_unhex(m->check, CHECK_BYTES, check))
+	    str_unhex(m->salt, SALT_BYTES, salt) != E_OK || str_unhex(m->check, CHECK_BYTES, check) != E_OK)
 		return E_IO;
 	m->failures = 0;
 	if (failures &&
@@ -122,8 +123,8 @@ static bool is_too_soon(const struct marker *m)
 }
 
 /* The marker is of this PIN. */
-static enum err judge(const struct marker *m, const char *folder, const char *pin_name,
-		      unsigned *ret_failures)
+static enum err pin_guard_judge(const struct marker *m, const char *folder, const char *pin_name,
+				unsigned *ret_failures)
 {
 	if (!m->failures) {
 		log_error("the token refused the pin of '%s' before, or that attempt was cut off, and it has "
@@ -160,13 +161,13 @@ enum err pin_guard_check(const struct state_dir *dir, const char *serial, const 
 		*ret_failures = 0;
 		return E_OK;
 	}
-	if (e) {
+	if (e != E_OK) {
 		log_err(e, "'%s/%s' cannot be read, so no pin is tried; look at it, and remove it", folder,
 			PIN_GUARD_MARKER);
 		return e == E_NOMEM ? e : E_IO;
 	}
 	now = then;
-	if ((e = derive(pin, serial, &now))) {
+	if ((e = derive(pin, serial, &now)) != E_OK) {
 		log_error("out of memory");
 		return e;
 	}
@@ -174,7 +175,7 @@ enum err pin_guard_check(const struct state_dir *dir, const char *serial, const 
 		*ret_failures = 0;
 		return E_OK;
 	}
-	return judge(&then, folder, pin_name, ret_failures);
+	return pin_guard_judge(&then, folder, pin_name, ret_failures);
 }
 
 enum err pin_guard_arm(const struct state_dir *dir, const char *serial, const struct secret *pin)
@@ -188,11 +189,11 @@ enum err pin_guard_count(const struct state_dir *dir, const char *serial, const 
 	struct marker m = {.failures = failures, .at_us = clock_wall_us()};
 	enum err e = random_fill(m.salt, SALT_BYTES);
 
-	if (!e)
+	if (e == E_OK)
 		e = derive(pin, serial, &m);
-	if (!e)
+	if (e == E_OK)
 		e = write_marker(dir, &m);
-	if (e)
+	if (e != E_OK)
 		log_error("cannot write '%s/%s' (%s), so no pin is tried", state_dir_path(dir),
 			  PIN_GUARD_MARKER, e == E_IO ? strerror(errno) : err_str(e));
 	return e;
@@ -200,7 +201,7 @@ enum err pin_guard_count(const struct state_dir *dir, const char *serial, const 
 
 void pin_guard_disarm(const struct state_dir *dir)
 {
-	if (state_dir_remove(dir, PIN_GUARD_MARKER))
+	if (state_dir_remove(dir, PIN_GUARD_MARKER) != E_OK)
 		log_error("cannot remove '%s/%s': %s; the next start will not log in", state_dir_path(dir),
 			  PIN_GUARD_MARKER, strerror(errno));
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Makes sure that a PIN which the token refused is not tried again, by any
  * thread or any later start (invariant I6): wrong tries lock a token.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of modules that need to be treated in a special way from the first call on. */
 #include "hsm/signer/token/quirks.h"
 

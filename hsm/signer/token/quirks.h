@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is known about a PKCS#11 module before anything is tried on it, because
  * trying would do harm.  What can be tried at no cost is left to the probe.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A short list of objects that would not be destroyed. */
 #include "hsm/signer/token/remains.h"
 
@@ -80,7 +81,8 @@ void remains_clear(struct remains *r)
 	pthread_mutex_unlock(&r->lock);
 }
 
-static bool fits(const struct remains_object *object, const char *label, const uint8_t *id, size_t id_len)
+static bool remains_fits(const struct remains_object *object, const char *label, const uint8_t *id,
+			 size_t id_len)
 {
 	if (label &&
 	    (strlen(label) != object->label_len || memcmp(label, object->label, object->label_len) != 0))
@@ -95,7 +97,7 @@ bool remains_may_hide(struct remains *r, const char *label, const uint8_t *id, s
 	pthread_mutex_lock(&r->lock);
 	may = r->overflowed;
 	for (size_t i = 0; i < r->len && !may; i++)
-		may = fits(&r->objects[i], label, id, id_len);
+		may = remains_fits(&r->objects[i], label, id, id_len);
 	pthread_mutex_unlock(&r->lock);
 	return may;
 }

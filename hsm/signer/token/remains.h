@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Objects that the token should have destroyed and reported that it did not.  Some
  * modules forget such an object all the same (SoftHSM 2.6.1 drops it from its

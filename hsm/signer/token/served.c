@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The token that was served last. */
 #include "hsm/signer/token/served.h"
 
@@ -18,7 +19,7 @@ enum err served_serial(const struct state_dir *dir, const char *uri, char serial
 
 	buf_init(&b, TEXT_MAX);
 	e = state_dir_read(dir, SERVED_NAME, &b);
-	if (e)
+	if (e != E_OK)
 		goto out;
 	e = E_NOTFOUND;
 	text = buf_text(&b);
@@ -57,9 +58,9 @@ enum err served_check(const struct state_dir *dir, const char *uri, const struct
 	}
 	buf_init(&b, TEXT_MAX);
 	buf_printf(&b, "%s\n%s\n", token->serial, uri);
-	e = buf_status(&b) ? buf_status(&b) : state_dir_write(dir, SERVED_NAME, &b);
+	e = buf_status(&b) != E_OK ? buf_status(&b) : state_dir_write(dir, SERVED_NAME, &b);
 	buf_release(&b);
-	if (e)
+	if (e != E_OK)
 		log_err(e, "cannot write '%s/%s'", state_dir_path(dir), SERVED_NAME);
 	return e;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which token was served before, remembered in the state folder.  It tells an
  * HSM that is away for now from one that was never there (start again, or ask

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A session's life: open, log in, fail, open again. */
 #include "hsm/signer/token/session.h"
 
@@ -131,7 +132,7 @@ uint64_t session_epoch(const struct session *s)
  * another process may be writing at that instant, and then gives half of it:
  * what does not fit is asked for again before it counts.
  */
-static enum err check_token(struct session *s, CK_FLAGS *ret_token_flags)
+static enum err session_check_token(struct session *s, CK_FLAGS *ret_token_flags)
 {
 	const struct timespec pause = {0, TOKEN_INFO_PAUSE_MS * 1000000L};
 	CK_TOKEN_INFO info;
@@ -166,8 +167,7 @@ enum err session_check_login(struct session *s, uint64_t logins)
 
 	if (rv != CKR_OK)
 		return session_fail(s, "C_GetSessionInfo", rv);
-	if (token_has_login(s->token) &&
-	    (info.state != CKS_RW_USER_FUNCTIONS || session_logins(s) != logins))
+	if (token_has_login(s->token) && (info.state != CKS_RW_USER_FUNCTIONS || session_logins(s) != logins))
 		return session_fail(s, "C_GetSessionInfo", CKR_USER_NOT_LOGGED_IN);
 	return E_OK;
 }
@@ -176,7 +176,7 @@ enum err session_probe(struct session *s, CK_FLAGS *ret_token_flags)
 {
 	enum err e = session_open(s);
 
-	if (e || (e = session_check_login(s, session_logins(s))))
+	if (e != E_OK || (e = session_check_login(s, session_logins(s))) != E_OK)
 		return e;
-	return check_token(s, ret_token_flags);
+	return session_check_token(s, ret_token_flags);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One read/write session of one worker thread.  Object handles belong to the
  * session that found or made them and are never used after it was reopened.
@@ -33,7 +34,7 @@ struct session {
 	bool heeds_signals;        /* likewise: see session_is_told_to_end */
 	struct log_gate down_gate; /* a token that is down fails every request alike */
 
-	uint64_t entries;          /* see gate_is_shared */
+	uint64_t entries; /* see gate_is_shared */
 
 	struct key_map *map; /* key_map.c's own */
 
@@ -91,7 +92,7 @@ uint64_t session_logins(const struct session *s);
 MUST_USE enum err session_check_login(struct session *s, uint64_t logins);
 
 /*
- * Work that nobody waits for (a key pool, a probe) asks this between any two
+ * Work that nobody waits for (the stock, a probe) asks this between any two
  * calls of the module, and when it is true breaks off: the process is to end,
  * or the caller has left or waits no longer (a list of keys, which takes long).
  * Never true for other work of callers.

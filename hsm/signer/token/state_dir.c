@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Small durable files in a folder of our own. */
 #include "hsm/signer/token/state_dir.h"
 
@@ -36,7 +37,7 @@ static int make_folder(const char *path)
 	return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -1;
 }
 
-static enum err check(const struct state_dir *dir)
+static enum err state_dir_check(const struct state_dir *dir)
 {
 	struct buf empty;
 	struct stat st;
@@ -55,7 +56,7 @@ static enum err check(const struct state_dir *dir)
 	e = state_dir_write(dir, TEST_NAME, &empty);
 	if (e == E_OK)
 		e = state_dir_remove(dir, TEST_NAME);
-	if (e) {
+	if (e != E_OK) {
 		log_error("state_dir '%s': cannot write there: %s", dir->path, strerror(errno));
 		return E_CONFIG;
 	}
@@ -78,7 +79,7 @@ enum err state_dir_open(const char *path, struct state_dir **ret_dir)
 		e = E_CONFIG;
 		goto out;
 	}
-	if ((e = check(dir)))
+	if ((e = state_dir_check(dir)) != E_OK)
 		goto out;
 	*ret_dir = dir;
 	dir = NULL;
@@ -100,7 +101,7 @@ enum err state_dir_look(const char *path, struct state_dir **ret_dir)
 		e = E_NOMEM;
 	else if (dir->fd < 0)
 		e = errno == ENOENT || errno == ENOTDIR ? E_NOTFOUND : errno == EACCES ? E_DENIED : E_IO;
-	if (e) {
+	if (e != E_OK) {
 		state_dir_close(dir);
 		return e;
 	}
@@ -132,14 +133,14 @@ enum err state_dir_read(const struct state_dir *dir, const char *name, struct bu
 }
 
 /* The errno of the first failure is kept. */
-static int write_file(const struct state_dir *dir, const char *name, const struct buf *text)
+static int state_dir_write_file(const struct state_dir *dir, const char *name, const struct buf *text)
 {
 	int fd = openat(dir->fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int failed = 0;
 
 	if (fd < 0)
 		return -1;
-	if (fd_write_all(fd, buf_text(text), text->len) || fsync(fd))
+	if (fd_write_all(fd, buf_text(text), text->len) != E_OK || fsync(fd))
 		failed = errno;
 	if (close(fd) && !failed)
 		failed = errno;
@@ -152,7 +153,8 @@ enum err state_dir_write(const struct state_dir *dir, const char *name, const st
 	char fresh[NAME_MAX];
 
 	snprintf(fresh, sizeof(fresh), "%s.new", name);
-	if (write_file(dir, fresh, text) || renameat(dir->fd, fresh, dir->fd, name) || fsync(dir->fd))
+	if (state_dir_write_file(dir, fresh, text) || renameat(dir->fd, fresh, dir->fd, name) ||
+	    fsync(dir->fd))
 		return E_IO;
 	return E_OK;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The signer's folder for what must outlive a restart ([token] state_dir).
  * Small texts, each a file, written so that after a power cut the old or the

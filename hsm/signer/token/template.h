@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What may stand in the templates of a new pair besides what must: attributes
  * that restrict the key further, which not every token takes.  The probe

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one token that this process serves: filled at start by module_find_token
  * and probe_run.  Afterwards gate.c and judge.c alone write it, and only the slot (with
@@ -35,7 +36,7 @@ struct token {
 
 	/* what its mechanism list offers */
 	key_type_set key_types; /* see token_makes */
-	bool signs_sha256_rsa; /* CKM_SHA256_RSA_PKCS; else CKM_RSA_PKCS over a DigestInfo */
+	bool signs_sha256_rsa;  /* CKM_SHA256_RSA_PKCS; else CKM_RSA_PKCS over a DigestInfo */
 
 	struct quirks quirks; /* of the module */
 	uint32_t allow_usage; /* [token] allow_usage: key protection bits that I4 forgives */
@@ -44,13 +45,13 @@ struct token {
 	uint32_t template_limit; /* enum template_option: the most that is tried */
 	char probe_label[PROBE_LABEL_SIZE];
 	char probe_label_short[PROBE_LABEL_SIZE]; /* that of csrd 0.1 */
-	bool probe_unfit;        /* its last key was made and did not pass: no lesser template mends that */
-	bool probe_made_unfit;   /* the last probe_run made such a key, at least one */
-	bool probe_left;         /* keys of a probe may be on the token still */
+	bool probe_unfit;      /* its last key was made and did not pass: no lesser template mends that */
+	bool probe_made_unfit; /* the last probe_run made such a key, at least one */
+	bool probe_left;       /* keys of a probe may be on the token still */
 	const struct state_dir *state; /* where its findings are kept, borrowed; NULL: nowhere */
 	const char *module_path;       /* borrowed */
-	bool probed;             /* what follows is known */
-	int64_t probed_us;       /* since when, on the wall clock: maybe an earlier process's finding */
+	bool probed;                   /* what follows is known */
+	int64_t probed_us;             /* since when, on the wall clock: maybe an earlier process's finding */
 	struct template_profile profiles[TEMPLATE_FAMILIES];
 	key_type_set proved_types; /* of these it made a key */
 	atomic_uint unmade_types;  /* it offers these and makes none that would do; read by every thread */

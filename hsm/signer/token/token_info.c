@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a token says of itself. */
 #include "hsm/signer/token/token_info.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #ifndef CSRD_HSM_SIGNER_TOKEN_TOKEN_INFO_H
 #define CSRD_HSM_SIGNER_TOKEN_TOKEN_INFO_H
 

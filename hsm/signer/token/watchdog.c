@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Watches how long each thread is inside the PKCS#11 module. */
 #include "hsm/signer/token/watchdog.h"
 
@@ -17,7 +18,7 @@
 #define THREADS_MAX 192   /* workers and the few others; one more would go unwatched */
 #define LOOK_EVERY_MIN 20 /* ms */
 #define LOOK_EVERY_MAX 1000
-#define GRACE_MS 10000 /* past a limit, in which the process ought to have been ended */
+#define GRACE_MS 10000      /* past a limit, in which the process ought to have been ended */
 #define STOOD_STILL_MS 1000 /* woken later than this: the process did not run */
 
 /* One thread, at most inside one call. */
@@ -25,8 +26,8 @@ struct watched {
 	pthread_mutex_t lock;
 	const char *function; /* NULL: not inside */
 	enum watchdog_kind kind;
-	uint64_t calls; /* that this one stands for */
-	uint64_t since_ms;	 /* when it last went in or came back */
+	uint64_t calls;          /* that this one stands for */
+	uint64_t since_ms;       /* when it last went in or came back */
 	uint64_t lost_before_ms; /* watchdog.lost_ms at that time */
 	uint64_t excused_ms;     /* of the time since then: behind another call */
 	bool waiting;            /* watchdog_wait */
@@ -42,7 +43,7 @@ static struct {
 	unsigned watched_len;
 	atomic_uint_fast64_t lost_ms; /* for which the process stood still */
 	atomic_uint_fast64_t moves;   /* into the module and back, of all threads */
-	uint64_t end_by_ms; /* 0: not ending */
+	uint64_t end_by_ms;           /* 0: not ending */
 	enum exit_code end_code;
 	struct watched watched[THREADS_MAX];
 } watchdog = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -184,7 +185,7 @@ static void end_if_hung(struct watched *w, const struct seen *seen, uint64_t now
 }
 
 /* elapsed_ms: since the last look. */
-static void look_at_all(uint64_t now, uint64_t elapsed_ms)
+static void watchdog_look_at_all(uint64_t now, uint64_t elapsed_ms)
 {
 	const uint64_t lost_ms = atomic_load(&watchdog.lost_ms);
 	const unsigned len = watchdog.watched_len;
@@ -213,7 +214,7 @@ static uint64_t look_every(void)
 }
 
 /* From one look at the clock to the next, the first being the start's, no time goes by unseen. */
-static void *run(void *arg)
+static void *watchdog_loop(void *arg)
 {
 	const uint64_t every_ms = look_every();
 	uint64_t now;
@@ -235,7 +236,7 @@ static void *run(void *arg)
 			end_late(watchdog.end_code);
 		if (watchdog.end_by_ms)
 			continue;
-		look_at_all(now, now - before);
+		watchdog_look_at_all(now, now - before);
 	}
 	return NULL;
 }
@@ -248,10 +249,10 @@ enum err watchdog_start(const struct watchdog_limits *limits)
 	watchdog.limits = *limits;
 	watchdog.started_ms = clock_ms();
 	thread_cond_init(&watchdog.wake);
-	e = thread_start("watchdog", run, NULL, NULL);
+	e = thread_start("watchdog", watchdog_loop, NULL, NULL);
 	watchdog.started = e == E_OK;
 	pthread_mutex_unlock(&watchdog.lock);
-	if (e)
+	if (e != E_OK)
 		log_error("cannot start the watchdog: %s", strerror(errno));
 	return e;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ends the process when a call into the PKCS#11 module does not return.
  * Foreign code that hangs cannot be interrupted in any other reliable way;

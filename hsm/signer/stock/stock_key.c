@@ -1,5 +1,6 @@
-/* Makes, finds, claims and destroys the pool's keys on the token. */
-#include "hsm/signer/stock/pool_key.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes, finds, claims and destroys the stock's keys on the token. */
+#include "hsm/signer/stock/stock_key.h"
 
 #include "base/failpoint.h"
 #include "hsm/signer/key/inventory.h"
@@ -14,15 +15,16 @@
 /* ---- making ---- */
 
 /* All that is asked of a new key; what passes is ready. */
-static enum err check(struct session *s, const char *label, struct key *key, struct pool_key **ret_key)
+static enum err stock_key_check(struct session *s, const char *label, struct key *key,
+				struct stock_key **ret_key)
 {
 	struct spki *public_key = NULL;
-	struct pool_key *ready;
+	struct stock_key *ready;
 	enum err e;
 
-	if ((e = key_read_back(s, label, key)) || (e = public_key_read(s, key, &public_key)))
+	if ((e = key_read_back(s, label, key)) != E_OK || (e = public_key_read(s, key, &public_key)) != E_OK)
 		return e;
-	ready = pool_key_alloc(key, public_key);
+	ready = stock_key_alloc(key, public_key);
 	if (!ready) {
 		spki_free(public_key);
 		return E_NOMEM;
@@ -32,7 +34,7 @@ static enum err check(struct session *s, const char *label, struct key *key, str
 	return E_OK;
 }
 
-enum err pool_key_destroy(struct session *s, const char *label, const struct key *key)
+enum err stock_key_destroy(struct session *s, const char *label, const struct key *key)
 {
 	const struct object_query query = {label, key->id};
 	uint32_t destroyed;
@@ -45,13 +47,13 @@ enum err pool_key_destroy(struct session *s, const char *label, const struct key
  * token gave, since a search may miss what was made a moment ago (SoftHSM,
  * while another process is at work on the token).
  */
-enum err pool_key_unmake(struct session *s, const char *label, const struct key *key)
+enum err stock_key_unmake(struct session *s, const char *label, const struct key *key)
 {
 	const struct object_query query = {NULL, key->id};
 	uint32_t destroyed;
 	enum err e = object_destroy(s, &query, &destroyed);
 
-	if (e || s->token->quirks.one_session || key->private_key == CK_INVALID_HANDLE)
+	if (e != E_OK || s->token->quirks.one_session || key->private_key == CK_INVALID_HANDLE)
 		return e;
 	return key_destroy_handles(s, key, label);
 }
@@ -75,23 +77,23 @@ static void discard(struct session *s, const char *label, const struct key *key,
 	memcpy(s->failure, failure, sizeof(failure));
 }
 
-enum err pool_key_make(struct session *s, const char *label, enum key_type type, struct pool_key **ret_key)
+enum err stock_key_make(struct session *s, const char *label, enum key_type type, struct stock_key **ret_key)
 {
 	uint8_t id[KEY_ID_BYTES];
 	struct key key;
 	enum err e;
 
-	if ((e = key_new_id(id)))
+	if ((e = key_new_id(id)) != E_OK)
 		return e;
 	memset(&key, 0, sizeof(key));
 	memcpy(key.id, id, KEY_ID_BYTES);
 	e = key_generate(s, type, label, id, &key);
 	FAILPOINT("pool.fill.after-keygen");
 	if (e == E_OK)
-		e = check(s, label, &key, ret_key);
+		e = stock_key_check(s, label, &key, ret_key);
 	if (e == E_OK)
 		return E_OK;
-	discard(s, label, &key, pool_key_unmake);
+	discard(s, label, &key, stock_key_unmake);
 	return e;
 }
 
@@ -113,13 +115,13 @@ static bool is_refusal(CK_RV rv)
 	       rv == CKR_FUNCTION_REJECTED;
 }
 
-enum err pool_key_try_relabel(struct session *s, const char *label, const struct key *key)
+enum err stock_key_try_relabel(struct session *s, const char *label, const struct key *key)
 {
 	enum err e;
 
 	if ((e = set_label(s, key->private_key, label)) == E_OK)
 		e = set_label(s, key->public_key, label);
-	return e && is_refusal(s->last) ? E_UNSUPPORTED : e;
+	return e != E_OK && is_refusal(s->last) ? E_UNSUPPORTED : e;
 }
 
 /*
@@ -167,9 +169,9 @@ static enum err locate(struct session *s, CK_OBJECT_CLASS class, const char *lab
 	bool is = false;
 	enum err e = is_meant(s, *object, class, label, id, &is);
 
-	if (e || is)
+	if (e != E_OK || is)
 		return e;
-	if ((e = object_search(s, template, 4, INVENTORY_OBJECTS_MAX, &handles, &len)))
+	if ((e = object_search(s, template, 4, INVENTORY_OBJECTS_MAX, &handles, &len)) != E_OK)
 		return e;
 	if (len == 1)
 		e = is_meant(s, handles[0], class, label, id, &is);
@@ -181,8 +183,8 @@ static enum err locate(struct session *s, CK_OBJECT_CLASS class, const char *lab
 	return e;
 }
 
-enum err pool_key_claim(struct session *s, const char *old_label, const char *label, struct pool_key *ready,
-			bool *ret_touched)
+enum err stock_key_claim(struct session *s, const char *old_label, const char *label, struct stock_key *ready,
+			 bool *ret_touched)
 {
 	struct key *key = &ready->key;
 	enum err e;
@@ -195,14 +197,14 @@ enum err pool_key_claim(struct session *s, const char *old_label, const char *la
 		e = locate(s, CKO_PUBLIC_KEY, old_label, key->id, &key->public_key);
 	/* A half that is left.  Under another label it may be somebody's key by now, with this CKA_ID. */
 	if (e == E_NOTFOUND)
-		discard(s, old_label, key, pool_key_destroy);
-	if (e)
+		discard(s, old_label, key, stock_key_destroy);
+	if (e != E_OK)
 		return e;
 	*ret_touched = true;
-	if ((e = set_label(s, key->private_key, label)))
+	if ((e = set_label(s, key->private_key, label)) != E_OK)
 		return e;
 	FAILPOINT("pool.claim.after-private");
-	if ((e = set_label(s, key->public_key, label)))
+	if ((e = set_label(s, key->public_key, label)) != E_OK)
 		return e;
 	FAILPOINT("pool.claim.after-public");
 	return key_read_back(s, label, key);
@@ -217,7 +219,7 @@ struct half {
 	bool is_doomed; /* all of that id; on the first of them */
 };
 
-static int compare(const void *a, const void *b)
+static int stock_key_compare(const void *a, const void *b)
 {
 	const struct half *left = a, *right = b;
 	int order = memcmp(left->id, right->id, KEY_ID_BYTES);
@@ -238,7 +240,7 @@ static enum err find_halves(struct session *s, CK_OBJECT_CLASS class, const char
 	size_t len = 0;
 	enum err e = object_search(s, template, 3, INVENTORY_OBJECTS_MAX, &handles, &len);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	more = reallocarray(*halves, *halves_len + len + 1, sizeof(**halves));
 	if (more)
@@ -279,12 +281,13 @@ static bool is_lost(const struct session *s)
  * be destroyed, which is done when all are looked at, since a destroy may void
  * the handles of the others.
  */
-static enum err look_at(struct session *s, const char *label, enum key_type type, const struct half *halves,
-			size_t len, struct pool_key_found *found, bool *ret_doomed)
+static enum err stock_key_look_at(struct session *s, const char *label, enum key_type type,
+				  const struct half *halves, size_t len, struct stock_key_found *found,
+				  bool *ret_doomed)
 {
 	struct key key = {
 	    .type = type, .private_key = halves[0].handle, .public_key = halves[len - 1].handle};
-	struct pool_key *ready = NULL;
+	struct stock_key *ready = NULL;
 	enum err e;
 
 	*ret_doomed = false;
@@ -295,7 +298,7 @@ static enum err look_at(struct session *s, const char *label, enum key_type type
 	}
 	memcpy(key.id, halves[0].id, KEY_ID_BYTES);
 	s->last = CKR_OK;
-	e = check(s, label, &key, &ready);
+	e = stock_key_check(s, label, &key, &ready);
 	if (e == E_OK) {
 		ready->next = found->first;
 		found->first = ready;
@@ -306,7 +309,7 @@ static enum err look_at(struct session *s, const char *label, enum key_type type
 	} else if (is_lost(s) || e == E_NOMEM) {
 		return e;
 	} else {
-		if ((e = session_check_login(s, session_logins(s)))) /* that is why */
+		if ((e = session_check_login(s, session_logins(s))) != E_OK) /* that is why */
 			return e;
 		found->unread++;
 	}
@@ -324,34 +327,34 @@ static enum err destroy_doomed(struct session *s, const char *label, const struc
 		if (session_must_stop(s))
 			return session_break_off(s);
 		memcpy(key.id, halves[i].id, KEY_ID_BYTES);
-		if ((e = pool_key_destroy(s, label, &key)))
+		if ((e = stock_key_destroy(s, label, &key)) != E_OK)
 			return e;
 	}
 	return E_OK;
 }
 
-static void free_found(struct pool_key_found *found)
+static void free_found(struct stock_key_found *found)
 {
 	while (found->first) {
-		struct pool_key *key = found->first;
+		struct stock_key *key = found->first;
 
 		found->first = key->next;
-		pool_key_free(key);
+		stock_key_free(key);
 	}
 }
 
-enum err pool_key_take_over(struct session *s, const char *label, enum key_type type,
-			    struct pool_key_found *ret_found)
+enum err stock_key_take_over(struct session *s, const char *label, enum key_type type,
+			     struct stock_key_found *ret_found)
 {
-	struct pool_key_found found = {0};
+	struct stock_key_found found = {0};
 	struct half *halves = NULL;
 	size_t len = 0;
 	enum err e;
 
-	if ((e = find_halves(s, CKO_PRIVATE_KEY, label, &halves, &len)) ||
-	    (e = find_halves(s, CKO_PUBLIC_KEY, label, &halves, &len)))
+	if ((e = find_halves(s, CKO_PRIVATE_KEY, label, &halves, &len)) != E_OK ||
+	    (e = find_halves(s, CKO_PUBLIC_KEY, label, &halves, &len)) != E_OK)
 		goto out;
-	qsort(halves, len, sizeof(*halves), compare);
+	qsort(halves, len, sizeof(*halves), stock_key_compare);
 	for (size_t i = 0, next; i < len && e == E_OK; i = next) {
 		for (next = i + 1; next < len && !memcmp(halves[i].id, halves[next].id, KEY_ID_BYTES);)
 			next++;
@@ -359,7 +362,7 @@ enum err pool_key_take_over(struct session *s, const char *label, enum key_type 
 			e = session_break_off(s);
 			break;
 		}
-		e = look_at(s, label, type, halves + i, next - i, &found, &halves[i].is_doomed);
+		e = stock_key_look_at(s, label, type, halves + i, next - i, &found, &halves[i].is_doomed);
 	}
 	if (e == E_OK)
 		e = destroy_doomed(s, label, halves, len);
@@ -373,7 +376,7 @@ out:
 }
 
 /* An object with an id of another length is not ours, whatever its label. */
-enum err pool_key_destroy_all(struct session *s, const char *label, uint32_t *ret_destroyed)
+enum err stock_key_destroy_all(struct session *s, const char *label, uint32_t *ret_destroyed)
 {
 	struct half *halves = NULL;
 	size_t len = 0;
@@ -383,7 +386,7 @@ enum err pool_key_destroy_all(struct session *s, const char *label, uint32_t *re
 	if ((e = find_halves(s, CKO_PRIVATE_KEY, label, &halves, &len)) == E_OK)
 		e = find_halves(s, CKO_PUBLIC_KEY, label, &halves, &len);
 	if (e == E_OK && len)
-		qsort(halves, len, sizeof(*halves), compare);
+		qsort(halves, len, sizeof(*halves), stock_key_compare);
 	for (size_t i = 0; i < len && e == E_OK; i++) {
 		const struct object_query query = {label, halves[i].id};
 		uint32_t destroyed = 0;
@@ -397,7 +400,7 @@ enum err pool_key_destroy_all(struct session *s, const char *label, uint32_t *re
 	return e;
 }
 
-enum err pool_key_count_objects(struct session *s, uint64_t *ret_objects)
+enum err stock_key_count_objects(struct session *s, uint64_t *ret_objects)
 {
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = {{CKA_TOKEN, &yes, sizeof(yes)}};
