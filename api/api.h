@@ -32,8 +32,8 @@ struct api_options {
 	void (*want_reconcile)(void *arg);
 	void *want_reconcile_arg;
 	/*
-	 * Asks for one call of api_tick at that time of clock_ms() (or a little later), which takes the
-	 * place of the one asked for before.  Not from inside this call.
+	 * Requests one call of api_tick at that time of clock_ms() (or a little later), which replaces
+	 * the one requested before.  Not from inside this call.
 	 */
 	void (*want_tick)(void *arg, uint64_t at_ms);
 	void *want_tick_arg;
@@ -52,7 +52,7 @@ void api_handle(struct api *api, struct request *request);
  */
 void api_refuse(struct request *request, int status, const char *why);
 
-/* The turn that want_tick asked for: for requests that wait for others. */
+/* The turn that want_tick requested: for requests that wait for others. */
 void api_tick(struct api *api);
 
 /* Requests taken and not replied yet. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is asking, and what may they do.  Bearer wins over X-Auth-Email and
- * X-Auth-Key; when it is there and no good, nothing else is tried.
+ * Who sends a request, and what they may do.  Bearer wins over X-Auth-Email and
+ * X-Auth-Key; if it is present but not valid, nothing else is tried.
  */
 #ifndef CSRD_API_AUTH_H
 #define CSRD_API_AUTH_H
@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a request says of its sender, to be looked up in the store. */
+/* What a request says about its sender, to be looked up in the store. */
 struct auth_claim {
 	enum principal_kind kind;
 	uint8_t secret_hash[CREDENTIAL_HASH_BYTES];
@@ -32,8 +32,8 @@ const char *auth_refusal(const struct auth_claim *claim, const struct principal 
 
 /*
  * WWW-Authenticate for a refusal with this code (RFC 6750 §3), or NULL when
- * another credential would not help.  Only a client that sent a token is told
- * an error.
+ * another credential would not help.  Only a client that sent a token gets
+ * an error code.
  */
 const char *auth_challenge(const struct request *r, enum problem_code code);
 

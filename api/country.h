@@ -16,7 +16,7 @@ bool country_is_known(const char *code);
 
 /*
  * The code that was meant by one that is not known: in upper case, GB for UK,
- * GR for EL.  False when it cannot be told.
+ * GR for EL.  False when it is not known.
  */
 bool country_guess(const char *code, char ret_code[COUNTRY_SIZE]);
 

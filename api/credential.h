@@ -5,7 +5,7 @@
  * Token: "csrd_" + 43 characters of [0-9A-Za-z_-] (256 random bits, base64url)
  * + 6 characters of checksum (CRC-32 of all before it, base 62): 54 in all.
  * The checksum is for secret scanners and typing errors; the server does not
- * ask for it.  Key (for X-Auth-Key): 40 lower-case hexadecimal digits.
+ * require it.  Key (for X-Auth-Key): 40 lower-case hexadecimal digits.
  */
 #ifndef CSRD_API_CREDENTIAL_H
 #define CSRD_API_CREDENTIAL_H

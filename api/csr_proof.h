@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether the certificate signing request of a row bears out what the row says of it. */
+/* Whether the certificate signing request of a row matches the row. */
 #ifndef CSRD_API_CSR_PROOF_H
 #define CSRD_API_CSR_PROOF_H
 
@@ -11,7 +11,7 @@
 typedef void (*csr_proof_fn)(void *arg, const char *text);
 
 /*
- * Parses the PEM of a record that has one and tells every difference: version,
+ * Parses the PEM of a record that has one and reports every difference: version,
  * key type, SHA-256 of the public key, signature, subject, names.  E_OK also
  * with differences; E_NOMEM.
  */

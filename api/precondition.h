@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Conditional requests (RFC 9110 §13).  No representation here has an entity
- * tag or a date of modification, so all that can be asked is whether one is
- * there.
+ * tag or a date of modification, so the only possible question is whether one
+ * exists.
  */
 #ifndef CSRD_API_PRECONDITION_H
 #define CSRD_API_PRECONDITION_H

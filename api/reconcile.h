@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reconciliation: settles rows whose outcome is uncertain by asking the signer,
+ * Reconciliation: settles rows whose outcome is uncertain by querying the signer,
  * and compares the token with the store.
  *
  *   row pending,  any key            → row failed, then objects destroyed
@@ -17,7 +17,7 @@
  *                 no key             → row destroyed
  *
  * Where the signer does not vouch for the store (the store may have gone back:
- * daemon/vouch.h), open rows with a key are told as if set aside, and nothing is
+ * daemon/vouch.h), open rows with a key are reported as if set aside, and nothing is
  * changed at all.
  *
  * The order in which row and key end is that of api/settle.h.
@@ -60,7 +60,7 @@ enum reconcile_finding {
 const char *reconcile_finding_name(enum reconcile_finding finding);
 
 struct reconcile_report {
-	uint64_t checked; /* rows and keys looked at */
+	uint64_t checked; /* rows and keys checked */
 	uint64_t pending; /* the findings above, counted */
 	uint64_t deleting;
 	uint64_t leftover;
@@ -91,7 +91,7 @@ struct reconcile_options {
 			   enum message_key_presence presence);
 	/* True for a CSR that this process works on right now.  NULL is fine. */
 	bool (*is_in_work)(void *arg, const char *csr_id);
-	/* Asked between any two steps; true ends the pass with E_UNAVAIL, the hsm untouched. NULL is fine. */
+	/* Called between two steps; true ends the pass with E_UNAVAIL, the hsm untouched. NULL is fine. */
 	bool (*should_stop)(void *arg);
 	void *arg;
 };

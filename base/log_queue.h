@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lines on their way to the log's thread.  Only that thread waits for whoever
- * reads the log (a pipe that nobody empties, a journald that stands still), so
+ * Lines on their way to the log's thread.  Only that thread waits for the
+ * reader of the log (a pipe that nobody empties, a journald that is stuck), so
  * the others never do.  For base/log.c alone; see log_start_thread.
  */
 #ifndef CSRD_BASE_LOG_QUEUE_H
@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-/* Of all lines that wait, with what it takes to keep them. */
+/* Of all waiting lines, including their bookkeeping. */
 #define LOG_QUEUE_BYTES (1024 * 1024)
 
 /* Writes one event; may block.  Called on the log's thread alone. */
@@ -25,7 +25,7 @@ MUST_USE enum err log_queue_start(log_queue_fn write);
 /*
  * Copies the event.  False: there is no thread, so the caller writes it.
  *
- * A full queue drops the new line, because the first lines of a trouble say
+ * A full queue drops the new line, because the first lines of an incident say
  * most about it, and counts it.  Info and debug lines get three quarters of the
  * queue, so that a flood of them does not keep an error out; once one was
  * dropped, all are until half of the queue is free.  Then one warning says how

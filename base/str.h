@@ -25,12 +25,12 @@ void str_hex(char *dst, const uint8_t *src, size_t len);
 /* Exactly 2 × len hexadecimal digits of any case; else E_INVAL. */
 MUST_USE enum err str_unhex(uint8_t *dst, size_t len, const char *text);
 
-/* Decimal digits alone, 0 … max; E_INVAL for anything else, also "" and "+3". */
+/* Only decimal digits, 0 … max; E_INVAL for anything else, including "" and "+3". */
 MUST_USE enum err str_parse_u64(const char *text, uint64_t max, uint64_t *ret_value);
 
 bool str_starts_with(const char *text, const char *prefix);
 
-/* ASCII letters only change; the locale is never asked. */
+/* Changes only ASCII letters; the locale is never used. */
 char str_ascii_lower(char c);
 bool str_ascii_is_alpha(char c);
 bool str_ascii_is_digit(char c);

@@ -19,7 +19,7 @@ bool utf8_is_valid(const char *text, size_t len);
 size_t utf8_count(const char *text, size_t len);
 
 /*
- * What a code point is to somebody who reads it, by the properties of Unicode
+ * What a code point is to a reader, by the properties of Unicode
  * as the libunistring of the build knew them.
  */
 enum utf8_class {

@@ -55,7 +55,7 @@ struct config_policy {
 
 struct config_log {
 	enum log_level level;
-	bool reads; /* requests that change nothing and go well have a line of level info, too */
+	bool reads; /* successful requests that change nothing also log a line of level info */
 };
 
 /* [token NAME] */
@@ -70,13 +70,13 @@ struct config_token {
 	size_t client_users_len;
 	uint64_t threads;             /* PKCS#11 sessions at work */
 	uint64_t queue_max;           /* operations waiting in the signer; past it E_BUSY */
-	uint32_t allow_usage;         /* enum key_protection bits that I4 forgives (a named exception) */
+	uint32_t allow_usage;         /* enum key_protection bits that I4 tolerates (a named exception) */
 	char *state_dir;              /* default: /var/lib/csrd-hsm/NAME */
 	uint64_t timeout_generate_ms; /* of one PKCS#11 call: keys up to RSA-2048, EC, Ed25519 */
 	uint64_t timeout_generate_large_ms; /* larger RSA keys */
 	uint64_t timeout_sign_ms;
 	uint64_t timeout_other_ms;
-	uint64_t keep_alive_ms;                  /* an idle session is asked for its state that often */
+	uint64_t keep_alive_ms;                  /* how often an idle session is used */
 	uint64_t pool_targets[KEY_TYPE_MAX + 1]; /* by key type: keys to keep ready; 0: none */
 	uint64_t pool_pause_ms;                  /* least time between two fills while callers are served */
 	uint64_t pool_quiet_ms;                  /* after the last caller: then fills go on at full speed */
@@ -98,7 +98,7 @@ struct config {
 
 /*
  * Reads and checks `path`.  On failure E_CONFIG (or E_NOMEM), and `report` holds
- * every problem found, one a line: "FILE:LINE: [section] key: what is wrong, what is accepted".
+ * every problem found, one per line: "FILE:LINE: [section] key: what is wrong, what is accepted".
  * A file that cannot be opened is "FILE: cannot open: …" and E_CONFIG too, and
  * so is one that others than its owner and group may write.
  * *ret_config is owned by the caller.
@@ -107,13 +107,13 @@ MUST_USE enum err config_load(const char *path, struct buf *report, struct confi
 void config_free(struct config *config); /* NULL is fine */
 
 /*
- * For who has to go on with a file that has mistakes: as config_load, but with
+ * For callers that have to go on with a file that has mistakes: as config_load, but with
  * E_CONFIG there is a *ret_config too, unless the file could not be read at
  * all.  It has what was understood, and defaults for the rest; there may be no
  * token, and a token may lack its module and uri (NULL).
  */
 MUST_USE enum err config_load_partly(const char *path, struct buf *report, struct config **ret_config);
-/* The same of a text in the place of the file `path`. */
+/* The same for a text instead of the file `path`. */
 MUST_USE enum err config_parse_partly(const char *path, const struct buf *text, struct buf *report,
 				      struct config **ret_config);
 
@@ -130,8 +130,8 @@ void config_pin_name(const struct config_token *token, char *ret_name, size_t si
 
 /*
  * Takes over what may change while running from `fresh` into `config`
- * ([policy], [log], and of [http] the timeouts and sizes) and is E_OK; names in `report`
- * every other difference, one a line, which needs a restart.  E_NOMEM: nothing
+ * ([policy], [log], and of [http] the timeouts and sizes) and returns E_OK; lists in `report`
+ * the other differences, one per line, which need a restart.  E_NOMEM: nothing
  * was taken over.
  */
 MUST_USE enum err config_reload(struct config *config, const struct config *fresh, struct buf *report);
@@ -153,7 +153,7 @@ typedef void (*config_value_fn)(void *arg, const struct config_value *value);
 /* All of them, in the order of the table, each token's together.  E_NOMEM. */
 MUST_USE enum err config_each_value(const struct config *config, config_value_fn each, void *arg);
 
-/* Effective values as an INI text, with "# default" behind those not set in the file. */
+/* Effective values as an INI text, with "# default" after those not set in the file. */
 void config_show(const struct config *config, struct buf *b);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the signer itself asks of a request.  csrd has validated it already; the
- * signer does not take csrd's word for what it puts its keys' signatures under.
+ * What the signer itself requires of a request.  csrd has validated it already; the
+ * signer does not rely on csrd for what its keys sign.
  */
 #ifndef CSRD_HSM_SIGNER_CSR_CSR_CHECK_H
 #define CSRD_HSM_SIGNER_CSR_CSR_CHECK_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Invariant I5: a request is parsed again from its bytes, and is what was asked for and nothing else. */
+/* Invariant I5: a request is parsed again from its bytes, and is what was requested and nothing else. */
 #ifndef CSRD_HSM_SIGNER_CSR_CSR_VERIFY_H
 #define CSRD_HSM_SIGNER_CSR_CSR_VERIFY_H
 

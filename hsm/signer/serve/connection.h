@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One client on the socket: bytes in, frames out of them, replies back, with
- * a bound on what waits to be sent.  It knows no message but the parts of a
+ * a bound on what waits to be sent.  It knows no messages except the parts of a
  * list, which it makes as the client takes them.
  */
 #ifndef CSRD_HSM_SIGNER_SERVE_CONNECTION_H
@@ -36,7 +36,7 @@ struct connection {
 struct connection *connection_new(uint64_t id, int fd, const struct fd_peer *peer, uint64_t hello_until_ms);
 void connection_free(struct connection *c); /* NULL is fine */
 
-/* Too much waits to be sent: nothing is read from it until that has gone. */
+/* Too much waits to be sent: nothing is read from it until that has been sent. */
 bool connection_is_choked(const struct connection *c);
 bool connection_wants_write(const struct connection *c);
 
@@ -48,14 +48,14 @@ MUST_USE enum err connection_read(struct connection *c);
 MUST_USE enum err connection_next(const struct connection *c, size_t *at, struct frame *ret_frame);
 void connection_consume(struct connection *c, size_t len);
 
-/* E_LIMIT: the client reads nothing and asks much; E_NOMEM.  Both end the connection. */
+/* E_LIMIT: the client sends requests and reads no replies; E_NOMEM.  Both end the connection. */
 MUST_USE enum err connection_reply(struct connection *c, uint32_t request_id, uint16_t type,
 				   const struct buf *payload);
 
 /* Takes a finished list: its parts are made by connection_flush as there is room for them. */
 void connection_reply_list(struct connection *c, struct job *job);
 
-/* Writes what the socket takes.  E_UNAVAIL: the client left; E_IO, E_LIMIT, E_NOMEM. */
+/* Writes what the socket accepts.  E_UNAVAIL: the client left; E_IO, E_LIMIT, E_NOMEM. */
 MUST_USE enum err connection_flush(struct connection *c);
 
 #endif

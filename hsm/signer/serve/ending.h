@@ -14,10 +14,10 @@
 /* Before the module is loaded: an exit(3) that is not ours ends with EXIT_CODE_TOKEN_FAILED.  E_IO. */
 MUST_USE enum err ending_prepare(void);
 
-/* The process now closes what it has open: from here on a crash, a hang or an exit(3) ends it with `code`. */
+/* The process now starts to close: from here on a crash, a hang or an exit(3) ends it with `code`. */
 void ending_begin(enum exit_code code);
 
-/* All is closed.  Nothing of the module runs any more. */
+/* All is closed.  No code of the module runs any longer. */
 void NORETURN ending_leave(enum exit_code code);
 
 #endif

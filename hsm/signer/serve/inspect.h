@@ -8,7 +8,7 @@
  * The document (doc/man: csrd-hsm(8)) is printed whatever was found, unless a
  * call into the module hangs or crashes: the watchdog, which must run, then
  * ends the process.  The exit code is the one that serving would begin with,
- * as far as that can be told without a login.
+ * as far as that is known without a login.
  */
 #ifndef CSRD_HSM_SIGNER_SERVE_INSPECT_H
 #define CSRD_HSM_SIGNER_SERVE_INSPECT_H

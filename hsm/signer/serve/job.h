@@ -26,7 +26,7 @@ struct job {
 	char csr_id[CSR_ID_SIZE];        /* "" with LIST_KEYS, LIST_POOLS and DESTROY_POOL */
 	char node[MESSAGE_NODE_MAX + 1]; /* DESTROY_POOL */
 	struct csr_spec spec;            /* CREATE_CSR */
-	atomic_bool gone; /* its connection is: set by the server, read by whoever works on it */
+	atomic_bool gone; /* its connection is gone: set by the server, read by whoever works on it */
 
 	/* the answer */
 	enum err result;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What csrd-hsm tells its service manager: that it is on its way while the
- * module's calls come back, ready, how the token is, stopping, and why it
+ * What csrd-hsm reports to its service manager: that it makes progress while the
+ * module's calls return, ready, the token's state, stopping, and why it
  * ended.  The watchdog is fed by the server's loop, and only while the
  * watchdog of the module's calls finds nothing overdue.
  *
@@ -31,7 +31,7 @@ void notify_stopping(const char *why, uint64_t within_ms);
 /* The start has failed, and the process ends after that time. */
 void notify_pausing(uint64_t ms);
 
-/* The last word; waits until it is said. */
+/* The last message; waits until it is sent. */
 void notify_ended(enum exit_code code);
 
 #endif

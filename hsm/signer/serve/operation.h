@@ -15,8 +15,8 @@
  * fails.  The session is opened when it is closed, and left closed when it
  * can no longer be trusted.  `stock` may be NULL.
  *
- * False: nothing was done, since the token had no session to spare for this
- * thread while others have theirs, which may do it.
+ * False: nothing was done, since the token granted no session to this
+ * thread while others have theirs and can do it.
  */
 MUST_USE bool operation_run(struct session *s, struct stock *stock, struct job *job);
 

@@ -26,14 +26,14 @@ struct worker_options {
 	const struct token *token; /* borrowed */
 	struct gate *gate;         /* borrowed */
 	struct judge *judge;       /* borrowed */
-	uint64_t keep_alive_ms;    /* an idle session is used that often */
+	uint64_t keep_alive_ms;    /* how often an idle session is used */
 	struct stock *stock;       /* borrowed; NULL: none */
 	unsigned threads;          /* 1 … WORKER_THREADS_MAX */
 	size_t queue_max;          /* jobs that wait */
 };
 
 /*
- * Opens all sessions, or as many as the token has to spare, which logs in, and
+ * Opens all sessions, or as many as the token grants, which logs in, and
  * takes a first look at the token (judge_repair), which SIGTERM and SIGINT,
  * which are blocked, end early.  Logs what fails.  As session_open; E_IO, E_NOMEM.
  */
@@ -58,13 +58,13 @@ MUST_USE enum err workers_submit(struct workers *workers, struct job *job, const
 /* Finished jobs in the order in which they ended; owned by the caller; NULL when there is none. */
 struct job *workers_take_done(struct workers *workers);
 
-/* Forgets the jobs of a connection that wait; what is at work goes on, but for a list. */
+/* Forgets the waiting jobs of a connection; those in progress go on, except a list. */
 void workers_drop_connection(struct workers *workers, uint64_t connection);
 
 /* Ends waiting jobs past their deadline with E_TIMEOUT; returns ms to the next deadline, -1 for none. */
 int workers_expire(struct workers *workers, uint64_t now_ms);
 
-/* Ends all waiting jobs with E_UNAVAIL and takes no more; what no caller waits for is broken off. */
+/* Ends all waiting jobs with E_UNAVAIL and takes no more; work that no caller waits for is aborted. */
 void workers_drain(struct workers *workers);
 
 /* No job waits or is at work, and none is still to be taken. */

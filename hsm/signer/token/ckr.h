@@ -11,12 +11,12 @@
 
 /*
  * E_OK         CKR_OK
- * E_NOMEM      memory of this host is out
+ * E_NOMEM      this host is out of memory
  * E_UNAVAIL    the device, the token, the session or the login is gone, or the token is full
- * E_BUSY       the token has no session to spare
+ * E_BUSY       the token grants no more sessions
  * E_UNSUPPORTED  curve or key size that this token does not do
  * E_PIN, E_PIN_LOCKED
- * E_BUG        a call that cannot be right whatever the token does
+ * E_BUG        a call that is wrong whatever the token does
  * E_HSM        everything else
  */
 MUST_USE enum err ckr_err(CK_RV rv);
@@ -28,25 +28,25 @@ const char *ckr_name(CK_RV rv);
  */
 bool ckr_is_session_lost(CK_RV rv);
 
-/* The device or the token itself is gone or upset: the session cannot be trusted further. */
+/* The device or the token itself is gone or failing: the session can no longer be trusted. */
 bool ckr_is_device_lost(CK_RV rv);
 
 /*
- * A healthy token would not have answered this, whatever was asked of it: more
- * than one request may be concerned.
+ * A healthy token would not have returned this, whatever the request: more
+ * than one request may be affected.
  */
 bool ckr_is_trouble(CK_RV rv);
 
 /* Of C_Login: the token was not reached, so it has not looked at the PIN. */
 bool ckr_is_unreached(CK_RV rv);
 
-/* A template, an attribute or a mechanism is refused: what the probe found out does not hold any more. */
+/* A template, an attribute or a mechanism is refused: the probe's findings no longer hold. */
 bool ckr_is_refusal(CK_RV rv);
 
-/* The token says that an object is not there; that it was there and went may be all that it means. */
+/* The token reports that an object is not there; it may only mean that it was there and has gone. */
 bool ckr_is_object_gone(CK_RV rv);
 
-/* May come of what other threads do to the token meanwhile, and be gone the next time. */
+/* May be caused by what other threads do to the token meanwhile, and not occur the next time. */
 bool ckr_may_pass(CK_RV rv);
 
 /* A message argument pair for "%s (0x%lx)". */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one login of this process (PKCS#11 v2.40 §5.6: a login counts for all
- * sessions of an application).  The PIN is in memory for the time of C_Login
+ * sessions of an application).  The PIN is in memory only during C_Login
  * only.  A PIN that the token refused is not tried again by any thread, nor by
  * a later start; one that failed for unknown reasons is tried twice in all, a
  * minute apart (pin_guard.h).
@@ -28,12 +28,12 @@ void login_free(struct login *login); /* NULL is fine */
  * E_OK when the user is logged in, which may mean one C_Login now, or when the
  * token has no login.
  * Thread-safe.  Logs what fails, but not E_UNAVAIL and its like:
- *   E_PIN         refused now or before, or failed twice without a reason: this process tries it no more
+ *   E_PIN         refused now or before, or failed twice without a reason: this process does not try it again
  *   E_PIN_LOCKED  locked, or one try from it: no attempt is made
  *   E_CONFIG      the PIN file is missing, not a file, too long, or open to others; or the state folder fails
- *   E_UNAVAIL     with CKR_OK: another token is in the place of ours, which is not asked; or it is too soon
- *   else          *ret_rv is what the token said, now or less than a minute ago without saying why (CKR_OK
- *                 when it was not asked)
+ *   E_UNAVAIL     with CKR_OK: another token is in the place of ours and gets no request; or it is too soon
+ *   else          *ret_rv is what the token returned, now or less than a minute ago without a reason (CKR_OK
+ *                 if it got no request)
  */
 MUST_USE enum err login_ensure(struct login *login, CK_SESSION_HANDLE session, CK_RV *ret_rv);
 

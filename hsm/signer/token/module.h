@@ -15,7 +15,7 @@ struct module;
 /*
  * Loads and initialises the module at an absolute path.  Code that others can
  * replace is never run: see module_file_find.  `init_args` is what some modules
- * want of C_Initialize (as pReserved); NULL: nothing.  Logs every failure with
+ * need in C_Initialize (as pReserved); NULL: nothing.  Logs every failure with
  * path and reason.  E_CONFIG (path refused), E_NOTFOUND, E_DENIED,
  * E_UNSUPPORTED (no module that this machine can load), E_HSM (it loads and
  * does not initialise, as many while their HSM is away), E_NOMEM.
@@ -36,7 +36,7 @@ CK_FUNCTION_LIST_PTR module_functions(const struct module *module);
 MUST_USE enum err module_check_uri(const char *uri, const char **ret_reason);
 
 /*
- * The one initialised token that fits the URI, with its mechanisms.  Logs every
+ * The one initialised token that matches the URI, with its mechanisms.  Logs every
  * failure, with what is in each slot.  E_CONFIG (URI), E_NOTFOUND (none
  * fits), E_EXISTS (more than one fits), E_UNSUPPORTED (it makes no key type
  * that csrd knows; *ret_token is filled in all the same), E_HSM, E_NOMEM.  allow_usage is left as it is.
@@ -52,7 +52,7 @@ MUST_USE enum err module_find_token(struct module *module, const char *uri, stru
  */
 MUST_USE enum err module_restart(struct module *module, struct token *token, char reason[256]);
 
-/* The token that was found at start, and not one put in its place. */
+/* Whether this is the token found at start, and not another put in its place. */
 bool module_is_token(const struct token *token, const CK_TOKEN_INFO *info);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file of the PKCS#11 module, and who could put another in its place. */
+/* The file of the PKCS#11 module, and who could replace it. */
 #ifndef CSRD_HSM_SIGNER_TOKEN_MODULE_FILE_H
 #define CSRD_HSM_SIGNER_TOKEN_MODULE_FILE_H
 
@@ -13,7 +13,7 @@
  * of the group root.  In a folder with the sticky bit others may write, since
  * they cannot replace what is not theirs.  Whoever is left can change nothing
  * afterwards, so what is loaded from *ret_path (owned; without links) is what
- * was looked at.
+ * was checked.
  *
  * Logs every failure.  E_CONFIG (refused), E_NOTFOUND, E_DENIED (it cannot be
  * looked at), E_NOMEM.

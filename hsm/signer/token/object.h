@@ -46,9 +46,9 @@ enum message_key_presence object_presence(const struct object_found *found);
 
 /*
  * Destroys private keys first, then public keys, and searches again until a
- * fresh search finds none; C_DestroyObject alone is not believed.  A public key
+ * fresh search finds none; the return value of C_DestroyObject is not trusted.  A public key
  * may go with its private key, and may not let itself be destroyed before.
- * E_OK: there is none.  E_HSM: the token says that they are destroyed and still
+ * E_OK: there is none.  E_HSM: the token reports that they are destroyed and still
  * finds them, refuses, or may hide them (remains.h).  Else as session_fail.
  * *ret_destroyed, set in every case: those that were found and are gone.
  */
@@ -57,8 +57,8 @@ MUST_USE enum err object_destroy(struct session *s, const struct object_query *q
 
 /*
  * Attributes of one object in one call, each with its buffer and the size of
- * it; ulValueLen becomes the length.  E_HSM when one is longer, missing or not
- * to be had; else as session_fail.
+ * it; ulValueLen becomes the length.  E_HSM when one is longer, missing or
+ * unavailable; else as session_fail.
  */
 #define OBJECT_READ_MAX 8
 MUST_USE enum err object_read(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes,

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sees to it that a PIN which the token refused is not tried again, by no
- * thread and by no later start (invariant I6): wrong tries lock a token.
+ * Makes sure that a PIN which the token refused is not tried again, by any
+ * thread or any later start (invariant I6): wrong tries lock a token.
  *
  * A marker in the state folder is durable before the attempt and is taken away
- * after an answer that is no refusal.  So an attempt that was cut off (a crash
- * or a hang in C_Login, a power cut) counts as refused as well: nobody knows
+ * after an answer that is not a refusal.  So an attempt that was cut off (a crash
+ * or a hang in C_Login, a power cut) counts as refused too: nobody knows
  * whether the token has counted it.
  *
- * Not every module calls a wrong PIN by its name.  So a failure that does not
- * say that the token was not reached is counted in the marker, too: after two
+ * Not every module reports a wrong PIN as such.  So a failure that does not
+ * mean that the token was not reached is counted in the marker too: after two
  * the PIN is not tried again, and the second try comes a minute after the
- * first, so that an HSM which starts has its time.
+ * first, so that an HSM which is starting has time to finish.
  *
  * The marker knows the PIN by its content, not by its file's inode or times: a
  * service manager hands out a fresh copy of a credential at each start.  It
- * must not give the PIN away to who can read a backup of the folder, and the
+ * must not reveal the PIN to somebody who can read a backup of the folder, and the
  * PIN of a cut-off attempt may be the right one.  So it holds 16 bits of
  * scrypt(PIN, 16 random bytes and the token's serial number): slow to guess
  * against, and too few to tell which of many guesses was right, while a PIN
@@ -48,11 +48,11 @@ MUST_USE enum err pin_guard_check(const struct state_dir *dir, const char *seria
 /* Before the attempt.  E_IO, E_NOMEM: it must not be made.  Logs. */
 MUST_USE enum err pin_guard_arm(const struct state_dir *dir, const char *serial, const struct secret *pin);
 
-/* After a failure that nothing explains, `failures` of them by now.  As pin_guard_arm. */
+/* After an unexplained failure, the `failures`th so far.  As pin_guard_arm. */
 MUST_USE enum err pin_guard_count(const struct state_dir *dir, const char *serial, const struct secret *pin,
 				  unsigned failures);
 
-/* After an answer that is no refusal.  Logs. */
+/* After an answer that is not a refusal.  Logs. */
 void pin_guard_disarm(const struct state_dir *dir);
 
 #endif

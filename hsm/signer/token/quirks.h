@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is known of a PKCS#11 module before anything was tried on it, because
+ * What is known about a PKCS#11 module before anything is tried on it, because
  * trying would do harm.  What can be tried at no cost is left to the probe.
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_QUIRKS_H
@@ -12,7 +12,7 @@
 struct quirks {
 	const char *module; /* a name for the log; NULL: nothing is known of this module */
 
-	/* For the log when the token cannot be worked with; NULL: none. */
+	/* For the log when the token is not usable; NULL: none. */
 	const char *advice;
 
 	/* enum template_option: the most that may be asked of it. */
@@ -28,7 +28,7 @@ struct quirks {
 	bool one_session;
 };
 
-/* By what C_GetInfo says of the library; either may be NULL. */
+/* By what C_GetInfo reports about the library; either may be NULL. */
 void quirks_find(const char *manufacturer, const char *description, struct quirks *ret_quirks);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects that the token was asked to destroy and said that it did not.  Some
+ * Objects that the token should have destroyed and reported that it did not.  Some
  * modules forget such an object all the same (SoftHSM 2.6.1 drops it from its
  * memory, and it stays in the folder of the token), and then no search of this
  * process finds it.  So what is in here is not taken for gone because it is not
@@ -19,7 +19,7 @@
 
 struct remains;
 
-/* What the object says of itself; either text may be empty. */
+/* What the object reports about itself; either text may be empty. */
 struct remains_object {
 	CK_OBJECT_CLASS class;
 	uint8_t label[96];
