@@ -298,7 +298,7 @@ static enum exit_code read_spki(struct list *list, int argc, char **argv)
 		return cli_usage(list->cli, "csr find: --spki is missing");
 	if (arg_hex(list->spki, list->key, sizeof(list->key)) != E_OK)
 		return cli_usage(list->cli,
-				 "--spki '%s': the SHA-256 of a public key (its SubjectPublicKeyInfo in DER), "
+				 "--spki '%s': the SHA-256 of a public key's SubjectPublicKeyInfo in DER, "
 				 "%d hexadecimal digits, with colons between the bytes or without",
 				 list->spki, 2 * KEY_SPKI_HASH_BYTES);
 	list->filter.key = list->key;
