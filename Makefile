@@ -53,11 +53,12 @@ endif
 
 # ---- what is built -----------------------------------------------------------
 
-BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/failpoint.c base/fd.c base/key.c base/log.c \
-	base/log_queue.c base/random.c base/secret.c base/str.c base/utf8.c
+BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/key.c base/log.c \
+	base/log_queue.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/utf8.c base/uuid.c
 SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
+LOOP_SRC := loop/timer.c
 HSM_SRC := hsm/hsm.c
 STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c \
 	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
@@ -65,18 +66,21 @@ STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/di
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
 	sqlite_restore.c)
 API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
-	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reconcile.c api/reply.c \
-	api/request.c api/route.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
+	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reply.c \
+	api/reconcile.c api/reconcile_compare.c api/reconcile_doubt.c api/reconcile_settle.c \
+	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c
-SIGNER_SRC := hsm/signer/main.c hsm/signer/ckr.c hsm/signer/connection.c hsm/signer/csr_build.c hsm/signer/csr_check.c \
-	hsm/signer/csr_verify.c hsm/signer/inventory.c hsm/signer/job.c hsm/signer/key.c hsm/signer/key_inspect.c hsm/signer/key_map.c hsm/signer/key_kind.c hsm/signer/listener.c hsm/signer/login.c \
-	hsm/signer/module.c hsm/signer/module_file.c hsm/signer/object.c hsm/signer/operation.c hsm/signer/pool.c hsm/signer/pool_fill.c hsm/signer/pool_key.c hsm/signer/public_key.c hsm/signer/server.c \
-	hsm/signer/session.c hsm/signer/sign.c hsm/signer/spki.c hsm/signer/token_info.c hsm/signer/weak_key.c \
-	hsm/signer/device.c hsm/signer/ending.c hsm/signer/guard.c hsm/signer/in_force.c hsm/signer/inspect.c hsm/signer/notify.c hsm/signer/outage.c hsm/signer/pin_guard.c hsm/signer/probe.c hsm/signer/probe_memory.c \
-	hsm/signer/quirks.c hsm/signer/remains.c hsm/signer/served.c hsm/signer/state_dir.c hsm/signer/stores.c hsm/signer/watchdog.c \
-	hsm/signer/worker.c
+SIGNER_SRC := hsm/signer/main.c \
+	$(addprefix hsm/signer/token/,ckr.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
+	pin_guard.c quirks.c remains.c served.c session.c state_dir.c token_info.c watchdog.c) \
+	$(addprefix hsm/signer/key/,inventory.c key.c key_inspect.c key_kind.c key_map.c probe.c \
+	probe_memory.c public_key.c sign.c spki.c weak_key.c) \
+	$(addprefix hsm/signer/csr/,csr_build.c csr_check.c csr_verify.c) \
+	$(addprefix hsm/signer/stock/,stock.c stock_fill.c stock_key.c) \
+	$(addprefix hsm/signer/serve/,connection.c ending.c in_force.c inspect.c job.c listener.c notify.c \
+	operation.c outage.c server.c stores.c workers.c)
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
 	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_pool.c cli/cmd_principal.c cli/cmd_reconcile.c \
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
@@ -93,7 +97,7 @@ API_LIBS := -ljson-c -lcrypto -lpsl -lidn2
 DAEMON_LIBS := -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
-ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
+ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/bin/csrd $(B)/bin/csrd-hsm $(B)/bin/csrctl
@@ -125,13 +129,14 @@ $(eval $(call archive,base,$(BASE_SRC)))
 $(eval $(call archive,service,$(SERVICE_SRC)))
 $(eval $(call archive,config,$(CONFIG_SRC)))
 $(eval $(call archive,wire,$(WIRE_SRC)))
+$(eval $(call archive,loop,$(LOOP_SRC)))
 $(eval $(call archive,hsm,$(HSM_SRC)))
 $(eval $(call archive,store,$(STORE_SRC)))
 $(eval $(call archive,api,$(API_SRC)))
 
 link = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS)
 
-$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
@@ -141,7 +146,7 @@ $(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libwire.a $(B)/libservice.a $(
 	$(say) LD $@
 	$(Q)$(link) $(SIGNER_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(CONFIG_LIBS)
@@ -194,6 +199,10 @@ deb-deps:
 .PHONY: lint
 lint: test-deps
 	$(Q)sh tools/lint.sh
+
+.PHONY: format
+format: test-deps
+	$(Q)sh tools/lint.sh --mend
 
 # csrd.conf(5) has the text of config/csrd.conf.  Without scdoc there are no pages.
 MAN_PAGES := $(if $(shell command -v scdoc),$(addprefix $(B)/man/,csrd.8 csrd-hsm.8 csrctl.1 csrd.conf.5))
@@ -263,7 +272,8 @@ help:
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
-	'make lint            layers, headers, banned calls, shell and Python checks' \
+	'make lint            layers, headers, banned calls, format, dialect, shell and Python checks' \
+	'make format          clang-format, and what of the dialect can be mended by a program' \
 	'make man             the manual pages, with scdoc, in build/release/man' \
 	'make install         DESTDIR= PREFIX=/usr/local, UNITDIR= and others besides' \
 	'make deb             Debian packages in build/deb' \

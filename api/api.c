@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a request to its handler: routing, authentication, permission. */
 #include "api/api.h"
 
@@ -25,7 +26,7 @@ enum err api_new(const struct api_options *options, struct api **ret_api)
 		log_warn("no public suffix list on this machine: public suffixes are not refused");
 		e = E_OK;
 	}
-	if (e) {
+	if (e != E_OK) {
 		free(api);
 		return e;
 	}
@@ -80,9 +81,9 @@ static void authorise(struct op *op)
 
 	if (route->scope.kind && route->scope.id[0] == '\0')
 		op_refuse(op, PROBLEM_NO_SCOPE_ID,
-		          route->scope.kind == STORE_ACCOUNT ?
-		                  "the account id is missing: it goes between /accounts/ and the next slash" :
-		                  "the zone id is missing: it goes between /zones/ and the next slash");
+			  route->scope.kind == STORE_ACCOUNT
+			      ? "the account id is missing: it goes between /accounts/ and the next slash"
+			      : "the zone id is missing: it goes between /zones/ and the next slash");
 	else if (rule->permission && !auth_may(op->principal, &route->scope, rule->permission))
 		op_refuse(op, PROBLEM_DENIED, NULL);
 	else if (route->has_csr && route->csr_id[0] == '\0')
@@ -111,12 +112,12 @@ void op_admit(struct op *op, enum err e, struct principal *principal)
 	op->principal = principal;
 	if (e == E_NOTFOUND)
 		refusal = "unknown";
-	else if (!e)
+	else if (e == E_OK)
 		refusal = auth_refusal(&op->claim, principal, clock_wall_us());
 	if (refusal) {
 		log_bad_credential(op, principal, refusal);
 		op_refuse(op, PROBLEM_CREDENTIAL, NULL);
-	} else if (e) {
+	} else if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot look up the caller: %s", err_str(e));
 		op_refuse_err(op, e, "the store is not available at the moment; try again");
 	} else {
@@ -157,7 +158,7 @@ void api_handle(struct api *api, struct request *request)
 
 	if (!op) {
 		reply_refuse(request,
-			     &(struct reply_refusal){ .code = PROBLEM_UNAVAILABLE, .retry_after_s = 5 });
+			     &(struct reply_refusal){.code = PROBLEM_UNAVAILABLE, .retry_after_s = 5});
 		return;
 	}
 	e = route_find(request->method, request->path, &op->route, allow);
@@ -167,7 +168,7 @@ void api_handle(struct api *api, struct request *request)
 		op_reply_bare(op, 204, allow);
 	else if (e == E_UNSUPPORTED)
 		op_refuse_method(op, allow);
-	else if (e)
+	else if (e != E_OK)
 		op_refuse(op, PROBLEM_NO_ROUTE, route_hint(request->path));
 	else if (op->route.rule->is_open)
 		op->route.rule->start(op);
@@ -178,11 +179,11 @@ void api_handle(struct api *api, struct request *request)
 void api_refuse(struct request *request, int status, const char *why)
 {
 	static struct log_gate gate; /* peers can cause this fast; only the loop's thread comes here */
-	struct log_context context = { .request_id = request->id };
+	struct log_context context = {.request_id = request->id};
 	unsigned held_back;
 
 	if (log_gate_pass(&gate, API_UNKNOWN_LOG_MS, &held_back))
 		log_write(LOG_LEVEL_INFO, &context, "refused a request from '%s': %d %s (%u lines held back)",
-		          request->peer, status, why ? why : "", held_back);
+			  request->peer, status, why ? why : "", held_back);
 	reply_refuse_status(request, status, why);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The HTTP contract: routes, authentication, validation, replies
  * (doc/api.md).  It calls the store and the HSM through their headers and
@@ -22,7 +23,7 @@ struct api;
 struct api_options {
 	const struct config *config; /* borrowed for the api's life; may change between requests (reload) */
 	struct store *store;
-	struct hsm **hsms;           /* borrowed; in the order of config->tokens; the first makes new keys */
+	struct hsm **hsms; /* borrowed; in the order of config->tokens; the first makes new keys */
 	size_t hsms_len;
 	/*
 	 * Called when a create or delete ended with its outcome unsettled, so that reconciliation

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading credentials, judging what the store knows of them, and grants. */
 #include "api/auth.h"
 
@@ -47,7 +48,7 @@ const char *auth_missing(const struct request *r)
 enum problem_code auth_read(const struct request *r, struct auth_claim *ret_claim)
 {
 	const char *authorization = r->header(r, "Authorization");
-	struct auth_claim claim = { 0 };
+	struct auth_claim claim = {0};
 	const char *secret;
 
 	if (authorization) {
@@ -62,7 +63,7 @@ enum problem_code auth_read(const struct request *r, struct auth_claim *ret_clai
 	} else {
 		return PROBLEM_NO_CREDENTIAL;
 	}
-	if (credential_hash(secret, claim.secret_hash))
+	if (credential_hash(secret, claim.secret_hash) != E_OK)
 		return PROBLEM_UNAVAILABLE;
 	*ret_claim = claim;
 	return PROBLEM_NONE;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who is asking, and what may they do.  Bearer wins over X-Auth-Email and
  * X-Auth-Key; when it is there and no good, nothing else is tried.

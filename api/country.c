@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The 249 officially assigned codes of ISO 3166-1, and XK. */
 #include "api/country.h"
 
@@ -8,32 +9,32 @@
 
 /* By first letter: every second letter that makes an assigned code. */
 static const char *const second_letters[26] = {
-	"DEFGILMOQRSTUWXZ",        /* A */
-	"ABDEFGHIJLMNOQRSTVWYZ",   /* B */
-	"ACDFGHIKLMNORUVWXYZ",     /* C */
-	"EJKMOZ",                  /* D */
-	"CEGHRST",                 /* E */
-	"IJKMOR",                  /* F */
-	"ABDEFGHILMNPQRSTUWY",     /* G */
-	"KMNRTU",                  /* H */
-	"DELMNOQRST",              /* I */
-	"EMOP",                    /* J */
-	"EGHIMNPRWYZ",             /* K */
-	"ABCIKRSTUVY",             /* L */
-	"ACDEFGHKLMNOPQRSTUVWXYZ", /* M */
-	"ACEFGILOPRUZ",            /* N */
-	"M",                       /* O */
-	"AEFGHKLMNRSTWY",          /* P */
-	"A",                       /* Q */
-	"EOSUW",                   /* R */
-	"ABCDEGHIJKLMNORSTVXYZ",   /* S */
-	"CDFGHJKLMNORTVWZ",        /* T */
-	"AGMSYZ",                  /* U */
-	"ACEGINU",                 /* V */
-	"FS",                      /* W */
-	"K",                       /* X: user-assigned all */
-	"ET",                      /* Y */
-	"AMW",                     /* Z */
+    "DEFGILMOQRSTUWXZ",        /* A */
+    "ABDEFGHIJLMNOQRSTVWYZ",   /* B */
+    "ACDFGHIKLMNORUVWXYZ",     /* C */
+    "EJKMOZ",                  /* D */
+    "CEGHRST",                 /* E */
+    "IJKMOR",                  /* F */
+    "ABDEFGHILMNPQRSTUWY",     /* G */
+    "KMNRTU",                  /* H */
+    "DELMNOQRST",              /* I */
+    "EMOP",                    /* J */
+    "EGHIMNPRWYZ",             /* K */
+    "ABCIKRSTUVY",             /* L */
+    "ACDEFGHKLMNOPQRSTUVWXYZ", /* M */
+    "ACEFGILOPRUZ",            /* N */
+    "M",                       /* O */
+    "AEFGHKLMNRSTWY",          /* P */
+    "A",                       /* Q */
+    "EOSUW",                   /* R */
+    "ABCDEGHIJKLMNORSTVXYZ",   /* S */
+    "CDFGHJKLMNORTVWZ",        /* T */
+    "AGMSYZ",                  /* U */
+    "ACEGINU",                 /* V */
+    "FS",                      /* W */
+    "K",                       /* X: user-assigned all */
+    "ET",                      /* Y */
+    "AMW",                     /* Z */
 };
 
 bool country_is_known(const char *code)
@@ -46,7 +47,7 @@ bool country_is_known(const char *code)
 bool country_guess(const char *code, char ret_code[COUNTRY_SIZE])
 {
 	/* Reserved by ISO, used by the countries themselves and by the European Union. */
-	static const char *const aliases[][2] = { { "UK", "GB" }, { "EL", "GR" } };
+	static const char *const aliases[][2] = {{"UK", "GB"}, {"EL", "GR"}};
 	char upper[COUNTRY_SIZE];
 
 	if (strlen(code) != 2)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Country codes: ISO 3166-1 alpha-2, the officially assigned ones, and XK. */
 #ifndef CSRD_API_COUNTRY_H
 #define CSRD_API_COUNTRY_H

@@ -1,9 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Making, recognising and hashing API tokens, keys and ids. */
 #include "api/credential.h"
 
 #include "base/random.h"
 #include "base/secret.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 #include <openssl/evp.h>
 #include <string.h>
@@ -111,15 +113,14 @@ bool credential_tag_is_valid(const char *tag)
 	return len >= 1 && len <= 32 && strspn(tag, base64url) == len;
 }
 
-enum err credential_make_uuid(char ret_uuid[CREDENTIAL_UUID_SIZE])
+enum err credential_make_uuid(char ret_uuid[UUID_SIZE])
 {
-	uint8_t bytes[16];
+	uint8_t bytes[UUID_BYTES];
 
 	enum err e = random_fill(bytes, sizeof(bytes));
 	if (e != E_OK)
 		return e;
-	bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
-	bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
-	str_uuid(ret_uuid, bytes);
+	uuid_mark_random(bytes);
+	uuid_format(ret_uuid, bytes);
 	return E_OK;
 }

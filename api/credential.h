@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * API tokens and keys: how they look, are made and are hashed.
  *
@@ -11,6 +12,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/uuid.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,7 +20,6 @@
 #define CREDENTIAL_TOKEN_SIZE 55
 #define CREDENTIAL_KEY_SIZE 41
 #define CREDENTIAL_HASH_BYTES 32
-#define CREDENTIAL_UUID_SIZE 37
 
 /* E_IO, errno kept: the kernel gives no randomness. */
 MUST_USE enum err credential_make_token(char ret_token[CREDENTIAL_TOKEN_SIZE]);
@@ -34,6 +35,6 @@ MUST_USE enum err credential_hash(const char *secret, uint8_t ret_hash[CREDENTIA
 bool credential_tag_is_valid(const char *tag);
 
 /* A random UUID (version 4) in lower case.  Never one that is not random: E_IO, errno kept. */
-MUST_USE enum err credential_make_uuid(char ret_uuid[CREDENTIAL_UUID_SIZE]);
+MUST_USE enum err credential_make_uuid(char ret_uuid[UUID_SIZE]);
 
 #endif

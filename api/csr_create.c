@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * POST …/custom_csrs: a row that is pending and durable, then the key and the
  * CSR from the signer, then the row active and durable, then 201.  A request
@@ -9,6 +10,7 @@
 #include "api/json.h"
 #include "api/op.h"
 #include "api/precondition.h"
+#include "api/settle.h"
 #include "api/validate.h"
 #include "api/wait.h"
 #include "base/buf.h"
@@ -26,8 +28,8 @@
 
 #define IDEMPOTENCY_KEY_MAX 255
 #define REPEAT_MIN_MS 1000 /* with less time left a repeat does not begin what the first failed to do */
-#define LOCATION_SIZE 160 /* a path of a collection, "/" and an id */
-#define CLEANUP_MS 5000 /* for destroying a key that came to nothing, whatever the client's deadline */
+#define LOCATION_SIZE 160  /* a path of a collection, "/" and an id */
+#define CLEANUP_MS 5000    /* for destroying a key that came to nothing, whatever the client's deadline */
 
 /* What a create holds between its steps. */
 struct create {
@@ -39,8 +41,9 @@ struct create {
 	char first_id[CSR_ID_SIZE]; /* the CSR of the request that this one repeats and waits for */
 	char *pem;
 	struct hsm *hsm;
-	enum err failure;          /* why it fails: what the client is told once the row is failed */
-	char reason[160];          /* the same for the audit trail */
+	struct settle settle;
+	enum err failure; /* why it fails: what the client is told once it is settled */
+	char reason[160]; /* the same for the audit trail */
 };
 
 static void create_free(void *state)
@@ -66,14 +69,14 @@ static void create_reply(struct op *op, const struct csr_record *record)
 	json_writer_init(&w, &b);
 	csr_json_put(&w, record);
 	snprintf(location, sizeof(location), "%s/%s", op->request->path, record->id);
-	if (buf_status(&b))
+	if (buf_status(&b) != E_OK)
 		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
 	else
 		op_reply_created(op, buf_text(&b), location);
 	buf_release(&b);
 }
 
-static const char *words(enum err e)
+static const char *csr_create_words(enum err e)
 {
 	switch (e) {
 	case E_UNCERTAIN:
@@ -93,58 +96,44 @@ static const char *words(enum err e)
 
 /* ---- ways to fail, last step first ---- */
 
-static void on_failed(void *arg, enum err e)
+/* The row stays pending, and reconciliation finds out. */
+static void csr_create_leave_unsettled(struct op *op, enum err e)
+{
+	op_want_reconcile(op);
+	op_refuse_err(op, e, csr_create_words(e));
+}
+
+static void on_failed(void *arg, enum err e, enum settle_step step UNUSED, const char *detail UNUSED)
 {
 	struct op *op = arg;
 	struct create *create = op->state;
 
-	if (e) {
+	if (e != E_OK) {
 		if (e != E_NOTFOUND)
 			op_log(op, LOG_LEVEL_ERROR, "cannot mark the CSR as failed: %s", err_str(e));
 		op_want_reconcile(op);
 	}
-	op_refuse_err(op, create->failure, words(create->failure));
+	op_refuse_err(op, create->failure, csr_create_words(create->failure));
 }
 
-/* Nothing is left on the token. */
-static void fail_row(struct op *op)
-{
-	struct create *create = op->state;
-	struct store_csr_move move = {
-		.id = create->record->id,
-		.from = CSR_PENDING,
-		.to = CSR_FAILED,
-		.origin = op_origin(op),
-	};
-
-	move.origin.detail = create->reason;
-	store_csr_move(op->api->options.store, &move, on_failed, op);
-}
-
-/* The row stays pending, and reconciliation finds out. */
-static void leave_unsettled(struct op *op, enum err e)
-{
-	op_want_reconcile(op);
-	op_refuse_err(op, e, words(e));
-}
-
-static void on_destroyed(void *arg, enum err e, const char *detail, uint32_t destroyed)
+static void csr_create_on_destroyed(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct op *op = arg;
 	struct create *create = op->state;
 
-	if (e) {
+	if (step == SETTLE_KEY) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key of a failed create: %s (%s)", err_str(e),
 		       detail);
-		leave_unsettled(op, create->failure);
+		csr_create_leave_unsettled(op, create->failure);
 		return;
 	}
-	op_log(op, LOG_LEVEL_WARN, "destroyed the key of a failed create (%u objects)", (unsigned)destroyed);
-	fail_row(op);
+	op_log(op, LOG_LEVEL_WARN, "destroyed the key of a failed create (%u objects)",
+	       (unsigned)create->settle.objects);
+	on_failed(op, e, step, detail);
 }
 
-/* The key is on the token and must not stay. */
-static void destroy_key(struct op *op, enum err failure, const char *reason)
+/* key_is_gone: nothing is left on the token.  Else the key is there and must not stay. */
+static void create_settle(struct op *op, enum err failure, const char *reason, bool key_is_gone)
 {
 	struct create *create = op->state;
 	uint64_t deadline_ms = op_hsm_deadline_ms(op);
@@ -152,8 +141,22 @@ static void destroy_key(struct op *op, enum err failure, const char *reason)
 
 	create->failure = failure;
 	snprintf(create->reason, sizeof(create->reason), "%s", reason);
-	hsm_destroy_key(create->hsm, create->record->id, deadline_ms > enough_ms ? deadline_ms : enough_ms,
-	                on_destroyed, op);
+	create->settle = (struct settle){
+	    .kind = SETTLE_OWN,
+	    .store = op->api->options.store,
+	    .hsm = create->hsm,
+	    .csr_id = create->record->id,
+	    .key_is_gone = key_is_gone,
+	    .deadline_ms = deadline_ms > enough_ms ? deadline_ms : enough_ms,
+	    .origin = op_origin(op),
+	};
+	create->settle.origin.detail = create->reason;
+	settle_start(&create->settle, key_is_gone ? on_failed : csr_create_on_destroyed, op);
+}
+
+static void destroy_key(struct op *op, enum err failure, const char *reason)
+{
+	create_settle(op, failure, reason, false);
 }
 
 /* ---- step 3: active ---- */
@@ -181,12 +184,12 @@ static void on_active(void *arg, enum err e)
 		break;
 	default:
 		op_log(op, LOG_LEVEL_ERROR, "cannot commit the CSR: %s", err_str(e));
-		leave_unsettled(op, E_UNCERTAIN);
+		csr_create_leave_unsettled(op, E_UNCERTAIN);
 		break;
 	}
 }
 
-/* Lines of 64 columns, the last one ended too (RFC 7468 §2).  NULL when memory is out. */
+/* Lines of 64 columns, the last one ended too (RFC 7468 §2).  NULL when out of memory. */
 static char *pem_from_der(const uint8_t *der, size_t der_len)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
@@ -205,13 +208,13 @@ static char *pem_from_der(const uint8_t *der, size_t der_len)
 static void commit_active(struct op *op, const struct message_create_csr_reply *reply)
 {
 	struct create *create = op->state;
-	struct store_csr_result result = { .protection = reply->key.protection };
+	struct store_csr_result result = {.protection = reply->key.protection};
 	struct store_csr_move move = {
-		.id = create->record->id,
-		.from = CSR_PENDING,
-		.to = CSR_ACTIVE,
-		.result = &result,
-		.origin = op_origin(op),
+	    .id = create->record->id,
+	    .from = CSR_PENDING,
+	    .to = CSR_ACTIVE,
+	    .result = &result,
+	    .origin = op_origin(op),
 	};
 
 	create->pem = pem_from_der(reply->der, reply->der_len);
@@ -228,32 +231,25 @@ static void commit_active(struct op *op, const struct message_create_csr_reply *
 
 /* ---- step 2: the key and the CSR ---- */
 
-/* Does hsm.h promise that nothing is left on the token? */
-static bool leaves_nothing(enum err e)
-{
-	return e == E_UNAVAIL || e == E_BUSY || e == E_TIMEOUT || e == E_UNSUPPORTED || e == E_INVAL ||
-	       e == E_HSM;
-}
-
 static void on_signed(void *arg, enum err e, const char *detail, const struct message_create_csr_reply *reply)
 {
 	struct op *op = arg;
-	struct create *create = op->state;
+	const struct create *create = op->state;
+	char reason[64];
 
-	if (!e && reply->key.key_type != create->record->spec.key_type) {
+	if (e == E_OK && reply->key.key_type != create->record->spec.key_type) {
 		op_log(op, LOG_LEVEL_ERROR, "the signer made a key of type '%s' where '%s' was asked for",
 		       key_type_name(reply->key.key_type), key_type_name(create->record->spec.key_type));
 		destroy_key(op, E_BUG, "the signer made a key of another type");
-	} else if (!e) {
+	} else if (e == E_OK) {
 		commit_active(op, reply);
 	} else {
 		op_log(op, LOG_LEVEL_ERROR, "the HSM made no CSR: %s (%s)", err_str(e), detail);
-		create->failure = e;
-		snprintf(create->reason, sizeof(create->reason), "hsm: %s", err_str(e));
-		if (leaves_nothing(e))
-			fail_row(op);
+		snprintf(reason, sizeof(reason), "hsm: %s", err_str(e));
+		if (hsm_left_nothing(e))
+			create_settle(op, e, reason, true);
 		else
-			leave_unsettled(op, e);
+			csr_create_leave_unsettled(op, e);
 	}
 }
 
@@ -282,7 +278,7 @@ static void create_wait_for_first(struct op *op)
 	const struct create *create = op->state;
 
 	wait_start(op, create->first_id,
-		   "the first request with this Idempotency-Key is still at work; try again",
+		   "the first request with this Idempotency-Key is still in progress; try again",
 		   create_look_at_first);
 }
 
@@ -290,7 +286,7 @@ static void on_first(void *arg, enum err e, struct csr_record *record)
 {
 	struct op *op = arg;
 
-	if (e) {
+	if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot read the CSR of the first request: %s", err_str(e));
 		op_refuse_err(op, e == E_NOTFOUND ? E_BUG : e, NULL);
 		return;
@@ -383,10 +379,10 @@ static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BY
 	size_t mark_len = json_mark_len(body, op->request->body_len);
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	bool done = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
-	            EVP_DigestUpdate(md, &kind, 1) == 1 &&
-	            EVP_DigestUpdate(md, scope->id, strlen(scope->id) + 1) == 1 &&
-	            EVP_DigestUpdate(md, body + mark_len, op->request->body_len - mark_len) == 1 &&
-	            EVP_DigestFinal_ex(md, ret_hash, NULL) == 1;
+		    EVP_DigestUpdate(md, &kind, 1) == 1 &&
+		    EVP_DigestUpdate(md, scope->id, strlen(scope->id) + 1) == 1 &&
+		    EVP_DigestUpdate(md, body + mark_len, op->request->body_len - mark_len) == 1 &&
+		    EVP_DigestFinal_ex(md, ret_hash, NULL) == 1;
 
 	EVP_MD_CTX_free(md);
 	return done ? E_OK : E_NOMEM;
@@ -433,7 +429,7 @@ static void create_begin_record(struct op *op, struct csr_record *record)
 		.origin = op_origin(op),
 	};
 
-	if (op_work_on(op, record->id)) {
+	if (op_work_on(op, record->id) != E_OK) {
 		csr_record_free(record);
 		op_refuse_internal(op, E_BUG, "a new id is in work already");
 		return;
@@ -442,12 +438,12 @@ static void create_begin_record(struct op *op, struct csr_record *record)
 	store_csr_begin(op->api->options.store, &in, on_begin, op);
 }
 
-/* NULL when memory is out. */
+/* NULL when out of memory. */
 static struct csr_record *record_dup(const struct csr_record *from)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
 
-	if (record && csr_record_copy(from, record)) {
+	if (record && csr_record_copy(from, record) != E_OK) {
 		free(record);
 		return NULL;
 	}
@@ -460,11 +456,11 @@ static bool create_can_begin(struct op *op)
 	const struct api *api = op->api;
 
 	if (api->draining) {
-		op_refuse_later(op, "this process is about to end; try again");
+		op_refuse_later(op, "this process is shutting down; try again");
 		return false;
 	}
 	if (api->options.hsms_len == 0 || !hsm_is_up(api->options.hsms[0])) {
-		op_refuse_err(op, E_UNAVAIL, words(E_UNAVAIL));
+		op_refuse_err(op, E_UNAVAIL, csr_create_words(E_UNAVAIL));
 		return false;
 	}
 	return true;
@@ -504,7 +500,7 @@ static void create_begin(struct op *op, struct validate_csr *csr)
 	if (credential_make_uuid(id) != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR,
 		       "cannot make the id of a CSR: the kernel gives no random bytes: %s", strerror(errno));
-		op_refuse_err(op, E_IO, "no random numbers can be had at the moment; try again");
+		op_refuse_err(op, E_IO, "no random numbers are available at the moment; try again");
 		return;
 	}
 	record = record_new(op, id, csr);
@@ -567,10 +563,10 @@ static enum err read_body(const struct op *op, struct problem_list *problems, st
 {
 	const struct config_policy *config = &op->api->options.config->policy;
 	struct validate_policy policy = {
-		.key_types = accepted_key_types(op),
-		.sans = { .types = config->san_types,
-		          .public_names_only = config->public_names_only,
-		          .suffixes = op->api->suffixes },
+	    .key_types = accepted_key_types(op),
+	    .sans = {.types = config->san_types,
+		     .public_names_only = config->public_names_only,
+		     .suffixes = op->api->suffixes},
 	};
 
 	return validate_body(op->request->body ? op->request->body : "", op->request->body_len, &policy,

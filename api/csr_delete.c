@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * DELETE …/custom_csrs/{id}: the row deleting and durable, the key destroyed
  * and proven absent, the row destroyed, then 200.  A delete that stopped in
@@ -8,6 +9,7 @@
 #include "api/json.h"
 #include "api/op.h"
 #include "api/precondition.h"
+#include "api/settle.h"
 #include "api/wait.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -18,15 +20,13 @@
 
 #define DESTROYED_RECENTLY_US ((int64_t)3600 * 1000000)
 
-struct delete {
-	uint64_t hsm_deadline_ms; /* of its call to the HSM */
+struct deletion {
+	struct settle settle;
 };
 
 static const char still_deleting[] = "the CSR is being deleted, but not all of it is done yet; try again";
 
 static void delete_look(struct op *op);
-
-#define KEY_OBJECTS 2 /* a private and a public one */
 
 static void reply_deleted(struct op *op)
 {
@@ -37,25 +37,10 @@ static void reply_deleted(struct op *op)
 }
 
 /* The row stays in `deleting`: it can only go on from there. */
-static void leave_unsettled(struct op *op, enum err e)
+static void csr_delete_leave_unsettled(struct op *op, enum err e)
 {
 	op_want_reconcile(op);
 	op_refuse_err(op, e, problem_from_err(e) == PROBLEM_UNAVAILABLE ? still_deleting : NULL);
-}
-
-static void on_destroyed_row(void *arg, enum err e)
-{
-	struct op *op = arg;
-
-	/* E_NOTFOUND: another process settled it meanwhile, and `destroyed` is all that can follow. */
-	if (e && e != E_NOTFOUND) {
-		op_log(op, LOG_LEVEL_ERROR, "the key is destroyed, but that cannot be committed: %s",
-		       err_str(e));
-		leave_unsettled(op, e);
-		return;
-	}
-	FAILPOINT("delete.after-destroyed");
-	reply_deleted(op);
 }
 
 /*
@@ -65,23 +50,15 @@ static void on_destroyed_row(void *arg, enum err e)
  */
 static bool delete_may_go_on(const struct op *op, enum err e)
 {
-	const struct delete *delete = op->state;
+	const struct deletion *delete = op->state;
 
 	return e == E_BUSY || e == E_TIMEOUT ||
-	       (e == E_UNCERTAIN && clock_ms() >= delete->hsm_deadline_ms);
+	       (e == E_UNCERTAIN && clock_ms() >= delete->settle.deadline_ms);
 }
 
-static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t destroyed)
+/* The key may still be there. */
+static void delete_key_failed(struct op *op, enum err e, const char *detail)
 {
-	struct op *op = arg;
-	struct store_csr_move move = {
-		.id = op->route.csr_id,
-		.from = CSR_DELETING,
-		.to = CSR_DESTROYED,
-		.origin = op_origin(op),
-	};
-	char objects[96];
-
 	if (delete_may_go_on(op, e)) {
 		op_log(op, op->wait.rounds == 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
 		       "the key is not destroyed yet: %s (%s)", err_str(e), detail);
@@ -90,29 +67,38 @@ static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t
 		wait_start(op, op->route.csr_id, still_deleting, delete_look);
 		return;
 	}
-	if (e) {
-		op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key: %s (%s)", err_str(e), detail);
-		leave_unsettled(op, e);
-		return;
-	}
-	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
-	if (destroyed < KEY_OBJECTS) { /* an earlier attempt may have got so far; nobody knows for sure */
-		snprintf(objects, sizeof(objects),
-		         "only %u of the %d objects of the key were there to be destroyed",
-		         (unsigned)destroyed, KEY_OBJECTS);
-		op_log(op, LOG_LEVEL_WARN, "only %u of the %d objects of the key were there to be destroyed",
-		       (unsigned)destroyed, KEY_OBJECTS);
-	}
-	move.origin.detail = objects;
-	FAILPOINT("delete.before-destroyed");
-	store_csr_move(op->api->options.store, &move, on_destroyed_row, op);
+	op_log(op, LOG_LEVEL_ERROR, "cannot destroy the key: %s (%s)", err_str(e), detail);
+	csr_delete_leave_unsettled(op, e);
 }
 
-static void on_deleting(void *arg, enum err e, struct csr_record *record)
+static void csr_delete_on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
+{
+	struct op *op = arg;
+	const struct deletion *delete = op->state;
+
+	if (step == SETTLE_KEY) {
+		delete_key_failed(op, e, detail);
+		return;
+	}
+	if (delete->settle.objects < SETTLE_KEY_OBJECTS)
+		op_log(op, LOG_LEVEL_WARN, "only %u of the %d objects of the key were there to be destroyed",
+		       (unsigned)delete->settle.objects, SETTLE_KEY_OBJECTS);
+	/* E_NOTFOUND: another process settled it meanwhile, and `destroyed` is all that can follow. */
+	if (e != E_OK && e != E_NOTFOUND) {
+		op_log(op, LOG_LEVEL_ERROR, "the key is destroyed, but that cannot be committed: %s",
+		       err_str(e));
+		csr_delete_leave_unsettled(op, e);
+		return;
+	}
+	FAILPOINT("delete.after-destroyed");
+	reply_deleted(op);
+}
+
+static void csr_delete_on_deleting(void *arg, enum err e, struct csr_record *record)
 {
 	struct op *op = arg;
 	struct hsm *hsm = record ? op_hsm_find(op, record->token_name) : NULL;
-	struct delete *delete = op->state;
+	struct deletion *delete = op->state;
 
 	csr_record_free(record);
 	if (e == E_NOTFOUND) {
@@ -121,7 +107,7 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 		delete_look(op);
 		return;
 	}
-	if (e) {
+	if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot begin to delete: %s", err_str(e));
 		if (e == E_UNCERTAIN)
 			op_want_reconcile(op);
@@ -130,11 +116,18 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 	}
 	FAILPOINT("delete.after-deleting");
 	if (!hsm) {
-		leave_unsettled(op, E_UNAVAIL);
+		csr_delete_leave_unsettled(op, E_UNAVAIL);
 		return;
 	}
-	delete->hsm_deadline_ms = op_hsm_deadline_ms(op);
-	hsm_destroy_key(hsm, op->route.csr_id, delete->hsm_deadline_ms, on_destroyed_key, op);
+	delete->settle = (struct settle){
+	    .kind = SETTLE_DELETING,
+	    .store = op->api->options.store,
+	    .hsm = hsm,
+	    .csr_id = op->route.csr_id,
+	    .deadline_ms = op_hsm_deadline_ms(op),
+	    .origin = op_origin(op),
+	};
+	settle_start(&delete->settle, csr_delete_on_settled, op);
 }
 
 /* The CSR is there, whole or in part.  Nothing is changed before it is known that its signer is up. */
@@ -146,7 +139,7 @@ static void delete_begin(struct op *op, const struct csr_record *record)
 	if (api_works_on(op->api, op->route.csr_id)) {
 		wait_start(op, op->route.csr_id, still_deleting, delete_look);
 	} else if (op->api->draining) {
-		op_refuse_later(op, "this process is about to end; try again");
+		op_refuse_later(op, "this process is shutting down; try again");
 	} else if (!hsm || !hsm_is_up(hsm)) {
 		if (!hsm)
 			op_log(op, LOG_LEVEL_ERROR, "token '%s' is no longer in the configuration",
@@ -154,11 +147,11 @@ static void delete_begin(struct op *op, const struct csr_record *record)
 		op_refuse_err(op, E_UNAVAIL, "the HSM is not available at the moment; try again");
 	} else if (precondition_status(op->request)) {
 		op_refuse(op, PROBLEM_PRECONDITION, NULL);
-	} else if (op_work_on(op, op->route.csr_id)) {
+	} else if (op_work_on(op, op->route.csr_id) != E_OK) {
 		op_refuse_internal(op, E_BUG, "the CSR is worked on");
 	} else {
 		store_csr_delete_begin(op->api->options.store, &op->route.scope, op->route.csr_id, &origin,
-		                       on_deleting, op);
+				       csr_delete_on_deleting, op);
 	}
 }
 
@@ -172,9 +165,9 @@ static void on_found(void *arg, enum err e, struct csr_record *record)
 {
 	struct op *op = arg;
 
-	if (e && e != E_NOTFOUND)
+	if (e != E_OK && e != E_NOTFOUND)
 		op_log(op, LOG_LEVEL_ERROR, "cannot read a CSR: %s", err_str(e));
-	if (e)
+	if (e != E_OK)
 		op_refuse_err(op, e, NULL);
 	else if (is_destroyed_recently(record))
 		reply_deleted(op);
@@ -192,7 +185,7 @@ static void delete_look(struct op *op)
 
 void csr_delete_start(struct op *op)
 {
-	op->state = calloc(1, sizeof(struct delete));
+	op->state = calloc(1, sizeof(struct deletion));
 	op->state_free = free;
 	if (op->state)
 		delete_look(op);

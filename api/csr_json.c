@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a CSR's record to the result object of the contract. */
 #include "api/csr_json.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A CSR as the API shows it. */
 #ifndef CSRD_API_CSR_JSON_H
 #define CSRD_API_CSR_JSON_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compares a certificate signing request (RFC 2986) with the row that it is kept in. */
 #include "api/csr_proof.h"
 
@@ -64,16 +65,16 @@ static enum err check_key(struct proof *p)
 	if (!done)
 		return E_NOMEM;
 	if (memcmp(hash, p->record->spki_sha256, KEY_SPKI_HASH_BYTES) != 0)
-		differs(p, "the CSR's public key is not the one whose SHA-256 the row has");
+		differs(p, "the CSR's public key does not match the SHA-256 in the row");
 	p->key = X509_REQ_get_pubkey(p->request);
 	if (!p->key) {
 		differs(p, "the CSR's public key cannot be read");
 		return E_OK;
 	}
 	if (!is_of_type(p->key, p->record->spec.key_type))
-		differs(p, "the CSR's public key is of another type than the row says");
+		differs(p, "the CSR's public key is not of the type in the row");
 	if (X509_REQ_verify(p->request, p->key) != 1)
-		differs(p, "the CSR's own signature is wrong");
+		differs(p, "the CSR's own signature does not verify");
 	return E_OK;
 }
 
@@ -96,7 +97,7 @@ static bool entry_is(X509_NAME *subject, int nid, const char *text)
 	return same;
 }
 
-static void check_subject(const struct proof *p)
+static void csr_proof_check_subject(const struct proof *p)
 {
 	const struct csr_spec *spec = &p->record->spec;
 	X509_NAME *subject = X509_REQ_get_subject_name(p->request);
@@ -123,7 +124,7 @@ static void check_subject(const struct proof *p)
 		differs(p, text);
 	}
 	if (X509_NAME_entry_count(subject) > wanted)
-		differs(p, "the CSR's subject has more in it than the row says");
+		differs(p, "the CSR's subject has more attributes than the row");
 }
 
 /* ---- the names ---- */
@@ -173,14 +174,14 @@ static void check_names(const struct proof *p)
 	if (!names || !names_are(names, &p->record->spec))
 		differs(p, "the CSR's names are not the row's");
 	if (sk_X509_EXTENSION_num(extensions) > 1 || X509_REQ_get_attr_count(p->request) > 1)
-		differs(p, "the CSR asks for more than its names");
+		differs(p, "the CSR requests more than its names");
 	GENERAL_NAMES_free(names);
 	sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
 }
 
 /* ---- all of it ---- */
 
-static enum err parse(const char *pem, X509_REQ **ret_request)
+static enum err csr_proof_parse(const char *pem, X509_REQ **ret_request)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
 
@@ -200,7 +201,7 @@ enum err csr_proof(const struct csr_record *record, csr_proof_fn tell, void *arg
 		differs(&p, "the row has no CSR");
 		return E_OK;
 	}
-	e = parse(record->pem, &p.request);
+	e = csr_proof_parse(record->pem, &p.request);
 	if (e != E_OK)
 		return e;
 	if (!p.request) {
@@ -211,7 +212,7 @@ enum err csr_proof(const struct csr_record *record, csr_proof_fn tell, void *arg
 		differs(&p, "the CSR's version is not 1");
 	e = check_key(&p);
 	if (e == E_OK) {
-		check_subject(&p);
+		csr_proof_check_subject(&p);
 		check_names(&p);
 	}
 	EVP_PKEY_free(p.key);

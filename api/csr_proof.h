@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether the certificate signing request of a row bears out what the row says of it. */
 #ifndef CSRD_API_CSR_PROOF_H
 #define CSRD_API_CSR_PROOF_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* GET one CSR, and GET a page of them. */
 #include "api/csr_json.h"
 #include "api/json.h"
@@ -55,16 +56,16 @@ static void reply_record(struct op *op, enum err e, const struct csr_record *rec
 
 	buf_init(&b, CSR_JSON_MAX);
 	json_writer_init(&w, &b);
-	if (!e && record->state != CSR_ACTIVE)
+	if (e == E_OK && record->state != CSR_ACTIVE)
 		e = E_NOTFOUND;
-	if (e) {
+	if (e != E_OK) {
 		if (e != E_NOTFOUND)
 			op_log(op, LOG_LEVEL_ERROR, "cannot read a CSR: %s", err_str(e));
 		op_refuse_err(op, e, NULL);
 		goto out;
 	}
 	csr_json_put(&w, record);
-	if (buf_status(&b))
+	if (buf_status(&b) != E_OK)
 		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
 	else
 		op_reply(op, 200, buf_text(&b), NULL);
@@ -79,7 +80,7 @@ static void reply_when_ready(struct prefetch *prefetch)
 		reply_record(prefetch->op, prefetch->e, prefetch->record);
 }
 
-static void on_record(void *arg, enum err e, struct csr_record *record)
+static void csr_read_on_record(void *arg, enum err e, struct csr_record *record)
 {
 	struct prefetch *prefetch = arg;
 
@@ -101,7 +102,8 @@ void csr_get_prefetch(struct op *op)
 	prefetch->op = op;
 	op->state = prefetch;
 	op->state_free = prefetch_leave;
-	store_csr_get(op->api->options.store, &op->route.scope, op->route.csr_id, on_record, prefetch);
+	store_csr_get(op->api->options.store, &op->route.scope, op->route.csr_id, csr_read_on_record,
+		      prefetch);
 }
 
 void csr_get_start(struct op *op)
@@ -119,8 +121,8 @@ void csr_get_start(struct op *op)
 void csr_refuse_no_id(struct op *op)
 {
 	op_refuse(op, PROBLEM_CSR_ID,
-	          "the path ends in a slash where a CSR id is expected: "
-	          "add the id, or leave out the slash to list or create");
+		  "the path ends in a slash where a CSR id is expected: "
+		  "add the id, or leave out the slash to list or create");
 }
 
 /* ---- a page ---- */
@@ -161,7 +163,7 @@ struct list {
 
 static const char too_many_lists[] = "too many lists are waiting; try again";
 
-static void list_next(struct api *api);
+static void csr_read_list_next(struct api *api);
 
 static void on_list(void *arg, enum err e, const struct store_csr_page *page)
 {
@@ -175,7 +177,7 @@ static void on_list(void *arg, enum err e, const struct store_csr_page *page)
 	buf_init(&answer_text, REPLY_BODY_MAX);
 	buf_init(&info_text, PAGE_INFO_BYTES);
 	json_writer_init(&info, &info_text);
-	if (e) {
+	if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot list CSRs: %s", err_str(e));
 		op_refuse_err(op, e, NULL);
 		goto out;
@@ -184,29 +186,29 @@ static void on_list(void *arg, enum err e, const struct store_csr_page *page)
 	reply_begin(&answer, &answer_text);
 	put_page(&answer, page);
 	page_put_info(&info, &list->page, page->records_len, page->total);
-	if (buf_status(&answer_text) || buf_status(&info_text))
+	if (buf_status(&answer_text) != E_OK || buf_status(&info_text) != E_OK)
 		op_refuse_internal(
-			op, buf_status(&answer_text) ? buf_status(&answer_text) : buf_status(&info_text),
-			"cannot build the answer");
+		    op, buf_status(&answer_text) != E_OK ? buf_status(&answer_text) : buf_status(&info_text),
+		    "cannot build the answer");
 	else
 		op_reply_written(op, 200, &answer, buf_text(&info_text));
 out:
 	buf_release(&answer_text);
 	buf_release(&info_text);
-	list_next(api);
+	csr_read_list_next(api);
 }
 
 static void list_read(struct list *list)
 {
 	struct op *op = list->op;
 	struct store_csr_query query = {
-		.scope = &op->route.scope,
-		.states = CSR_STATE_BIT(CSR_ACTIVE),
-		.order = list->page.order,
-		.descending = list->page.descending,
-		.offset = (list->page.page - 1) * list->page.per_page,
-		.limit = (unsigned)list->page.per_page,
-		.reader = op->principal->id,
+	    .scope = &op->route.scope,
+	    .states = CSR_STATE_BIT(CSR_ACTIVE),
+	    .order = list->page.order,
+	    .descending = list->page.descending,
+	    .offset = (list->page.page - 1) * list->page.per_page,
+	    .limit = (unsigned)list->page.per_page,
+	    .reader = op->principal->id,
 	};
 
 	op->api->lists_len++;
@@ -214,7 +216,7 @@ static void list_read(struct list *list)
 }
 
 /* Whose turn is it?  Those that waited too long are told so. */
-static void list_next(struct api *api)
+static void csr_read_list_next(struct api *api)
 {
 	struct list *list;
 
@@ -241,11 +243,11 @@ void csr_list_start(struct op *op)
 	op->state_free = free;
 	list->op = op;
 	list->page = (struct page_request){
-		.page = 1,
-		.per_page = op->route.scope.kind == STORE_ACCOUNT ? PER_PAGE_ACCOUNT : PER_PAGE_ZONE,
-		.order = STORE_ORDER_CREATED_AT,
+	    .page = 1,
+	    .per_page = op->route.scope.kind == STORE_ACCOUNT ? PER_PAGE_ACCOUNT : PER_PAGE_ZONE,
+	    .order = STORE_ORDER_CREATED_AT,
 	};
-	if (page_read(op->request->query, &list->page, why)) {
+	if (page_read(op->request->query, &list->page, why) != E_OK) {
 		op_refuse(op, PROBLEM_REQUEST, why);
 		return;
 	}
@@ -255,5 +257,5 @@ void csr_list_start(struct op *op)
 	}
 	TAILQ_INSERT_TAIL(&op->api->lists, list, next);
 	op->api->lists_waiting++;
-	list_next(op->api);
+	csr_read_list_next(op->api);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * GET /healthz: is the loop alive?  GET /readyz: do creates work, which need
  * the store and the first signer?  The others only hold keys of earlier days;
@@ -33,7 +34,8 @@ static bool is_word(const char *at, size_t len, const char *word)
 	return len == strlen(word) && memcmp(at, word, len) == 0;
 }
 
-static enum err find_token(const struct api *api, const char *name, size_t len, struct health_query *query)
+static enum err health_find_token(const struct api *api, const char *name, size_t len,
+				  struct health_query *query)
 {
 	for (size_t i = 0; i < api->options.hsms_len; i++) {
 		if (is_word(name, len, hsm_token_name(api->options.hsms[i]))) {
@@ -60,8 +62,8 @@ static enum err query_read(const struct op *op, struct health_query *ret_query, 
 		} else if (len < strlen("token=") || memcmp(at, "token=", strlen("token=")) != 0) {
 			snprintf(why, 160, "unknown query parameter: /readyz takes token=NAME and verbose");
 			return E_INVAL;
-		} else if (find_token(op->api, at + strlen("token="), len - strlen("token="), &query) !=
-			   E_OK) {
+		} else if (health_find_token(op->api, at + strlen("token="), len - strlen("token="),
+					     &query) != E_OK) {
 			snprintf(why, 160,
 				 "query parameter 'token' must be the NAME of a section [token NAME] of "
 				 "the configuration");
@@ -82,7 +84,7 @@ struct health {
 	size_t waiting_len;
 	unsigned parts_left;
 	bool out_of_memory;
-	const char *store; /* what is wrong with it; NULL: nothing */
+	const char *store;    /* what is wrong with it; NULL: nothing */
 	const char **signers; /* the same by hsm, in the order of the options */
 };
 
@@ -126,7 +128,7 @@ static void answer_ready(struct op *op, const struct health *health, const struc
 			 hsm_token_name(api->options.hsms[i]), health->signers[i]);
 	json_close(&w);
 	json_close(&w);
-	if (buf_status(&b))
+	if (buf_status(&b) != E_OK)
 		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
 	else
 		op_reply(op, 200, buf_text(&b), NULL);
@@ -134,14 +136,14 @@ static void answer_ready(struct op *op, const struct health *health, const struc
 }
 
 /* What it asks for must be usable; with `verbose` the rest is told beside that. */
-static void answer(struct op *op, const struct health *health)
+static void health_answer(struct op *op, const struct health *health)
 {
 	const struct api *api = health->api;
 	struct problem_list needed = {0}, all = {0};
 	struct health_query query;
 	char why[160];
 
-	if (health->out_of_memory || query_read(op, &query, why)) {
+	if (health->out_of_memory || query_read(op, &query, why) != E_OK) {
 		op_refuse_err(op, E_NOMEM, NULL);
 		return;
 	}
@@ -176,13 +178,13 @@ static void part_done(struct health *health)
 		return;
 	health->api->health = NULL;
 	for (size_t i = 0; i < health->waiting_len; i++)
-		answer(health->waiting[i], health);
+		health_answer(health->waiting[i], health);
 	free(health->waiting);
 	free(health->signers);
 	free(health);
 }
 
-static const char *words(enum err e)
+static const char *health_words(enum err e)
 {
 	switch (e) {
 	case E_BUSY:
@@ -197,11 +199,11 @@ static const char *words(enum err e)
 	}
 }
 
-static void on_store(void *arg, enum err e)
+static void health_on_store(void *arg, enum err e)
 {
 	struct health *health = arg;
 
-	if (e)
+	if (e != E_OK)
 		health->store = store_ping_text(e);
 	part_done(health);
 }
@@ -212,8 +214,8 @@ static void on_signer(void *arg, enum err e, const char *detail, const struct me
 	struct health *health = check->health;
 
 	(void)detail;
-	if (e)
-		health->signers[check->index] = words(e);
+	if (e != E_OK)
+		health->signers[check->index] = health_words(e);
 	else if (!reply->usable)
 		health->signers[check->index] = "its token is not usable";
 	free(check);
@@ -234,7 +236,7 @@ static void check_signer(struct health *health, size_t index, uint64_t deadline_
 	hsm_status(health->api->options.hsms[index], deadline_ms, on_signer, check);
 }
 
-static enum err wait_for(struct health *health, struct op *op)
+static enum err health_wait_for(struct health *health, struct op *op)
 {
 	struct op **waiting = reallocarray(health->waiting, health->waiting_len + 1, sizeof(struct op *));
 
@@ -253,7 +255,7 @@ static void start_check(struct op *op)
 
 	if (health)
 		health->signers = calloc(api->options.hsms_len + 1, sizeof(*health->signers));
-	if (!health || !health->signers || wait_for(health, op)) {
+	if (!health || !health->signers || health_wait_for(health, op) != E_OK) {
 		if (health)
 			free(health->signers);
 		free(health);
@@ -263,7 +265,7 @@ static void start_check(struct op *op)
 	health->api = api;
 	api->health = health;
 	health->parts_left = 1;
-	store_ping(api->options.store, on_store, health);
+	store_ping(api->options.store, health_on_store, health);
 	for (size_t i = 0; i < api->options.hsms_len; i++)
 		check_signer(health, i, deadline_ms);
 }
@@ -274,12 +276,12 @@ void health_ready(struct op *op)
 	struct health_query query;
 	char why[160];
 
-	if (query_read(op, &query, why))
+	if (query_read(op, &query, why) != E_OK)
 		op_refuse(op, PROBLEM_REQUEST, why);
 	else if (op->api->draining)
-		op_refuse_later(op, "draining: this process is about to end");
+		op_refuse_later(op, "draining: this process is shutting down");
 	else if (!health)
 		start_check(op);
-	else if (wait_for(health, op))
+	else if (health_wait_for(health, op) != E_OK)
 		op_refuse_err(op, E_NOMEM, NULL);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Strict JSON: a reader of our own, which has json-c hold the values; and a small writer. */
 #include "api/json.h"
 
@@ -45,7 +46,7 @@ static bool scan_nomem(struct scan *s)
 /* The end of each value but null; node is NULL when there was no memory for it. */
 static bool scan_done(struct scan *s, struct json_object *node, struct json_object **ret_node)
 {
-	if (node == NULL)
+	if (!node)
 		return scan_nomem(s);
 	*ret_node = node;
 	return true;
@@ -82,16 +83,16 @@ static bool scan_boolean(struct scan *s, bool value, struct json_object **ret_no
 	       scan_done(s, json_object_new_boolean(value), ret_node);
 }
 
-static bool is_digit(int c)
+static bool json_is_digit(int c)
 {
 	return c >= '0' && c <= '9';
 }
 
 static bool scan_digits(struct scan *s)
 {
-	if (!is_digit(scan_peek(s)))
+	if (!json_is_digit(scan_peek(s)))
 		return scan_fail(s, s->pos, "not a JSON number");
-	while (is_digit(scan_peek(s)))
+	while (json_is_digit(scan_peek(s)))
 		s->pos++;
 	return true;
 }
@@ -138,9 +139,9 @@ static bool scan_number(struct scan *s, struct json_object **ret_node)
 	return scan_done(s, make_number(s, start, is_whole), ret_node);
 }
 
-static int hex_value(int c)
+static int json_hex_value(int c)
 {
-	if (is_digit(c))
+	if (json_is_digit(c))
 		return c - '0';
 	if (c >= 'a' && c <= 'f')
 		return c - 'a' + 10;
@@ -155,7 +156,7 @@ static bool scan_hex4(struct scan *s, uint32_t *ret_unit)
 	uint32_t unit = 0;
 
 	for (int i = 0; i < 4; i++) {
-		int value = hex_value(scan_peek(s));
+		int value = json_hex_value(scan_peek(s));
 
 		if (value < 0)
 			return scan_fail(s, s->pos, "\\u without four hexadecimal digits");
@@ -234,7 +235,7 @@ static bool scan_escape(struct scan *s, char *dst, size_t *len)
 			return false;
 	} else {
 		at = c > 0 ? strchr(from, c) : NULL;
-		if (at == NULL)
+		if (!at)
 			return scan_fail(s, s->pos, "unknown escape");
 		s->pos++;
 		code_point = (unsigned char)to[at - from];
@@ -379,7 +380,7 @@ static bool scan_nest(struct scan *s, unsigned depth, struct json_object **ret_n
 	if (depth > JSON_DEPTH_MAX)
 		return scan_fail(s, s->pos, "nested too deeply");
 	node = is_object ? json_object_new_object() : json_object_new_array();
-	if (node != NULL && !(is_object ? scan_members : scan_items)(s, depth, node)) {
+	if (node && !(is_object ? scan_members : scan_items)(s, depth, node)) {
 		json_object_put(node);
 		return false;
 	}
@@ -403,7 +404,7 @@ static bool scan_value(struct scan *s, unsigned depth, struct json_object **ret_
 	case 'n':
 		return scan_literal(s, "null");
 	default:
-		if (c == '-' || is_digit(c))
+		if (c == '-' || json_is_digit(c))
 			return scan_number(s, ret_node);
 		return scan_fail(s, s->pos, c < 0 ? "the text ends too early" : "not a JSON value");
 	}
@@ -457,20 +458,20 @@ static struct json_value wrap(struct json_object *node)
 {
 	switch (json_object_get_type(node)) {
 	case json_type_boolean:
-		return (struct json_value){ JSON_BOOLEAN, node };
+		return (struct json_value){JSON_BOOLEAN, node};
 	case json_type_double:
 	case json_type_int:
-		return (struct json_value){ JSON_NUMBER, node };
+		return (struct json_value){JSON_NUMBER, node};
 	case json_type_string:
-		return (struct json_value){ JSON_STRING, node };
+		return (struct json_value){JSON_STRING, node};
 	case json_type_array:
-		return (struct json_value){ JSON_ARRAY, node };
+		return (struct json_value){JSON_ARRAY, node};
 	case json_type_object:
-		return (struct json_value){ JSON_OBJECT, node };
+		return (struct json_value){JSON_OBJECT, node};
 	case json_type_null:
 		break;
 	}
-	return (struct json_value){ JSON_NULL, NULL };
+	return (struct json_value){JSON_NULL, NULL};
 }
 
 struct json_doc {
@@ -479,7 +480,7 @@ struct json_doc {
 
 enum err json_read(const char *text, size_t len, char why[JSON_WHY_SIZE], struct json_doc **ret_doc)
 {
-	struct scan s = { .text = text, .len = len };
+	struct scan s = {.text = text, .len = len};
 	struct json_doc *doc = NULL;
 
 	if (len >= INT_MAX) {
@@ -488,7 +489,7 @@ enum err json_read(const char *text, size_t len, char why[JSON_WHY_SIZE], struct
 	}
 	doc = calloc(1, sizeof(*doc));
 	s.memory = malloc(len + 1);
-	if (doc == NULL || s.memory == NULL)
+	if (!doc || !s.memory)
 		scan_nomem(&s);
 	else
 		scan_document(&s, &doc->root);
@@ -505,7 +506,7 @@ out:
 
 void json_doc_free(struct json_doc *doc)
 {
-	if (doc == NULL)
+	if (!doc)
 		return;
 	json_object_put(doc->root);
 	free(doc);
@@ -521,7 +522,7 @@ struct json_value json_member(struct json_value object, const char *name)
 	struct json_object *node;
 
 	if (object.kind != JSON_OBJECT || !json_object_object_get_ex(object.node, name, &node))
-		return (struct json_value){ JSON_ABSENT, NULL };
+		return (struct json_value){JSON_ABSENT, NULL};
 	return wrap(node);
 }
 
@@ -564,16 +565,16 @@ size_t json_array_len(struct json_value array)
 struct json_value json_array_item(struct json_value array, size_t index)
 {
 	if (index >= json_array_len(array))
-		return (struct json_value){ JSON_ABSENT, NULL };
+		return (struct json_value){JSON_ABSENT, NULL};
 	return wrap(json_object_array_get_idx(array.node, index));
 }
 
 const char *json_kind_name(enum json_kind kind)
 {
 	static const char *const names[] = {
-		[JSON_ABSENT] = "nothing",    [JSON_NULL] = "null",       [JSON_BOOLEAN] = "a boolean",
-		[JSON_NUMBER] = "a number",   [JSON_STRING] = "a string", [JSON_ARRAY] = "an array",
-		[JSON_OBJECT] = "an object",
+	    [JSON_ABSENT] = "nothing",   [JSON_NULL] = "null",       [JSON_BOOLEAN] = "a boolean",
+	    [JSON_NUMBER] = "a number",  [JSON_STRING] = "a string", [JSON_ARRAY] = "an array",
+	    [JSON_OBJECT] = "an object",
 	};
 
 	return (size_t)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "?";
@@ -583,7 +584,7 @@ const char *json_kind_name(enum json_kind kind)
 
 void json_writer_init(struct json_writer *w, struct buf *out)
 {
-	*w = (struct json_writer){ .out = out };
+	*w = (struct json_writer){.out = out};
 }
 
 static void before_value(struct json_writer *w)
@@ -619,7 +620,7 @@ void json_close(struct json_writer *w)
 	w->need_comma = true;
 }
 
-static void put_escaped(struct buf *out, uint32_t c)
+static void json_put_escaped(struct buf *out, uint32_t c)
 {
 	switch (c) {
 	case '"':
@@ -644,7 +645,7 @@ static void put_escaped(struct buf *out, uint32_t c)
 }
 
 /* ASCII that stands for itself: nearly all there is. */
-static bool is_plain(char c)
+static bool json_is_plain(char c)
 {
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
@@ -660,7 +661,7 @@ static void put_quoted(struct buf *out, const char *text)
 		size_t at = pos;
 		uint32_t c;
 
-		if (is_plain(text[pos])) {
+		if (json_is_plain(text[pos])) {
 			pos++;
 			continue;
 		}
@@ -668,7 +669,7 @@ static void put_quoted(struct buf *out, const char *text)
 			if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
 				continue;
 			buf_put(out, text + run, at - run);
-			put_escaped(out, c);
+			json_put_escaped(out, c);
 		} else {
 			buf_put(out, text + run, at - run);
 			buf_put_str(out, "\xef\xbf\xbd");
@@ -691,7 +692,7 @@ void json_put_name(struct json_writer *w, const char *name)
 void json_put_text(struct json_writer *w, const char *text)
 {
 	before_value(w);
-	if (text == NULL)
+	if (!text)
 		buf_put_str(w->out, "null");
 	else
 		put_quoted(w->out, text);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * JSON, strictly (RFC 8259), and the only place that knows json-c.
  *

@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs of keys, each sorted when it is full, and a heap of them. */
 #include "api/key_list.h"
 
 #include "base/str.h"
+#include "base/uuid.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,23 +15,6 @@ struct key_list_run {
 	size_t at;
 	struct key_list_key keys[RUN_KEYS];
 };
-
-bool key_list_uuid_from_text(const char *text, uint8_t uuid[KEY_LIST_UUID_BYTES])
-{
-	char digits[2 * KEY_LIST_UUID_BYTES + 1];
-	size_t n = 0;
-
-	if (!str_is_uuid(text))
-		return false;
-	for (const char *c = text; *c; c++) {
-		if (*c >= 'A' && *c <= 'F')
-			return false;
-		if (*c != '-')
-			digits[n++] = *c;
-	}
-	digits[n] = '\0';
-	return str_unhex(uuid, KEY_LIST_UUID_BYTES, digits) == E_OK;
-}
 
 void key_list_release(struct key_list *l)
 {
@@ -43,7 +28,7 @@ static int key_compare(const void *a, const void *b)
 {
 	const struct key_list_key *x = a, *y = b;
 
-	return memcmp(x->uuid, y->uuid, KEY_LIST_UUID_BYTES);
+	return memcmp(x->uuid, y->uuid, UUID_BYTES);
 }
 
 static void seal_run(struct key_list *l)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The token's list of keys as reconciliation needs it: in the order of the CSRs'
  * ids, taken from the front.  Kept as sorted runs that are merged on the fly, so
@@ -10,17 +11,17 @@
 #include "base/csr.h"
 #include "base/err.h"
 #include "base/key.h"
+#include "base/uuid.h"
 #include "hsm/message.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEY_LIST_UUID_BYTES 16
 #define KEY_LIST_MAX (1024 * 1024)
 
 struct key_list_key {
-	uint8_t uuid[KEY_LIST_UUID_BYTES]; /* of the CSR */
+	uint8_t uuid[UUID_BYTES]; /* of the CSR */
 	uint8_t key_id[KEY_ID_BYTES];
 	uint8_t presence; /* enum message_key_presence */
 };
@@ -34,9 +35,6 @@ struct key_list {
 };
 /* Zeroed, it is empty. */
 void key_list_release(struct key_list *l);
-
-/* Only the form that csrd writes: a UUID in lower case.  Anything else is no id of ours. */
-bool key_list_uuid_from_text(const char *text, uint8_t uuid[KEY_LIST_UUID_BYTES]);
 
 /* E_LIMIT: KEY_LIST_MAX; E_NOMEM. */
 MUST_USE enum err key_list_add(struct key_list *l, const struct key_list_key *key);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a request says of its body: media type and content coding (RFC 9110 §8.3, §8.4). */
 #ifndef CSRD_API_MEDIA_H
 #define CSRD_API_MEDIA_H

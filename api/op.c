@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An op's life: begun with its request, ended with its answer; and what handlers share between. */
 #include "api/op.h"
 
@@ -96,10 +97,10 @@ static void log_access(const struct op *op, int status, int code)
 void op_log(const struct op *op, enum log_level level, const char *format, ...)
 {
 	struct log_context context = {
-		.request_id = op->request->id,
-		.csr_id = op->works_on[0] != '\0' ? op->works_on :
-		          op->route.csr_id[0] != '\0' ? op->route.csr_id :
-		                                        NULL,
+	    .request_id = op->request->id,
+	    .csr_id = op->works_on[0] != '\0'       ? op->works_on
+		      : op->route.csr_id[0] != '\0' ? op->route.csr_id
+						    : NULL,
 	};
 	char line[1024];
 	va_list args;
@@ -131,9 +132,9 @@ void op_let_go(struct op *op)
 struct audit_origin op_origin(const struct op *op)
 {
 	return (struct audit_origin){
-		.actor = op->principal->id,
-		.request_id = op->request->id,
-		.peer = op->request->peer,
+	    .actor = op->principal->id,
+	    .request_id = op->request->id,
+	    .peer = op->request->peer,
 	};
 }
 
@@ -218,7 +219,7 @@ void op_refuse_with(struct op *op, const struct reply_refusal *refusal)
 
 void op_refuse(struct op *op, enum problem_code code, const char *message)
 {
-	op_refuse_with(op, &(struct reply_refusal){ .code = code, .message = message });
+	op_refuse_with(op, &(struct reply_refusal){.code = code, .message = message});
 }
 
 void op_refuse_internal(struct op *op, enum err e, const char *what)
@@ -229,21 +230,21 @@ void op_refuse_internal(struct op *op, enum err e, const char *what)
 
 void op_refuse_later(struct op *op, const char *message)
 {
-	op_refuse_with(op, &(struct reply_refusal){ .code = PROBLEM_UNAVAILABLE,
-	                                    .message = message,
-	                                    .retry_after_s = PROBLEM_RETRY_AFTER_S });
+	op_refuse_with(op, &(struct reply_refusal){.code = PROBLEM_UNAVAILABLE,
+						   .message = message,
+						   .retry_after_s = PROBLEM_RETRY_AFTER_S});
 }
 
 void op_refuse_method(struct op *op, const char *allow)
 {
-	op_refuse_with(op, &(struct reply_refusal){ .code = PROBLEM_METHOD, .header = { "Allow", allow } });
+	op_refuse_with(op, &(struct reply_refusal){.code = PROBLEM_METHOD, .header = {"Allow", allow}});
 }
 
 void op_refuse_err(struct op *op, enum err e, const char *message)
 {
-	op_refuse_with(op, &(struct reply_refusal){ .code = problem_from_err(e),
-	                                    .message = message,
-	                                    .retry_after_s = problem_retry_after_s(e) });
+	op_refuse_with(op, &(struct reply_refusal){.code = problem_from_err(e),
+						   .message = message,
+						   .retry_after_s = problem_retry_after_s(e)});
 }
 
 void op_refuse_list(struct op *op, const struct problem_list *list)

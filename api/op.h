@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside the api: one request on its way, and what its handlers share.  An op
  * owns everything made for its request.  It ends with exactly one of the
@@ -38,7 +39,7 @@ struct wait {
 	uint64_t look_ms;         /* when to look; 0: in the next turn; UINT64_MAX: when it is woken */
 	const char *refusal;
 	void (*look)(struct op *op);
-	unsigned rounds;          /* how often it has waited */
+	unsigned rounds; /* how often it has waited */
 };
 
 struct api {
@@ -46,15 +47,15 @@ struct api {
 	struct san_suffixes *suffixes; /* NULL when this machine has none */
 	struct op *ops;                /* in flight */
 	unsigned in_flight;
-	unsigned waiting;              /* those of them that wait for another */
-	uint64_t tick_ms;              /* the turn that the daemon was asked for; 0: none */
+	unsigned waiting; /* those of them that wait for another */
+	uint64_t tick_ms; /* the turn that the daemon was asked for; 0: none */
 	bool draining;
-	struct health *health;         /* the readiness check that is running, or NULL */
-	TAILQ_HEAD(, list) lists;      /* of csr_read.c: those that wait for their turn */
-	unsigned lists_waiting;        /* how many that is */
-	unsigned lists_len;            /* those that the store works on */
-	struct log_gate auth_gate;     /* refused credentials */
-	struct log_gate unknown_gate;  /* requests refused before authentication */
+	struct health *health;        /* the readiness check that is running, or NULL */
+	TAILQ_HEAD(, list) lists;     /* of csr_read.c: those that wait for their turn */
+	unsigned lists_waiting;       /* how many that is */
+	unsigned lists_len;           /* those that the store works on */
+	struct log_gate auth_gate;    /* refused credentials */
+	struct log_gate unknown_gate; /* requests refused before authentication */
 };
 
 struct op {
@@ -66,10 +67,10 @@ struct op {
 	char works_on[CSR_ID_SIZE];  /* CSR that this op changes; "": none */
 	struct wait wait;
 	uint64_t started_ms;
-	void *state;                 /* the handler's own, owned */
+	void *state; /* the handler's own, owned */
 	void (*state_free)(void *state);
 	struct op *next;
-	struct op **link;            /* what points here in api->ops */
+	struct op **link; /* what points here in api->ops */
 };
 
 /* Handlers, as the table in route.c names them. */

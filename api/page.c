@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The page of a list that a query asks for, and what the answer says about it. */
 #include "api/page.h"
 
@@ -14,10 +15,10 @@
 enum parameter { PARAMETER_PAGE, PARAMETER_PER_PAGE, PARAMETER_ORDER, PARAMETER_DIRECTION, PARAMETERS };
 
 static const char *const parameter_names[PARAMETERS] = {
-	[PARAMETER_PAGE] = "page",
-	[PARAMETER_PER_PAGE] = "per_page",
-	[PARAMETER_ORDER] = "order",
-	[PARAMETER_DIRECTION] = "direction",
+    [PARAMETER_PAGE] = "page",
+    [PARAMETER_PER_PAGE] = "per_page",
+    [PARAMETER_ORDER] = "order",
+    [PARAMETER_DIRECTION] = "direction",
 };
 
 /* application/x-www-form-urlencoded; E_INVAL: a bad escape, a NUL, or too long for dst. */
@@ -31,12 +32,12 @@ static enum err form_decode(const char *text, size_t len, char dst[PARAMETER_BYT
 		if (byte == '+') {
 			byte = ' ';
 		} else if (byte == '%') {
-			char digits[3] = { 0 };
+			char digits[3] = {0};
 
 			if (len - i < 3)
 				return E_INVAL;
 			memcpy(digits, text + i + 1, 2);
-			if (str_unhex(&byte, 1, digits) || byte == 0)
+			if (str_unhex(&byte, 1, digits) != E_OK || byte == 0)
 				return E_INVAL;
 			i += 2;
 		}
@@ -67,18 +68,19 @@ static const char *parameter_set(struct page_request *page, enum parameter param
 {
 	switch (parameter) {
 	case PARAMETER_PAGE:
-		return number_parse(value, PAGE_MAX, &page->page) || page->page < 1 ?
-		           "a whole number from 1" :
-		           NULL;
+		return number_parse(value, PAGE_MAX, &page->page) != E_OK || page->page < 1
+			   ? "a whole number from 1"
+			   : NULL;
 	case PARAMETER_PER_PAGE:
-		return number_parse(value, PAGE_PER_MAX, &page->per_page) || page->per_page < PAGE_PER_MIN ?
-		           "a whole number from 5 to 50" :
-		           NULL;
+		return number_parse(value, PAGE_PER_MAX, &page->per_page) != E_OK ||
+			       page->per_page < PAGE_PER_MIN
+			   ? "a whole number from 5 to 50"
+			   : NULL;
 	case PARAMETER_ORDER:
-		page->order = strcmp(value, "created_at") == 0  ? STORE_ORDER_CREATED_AT :
-		              strcmp(value, "name") == 0        ? STORE_ORDER_NAME :
-		              strcmp(value, "account_tag") == 0 ? STORE_ORDER_ACCOUNT_TAG :
-		                                                  0;
+		page->order = strcmp(value, "created_at") == 0    ? STORE_ORDER_CREATED_AT
+			      : strcmp(value, "name") == 0        ? STORE_ORDER_NAME
+			      : strcmp(value, "account_tag") == 0 ? STORE_ORDER_ACCOUNT_TAG
+								  : 0;
 		return page->order ? NULL : "name, account_tag or created_at";
 	case PARAMETER_DIRECTION:
 		page->descending = strcmp(value, "desc") == 0;
@@ -94,7 +96,7 @@ static enum parameter parameter_find(const char *name, size_t len)
 	char decoded[PARAMETER_BYTES];
 	enum parameter p = 0;
 
-	if (form_decode(name, len, decoded))
+	if (form_decode(name, len, decoded) != E_OK)
 		return PARAMETERS;
 	while (p < PARAMETERS && strcmp(decoded, parameter_names[p]) != 0)
 		p++;
@@ -103,7 +105,7 @@ static enum parameter parameter_find(const char *name, size_t len)
 
 /* One "name=value"; parameters that are not known are ignored. */
 static enum err parameter_read(struct page_request *page, const char *text, size_t len, bool seen[PARAMETERS],
-                               char why[PAGE_WHY_SIZE])
+			       char why[PAGE_WHY_SIZE])
 {
 	const char *equals = memchr(text, '=', len);
 	size_t name_len = equals ? (size_t)(equals - text) : len;
@@ -114,7 +116,7 @@ static enum err parameter_read(struct page_request *page, const char *text, size
 	if (p == PARAMETERS)
 		return E_OK;
 	if (seen[p]) {
-		snprintf(why, PAGE_WHY_SIZE, "query parameter '%s' is there twice", parameter_names[p]);
+		snprintf(why, PAGE_WHY_SIZE, "query parameter '%s' is given twice", parameter_names[p]);
 		return E_INVAL;
 	}
 	seen[p] = true;
@@ -128,13 +130,13 @@ static enum err parameter_read(struct page_request *page, const char *text, size
 
 enum err page_read(const char *query, struct page_request *page, char why[PAGE_WHY_SIZE])
 {
-	bool seen[PARAMETERS] = { false };
+	bool seen[PARAMETERS] = {false};
 	const char *at = query;
 
 	while (at && *at != '\0') {
 		size_t len = strcspn(at, "&");
 
-		if (parameter_read(page, at, len, seen, why))
+		if (parameter_read(page, at, len, seen, why) != E_OK)
 			return E_INVAL;
 		at += len;
 		at += *at == '&';

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lists come in pages: the query parameters page, per_page, order and
  * direction, and the result_info of the answer (doc/api.md).

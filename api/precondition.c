@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The order is that of RFC 9110 §13.2.2; If-Range and the dates have nothing to compare with. */
 #include "api/precondition.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Conditional requests (RFC 9110 §13).  No representation here has an entity
  * tag or a date of modification, so all that can be asked is whether one is

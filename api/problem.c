@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of the contract's errors, and lists of them. */
 #include "api/problem.h"
 
@@ -16,54 +17,51 @@ struct problem_row {
 
 /* 971 and 1420 are of the contract; nothing here gives rise to them yet. */
 static const struct problem_row rows[] = {
-	{ PROBLEM_RATE_LIMIT, 429, "too many requests" },
-	{ PROBLEM_CREDENTIAL, 401,
-	  "the credential is unreadable, unknown, expired, revoked or not valid yet" },
-	{ PROBLEM_BODY, 400, "the body cannot be decoded" },
-	{ PROBLEM_NO_SCOPE_ID, 400, "the id of the account or zone is missing" },
-	{ PROBLEM_NO_CREDENTIAL, 400,
-	  "no credential: send Authorization: Bearer, or X-Auth-Email and X-Auth-Key" },
-	{ PROBLEM_QUOTA, 403,
-	  "the CSR quota of this account or zone is used up: delete CSRs that are done with, or "
-	  "ask the operator for more" },
-	{ PROBLEM_DENIED, 403,
-	  "this credential is not permitted to do that for this account or zone: it takes a "
-	  "grant from the operator" },
-	{ PROBLEM_COUNTRY, 400, "country is missing or invalid" },
-	{ PROBLEM_STATE, 400, "state is missing or invalid" },
-	{ PROBLEM_LOCALITY, 400, "locality is missing or invalid" },
-	{ PROBLEM_ORGANIZATION, 400, "organization is missing or invalid" },
-	{ PROBLEM_COMMON_NAME, 400, "common_name is missing or invalid" },
-	{ PROBLEM_COMMON_NAME_LENGTH, 400, "common_name is too long" },
-	{ PROBLEM_NO_SAN, 400, "at least one SAN is required" },
-	{ PROBLEM_SAN, 400, "invalid SAN" },
-	{ PROBLEM_SAN_NOT_ASCII, 400, "a SAN holds characters that are not ASCII" },
-	{ PROBLEM_SAN_RESERVED, 400, "a SAN ends in a reserved top-level name" },
-	{ PROBLEM_SAN_PUBLIC_SUFFIX, 400, "a SAN is a public suffix" },
-	{ PROBLEM_SAN_EXAMPLE, 400, "a SAN is a documentation name" },
-	{ PROBLEM_KEY_TYPE, 400, "key_type is not accepted" },
-	{ PROBLEM_CSR_ID, 400, "the CSR id must be a UUID, as create and list give it" },
-	{ PROBLEM_NO_CSR, 404, "no such CSR in this account or zone" },
-	{ PROBLEM_IN_USE, 409, "the CSR is bound to an active certificate" },
-	{ PROBLEM_IDEMPOTENCY, 409,
-	  "this Idempotency-Key was used before with another request: use a new key" },
-	{ PROBLEM_INTERNAL, 500, "internal error; the log has its cause under the X-Request-Id" },
-	{ PROBLEM_UNAVAILABLE, 503, "not available at the moment; try again" },
-	{ PROBLEM_NO_ROUTE, 404,
-	  "no such route: CSRs are at /client/v4/accounts/ID/custom_csrs and "
-	  "/client/v4/zones/ID/custom_csrs" },
-	{ PROBLEM_REQUEST, 400, "the request is not acceptable" },
-	{ PROBLEM_METHOD, 405, "the method is not allowed here; Allow names those that are" },
-	{ PROBLEM_REQUEST_TIMEOUT, 408, "the request did not arrive in time: send it again" },
-	{ PROBLEM_PRECONDITION, 412, "nothing here has an entity tag: leave If-Match and If-None-Match out" },
-	{ PROBLEM_TOO_LARGE, 413, "the body is larger than [http] max_body_bytes" },
-	{ PROBLEM_TARGET_TOO_LONG, 414, "the request target is longer than [http] max_header_bytes" },
-	{ PROBLEM_MEDIA_TYPE, 415, "the body must be sent as Content-Type: application/json" },
-	{ PROBLEM_EXPECTATION, 417, "the expectation cannot be met: 100-continue is the only one" },
-	{ PROBLEM_MISDIRECTED, 421, "the request is for another server" },
-	{ PROBLEM_HEADERS_TOO_LARGE, 431, "the headers are larger than [http] max_header_bytes" },
-	{ PROBLEM_NOT_IMPLEMENTED, 501, "not implemented" },
-	{ PROBLEM_HTTP_VERSION, 505, "this HTTP version is not spoken here" },
+    {PROBLEM_RATE_LIMIT, 429, "too many requests"},
+    {PROBLEM_CREDENTIAL, 401, "the credential is unreadable, unknown, expired, revoked or not valid yet"},
+    {PROBLEM_BODY, 400, "the body cannot be decoded"},
+    {PROBLEM_NO_SCOPE_ID, 400, "the id of the account or zone is missing"},
+    {PROBLEM_NO_CREDENTIAL, 400, "no credential: send Authorization: Bearer, or X-Auth-Email and X-Auth-Key"},
+    {PROBLEM_QUOTA, 403,
+     "the CSR quota of this account or zone is used up: delete CSRs that are no longer needed, or "
+     "ask the operator for more"},
+    {PROBLEM_DENIED, 403,
+     "this credential is not permitted to do that for this account or zone: it needs a "
+     "grant from the operator"},
+    {PROBLEM_COUNTRY, 400, "country is missing or invalid"},
+    {PROBLEM_STATE, 400, "state is missing or invalid"},
+    {PROBLEM_LOCALITY, 400, "locality is missing or invalid"},
+    {PROBLEM_ORGANIZATION, 400, "organization is missing or invalid"},
+    {PROBLEM_COMMON_NAME, 400, "common_name is missing or invalid"},
+    {PROBLEM_COMMON_NAME_LENGTH, 400, "common_name is too long"},
+    {PROBLEM_NO_SAN, 400, "at least one SAN is required"},
+    {PROBLEM_SAN, 400, "invalid SAN"},
+    {PROBLEM_SAN_NOT_ASCII, 400, "a SAN contains characters that are not ASCII"},
+    {PROBLEM_SAN_RESERVED, 400, "a SAN ends in a reserved top-level name"},
+    {PROBLEM_SAN_PUBLIC_SUFFIX, 400, "a SAN is a public suffix"},
+    {PROBLEM_SAN_EXAMPLE, 400, "a SAN is a documentation name"},
+    {PROBLEM_KEY_TYPE, 400, "key_type is not accepted"},
+    {PROBLEM_CSR_ID, 400, "the CSR id must be a UUID, as create and list return it"},
+    {PROBLEM_NO_CSR, 404, "no such CSR in this account or zone"},
+    {PROBLEM_IN_USE, 409, "the CSR is bound to an active certificate"},
+    {PROBLEM_IDEMPOTENCY, 409, "this Idempotency-Key was used before with another request: use a new key"},
+    {PROBLEM_INTERNAL, 500, "internal error; the log has its cause under the X-Request-Id"},
+    {PROBLEM_UNAVAILABLE, 503, "not available at the moment; try again"},
+    {PROBLEM_NO_ROUTE, 404,
+     "no such route: CSRs are at /client/v4/accounts/ID/custom_csrs and "
+     "/client/v4/zones/ID/custom_csrs"},
+    {PROBLEM_REQUEST, 400, "the request is not acceptable"},
+    {PROBLEM_METHOD, 405, "the method is not allowed here; Allow names those that are"},
+    {PROBLEM_REQUEST_TIMEOUT, 408, "the request did not arrive in time: send it again"},
+    {PROBLEM_PRECONDITION, 412, "nothing here has an entity tag: leave out If-Match and If-None-Match"},
+    {PROBLEM_TOO_LARGE, 413, "the body is larger than [http] max_body_bytes"},
+    {PROBLEM_TARGET_TOO_LONG, 414, "the request target is longer than [http] max_header_bytes"},
+    {PROBLEM_MEDIA_TYPE, 415, "the body must be sent as Content-Type: application/json"},
+    {PROBLEM_EXPECTATION, 417, "the expectation cannot be met: 100-continue is the only one"},
+    {PROBLEM_MISDIRECTED, 421, "the request is for another server"},
+    {PROBLEM_HEADERS_TOO_LARGE, 431, "the headers are larger than [http] max_header_bytes"},
+    {PROBLEM_NOT_IMPLEMENTED, 501, "not implemented"},
+    {PROBLEM_HTTP_VERSION, 505, "this HTTP version is not supported"},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -177,7 +175,7 @@ static enum err append(struct problem_list *list, struct problem *item)
 void problem_list_add(struct problem_list *list, enum problem_code code, const char *pointer,
 		      const char *format, ...)
 {
-	struct problem item = { .code = code };
+	struct problem item = {.code = code};
 	va_list args;
 	enum err e = E_NOMEM;
 
@@ -191,7 +189,7 @@ void problem_list_add(struct problem_list *list, enum problem_code code, const c
 	va_end(args);
 	if (str_dup_opt(pointer, &item.pointer))
 		e = append(list, &item);
-	if (e) {
+	if (e != E_OK) {
 		free(item.message);
 		free(item.pointer);
 		list->status = e;

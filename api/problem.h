@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What can be wrong with a request, as clients see it: the numbers of the
  * HTTP contract (doc/api.md), one table of their HTTP status and words, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reconciliation: settles rows whose outcome is uncertain by asking the signer,
  * and compares the token with the store.
@@ -19,8 +20,7 @@
  * daemon/vouch.h), open rows with a key are told as if set aside, and nothing is
  * changed at all.
  *
- * A pending row is failed before its key is destroyed, so that a create that
- * still lives somewhere cannot make it active with a key that is gone.
+ * The order in which row and key end is that of api/settle.h.
  *
  * A key of a failed or destroyed row is destroyed after an audit record of it
  * is durable ("csr.leftover"), one however often it is tried; another tells when
@@ -60,8 +60,8 @@ enum reconcile_finding {
 const char *reconcile_finding_name(enum reconcile_finding finding);
 
 struct reconcile_report {
-	uint64_t checked;    /* rows and keys looked at */
-	uint64_t pending;    /* the findings above, counted */
+	uint64_t checked; /* rows and keys looked at */
+	uint64_t pending; /* the findings above, counted */
 	uint64_t deleting;
 	uint64_t leftover;
 	uint64_t missing;
@@ -79,16 +79,16 @@ struct reconcile_report {
 struct reconcile_options {
 	struct store *store;
 	struct hsm *hsm;
-	bool vouched;          /* the signer vouches for the store */
-	bool apply;            /* false: only look and count */
-	bool compare_keys;     /* list all keys of the token and compare; else settle rows only */
-	int64_t min_age_us;    /* rows whose state is younger are left alone (RECONCILE_BUSY); 0: none */
-	bool leave_open;       /* so are all pending and deleting rows: another process settles them */
-	const char *give_up;   /* set-aside CSR whose key may go, or RECONCILE_GIVE_UP_ALL; NULL: none */
-	const char *actor;     /* for the audit record: "system" or "operator:NAME" */
+	bool vouched;        /* the signer vouches for the store */
+	bool apply;          /* false: only look and count */
+	bool compare_keys;   /* list all keys of the token and compare; else settle rows only */
+	int64_t min_age_us;  /* rows whose state is younger are left alone (RECONCILE_BUSY); 0: none */
+	bool leave_open;     /* so are all pending and deleting rows: another process settles them */
+	const char *give_up; /* set-aside CSR whose key may go, or RECONCILE_GIVE_UP_ALL; NULL: none */
+	const char *actor;   /* for the audit record: "system" or "operator:NAME" */
 	/* Called for each finding; label is "csrd:…", csr_id "" when the label holds no id.  NULL is fine. */
 	void (*on_finding)(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
-	                   enum message_key_presence presence);
+			   enum message_key_presence presence);
 	/* True for a CSR that this process works on right now.  NULL is fine. */
 	bool (*is_in_work)(void *arg, const char *csr_id);
 	/* Asked between any two steps; true ends the pass with E_UNAVAIL, the hsm untouched. NULL is fine. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The envelope and the headers of every answer. */
 #include "api/reply.h"
 
@@ -11,7 +12,7 @@
 
 static void add_header(struct reply *reply, const char *name, const char *value)
 {
-	reply->headers[reply->headers_len++] = (struct http_header){ name, value };
+	reply->headers[reply->headers_len++] = (struct http_header){name, value};
 }
 
 /* Adds the fields that every answer has, and sends it. */
@@ -26,7 +27,7 @@ static void send_out_of_memory(struct request *r)
 {
 	static char body[] = "{\"success\":false,\"errors\":[{\"code\":1503,\"message\":"
 			     "\"not available at the moment; try again\"}],\"messages\":[],\"result\":null}";
-	struct reply reply = { .status = 503, .body = body, .body_len = sizeof(body) - 1 };
+	struct reply reply = {.status = 503, .body = body, .body_len = sizeof(body) - 1};
 
 	add_header(&reply, "Content-Type", "application/json");
 	add_header(&reply, "Retry-After", "5");
@@ -35,7 +36,7 @@ static void send_out_of_memory(struct request *r)
 
 void reply_bare(struct request *r, int status, const char *allow)
 {
-	struct reply reply = { .status = status };
+	struct reply reply = {.status = status};
 
 	if (allow)
 		add_header(&reply, "Allow", allow);
@@ -58,16 +59,16 @@ void reply_begin(struct json_writer *w, struct buf *b)
 static void send_written(struct request *r, int status, struct json_writer *w, const char *result_info,
 			 struct http_header more)
 {
-	struct reply reply = { .status = status, .body_is_given = true };
+	struct reply reply = {.status = status, .body_is_given = true};
 
 	if (result_info) {
 		json_put_name(w, "result_info");
 		json_put_raw(w, result_info);
 	}
 	json_close(w);
-	if (buf_status(w->out)) {
-		log_write(LOG_LEVEL_ERROR, &(struct log_context){ .request_id = r->id },
-		          "cannot build the answer: %s", err_str(buf_status(w->out)));
+	if (buf_status(w->out) != E_OK) {
+		log_write(LOG_LEVEL_ERROR, &(struct log_context){.request_id = r->id},
+			  "cannot build the answer: %s", err_str(buf_status(w->out)));
 		send_out_of_memory(r);
 		return;
 	}
@@ -80,7 +81,7 @@ static void send_written(struct request *r, int status, struct json_writer *w, c
 
 void reply_end(struct request *r, int status, struct json_writer *w, const char *result_info)
 {
-	send_written(r, status, w, result_info, (struct http_header){ 0 });
+	send_written(r, status, w, result_info, (struct http_header){0});
 }
 
 static void send_result(struct request *r, int status, const char *result, const char *result_info,
@@ -98,12 +99,12 @@ static void send_result(struct request *r, int status, const char *result, const
 
 void reply_result(struct request *r, int status, const char *result, const char *result_info)
 {
-	send_result(r, status, result, result_info, (struct http_header){ 0 });
+	send_result(r, status, result, result_info, (struct http_header){0});
 }
 
 void reply_created(struct request *r, const char *result, const char *location)
 {
-	send_result(r, 201, result, NULL, (struct http_header){ "Location", location });
+	send_result(r, 201, result, NULL, (struct http_header){"Location", location});
 }
 
 static void put_problem(struct json_writer *w, const struct problem *p)
@@ -147,7 +148,7 @@ static void put_refusal(struct json_writer *w, const struct refusal *refusal)
 
 static void send_refusal(struct request *r, const struct refusal *refusal)
 {
-	struct reply reply = { .status = refusal->status, .body_is_given = true };
+	struct reply reply = {.status = refusal->status, .body_is_given = true};
 	const char *challenge = auth_challenge(r, refusal->problems[0].code);
 	char seconds[16];
 	struct json_writer w;
@@ -156,7 +157,7 @@ static void send_refusal(struct request *r, const struct refusal *refusal)
 	buf_init(&b, REPLY_BODY_MAX);
 	json_writer_init(&w, &b);
 	put_refusal(&w, refusal);
-	if (buf_status(&b)) {
+	if (buf_status(&b) != E_OK) {
 		send_out_of_memory(r);
 		goto out;
 	}
@@ -180,31 +181,31 @@ out:
 /* A problem for the time of one call; text is not changed. */
 static struct problem borrow_problem(enum problem_code code, const char *message)
 {
-	return (struct problem){ .code = code,
-				 .message = (char *)(uintptr_t)(message ? message : problem_text(code)) };
+	return (struct problem){.code = code,
+				.message = (char *)(uintptr_t)(message ? message : problem_text(code))};
 }
 
 void reply_refuse(struct request *r, const struct reply_refusal *refusal)
 {
 	struct problem problem = borrow_problem(refusal->code, refusal->message);
 
-	send_refusal(r, &(struct refusal){ .status = problem_status(refusal->code),
-	                             .problems = &problem,
-	                             .problems_len = 1,
-	                             .retry_after_s = refusal->retry_after_s,
-	                             .header = refusal->header,
-	                             .is_final = problem_is_final(refusal->code) });
+	send_refusal(r, &(struct refusal){.status = problem_status(refusal->code),
+					  .problems = &problem,
+					  .problems_len = 1,
+					  .retry_after_s = refusal->retry_after_s,
+					  .header = refusal->header,
+					  .is_final = problem_is_final(refusal->code)});
 }
 
 void reply_refuse_list(struct request *r, const struct problem_list *list, unsigned retry_after_s)
 {
 	enum problem_code first = list->items[0].code;
 
-	send_refusal(r, &(struct refusal){ .status = problem_status(first),
-	                             .problems = list->items,
-	                             .problems_len = list->len,
-	                             .retry_after_s = retry_after_s,
-	                             .is_final = problem_is_final(first) });
+	send_refusal(r, &(struct refusal){.status = problem_status(first),
+					  .problems = list->items,
+					  .problems_len = list->len,
+					  .retry_after_s = retry_after_s,
+					  .is_final = problem_is_final(first)});
 }
 
 void reply_refuse_status(struct request *r, int status, const char *why)
@@ -212,9 +213,9 @@ void reply_refuse_status(struct request *r, int status, const char *why)
 	enum problem_code code = problem_from_status(status);
 	struct problem problem = borrow_problem(code, why);
 
-	send_refusal(r, &(struct refusal){ .status = status,
-	                             .problems = &problem,
-	                             .problems_len = 1,
-	                             .retry_after_s = status == 503 ? 1 : 0,
-	                             .is_final = problem_is_final(code) });
+	send_refusal(r, &(struct refusal){.status = status,
+					  .problems = &problem,
+					  .problems_len = 1,
+					  .retry_after_s = status == 503 ? 1 : 0,
+					  .is_final = problem_is_final(code)});
 }

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The envelope: every answer with a body is one JSON object with success,
  * errors, messages and result, and with the same few headers.  Each function
- * that takes a request answers it, once and for good, also when out of memory.
+ * that takes a request answers it, exactly once, even when out of memory.
  */
 #ifndef CSRD_API_REPLY_H
 #define CSRD_API_REPLY_H
@@ -32,8 +33,8 @@ void reply_bare(struct request *r, int status, const char *allow);
 
 struct reply_refusal {
 	enum problem_code code;
-	const char *message;    /* NULL: the code's own text */
-	unsigned retry_after_s; /* 0: no Retry-After */
+	const char *message;       /* NULL: the code's own text */
+	unsigned retry_after_s;    /* 0: no Retry-After */
 	struct http_header header; /* one more, such as Allow of a 405; name NULL: none */
 };
 void reply_refuse(struct request *r, const struct reply_refusal *refusal);

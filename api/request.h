@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One HTTP request as the api sees it, without an HTTP library.  daemon/http.c
  * fills it, api_handle answers it through `reply`, exactly once, now or later,
@@ -48,17 +49,17 @@ struct reply {
 struct request {
 	/* Filled by the daemon; borrowed until `reply` returns. */
 	enum http_method method;
-	const char *path;   /* raw, starts with '/', without the query; "*" for OPTIONS *; "" when refused */
-	const char *query;  /* raw, without '?'; NULL when there is none */
+	const char *path;  /* raw, starts with '/', without the query; "*" for OPTIONS *; "" when refused */
+	const char *query; /* raw, without '?'; NULL when there is none */
 	/* The first value of a field, without blanks around it, or NULL. */
 	const char *(*header)(const struct request *r, const char *name);
-	const char *body;   /* not NUL-terminated; NULL when body_len is 0 */
+	const char *body; /* not NUL-terminated; NULL when body_len is 0 */
 	size_t body_len;
-	const char *peer;   /* "127.0.0.1:41234" or "unix" */
-	uint64_t deadline_ms; /* clock_ms() */
+	const char *peer;         /* "127.0.0.1:41234" or "unix" */
+	uint64_t deadline_ms;     /* clock_ms() */
 	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */
 	void (*reply)(struct request *r, const struct reply *reply);
-	void *transport;    /* the daemon's own */
+	void *transport; /* the daemon's own */
 };
 
 #endif

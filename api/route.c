@@ -1,9 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The routes of the contract, with and without their base path. */
 #include "api/route.h"
 
 #include "api/credential.h"
 #include "api/op.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,10 +67,8 @@ static bool path_take_csr(const char **at, struct route *route)
 	size_t len = strcspn(*at, "/");
 
 	route->has_csr = true;
-	if (str_is_uuid(*at)) {
-		for (size_t i = 0; i < CSR_ID_SIZE; i++)
-			route->csr_id[i] = str_ascii_lower((*at)[i]);
-	}
+	if (!uuid_parse(*at, route->csr_id))
+		route->csr_id[0] = '\0';
 	*at += len;
 	return len > 0;
 }
@@ -102,8 +102,8 @@ static bool path_fits(const char *path, const char *pattern, struct route *route
 
 static void methods_write(unsigned methods, char ret_allow[ROUTE_ALLOW_SIZE])
 {
-	static const enum http_method order[] = { HTTP_GET,   HTTP_HEAD,   HTTP_POST,   HTTP_PUT,
-		                                  HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS };
+	static const enum http_method order[] = {HTTP_GET,   HTTP_HEAD,   HTTP_POST,   HTTP_PUT,
+						 HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS};
 	size_t used = 0;
 
 	if (methods & METHOD_BIT(HTTP_GET))
@@ -112,7 +112,7 @@ static void methods_write(unsigned methods, char ret_allow[ROUTE_ALLOW_SIZE])
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		if (methods & METHOD_BIT(order[i]))
 			used += (size_t)snprintf(ret_allow + used, ROUTE_ALLOW_SIZE - used, "%s%s",
-			                         used > 0 ? ", " : "", http_method_name(order[i]));
+						 used > 0 ? ", " : "", http_method_name(order[i]));
 	}
 }
 
@@ -124,7 +124,7 @@ enum err route_find(enum http_method method, const char *path, struct route *ret
 	unsigned methods = 0;
 
 	for (size_t i = 0; i < ROUTES; i++) {
-		struct route route = { .rule = &routes[i] };
+		struct route route = {.rule = &routes[i]};
 
 		if (!is_server && !path_fits(path, routes[i].pattern, &route))
 			continue;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The HTTP contract on one screen: which methods and paths there are, what a
  * credential must permit, and who answers (route.c: routes).  Paths are
@@ -23,12 +24,12 @@ struct op;
 struct route_rule {
 	enum http_method method; /* HTTP_GET: HEAD as well */
 	/*
-	 * Literal but for {base}, "/client/v4" or nothing; {scope}, "accounts/ID" or "zones/ID";
-	 * {account}, an ID; and {csr}, anything but nothing, without a slash.
+	 * Literal except {base}, "/client/v4" or nothing; {scope}, "accounts/ID" or "zones/ID";
+	 * {account}, an ID; and {csr}, any non-empty text without a slash.
 	 */
 	const char *pattern;
 	enum grant_permission permission; /* 0: any valid credential */
-	bool is_open;                     /* no credential is asked for */
+	bool is_open;                     /* no credential is needed */
 	void (*start)(struct op *op);     /* called once the principal is authorised */
 	/*
 	 * NULL, or called before it is known whether the op is permitted: sends a read to the store in the
@@ -39,9 +40,9 @@ struct route_rule {
 	void (*look)(struct op *op);
 };
 
-/* A path that fits a rule, and what it names. */
+/* A path that matches a rule, and what it names. */
 struct route {
-	const struct route_rule *rule; /* NULL: none fits */
+	const struct route_rule *rule; /* NULL: none matches */
 	struct store_scope scope;      /* kind 0: none in the path; id "": left empty in the path */
 	bool has_csr;                  /* the pattern has {csr} */
 	char csr_id[CSR_ID_SIZE];      /* lower case; "": none, or what stands there is no UUID */
@@ -52,9 +53,9 @@ struct route {
  * ret_allow, a value for the header of that name, lists the methods that are.
  */
 MUST_USE enum err route_find(enum http_method method, const char *path, struct route *ret_route,
-                             char ret_allow[ROUTE_ALLOW_SIZE]);
+			     char ret_allow[ROUTE_ALLOW_SIZE]);
 
-/* For a path that is no route: words about a slash too many, the usual mistake; else NULL. */
+/* For a path that is not a route: a hint about a surplus slash, the usual mistake; else NULL. */
 const char *route_hint(const char *path);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Subject alternative names: which type, and what is wrong. */
 #include "api/san.h"
 
@@ -37,7 +38,7 @@ static const char *san_name_without_wildcard(const char *name)
 static enum err san_check_dns(const char *name, const char **ret_fault)
 {
 	if (strcmp(name, "*") == 0 || strcmp(name, "*.") == 0)
-		*ret_fault = "is a wildcard for everything; name the domain behind '*.'";
+		*ret_fault = "is a wildcard for everything; name the domain after '*.'";
 	else if (strlen(name) > SAN_HOST_MAX_CHARS)
 		*ret_fault = "is longer than 253 characters; shorten it";
 	else
@@ -59,7 +60,7 @@ static enum err san_check_email(const char *value, const char **ret_fault)
 			*ret_fault = "has a misplaced dot before its '@'; leave that out";
 		else if (value[i] != '.' && !str_ascii_is_alnum(value[i]) &&
 			 !strchr("!#$%&'*+-/=?^_`{|}~", value[i]))
-			*ret_fault = "has a character before its '@' that stands in no dot-atom (RFC 5321); "
+			*ret_fault = "has a character before its '@' that no dot-atom can have (RFC 5321); "
 				     "leave that out";
 		else
 			continue;
@@ -90,7 +91,7 @@ static enum err san_check_syntax(const char *value, enum san_type type, char hos
 		return san_uri_check(value, host, ret_fault);
 	}
 	/* Whatever is good fits. */
-	return e ? e : str_copy(host, SAN_HOST_SIZE, name);
+	return e != E_OK ? e : str_copy(host, SAN_HOST_SIZE, name);
 }
 
 /* ---- before its type is known ---- */
@@ -142,11 +143,11 @@ static enum err san_put_a_labels(const char *value, char why[SAN_WHY_SIZE])
 	memcpy(typed, host, len);
 	typed[len] = '\0';
 	e = san_host_to_ascii(typed, name);
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (before + strlen(name) + strlen(host + len) > CSR_SAN_BYTES_MAX)
 		return E_NOTFOUND;
-	snprintf(why, SAN_WHY_SIZE, "holds characters that are not ASCII; send \"%.*s%s%s\"", (int)before,
+	snprintf(why, SAN_WHY_SIZE, "contains characters that are not ASCII; send \"%.*s%s%s\"", (int)before,
 		 value, name, host + len);
 	return E_OK;
 }
@@ -157,9 +158,9 @@ static enum problem_code san_refuse_not_ascii(const char *value, char why[SAN_WH
 
 	if (e == E_NOMEM)
 		return PROBLEM_UNAVAILABLE;
-	if (e)
+	if (e != E_OK)
 		snprintf(why, SAN_WHY_SIZE,
-			 "holds characters that are not ASCII and is no internationalised name as it is "
+			 "contains characters that are not ASCII and is not a valid internationalised name "
 			 "(IDNA2008); send a name in ASCII, or in 'xn--' labels");
 	return PROBLEM_SAN_NOT_ASCII;
 }
@@ -180,7 +181,7 @@ static enum problem_code san_check_text(const char *value, char why[SAN_WHY_SIZE
 	}
 	for (size_t i = 0; i < len; i++) {
 		if (value[i] <= ' ' || value[i] == 0x7f) {
-			snprintf(why, SAN_WHY_SIZE, "holds a space or a control character; leave that out");
+			snprintf(why, SAN_WHY_SIZE, "contains a space or control character; leave it out");
 			return PROBLEM_SAN;
 		}
 	}
@@ -190,10 +191,10 @@ static enum problem_code san_check_text(const char *value, char why[SAN_WHY_SIZE
 static enum problem_code san_refuse_type(enum san_type type, unsigned accepted, char why[SAN_WHY_SIZE])
 {
 	static const char *const what[] = {
-		[SAN_DNS] = "a DNS name",
-		[SAN_IP] = "an IP address",
-		[SAN_EMAIL] = "an e-mail address",
-		[SAN_URI] = "a URI",
+	    [SAN_DNS] = "a DNS name",
+	    [SAN_IP] = "an IP address",
+	    [SAN_EMAIL] = "an e-mail address",
+	    [SAN_URI] = "a URI",
 	};
 	bool only_host_is_missing = type != SAN_IP && accepted & SAN_TYPE_BIT(SAN_DNS);
 	size_t used = (size_t)snprintf(why, SAN_WHY_SIZE, "is %s; accepted here are:", what[type]);
@@ -211,7 +212,7 @@ static enum problem_code san_refuse_type(enum san_type type, unsigned accepted, 
 /* ---- all of it ---- */
 
 enum problem_code san_check(const char *value, const struct san_policy *policy, char why[SAN_WHY_SIZE],
-                            enum san_type *ret_type)
+			    enum san_type *ret_type)
 {
 	enum problem_code code = san_check_text(value, why);
 	char host[SAN_HOST_SIZE] = "";
@@ -229,7 +230,7 @@ enum problem_code san_check(const char *value, const struct san_policy *policy, 
 		snprintf(why, SAN_WHY_SIZE, "%s", fault);
 		return PROBLEM_SAN;
 	}
-	if (e)
+	if (e != E_OK)
 		return PROBLEM_UNAVAILABLE;
 	if (policy->public_names_only && *host != '\0') {
 		code = san_public_check(host, policy, why);
@@ -272,7 +273,7 @@ static enum err san_read_common_name(const char *text, char ret_host[SAN_HOST_SI
 	if (len > SAN_HOST_MAX_CHARS)
 		return E_NOTFOUND;
 	e = san_is_ascii(copy, len) ? str_copy(name, sizeof(name), copy) : san_host_to_ascii(copy, name);
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (!strchr(name, '.') && !str_equal_ignoring_case(name, "localhost"))
 		return E_NOTFOUND;
@@ -288,7 +289,7 @@ enum problem_code san_check_common_name(const char *text, const struct san_polic
 	if (!policy->public_names_only)
 		return PROBLEM_NONE;
 	e = san_read_common_name(text, host);
-	if (e)
+	if (e != E_OK)
 		return e == E_NOTFOUND ? PROBLEM_NONE : PROBLEM_UNAVAILABLE;
 	return san_public_check(host, policy, why) ? PROBLEM_COMMON_NAME : PROBLEM_NONE;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Subject alternative names: from the text that a caller sent to a type, or to
  * what is wrong with it.  The text itself is never changed.
@@ -19,7 +20,7 @@
 struct san_suffixes;
 
 struct san_policy {
-	unsigned types;                      /* SAN_TYPE_BIT set */
+	unsigned types; /* SAN_TYPE_BIT set */
 	bool public_names_only;
 	const struct san_suffixes *suffixes; /* NULL: that check is left out */
 };
@@ -29,15 +30,15 @@ struct san_policy {
 
 /*
  * PROBLEM_NONE and *ret_type; or one of 1412–1416 and why, which is ASCII and
- * goes on after the value; or PROBLEM_UNAVAILABLE when memory is out.
+ * goes on after the value; or PROBLEM_UNAVAILABLE when out of memory.
  */
 MUST_USE enum problem_code san_check(const char *value, const struct san_policy *policy,
 				     char why[SAN_WHY_SIZE], enum san_type *ret_type);
 
 /*
- * A common name need not be a name of a host.  Where it reads as one, or as an
- * address, URI or e-mail address, public_names_only holds for it as well: then
- * PROBLEM_COMMON_NAME and why.  PROBLEM_UNAVAILABLE when memory is out.
+ * A common name need not be a host name.  If it looks like one, or like an
+ * address, URI or e-mail address, public_names_only applies to it as well: then
+ * PROBLEM_COMMON_NAME and why.  PROBLEM_UNAVAILABLE when out of memory.
  */
 MUST_USE enum problem_code san_check_common_name(const char *text, const struct san_policy *policy,
 						 char why[SAN_WHY_SIZE]);

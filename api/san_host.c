@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Host names, with IDNA2008 by libidn2. */
 #include "api/san_host.h"
 
@@ -38,7 +39,7 @@ static const char *host_idn_fault(int status)
 		return "has an 'xn--' label that mixes directions of writing (RFC 5893); choose another name";
 	default:
 		return "has an 'xn--' label that is not the Punycode of any name; "
-		       "send the A-label as IDNA2008 makes it";
+		       "send the A-label that IDNA2008 produces";
 	}
 }
 
@@ -74,7 +75,7 @@ static const char *host_character_fault(char c)
 	case '*':
 		return "has a '*' that is not the whole first label; the only wildcard is '*.' in front";
 	case ':':
-		return "has a ':', as before a port or behind a scheme; send the host name alone";
+		return "has a ':', as before a port or after a scheme; send the host name alone";
 	case '/':
 		return "has a '/', as in a path or a network; send the host name alone";
 	case '@':
@@ -141,7 +142,7 @@ enum err san_host_check(const char *name, const char **ret_fault)
 		size_t len = strcspn(label, ".");
 		enum err e = host_check_label(label, len, ret_fault);
 
-		if (e)
+		if (e != E_OK)
 			return e;
 		if (label[len] == '\0') {
 			if (!host_label_is_number(label, len))

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Host names as certificates have them: LDH labels of 1–63 characters
  * (RFC 1123 §2.1), 253 in all, no dot at the end; labels that begin with
  * "xn--" are A-labels of IDNA2008 (RFC 5890 to 5893); the last label is no
- * number, so nothing that a URL parser reads as IPv4 is a name.
+ * number, so nothing that a URL parser would read as IPv4 is a name.
  */
 #ifndef CSRD_API_SAN_HOST_H
 #define CSRD_API_SAN_HOST_H

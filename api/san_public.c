@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names and addresses that are not for everybody. */
 #include "api/san_public.h"
 
@@ -19,8 +20,8 @@
  * ICANN for "internal".
  */
 static const char *const reserved_names[] = {
-	"test", "example", "invalid", "localhost", "local", "onion",    "alt",     "internal", "home.arpa",
-	"home", "corp",    "mail",    "lan",       "intranet", "private", "localdomain",
+    "test",      "example", "invalid", "localhost", "local", "onion",    "alt",     "internal",
+    "home.arpa", "home",    "corp",    "mail",      "lan",   "intranet", "private", "localdomain",
 };
 
 /*
@@ -32,28 +33,28 @@ static const struct block {
 	unsigned bits;
 	const char *use;
 } special_blocks[] = {
-	{ "0.0.0.0", 8, "this network" },
-	{ "10.0.0.0", 8, "private use" },
-	{ "100.64.0.0", 10, "shared address space" },
-	{ "127.0.0.0", 8, "loopback" },
-	{ "169.254.0.0", 16, "link-local" },
-	{ "172.16.0.0", 12, "private use" },
-	{ "192.0.0.0", 24, "protocol assignments" },
-	{ "192.0.2.0", 24, "documentation" },
-	{ "192.88.99.0", 24, "6to4 relays" },
-	{ "192.168.0.0", 16, "private use" },
-	{ "198.18.0.0", 15, "benchmarks" },
-	{ "198.51.100.0", 24, "documentation" },
-	{ "203.0.113.0", 24, "documentation" },
-	{ "224.0.0.0", 4, "multicast" },
-	{ "240.0.0.0", 4, "reserved" },
-	{ "2001::", 23, "protocol assignments" },
-	{ "2001:db8::", 32, "documentation" },
-	{ "2002::", 16, "6to4" },
-	{ "3fff::", 20, "documentation" },
+    {"0.0.0.0", 8, "this network"},
+    {"10.0.0.0", 8, "private use"},
+    {"100.64.0.0", 10, "shared address space"},
+    {"127.0.0.0", 8, "loopback"},
+    {"169.254.0.0", 16, "link-local"},
+    {"172.16.0.0", 12, "private use"},
+    {"192.0.0.0", 24, "protocol assignments"},
+    {"192.0.2.0", 24, "documentation"},
+    {"192.88.99.0", 24, "6to4 relays"},
+    {"192.168.0.0", 16, "private use"},
+    {"198.18.0.0", 15, "benchmarks"},
+    {"198.51.100.0", 24, "documentation"},
+    {"203.0.113.0", 24, "documentation"},
+    {"224.0.0.0", 4, "multicast"},
+    {"240.0.0.0", 4, "reserved"},
+    {"2001::", 23, "protocol assignments"},
+    {"2001:db8::", 32, "documentation"},
+    {"2002::", 16, "6to4"},
+    {"3fff::", 20, "documentation"},
 };
 /* IPv6 outside of it is loopback, unique local, link-local, multicast, mapped, or not assigned. */
-static const struct block global_unicast = { "2000::", 3, NULL };
+static const struct block global_unicast = {"2000::", 3, NULL};
 
 static bool public_block_holds(const struct block *block, int family, const unsigned char octets[16])
 {
@@ -82,7 +83,7 @@ static enum problem_code public_check_address(int family, const unsigned char oc
 		}
 	}
 	if (family == AF_INET6 && !public_block_holds(&global_unicast, family, octets)) {
-		snprintf(why, SAN_WHY_SIZE, "is no global IPv6 address (2000::/3); send a public address");
+		snprintf(why, SAN_WHY_SIZE, "is not a global IPv6 address (2000::/3); send a public address");
 		return PROBLEM_SAN_RESERVED;
 	}
 	return PROBLEM_NONE;
@@ -125,7 +126,7 @@ enum problem_code san_public_check(const char *host, const struct san_policy *po
 	}
 	if (public_name_ends_in(name, "example.com") || public_name_ends_in(name, "example.net") ||
 	    public_name_ends_in(name, "example.org")) {
-		snprintf(why, SAN_WHY_SIZE, "is in a domain kept for documentation; send a name of your own");
+		snprintf(why, SAN_WHY_SIZE, "is in a domain for documentation only; send a name of your own");
 		return PROBLEM_SAN_EXAMPLE;
 	}
 	if (policy->suffixes && san_suffixes_has(policy->suffixes, name)) {

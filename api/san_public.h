@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a public CA can put into a certificate, for [policy] public_names_only. */
 #ifndef CSRD_API_SAN_PUBLIC_H
 #define CSRD_API_SAN_PUBLIC_H

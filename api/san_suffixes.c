@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The Public Suffix List, by libpsl. */
 #include "api/san_suffixes.h"
 

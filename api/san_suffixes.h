@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The Public Suffix List. */
 #ifndef CSRD_API_SAN_SUFFIXES_H
 #define CSRD_API_SAN_SUFFIXES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* URIs, by the grammar of RFC 3986 appendix A. */
 #include "api/san_uri.h"
 
@@ -32,7 +33,7 @@ static const char *uri_text_fault(const char *text)
 				return "has a second '#'; send it percent-encoded";
 			has_fragment = true;
 		} else if (!str_ascii_is_alnum(*c) && !strchr("-._~!$&'()*+,;=:@/?", *c)) {
-			return "has a character that stands in no URI there (RFC 3986); "
+			return "has a character that a URI may not contain there (RFC 3986); "
 			       "send it percent-encoded";
 		}
 	}
@@ -62,7 +63,7 @@ static const char *uri_copy_host(const char *authority, size_t len, char host[SA
 	size_t text_len;
 
 	if (is_bracketed && !end)
-		return "has a '[' without its ']'; close it behind the IPv6 address";
+		return "has a '[' without its ']'; close it after the IPv6 address";
 	*ret_len = end ? (size_t)(end - authority) + is_bracketed : len;
 	text_len = is_bracketed ? *ret_len - 2 : *ret_len;
 	if (text_len >= SAN_HOST_SIZE)
@@ -81,7 +82,7 @@ static enum err uri_check_authority(const char *authority, size_t len, char host
 	bool is_address;
 
 	if (len == 0)
-		*ret_fault = "has no host behind '//'; send scheme://host";
+		*ret_fault = "has no host after '//'; send scheme://host";
 	else if (memchr(authority, '@', len))
 		*ret_fault = "has user information before its host; leave it and the '@' out";
 	else
@@ -111,17 +112,17 @@ static const char *urn_fault(const char *text)
 
 	if (text[nid_len] == '\0' || nid_len < 2 || nid_len > NID_MAX_CHARS || text[0] == '-' ||
 	    nss[-2] == '-')
-		return "is no URN; send urn:NAMESPACE:NAME (RFC 8141)";
+		return "is not a URN; send urn:NAMESPACE:NAME (RFC 8141)";
 	for (size_t i = 0; i < nid_len; i++) {
 		if (!str_ascii_is_alnum(text[i]) && text[i] != '-')
 			return "has a URN namespace with a character other than letters, digits and '-'; "
 			       "send urn:NAMESPACE:NAME (RFC 8141)";
 	}
 	if (*nss == '\0' || strchr("/?#", *nss))
-		return "has no name behind the namespace of its URN; send urn:NAMESPACE:NAME (RFC 8141)";
+		return "has no name after the namespace of its URN; send urn:NAMESPACE:NAME (RFC 8141)";
 	question = strchr(nss, '?');
 	if (question && question < nss + strcspn(nss, "#") && question[1] != '+' && question[1] != '=')
-		return "has a '?' that neither '+' nor '=' follows, as a URN wants it (RFC 8141); "
+		return "has a '?' that is not followed by '+' or '=', as a URN requires (RFC 8141); "
 		       "send it percent-encoded";
 	return uri_text_fault(nss);
 }
@@ -136,7 +137,7 @@ enum err san_uri_check(const char *value, char ret_host[SAN_HOST_SIZE], const ch
 
 	*ret_fault = NULL;
 	if (!str_ascii_is_alpha(value[0]) || value[scheme_len] == '\0')
-		*ret_fault = "has no scheme in front; send scheme://host";
+		*ret_fault = "does not begin with a scheme; send scheme://host";
 	for (size_t i = 1; i < scheme_len && !*ret_fault; i++) {
 		if (!str_ascii_is_alnum(value[i]) && !strchr("+-.", value[i]))
 			*ret_fault = "has a scheme with a character other than letters, digits, "
@@ -147,13 +148,13 @@ enum err san_uri_check(const char *value, char ret_host[SAN_HOST_SIZE], const ch
 	if (str_starts_with(rest, "//")) {
 		authority_len = strcspn(rest + 2, "/?#");
 		e = uri_check_authority(rest + 2, authority_len, host, ret_fault);
-		if (e)
+		if (e != E_OK)
 			return e;
 		*ret_fault = uri_text_fault(rest + 2 + authority_len);
 	} else if (strncasecmp(value, "urn:", 4) == 0) {
 		*ret_fault = urn_fault(rest);
 	} else {
-		*ret_fault = "has no '//' behind its scheme; accepted are scheme://host and urn:";
+		*ret_fault = "has no '//' after its scheme; accepted are scheme://host and urn:";
 	}
 	if (*ret_fault)
 		return E_INVAL;

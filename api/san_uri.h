@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * URIs as certificates have them (RFC 5280 §4.2.1.6: absolute, an authority
  * names a host): scheme://host[:port]… by the grammar of RFC 3986, without user

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* GET …/tokens/verify: what a credential is, to the one who holds it. */
 #include "api/json.h"
 #include "api/op.h"
@@ -19,7 +20,7 @@ void token_verify_start(struct op *op)
 	if (principal->not_before_us)
 		json_put_time_member(&w, "not_before", principal->not_before_us);
 	json_close(&w);
-	if (buf_status(&b))
+	if (buf_status(&b) != E_OK)
 		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
 	else
 		op_reply(op, 200, buf_text(&b), NULL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every field of a create request, checked. */
 #include "api/validate.h"
 
@@ -33,24 +34,23 @@ struct text_field {
 #define SPEC(member) offsetof(struct validate_csr, spec.member)
 
 static const struct text_field country_field = {
-	"country", TEXT_SUBJECT, PROBLEM_COUNTRY, PROBLEM_COUNTRY, CSR_COUNTRY_CHARS, true, SPEC(country),
+    "country", TEXT_SUBJECT, PROBLEM_COUNTRY, PROBLEM_COUNTRY, CSR_COUNTRY_CHARS, true, SPEC(country),
 };
 static const struct text_field subject_fields[] = {
-	{ "state", TEXT_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state) },
-	{ "locality", TEXT_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true,
-	  SPEC(locality) },
-	{ "organization", TEXT_SUBJECT, PROBLEM_ORGANIZATION, PROBLEM_ORGANIZATION, CSR_ORGANIZATION_CHARS,
-	  true, SPEC(organization) },
-	{ "organizational_unit", TEXT_SUBJECT, PROBLEM_BODY, PROBLEM_BODY, CSR_ORGANIZATIONAL_UNIT_CHARS,
-	  false, SPEC(organizational_unit) },
-	{ "common_name", TEXT_SUBJECT, PROBLEM_COMMON_NAME, PROBLEM_COMMON_NAME_LENGTH, CSR_COMMON_NAME_CHARS,
-	  true, SPEC(common_name) },
+    {"state", TEXT_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state)},
+    {"locality", TEXT_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true, SPEC(locality)},
+    {"organization", TEXT_SUBJECT, PROBLEM_ORGANIZATION, PROBLEM_ORGANIZATION, CSR_ORGANIZATION_CHARS, true,
+     SPEC(organization)},
+    {"organizational_unit", TEXT_SUBJECT, PROBLEM_BODY, PROBLEM_BODY, CSR_ORGANIZATIONAL_UNIT_CHARS, false,
+     SPEC(organizational_unit)},
+    {"common_name", TEXT_SUBJECT, PROBLEM_COMMON_NAME, PROBLEM_COMMON_NAME_LENGTH, CSR_COMMON_NAME_CHARS,
+     true, SPEC(common_name)},
 };
 static const struct text_field label_fields[] = {
-	{ "name", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
-	  offsetof(struct validate_csr, name) },
-	{ "description", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
-	  offsetof(struct validate_csr, description) },
+    {"name", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
+     offsetof(struct validate_csr, name)},
+    {"description", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
+     offsetof(struct validate_csr, description)},
 };
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -102,7 +102,7 @@ static bool refuse_unsafe(struct validation *v, const struct text_field *field, 
 		if (!utf8_is_unsafe_in_names(c))
 			continue;
 		problem_list_add(v->problems, field->code, pointer,
-				 "%s holds U+%04X, %s, as its character %zu; leave it out", field->name,
+				 "%s holds U+%04X, %s, at position %zu; leave it out", field->name,
 				 (unsigned)c, name_unsafe(c), nth);
 		return true;
 	}
@@ -134,14 +134,15 @@ static const char *subject_fault(const char *text)
 	}
 	if (class == UTF8_BLANK)
 		return "ends with a blank; leave that out";
-	return has_visible ? NULL : "holds nothing that can be seen by itself; send text";
+	return has_visible ? NULL : "contains no visible character; send text";
 }
 
-static void refuse_length(struct validation *v, const struct text_field *field, const char *pointer,
-			  size_t chars)
+static void validate_refuse_length(struct validation *v, const struct text_field *field, const char *pointer,
+				   size_t chars)
 {
-	const char *remedy = field->length_code == PROBLEM_COMMON_NAME_LENGTH ?
-		"send a shorter name here, and the long one in sans alone" : "shorten it";
+	const char *remedy = field->length_code == PROBLEM_COMMON_NAME_LENGTH
+				 ? "send a shorter name here, and the long one only in sans"
+				 : "shorten it";
 
 	problem_list_add(v->problems, field->length_code, pointer,
 			 "%s has %zu characters, and %u at most are accepted; %s", field->name, chars,
@@ -176,7 +177,7 @@ static void check_text(struct validation *v, const struct text_field *field, con
 		return;
 	}
 	if (chars > field->chars_max) {
-		refuse_length(v, field, pointer, chars);
+		validate_refuse_length(v, field, pointer, chars);
 		return;
 	}
 	if (field->code == PROBLEM_COMMON_NAME && refuse_not_public(v, pointer, text))
@@ -187,7 +188,7 @@ static void check_text(struct validation *v, const struct text_field *field, con
 }
 
 /* Clients send null for what nobody set: Python's None, nil pointers of Go, serialisers' defaults. */
-static bool is_missing(struct json_value value)
+static bool validate_is_missing(struct json_value value)
 {
 	return value.kind == JSON_ABSENT || value.kind == JSON_NULL;
 }
@@ -206,7 +207,7 @@ static void check_text_field(struct validation *v, const struct text_field *fiel
 	snprintf(pointer, sizeof(pointer), "/%s", field->name);
 	if (value.kind == JSON_STRING)
 		check_text(v, field, pointer, json_text(value));
-	else if (!is_missing(value))
+	else if (!validate_is_missing(value))
 		problem_list_add(v->problems, PROBLEM_BODY, pointer, "%s must be a string, not %s",
 				 field->name, json_kind_name(value.kind));
 	else if (field->is_required)
@@ -223,11 +224,11 @@ static void check_country(struct validation *v)
 		check_text_field(v, &country_field);
 	else if (country_guess(json_text(value), meant))
 		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
-				 "country \"%s\" is no code of ISO 3166-1 alpha-2 in upper case; send \"%s\"",
+				 "country \"%s\" is not an upper-case ISO 3166-1 alpha-2 code; send \"%s\"",
 				 json_text(value), meant);
 	else
 		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
-				 "country must be a code of ISO 3166-1 alpha-2 in upper case, "
+				 "country must be an upper-case ISO 3166-1 alpha-2 code, "
 				 "such as \"US\"");
 }
 
@@ -258,28 +259,28 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 	}
 	if (code) {
 		problem_list_add(v->problems, code, pointer, "sans[%zu] \"%.*s\" %s", index, QUOTE_BYTES,
-		                 json_text(value), why);
+				 json_text(value), why);
 		return;
 	}
 	san.value = (char *)(uintptr_t)json_text(value);
 	for (size_t i = 0; i < spec->sans_len; i++) {
 		if (san_is_same(&spec->sans[i], &san)) {
 			problem_list_add(v->problems, PROBLEM_SAN, pointer,
-					 "sans[%zu] \"%.*s\" is there twice; send it once", index,
+					 "sans[%zu] \"%.*s\" is given twice; send it once", index,
 					 QUOTE_BYTES, san.value);
 			return;
 		}
 	}
-	if (csr_spec_add_san(spec, san.type, san.value))
+	if (csr_spec_add_san(spec, san.type, san.value) != E_OK)
 		v->status = E_NOMEM;
 }
 
-static void check_sans(struct validation *v)
+static void validate_check_sans(struct validation *v)
 {
 	struct json_value value = json_member(v->body, sans_name);
 	size_t len = json_array_len(value);
 
-	if (value.kind != JSON_ARRAY && !is_missing(value)) {
+	if (value.kind != JSON_ARRAY && !validate_is_missing(value)) {
 		problem_list_add(v->problems, PROBLEM_BODY, "/sans",
 				 "sans must be an array of strings, not %s", json_kind_name(value.kind));
 		return;
@@ -317,12 +318,12 @@ static void check_key_type(struct validation *v)
 	struct json_value value = json_member(v->body, key_type_field);
 	enum key_type type = KEY_RSA2048;
 
-	if (!is_missing(value) && value.kind != JSON_STRING) {
+	if (!validate_is_missing(value) && value.kind != JSON_STRING) {
 		problem_list_add(v->problems, PROBLEM_BODY, "/key_type", "key_type must be a string, not %s",
-		                 json_kind_name(value.kind));
+				 json_kind_name(value.kind));
 		return;
 	}
-	if ((value.kind == JSON_STRING && key_type_parse(json_text(value), &type)) ||
+	if ((value.kind == JSON_STRING && key_type_parse(json_text(value), &type) != E_OK) ||
 	    !(v->policy->key_types & KEY_TYPE_BIT(type)))
 		refuse_key_type(v);
 	else
@@ -372,46 +373,46 @@ static void check_unknown(void *arg, const char *name, struct json_value value)
 	buf_init(&pointer, 1024);
 	put_pointer(&pointer, name);
 	/* A name too long for a pointer of that size is quoted in part only. */
-	problem_list_add(v->problems, PROBLEM_BODY, buf_status(&pointer) ? "" : buf_text(&pointer),
-	                 "unknown field \"%.*s\"", QUOTE_BYTES, name);
+	problem_list_add(v->problems, PROBLEM_BODY, buf_status(&pointer) != E_OK ? "" : buf_text(&pointer),
+			 "unknown field \"%.*s\"", QUOTE_BYTES, name);
 	buf_release(&pointer);
 }
 
-static void check_all(struct validation *v)
+static void validate_check_all(struct validation *v)
 {
 	check_country(v);
 	for (size_t i = 0; i < LEN(subject_fields); i++)
 		check_text_field(v, &subject_fields[i]);
-	check_sans(v);
+	validate_check_sans(v);
 	check_key_type(v);
 	for (size_t i = 0; i < LEN(label_fields); i++)
 		check_text_field(v, &label_fields[i]);
 	json_each_member(v->body, check_unknown, v);
 	if (v->unknown > VALIDATE_UNKNOWN_MAX)
 		problem_list_add(v->problems, PROBLEM_BODY, "", "and %zu more unknown fields",
-		                 v->unknown - VALIDATE_UNKNOWN_MAX);
+				 v->unknown - VALIDATE_UNKNOWN_MAX);
 }
 
 enum err validate_body(const char *body, size_t len, const struct validate_policy *policy,
-                       struct problem_list *problems, struct validate_csr *ret_csr)
+		       struct problem_list *problems, struct validate_csr *ret_csr)
 {
-	struct validate_csr csr = { 0 };
-	struct validation v = { .policy = policy, .problems = problems, .csr = &csr };
+	struct validate_csr csr = {0};
+	struct validation v = {.policy = policy, .problems = problems, .csr = &csr};
 	struct json_doc *doc = NULL;
 	char why[JSON_WHY_SIZE];
 	enum err e = json_read(body, len, why, &doc);
 
 	if (e == E_INVAL)
 		problem_list_add(problems, PROBLEM_BODY, "", "the body cannot be decoded: %s", why);
-	if (e)
+	if (e != E_OK)
 		goto out;
 	v.body = json_root(doc);
-	check_all(&v);
+	validate_check_all(&v);
 	if (problems->status || v.status)
 		e = E_NOMEM;
 	else if (problems->len > 0)
 		e = E_INVAL;
-	if (e)
+	if (e != E_OK)
 		goto out;
 	*ret_csr = csr;
 	memset(&csr, 0, sizeof(csr));

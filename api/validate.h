@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The body of a create request: from bytes to a specification, or to everything that is wrong with it. */
 #ifndef CSRD_API_VALIDATE_H
 #define CSRD_API_VALIDATE_H
@@ -34,6 +35,6 @@ void validate_csr_release(struct validate_csr *csr); /* leaves it zeroed */
  * body.  E_NOMEM.
  */
 MUST_USE enum err validate_body(const char *body, size_t len, const struct validate_policy *policy,
-                                struct problem_list *problems, struct validate_csr *ret_csr);
+				struct problem_list *problems, struct validate_csr *ret_csr);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Ops that wait for what becomes of a CSR. */
 #include "api/wait.h"
 
@@ -49,11 +50,11 @@ void wait_start(struct op *op, const char *csr_id, const char *refusal, void (*l
 		return;
 	}
 	if (api->draining && !has_worker) {
-		op_refuse_later(op, "this process is about to end; try again");
+		op_refuse_later(op, "this process is shutting down; try again");
 		return;
 	}
 	if (api_waiting(api) >= api->options.waiting_max) {
-		op_refuse_later(op, "too many requests wait for an earlier one; try again");
+		op_refuse_later(op, "too many requests are waiting for an earlier one; try again");
 		return;
 	}
 	snprintf(op->wait.csr_id, sizeof(op->wait.csr_id), "%s", csr_id);

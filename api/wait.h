@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ops that wait for others: a repeated create (Idempotency-Key) and a repeated
- * delete are answered with what the first one comes to, not with "busy".
+ * delete are answered with the outcome of the first one, not with "busy".
  *
- * An op waits for one CSR.  It looks at it again when an op of this process
- * that worked on it ends, and now and then while none does: then the row is
+ * An op waits for one CSR.  It reads it again when an op of this process
+ * that worked on it ends, and at intervals while none does: then the row is
  * left to reconciliation, or to another process.  No op waits past its own
  * deadline, and only so many wait at a time (api_options.waiting_max).
  *
@@ -18,18 +19,18 @@
 /*
  * Lets the op wait; it must not work on that CSR itself.  look is called once,
  * from a later turn, and answers the op or lets it wait again.  refusal
- * (static text) is what the client is told with 503 when time is up.  Refuses
+ * (static text) is the client's message with 503 when time is up.  Refuses
  * the op at once when its time is up already, when too many wait, and while
  * draining when nobody here works on the CSR.
  */
 void wait_start(struct op *op, const char *csr_id, const char *refusal, void (*look)(struct op *op));
 
-/* Nobody works on that CSR any more: those who wait for it look in the next turn. */
+/* Nobody works on that CSR any longer: ops that wait for it look in the next turn. */
 void wait_wake(struct api *api, const char *csr_id);
 /* All look in the next turn. */
 void wait_wake_all(struct api *api);
 
-/* The turn that was asked for. */
+/* The turn that was requested. */
 void wait_tick(struct api *api);
 
 #endif

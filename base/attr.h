@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compiler attributes used in headers. */
 #ifndef CSRD_BASE_ATTR_H
 #define CSRD_BASE_ATTR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The growing byte buffer. */
 #include "base/buf.h"
 
@@ -63,7 +64,7 @@ void buf_reserve(struct buf *b, size_t more)
 
 void buf_put(struct buf *b, const void *data, size_t len)
 {
-	if (reserve(b, len))
+	if (reserve(b, len) != E_OK)
 		return;
 	if (len)
 		memcpy(b->data + b->len, data, len);
@@ -94,7 +95,7 @@ void buf_printf(struct buf *b, const char *format, ...)
 			b->status = E_NOMEM;
 		return;
 	}
-	if (reserve(b, (size_t)len))
+	if (reserve(b, (size_t)len) != E_OK)
 		return;
 	va_start(args, format);
 	vsnprintf((char *)b->data + b->len, (size_t)len + 1, format, args);
@@ -127,7 +128,7 @@ char *buf_take(struct buf *b, size_t *ret_len)
 	*ret_len = data ? b->len : 0;
 	if (!data)
 		return NULL;
-	*b = (struct buf){ .max = b->max };
+	*b = (struct buf){.max = b->max};
 	return data;
 }
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A growing byte buffer with a ceiling.  The ceiling is set at construction;
- * a put that would pass it, or finds no memory, marks the buffer as failed and
- * changes nothing more, so a writer may put many pieces and ask once:
+ * a put that would exceed it, or runs out of memory, marks the buffer as failed and
+ * changes nothing more, so a writer may put many pieces and check once:
  *
  *	buf_init(&b, 4096);
  *	buf_put_str(&b, "…");
@@ -34,7 +35,7 @@ void buf_put_str(struct buf *b, const char *text);
 void buf_put_u8(struct buf *b, uint8_t value);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Takes memory for `more` bytes at once, when it is known what is to come. */
+/* Allocates room for `more` bytes at once, when the amount to come is known. */
 void buf_reserve(struct buf *b, size_t more);
 
 /* Drops the first `len` bytes (len ≤ b->len). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Clocks, RFC 3339 times and durations. */
 #include "base/clock.h"
 
@@ -31,10 +32,10 @@ void clock_format_rfc3339(int64_t wall_us, char text[CLOCK_RFC3339_SIZE])
 
 	gmtime_r(&seconds, &parts);
 	snprintf(text, CLOCK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ",
-	         (unsigned)(parts.tm_year + 1900) % 10000u, (unsigned)(parts.tm_mon + 1) % 100u,
-	         (unsigned)parts.tm_mday % 100u, (unsigned)parts.tm_hour % 100u,
-	         (unsigned)parts.tm_min % 100u, (unsigned)parts.tm_sec % 100u,
-	         (unsigned)(wall_us % 1000000) % 1000000u);
+		 (unsigned)(parts.tm_year + 1900) % 10000u, (unsigned)(parts.tm_mon + 1) % 100u,
+		 (unsigned)parts.tm_mday % 100u, (unsigned)parts.tm_hour % 100u,
+		 (unsigned)parts.tm_min % 100u, (unsigned)parts.tm_sec % 100u,
+		 (unsigned)(wall_us % 1000000) % 1000000u);
 }
 
 /* `count` digits at *text, moved behind them; -1 when there are none. */
@@ -120,7 +121,7 @@ static bool take_time(const char **text, struct tm *parts, int64_t *ret_fraction
 
 enum err clock_parse_rfc3339(const char *text, int64_t *ret_wall_us)
 {
-	struct tm parts = { 0 }, given;
+	struct tm parts = {0}, given;
 	int64_t fraction_us = 0;
 	int offset_s = 0;
 	time_t seconds;
@@ -145,7 +146,7 @@ enum err clock_parse_duration(const char *text, uint64_t *ret_ms)
 		const char *name;
 		uint64_t ms;
 	} units[] = {
-		{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 },
+	    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000},
 	};
 	char digits[20];
 	size_t len = strspn(text, "0123456789");
@@ -155,7 +156,7 @@ enum err clock_parse_duration(const char *text, uint64_t *ret_ms)
 		return E_INVAL;
 	memcpy(digits, text, len);
 	digits[len] = 0;
-	if (str_parse_u64(digits, UINT32_MAX, &value))
+	if (str_parse_u64(digits, UINT32_MAX, &value) != E_OK)
 		return E_INVAL;
 	if (value == 0 && !text[len]) {
 		*ret_ms = 0;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The subject and names of one CSR in memory. */
 #include "base/csr.h"
 
@@ -7,10 +8,10 @@
 #include <string.h>
 
 static const char *const san_names[SAN_TYPE_MAX + 1] = {
-	[SAN_DNS] = "dns",
-	[SAN_IP] = "ip",
-	[SAN_EMAIL] = "email",
-	[SAN_URI] = "uri",
+    [SAN_DNS] = "dns",
+    [SAN_IP] = "ip",
+    [SAN_EMAIL] = "email",
+    [SAN_URI] = "uri",
 };
 
 const char *san_type_name(enum san_type type)
@@ -58,7 +59,7 @@ enum err csr_spec_add_san(struct csr_spec *spec, enum san_type type, const char 
 
 enum err csr_spec_copy(const struct csr_spec *from, struct csr_spec *ret_to)
 {
-	struct csr_spec copy = { .key_type = from->key_type };
+	struct csr_spec copy = {.key_type = from->key_type};
 	enum err e = E_NOMEM;
 
 	if (!str_dup_opt(from->country, &copy.country) || !str_dup_opt(from->state, &copy.state) ||
@@ -68,7 +69,7 @@ enum err csr_spec_copy(const struct csr_spec *from, struct csr_spec *ret_to)
 	    !str_dup_opt(from->common_name, &copy.common_name))
 		goto out;
 	for (size_t i = 0; i < from->sans_len; i++)
-		if ((e = csr_spec_add_san(&copy, from->sans[i].type, from->sans[i].value)))
+		if ((e = csr_spec_add_san(&copy, from->sans[i].type, from->sans[i].value)) != E_OK)
 			goto out;
 	*ret_to = copy;
 	return E_OK;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is to be certified: the subject and the subject alternative names of
  * one CSR (RFC 2986, RFC 5280 §4.1.2.4 and §4.2.1.6).  Shared by api (fills
@@ -9,6 +10,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/key.h"
+#include "base/uuid.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,12 +26,12 @@
 #define CSR_SAN_BYTES_MAX 255
 #define CSR_FIELD_BYTES_MAX (128 * 4) /* longest subject field in UTF-8 bytes */
 
-#define CSR_ID_SIZE 37 /* a UUID in text and its NUL */
+#define CSR_ID_SIZE UUID_SIZE
 
 /* Values are stored and sent over the wire: never renumber. */
 enum san_type {
 	SAN_DNS = 1,
-	SAN_IP = 2,    /* textual IPv4 or IPv6 address, no zone */
+	SAN_IP = 2, /* textual IPv4 or IPv6 address, no zone */
 	SAN_EMAIL = 3,
 	SAN_URI = 4,
 };
@@ -56,7 +58,7 @@ struct csr_spec {
 	size_t sans_len;
 };
 
-void csr_spec_release(struct csr_spec *spec); /* leaves it zeroed */
+void csr_spec_release(struct csr_spec *spec);                                          /* leaves it zeroed */
 MUST_USE enum err csr_spec_copy(const struct csr_spec *from, struct csr_spec *ret_to); /* E_NOMEM */
 
 /* Appends a copy of value; E_LIMIT past CSR_SANS_MAX, E_NOMEM. */

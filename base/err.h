@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one error type of all three programs.
  *
  * CK_RV, SQL and errno values are turned into it in one file each, and it is
  * turned into HTTP in one file (api/problem.c).  What a value means to a
- * caller is said by the function that returns it; the lines below give the
- * common sense of each.
+ * caller is documented at the function that returns it; the lines below give the
+ * general meaning of each.
  */
 #ifndef CSRD_BASE_ERR_H
 #define CSRD_BASE_ERR_H
@@ -13,16 +14,16 @@
 
 enum err {
 	E_OK = 0,
-	E_NOMEM,       /* memory is out */
+	E_NOMEM,       /* out of memory */
 	E_INVAL,       /* an argument or a field is not acceptable */
-	E_NOTFOUND,    /* the thing asked for does not exist */
+	E_NOTFOUND,    /* the requested thing does not exist */
 	E_EXISTS,      /* it exists already */
 	E_DENIED,      /* not permitted */
 	E_LIMIT,       /* a quota or a cap is reached */
 	E_BUSY,        /* try again later; nothing was done */
 	E_TIMEOUT,     /* the deadline passed before work began; nothing was done */
 	E_UNAVAIL,     /* the other side cannot be reached; nothing was done */
-	E_UNCERTAIN,   /* it may have happened or not: settle by asking */
+	E_UNCERTAIN,   /* it may or may not have happened: query before anything else */
 	E_UNSUPPORTED, /* the token, or this program, cannot do that */
 	E_PROTO,       /* the peer broke the protocol */
 	E_IO,          /* a system call failed */
@@ -31,10 +32,10 @@ enum err {
 	E_PIN,         /* the token refused the PIN */
 	E_PIN_LOCKED,  /* the PIN is locked, or one try from it */
 	E_CONFIG,      /* the configuration is wrong */
-	E_BUG,         /* a broken promise of our own code */
+	E_BUG,         /* our own code broke an invariant */
 };
 
-/* Static lower-case text of an error; never NULL, also for unknown values. */
+/* Static lower-case text of an error; never NULL, even for unknown values. */
 const char *err_str(enum err e);
 
 #endif

@@ -1,9 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Exit codes of csrd, csrd-hsm and csrctl, for supervisors and scripts.
  * They are documented in doc/operations.md; never renumber them.
  */
 #ifndef CSRD_BASE_EXIT_CODE_H
 #define CSRD_BASE_EXIT_CODE_H
+
+#include "base/err.h"
 
 enum exit_code {
 	EXIT_CODE_OK = 0,
@@ -20,5 +23,11 @@ enum exit_code {
 	EXIT_CODE_PIN = 77,          /* the PIN was refused: do not start again */
 	EXIT_CODE_CONFIG = 78,       /* the configuration or its PIN file is wrong: do not start again */
 };
+
+/*
+ * The code of an error that speaks for itself; `otherwise` for one whose meaning depends on what was tried
+ * (E_INVAL, E_NOTFOUND, E_EXISTS, E_DENIED, E_LIMIT, E_UNSUPPORTED, and what is wrong with a PIN).
+ */
+enum exit_code exit_code_of(enum err e, enum exit_code otherwise);
 
 #endif

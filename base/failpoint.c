@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Points of sudden death, in test builds only. */
 #include "base/failpoint.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptors, files and unix sockets. */
 #include "base/fd.h"
 
@@ -102,7 +103,7 @@ enum err fd_read_file(const char *path, struct buf *b)
 
 	if (fd < 0)
 		return from_errno();
-	while (!(e = buf_status(b))) {
+	while ((e = buf_status(b)) == E_OK) {
 		ssize_t got = read(fd, block, sizeof(block));
 
 		if (got < 0 && errno == EINTR)
@@ -234,10 +235,10 @@ enum err fd_unix_listen(const char *path, mode_t mode, int *ret_fd, int *ret_loc
 	int fd = -1, lock_fd = -1;
 	enum err e = set_address(&address, path);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	snprintf(lock_path, sizeof(lock_path), "%s.lock", path);
-	if ((e = fd_lock_file(lock_path, &lock_fd)) || (e = remove_stale_socket(path)))
+	if ((e = fd_lock_file(lock_path, &lock_fd)) != E_OK || (e = remove_stale_socket(path)) != E_OK)
 		goto out;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || bind_with_mode(fd, &address, mode) || listen(fd, SOMAXCONN)) {
@@ -259,7 +260,7 @@ enum err fd_unix_connect(const char *path, int *ret_fd)
 	enum err e = set_address(&address, path);
 	int fd;
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)

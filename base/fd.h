@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptors, files and unix sockets. */
 #ifndef CSRD_BASE_FD_H
 #define CSRD_BASE_FD_H
@@ -21,7 +22,7 @@ void fd_close(int *fd);
 
 MUST_USE enum err fd_set_nonblocking(int fd);
 
-/* Writes all of it, however long that takes, to a non-blocking descriptor too.  E_IO, errno kept. */
+/* Writes all of it, however long that takes, even to a non-blocking descriptor.  E_IO, errno kept. */
 MUST_USE enum err fd_write_all(int fd, const void *data, size_t len);
 
 /* fsync(2), resumed after EINTR.  E_IO, errno kept. */
@@ -31,14 +32,14 @@ MUST_USE enum err fd_sync(int fd);
 MUST_USE enum err fd_read_file(const char *path, struct buf *b);
 
 /*
- * Writes what others may want to know of this process: the file at `path`, in
- * the place of one that is there, is locked as long as *ret_fd is open, so one
- * that is not locked tells of a process that is gone.  Made as `path`-new;
+ * Publishes facts about this process to others: the file at `path`, replacing
+ * an existing one, is locked as long as *ret_fd is open, so a file that is not
+ * locked belongs to a process that is gone.  Written as `path`-new first;
  * mode 0640 and the umask.  E_IO, errno kept; E_NOMEM.
  */
 MUST_USE enum err fd_publish(const char *path, const struct buf *text, int *ret_fd);
 /*
- * Appends such a file of a process that lives.  The folder may be another
+ * Appends such a file of a live process.  The folder may be another
  * user's: no link is followed, and nothing is waited for.  E_NOTFOUND: there is
  * none, or its process is gone; E_DENIED, E_LIMIT, E_IO, E_NOMEM.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names of key types and of protection attributes. */
 #include "base/key.h"
 

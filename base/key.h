@@ -1,4 +1,5 @@
-/* Key types and what a token says of a private key.  Shared words of api, store and hsm. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Key types and what a token reports about a private key.  Shared vocabulary of api, store and hsm. */
 #ifndef CSRD_BASE_KEY_H
 #define CSRD_BASE_KEY_H
 

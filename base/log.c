@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The operational log. */
 #include "base/log.h"
 
@@ -64,8 +65,8 @@ static const struct {
 	const char *name;
 	enum log_level level;
 } level_names[] = {
-	{ "error", LOG_LEVEL_ERROR },   { "warning", LOG_LEVEL_WARN }, { "notice", LOG_LEVEL_NOTICE },
-	{ "info", LOG_LEVEL_INFO }, { "debug", LOG_LEVEL_DEBUG },
+    {"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARN}, {"notice", LOG_LEVEL_NOTICE},
+    {"info", LOG_LEVEL_INFO},   {"debug", LOG_LEVEL_DEBUG},
 };
 #define LEVEL_COUNT (sizeof(level_names) / sizeof(level_names[0]))
 
@@ -101,7 +102,7 @@ static void put_prefix(struct buf *line, const struct log_event *event)
 }
 
 /* One event is one line of UTF-8, whatever a client put into it. */
-static void put_escaped(struct buf *line, const char *text, size_t len)
+static void log_put_escaped(struct buf *line, const char *text, size_t len)
 {
 	size_t pos = 0;
 
@@ -128,7 +129,7 @@ static void put_escaped(struct buf *line, const char *text, size_t len)
 
 static void put_message(struct buf *b, const struct log_context *context, const char *tail, const char *text)
 {
-	put_escaped(b, text, strlen(text));
+	log_put_escaped(b, text, strlen(text));
 	if (tail)
 		buf_printf(b, ": %s", tail);
 	if (context && context->request_id)
@@ -146,7 +147,7 @@ static void write_line(const struct log_event *event)
 	put_prefix(&line, event);
 	buf_put_str(&line, event->message);
 	buf_put_u8(&line, '\n');
-	if (line.data && fd_write_all(STDERR_FILENO, line.data, line.len))
+	if (line.data && fd_write_all(STDERR_FILENO, line.data, line.len) != E_OK)
 		(void)0;
 	buf_release(&line);
 }
@@ -161,7 +162,7 @@ enum err log_start_thread(void)
 {
 	enum err e = log_queue_start(write_event);
 
-	if (e)
+	if (e != E_OK)
 		log_error("cannot start the thread of the log: %s", strerror(errno));
 	return e;
 }

@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Operational log, to standard error: one line an event, lower case, no full
+ * Operational log, to standard error: one line per event, lower case, no full
  * stop, what failed first.  Where standard error is a stream to the journal
  * (JOURNAL_STREAM names its device and inode) each line starts with the "<N>"
  * priority that journald reads; elsewhere with a UTC time, the program and the
  * level.  Control characters in a message are escaped as \xNN, so one event is
  * one line whatever a client sent.  A sink may take the events instead.
  *
- * Who logs writes the line, and waits until it is taken; but in a process that
- * called log_start_thread nobody does.
+ * The caller writes the line itself and waits until it is accepted, except in a
+ * process that called log_start_thread.
  *
  * Thread-safe.  A secret (PIN, API token, key material) is never an argument.
  * Audit is not logging: see the store.
@@ -30,13 +31,13 @@ enum log_level {
 	LOG_LEVEL_DEBUG = 7,
 };
 
-/* program is borrowed for ever.  Lines above `level` are dropped. */
+/* program is borrowed forever.  Lines above `level` are dropped. */
 void log_open(const char *program, enum log_level level);
 void log_set_level(enum log_level level);
 
 /*
- * From now on a thread of the log's own writes the lines, in their order, and
- * who logs never waits.  Past LOG_QUEUE_BYTES (base/log_queue.h) lines are
+ * From now on a separate log thread writes the lines, in their order, and
+ * callers never wait.  Past LOG_QUEUE_BYTES (base/log_queue.h) lines are
  * dropped, and one says how many.  After log_open and log_set_sink; not for
  * short-lived tools, which may wait.  E_IO; logs the cause.
  */

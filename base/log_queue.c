@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The queue between those who log and the thread that writes. */
 #include "base/log_queue.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -9,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <time.h>
 
 #define CHATTER_BYTES (LOG_QUEUE_BYTES / 4 * 3) /* how full info and debug lines may make it */
@@ -16,7 +19,7 @@
 #define FLUSH_EVERY_NS 1000000L
 
 struct line {
-	struct line *next;
+	STAILQ_ENTRY(line) next;
 	size_t size; /* of all of it */
 	struct log_event event;
 	struct log_context context;
@@ -27,13 +30,15 @@ static struct {
 	log_queue_fn write; /* NULL: no thread; written before there is one */
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
-	struct line *first, **last; /* from here on: under the lock */
-	size_t bytes;               /* the line that is being written included */
+	STAILQ_HEAD(, line) lines; /* from here on: under the lock */
+	size_t bytes;              /* the line that is being written included */
 	bool dropping;
 	unsigned lost; /* not told yet */
 
 	atomic_uint unwritten; /* lines, and one more while `lost` is not told; read without the lock */
-} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .last = &queue.first};
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER,
+	   .filled = PTHREAD_COND_INITIALIZER,
+	   .lines = STAILQ_HEAD_INITIALIZER(queue.lines)};
 
 /* ---- a line ---- */
 
@@ -67,7 +72,6 @@ static struct line *line_new(const struct log_event *event)
 	if (!line)
 		return NULL;
 	at = line->text;
-	line->next = NULL;
 	line->size = size;
 	line->event = *event;
 	line->event.message = copy_text(&at, event->message);
@@ -95,15 +99,14 @@ static void tell_lost_locked(void)
 	queue.lost = 0;
 	queue.dropping = false;
 	pthread_mutex_unlock(&queue.lock);
-	log_warn("%u lines of the log were lost: whoever takes them was too slow", lost);
+	log_warn("%u lines of the log were lost: the reader of the log was too slow", lost);
 	pthread_mutex_lock(&queue.lock);
 	atomic_fetch_sub(&queue.unwritten, 1);
 }
 
-static void put_locked(struct line *line)
+static void log_queue_put_locked(struct line *line)
 {
-	*queue.last = line;
-	queue.last = &line->next;
+	STAILQ_INSERT_TAIL(&queue.lines, line, next);
 	queue.bytes += line->size;
 	atomic_fetch_add(&queue.unwritten, 1);
 	pthread_cond_signal(&queue.filled);
@@ -128,7 +131,7 @@ bool log_queue_put(const struct log_event *event)
 	if (queue.lost && queue.bytes <= ROOM_BYTES)
 		tell_lost_locked();
 	if (line && has_room_locked(line))
-		put_locked(line);
+		log_queue_put_locked(line);
 	else
 		drop_locked(line);
 	pthread_mutex_unlock(&queue.lock);
@@ -139,11 +142,9 @@ bool log_queue_put(const struct log_event *event)
 
 static struct line *take_locked(void)
 {
-	struct line *line = queue.first;
+	struct line *line = STAILQ_FIRST(&queue.lines);
 
-	queue.first = line->next;
-	if (!queue.first)
-		queue.last = &queue.first;
+	STAILQ_REMOVE_HEAD(&queue.lines, next);
 	return line;
 }
 
@@ -154,9 +155,9 @@ static void *write_lines(void *arg)
 	for (;;) {
 		struct line *line;
 
-		if (!queue.first && queue.lost)
+		if (STAILQ_EMPTY(&queue.lines) && queue.lost)
 			tell_lost_locked();
-		if (!queue.first) { /* without memory, even after telling */
+		if (STAILQ_EMPTY(&queue.lines)) { /* without memory, even after telling */
 			pthread_cond_wait(&queue.filled, &queue.lock);
 			continue;
 		}
@@ -198,7 +199,7 @@ static void flush_at_crash(int signal_number)
 }
 
 /* Not those that somebody else, such as a sanitizer, has a handler for. */
-static void catch_crashes(void)
+static void log_queue_catch_crashes(void)
 {
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 	struct sigaction action = {.sa_flags = (int)SA_RESETHAND}, old;
@@ -213,8 +214,7 @@ static void catch_crashes(void)
 static void forget_in_child(void)
 {
 	queue.write = NULL;
-	queue.first = NULL;
-	queue.last = &queue.first;
+	STAILQ_INIT(&queue.lines);
 	queue.bytes = 0;
 	queue.lost = 0;
 	queue.dropping = false;
@@ -224,8 +224,6 @@ static void forget_in_child(void)
 
 enum err log_queue_start(log_queue_fn write)
 {
-	sigset_t all, before;
-	pthread_t thread;
 	int rc;
 
 	if ((rc = pthread_atfork(NULL, NULL, forget_in_child)) || atexit(flush_at_exit)) {
@@ -233,17 +231,11 @@ enum err log_queue_start(log_queue_fn write)
 		return E_IO;
 	}
 	queue.write = write;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for others */
-	rc = pthread_create(&thread, NULL, write_lines, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc) {
+	/* Not to be joined: it may be stuck for good in a line that nobody takes. */
+	if (thread_start("log", write_lines, NULL, NULL) != E_OK) {
 		queue.write = NULL;
-		errno = rc;
 		return E_IO;
 	}
-	pthread_setname_np(thread, "log");
-	pthread_detach(thread); /* it may be stuck for good in a line that nobody takes */
-	catch_crashes();
+	log_queue_catch_crashes();
 	return E_OK;
 }

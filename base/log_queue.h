@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lines on their way to the log's thread.  Only that thread waits for whoever
  * reads the log (a pipe that nobody empties, a journald that stands still), so

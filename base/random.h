@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random bytes from the kernel: for ids and secrets. */
 #ifndef CSRD_BASE_RANDOM_H
 #define CSRD_BASE_RANDOM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Secret bytes in locked, undumpable pages. */
 #include "base/secret.h"
 
@@ -40,7 +41,7 @@ static enum err secret_new(size_t max_bytes, struct secret **ret_secret)
 }
 
 /* The mode is judged on the opened file, not on the path. */
-static enum err check_file(int fd)
+static enum err secret_check_file(int fd)
 {
 	struct stat st;
 
@@ -83,7 +84,8 @@ enum err secret_read_file(const char *path, size_t max_bytes, struct secret **re
 
 	if (fd < 0)
 		return errno == ENOENT ? E_NOTFOUND : errno == EACCES || errno == EPERM ? E_DENIED : E_IO;
-	if ((e = check_file(fd)) || (e = secret_new(max_bytes, &s)) || (e = read_into(fd, s, max_bytes)))
+	if ((e = secret_check_file(fd)) != E_OK || (e = secret_new(max_bytes, &s)) != E_OK ||
+	    (e = read_into(fd, s, max_bytes)) != E_OK)
 		goto out;
 	*ret_secret = s;
 	s = NULL;
@@ -121,7 +123,7 @@ void secret_scrub(void *memory, size_t len)
 
 enum err secret_forbid_dumps(void)
 {
-	struct rlimit none = { 0, 0 };
+	struct rlimit none = {0, 0};
 
 	if (setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		return E_IO;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Secret bytes in pages that are locked in memory, left out of core files,
  * surrounded by nothing else, and scrubbed when freed.

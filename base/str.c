@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Small text helpers. */
 #include "base/str.h"
 
@@ -50,7 +51,7 @@ void str_hex(char *dst, const uint8_t *src, size_t len)
 	dst[2 * len] = 0;
 }
 
-static int hex_value(char c)
+static int str_hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -65,10 +66,10 @@ enum err str_unhex(uint8_t *dst, size_t len, const char *text)
 	if (strlen(text) != 2 * len)
 		return E_INVAL;
 	for (size_t i = 0; i < 2 * len; i++)
-		if (hex_value(text[i]) < 0)
+		if (str_hex_value(text[i]) < 0)
 			return E_INVAL;
 	for (size_t i = 0; i < len; i++)
-		dst[i] = (uint8_t)(hex_value(text[2 * i]) << 4 | hex_value(text[2 * i + 1]));
+		dst[i] = (uint8_t)(str_hex_value(text[2 * i]) << 4 | str_hex_value(text[2 * i + 1]));
 	return E_OK;
 }
 
@@ -133,29 +134,4 @@ bool str_equal_constant_time(const void *a, const void *b, size_t len)
 	for (size_t i = 0; i < len; i++)
 		difference |= (uint8_t)(x[i] ^ y[i]);
 	return difference == 0;
-}
-
-bool str_is_uuid(const char *text)
-{
-	size_t i;
-
-	for (i = 0; text[i]; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (i >= 36 || (dash ? text[i] != '-' : hex_value(text[i]) < 0))
-			return false;
-	}
-	return i == 36;
-}
-
-void str_uuid(char text[STR_UUID_SIZE], const uint8_t bytes[16])
-{
-	static const unsigned groups[] = { 4, 2, 2, 2, 6 }; /* bytes between the hyphens */
-
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
-		str_hex(text, bytes, groups[i]);
-		bytes += groups[i];
-		text += 2 * groups[i];
-		*text++ = i < 4 ? '-' : '\0';
-	}
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Small text helpers.  All of them are pure; none of them logs. */
 #ifndef CSRD_BASE_STR_H
 #define CSRD_BASE_STR_H
@@ -12,10 +13,10 @@
 /* Copies with termination; E_LIMIT (dst is then "") when src does not fit. */
 MUST_USE enum err str_copy(char *dst, size_t dst_size, const char *src);
 
-/* A NUL-terminated copy of len bytes, or NULL when memory is out. */
+/* A NUL-terminated copy of len bytes, or NULL when out of memory. */
 char *str_dup_len(const char *src, size_t len);
 
-/* strdup that takes NULL for NULL.  False only when memory is out. */
+/* strdup that takes NULL for NULL.  False only when out of memory. */
 MUST_USE bool str_dup_opt(const char *src, char **ret_copy);
 
 /* Lower-case hexadecimal; dst holds 2 × len + 1 bytes. */
@@ -38,12 +39,5 @@ bool str_equal_ignoring_case(const char *a, const char *b);
 
 /* Compares len bytes in a time that depends on len alone. */
 bool str_equal_constant_time(const void *a, const void *b, size_t len);
-
-/* A UUID: 36 characters, 8-4-4-4-12 hexadecimal digits of any case, with its dashes. */
-bool str_is_uuid(const char *text);
-
-/* 16 bytes as a UUID in lower case, and its NUL. */
-#define STR_UUID_SIZE 37
-void str_uuid(char text[STR_UUID_SIZE], const uint8_t bytes[16]);
 
 #endif

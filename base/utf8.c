@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UTF-8 decoding after RFC 3629 §4. */
 #include "base/utf8.h"
 
@@ -8,7 +9,7 @@ static bool is_continuation(const char *text, size_t len, size_t pos)
 
 bool utf8_next(const char *text, size_t len, size_t *pos, uint32_t *ret_code_point)
 {
-	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
 	uint8_t first;
 	uint32_t value;
 	size_t size;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UTF-8 as RFC 3629 §4 defines it: no overlong form, no surrogate, ≤ U+10FFFF. */
 #ifndef CSRD_BASE_UTF8_H
 #define CSRD_BASE_UTF8_H
@@ -23,8 +24,8 @@ size_t utf8_count(const char *text, size_t len);
  */
 enum utf8_class {
 	UTF8_VISIBLE,
-	UTF8_BLANK,      /* Zs, and the few symbols without ink, such as U+2800 */
-	UTF8_MARK,       /* M: nothing by itself */
+	UTF8_BLANK, /* Zs, and the few symbols without ink, such as U+2800 */
+	UTF8_MARK,  /* M: nothing by itself */
 	/* from here on unsafe in names */
 	UTF8_CONTROL,    /* Cc */
 	UTF8_INVISIBLE,  /* Default_Ignorable_Code_Point, Cf, Zl, Zp */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What evhttp can give at best: one event loop that answers every request with
  * 200 and a body of --body-bytes bytes.  Prints "listening PORT" once it does.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stands in for csrd-hsm where the token is not what is measured: speaks its
  * protocol (hsm/message.h) over a unix socket, and answers create-csr at once
@@ -61,7 +62,7 @@ static void die(const char *what)
 
 static void reply(struct connection *c, const struct frame *f, const struct buf *payload)
 {
-	if (buf_status(payload))
+	if (buf_status(payload) != E_OK)
 		die("cannot encode an answer");
 	frame_put(&c->out, f->request_id, f->type | MESSAGE_REPLY, payload->data, payload->len);
 }
@@ -70,17 +71,17 @@ static enum err answer_hello(const struct frame *f, struct buf *payload)
 {
 	struct message_hello hello;
 	struct message_hello_reply m = {
-		.version = MESSAGE_PROTOCOL_VERSION,
-		.token_name = (char *)(uintptr_t) "default",
-		.token_label = (char *)(uintptr_t) "fake",
-		.token_serial = (char *)(uintptr_t) "0",
-		.token_manufacturer = (char *)(uintptr_t) "bench",
-		.token_model = (char *)(uintptr_t) "none",
-		.key_types = KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1),
+	    .version = MESSAGE_PROTOCOL_VERSION,
+	    .token_name = (char *)(uintptr_t) "default",
+	    .token_label = (char *)(uintptr_t) "fake",
+	    .token_serial = (char *)(uintptr_t) "0",
+	    .token_manufacturer = (char *)(uintptr_t) "bench",
+	    .token_model = (char *)(uintptr_t) "none",
+	    .key_types = KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1),
 	};
 	enum err e = message_hello_decode(f->payload, f->payload_len, &hello);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	message_hello_release(&hello);
 	message_hello_reply_encode(payload, &m);
@@ -91,13 +92,13 @@ static enum err answer_create(const struct frame *f, struct buf *payload)
 {
 	struct message_create_csr request;
 	struct message_create_csr_reply m = {
-		.key.protection = KEY_PROT_REQUIRED,
-		.der = der,
-		.der_len = der_len,
+	    .key.protection = KEY_PROT_REQUIRED,
+	    .der = der,
+	    .der_len = der_len,
 	};
 	enum err e = message_create_csr_decode(f->payload, f->payload_len, &request);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	m.key.key_type = request.spec.key_type;
 	message_create_csr_release(&request);
@@ -112,11 +113,11 @@ static enum err answer_create(const struct frame *f, struct buf *payload)
 static enum err answer_key(const struct frame *f, struct buf *payload)
 {
 	struct message_key_request request;
-	struct message_destroy_key_reply destroyed = { .destroyed = 2 };
-	struct message_find_key_reply found = { .presence = MESSAGE_KEY_NONE };
+	struct message_destroy_key_reply destroyed = {.destroyed = 2};
+	struct message_find_key_reply found = {.presence = MESSAGE_KEY_NONE};
 	enum err e = message_key_request_decode(f->payload, f->payload_len, &request);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	if (f->type == MESSAGE_DESTROY_KEY)
 		message_destroy_key_reply_encode(payload, &destroyed);
@@ -128,11 +129,11 @@ static enum err answer_key(const struct frame *f, struct buf *payload)
 static void answer_status(struct buf *payload)
 {
 	struct message_status_reply m = {
-		.usable = true,
-		.detail = (char *)(uintptr_t) "",
-		.threads = 1,
-		.created = created,
-		.key_types = KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1),
+	    .usable = true,
+	    .detail = (char *)(uintptr_t) "",
+	    .threads = 1,
+	    .created = created,
+	    .key_types = KEY_TYPE_BIT(KEY_RSA2048) | KEY_TYPE_BIT(KEY_P256V1),
 	};
 
 	message_status_reply_encode(payload, &m);
@@ -153,8 +154,8 @@ static void put_list_part(struct connection *c)
 {
 	static char labels[MESSAGE_LIST_PART_KEYS][LABEL_SIZE];
 	struct message_listed_key listed[MESSAGE_LIST_PART_KEYS];
-	struct message_list_keys_part part = { .keys = listed };
-	struct frame f = { .request_id = c->list_request, .type = MESSAGE_LIST_KEYS };
+	struct message_list_keys_part part = {.keys = listed};
+	struct frame f = {.request_id = c->list_request, .type = MESSAGE_LIST_KEYS};
 	struct buf payload;
 
 	while (c->list_at < keys_len && part.keys_len < MESSAGE_LIST_PART_KEYS) {
@@ -232,7 +233,7 @@ static bool take_input(struct connection *c)
 		e = frame_parse(c->in.data + at, c->in.len - at, &f, &used);
 		if (e == E_OK)
 			e = handle(c, &f);
-		if (e)
+		if (e != E_OK)
 			break;
 		at += used;
 	}
@@ -272,7 +273,7 @@ static void accept_one(int listener)
 		close(fd);
 		return;
 	}
-	connections[connections_len] = (struct connection){ .fd = fd };
+	connections[connections_len] = (struct connection){.fd = fd};
 	buf_init(&connections[connections_len].in, BUFFER_MAX);
 	buf_init(&connections[connections_len].out, BUFFER_MAX);
 	connections_len++;
@@ -287,14 +288,14 @@ static bool serve_one(struct connection *c, short events)
 static void serve(int listener)
 {
 	for (;;) {
-		struct pollfd fds[CONNECTIONS_MAX + 1] = { { listener, POLLIN, 0 } };
+		struct pollfd fds[CONNECTIONS_MAX + 1] = {{listener, POLLIN, 0}};
 
 		for (size_t i = 0; i < connections_len; i++) {
 			const struct connection *c = &connections[i];
 
 			bool sends = c->out.len || c->listing;
 
-			fds[i + 1] = (struct pollfd){ c->fd, sends ? POLLIN | POLLOUT : POLLIN, 0 };
+			fds[i + 1] = (struct pollfd){c->fd, sends ? POLLIN | POLLOUT : POLLIN, 0};
 		}
 		if (poll(fds, connections_len + 1, -1) < 0 && errno != EINTR)
 			die("poll");
@@ -326,7 +327,7 @@ static void *map_file(const char *path, size_t *ret_len)
 
 static int listen_on(const char *path)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (strlen(path) >= sizeof(address.sun_path))
@@ -341,10 +342,10 @@ static int listen_on(const char *path)
 int main(int argc, char **argv)
 {
 	static const struct option names[] = {
-		{ "socket", required_argument, NULL, 's' },
-		{ "der", required_argument, NULL, 'd' },
-		{ "keys", required_argument, NULL, 'k' },
-		{ NULL, 0, NULL, 0 },
+	    {"socket", required_argument, NULL, 's'},
+	    {"der", required_argument, NULL, 'd'},
+	    {"keys", required_argument, NULL, 'k'},
+	    {NULL, 0, NULL, 0},
 	};
 	const char *path = NULL;
 	size_t len = 0;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A load generator for HTTP/1.1: N keep-alive connections to 127.0.0.1, each
  * with one request in flight at a time, on one thread with epoll.  Prints one
@@ -51,7 +52,7 @@ struct connection {
 	bool answered; /* one request at least, since it was opened */
 };
 
-static struct options options = { .connections = 1, .seconds = 3, .method = "GET", .expect = 200 };
+static struct options options = {.connections = 1, .seconds = 3, .method = "GET", .expect = 200};
 static char *body, *token;
 static size_t body_len;
 static char (*ids)[ID_BYTES + 1];
@@ -167,8 +168,8 @@ static bool build_request(struct connection *c)
 
 static void open_connection(struct connection *c)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(options.port) };
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = c };
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(options.port)};
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
 	int one = 1;
 
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -339,20 +340,13 @@ static void usage(void)
 static void parse(int argc, char **argv)
 {
 	static const struct option names[] = {
-		{ "port", required_argument, NULL, 'p' },
-		{ "path", required_argument, NULL, 'P' },
-		{ "method", required_argument, NULL, 'm' },
-		{ "body", required_argument, NULL, 'b' },
-		{ "token-file", required_argument, NULL, 't' },
-		{ "connections", required_argument, NULL, 'n' },
-		{ "seconds", required_argument, NULL, 's' },
-		{ "warm-up", required_argument, NULL, 'w' },
-		{ "requests", required_argument, NULL, 'r' },
-		{ "expect", required_argument, NULL, 'e' },
-		{ "ids", required_argument, NULL, 'i' },
-		{ "ids-once", no_argument, NULL, 'o' },
-		{ "save-ids", required_argument, NULL, 'S' },
-		{ NULL, 0, NULL, 0 },
+	    {"port", required_argument, NULL, 'p'},       {"path", required_argument, NULL, 'P'},
+	    {"method", required_argument, NULL, 'm'},     {"body", required_argument, NULL, 'b'},
+	    {"token-file", required_argument, NULL, 't'}, {"connections", required_argument, NULL, 'n'},
+	    {"seconds", required_argument, NULL, 's'},    {"warm-up", required_argument, NULL, 'w'},
+	    {"requests", required_argument, NULL, 'r'},   {"expect", required_argument, NULL, 'e'},
+	    {"ids", required_argument, NULL, 'i'},        {"ids-once", no_argument, NULL, 'o'},
+	    {"save-ids", required_argument, NULL, 'S'},   {NULL, 0, NULL, 0},
 	};
 	int c;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reference for csrd's speed: the same PKCS#11 calls on the same kind of
  * token with the same number of threads, and nothing else around them.
@@ -53,11 +54,11 @@ struct worker {
 };
 
 static struct options options = {
-	.mode = "pair",
-	.key_type = KEY_P256V1,
-	.threads = 4,
-	.keys = 16,
-	.seconds = 3,
+    .mode = "pair",
+    .key_type = KEY_P256V1,
+    .threads = 4,
+    .keys = 16,
+    .seconds = 3,
 };
 static CK_FUNCTION_LIST *p11;
 static CK_SLOT_ID slot;
@@ -85,7 +86,7 @@ static void must_have(bool is_fine, const char *what)
 
 static void load_module(void)
 {
-	CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
+	CK_C_INITIALIZE_ARGS args = {.flags = CKF_OS_LOCKING_OK};
 	void *library = dlopen(options.module, RTLD_NOW | RTLD_LOCAL);
 	CK_C_GetFunctionList get = NULL;
 
@@ -131,13 +132,13 @@ static void see_mechanisms(void)
 {
 	CK_MECHANISM_INFO info;
 
-	signs_sha256_rsa = p11->C_GetMechanismInfo(slot, CKM_SHA256_RSA_PKCS, &info) == CKR_OK &&
-	                   (info.flags & CKF_SIGN);
+	signs_sha256_rsa =
+	    p11->C_GetMechanismInfo(slot, CKM_SHA256_RSA_PKCS, &info) == CKR_OK && (info.flags & CKF_SIGN);
 }
 
 /* ---- one operation ---- */
 
-static unsigned char oid_p256[] = { 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07 };
+static unsigned char oid_p256[] = {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
 
 /* As long as the labels of csrd: "csrd:" and a UUID. */
 static void make_label(char label[LABEL_SIZE])
@@ -150,43 +151,43 @@ static void make_label(char label[LABEL_SIZE])
 		snprintf(label + 5 + 2 * i, 3, "%02x", raw[i]);
 }
 
-/* The templates are those of hsm/signer/key.c. */
+/* The templates are those of hsm/signer/key/key.c. */
 static void generate(CK_SESSION_HANDLE session, struct pair *pair)
 {
 	CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 	CK_ULONG bits = 2048;
-	unsigned char exponent[] = { 0x01, 0x00, 0x01 }, id[KEY_ID_BYTES];
+	unsigned char exponent[] = {0x01, 0x00, 0x01}, id[KEY_ID_BYTES];
 	char label[LABEL_SIZE];
 	bool rsa = options.key_type == KEY_RSA2048;
-	CK_MECHANISM mechanism = { rsa ? CKM_RSA_PKCS_KEY_PAIR_GEN : CKM_EC_KEY_PAIR_GEN, NULL, 0 };
+	CK_MECHANISM mechanism = {rsa ? CKM_RSA_PKCS_KEY_PAIR_GEN : CKM_EC_KEY_PAIR_GEN, NULL, 0};
 	CK_ATTRIBUTE public_template[] = {
-		{ CKA_TOKEN, &yes, sizeof(yes) },
-		{ CKA_PRIVATE, &no, sizeof(no) },
-		{ CKA_VERIFY, &yes, sizeof(yes) },
-		{ CKA_VERIFY_RECOVER, &no, sizeof(no) },
-		{ CKA_ENCRYPT, &no, sizeof(no) },
-		{ CKA_WRAP, &no, sizeof(no) },
-		{ CKA_DERIVE, &no, sizeof(no) },
-		{ CKA_LABEL, label, 41 },
-		{ CKA_ID, id, sizeof(id) },
-		{ rsa ? CKA_MODULUS_BITS : CKA_EC_PARAMS, rsa ? (void *)&bits : (void *)oid_p256,
-		  rsa ? sizeof(bits) : sizeof(oid_p256) },
-		{ CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent) }, /* RSA only */
+	    {CKA_TOKEN, &yes, sizeof(yes)},
+	    {CKA_PRIVATE, &no, sizeof(no)},
+	    {CKA_VERIFY, &yes, sizeof(yes)},
+	    {CKA_VERIFY_RECOVER, &no, sizeof(no)},
+	    {CKA_ENCRYPT, &no, sizeof(no)},
+	    {CKA_WRAP, &no, sizeof(no)},
+	    {CKA_DERIVE, &no, sizeof(no)},
+	    {CKA_LABEL, label, 41},
+	    {CKA_ID, id, sizeof(id)},
+	    {rsa ? CKA_MODULUS_BITS : CKA_EC_PARAMS, rsa ? (void *)&bits : (void *)oid_p256,
+	     rsa ? sizeof(bits) : sizeof(oid_p256)},
+	    {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)}, /* RSA only */
 	};
 	CK_ATTRIBUTE private_template[] = {
-		{ CKA_TOKEN, &yes, sizeof(yes) },       { CKA_PRIVATE, &yes, sizeof(yes) },
-		{ CKA_SENSITIVE, &yes, sizeof(yes) },   { CKA_EXTRACTABLE, &no, sizeof(no) },
-		{ CKA_SIGN, &yes, sizeof(yes) },        { CKA_SIGN_RECOVER, &no, sizeof(no) },
-		{ CKA_DECRYPT, &no, sizeof(no) },       { CKA_UNWRAP, &no, sizeof(no) },
-		{ CKA_DERIVE, &no, sizeof(no) },        { CKA_LABEL, label, 41 },
-		{ CKA_ID, id, sizeof(id) },
+	    {CKA_TOKEN, &yes, sizeof(yes)},     {CKA_PRIVATE, &yes, sizeof(yes)},
+	    {CKA_SENSITIVE, &yes, sizeof(yes)}, {CKA_EXTRACTABLE, &no, sizeof(no)},
+	    {CKA_SIGN, &yes, sizeof(yes)},      {CKA_SIGN_RECOVER, &no, sizeof(no)},
+	    {CKA_DECRYPT, &no, sizeof(no)},     {CKA_UNWRAP, &no, sizeof(no)},
+	    {CKA_DERIVE, &no, sizeof(no)},      {CKA_LABEL, label, 41},
+	    {CKA_ID, id, sizeof(id)},
 	};
 
 	make_label(label);
 	must_have(getrandom(id, sizeof(id), 0) == sizeof(id), "no random bytes");
 	must("C_GenerateKeyPair",
 	     p11->C_GenerateKeyPair(session, &mechanism, public_template, rsa ? 11 : 10, private_template, 11,
-	                            &pair->public_key, &pair->private_key));
+				    &pair->public_key, &pair->private_key));
 }
 
 static void read_public(CK_SESSION_HANDLE session, const struct pair *pair)
@@ -194,8 +195,8 @@ static void read_public(CK_SESSION_HANDLE session, const struct pair *pair)
 	unsigned char first[1024], second[256];
 	bool rsa = options.key_type == KEY_RSA2048;
 	CK_ATTRIBUTE attributes[] = {
-		{ rsa ? CKA_MODULUS : CKA_EC_PARAMS, first, sizeof(first) },
-		{ rsa ? CKA_PUBLIC_EXPONENT : CKA_EC_POINT, second, sizeof(second) },
+	    {rsa ? CKA_MODULUS : CKA_EC_PARAMS, first, sizeof(first)},
+	    {rsa ? CKA_PUBLIC_EXPONENT : CKA_EC_POINT, second, sizeof(second)},
 	};
 
 	must("C_GetAttributeValue", p11->C_GetAttributeValue(session, pair->public_key, attributes, 2));
@@ -206,7 +207,7 @@ static void sign(CK_SESSION_HANDLE session, const struct pair *pair)
 {
 	unsigned char data[400], out[512];
 	CK_ULONG out_len = sizeof(out), len = 32;
-	CK_MECHANISM mechanism = { CKM_ECDSA, NULL, 0 };
+	CK_MECHANISM mechanism = {CKM_ECDSA, NULL, 0};
 
 	memset(data, 0x5a, sizeof(data));
 	if (options.key_type == KEY_RSA2048) {
@@ -220,7 +221,7 @@ static void sign(CK_SESSION_HANDLE session, const struct pair *pair)
 static void relabel(CK_SESSION_HANDLE session, const struct pair *pair)
 {
 	char label[LABEL_SIZE];
-	CK_ATTRIBUTE attribute = { CKA_LABEL, label, 41 };
+	CK_ATTRIBUTE attribute = {CKA_LABEL, label, 41};
 
 	make_label(label);
 	must("C_SetAttributeValue", p11->C_SetAttributeValue(session, pair->private_key, &attribute, 1));
@@ -275,15 +276,14 @@ static double cpu_seconds(void)
 static void run_all(void)
 {
 	struct worker *workers = calloc(options.threads, sizeof(*workers));
-	struct stats all = { 0 };
+	struct stats all = {0};
 	double cpu_before;
 
-	must_have(workers, "memory is out");
+	must_have(workers, "out of memory");
 	pthread_barrier_init(&gate, NULL, options.threads + 1);
 	for (unsigned i = 0; i < options.threads; i++) {
-		must("C_OpenSession",
-		     p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
-		                        &workers[i].session));
+		must("C_OpenSession", p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL,
+							 NULL, &workers[i].session));
 		if (i == 0)
 			log_in(workers[i].session);
 		if (pthread_create(&workers[i].thread, NULL, run, &workers[i]))
@@ -311,7 +311,7 @@ static void run_all(void)
 static bool label_fits(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
 {
 	char label[256];
-	CK_ATTRIBUTE attribute = { CKA_LABEL, label, sizeof(label) };
+	CK_ATTRIBUTE attribute = {CKA_LABEL, label, sizeof(label)};
 	size_t wanted = strlen(options.label);
 
 	/* An object may go between the search and this. */
@@ -322,7 +322,7 @@ static bool label_fits(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
 static void count(void)
 {
 	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
-	CK_ATTRIBUTE template = { CKA_CLASS, &class, sizeof(class) };
+	CK_ATTRIBUTE template = {CKA_CLASS, &class, sizeof(class)};
 	CK_OBJECT_HANDLE handles[512];
 	CK_ULONG got;
 	CK_SESSION_HANDLE session;
@@ -353,12 +353,17 @@ static void usage(void)
 static void parse(int argc, char **argv)
 {
 	static const struct option names[] = {
-		{ "module", required_argument, NULL, 'm' },   { "token", required_argument, NULL, 't' },
-		{ "pin-file", required_argument, NULL, 'p' }, { "mode", required_argument, NULL, 'o' },
-		{ "key", required_argument, NULL, 'k' },      { "threads", required_argument, NULL, 'n' },
-		{ "keys", required_argument, NULL, 'K' },     { "seconds", required_argument, NULL, 's' },
-		{ "warm-up", required_argument, NULL, 'w' },  { "label", required_argument, NULL, 'l' },
-		{ NULL, 0, NULL, 0 },
+	    {"module", required_argument, NULL, 'm'},
+	    {"token", required_argument, NULL, 't'},
+	    {"pin-file", required_argument, NULL, 'p'},
+	    {"mode", required_argument, NULL, 'o'},
+	    {"key", required_argument, NULL, 'k'},
+	    {"threads", required_argument, NULL, 'n'},
+	    {"keys", required_argument, NULL, 'K'},
+	    {"seconds", required_argument, NULL, 's'},
+	    {"warm-up", required_argument, NULL, 'w'},
+	    {"label", required_argument, NULL, 'l'},
+	    {NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -378,8 +383,8 @@ static void parse(int argc, char **argv)
 			break;
 		case 'k':
 			must_have(key_type_parse(optarg, &options.key_type) == E_OK &&
-			                  (options.key_type == KEY_RSA2048 || options.key_type == KEY_P256V1),
-			          "the raw loop makes rsa2048 and p256v1 only");
+				      (options.key_type == KEY_RSA2048 || options.key_type == KEY_P256V1),
+				  "the raw loop makes rsa2048 and p256v1 only");
 			break;
 		case 'n':
 			options.threads = (unsigned)stats_parse_number("--threads", optarg);

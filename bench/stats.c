@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Collects latencies and says their percentiles. */
 #include "bench/stats.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Latencies of one run, and the line of JSON that the load programs print. */
 #ifndef CSRD_BENCH_STATS_H
 #define CSRD_BENCH_STATS_H
@@ -17,7 +18,7 @@ struct stats {
 	size_t capacity;
 };
 
-void stats_add(struct stats *s, uint64_t took_us); /* aborts when memory is out */
+void stats_add(struct stats *s, uint64_t took_us);        /* aborts when out of memory */
 void stats_merge(struct stats *into, struct stats *from); /* empties `from` */
 void stats_release(struct stats *s);
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values of options and arguments. */
 #include "cli/arg.h"
 

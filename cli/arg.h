@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values of options and arguments. */
 #ifndef CSRD_CLI_ARG_H
 #define CSRD_CLI_ARG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Questions to the person at the terminal. */
 #include "cli/ask.h"
 
@@ -25,7 +26,7 @@ bool ask_is_possible(void)
  * wait_mask: the signals that stay blocked while it waits.  A signal that comes
  * just before is not lost when it is blocked until then.  NULL: as they are.
  */
-static enum err read_line(struct buf *line, const sigset_t *wait_mask)
+static enum err ask_read_line(struct buf *line, const sigset_t *wait_mask)
 {
 	struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
 
@@ -60,7 +61,7 @@ enum err ask_line(const char *question, const char *fallback, struct buf *ret_an
 			fprintf(stderr, "%s: ", question);
 		fflush(stderr);
 		buf_reset(ret_answer);
-		e = read_line(ret_answer, NULL);
+		e = ask_read_line(ret_answer, NULL);
 		if (e != E_OK)
 			return e;
 		buf_consume(ret_answer, strspn(buf_text(ret_answer), " \t"));
@@ -93,21 +94,21 @@ static enum err ask_silently(const char *question, const sigset_t *wait_mask, st
 	fprintf(stderr, "%s: ", question);
 	fflush(stderr);
 	buf_reset(ret_answer);
-	e = read_line(ret_answer, wait_mask);
+	e = ask_read_line(ret_answer, wait_mask);
 	fputc('\n', stderr);
 	if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &before) && e == E_OK)
 		e = E_IO;
 	return e;
 }
 
-static void on_signal(int number)
+static void ask_on_signal(int number)
 {
 	caught = number;
 }
 
 enum err ask_secret(const char *question, struct buf *ret_answer)
 {
-	struct sigaction stop, end = {.sa_handler = on_signal}, before[ENDING_SIGNALS];
+	struct sigaction stop, end = {.sa_handler = ask_on_signal}, before[ENDING_SIGNALS];
 	sigset_t ending, mask;
 	enum err e;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Records of the audit trail, as csrctl audit and csr show tell them. */
 #include "cli/audit_output.h"
 

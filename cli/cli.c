@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every command has at hand: common options, configuration, store, errors. */
 #include "cli/cli.h"
 
@@ -60,7 +61,7 @@ void cli_release(struct cli *cli)
 
 /* ---- saying things ---- */
 
-static void say(const char *format, va_list args)
+static void cli_say(const char *format, va_list args)
 {
 	fputs("csrctl: ", stderr);
 	vfprintf(stderr, format, args);
@@ -72,7 +73,7 @@ enum exit_code cli_usage(const struct cli *cli, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(format, args);
+	cli_say(format, args);
 	va_end(args);
 	if (cli->command)
 		fprintf(stderr, "Try 'csrctl %s --help'.\n", cli->command->group);
@@ -81,49 +82,14 @@ enum exit_code cli_usage(const struct cli *cli, const char *format, ...)
 	return EXIT_CODE_USAGE;
 }
 
-static enum exit_code exit_code_of(enum err e)
-{
-	switch (e) {
-	case E_OK:
-		return EXIT_CODE_OK;
-	case E_BUSY:
-	case E_TIMEOUT:
-	case E_UNAVAIL:
-	case E_UNCERTAIN:
-	case E_PROTO:
-		return EXIT_CODE_UNAVAILABLE;
-	case E_STORE:
-		return EXIT_CODE_STORE;
-	case E_HSM:
-		return EXIT_CODE_TOKEN_FAILED;
-	case E_CONFIG:
-		return EXIT_CODE_CONFIG;
-	case E_IO:
-		return EXIT_CODE_SYSTEM;
-	case E_NOMEM:
-	case E_BUG:
-		return EXIT_CODE_INTERNAL;
-	case E_INVAL:
-	case E_NOTFOUND:
-	case E_EXISTS:
-	case E_DENIED:
-	case E_LIMIT:
-	case E_UNSUPPORTED:
-	case E_PIN:
-	case E_PIN_LOCKED:
-		break;
-	}
-	return EXIT_CODE_FAILURE;
-}
-
 enum exit_code cli_fail(enum err e, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	say(format, args);
+	cli_say(format, args);
 	va_end(args);
-	return exit_code_of(e);
+	return exit_code_of(e, EXIT_CODE_FAILURE);
 }
 
 void cli_note(const char *format, ...)
@@ -131,7 +97,7 @@ void cli_note(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(format, args);
+	cli_say(format, args);
 	va_end(args);
 }
 
@@ -205,7 +171,7 @@ enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int m
 
 	if (argc - optind > max)
 		return cli_usage(cli, "%s%s%s: unexpected argument '%s'", cli->command->group, space, verb,
-		                 argv[optind + max]);
+				 argv[optind + max]);
 	if (argc - optind < min)
 		return cli_usage(cli, "%s%s%s: an argument is missing", cli->command->group, space, verb);
 	return EXIT_CODE_OK;
@@ -260,7 +226,7 @@ static enum exit_code become_owner(const char *folder)
 	if ((user ? initgroups(user->pw_name, group) : setgroups(0, NULL)) != 0 ||
 	    setresgid(group, group, group) != 0 || setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)
 		return cli_fail(E_IO, "cannot become the owner of '%s' (user %lu): %s", folder,
-		                (unsigned long)st.st_uid, strerror(errno));
+				(unsigned long)st.st_uid, strerror(errno));
 	return EXIT_CODE_OK;
 }
 
@@ -287,7 +253,7 @@ enum exit_code cli_store_failed(const struct cli *cli, enum err e, const char *w
 
 	switch (e) {
 	case E_NOTFOUND:
-		cli_note("no store at '%s': csrctl setup makes it, or csrctl account add", url);
+		cli_note("no store at '%s': csrctl setup creates it, or csrctl account add", url);
 		return EXIT_CODE_UNAVAILABLE;
 	case E_EXISTS:
 		cli_note("the store at '%s' is in use", url);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What every command of csrctl has at hand: the options before it, the
  * configuration, the store, and one way to say what went wrong.
@@ -22,9 +23,9 @@ struct cli {
 	bool json;
 	bool tell_options;            /* cli_getopt only leaves the command's table here, and says BAD: */
 	const struct option *options; /* so that completion knows what each command takes */
-	struct config *config; /* from cli_open_config on */
-	struct store *store;   /* from cli_open_store on */
-	struct audit_origin origin; /* actor: "operator:NAME" */
+	struct config *config;        /* from cli_open_config on */
+	struct store *store;          /* from cli_open_store on */
+	struct audit_origin origin;   /* actor: "operator:NAME" */
 };
 
 /* Finds out who the operator is.  Before anything else. */
@@ -32,11 +33,11 @@ void cli_init(struct cli *cli);
 void cli_release(struct cli *cli);
 
 /* The options that every command knows; they stand last in its table. */
-#define CLI_OPTIONS                                                                         \
-	{"config", required_argument, NULL, 'c'}, {"json", no_argument, NULL, CLI_OPTION_JSON}, \
-	{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},                 \
-	{                                                                                       \
-		NULL, 0, NULL, 0                                                                \
+#define CLI_OPTIONS                                                                                          \
+	{"config", required_argument, NULL, 'c'}, {"json", no_argument, NULL, CLI_OPTION_JSON},              \
+	    {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},                           \
+	{                                                                                                    \
+		NULL, 0, NULL, 0                                                                             \
 	}
 #define CLI_SHORT_OPTIONS "c:hV"
 #define CLI_OPTION_JSON 256

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl account, csrctl zone. */
 #include "base/str.h"
 #include "cli/arg.h"
@@ -48,7 +49,7 @@ static enum exit_code read_add(struct cli *cli, int argc, char **argv, const str
 		return code;
 	e = arg_tag(optind < argc ? argv[optind] : NULL, add->id);
 	if (e == E_INVAL)
-		return cli_usage(cli, "'%s' is no id: 1-32 of [0-9A-Za-z_-]", argv[optind]);
+		return cli_usage(cli, "'%s' is not an id: 1-32 of [0-9A-Za-z_-]", argv[optind]);
 	if (e != E_OK)
 		return cli_fail(e, "cannot make an id: %s", strerror(errno));
 	if (add->name && !arg_name_is_valid(add->name))
@@ -99,9 +100,9 @@ static enum exit_code print_added(const struct cli *cli, const struct add *add)
 enum exit_code cmd_account_add(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"name", required_argument, NULL, 'n'},
-		{"quota", required_argument, NULL, 'q'},
-		CLI_OPTIONS,
+	    {"name", required_argument, NULL, 'n'},
+	    {"quota", required_argument, NULL, 'q'},
+	    CLI_OPTIONS,
 	};
 	struct account_record account = {0};
 	struct add add = {0};
@@ -122,7 +123,7 @@ enum exit_code cmd_account_add(struct cli *cli, int argc, char **argv)
 	store_wait(cli->store, &wait.done);
 	free(name);
 	if (wait.e == E_EXISTS)
-		return cli_fail(wait.e, "there is an account '%s' already", add.id);
+		return cli_fail(wait.e, "account '%s' already exists", add.id);
 	if (wait.e != E_OK)
 		return cli_fail(wait.e, "cannot add the account '%s': %s", add.id, err_str(wait.e));
 	return print_added(cli, &add);
@@ -131,10 +132,10 @@ enum exit_code cmd_account_add(struct cli *cli, int argc, char **argv)
 enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"account", required_argument, NULL, 'a'},
-		{"name", required_argument, NULL, 'n'},
-		{"quota", required_argument, NULL, 'q'},
-		CLI_OPTIONS,
+	    {"account", required_argument, NULL, 'a'},
+	    {"name", required_argument, NULL, 'n'},
+	    {"quota", required_argument, NULL, 'q'},
+	    CLI_OPTIONS,
 	};
 	struct zone_record zone = {0};
 	struct add add = {0};
@@ -160,7 +161,7 @@ enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv)
 	store_wait(cli->store, &wait.done);
 	free(name);
 	if (wait.e == E_EXISTS)
-		return cli_fail(wait.e, "there is a zone '%s' already", add.id);
+		return cli_fail(wait.e, "zone '%s' already exists", add.id);
 	if (wait.e != E_OK)
 		return cli_fail(wait.e, "cannot add the zone '%s': %s", add.id, err_str(wait.e));
 	return print_added(cli, &add);
@@ -174,8 +175,9 @@ struct list {
 	struct cli_wait wait;
 };
 
-static void put_json(struct json_writer *w, const char *id, const char *account, const char *account_name,
-		     const char *name, int64_t quota, int64_t count, int64_t created_us)
+static void cmd_account_put_json(struct json_writer *w, const char *id, const char *account,
+				 const char *account_name, const char *name, int64_t quota, int64_t count,
+				 int64_t created_us)
 {
 	json_open_object(w);
 	json_put_text_member(w, "id", id);
@@ -189,9 +191,8 @@ static void put_json(struct json_writer *w, const char *id, const char *account,
 	json_close(w);
 }
 
-static void put_row(struct output_table *t, const char *id, const char *account, const char *name,
-		    int64_t quota,
-                    int64_t count, int64_t created_us)
+static void cmd_account_put_row(struct output_table *t, const char *id, const char *account, const char *name,
+				int64_t quota, int64_t count, int64_t created_us)
 {
 	output_table_put(t, id);
 	if (account)
@@ -202,7 +203,7 @@ static void put_row(struct output_table *t, const char *id, const char *account,
 	output_table_put(t, name);
 }
 
-static void on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
+static void cmd_account_on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
 {
 	struct list *list = arg;
 
@@ -210,16 +211,16 @@ static void on_accounts(void *arg, enum err e, const struct account_record *acco
 		const struct account_record *a = &accounts[i];
 
 		if (list->out.json)
-			put_json(&list->out.j.w, a->id, NULL, NULL, a->name, a->csr_quota, a->csr_count,
-				 a->created_us);
+			cmd_account_put_json(&list->out.j.w, a->id, NULL, NULL, a->name, a->csr_quota,
+					     a->csr_count, a->created_us);
 		else
-			put_row(&list->out.table, a->id, NULL, a->name, a->csr_quota, a->csr_count,
-				a->created_us);
+			cmd_account_put_row(&list->out.table, a->id, NULL, a->name, a->csr_quota,
+					    a->csr_count, a->created_us);
 	}
 	cli_on_done(&list->wait, e);
 }
 
-static void on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
+static void cmd_account_on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
 {
 	struct list *list = arg;
 
@@ -228,11 +229,11 @@ static void on_zones(void *arg, enum err e, const struct zone_record *zones, siz
 		const char *account = names_of_scope(list->names, STORE_ACCOUNT, z->account_id);
 
 		if (list->out.json)
-			put_json(&list->out.j.w, z->id, z->account_id, account, z->name, z->csr_quota,
-				 z->csr_count, z->created_us);
+			cmd_account_put_json(&list->out.j.w, z->id, z->account_id, account, z->name,
+					     z->csr_quota, z->csr_count, z->created_us);
 		else
-			put_row(&list->out.table, z->id, account ? account : z->account_id, z->name,
-				z->csr_quota, z->csr_count, z->created_us);
+			cmd_account_put_row(&list->out.table, z->id, account ? account : z->account_id,
+					    z->name, z->csr_quota, z->csr_count, z->created_us);
 	}
 	cli_on_done(&list->wait, e);
 }
@@ -269,7 +270,7 @@ enum exit_code cmd_account_list(struct cli *cli, int argc, char **argv)
 	if (code != EXIT_CODE_OK)
 		return code;
 	output_list_begin(&list.out, cli->json, "accounts", columns, sizeof(columns) / sizeof(columns[0]));
-	store_account_list(cli->store, on_accounts, &list);
+	store_account_list(cli->store, cmd_account_on_accounts, &list);
 	return end_list(cli, &list, "accounts");
 }
 
@@ -287,7 +288,7 @@ enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv)
 	if (code != EXIT_CODE_OK)
 		return code;
 	output_list_begin(&list.out, cli->json, "zones", columns, sizeof(columns) / sizeof(columns[0]));
-	store_zone_list(cli->store, on_zones, &list);
+	store_zone_list(cli->store, cmd_account_on_zones, &list);
 	code = end_list(cli, &list, "zones");
 	names_free(list.names);
 	return code;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl account set and rename, csrctl zone set and rename. */
 #include "base/str.h"
 #include "cli/arg.h"
@@ -76,7 +77,7 @@ static enum exit_code apply(struct set *set)
 	return print_set(set);
 }
 
-static enum exit_code set_name(struct set *set, const char *option, const char *name)
+static enum exit_code cmd_account_set_name(struct set *set, const char *option, const char *name)
 {
 	if (!arg_name_is_valid(name))
 		return cli_usage(set->cli, "%s: " ARG_NAME_RULE, option);
@@ -87,9 +88,9 @@ static enum exit_code set_name(struct set *set, const char *option, const char *
 static enum exit_code change(struct cli *cli, int argc, char **argv, enum store_scope_kind kind)
 {
 	static const struct option options[] = {
-		{"name", required_argument, NULL, 'n'},
-		{"quota", required_argument, NULL, 'q'},
-		CLI_OPTIONS,
+	    {"name", required_argument, NULL, 'n'},
+	    {"quota", required_argument, NULL, 'q'},
+	    CLI_OPTIONS,
 	};
 	struct set set = {.cli = cli, .kind = kind};
 	enum exit_code code = EXIT_CODE_OK;
@@ -98,7 +99,7 @@ static enum exit_code change(struct cli *cli, int argc, char **argv, enum store_
 	while (code == EXIT_CODE_OK && (c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
 		switch (c) {
 		case 'n':
-			code = set_name(&set, "--name", optarg);
+			code = cmd_account_set_name(&set, "--name", optarg);
 			break;
 		case 'q':
 			set.change.sets_quota = true;
@@ -129,7 +130,7 @@ static enum exit_code rename_scope(struct cli *cli, int argc, char **argv, enum 
 		return EXIT_CODE_USAGE;
 	code = cli_arguments(cli, argc, argv, 2, 2);
 	if (code == EXIT_CODE_OK)
-		code = set_name(&set, "the new name", argv[optind + 1]);
+		code = cmd_account_set_name(&set, "the new name", argv[optind + 1]);
 	if (code != EXIT_CODE_OK)
 		return code;
 	set.which = argv[optind];

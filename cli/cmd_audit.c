@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl audit: who did what, and when. */
 #include "base/str.h"
 #include "cli/audit_output.h"
@@ -28,7 +29,7 @@ struct trail {
 	struct cli_wait wait;
 };
 
-static enum exit_code read_option(struct trail *trail, int c)
+static enum exit_code cmd_audit_read_option(struct trail *trail, int c)
 {
 	uint64_t number;
 
@@ -60,18 +61,18 @@ static enum exit_code read_option(struct trail *trail, int c)
 	}
 }
 
-static enum exit_code read_options(struct trail *trail, int argc, char **argv)
+static enum exit_code cmd_audit_read_options(struct trail *trail, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"since", required_argument, NULL, 'f'},  {"until", required_argument, NULL, 'u'},
-		{"actor", required_argument, NULL, 'a'},  {"object", required_argument, NULL, 'o'},
-		{"action", required_argument, NULL, 'A'}, {"before", required_argument, NULL, 'b'},
-		{"limit", required_argument, NULL, 'l'},  CLI_OPTIONS,
+	    {"since", required_argument, NULL, 'f'},  {"until", required_argument, NULL, 'u'},
+	    {"actor", required_argument, NULL, 'a'},  {"object", required_argument, NULL, 'o'},
+	    {"action", required_argument, NULL, 'A'}, {"before", required_argument, NULL, 'b'},
+	    {"limit", required_argument, NULL, 'l'},  CLI_OPTIONS,
 	};
 	int c;
 
 	while ((c = cli_getopt(trail->cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
-		enum exit_code code = read_option(trail, c);
+		enum exit_code code = cmd_audit_read_option(trail, c);
 
 		if (code != EXIT_CODE_OK)
 			return code;
@@ -97,7 +98,7 @@ static enum exit_code find_object(struct trail *trail)
 	return names_find_object(trail->names, trail->object, trail->object_id);
 }
 
-static void put_row(struct trail *trail, const struct audit_record *a)
+static void cmd_audit_put_row(struct trail *trail, const struct audit_record *a)
 {
 	struct output_table *t = &trail->out.table;
 
@@ -120,14 +121,14 @@ static void on_records(void *arg, enum err e, const struct audit_record *records
 		if (trail->out.json)
 			audit_output_json(&trail->out.j.w, trail->names, &records[i], true);
 		else
-			put_row(trail, &records[i]);
+			cmd_audit_put_row(trail, &records[i]);
 		trail->query.below_sequence = records[i].sequence;
 	}
 	trail->rows += trail->page_rows;
 	cli_on_done(&trail->wait, e);
 }
 
-static enum exit_code print(struct trail *trail)
+static enum exit_code cmd_audit_print(struct trail *trail)
 {
 	static const struct output_column columns[] = {
 	    {"NUMBER", OUTPUT_WHOLE}, {"AT", OUTPUT_WHOLE}, {"ACTION", OUTPUT_WHOLE}, {"OBJECT", OUTPUT_ID},
@@ -159,7 +160,7 @@ static enum exit_code print(struct trail *trail)
 enum exit_code cmd_audit(struct cli *cli, int argc, char **argv)
 {
 	struct trail trail = {.cli = cli, .limit = LIMIT_DEFAULT};
-	enum exit_code code = read_options(&trail, argc, argv);
+	enum exit_code code = cmd_audit_read_options(&trail, argc, argv);
 
 	if (code == EXIT_CODE_OK)
 		code = cli_open_store(cli, false);
@@ -170,7 +171,7 @@ enum exit_code cmd_audit(struct cli *cli, int argc, char **argv)
 	if (code == EXIT_CODE_OK)
 		code = find_object(&trail);
 	if (code == EXIT_CODE_OK)
-		code = print(&trail);
+		code = cmd_audit_print(&trail);
 	names_free(trail.names);
 	return code;
 }

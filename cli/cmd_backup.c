@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrctl backup: a copy of the store while csrd runs.
  *
@@ -47,7 +48,7 @@ struct result {
 	char sha256[DIGEST_TEXT_SIZE];
 };
 
-static bool go_on(void *arg, enum upkeep_phase phase, uint64_t done, uint64_t total)
+static bool cmd_backup_go_on(void *arg, enum upkeep_phase phase, uint64_t done, uint64_t total)
 {
 	(void)arg;
 	return progress_show(summary_phase_name(phase), done, total);
@@ -77,7 +78,7 @@ static enum exit_code note(struct backup *b, const struct result *result)
 
 static enum exit_code read_store(struct backup *b, struct result *result)
 {
-	const struct upkeep_watch watch = {.go_on = go_on};
+	const struct upkeep_watch watch = {.go_on = cmd_backup_go_on};
 	enum exit_code code = cli_become_store_owner(b->cli);
 	enum err e;
 
@@ -133,7 +134,7 @@ static void hand_signals_on(pid_t reader)
 		kill(reader, SIGTERM);
 }
 
-static enum exit_code wait_for(pid_t reader)
+static enum exit_code cmd_backup_wait_for(pid_t reader)
 {
 	int status;
 
@@ -185,9 +186,9 @@ static enum exit_code read_apart(struct backup *b, struct result *ret_result)
 	hand_signals_on(reader);
 	taken = take_result(ends[0], ret_result);
 	fd_close(&ends[0]);
-	code = wait_for(reader);
+	code = cmd_backup_wait_for(reader);
 	if (code == EXIT_CODE_OK && !taken)
-		return cli_fail(E_BUG, "the reading process told nothing");
+		return cli_fail(E_BUG, "the reading process sent nothing");
 	return code;
 }
 
@@ -207,7 +208,7 @@ static enum exit_code make_unnamed(struct backup *b)
 	b->fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (b->fd >= 0)
 		return EXIT_CODE_OK;
-	return cli_fail(E_IO, "cannot make a file in '%s': %s (TMPDIR=FOLDER takes another one)", folder,
+	return cli_fail(E_IO, "cannot make a file in '%s': %s (set TMPDIR=FOLDER to use another one)", folder,
 			strerror(errno));
 }
 
@@ -296,7 +297,7 @@ static enum exit_code put_in_place(struct backup *b)
 	return code;
 }
 
-static enum exit_code print(const struct backup *b, const struct result *result)
+static enum exit_code cmd_backup_print(const struct backup *b, const struct result *result)
 {
 	uint64_t took_ms = clock_ms() - b->started_ms;
 	struct output_json j;
@@ -326,7 +327,7 @@ static enum exit_code print(const struct backup *b, const struct result *result)
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code run(struct backup *b, const char *argument)
+static enum exit_code cmd_backup_run(struct backup *b, const char *argument)
 {
 	struct result result;
 	enum exit_code code;
@@ -341,14 +342,14 @@ static enum exit_code run(struct backup *b, const char *argument)
 	if (code == EXIT_CODE_OK)
 		code = b->to_stdout ? send_it(b) : put_in_place(b);
 	if (code == EXIT_CODE_OK)
-		code = print(b, &result);
+		code = cmd_backup_print(b, &result);
 	if (b->temporary[0])
 		unlink(b->temporary);
 	fd_close(&b->fd);
 	return code;
 }
 
-static enum exit_code read_options(struct backup *b, int argc, char **argv)
+static enum exit_code cmd_backup_read_options(struct backup *b, int argc, char **argv)
 {
 	static const struct option options[] = {{"force", no_argument, NULL, 'f'}, CLI_OPTIONS};
 	int c;
@@ -373,12 +374,12 @@ enum exit_code cmd_backup(struct cli *cli, int argc, char **argv)
 	b->cli = cli;
 	b->fd = -1;
 	b->started_ms = clock_ms();
-	code = read_options(b, argc, argv);
+	code = cmd_backup_read_options(b, argc, argv);
 	if (code == EXIT_CODE_OK)
 		code = cli_open_config(cli);
 	if (code == EXIT_CODE_OK) {
 		progress_begin();
-		code = run(b, argv[optind]);
+		code = cmd_backup_run(b, argv[optind]);
 	}
 	free(b);
 	return code;

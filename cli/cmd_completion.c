@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrctl completion: a script for the shell, made from the table of commands
  * and from the options that each command says it takes.
@@ -15,12 +16,16 @@ static const struct {
 	const char *option;
 	const char *values;
 } known_values[] = {
-	{"config", COMMAND_FILE " "}, {"module", COMMAND_FILE " "}, {"pin-file", COMMAND_FILE " "},
-	{"quota", "unlimited "},      {"expires", "never "},        {"not-before", "never "},
-	{"state", "pending active deleting destroyed failed "},
-	{"key", "rsa2048 rsa3072 rsa4096 p256v1 p384v1 ed25519 "},
-	{"actor", "system operator: "},
-	{"object", "store "},
+    {"config", COMMAND_FILE " "},
+    {"module", COMMAND_FILE " "},
+    {"pin-file", COMMAND_FILE " "},
+    {"quota", "unlimited "},
+    {"expires", "never "},
+    {"not-before", "never "},
+    {"state", "pending active deleting destroyed failed "},
+    {"key", "rsa2048 rsa3072 rsa4096 p256v1 p384v1 ed25519 "},
+    {"actor", "system operator: "},
+    {"object", "store "},
 };
 
 static const char *values_of(const char *option)
@@ -139,83 +144,83 @@ static void print_words(void)
 /* ---- the shells ---- */
 
 static const char bash_end[] =
-	"# Words without a dash come first; options once a dash is typed.\n"
-	"_csrctl()\n"
-	"{\n"
-	"\tlocal cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
-	"\tlocal i word group= verb= words\n"
-	"\n"
-	"\t# bash makes three words of --option=value\n"
-	"\tif [[ $cur == = ]]; then\n"
-	"\t\tcur=\n"
-	"\telif [[ $before == = ]]; then\n"
-	"\t\tbefore=${COMP_WORDS[COMP_CWORD - 2]}\n"
-	"\tfi\n"
-	"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
-	"\t\tword=${COMP_WORDS[i]}\n"
-	"\t\tif [[ $word == = ]]; then\n"
-	"\t\t\tcontinue\n"
-	"\t\telif _csrctl_value \"$word\" >/dev/null; then\n"
-	"\t\t\t[[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))\n"
-	"\t\t\t((i++))\n"
-	"\t\telif [[ $word == -* ]]; then\n"
-	"\t\t\tcontinue\n"
-	"\t\telif [[ -z $group ]]; then\n"
-	"\t\t\tgroup=$word\n"
-	"\t\telif [[ -z $verb ]]; then\n"
-	"\t\t\tverb=$word\n"
-	"\t\tfi\n"
-	"\tdone\n"
-	"\twords=$(_csrctl_value \"$before\") || words=$(_csrctl_words \"$group\" \"$verb\")\n"
-	"\t[[ $cur == -* ]] || words=${words%%--*}\n"
-	"\tCOMPREPLY=()\n"
-	"\tif [[ \" $words \" == *' FILE '* && $cur != -* ]]; then\n"
-	"\t\tcompopt -o filenames 2>/dev/null\n"
-	"\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
-	"\telse\n"
-	"\t\tmapfile -t COMPREPLY < <(compgen -W \"${words/FILE/}\" -- \"$cur\")\n"
-	"\tfi\n"
-	"}\n"
-	"complete -F _csrctl csrctl\n";
+    "# Words without a dash come first; options once a dash is typed.\n"
+    "_csrctl()\n"
+    "{\n"
+    "\tlocal cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}\n"
+    "\tlocal i word group= verb= words\n"
+    "\n"
+    "\t# bash makes three words of --option=value\n"
+    "\tif [[ $cur == = ]]; then\n"
+    "\t\tcur=\n"
+    "\telif [[ $before == = ]]; then\n"
+    "\t\tbefore=${COMP_WORDS[COMP_CWORD - 2]}\n"
+    "\tfi\n"
+    "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+    "\t\tword=${COMP_WORDS[i]}\n"
+    "\t\tif [[ $word == = ]]; then\n"
+    "\t\t\tcontinue\n"
+    "\t\telif _csrctl_value \"$word\" >/dev/null; then\n"
+    "\t\t\t[[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))\n"
+    "\t\t\t((i++))\n"
+    "\t\telif [[ $word == -* ]]; then\n"
+    "\t\t\tcontinue\n"
+    "\t\telif [[ -z $group ]]; then\n"
+    "\t\t\tgroup=$word\n"
+    "\t\telif [[ -z $verb ]]; then\n"
+    "\t\t\tverb=$word\n"
+    "\t\tfi\n"
+    "\tdone\n"
+    "\twords=$(_csrctl_value \"$before\") || words=$(_csrctl_words \"$group\" \"$verb\")\n"
+    "\t[[ $cur == -* ]] || words=${words%%--*}\n"
+    "\tCOMPREPLY=()\n"
+    "\tif [[ \" $words \" == *' FILE '* && $cur != -* ]]; then\n"
+    "\t\tcompopt -o filenames 2>/dev/null\n"
+    "\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+    "\telse\n"
+    "\t\tmapfile -t COMPREPLY < <(compgen -W \"${words/FILE/}\" -- \"$cur\")\n"
+    "\tfi\n"
+    "}\n"
+    "complete -F _csrctl csrctl\n";
 
 static const char zsh_end[] =
-	"# Words without a dash come first; options once a dash is typed.\n"
-	"_csrctl()\n"
-	"{\n"
-	"\tlocal cur=${words[CURRENT]} before=${words[CURRENT - 1]}\n"
-	"\tlocal i word group= verb= found\n"
-	"\n"
-	"\tif [[ $cur == --*=* ]]; then\n"
-	"\t\tbefore=${cur%%=*}\n"
-	"\t\tcur=${cur#*=}\n"
-	"\t\tcompset -P '*='\n"
-	"\tfi\n"
-	"\tfor ((i = 2; i < CURRENT; i++)); do\n"
-	"\t\tword=${words[i]}\n"
-	"\t\tif _csrctl_value \"$word\" >/dev/null; then\n"
-	"\t\t\t((i++))\n"
-	"\t\telif [[ $word == -* ]]; then\n"
-	"\t\t\tcontinue\n"
-	"\t\telif [[ -z $group ]]; then\n"
-	"\t\t\tgroup=$word\n"
-	"\t\telif [[ -z $verb ]]; then\n"
-	"\t\t\tverb=$word\n"
-	"\t\tfi\n"
-	"\tdone\n"
-	"\tfound=$(_csrctl_value \"$before\") || found=$(_csrctl_words \"$group\" \"$verb\")\n"
-	"\t[[ $cur == -* ]] || found=${found%%--*}\n"
-	"\tif [[ \" $found \" == *' FILE '* && $cur != -* ]]; then\n"
-	"\t\t_files\n"
-	"\telse\n"
-	"\t\tcompadd -- ${=found/FILE/}\n"
-	"\tfi\n"
-	"}\n"
-	"# Loaded from $fpath this file is the function's body; sourced it is not.\n"
-	"if [[ ${funcstack[1]} == _csrctl ]]; then\n"
-	"\t_csrctl \"$@\"\n"
-	"else\n"
-	"\tcompdef _csrctl csrctl\n"
-	"fi\n";
+    "# Words without a dash come first; options once a dash is typed.\n"
+    "_csrctl()\n"
+    "{\n"
+    "\tlocal cur=${words[CURRENT]} before=${words[CURRENT - 1]}\n"
+    "\tlocal i word group= verb= found\n"
+    "\n"
+    "\tif [[ $cur == --*=* ]]; then\n"
+    "\t\tbefore=${cur%%=*}\n"
+    "\t\tcur=${cur#*=}\n"
+    "\t\tcompset -P '*='\n"
+    "\tfi\n"
+    "\tfor ((i = 2; i < CURRENT; i++)); do\n"
+    "\t\tword=${words[i]}\n"
+    "\t\tif _csrctl_value \"$word\" >/dev/null; then\n"
+    "\t\t\t((i++))\n"
+    "\t\telif [[ $word == -* ]]; then\n"
+    "\t\t\tcontinue\n"
+    "\t\telif [[ -z $group ]]; then\n"
+    "\t\t\tgroup=$word\n"
+    "\t\telif [[ -z $verb ]]; then\n"
+    "\t\t\tverb=$word\n"
+    "\t\tfi\n"
+    "\tdone\n"
+    "\tfound=$(_csrctl_value \"$before\") || found=$(_csrctl_words \"$group\" \"$verb\")\n"
+    "\t[[ $cur == -* ]] || found=${found%%--*}\n"
+    "\tif [[ \" $found \" == *' FILE '* && $cur != -* ]]; then\n"
+    "\t\t_files\n"
+    "\telse\n"
+    "\t\tcompadd -- ${=found/FILE/}\n"
+    "\tfi\n"
+    "}\n"
+    "# Loaded from $fpath this file is the function's body; sourced it is not.\n"
+    "if [[ ${funcstack[1]} == _csrctl ]]; then\n"
+    "\t_csrctl \"$@\"\n"
+    "else\n"
+    "\tcompdef _csrctl csrctl\n"
+    "fi\n";
 
 enum exit_code cmd_completion(struct cli *cli, int argc, char **argv)
 {

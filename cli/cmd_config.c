@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl config: whether the configuration can work on this machine, and what it comes to. */
 #include "base/str.h"
 #include "cli/cli.h"
@@ -27,7 +28,8 @@ struct check {
 };
 
 /* In the words of config_load: "FILE:LINE: [section] key: what is wrong". */
-static void say(struct check *c, const struct config_value *value, const char *text, const char *remedy)
+static void cmd_config_say(struct check *c, const struct config_value *value, const char *text,
+			   const char *remedy)
 {
 	if (c->cli->json) {
 		json_open_object(&c->j.w);
@@ -53,10 +55,10 @@ static void say(struct check *c, const struct config_value *value, const char *t
 static void problem(struct check *c, const struct config_value *value, const char *text, const char *remedy)
 {
 	c->problems++;
-	say(c, value, text, remedy);
+	cmd_config_say(c, value, text, remedy);
 }
 
-static void check_file(struct check *c, const struct config_value *value, const char *path)
+static void cmd_config_check_file(struct check *c, const struct config_value *value, const char *path)
 {
 	char text[PATH_MAX + 80];
 	struct stat st;
@@ -103,7 +105,7 @@ static void check_users(struct check *c, const struct config_value *value)
 	}
 }
 
-static void check_listen(struct check *c, const struct config_value *value)
+static void cmd_config_check_listen(struct check *c, const struct config_value *value)
 {
 	char addresses[2048];
 	char *rest = addresses;
@@ -133,7 +135,7 @@ static void check_value(void *arg, const struct config_value *value)
 	if (!value->text[0])
 		return;
 	if (of_token && !strcmp(value->name, "module"))
-		check_file(c, value, value->text);
+		cmd_config_check_file(c, value, value->text);
 	else if (of_token && !strcmp(value->name, "uri"))
 		check_uri(c, value);
 	else if (of_token && !strcmp(value->name, "client_users"))
@@ -141,7 +143,7 @@ static void check_value(void *arg, const struct config_value *value)
 	else if (of_token && (!strcmp(value->name, "socket") || !strcmp(value->name, "state_dir")))
 		check_folder_of(c, value, value->text);
 	else if (!strcmp(value->section, "http") && !strcmp(value->name, "listen"))
-		check_listen(c, value);
+		cmd_config_check_listen(c, value);
 	else if (!strcmp(value->section, "store") && !strcmp(value->name, "url") &&
 		 store_url_path(value->text))
 		check_folder_of(c, value, store_url_path(value->text));
@@ -167,17 +169,17 @@ static void warn_of_types(void *arg, const struct config_value *value)
 		return;
 	c->warnings++;
 	buf_init(&text, 1024);
-	buf_printf(&text, "warning: token '%s' does not make ", token);
+	buf_printf(&text, "warning: token '%s' does not support ", token);
 	key_type_set_format(asked & ~makes, &text);
 	buf_put_str(&text, ", it makes ");
 	key_type_set_format(makes, &text);
-	say(c, value, buf_text(&text),
-	    of_policy ? "such requests are refused: take it out of the list"
-		      : "none are kept ready: take the line out");
+	cmd_config_say(c, value, buf_text(&text),
+		       of_policy ? "such requests are refused: remove it from the list"
+				 : "none are kept ready: remove the line");
 	buf_release(&text);
 }
 
-static enum err check_all(struct check *c)
+static enum err cmd_config_check_all(struct check *c)
 {
 	enum err e = config_each_value(c->cli->config, check_value, c);
 
@@ -201,7 +203,7 @@ static enum exit_code end_check(struct check *c)
 		json_put_bool_member(&c->j.w, "ok", c->problems == 0);
 		shown = output_json_end(&c->j);
 	} else if (c->problems == 0) {
-		printf("%s: fine%s\n", c->cli->config_path, c->warnings ? ", but for the above" : "");
+		printf("%s: fine%s\n", c->cli->config_path, c->warnings ? ", except for the above" : "");
 	}
 	if (shown != EXIT_CODE_OK)
 		return shown;
@@ -229,7 +231,7 @@ enum exit_code cmd_config_check(struct cli *cli, int argc, char **argv)
 		json_put_name(&c.j.w, "problems");
 		json_open_array(&c.j.w);
 	}
-	e = check_all(&c);
+	e = cmd_config_check_all(&c);
 	code = e == E_OK ? end_check(&c) : cli_fail(e, "%s", err_str(e));
 	if (cli->json)
 		buf_release(&c.j.buf);
@@ -254,7 +256,7 @@ struct show {
 };
 
 /* By its full name, by its last part alone, or by its section. */
-static bool is_wanted(struct show *s, const struct config_value *value, const char *full)
+static bool cmd_config_is_wanted(struct show *s, const struct config_value *value, const char *full)
 {
 	bool wanted = s->wanted_len == 0;
 
@@ -290,8 +292,8 @@ static void count_waiting(struct show *s, const char *command)
 	s->waiting[i].count++;
 }
 
-static void show_json(struct json_writer *w, const struct config_value *value, const char *full,
-		      const struct in_force_other *other)
+static void cmd_config_show_json(struct json_writer *w, const struct config_value *value, const char *full,
+				 const struct in_force_other *other)
 {
 	json_open_object(w);
 	json_put_text_member(w, "name", full);
@@ -323,13 +325,13 @@ static void show_value(void *arg, const struct config_value *value)
 	char full[CONFIG_FULL_NAME_SIZE], from[64], text[2 * sizeof(other.text)];
 
 	config_value_full_name(value, full);
-	if (!is_wanted(s, value, full))
+	if (!cmd_config_is_wanted(s, value, full))
 		return;
 	differs = in_force_differs(s->in_force, value, &other);
 	if (differs)
 		count_waiting(s, other.command);
 	if (s->cli->json) {
-		show_json(&s->list.j.w, value, full, differs ? &other : NULL);
+		cmd_config_show_json(&s->list.j.w, value, full, differs ? &other : NULL);
 		return;
 	}
 	if (differs)
@@ -373,8 +375,10 @@ enum exit_code cmd_config_show(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {CLI_OPTIONS};
 	static const struct output_column columns[] = {
-		{"KEY", OUTPUT_WHOLE}, {"VALUE", OUTPUT_CUT}, {"FROM", OUTPUT_CUT},
-		{"CHANGED BY", OUTPUT_WHOLE},
+	    {"KEY", OUTPUT_WHOLE},
+	    {"VALUE", OUTPUT_CUT},
+	    {"FROM", OUTPUT_CUT},
+	    {"CHANGED BY", OUTPUT_WHOLE},
 	};
 	struct show s = {.cli = cli};
 	enum exit_code code;

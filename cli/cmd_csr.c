@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl csr show. */
 #include "base/key.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "cli/audit_output.h"
 #include "cli/cli.h"
 #include "cli/command.h"
@@ -23,7 +25,7 @@ struct show {
 	struct cli_wait wait;
 };
 
-static void on_record(void *arg, enum err e, struct csr_record *record)
+static void cmd_csr_on_record(void *arg, enum err e, struct csr_record *record)
 {
 	struct show *show = arg;
 
@@ -53,7 +55,7 @@ static void on_history(void *arg, enum err e, const struct audit_record *records
 	cli_on_done(&show->wait, e);
 }
 
-static void put_subject(struct json_writer *w, const struct csr_spec *spec)
+static void cmd_csr_put_subject(struct json_writer *w, const struct csr_spec *spec)
 {
 	json_put_name(w, "subject");
 	json_open_object(w);
@@ -75,7 +77,7 @@ static void put_subject(struct json_writer *w, const struct csr_spec *spec)
 	json_close(w);
 }
 
-static void put_key(struct json_writer *w, const struct csr_record *r)
+static void cmd_csr_put_key(struct json_writer *w, const struct csr_record *r)
 {
 	char id[2 * KEY_ID_BYTES + 1], spki[2 * KEY_SPKI_HASH_BYTES + 1];
 
@@ -111,7 +113,7 @@ static enum exit_code fetch_history(struct cli *cli, struct show *show)
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code show_json(struct cli *cli, struct show *show)
+static enum exit_code cmd_csr_show_json(struct cli *cli, struct show *show)
 {
 	const struct csr_record *r = show->record;
 	enum exit_code code;
@@ -119,10 +121,10 @@ static enum exit_code show_json(struct cli *cli, struct show *show)
 	output_json_begin(&show->j);
 	csr_output_members(&show->j.w, show->names, r);
 	output_json_text_opt(&show->j.w, "description", r->description);
-	put_subject(&show->j.w, &r->spec);
+	cmd_csr_put_subject(&show->j.w, &r->spec);
 	output_json_text_opt(&show->j.w, "csr", r->pem);
 	if (r->pem)
-		put_key(&show->j.w, r);
+		cmd_csr_put_key(&show->j.w, r);
 	json_put_name(&show->j.w, "history");
 	json_open_array(&show->j.w);
 	code = fetch_history(cli, show);
@@ -221,11 +223,11 @@ static void print_record(const struct names *names, const struct csr_record *r)
 		print_key(r);
 }
 
-static enum exit_code show_text(struct cli *cli, struct show *show)
+static enum exit_code cmd_csr_show_text(struct cli *cli, struct show *show)
 {
 	static const struct output_column columns[] = {
-		{"AT", OUTPUT_WHOLE}, {"ACTION", OUTPUT_WHOLE}, {"ACTOR", OUTPUT_CUT},
-		{"PEER", OUTPUT_CUT}, {"REQUEST", OUTPUT_ID},   {"DETAIL", OUTPUT_CUT},
+	    {"AT", OUTPUT_WHOLE}, {"ACTION", OUTPUT_WHOLE}, {"ACTOR", OUTPUT_CUT},
+	    {"PEER", OUTPUT_CUT}, {"REQUEST", OUTPUT_ID},   {"DETAIL", OUTPUT_CUT},
 	};
 	enum exit_code code;
 
@@ -247,7 +249,7 @@ static enum exit_code show_pem(const struct show *show)
 {
 	if (!show->record->pem)
 		return cli_fail(E_NOTFOUND, "CSR '%s' is %s and has no PEM", show->record->id,
-		                csr_state_name(show->record->state));
+				csr_state_name(show->record->state));
 	fputs(show->record->pem, stdout);
 	return EXIT_CODE_OK;
 }
@@ -260,7 +262,7 @@ struct search {
 	struct cli_wait wait;
 };
 
-static void on_search(void *arg, enum err e, const struct store_csr_page *page)
+static void cmd_csr_on_search(void *arg, enum err e, const struct store_csr_page *page)
 {
 	struct search *search = arg;
 
@@ -276,12 +278,12 @@ static enum exit_code complete_id(struct cli *cli, char id[CSR_ID_SIZE])
 {
 	struct store_csr_filter filter = {.id_prefix = id};
 	struct store_csr_query query = {
-		.states = ALL_STATES, .filter = &filter, .order = STORE_ORDER_CREATED_AT, .limit = 1};
+	    .states = ALL_STATES, .filter = &filter, .order = STORE_ORDER_CREATED_AT, .limit = 1};
 	struct search search = {0};
 
 	if (strlen(id) == CSR_ID_SIZE - 1)
 		return EXIT_CODE_OK;
-	store_csr_list(cli->store, &query, on_search, &search);
+	store_csr_list(cli->store, &query, cmd_csr_on_search, &search);
 	store_wait(cli->store, &search.wait.done);
 	if (search.wait.e != E_OK)
 		return cli_fail(search.wait.e, "cannot look for the CSR '%s': %s", id,
@@ -304,16 +306,16 @@ static enum exit_code show_one(struct cli *cli, char id[CSR_ID_SIZE], bool pem)
 		code = names_load(cli, &show.names);
 	if (code != EXIT_CODE_OK)
 		return code;
-	store_csr_get(cli->store, NULL, id, on_record, &show);
+	store_csr_get(cli->store, NULL, id, cmd_csr_on_record, &show);
 	store_wait(cli->store, &show.wait.done);
 	if (show.wait.e == E_NOTFOUND)
 		code = cli_fail(show.wait.e, "no such CSR '%s': see 'csrctl csr list'", id);
 	else if (show.wait.e != E_OK)
 		code = cli_fail(show.wait.e, "cannot read the CSR '%s': %s", id, err_str(show.wait.e));
 	else if (cli->json)
-		code = show_json(cli, &show);
+		code = cmd_csr_show_json(cli, &show);
 	else
-		code = pem ? show_pem(&show) : show_text(cli, &show);
+		code = pem ? show_pem(&show) : cmd_csr_show_text(cli, &show);
 	csr_record_free(show.record);
 	names_free(show.names);
 	return code;
@@ -324,7 +326,7 @@ static bool take_id(const char *text, char id[CSR_ID_SIZE])
 {
 	size_t len = strlen(text);
 
-	if (len < PREFIX_CHARS_MIN || len >= CSR_ID_SIZE || (len == CSR_ID_SIZE - 1 && !str_is_uuid(text)))
+	if (len < PREFIX_CHARS_MIN || len >= CSR_ID_SIZE || (len == CSR_ID_SIZE - 1 && !uuid_is_valid(text)))
 		return false;
 	for (size_t i = 0; i <= len; i++)
 		id[i] = str_ascii_lower(text[i]);
@@ -348,7 +350,7 @@ enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv)
 	if (code != EXIT_CODE_OK)
 		return code;
 	if (!take_id(argv[optind], id))
-		return cli_usage(cli, "'%s' is no CSR id: a UUID, or at least its first %d characters",
+		return cli_usage(cli, "'%s' is not a CSR id: a UUID, or at least its first %d characters",
 				 argv[optind], PREFIX_CHARS_MIN);
 	code = cli_open_store(cli, false);
 	return code == EXIT_CODE_OK ? show_one(cli, id, pem) : code;

@@ -1,10 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrctl csr delete: as DELETE of the API does it, for an operator who has no
  * credential for it: the row deleting and durable, the key destroyed and proven
  * absent, the row destroyed.  A delete that came to no end goes on.
  */
+#include "api/settle.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/command.h"
@@ -28,12 +31,12 @@ struct removal {
 	struct loop *loop;
 	struct hsm *hsm;
 	bool started;
-	uint32_t objects;
+	struct settle settle;
 	char detail[256]; /* of the signer, when it failed */
 	struct cli_wait wait;
 };
 
-static void on_record(void *arg, enum err e, struct csr_record *record)
+static void cmd_csr_delete_on_record(void *arg, enum err e, struct csr_record *record)
 {
 	struct removal *removal = arg;
 
@@ -44,37 +47,16 @@ static void on_record(void *arg, enum err e, struct csr_record *record)
 
 /* ---- the steps; each ends the loop when it fails ---- */
 
-static void on_destroyed_row(void *arg, enum err e)
+static void cmd_csr_delete_on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct removal *removal = arg;
 
+	snprintf(removal->detail, sizeof(removal->detail), "%s", detail);
 	/* E_NOTFOUND: somebody else has ended it meanwhile, and `destroyed` is all that can follow. */
-	loop_stop(removal->loop, e == E_NOTFOUND ? E_OK : e);
+	loop_stop(removal->loop, step == SETTLE_ROW && e == E_NOTFOUND ? E_OK : e);
 }
 
-static void on_destroyed_key(void *arg, enum err e, const char *detail, uint32_t destroyed)
-{
-	struct removal *removal = arg;
-	char objects[48];
-	struct store_csr_move move = {
-		.id = removal->id,
-		.from = CSR_DELETING,
-		.to = CSR_DESTROYED,
-		.origin = removal->cli->origin,
-	};
-
-	if (e != E_OK) {
-		snprintf(removal->detail, sizeof(removal->detail), "%s", detail);
-		loop_stop(removal->loop, e);
-		return;
-	}
-	removal->objects = destroyed;
-	snprintf(objects, sizeof(objects), "%u objects destroyed", (unsigned)destroyed);
-	move.origin.detail = objects;
-	store_csr_move(removal->cli->store, &move, on_destroyed_row, removal);
-}
-
-static void on_deleting(void *arg, enum err e, struct csr_record *record)
+static void cmd_csr_delete_on_deleting(void *arg, enum err e, struct csr_record *record)
 {
 	struct removal *removal = arg;
 
@@ -83,47 +65,50 @@ static void on_deleting(void *arg, enum err e, struct csr_record *record)
 		loop_stop(removal->loop, e);
 		return;
 	}
-	hsm_destroy_key(removal->hsm, removal->id, clock_ms() + DESTROY_SECONDS * 1000, on_destroyed_key,
-			removal);
+	removal->settle = (struct settle){
+	    .kind = SETTLE_DELETING,
+	    .store = removal->cli->store,
+	    .hsm = removal->hsm,
+	    .csr_id = removal->id,
+	    .deadline_ms = clock_ms() + DESTROY_SECONDS * 1000,
+	    .origin = removal->cli->origin,
+	};
+	settle_start(&removal->settle, cmd_csr_delete_on_settled, removal);
 }
 
 /* Nothing is changed before the signer is there. */
-static void on_link(void *arg, struct hsm *hsm UNUSED, bool up)
+static void cmd_csr_delete_on_link(void *arg, struct hsm *hsm UNUSED, bool up)
 {
 	struct removal *removal = arg;
-	enum err e;
 
 	if (!up && !removal->started)
 		loop_stop(removal->loop, E_UNAVAIL);
 	if (!up || removal->started)
 		return;
 	removal->started = true;
-	e = loop_set_timeout(removal->loop, 0);
-	if (e != E_OK)
-		loop_stop(removal->loop, e);
-	else
-		store_csr_delete_begin(removal->cli->store, NULL, removal->id, &removal->cli->origin,
-				       on_deleting, removal);
+	loop_clear_timeout(removal->loop);
+	store_csr_delete_begin(removal->cli->store, NULL, removal->id, &removal->cli->origin,
+			       cmd_csr_delete_on_deleting, removal);
 }
 
-static enum err run_loop(struct removal *removal)
+static enum err cmd_csr_delete_run_loop(struct removal *removal)
 {
+	const struct loop_link link = {removal->token, LINK_TIMEOUT_SECONDS, cmd_csr_delete_on_link, removal};
 	enum err e = loop_new(removal->cli->store, &removal->loop);
 
 	if (e == E_OK)
-		e = loop_connect(removal->loop, removal->token, LINK_TIMEOUT_SECONDS, on_link, removal,
-				 &removal->hsm);
+		e = loop_connect(removal->loop, &link, &removal->hsm);
 	return e == E_OK ? loop_run(removal->loop) : e;
 }
 
 /* ---- around them ---- */
 
-static enum exit_code find(struct removal *removal)
+static enum exit_code cmd_csr_delete_find(struct removal *removal)
 {
 	const struct csr_record *r;
 
 	removal->wait = (struct cli_wait){0};
-	store_csr_get(removal->cli->store, NULL, removal->id, on_record, removal);
+	store_csr_get(removal->cli->store, NULL, removal->id, cmd_csr_delete_on_record, removal);
 	store_wait(removal->cli->store, &removal->wait.done);
 	r = removal->record;
 	if (removal->wait.e == E_NOTFOUND)
@@ -142,7 +127,7 @@ static enum exit_code find(struct removal *removal)
 				csr_state_name(r->state));
 	removal->token = config_token_find(removal->cli->config, r->token_name);
 	if (!removal->token)
-		return cli_fail(E_NOTFOUND, "the key is on token '%s', which '%s' does not name any more",
+		return cli_fail(E_NOTFOUND, "the key is on token '%s', which '%s' no longer names",
 				r->token_name, removal->cli->config_path);
 	return EXIT_CODE_OK;
 }
@@ -159,17 +144,16 @@ static enum exit_code confirm(const struct removal *removal)
 				 "give --yes");
 	cli_note("CSR %s, %s, of %s %s: its key on token '%s' is destroyed for good", r->id,
 		 r->spec.common_name, output_scope_name(r->scope.kind), r->scope.id, r->token_name);
-	return ask_whole_yes("Delete it? (yes, no)") ? EXIT_CODE_OK :
-						       cli_fail(E_DENIED, "nothing was changed");
+	return ask_whole_yes("Delete it? (yes, no)") ? EXIT_CODE_OK
+						     : cli_fail(E_DENIED, "nothing was changed");
 }
 
-static enum exit_code fail(const struct removal *removal, enum err e)
+static enum exit_code cmd_csr_delete_fail(const struct removal *removal, enum err e)
 {
 	if (!removal->started && (e == E_TIMEOUT || e == E_UNAVAIL))
-		return cli_fail(E_UNAVAIL,
-				"nothing was changed: the signer of token '%s' does not answer at '%s': %s",
-				removal->token->name, removal->token->socket,
-				signer_status_silence(removal->hsm, e));
+		return cli_fail(
+		    E_UNAVAIL, "nothing was changed: the signer of token '%s' does not answer at '%s': %s",
+		    removal->token->name, removal->token->socket, signer_status_silence(removal->hsm, e));
 	if (removal->detail[0])
 		return cli_fail(
 		    e,
@@ -189,10 +173,11 @@ static enum exit_code print_removed(const struct removal *removal)
 		json_put_text_member(&j.w, "id", removal->id);
 		json_put_text_member(&j.w, "state", csr_state_name(CSR_DESTROYED));
 		json_put_text_member(&j.w, "token", removal->token->name);
-		json_put_int_member(&j.w, "objects", removal->objects);
+		json_put_int_member(&j.w, "objects", removal->settle.objects);
 		return output_json_end(&j);
 	}
-	snprintf(text, sizeof(text), "destroyed (%u objects on the token)", (unsigned)removal->objects);
+	snprintf(text, sizeof(text), "destroyed (%u objects on the token)",
+		 (unsigned)removal->settle.objects);
 	output_fact("id", removal->id);
 	output_fact("common name", removal->record->spec.common_name);
 	output_fact("token", removal->token->name);
@@ -216,18 +201,16 @@ enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv)
 	code = cli_arguments(cli, argc, argv, 1, 1);
 	if (code != EXIT_CODE_OK)
 		return code;
-	if (!str_is_uuid(argv[optind]))
-		return cli_usage(cli, "'%s' is no whole CSR id (a UUID)", argv[optind]);
-	for (size_t i = 0; i < CSR_ID_SIZE; i++)
-		removal.id[i] = str_ascii_lower(argv[optind][i]);
+	if (!uuid_parse(argv[optind], removal.id))
+		return cli_usage(cli, "'%s' is not a complete CSR id (a UUID)", argv[optind]);
 	code = cli_open_store(cli, false);
 	if (code == EXIT_CODE_OK)
-		code = find(&removal);
+		code = cmd_csr_delete_find(&removal);
 	if (code == EXIT_CODE_OK)
 		code = confirm(&removal);
 	if (code == EXIT_CODE_OK) {
-		e = run_loop(&removal);
-		code = e == E_OK ? print_removed(&removal) : fail(&removal, e);
+		e = cmd_csr_delete_run_loop(&removal);
+		code = e == E_OK ? print_removed(&removal) : cmd_csr_delete_fail(&removal, e);
 	}
 	hsm_free(removal.hsm);
 	loop_free(removal.loop);

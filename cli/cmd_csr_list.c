@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl csr list, csrctl csr find. */
 #include "base/clock.h"
 #include "base/key.h"
@@ -14,8 +15,8 @@
 #define PAGE_ROWS 500
 #define LIMIT_DEFAULT 100
 #define LIMIT_MAX 1000000
-#define ALL_STATES                                                                              \
-	(CSR_STATE_BIT(CSR_PENDING) | CSR_STATE_BIT(CSR_ACTIVE) | CSR_STATE_BIT(CSR_DELETING) | \
+#define ALL_STATES                                                                                           \
+	(CSR_STATE_BIT(CSR_PENDING) | CSR_STATE_BIT(CSR_ACTIVE) | CSR_STATE_BIT(CSR_DELETING) |              \
 	 CSR_STATE_BIT(CSR_DESTROYED) | CSR_STATE_BIT(CSR_FAILED))
 
 struct list {
@@ -57,7 +58,7 @@ static enum exit_code set_state(struct list *list, const char *text)
 }
 
 /* A key type, or a key by its CKA_ID or its SPKI hash. */
-static enum exit_code set_key(struct list *list, const char *text)
+static enum exit_code cmd_csr_list_set_key(struct list *list, const char *text)
 {
 	size_t len = strlen(text) / 2;
 
@@ -82,7 +83,7 @@ static enum exit_code set_number(struct list *list, const char *option, const ch
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code read_option(struct list *list, int c)
+static enum exit_code cmd_csr_list_read_option(struct list *list, int c)
 {
 	switch (c) {
 	case 'a':
@@ -117,28 +118,28 @@ static enum exit_code read_option(struct list *list, int c)
 		list->by = optarg;
 		return EXIT_CODE_OK;
 	case 'k':
-		return set_key(list, optarg);
+		return cmd_csr_list_set_key(list, optarg);
 	default:
 		return EXIT_CODE_USAGE;
 	}
 }
 
-static enum exit_code read_options(struct list *list, int argc, char **argv)
+static enum exit_code cmd_csr_list_read_options(struct list *list, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"account", required_argument, NULL, 'a'}, {"zone", required_argument, NULL, 'z'},
-		{"state", required_argument, NULL, 's'},   {"since", required_argument, NULL, 'f'},
-		{"until", required_argument, NULL, 'u'},   {"name", required_argument, NULL, 'n'},
-		{"san", required_argument, NULL, 'S'},     {"token", required_argument, NULL, 't'},
-		{"by", required_argument, NULL, 'b'},      {"key", required_argument, NULL, 'k'},
-		{"limit", required_argument, NULL, 'l'},   {"offset", required_argument, NULL, 'o'},
-		{"oldest", no_argument, NULL, 'O'},        CLI_OPTIONS,
+	    {"account", required_argument, NULL, 'a'}, {"zone", required_argument, NULL, 'z'},
+	    {"state", required_argument, NULL, 's'},   {"since", required_argument, NULL, 'f'},
+	    {"until", required_argument, NULL, 'u'},   {"name", required_argument, NULL, 'n'},
+	    {"san", required_argument, NULL, 'S'},     {"token", required_argument, NULL, 't'},
+	    {"by", required_argument, NULL, 'b'},      {"key", required_argument, NULL, 'k'},
+	    {"limit", required_argument, NULL, 'l'},   {"offset", required_argument, NULL, 'o'},
+	    {"oldest", no_argument, NULL, 'O'},        CLI_OPTIONS,
 	};
 	enum exit_code code;
 	int c;
 
 	while ((c = cli_getopt(list->cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
-		code = read_option(list, c);
+		code = cmd_csr_list_read_option(list, c);
 		if (code != EXIT_CODE_OK)
 			return code;
 	}
@@ -167,7 +168,7 @@ static enum exit_code find_ids(struct list *list)
 
 /* ---- the list ---- */
 
-static void put_row(struct list *list, const struct csr_record *r)
+static void cmd_csr_list_put_row(struct list *list, const struct csr_record *r)
 {
 	struct output_table *t = &list->out.table;
 	struct buf scope;
@@ -184,13 +185,13 @@ static void put_row(struct list *list, const struct csr_record *r)
 	buf_release(&scope);
 }
 
-static void on_page(void *arg, enum err e, const struct store_csr_page *page)
+static void cmd_csr_list_on_page(void *arg, enum err e, const struct store_csr_page *page)
 {
 	struct list *list = arg;
 
 	for (size_t i = 0; e == E_OK && i < page->records_len; i++) {
 		if (!list->out.json) {
-			put_row(list, &page->records[i]);
+			cmd_csr_list_put_row(list, &page->records[i]);
 			continue;
 		}
 		json_open_object(&list->out.j.w);
@@ -214,11 +215,11 @@ static bool has_filter(const struct store_csr_filter *f)
 static enum err list_pages(struct list *list)
 {
 	struct store_csr_query query = {
-		.scope = list->scope.kind ? &list->scope : NULL,
-		.states = list->states ? list->states : ALL_STATES,
-		.filter = has_filter(&list->filter) ? &list->filter : NULL,
-		.order = STORE_ORDER_CREATED_AT,
-		.descending = !list->oldest_first,
+	    .scope = list->scope.kind ? &list->scope : NULL,
+	    .states = list->states ? list->states : ALL_STATES,
+	    .filter = has_filter(&list->filter) ? &list->filter : NULL,
+	    .order = STORE_ORDER_CREATED_AT,
+	    .descending = !list->oldest_first,
 	};
 
 	do {
@@ -227,18 +228,18 @@ static enum err list_pages(struct list *list)
 		query.offset = list->offset + list->rows;
 		query.limit = left < PAGE_ROWS ? (unsigned)left : PAGE_ROWS;
 		list->wait = (struct cli_wait){0};
-		store_csr_list(list->cli->store, &query, on_page, list);
+		store_csr_list(list->cli->store, &query, cmd_csr_list_on_page, list);
 		store_wait(list->cli->store, &list->wait.done);
 	} while (list->wait.e == E_OK && list->page_rows == query.limit && list->rows < list->limit);
 	return list->wait.e;
 }
 
-static enum exit_code print(struct list *list)
+static enum exit_code cmd_csr_list_print(struct list *list)
 {
 	static const struct output_column columns[] = {
-		{"ID", OUTPUT_ID},       {"STATE", OUTPUT_WHOLE}, {"CREATED", OUTPUT_WHOLE},
-		{"KEY", OUTPUT_WHOLE},   {"TOKEN", OUTPUT_CUT},   {"SCOPE", OUTPUT_CUT},
-		{"COMMON NAME", OUTPUT_CUT},
+	    {"ID", OUTPUT_ID},           {"STATE", OUTPUT_WHOLE}, {"CREATED", OUTPUT_WHOLE},
+	    {"KEY", OUTPUT_WHOLE},       {"TOKEN", OUTPUT_CUT},   {"SCOPE", OUTPUT_CUT},
+	    {"COMMON NAME", OUTPUT_CUT},
 	};
 	enum exit_code code;
 	enum err e;
@@ -264,7 +265,7 @@ static enum exit_code print(struct list *list)
 enum exit_code cmd_csr_list(struct cli *cli, int argc, char **argv)
 {
 	struct list list = {.cli = cli, .limit = LIMIT_DEFAULT};
-	enum exit_code code = read_options(&list, argc, argv);
+	enum exit_code code = cmd_csr_list_read_options(&list, argc, argv);
 
 	if (code == EXIT_CODE_OK)
 		code = cli_open_store(cli, false);
@@ -273,7 +274,7 @@ enum exit_code cmd_csr_list(struct cli *cli, int argc, char **argv)
 	if (code == EXIT_CODE_OK)
 		code = find_ids(&list);
 	if (code == EXIT_CODE_OK)
-		code = print(&list);
+		code = cmd_csr_list_print(&list);
 	names_free(list.names);
 	return code;
 }
@@ -297,10 +298,11 @@ static enum exit_code read_spki(struct list *list, int argc, char **argv)
 	if (!list->spki)
 		return cli_usage(list->cli, "csr find: --spki is missing");
 	if (arg_hex(list->spki, list->key, sizeof(list->key)) != E_OK)
-		return cli_usage(list->cli,
-				 "--spki '%s': the SHA-256 of a public key's SubjectPublicKeyInfo in DER, "
-				 "%d hexadecimal digits, with colons between the bytes or without",
-				 list->spki, 2 * KEY_SPKI_HASH_BYTES);
+		return cli_usage(
+		    list->cli,
+		    "--spki '%s': the SHA-256 of a public key (its SubjectPublicKeyInfo in DER), "
+		    "%d hexadecimal digits, with colons between the bytes or without",
+		    list->spki, 2 * KEY_SPKI_HASH_BYTES);
 	list->filter.key = list->key;
 	list->filter.key_len = sizeof(list->key);
 	return EXIT_CODE_OK;
@@ -316,7 +318,7 @@ enum exit_code cmd_csr_find(struct cli *cli, int argc, char **argv)
 	if (code == EXIT_CODE_OK)
 		code = names_load(cli, &list.names);
 	if (code == EXIT_CODE_OK)
-		code = print(&list);
+		code = cmd_csr_list_print(&list);
 	names_free(list.names);
 	return code;
 }

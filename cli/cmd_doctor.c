@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl doctor: all checks in an order in which each can build upon those before. */
 #include "cli/cli.h"
 #include "cli/command.h"
@@ -12,7 +13,7 @@
 #define TEXT_MAX 8192
 
 /* What may be the cause of something goes before it. */
-static void check_token(struct doctor *d, const struct config_token *token)
+static void cmd_doctor_check_token(struct doctor *d, const struct config_token *token)
 {
 	d->cause = (struct doctor_cause){0};
 	doctor_look_at_units(d, token);
@@ -28,7 +29,7 @@ static void check_token(struct doctor *d, const struct config_token *token)
 	doctor_check_signer(d, token);
 }
 
-static bool is_missing(const char *path)
+static bool cmd_doctor_is_missing(const char *path)
 {
 	return access(path, F_OK) != 0 && errno == ENOENT;
 }
@@ -43,22 +44,22 @@ static bool was_never_set_up(const struct doctor *d)
 	if (d->config->tokens_len == 0)
 		return false;
 	snprintf(sealed, sizeof(sealed), "%s.cred", token->pin_file);
-	return store && is_missing(store) && is_missing(token->pin_file) && is_missing(sealed) &&
-	       is_missing(token->state_dir);
+	return store && cmd_doctor_is_missing(store) && cmd_doctor_is_missing(token->pin_file) &&
+	       cmd_doctor_is_missing(sealed) && cmd_doctor_is_missing(token->state_dir);
 }
 
-static void check_all(struct doctor *d)
+static void cmd_doctor_check_all(struct doctor *d)
 {
 	if (!d->file_is_bad && was_never_set_up(d)) {
 		doctor_say(d, DOCTOR_FAIL, "setup", NULL, "there is no store and no PIN yet");
-		doctor_remedy(d, "csrctl setup makes a service of this installation");
+		doctor_remedy(d, "csrctl setup turns this installation into a service");
 		return;
 	}
 	doctor_check_files(d);
 	doctor_check_clock(d);
 	for (size_t i = 0; i < d->config->tokens_len; i++)
 		if (!d->only || d->only == &d->config->tokens[i])
-			check_token(d, &d->config->tokens[i]);
+			cmd_doctor_check_token(d, &d->config->tokens[i]);
 	doctor_check_units(d);
 	doctor_check_csrd(d);
 	doctor_check_running(d);
@@ -78,7 +79,7 @@ static enum exit_code end(struct doctor *d)
 		json_put_int_member(&d->j.w, "skipped", d->counts[DOCTOR_SKIP]);
 		shown = output_json_end(&d->j);
 	} else {
-		printf("\n%u ok, %u to look at, %u failed, %u skipped\n", d->counts[DOCTOR_OK],
+		printf("\n%u ok, %u to look into, %u failed, %u skipped\n", d->counts[DOCTOR_OK],
 		       d->counts[DOCTOR_WARN], d->counts[DOCTOR_FAIL], d->counts[DOCTOR_SKIP]);
 	}
 	if (shown != EXIT_CODE_OK)
@@ -86,7 +87,7 @@ static enum exit_code end(struct doctor *d)
 	return d->counts[DOCTOR_FAIL] ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
 }
 
-static enum exit_code run(struct cli *cli, const char *token)
+static enum exit_code cmd_doctor_run(struct cli *cli, const char *token)
 {
 	struct doctor d = {.cli = cli};
 	enum exit_code code;
@@ -106,7 +107,7 @@ static enum exit_code run(struct cli *cli, const char *token)
 				   cli->config_path);
 			doctor_remedy(&d, "leave --token away, or give a NAME of the file");
 		} else {
-			check_all(&d);
+			cmd_doctor_check_all(&d);
 		}
 	}
 	code = end(&d);
@@ -120,5 +121,5 @@ enum exit_code cmd_doctor(struct cli *cli, int argc, char **argv)
 	const char *token;
 	enum exit_code code = cli_only_token(cli, argc, argv, &token);
 
-	return code == EXIT_CODE_OK ? run(cli, token) : code;
+	return code == EXIT_CODE_OK ? cmd_doctor_run(cli, token) : code;
 }

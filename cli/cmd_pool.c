@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrctl pool: ready keys on a token that are of other nodes than its signer's.
  * No signer takes them over once their node is gone for good.
@@ -82,7 +83,7 @@ static void on_pools(void *arg, enum err e, const char *detail, const struct mes
 	request_end(r, e, detail);
 }
 
-static void on_destroyed(void *arg, enum err e, const char *detail, uint32_t objects)
+static void cmd_pool_on_destroyed(void *arg, enum err e, const char *detail, uint32_t objects)
 {
 	struct pool_request *r = arg;
 
@@ -90,32 +91,30 @@ static void on_destroyed(void *arg, enum err e, const char *detail, uint32_t obj
 	request_end(r, e, detail);
 }
 
-static void on_link(void *arg, struct hsm *hsm, bool up)
+static void cmd_pool_on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct pool_request *r = arg;
 	uint64_t deadline_ms = clock_ms() + ANSWER_SECONDS * 1000;
-	enum err e;
 
 	if (!up && !r->started)
 		loop_stop(r->loop, E_UNAVAIL);
 	if (!up || r->started)
 		return;
 	r->started = true;
-	e = loop_set_timeout(r->loop, 0);
-	if (e != E_OK)
-		loop_stop(r->loop, e);
-	else if (r->node)
-		hsm_destroy_pool(hsm, r->node, deadline_ms, on_destroyed, r);
+	loop_clear_timeout(r->loop);
+	if (r->node)
+		hsm_destroy_pool(hsm, r->node, deadline_ms, cmd_pool_on_destroyed, r);
 	else
 		hsm_list_pools(hsm, deadline_ms, on_pools, r);
 }
 
 static enum err request_run_loop(struct pool_request *r)
 {
+	const struct loop_link link = {r->token, LINK_TIMEOUT_SECONDS, cmd_pool_on_link, r};
 	enum err e = loop_new(NULL, &r->loop);
 
 	if (e == E_OK)
-		e = loop_connect(r->loop, r->token, LINK_TIMEOUT_SECONDS, on_link, r, &r->hsm);
+		e = loop_connect(r->loop, &link, &r->hsm);
 	return e == E_OK ? loop_run(r->loop) : e;
 }
 
@@ -125,8 +124,9 @@ static enum exit_code request_fail(const struct pool_request *r, enum err e)
 		return cli_fail(E_UNAVAIL, "the signer of token '%s' does not answer at '%s': %s",
 				r->token->name, r->token->socket, signer_status_silence(r->hsm, e));
 	if (r->node)
-		return cli_fail(e, "cannot destroy the ready keys of node '%s': %s (%s); nothing else was "
-				   "touched, and the same command goes on with what is left",
+		return cli_fail(e,
+				"cannot destroy the ready keys of node '%s': %s (%s); nothing else was "
+				"touched, and the same command goes on with what is left",
 				r->node, err_str(e), r->detail);
 	return cli_fail(e, "cannot list the ready keys on token '%s': %s (%s)", r->token->name, err_str(e),
 			r->detail);
@@ -172,8 +172,8 @@ static enum exit_code request_confirm(const struct pool_request *r)
 	cli_note("the ready keys of node '%s' are destroyed for good; a signer that still has that name, on "
 		 "whatever machine, must not run meanwhile",
 		 r->node);
-	return ask_whole_yes("Destroy them? (yes, no)") ? EXIT_CODE_OK :
-							  cli_fail(E_DENIED, "nothing was changed");
+	return ask_whole_yes("Destroy them? (yes, no)") ? EXIT_CODE_OK
+							: cli_fail(E_DENIED, "nothing was changed");
 }
 
 static enum exit_code print_destroyed(const struct pool_request *r)
@@ -200,9 +200,8 @@ static enum exit_code print_destroyed(const struct pool_request *r)
 
 enum exit_code cmd_pool_destroy(struct cli *cli, int argc, char **argv)
 {
-	static const struct option options[] = {{"token", required_argument, NULL, 't'},
-						{"yes", no_argument, NULL, 'y'},
-						CLI_OPTIONS};
+	static const struct option options[] = {
+	    {"token", required_argument, NULL, 't'}, {"yes", no_argument, NULL, 'y'}, CLI_OPTIONS};
 	struct pool_request r = {.cli = cli};
 	const char *token = NULL;
 	enum exit_code code;
@@ -220,7 +219,7 @@ enum exit_code cmd_pool_destroy(struct cli *cli, int argc, char **argv)
 		return code;
 	r.node = argv[optind];
 	if (!r.node[0] || strlen(r.node) > MESSAGE_NODE_MAX)
-		return cli_usage(cli, "'%s' is no node: 1 to %d characters, as 'csrctl pool list' shows it",
+		return cli_usage(cli, "'%s' is not a node: 1 to %d characters, see 'csrctl pool list'",
 				 r.node, MESSAGE_NODE_MAX);
 	if ((code = request_confirm(&r)) == EXIT_CODE_OK && (code = request_run(&r, token)) == EXIT_CODE_OK)
 		code = print_destroyed(&r);

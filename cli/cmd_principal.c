@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl token, csrctl user: list and revoke. */
 #include "base/clock.h"
 #include "base/str.h"
@@ -31,7 +32,7 @@ struct list {
 	struct cli_wait wait;
 };
 
-static void put_json(struct list *list, const struct principal *p)
+static void cmd_principal_put_json(struct list *list, const struct principal *p)
 {
 	struct json_writer *w = &list->out.j.w;
 
@@ -43,7 +44,7 @@ static void put_json(struct list *list, const struct principal *p)
 	json_close(w);
 }
 
-static void put_row(struct list *list, const struct principal *p)
+static void cmd_principal_put_row(struct list *list, const struct principal *p)
 {
 	struct output_table *t = &list->out.table;
 	struct buf grants;
@@ -67,7 +68,7 @@ static bool ends_soon(const struct principal *p, int64_t now_us)
 	       p->expires_us - now_us < (int64_t)SOON_DAYS * 24 * 3600 * 1000000;
 }
 
-static void on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
+static void cmd_principal_on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
 {
 	struct list *list = arg;
 
@@ -75,15 +76,15 @@ static void on_principals(void *arg, enum err e, const struct principal *princip
 		if (ends_soon(&principals[i], list->now_us))
 			list->soon++;
 		if (list->out.json)
-			put_json(list, &principals[i]);
+			cmd_principal_put_json(list, &principals[i]);
 		else
-			put_row(list, &principals[i]);
+			cmd_principal_put_row(list, &principals[i]);
 	}
 	cli_on_done(&list->wait, e);
 }
 
 static enum exit_code list_all(struct cli *cli, int argc, char **argv, const struct principal_words *kind,
-                               const struct output_column *columns, size_t columns_len)
+			       const struct output_column *columns, size_t columns_len)
 {
 	static const struct option options[] = {CLI_OPTIONS};
 	struct list list = {.kind = kind, .now_us = clock_wall_us()};
@@ -99,7 +100,7 @@ static enum exit_code list_all(struct cli *cli, int argc, char **argv, const str
 	if (code != EXIT_CODE_OK)
 		return code;
 	output_list_begin(&list.out, cli->json, kind->array, columns, columns_len);
-	store_principal_list(cli->store, kind->kind, on_principals, &list);
+	store_principal_list(cli->store, kind->kind, cmd_principal_on_principals, &list);
 	store_wait(cli->store, &list.wait.done);
 	names_free(list.names);
 	if (list.wait.e != E_OK) {
@@ -168,7 +169,7 @@ static enum err take_found(struct search *search, const struct principal *p)
 }
 
 /* By name first: a name may look like the first characters of another's id. */
-static void on_search(void *arg, enum err e, const struct principal *principals, size_t len)
+static void cmd_principal_on_search(void *arg, enum err e, const struct principal *principals, size_t len)
 {
 	struct search *search = arg;
 
@@ -182,10 +183,11 @@ static void on_search(void *arg, enum err e, const struct principal *principals,
 	cli_on_done(&search->wait, e);
 }
 
-static enum exit_code find(struct cli *cli, const struct principal_words *kind, struct search *search)
+static enum exit_code cmd_principal_find(struct cli *cli, const struct principal_words *kind,
+					 struct search *search)
 {
 	search->wait = (struct cli_wait){0};
-	store_principal_list(cli->store, kind->kind, on_search, search);
+	store_principal_list(cli->store, kind->kind, cmd_principal_on_search, search);
 	store_wait(cli->store, &search->wait.done);
 	if (search->wait.e != E_OK)
 		return cli_fail(search->wait.e, "cannot list the %s: %s", kind->array,
@@ -196,7 +198,7 @@ static enum exit_code find(struct cli *cli, const struct principal_words *kind, 
 				search->found, kind->array, search->text, kind->noun);
 	if (search->found == 0)
 		return cli_fail(E_NOTFOUND, "no such %s '%s': see 'csrctl %s list'", kind->noun, search->text,
-		                kind->noun);
+				kind->noun);
 	return EXIT_CODE_OK;
 }
 
@@ -233,7 +235,7 @@ static enum exit_code revoke(struct cli *cli, int argc, char **argv, const struc
 	if (code != EXIT_CODE_OK)
 		return code;
 	search.text = argv[optind];
-	code = find(cli, kind, &search);
+	code = cmd_principal_find(cli, kind, &search);
 	if (code != EXIT_CODE_OK)
 		goto out;
 	if (search.revoked_us) {
@@ -243,11 +245,11 @@ static enum exit_code revoke(struct cli *cli, int argc, char **argv, const struc
 		store_wait(cli->store, &wait.done);
 		if (wait.e != E_OK) {
 			code = cli_fail(wait.e, "cannot revoke the %s '%s': %s", kind->noun, search.name,
-			                err_str(wait.e));
+					err_str(wait.e));
 			goto out;
 		}
 		search.text = search.id; /* the time is the store's */
-		code = find(cli, kind, &search);
+		code = cmd_principal_find(cli, kind, &search);
 	}
 	if (code == EXIT_CODE_OK)
 		code = print_revoked(cli, kind, &search);

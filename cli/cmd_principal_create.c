@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl token create, csrctl user create. */
 #include "api/credential.h"
 #include "base/clock.h"
@@ -38,7 +39,7 @@ static enum exit_code add_wish(struct cli *cli, struct creation *c, enum store_s
 	size_t len;
 
 	if (arg_grant(text, &len, &permission) != E_OK)
-		return cli_usage(cli, "--%s '%s': ID or NAME, and :read or :write behind it",
+		return cli_usage(cli, "--%s '%s': ID or NAME, optionally followed by :read or :write",
 				 output_scope_name(kind), text);
 	if (c->wishes_len == GRANTS_MAX)
 		return cli_usage(cli, "more than %d accounts and zones", GRANTS_MAX);
@@ -58,10 +59,10 @@ static enum exit_code set_time(struct cli *cli, const char *option, const char *
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code set_name(struct cli *cli, struct principal *p, const char *name)
+static enum exit_code cmd_principal_create_set_name(struct cli *cli, struct principal *p, const char *name)
 {
 	if (p->kind == PRINCIPAL_USER && !arg_email_is_valid(name))
-		return cli_usage(cli, "--email '%s' is no e-mail address", name);
+		return cli_usage(cli, "--email '%s' is not an e-mail address", name);
 	if (!arg_name_is_valid(name))
 		return cli_usage(cli, "--name: " ARG_NAME_RULE);
 	free(p->name);
@@ -70,13 +71,13 @@ static enum exit_code set_name(struct cli *cli, struct principal *p, const char 
 }
 
 /* Each option once it is known. */
-static enum exit_code read_option(struct cli *cli, struct creation *creation, int c)
+static enum exit_code cmd_principal_create_read_option(struct cli *cli, struct creation *creation, int c)
 {
 	struct principal *p = &creation->p;
 
 	switch (c) {
 	case 'n':
-		return set_name(cli, p, optarg);
+		return cmd_principal_create_set_name(cli, p, optarg);
 	case 'a':
 		return add_wish(cli, creation, STORE_ACCOUNT, optarg);
 	case 'z':
@@ -101,7 +102,7 @@ static enum exit_code read_create(struct cli *cli, int argc, char **argv, const 
 	int c;
 
 	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
-		code = read_option(cli, creation, c);
+		code = cmd_principal_create_read_option(cli, creation, c);
 		if (code != EXIT_CODE_OK)
 			return code;
 	}
@@ -182,7 +183,7 @@ static enum exit_code print_created(const struct cli *cli, const struct principa
 		output_fact_time("expires", p->expires_us, "never");
 		buf_release(&grants);
 	}
-	cli_note("the %s is shown this once: the store keeps its hash alone", kind->secret);
+	cli_note("the %s is shown only this once: the store keeps only its hash", kind->secret);
 	return code;
 }
 
@@ -193,7 +194,7 @@ static enum exit_code add_principal(struct cli *cli, const struct principal_word
 	store_principal_add(cli->store, p, &cli->origin, cli_on_done, &wait);
 	store_wait(cli->store, &wait.done);
 	if (wait.e == E_EXISTS && p->kind == PRINCIPAL_USER)
-		return cli_fail(wait.e, "there is a user '%s' already: revoke it first", p->name);
+		return cli_fail(wait.e, "user '%s' already exists: revoke it first", p->name);
 	if (wait.e != E_OK)
 		return cli_fail(wait.e, "cannot add the %s '%s': %s", kind->noun, p->name, err_str(wait.e));
 	return EXIT_CODE_OK;
@@ -208,8 +209,9 @@ static enum err make_secret(struct principal *p, char secret[SECRET_SIZE])
 	return e == E_OK ? credential_hash(secret, p->secret_hash) : e;
 }
 
-static enum exit_code create(struct cli *cli, int argc, char **argv, const struct principal_words *kind,
-			     const struct option *options)
+static enum exit_code cmd_principal_create_create(struct cli *cli, int argc, char **argv,
+						  const struct principal_words *kind,
+						  const struct option *options)
 {
 	struct creation creation = {.p = {.kind = kind->kind}};
 	struct principal *p = &creation.p;
@@ -251,7 +253,7 @@ enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv)
 	    {"not-before", required_argument, NULL, 'b'}, CLI_OPTIONS,
 	};
 
-	return create(cli, argc, argv, &principal_words_token, options);
+	return cmd_principal_create_create(cli, argc, argv, &principal_words_token, options);
 }
 
 enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
@@ -262,5 +264,5 @@ enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
 	    {"not-before", required_argument, NULL, 'b'}, CLI_OPTIONS,
 	};
 
-	return create(cli, argc, argv, &principal_words_user, options);
+	return cmd_principal_create_create(cli, argc, argv, &principal_words_user, options);
 }

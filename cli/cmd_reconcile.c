@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl reconcile: one pass of reconciliation on an event loop of its own. */
 #include "api/reconcile.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/loop.h"
@@ -53,8 +55,8 @@ static const char *presence_name(enum message_key_presence presence)
 }
 
 /* People see each finding when it is met: a pass over a big token takes its time. */
-static void on_finding(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
-                       enum message_key_presence presence)
+static void cmd_reconcile_on_finding(void *arg, enum reconcile_finding finding, const char *csr_id,
+				     const char *label, enum message_key_presence presence)
 {
 	struct pass *pass = arg;
 
@@ -74,7 +76,7 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 	putchar('\n');
 }
 
-static void on_done(void *arg, enum err e, const struct reconcile_report *report)
+static void cmd_reconcile_on_done(void *arg, enum err e, const struct reconcile_report *report)
 {
 	struct pass *pass = arg;
 
@@ -86,7 +88,7 @@ static void on_done(void *arg, enum err e, const struct reconcile_report *report
  * What a running csrd makes or deletes right now only it knows: ages tell nothing when a clock was set.  It
  * settles its open rows by itself, unless the operator said that age does not count.
  */
-static void on_vouched(void *arg, enum err e, bool vouched)
+static void cmd_reconcile_on_vouched(void *arg, enum err e, bool vouched)
 {
 	struct pass *pass = arg;
 	struct reconcile_options options = {
@@ -99,41 +101,38 @@ static void on_vouched(void *arg, enum err e, bool vouched)
 	    .leave_open = pass->apply && pass->served && pass->min_age_ms > 0,
 	    .give_up = pass->give_up,
 	    .actor = pass->cli->origin.actor,
-	    .on_finding = on_finding,
+	    .on_finding = cmd_reconcile_on_finding,
 	    .arg = pass,
 	};
 
 	pass->vouched = vouched;
 	if (e == E_OK)
-		e = reconcile_start(&options, on_done);
+		e = reconcile_start(&options, cmd_reconcile_on_done);
 	if (e != E_OK)
 		loop_stop(pass->loop, e);
 }
 
-static void on_link(void *arg, struct hsm *hsm, bool up)
+static void cmd_reconcile_on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct pass *pass = arg;
-	enum err e;
 
 	if (!up && !pass->started)
 		loop_stop(pass->loop, E_UNAVAIL);
 	if (!up || pass->started)
 		return;
 	pass->started = true;
-	e = loop_set_timeout(pass->loop, 0);
-	if (e == E_OK)
-		loop_ask_vouched(pass->cli->store, hsm, on_vouched, pass);
-	else
-		loop_stop(pass->loop, e);
+	loop_clear_timeout(pass->loop);
+	loop_ask_vouched(pass->cli->store, hsm, cmd_reconcile_on_vouched, pass);
 }
 
 /* Connects and runs one pass to its end. */
-static enum err run_loop(struct pass *pass)
+static enum err cmd_reconcile_run_loop(struct pass *pass)
 {
+	const struct loop_link link = {pass->token, LINK_TIMEOUT_SECONDS, cmd_reconcile_on_link, pass};
 	enum err e = loop_new(pass->cli->store, &pass->loop);
 
 	if (e == E_OK)
-		e = loop_connect(pass->loop, pass->token, LINK_TIMEOUT_SECONDS, on_link, pass, &pass->hsm);
+		e = loop_connect(pass->loop, &link, &pass->hsm);
 	return e == E_OK ? loop_run(pass->loop) : e;
 }
 
@@ -145,7 +144,7 @@ static uint64_t left_of(const struct pass *pass)
 	return pass->apply && pass->vouched ? left : left + r->pending + r->deleting + r->leftover;
 }
 
-static enum exit_code print_json(struct pass *pass)
+static enum exit_code cmd_reconcile_print_json(struct pass *pass)
 {
 	const struct reconcile_report *r = &pass->report;
 	const struct {
@@ -173,7 +172,7 @@ static void print_line(uint64_t count, const char *name, const char *meaning)
 		output_line(COUNTS_WIDTH, "%-10s%8llu  %s", name, (unsigned long long)count, meaning);
 }
 
-static void print_text(const struct pass *pass)
+static void cmd_reconcile_print_text(const struct pass *pass)
 {
 	const struct reconcile_report *r = &pass->report;
 	bool apply = pass->apply && pass->vouched;
@@ -181,12 +180,12 @@ static void print_text(const struct pass *pass)
 	if (pass->told > 0)
 		putchar('\n');
 	print_line(r->pending, "pending",
-		   apply ? "CSRs that came to no end: failed" : "CSRs that would become failed");
+		   apply ? "unfinished CSRs: failed" : "CSRs that would become failed");
 	print_line(r->deleting, "deleting", apply ? "deletes ended" : "deletes that would be ended");
 	print_line(r->leftover, "leftover",
-	           apply ? "keys of failed or destroyed CSRs: destroyed" :
-	                   "keys of failed or destroyed CSRs that would be destroyed");
-	print_line(r->missing, "missing", "active CSRs without a whole key pair of their own");
+		   apply ? "keys of failed or destroyed CSRs: destroyed"
+			 : "keys of failed or destroyed CSRs that would be destroyed");
+	print_line(r->missing, "missing", "active CSRs without a complete key pair of their own");
 	print_line(r->unknown, "unknown", "keys with csrd's label that no CSR has; csrd never destroys them");
 	print_line(r->busy, "busy",
 		   pass->served ? "left to the csrd that runs on this store: look again later"
@@ -200,7 +199,7 @@ static void print_text(const struct pass *pass)
 	if (!pass->apply && r->pending + r->deleting + r->leftover > 0)
 		output_line(INDENT, "nothing was changed: --apply settles pending, deleting and leftover");
 	if (r->set_aside > 0)
-		output_line(INDENT, "'csrctl verify --token %s' says more of what was set aside",
+		output_line(INDENT, "'csrctl verify --token %s' says more about what was set aside",
 			    pass->token->name);
 }
 
@@ -214,9 +213,9 @@ static enum exit_code fail_unvouched(const struct pass *pass)
 	    pass->token->name);
 }
 
-static enum exit_code run(struct pass *pass)
+static enum exit_code cmd_reconcile_run(struct pass *pass)
 {
-	enum err e = run_loop(pass);
+	enum err e = cmd_reconcile_run_loop(pass);
 	enum exit_code shown = EXIT_CODE_OK;
 
 	if (!pass->started && (e == E_TIMEOUT || e == E_UNAVAIL))
@@ -226,9 +225,9 @@ static enum exit_code run(struct pass *pass)
 		return cli_fail(e, "cannot reach the signer of token '%s': %s", pass->token->name,
 				err_str(e));
 	if (pass->cli->json)
-		shown = print_json(pass);
+		shown = cmd_reconcile_print_json(pass);
 	else
-		print_text(pass);
+		cmd_reconcile_print_text(pass);
 	if (e != E_OK)
 		return cli_fail(e, "the pass ended early: %s", err_str(e));
 	if (pass->apply && !pass->vouched)
@@ -238,7 +237,8 @@ static enum exit_code run(struct pass *pass)
 	return left_of(pass) > 0 ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
 }
 
-static enum exit_code read_options(struct pass *pass, int argc, char **argv, const char **ret_token)
+static enum exit_code cmd_reconcile_read_options(struct pass *pass, int argc, char **argv,
+						 const char **ret_token)
 {
 	static const struct option options[] = {
 	    {"token", required_argument, NULL, 't'},
@@ -273,7 +273,8 @@ static enum exit_code read_options(struct pass *pass, int argc, char **argv, con
 	}
 	if (pass->give_up && !pass->apply)
 		return cli_usage(pass->cli, "--give-up destroys keys, and goes with --apply only");
-	if (pass->give_up && strcmp(pass->give_up, RECONCILE_GIVE_UP_ALL) != 0 && !str_is_uuid(pass->give_up))
+	if (pass->give_up && strcmp(pass->give_up, RECONCILE_GIVE_UP_ALL) != 0 &&
+	    !uuid_is_valid(pass->give_up))
 		return cli_usage(pass->cli, "--give-up '%s': the id of a CSR, or all", pass->give_up);
 	return cli_arguments(pass->cli, argc, argv, 0, 0);
 }
@@ -283,7 +284,7 @@ enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv)
 	struct pass pass = {.cli = cli, .min_age_ms = MIN_AGE_DEFAULT_MS};
 	const char *token;
 	enum err e;
-	enum exit_code code = read_options(&pass, argc, argv, &token);
+	enum exit_code code = cmd_reconcile_read_options(&pass, argc, argv, &token);
 
 	if (code == EXIT_CODE_OK)
 		code = cli_open_config(cli);
@@ -305,7 +306,7 @@ enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv)
 		json_put_name(&pass.j.w, "findings");
 		json_open_array(&pass.j.w);
 	}
-	code = run(&pass);
+	code = cmd_reconcile_run(&pass);
 	hsm_free(pass.hsm);
 	loop_free(pass.loop);
 	if (cli->json)

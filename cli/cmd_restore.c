@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl restore: puts a backup in the place of the store while no csrd runs on it. */
 #include "base/fd.h"
 #include "cli/cli.h"
@@ -21,14 +22,14 @@
 
 static const char next_steps[] = "start the signer, run 'csrctl verify --full', then start csrd";
 
-static bool go_on(void *arg, enum upkeep_phase phase, uint64_t done, uint64_t total)
+static bool cmd_restore_go_on(void *arg, enum upkeep_phase phase, uint64_t done, uint64_t total)
 {
 	(void)arg;
 	return progress_show(summary_phase_name(phase), done, total);
 }
 
 /* A database that somebody writes is more than its one file. */
-static bool has_log(const char *path)
+static bool cmd_restore_has_log(const char *path)
 {
 	char log[PATH_MAX];
 	struct stat st;
@@ -49,7 +50,7 @@ static enum exit_code open_copy(const char *path, int *ret_fd)
 		fd_close(&fd);
 		return code;
 	}
-	if (!S_ISREG(st.st_mode) || has_log(path)) {
+	if (!S_ISREG(st.st_mode) || cmd_restore_has_log(path)) {
 		fd_close(&fd);
 		return cli_fail(E_INVAL, "'%s' is %s", path,
 				S_ISREG(st.st_mode) ? "a database in use, with a log beside it: take a copy "
@@ -74,8 +75,8 @@ static void print_open(uint64_t open)
 	output_fact("set aside", text);
 }
 
-static enum exit_code print(const struct cli *cli, const char *from, const char *sha256, const char *kept,
-			    const struct upkeep_summary *summary)
+static enum exit_code cmd_restore_print(const struct cli *cli, const char *from, const char *sha256,
+					const char *kept, const struct upkeep_summary *summary)
 {
 	uint64_t open = summary->csrs[CSR_PENDING] + summary->csrs[CSR_DELETING];
 	struct output_json j;
@@ -102,7 +103,7 @@ static enum exit_code print(const struct cli *cli, const char *from, const char 
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code failed(const struct cli *cli, const char *path, enum err e)
+static enum exit_code cmd_restore_failed(const struct cli *cli, const char *path, enum err e)
 {
 	const char *url = cli->config->store.url;
 
@@ -122,8 +123,11 @@ static enum exit_code failed(const struct cli *cli, const char *path, enum err e
 
 static enum exit_code restore(struct cli *cli, const char *path, int fd)
 {
-	struct upkeep_restore in = {.url = cli->config->store.url, .fd = fd, .name = path,
-				    .origin = cli->origin, .watch = {.go_on = go_on}};
+	struct upkeep_restore in = {.url = cli->config->store.url,
+				    .fd = fd,
+				    .name = path,
+				    .origin = cli->origin,
+				    .watch = {.go_on = cmd_restore_go_on}};
 	struct upkeep_summary summary = {0};
 	char sha256[DIGEST_TEXT_SIZE], detail[AUDIT_PATH_MAX + 100];
 	char *kept = NULL;
@@ -139,7 +143,8 @@ static enum exit_code restore(struct cli *cli, const char *path, int fd)
 		return code;
 	e = upkeep_restore(&in, &summary, &kept);
 	progress_clear();
-	code = e == E_OK ? print(cli, path, sha256, kept, &summary) : failed(cli, path, e);
+	code = e == E_OK ? cmd_restore_print(cli, path, sha256, kept, &summary)
+			 : cmd_restore_failed(cli, path, e);
 	free(kept);
 	return code;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl setup: the options, the order of the steps, and what is said at the end. */
 #include "base/secret.h"
 #include "cli/arg.h"
@@ -13,22 +14,31 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPTION_MODULE = 300, OPTION_URI, OPTION_PIN_FILE, OPTION_LISTEN, OPTION_ACCOUNT, OPTION_SOFTHSM,
-       OPTION_ENCRYPT, OPTION_NO_INSPECT, OPTION_NO_START };
+enum {
+	OPTION_MODULE = 300,
+	OPTION_URI,
+	OPTION_PIN_FILE,
+	OPTION_LISTEN,
+	OPTION_ACCOUNT,
+	OPTION_SOFTHSM,
+	OPTION_ENCRYPT,
+	OPTION_NO_INSPECT,
+	OPTION_NO_START
+};
 
 static const struct option options[] = {
-	{"token", required_argument, NULL, 't'},
-	{"module", required_argument, NULL, OPTION_MODULE},
-	{"uri", required_argument, NULL, OPTION_URI},
-	{"pin-file", required_argument, NULL, OPTION_PIN_FILE},
-	{"encrypt-pin", no_argument, NULL, OPTION_ENCRYPT},
-	{"softhsm", no_argument, NULL, OPTION_SOFTHSM},
-	{"listen", required_argument, NULL, OPTION_LISTEN},
-	{"account", required_argument, NULL, OPTION_ACCOUNT},
-	{"yes", no_argument, NULL, 'y'},
-	{"no-inspect", no_argument, NULL, OPTION_NO_INSPECT},
-	{"no-start", no_argument, NULL, OPTION_NO_START},
-	CLI_OPTIONS,
+    {"token", required_argument, NULL, 't'},
+    {"module", required_argument, NULL, OPTION_MODULE},
+    {"uri", required_argument, NULL, OPTION_URI},
+    {"pin-file", required_argument, NULL, OPTION_PIN_FILE},
+    {"encrypt-pin", no_argument, NULL, OPTION_ENCRYPT},
+    {"softhsm", no_argument, NULL, OPTION_SOFTHSM},
+    {"listen", required_argument, NULL, OPTION_LISTEN},
+    {"account", required_argument, NULL, OPTION_ACCOUNT},
+    {"yes", no_argument, NULL, 'y'},
+    {"no-inspect", no_argument, NULL, OPTION_NO_INSPECT},
+    {"no-start", no_argument, NULL, OPTION_NO_START},
+    CLI_OPTIONS,
 };
 
 /* ---- for the steps ---- */
@@ -71,7 +81,7 @@ void setup_show_output(const struct buf *output)
 
 /* ---- before anything is done ---- */
 
-static enum exit_code read_options(struct setup *s, int argc, char **argv)
+static enum exit_code cmd_setup_read_options(struct setup *s, int argc, char **argv)
 {
 	int c;
 
@@ -138,9 +148,9 @@ static enum exit_code check_options(struct setup *s)
 		return cli_usage(s->cli,
 				 "--token softhsm: that folder is the trial token's own, take another name");
 	if (s->account && arg_tag(s->account, tag) != E_OK)
-		return cli_usage(s->cli, "--account '%s' is no id: 1-32 of [0-9A-Za-z_-]", s->account);
+		return cli_usage(s->cli, "--account '%s' is not an id: 1-32 of [0-9A-Za-z_-]", s->account);
 	if (strcmp(s->cli->config_path, CONFIG_DEFAULT_PATH) != 0)
-		return cli_usage(s->cli, "setup is for '%s' alone, which the systemd units read",
+		return cli_usage(s->cli, "setup works only on '%s', which the systemd units read",
 				 CONFIG_DEFAULT_PATH);
 	return EXIT_CODE_OK;
 }
@@ -180,10 +190,9 @@ static bool is_confirmed(const struct setup *s)
 
 /* ---- the end ---- */
 
-static const char example_body[] =
-	"{\"country\":\"SE\",\"state\":\"Stockholm\",\"locality\":\"Stockholm\","
-	"\"organization\":\"Example AB\",\"common_name\":\"www.example.com\","
-	"\"sans\":[\"www.example.com\"],\"key_type\":\"p256v1\"}";
+static const char example_body[] = "{\"country\":\"SE\",\"state\":\"Stockholm\",\"locality\":\"Stockholm\","
+				   "\"organization\":\"Example AB\",\"common_name\":\"www.example.com\","
+				   "\"sans\":[\"www.example.com\"],\"key_type\":\"p256v1\"}";
 
 /* How curl reaches the first address: "--unix-socket PATH " before the URL, or nothing. */
 static void put_url(const struct setup *s, struct buf *option, struct buf *url)
@@ -204,7 +213,7 @@ static const char *first_token(const struct setup *s)
 	return s->cli->config->tokens[0].name;
 }
 
-static enum exit_code print_json(const struct setup *s, const char *url)
+static enum exit_code cmd_setup_print_json(const struct setup *s, const char *url)
 {
 	struct output_json j;
 
@@ -220,7 +229,7 @@ static enum exit_code print_json(const struct setup *s, const char *url)
 	return output_json_end(&j);
 }
 
-static void print_text(const struct setup *s, const char *option, const char *url)
+static void cmd_setup_print_text(const struct setup *s, const char *option, const char *url)
 {
 	putchar('\n');
 	output_fact("url", url);
@@ -258,9 +267,9 @@ static enum exit_code print_result(const struct setup *s)
 	buf_init(&url, 512);
 	put_url(s, &option, &url);
 	if (s->cli->json)
-		code = print_json(s, buf_text(&url));
+		code = cmd_setup_print_json(s, buf_text(&url));
 	else
-		print_text(s, buf_text(&option), buf_text(&url));
+		cmd_setup_print_text(s, buf_text(&option), buf_text(&url));
 	buf_release(&option);
 	buf_release(&url);
 	return code;
@@ -302,7 +311,7 @@ static enum exit_code perform(struct setup *s)
 enum exit_code cmd_setup(struct cli *cli, int argc, char **argv)
 {
 	struct setup s = {.cli = cli};
-	enum exit_code code = read_options(&s, argc, argv);
+	enum exit_code code = cmd_setup_read_options(&s, argc, argv);
 
 	if (code != EXIT_CODE_OK)
 		return code;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl status: whether csrd is ready, and what the signers say of themselves and their key pools. */
 #include "base/clock.h"
 #include "base/log.h"
@@ -70,8 +71,8 @@ static void format_allowed(const struct config_token *token, struct buf *b)
 	key_protection_format(token->allow_usage, b);
 }
 
-static void put_json(struct json_writer *w, const struct config_token *token,
-		     const struct message_status_reply *status)
+static void cmd_status_put_json(struct json_writer *w, const struct config_token *token,
+				const struct message_status_reply *status)
 {
 	struct buf allowed;
 
@@ -102,14 +103,16 @@ static void put_json(struct json_writer *w, const struct config_token *token,
 	buf_release(&allowed);
 }
 
-/* "rsa: 512-16384 bits; ec: 112-521 bits" of what the signer says at length, with templates for experts. */
+/* "rsa: 512-16384 bits; edwards" of what the signer says at length, with templates for experts. */
 static void format_capabilities(const char *whole, struct buf *b)
 {
 	for (const char *at = whole; at && *at;) {
 		const char *end = at + strcspn(at, ";");
 		const char *template = strstr(at, " template ");
-		size_t len = (size_t)((template && template < end ? template : end) - at);
+		size_t len = (size_t)((template && template <end ? template : end) - at);
 
+		if (len && at[len - 1] == ':') /* nothing but the template is said of it */
+			len--;
 		buf_printf(b, "%s%.*s", at == whole ? "" : ";", (int)len, at);
 		at = end + (*end == ';');
 	}
@@ -125,7 +128,7 @@ static void print_capabilities(const char *whole, bool verbose)
 	buf_release(&words);
 }
 
-static void print_text(const struct report *report, const struct message_status_reply *status)
+static void cmd_status_print_text(const struct report *report, const struct message_status_reply *status)
 {
 	const struct config_token *token = report->token;
 	struct buf allowed;
@@ -169,15 +172,15 @@ static void begin_token(struct report *report, bool answers)
 	json_put_bool_member(&report->j.w, "answers", answers);
 }
 
-static void on_status(void *arg, const struct message_status_reply *status)
+static void cmd_status_on_status(void *arg, const struct message_status_reply *status)
 {
 	struct report *report = arg;
 
 	begin_token(report, true);
 	if (report->cli->json)
-		put_json(&report->j.w, report->token, status);
+		cmd_status_put_json(&report->j.w, report->token, status);
 	else
-		print_text(report, status);
+		cmd_status_print_text(report, status);
 	if (!status->usable && report->code == EXIT_CODE_OK)
 		report->code = EXIT_CODE_FAILURE;
 }
@@ -207,7 +210,7 @@ static void report_comparison(struct report *report)
 	output_format_age(c.at_us, clock_wall_us(), at);
 	running_comparison_words(&c, words);
 	if (words[0])
-		snprintf(text, sizeof(text), "%s, %s: 'csrctl verify --token %s' tells which", words, at,
+		snprintf(text, sizeof(text), "%s, %s: 'csrctl verify --token %s' shows which", words, at,
 			 report->token->name);
 	else
 		snprintf(text, sizeof(text), "as recorded, %s", at);
@@ -235,7 +238,7 @@ static void report_token(struct report *report, const struct config_token *token
 
 	buf_init(&why, 4096);
 	report->token = token;
-	e = signer_status_ask(token, WITHIN_SECONDS, on_status, report, &why);
+	e = signer_status_ask(token, WITHIN_SECONDS, cmd_status_on_status, report, &why);
 	if (e != E_OK)
 		report_silence(report, e, buf_text(&why));
 	report_comparison(report);
@@ -292,13 +295,14 @@ static enum exit_code watch(struct report *report)
 	}
 }
 
-static enum exit_code read_options(struct report *report, int argc, char **argv, const char **ret_token)
+static enum exit_code cmd_status_read_options(struct report *report, int argc, char **argv,
+					      const char **ret_token)
 {
 	static const struct option options[] = {
-		{"token", required_argument, NULL, 't'},
-		{"watch", optional_argument, NULL, 'w'},
-		{"verbose", no_argument, NULL, 'v'},
-		CLI_OPTIONS,
+	    {"token", required_argument, NULL, 't'},
+	    {"watch", optional_argument, NULL, 'w'},
+	    {"verbose", no_argument, NULL, 'v'},
+	    CLI_OPTIONS,
 	};
 	struct cli *cli = report->cli;
 	int c;
@@ -334,7 +338,7 @@ enum exit_code cmd_status(struct cli *cli, int argc, char **argv)
 {
 	struct report report = {.cli = cli};
 	const char *token;
-	enum exit_code code = read_options(&report, argc, argv, &token);
+	enum exit_code code = cmd_status_read_options(&report, argc, argv, &token);
 
 	if (code == EXIT_CODE_OK)
 		code = cli_open_config(cli);

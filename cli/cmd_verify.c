@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrctl verify: proves that store and token are as recorded, and changes
  * nothing.  First the database by itself; then the token's list of keys against
@@ -32,8 +33,7 @@
 #define SAMPLE_MS 2000
 #define LONG_MS 10000
 #define INDENT 4 /* of a line that is continued */
-#define WITH_CSR                                                                                             \
-	(CSR_STATE_BIT(CSR_ACTIVE) | CSR_STATE_BIT(CSR_DELETING) | CSR_STATE_BIT(CSR_DESTROYED))
+#define WITH_CSR (CSR_STATE_BIT(CSR_ACTIVE) | CSR_STATE_BIT(CSR_DELETING) | CSR_STATE_BIT(CSR_DESTROYED))
 
 struct verify {
 	struct cli *cli;
@@ -47,7 +47,7 @@ struct verify {
 	struct hsm *hsm;
 	bool started;
 	bool vouched; /* the signer vouches for the store */
-	bool over; /* hsm_free ends what is under way */
+	bool over;    /* hsm_free ends what is under way */
 	struct reconcile_report report;
 
 	struct csr_record rows[PAGE_ROWS]; /* owned */
@@ -63,8 +63,8 @@ struct verify {
 	bool estimated;
 };
 
-static void compare(struct verify *v);
-static void count_keys(struct verify *v);
+static void cmd_verify_compare(struct verify *v);
+static void cmd_verify_count_keys(struct verify *v);
 static void next_row(struct verify *v);
 
 static void release_rows(struct verify *v)
@@ -76,13 +76,13 @@ static void release_rows(struct verify *v)
 
 /* ---- the database ---- */
 
-static bool go_on(void *arg, enum upkeep_phase phase, uint64_t done, uint64_t total)
+static bool cmd_verify_go_on(void *arg, enum upkeep_phase phase, uint64_t done, uint64_t total)
 {
 	(void)arg;
 	return progress_show(summary_phase_name(phase), done, total);
 }
 
-static void on_problem(void *arg, const char *object, const char *text)
+static void cmd_verify_on_problem(void *arg, const char *object, const char *text)
 {
 	struct verify *v = arg;
 
@@ -91,13 +91,13 @@ static void on_problem(void *arg, const char *object, const char *text)
 
 static enum exit_code check_store(struct verify *v)
 {
-	const struct upkeep_watch watch = {.go_on = go_on};
+	const struct upkeep_watch watch = {.go_on = cmd_verify_go_on};
 	enum exit_code code = cli_become_store_owner(v->cli);
 	enum err e;
 
 	if (code != EXIT_CODE_OK)
 		return code;
-	e = upkeep_check(v->cli->config->store.url, v->full, &watch, on_problem, v, &v->summary);
+	e = upkeep_check(v->cli->config->store.url, v->full, &watch, cmd_verify_on_problem, v, &v->summary);
 	progress_clear();
 	if (progress_is_interrupted())
 		return cli_fail(E_DENIED, "interrupted");
@@ -119,7 +119,7 @@ static void on_counted(void *arg, enum err e, const struct store_csr_page *page)
 	next_row(v);
 }
 
-static void count_keys(struct verify *v)
+static void cmd_verify_count_keys(struct verify *v)
 {
 	const struct store_csr_filter filter = {.token_name = v->token->name};
 	const struct store_csr_query query = {
@@ -175,9 +175,9 @@ static const char *presence_text(enum message_key_presence presence)
 	case MESSAGE_KEY_NONE:
 		return "the token has no key of it";
 	case MESSAGE_KEY_PUBLIC_ONLY:
-		return "the token has the public half of its key alone";
+		return "the token has only the public half of its key";
 	case MESSAGE_KEY_PRIVATE_ONLY:
-		return "the token has the private half of its key alone";
+		return "the token has only the private half of its key";
 	case MESSAGE_KEY_PAIR:
 		return "the token has another key pair (key id) under its label";
 	case MESSAGE_KEY_AMBIGUOUS:
@@ -186,17 +186,17 @@ static const char *presence_text(enum message_key_presence presence)
 	return "the token has more than one pair under its label";
 }
 
-static void on_finding(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
-		       enum message_key_presence presence)
+static void cmd_verify_on_finding(void *arg, enum reconcile_finding finding, const char *csr_id,
+				  const char *label, enum message_key_presence presence)
 {
 	struct verify *v = arg;
 
 	switch (finding) {
 	case RECONCILE_PENDING:
-		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is pending and came to no end");
+		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is pending and unfinished");
 		break;
 	case RECONCILE_DELETING:
-		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is being deleted and came to no end");
+		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is being deleted, unfinished");
 		break;
 	case RECONCILE_LEFTOVER:
 		finding_add(&v->findings, FINDING_LEFTOVER, csr_id,
@@ -208,7 +208,7 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 	case RECONCILE_UNKNOWN:
 		finding_add(&v->findings, FINDING_UNKNOWN, label,
 			    presence == MESSAGE_KEY_PAIR ? "no CSR has this key"
-							 : "no CSR has this key, which is not a whole pair");
+							 : "no CSR has this key, not a complete pair");
 		break;
 	case RECONCILE_SET_ASIDE:
 		finding_add(&v->findings, FINDING_SET_ASIDE, csr_id,
@@ -218,36 +218,35 @@ static void on_finding(void *arg, enum reconcile_finding finding, const char *cs
 				  "has a key of it");
 		break;
 	case RECONCILE_BUSY:
-		break; /* in work right now: told in the end */
+		break; /* in progress right now: told in the end */
 	}
 }
 
-static bool should_stop(void *arg)
+static bool cmd_verify_should_stop(void *arg)
 {
 	(void)arg;
 	return !progress_show("comparing the token's keys", 0, 0);
 }
 
-static void on_compared(void *arg, enum err e, const struct reconcile_report *report)
+static void cmd_verify_on_compared(void *arg, enum err e, const struct reconcile_report *report)
 {
 	struct verify *v = arg;
 	char text[80];
 
 	v->report = *report;
 	if (report->unread > 0) {
-		snprintf(text, sizeof(text), "%" PRIu64 " key objects would not say what they are",
-			 report->unread);
+		snprintf(text, sizeof(text), "%" PRIu64 " key objects could not be read", report->unread);
 		finding_add(&v->findings, FINDING_UNREAD, v->token->name, text);
 	}
 	if (e == E_OK && v->full)
-		count_keys(v);
+		cmd_verify_count_keys(v);
 	else if (e == E_OK)
 		next_row(v);
 	else
 		loop_stop(v->loop, e);
 }
 
-static void on_vouched(void *arg, enum err e, bool vouched)
+static void cmd_verify_on_vouched(void *arg, enum err e, bool vouched)
 {
 	struct verify *v = arg;
 
@@ -255,12 +254,12 @@ static void on_vouched(void *arg, enum err e, bool vouched)
 		return;
 	v->vouched = vouched;
 	if (e == E_OK)
-		compare(v);
+		cmd_verify_compare(v);
 	else
 		loop_stop(v->loop, e);
 }
 
-static void compare(struct verify *v)
+static void cmd_verify_compare(struct verify *v)
 {
 	const struct reconcile_options options = {
 	    .store = v->cli->store,
@@ -269,11 +268,11 @@ static void compare(struct verify *v)
 	    .compare_keys = true,
 	    .min_age_us = (int64_t)IN_WORK_MS * 1000,
 	    .actor = v->cli->origin.actor,
-	    .on_finding = on_finding,
-	    .should_stop = should_stop,
+	    .on_finding = cmd_verify_on_finding,
+	    .should_stop = cmd_verify_should_stop,
 	    .arg = v,
 	};
-	enum err e = reconcile_start(&options, on_compared);
+	enum err e = reconcile_start(&options, cmd_verify_on_compared);
 
 	if (e != E_OK)
 		loop_stop(v->loop, e);
@@ -379,7 +378,7 @@ static bool check_row(struct verify *v, const struct csr_record *row, enum err *
 	return false;
 }
 
-static void on_page(void *arg, enum err e, const struct store_csr_page *page)
+static void cmd_verify_on_page(void *arg, enum err e, const struct store_csr_page *page)
 {
 	struct verify *v = arg;
 
@@ -407,7 +406,7 @@ static void fetch_page(struct verify *v)
 	    .limit = PAGE_ROWS,
 	};
 
-	store_csr_list(v->cli->store, &query, on_page, v);
+	store_csr_list(v->cli->store, &query, cmd_verify_on_page, v);
 }
 
 static void next_row(struct verify *v)
@@ -439,10 +438,9 @@ static void next_row(struct verify *v)
 
 /* ---- all of it ---- */
 
-static void on_link(void *arg, struct hsm *hsm, bool up)
+static void cmd_verify_on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct verify *v = arg;
-	enum err e;
 
 	(void)hsm;
 	if (!up && !v->started)
@@ -450,21 +448,19 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 	if (!up || v->started)
 		return;
 	v->started = true;
-	e = loop_set_timeout(v->loop, 0);
-	if (e == E_OK)
-		loop_ask_vouched(v->cli->store, v->hsm, on_vouched, v);
-	else
-		loop_stop(v->loop, e);
+	loop_clear_timeout(v->loop);
+	loop_ask_vouched(v->cli->store, v->hsm, cmd_verify_on_vouched, v);
 }
 
-static enum exit_code check_token(struct verify *v)
+static enum exit_code cmd_verify_check_token(struct verify *v)
 {
+	const struct loop_link link = {v->token, LINK_TIMEOUT_SECONDS, cmd_verify_on_link, v};
 	enum err e = loop_new(v->cli->store, &v->loop);
 
-	if (e == E_OK)
-		e = loop_stop_when(v->loop, progress_is_interrupted);
-	if (e == E_OK)
-		e = loop_connect(v->loop, v->token, LINK_TIMEOUT_SECONDS, on_link, v, &v->hsm);
+	if (e == E_OK) {
+		loop_stop_when(v->loop, progress_is_interrupted);
+		e = loop_connect(v->loop, &link, &v->hsm);
+	}
 	if (e == E_OK)
 		e = loop_run(v->loop);
 	progress_clear();
@@ -474,12 +470,11 @@ static enum exit_code check_token(struct verify *v)
 		return EXIT_CODE_OK;
 	if (!v->started)
 		return cli_fail(E_UNAVAIL, "the signer of token '%s' does not answer at '%s': %s",
-				v->token->name, v->token->socket,
-				signer_status_silence(v->hsm, e));
+				v->token->name, v->token->socket, signer_status_silence(v->hsm, e));
 	return cli_fail(e, "it ended early, not all was checked: %s", err_str(e));
 }
 
-static enum exit_code print_json(struct verify *v)
+static enum exit_code cmd_verify_print_json(struct verify *v)
 {
 	struct json_writer *w = &v->j.w;
 
@@ -498,7 +493,7 @@ static enum exit_code print_json(struct verify *v)
 	return output_json_end(&v->j);
 }
 
-static void print_text(struct verify *v)
+static void cmd_verify_print_text(struct verify *v)
 {
 	finding_print_remedies(&v->findings);
 	if (finding_total(&v->findings) > 0)
@@ -510,7 +505,7 @@ static void print_text(struct verify *v)
 		    v->csrs_checked);
 	output_line(INDENT,
 		    "token '%s': %" PRIu64 " rows and keys compared, %" PRIu64 " keys read, %" PRIu64
-		    " in work right now",
+		    " in progress right now",
 		    v->token->name, v->report.checked, v->keys_read, v->report.busy);
 	output_line(INDENT, "%" PRIu64 " difference%s", finding_total(&v->findings),
 		    finding_total(&v->findings) == 1 ? "" : "s");
@@ -518,20 +513,20 @@ static void print_text(struct verify *v)
 		output_line(INDENT, "keys were listed and not read: --full reads the public key and the "
 				    "attributes of each");
 	if (v->cli->config->tokens_len > 1)
-		output_line(INDENT, "the keys of other tokens were not looked at: --token NAME does that");
+		output_line(INDENT, "the keys of other tokens were not checked: --token NAME does that");
 }
 
-static enum exit_code run(struct verify *v)
+static enum exit_code cmd_verify_run(struct verify *v)
 {
 	enum exit_code code = check_store(v);
 	enum exit_code shown = EXIT_CODE_OK;
 
 	if (code == EXIT_CODE_OK)
-		code = check_token(v);
+		code = cmd_verify_check_token(v);
 	if (code == EXIT_CODE_OK && v->cli->json)
-		shown = print_json(v);
+		shown = cmd_verify_print_json(v);
 	else if (code == EXIT_CODE_OK)
-		print_text(v);
+		cmd_verify_print_text(v);
 	else if (!v->cli->json)
 		finding_print_remedies(&v->findings);
 	if (code != EXIT_CODE_OK)
@@ -541,7 +536,7 @@ static enum exit_code run(struct verify *v)
 	return finding_total(&v->findings) > 0 ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
 }
 
-static enum exit_code read_options(struct verify *v, int argc, char **argv, const char **ret_token)
+static enum exit_code cmd_verify_read_options(struct verify *v, int argc, char **argv, const char **ret_token)
 {
 	static const struct option options[] = {
 	    {"token", required_argument, NULL, 't'}, {"full", no_argument, NULL, 'f'}, CLI_OPTIONS};
@@ -566,7 +561,7 @@ enum exit_code cmd_verify(struct cli *cli, int argc, char **argv)
 	enum exit_code code;
 
 	v.cli = cli;
-	code = read_options(&v, argc, argv, &token);
+	code = cmd_verify_read_options(&v, argc, argv, &token);
 	if (code == EXIT_CODE_OK)
 		code = cli_open_config(cli);
 	if (code != EXIT_CODE_OK)
@@ -585,7 +580,7 @@ enum exit_code cmd_verify(struct cli *cli, int argc, char **argv)
 		json_put_name(&v.j.w, "findings");
 		json_open_array(&v.j.w);
 	}
-	code = run(&v);
+	code = cmd_verify_run(&v);
 	v.over = true;
 	hsm_free(v.hsm);
 	loop_free(v.loop);

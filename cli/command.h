@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The commands of csrctl: one function each, run with argv[0] before its options and arguments. */
 #ifndef CSRD_CLI_COMMAND_H
 #define CSRD_CLI_COMMAND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Changes single values in the text of a configuration file. */
 #include "cli/conf_edit.h"
 
@@ -16,7 +17,7 @@ static struct line line_at(const char *at)
 	return (struct line){.at = at, .len = len, .next = at[len] ? at + len + 1 : NULL};
 }
 
-static void trim(const char **text, size_t *len)
+static void conf_edit_trim(const char **text, size_t *len)
 {
 	while (*len > 0 && ((*text)[0] == ' ' || (*text)[0] == '\t')) {
 		(*text)++;
@@ -32,7 +33,7 @@ static bool is_section(const struct line *line, const char *section)
 	const char *at = line->at, *end;
 	size_t len = line->len;
 
-	trim(&at, &len);
+	conf_edit_trim(&at, &len);
 	if (len < 2 || at[0] != '[' || !(end = memchr(at, ']', len)))
 		return false;
 	if (!section)
@@ -53,7 +54,7 @@ static bool is_key(const struct line *line, const char *key, bool comment, const
 	const char *at = line->at;
 	size_t len = line->len, key_len = strlen(key);
 
-	trim(&at, &len);
+	conf_edit_trim(&at, &len);
 	if (comment) {
 		if (len == 0 || *at != '#')
 			return false;
@@ -64,7 +65,7 @@ static bool is_key(const struct line *line, const char *key, bool comment, const
 		return false;
 	at += key_len;
 	len -= key_len;
-	trim(&at, &len);
+	conf_edit_trim(&at, &len);
 	if (len == 0 || *at != '=')
 		return false;
 	at++;
@@ -73,7 +74,7 @@ static bool is_key(const struct line *line, const char *key, bool comment, const
 	for (size_t i = 1; i < len; i++)
 		if ((at[i] == '#' || at[i] == ';') && (at[i - 1] == ' ' || at[i - 1] == '\t'))
 			len = i;
-	trim(&at, &len);
+	conf_edit_trim(&at, &len);
 	*ret_value = at;
 	*ret_len = len;
 	return true;
@@ -87,7 +88,7 @@ struct place {
 	struct line last;    /* of the section's lines that are not blank */
 };
 
-static struct place find(const char *text, const char *section, const char *key)
+static struct place conf_edit_find(const char *text, const char *section, const char *key)
 {
 	struct place place = {0};
 	bool inside = false;
@@ -100,7 +101,7 @@ static struct place find(const char *text, const char *section, const char *key)
 		size_t rest = line.len;
 
 		at = line.next;
-		trim(&start, &rest);
+		conf_edit_trim(&start, &rest);
 		if (is_section(&line, NULL)) {
 			inside = !place.section.at && is_section(&line, section);
 			if (inside)
@@ -119,7 +120,7 @@ static struct place find(const char *text, const char *section, const char *key)
 
 bool conf_edit_get(const char *text, const char *section, const char *key, struct buf *ret_value)
 {
-	struct place place = find(text, section, key);
+	struct place place = conf_edit_find(text, section, key);
 	const char *value;
 	size_t len;
 
@@ -131,7 +132,7 @@ bool conf_edit_get(const char *text, const char *section, const char *key, struc
 
 bool conf_edit_has_section(const char *text, const char *section)
 {
-	return find(text, section, "").section.at != NULL;
+	return conf_edit_find(text, section, "").section.at != NULL;
 }
 
 /* Puts the line, and its newline even where the file ends without one. */
@@ -144,7 +145,7 @@ static void put_through(struct buf *out, const char *text, const struct line *li
 enum err conf_edit_set(const char *text, const char *section, const char *key, const char *value,
 		       struct buf *out)
 {
-	struct place place = find(text, section, key);
+	struct place place = conf_edit_find(text, section, key);
 	const struct line *old = place.key.at ? &place.key : place.comment.at ? &place.comment : NULL;
 	const char *rest = NULL;
 
@@ -168,7 +169,7 @@ enum err conf_edit_set(const char *text, const char *section, const char *key, c
 
 enum err conf_edit_rename_section(const char *text, const char *old, const char *name, struct buf *out)
 {
-	struct place place = find(text, old, "");
+	struct place place = conf_edit_find(text, old, "");
 
 	if (!place.section.at)
 		return E_NOTFOUND;

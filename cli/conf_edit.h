@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Changes single values in the text of a configuration file and keeps the
  * rest of it, comments too, byte for byte.  Pure: reads and writes no file,

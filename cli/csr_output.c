@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the commands of csrctl csr tell of a CSR in the same way. */
 #include "cli/csr_output.h"
 

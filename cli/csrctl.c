@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl, the operators' tool: finds the command and runs it. */
 #include "base/exit_code.h"
 #include "base/fd.h"
@@ -9,37 +10,37 @@
 #include <string.h>
 
 static const struct command commands[] = {
-	{"account", "add", cmd_account_add, NULL},
-	{"account", "list", cmd_account_list, NULL},
-	{"account", "set", cmd_account_set, NULL},
-	{"account", "rename", cmd_account_rename, NULL},
-	{"zone", "add", cmd_zone_add, NULL},
-	{"zone", "list", cmd_zone_list, NULL},
-	{"zone", "set", cmd_zone_set, NULL},
-	{"zone", "rename", cmd_zone_rename, NULL},
-	{"token", "create", cmd_token_create, NULL},
-	{"token", "list", cmd_token_list, NULL},
-	{"token", "revoke", cmd_token_revoke, NULL},
-	{"user", "create", cmd_user_create, NULL},
-	{"user", "list", cmd_user_list, NULL},
-	{"user", "revoke", cmd_user_revoke, NULL},
-	{"csr", "list", cmd_csr_list, NULL},
-	{"csr", "find", cmd_csr_find, NULL},
-	{"csr", "show", cmd_csr_show, NULL},
-	{"csr", "delete", cmd_csr_delete, NULL},
-	{"audit", NULL, cmd_audit, NULL},
-	{"backup", NULL, cmd_backup, COMMAND_FILE},
-	{"restore", NULL, cmd_restore, COMMAND_FILE},
-	{"verify", NULL, cmd_verify, NULL},
-	{"config", "check", cmd_config_check, NULL},
-	{"config", "show", cmd_config_show, NULL},
-	{"pool", "list", cmd_pool_list, NULL},
-	{"pool", "destroy", cmd_pool_destroy, NULL},
-	{"reconcile", NULL, cmd_reconcile, NULL},
-	{"status", NULL, cmd_status, NULL},
-	{"doctor", NULL, cmd_doctor, NULL},
-	{"setup", NULL, cmd_setup, NULL},
-	{"completion", NULL, cmd_completion, "bash zsh"},
+    {"account", "add", cmd_account_add, NULL},
+    {"account", "list", cmd_account_list, NULL},
+    {"account", "set", cmd_account_set, NULL},
+    {"account", "rename", cmd_account_rename, NULL},
+    {"zone", "add", cmd_zone_add, NULL},
+    {"zone", "list", cmd_zone_list, NULL},
+    {"zone", "set", cmd_zone_set, NULL},
+    {"zone", "rename", cmd_zone_rename, NULL},
+    {"token", "create", cmd_token_create, NULL},
+    {"token", "list", cmd_token_list, NULL},
+    {"token", "revoke", cmd_token_revoke, NULL},
+    {"user", "create", cmd_user_create, NULL},
+    {"user", "list", cmd_user_list, NULL},
+    {"user", "revoke", cmd_user_revoke, NULL},
+    {"csr", "list", cmd_csr_list, NULL},
+    {"csr", "find", cmd_csr_find, NULL},
+    {"csr", "show", cmd_csr_show, NULL},
+    {"csr", "delete", cmd_csr_delete, NULL},
+    {"audit", NULL, cmd_audit, NULL},
+    {"backup", NULL, cmd_backup, COMMAND_FILE},
+    {"restore", NULL, cmd_restore, COMMAND_FILE},
+    {"verify", NULL, cmd_verify, NULL},
+    {"config", "check", cmd_config_check, NULL},
+    {"config", "show", cmd_config_show, NULL},
+    {"pool", "list", cmd_pool_list, NULL},
+    {"pool", "destroy", cmd_pool_destroy, NULL},
+    {"reconcile", NULL, cmd_reconcile, NULL},
+    {"status", NULL, cmd_status, NULL},
+    {"doctor", NULL, cmd_doctor, NULL},
+    {"setup", NULL, cmd_setup, NULL},
+    {"completion", NULL, cmd_completion, "bash zsh"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -98,7 +99,7 @@ static enum exit_code bad_verb(const struct cli *cli, const char *group, const c
 		if (strcmp(commands[i].group, group) != 0)
 			continue;
 		snprintf(verbs + strlen(verbs), sizeof(verbs) - strlen(verbs), "%s%s", verbs[0] ? ", " : "",
-		         commands[i].verb);
+			 commands[i].verb);
 	}
 	if (!verb)
 		return cli_usage(cli, "%s: a command is missing: it is one of %s", group, verbs);
@@ -120,7 +121,7 @@ static enum exit_code take_word(struct cli *cli, int *argc, char ***argv, const 
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code run(struct cli *cli, int argc, char **argv)
+static enum exit_code csrctl_run(struct cli *cli, int argc, char **argv)
 {
 	const char *group, *verb;
 	enum exit_code code = take_word(cli, &argc, &argv, &group);
@@ -155,10 +156,10 @@ int main(int argc, char **argv)
 	log_open("csrctl", LOG_LEVEL_WARN);
 	log_set_sink(cli_take_log);
 	cli_init(&cli);
-	code = run(&cli, argc, argv);
+	code = csrctl_run(&cli, argc, argv);
 	cli_release(&cli);
 	if (fflush(stdout) != 0 || ferror(stdout))
-		code = cli_fail(E_IO,
-				"cannot write to standard output; what was asked for may have been done");
+		code =
+		    cli_fail(E_IO, "cannot write to standard output; the command may have been carried out");
 	return (int)code;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SHA-256 of files. */
 #ifndef CSRD_CLI_DIGEST_H
 #define CSRD_CLI_DIGEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How the checks of csrctl doctor are shown and counted. */
 #include "cli/doctor.h"
 
@@ -16,12 +17,12 @@
 #define FOUND_COLUMN (4 + 2 + NAME_WIDTH + 2)
 
 static const char *const verdict_names[DOCTOR_VERDICTS] = {
-	[DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "fail", [DOCTOR_SKIP] = "skip"};
+    [DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "fail", [DOCTOR_SKIP] = "skip"};
 /* For people: what matters stands out. */
 static const char *const verdict_marks[DOCTOR_VERDICTS] = {
-	[DOCTOR_OK] = "ok", [DOCTOR_WARN] = "WARN", [DOCTOR_FAIL] = "FAIL", [DOCTOR_SKIP] = "skip"};
+    [DOCTOR_OK] = "ok", [DOCTOR_WARN] = "WARN", [DOCTOR_FAIL] = "FAIL", [DOCTOR_SKIP] = "skip"};
 
-static void show_text(const struct doctor *d)
+static void doctor_show_text(const struct doctor *d)
 {
 	char name[64];
 
@@ -36,7 +37,7 @@ static void show_text(const struct doctor *d)
 	putchar('\n');
 }
 
-static void show_json(struct doctor *d)
+static void doctor_show_json(struct doctor *d)
 {
 	struct json_writer *w = &d->j.w;
 
@@ -57,13 +58,13 @@ void doctor_flush(struct doctor *d)
 	d->pending = false;
 	d->counts[d->verdict]++;
 	if (d->cli->json)
-		show_json(d);
+		doctor_show_json(d);
 	else
-		show_text(d);
+		doctor_show_text(d);
 	fflush(stdout);
 }
 
-static void put(struct buf *b, const char *format, va_list args)
+static void doctor_put(struct buf *b, const char *format, va_list args)
 {
 	char text[2048];
 
@@ -87,7 +88,7 @@ void doctor_say(struct doctor *d, enum doctor_verdict verdict, const char *name,
 		d->cause = (struct doctor_cause){.name = name, .token = token};
 	buf_reset(&d->remedy);
 	va_start(args, format);
-	put(&d->found, format, args);
+	doctor_put(&d->found, format, args);
 	va_end(args);
 }
 
@@ -96,7 +97,7 @@ void doctor_remedy(struct doctor *d, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	put(&d->remedy, format, args);
+	doctor_put(&d->remedy, format, args);
 	va_end(args);
 }
 

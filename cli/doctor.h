@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrctl doctor: what was looked at, what was found, and what to do about it.
  * Each group of checks is one function in a file of its own; none of them
@@ -31,8 +32,8 @@ enum doctor_verdict {
 struct doctor_unit {
 	bool known; /* systemd answers and has such a unit */
 	char name[80];
-	char active[24];      /* ActiveState: "active", "failed", … */
-	char result[40];      /* Result: "success", "exit-code", "watchdog", … */
+	char active[24]; /* ActiveState: "active", "failed", … */
+	char result[40]; /* Result: "success", "exit-code", "watchdog", … */
 	char status_text[256];
 	unsigned exit_status; /* ExecMainStatus */
 	unsigned restarts;    /* NRestarts */
@@ -66,8 +67,8 @@ struct doctor_cause {
 
 struct doctor {
 	struct cli *cli;
-	const struct config *config;     /* of cli; NULL until it was read */
-	bool file_is_bad; /* config is what csrd runs with, or what of the file was understood */
+	const struct config *config; /* of cli; NULL until it was read */
+	bool file_is_bad;            /* config is what csrd runs with, or what of the file was understood */
 	const struct config_token *only; /* NULL: all tokens */
 
 	/* of the token at work, for the groups below */

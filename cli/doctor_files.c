@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files that csrd and csrd-hsm read and write: there, whose, and who else may touch them. */
 #include "cli/doctor.h"
 
@@ -72,7 +73,7 @@ static void say_bad_file(struct doctor *d, unsigned problems, const char *text)
 	else if (errno == EACCES)
 		doctor_remedy(d, AS_ROOT);
 	else
-		doctor_remedy(d, "csrctl setup makes a service of this; -c names another file");
+		doctor_remedy(d, "csrctl setup turns this into a service; -c names another file");
 }
 
 bool doctor_check_config(struct doctor *d)
@@ -83,7 +84,7 @@ bool doctor_check_config(struct doctor *d)
 
 	buf_init(&report, REPORT_BYTES_MAX);
 	e = config_load_partly(d->cli->config_path, &report, &d->cli->config);
-	for (const char *at = buf_text(&report); (at = strchr(at, '\n')) != NULL; at++)
+	for (const char *at = buf_text(&report); (at = strchr(at, '\n')); at++)
 		problems++;
 	if (e == E_OK)
 		doctor_say(d, DOCTOR_OK, "config", NULL, "'%s' is right, %zu token%s", d->cli->config_path,
@@ -115,8 +116,7 @@ static void check_config_file(struct doctor *d)
 		doctor_remedy(d, "chown root '%s': who writes it decides which code gets the PIN", path);
 	} else if (geteuid() == 0 && service && !(st.st_mode & S_IROTH) && st.st_gid != service->pw_gid) {
 		doctor_say(d, DOCTOR_WARN, "config-file", NULL,
-			   "'%s' cannot be read by the services' users (mode %04o)", path,
-			   mode_of(&st));
+			   "'%s' cannot be read by the services' users (mode %04o)", path, mode_of(&st));
 		doctor_remedy(d, "chmod 0644 '%s': it holds no secret", path);
 	} else {
 		say_well(d, "config-file", NULL, path, &st);
@@ -166,7 +166,7 @@ static void check_store_files(struct doctor *d)
 	struct stat folder, st;
 
 	if (!path) {
-		doctor_say(d, DOCTOR_SKIP, "store-folder", NULL, "the store is no file");
+		doctor_say(d, DOCTOR_SKIP, "store-folder", NULL, "the store is not a file");
 		return;
 	}
 	doctor_folder_of(path, name, sizeof(name));
@@ -216,7 +216,7 @@ static void check_module_file(struct doctor *d, const struct config_token *token
 		doctor_remedy(d, "install the package of the HSM's vendor, or correct [token %s] module",
 			      token->name);
 	} else if (!S_ISREG(st.st_mode)) {
-		doctor_say(d, DOCTOR_FAIL, "module-file", token->name, "'%s' is no regular file", path);
+		doctor_say(d, DOCTOR_FAIL, "module-file", token->name, "'%s' is not a regular file", path);
 		doctor_remedy(d, "correct [token %s] module", token->name);
 	} else if (st.st_mode & (S_IWGRP | S_IWOTH)) {
 		doctor_say(d, DOCTOR_FAIL, "module-file", token->name,
@@ -239,7 +239,7 @@ static void check_sealed_pin(struct doctor *d, const struct config_token *token)
 		doctor_remedy(d, "put the PIN, and nothing else, there: mode 0600, owner root");
 		return;
 	}
-	doctor_say(d, DOCTOR_OK, "pin-file", token->name, "'%s' is sealed: the unit alone can read it",
+	doctor_say(d, DOCTOR_OK, "pin-file", token->name, "'%s' is sealed: only the unit can read it",
 		   sealed);
 }
 
@@ -286,10 +286,10 @@ static void check_state_folder(struct doctor *d, const struct config_token *toke
 
 		say_unseen(d, "state-folder", token, path);
 		if (missing)
-			doctor_remedy(d, "csrd-hsm makes it at its first start");
+			doctor_remedy(d, "csrd-hsm creates it at its first start");
 	} else if (!S_ISDIR(st.st_mode) || (st.st_mode & (S_IWGRP | S_IWOTH))) {
 		doctor_say(d, DOCTOR_FAIL, "state-folder", token->name, "'%s' %s (mode %04o)", path,
-			   S_ISDIR(st.st_mode) ? "can be written by others" : "is no folder",
+			   S_ISDIR(st.st_mode) ? "can be written by others" : "is not a folder",
 			   mode_of(&st));
 		doctor_remedy(d, "chmod 0700 '%s': csrd-hsm does not start with it", path);
 	} else {
@@ -305,7 +305,7 @@ void doctor_check_socket_file(struct doctor *d, const struct config_token *token
 	if (stat(path, &st)) {
 		say_unseen(d, "socket-file", token, path);
 	} else if (!S_ISSOCK(st.st_mode)) {
-		doctor_say(d, DOCTOR_FAIL, "socket-file", token->name, "'%s' is no socket", path);
+		doctor_say(d, DOCTOR_FAIL, "socket-file", token->name, "'%s' is not a socket", path);
 		doctor_remedy(d, "remove it, and start csrd-hsm");
 	} else if (st.st_mode & S_IWOTH && d->signer_socket.known) {
 		doctor_say(d, DOCTOR_WARN, "socket-file", token->name,

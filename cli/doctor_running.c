@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the csrd that runs says of itself: its version, its values, and its last comparisons. */
 #include "cli/doctor.h"
 
@@ -15,7 +16,7 @@ struct values {
 	struct in_force_other other; /* of the first */
 };
 
-static void on_value(void *arg, const struct config_value *value)
+static void doctor_running_on_value(void *arg, const struct config_value *value)
 {
 	struct in_force_other other;
 	struct values *v = arg;
@@ -35,11 +36,11 @@ static void check_values(struct doctor *d)
 	if (d->file_is_bad || in_force_read(d->config, &in_force, &denied) != E_OK)
 		return;
 	v.in_force = in_force;
-	if (config_each_value(d->config, on_value, &v) == E_OK && v.count > 0) {
+	if (config_each_value(d->config, doctor_running_on_value, &v) == E_OK && v.count > 0) {
 		doctor_say(d, DOCTOR_WARN, "in-force", NULL,
 			   "what runs works with another value of %s%s than the file has", v.first,
 			   v.count == 1 ? "" : " and of others");
-		doctor_remedy(d, "%s; csrctl config show tells which, and what each waits for",
+		doctor_remedy(d, "%s; csrctl config show lists them, and what each waits for",
 			      v.other.command);
 	}
 	in_force_free(in_force);
@@ -70,7 +71,7 @@ static void check_comparison(struct doctor *d, const struct json_doc *running, c
 		return;
 	}
 	doctor_say(d, DOCTOR_WARN, "comparison", token, "of keys and store, %s: %s", at, words);
-	doctor_remedy(d, "csrctl verify --token %s tells which, and what to do about them", token);
+	doctor_remedy(d, "csrctl verify --token %s shows which, and what to do about them", token);
 }
 
 void doctor_check_running(struct doctor *d)
@@ -81,7 +82,7 @@ void doctor_check_running(struct doctor *d)
 	check_values(d);
 	e = running_read(d->config, &running);
 	if (e == E_DENIED) {
-		doctor_say(d, DOCTOR_SKIP, "running", NULL, "what csrd says of itself cannot be read");
+		doctor_say(d, DOCTOR_SKIP, "running", NULL, "csrd's report about itself cannot be read");
 		doctor_remedy(d, "run csrctl doctor as root");
 	}
 	if (e != E_OK)

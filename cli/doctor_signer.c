@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a running signer says of itself, and what its token was found to do. */
 #include "cli/doctor.h"
 
@@ -10,7 +11,7 @@
 
 /* ---- asking ---- */
 
-static void on_status(void *arg, const struct message_status_reply *status)
+static void doctor_signer_on_status(void *arg, const struct message_status_reply *status)
 {
 	struct doctor_signer *signer = arg;
 
@@ -39,7 +40,7 @@ void doctor_look_at_signer(struct doctor *d, const struct config_token *token)
 	if (d->signer_unit.known && !doctor_unit_is_active(&d->signer_unit))
 		return;
 	buf_init(&why, 4096);
-	e = signer_status_ask(token, WITHIN_SECONDS, on_status, signer, &why);
+	e = signer_status_ask(token, WITHIN_SECONDS, doctor_signer_on_status, signer, &why);
 	if (e == E_OK)
 		signer->state = DOCTOR_SIGNER_ANSWERS;
 	else if (doctor_is_shut_out(token->socket))
@@ -75,7 +76,7 @@ static void say_answer(struct doctor *d, const struct config_token *token)
 	if (!signer->usable) {
 		doctor_say(d, DOCTOR_FAIL, "signer", token->name, "answers, but: %s",
 			   signer->detail[0] ? signer->detail : "its token is not usable");
-		doctor_remedy(d, "see what is said of the token; csrd-hsm tries again by itself");
+		doctor_remedy(d, "see the lines about the token; csrd-hsm tries again by itself");
 		doctor_follows(d, &d->cause, "nothing, csrd-hsm tries again by itself");
 	} else if (signer->detail[0]) {
 		doctor_say(d, DOCTOR_WARN, "signer", token->name, "usable, with %s", signer->detail);

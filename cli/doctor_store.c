@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The store: room on its disk, its pages and rows, and its times. */
 #include "cli/doctor.h"
 
@@ -31,7 +32,7 @@ static void check_room(struct doctor *d, const char *path)
 	bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (fs.f_flag & ST_RDONLY) {
 		doctor_say(d, DOCTOR_FAIL, "store-disk", NULL, "'%s' is on a read-only file system", folder);
-		doctor_remedy(d, "look at the disk (dmesg), and mount it writable");
+		doctor_remedy(d, "check the disk (dmesg), and mount it writable");
 	} else if (upkeep_check_place(d->config->store.url) == E_CONFIG) {
 		doctor_say(d, DOCTOR_FAIL, "store-disk", NULL, "%s", doctor_last_log());
 		doctor_remedy(d, "move the store to a local disk");
@@ -55,13 +56,13 @@ struct damage {
 	char first[512];
 };
 
-static bool go_on(void *arg UNUSED, enum upkeep_phase phase UNUSED, uint64_t done UNUSED,
-		  uint64_t total UNUSED)
+static bool doctor_store_go_on(void *arg UNUSED, enum upkeep_phase phase UNUSED, uint64_t done UNUSED,
+			       uint64_t total UNUSED)
 {
 	return true;
 }
 
-static void on_problem(void *arg, const char *object, const char *text)
+static void doctor_store_on_problem(void *arg, const char *object, const char *text)
 {
 	struct damage *damage = arg;
 
@@ -81,7 +82,7 @@ static void say_contents(struct doctor *d, const struct upkeep_summary *s)
 		output_format_time(s->newest_us, newest);
 		doctor_say(d, DOCTOR_FAIL, "store-times", NULL,
 			   "the newest record is of %s, which is still to come", newest);
-		doctor_remedy(d, "the clock went back: set it right before csrd makes more");
+		doctor_remedy(d, "the clock went back: correct it before csrd makes more");
 	}
 	if (s->future == 0)
 		return;
@@ -94,11 +95,12 @@ static void say_contents(struct doctor *d, const struct upkeep_summary *s)
 
 static void check_database(struct doctor *d)
 {
-	const struct upkeep_watch watch = {.go_on = go_on};
+	const struct upkeep_watch watch = {.go_on = doctor_store_go_on};
 	struct upkeep_summary summary;
 	struct damage damage = {0};
 
-	enum err e = upkeep_check(d->config->store.url, false, &watch, on_problem, &damage, &summary);
+	enum err e =
+	    upkeep_check(d->config->store.url, false, &watch, doctor_store_on_problem, &damage, &summary);
 
 	if (e != E_OK) {
 		doctor_say(d, e == E_DENIED ? DOCTOR_SKIP : DOCTOR_FAIL, "store", NULL, "cannot be read: %s",
@@ -109,17 +111,17 @@ static void check_database(struct doctor *d)
 			doctor_remedy(d, "newer than this program: upgrade csrd; damaged: stop csrd, keep a "
 					 "copy of the files, then csrctl restore a backup");
 		else
-			doctor_remedy(d, "look at the disk (dmesg, df) and at who has it open; then again");
+			doctor_remedy(d, "check the disk (dmesg, df) and who has the store open; try again");
 	} else if (damage.problems) {
 		doctor_say(d, DOCTOR_FAIL, "store", NULL, "%u problem%s: %s", damage.problems,
 			   damage.problems == 1 ? "" : "s", damage.first);
-		doctor_remedy(d, "csrctl verify tells all; stop csrd, then csrctl restore a backup");
+		doctor_remedy(d, "csrctl verify lists everything; stop csrd, then csrctl restore a backup");
 	} else {
 		say_contents(d, &summary);
 	}
 }
 
-static bool has_log(const char *path)
+static bool doctor_store_has_log(const char *path)
 {
 	char log[PATH_MAX];
 
@@ -132,20 +134,24 @@ void doctor_check_store(struct doctor *d)
 	struct stat st;
 
 	if (!path) {
-		doctor_say(d, DOCTOR_SKIP, "store", NULL, "no file: ask its own server's tools");
+		doctor_say(d, DOCTOR_SKIP, "store", NULL, "not a file: use its own server's tools");
 		return;
 	}
 	check_room(d, path);
 	if (stat(path, &st)) {
 		bool missing = errno == ENOENT;
-		bool lost = missing && has_log(path);
+		bool lost = missing && doctor_store_has_log(path);
 
-		doctor_say(d, lost ? DOCTOR_FAIL : missing ? DOCTOR_WARN : DOCTOR_SKIP, "store", NULL,
-			   "'%s': %s%s", path, strerror(errno), lost ? ", but its log is there" : "");
+		doctor_say(d,
+			   lost      ? DOCTOR_FAIL
+			   : missing ? DOCTOR_WARN
+				     : DOCTOR_SKIP,
+			   "store", NULL, "'%s': %s%s", path, strerror(errno),
+			   lost ? ", but its log is there" : "");
 		if (lost)
 			doctor_remedy(d, "put the file back beside its log, or csrctl restore a backup");
 		else if (missing)
-			doctor_remedy(d, "csrd makes it at its first start, as does csrctl account add");
+			doctor_remedy(d, "csrd creates it at its first start, as does csrctl account add");
 		else
 			doctor_remedy(d, "run csrctl doctor as root");
 		return;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What csrd stands on: the clock, systemd's units, and csrd itself. */
 #include "cli/doctor.h"
 
@@ -73,7 +74,7 @@ static const char *localhost_note(const struct doctor *d, const char *address)
 	if (!find_twin(address, twin))
 		return "";
 	if (is_listed(d, twin))
-		return ", as clients that ask for localhost may find it";
+		return ", which clients may get for localhost";
 	if (readyz_ask(twin, TWIN_MS).state == READYZ_NO_FAMILY)
 		return ", the only address that localhost has here";
 	return "; the other address of localhost is not in [http] listen, so name this one, not localhost";
@@ -88,9 +89,8 @@ static void say_csrd(struct doctor *d, const struct readyz *r)
 		break;
 	case READYZ_NOT_READY:
 		doctor_say(d, DOCTOR_FAIL, "csrd", NULL, "not ready at '%s': %s", r->address, r->detail);
-		doctor_remedy(d,
-			      "what is said of the token and of the store says why; csrd answers 503 until "
-			      "then, and connects by itself");
+		doctor_remedy(d, "the lines about the token and the store say why; csrd answers 503 until "
+				 "then, and connects by itself");
 		doctor_follows(d, &d->first_cause, "nothing, csrd connects by itself");
 		break;
 	case READYZ_UNREACHABLE:
@@ -99,11 +99,11 @@ static void say_csrd(struct doctor *d, const struct readyz *r)
 				 "addresses, csrctl setup gives it those of [http] listen");
 		break;
 	case READYZ_NO_FAMILY:
-		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' is no address of this machine: %s", r->address,
+		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' is no local address: %s", r->address,
 			   r->detail);
 		break;
 	case READYZ_UNKNOWN:
-		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' does not say where it listens", r->address);
+		doctor_say(d, DOCTOR_SKIP, "csrd", NULL, "'%s' does not show where it listens", r->address);
 		break;
 	}
 }
@@ -125,7 +125,7 @@ bool doctor_unit_is_active(const struct doctor_unit *unit)
 	return !strcmp(unit->active, "active") || !strcmp(unit->active, "reloading");
 }
 
-static void take_number(const char *line, size_t len, const char *name, unsigned *ret_value)
+static void doctor_system_take_number(const char *line, size_t len, const char *name, unsigned *ret_value)
 {
 	char text[16];
 	uint64_t value;
@@ -145,10 +145,10 @@ static void take_property(struct doctor_unit *unit, const char *line, size_t len
 		char *value;
 		size_t size;
 	} texts[] = {
-		{"ActiveState=", unit->active, sizeof(unit->active)},
-		{"Result=", unit->result, sizeof(unit->result)},
-		{"StatusText=", unit->status_text, sizeof(unit->status_text)},
-		{"Environment=", unit->environment, sizeof(unit->environment)},
+	    {"ActiveState=", unit->active, sizeof(unit->active)},
+	    {"Result=", unit->result, sizeof(unit->result)},
+	    {"StatusText=", unit->status_text, sizeof(unit->status_text)},
+	    {"Environment=", unit->environment, sizeof(unit->environment)},
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -157,16 +157,18 @@ static void take_property(struct doctor_unit *unit, const char *line, size_t len
 				 line + strlen(texts[i].name));
 	if (str_starts_with(line, "LoadState="))
 		unit->known = str_starts_with(line, "LoadState=loaded\n");
-	take_number(line, len, "ExecMainStatus=", &unit->exit_status);
-	take_number(line, len, "NRestarts=", &unit->restarts);
+	doctor_system_take_number(line, len, "ExecMainStatus=", &unit->exit_status);
+	doctor_system_take_number(line, len, "NRestarts=", &unit->restarts);
 }
 
 /* False: systemd does not answer. */
 static bool look_up(struct doctor_unit *unit)
 {
-	const char *argv[] = {"systemctl", "show", "--property",
-			      "LoadState,ActiveState,Result,StatusText,ExecMainStatus,NRestarts,Environment",
-			      "--", unit->name, NULL};
+	const char *argv[] = {
+	    "systemctl",  "show",
+	    "--property", "LoadState,ActiveState,Result,StatusText,ExecMainStatus,NRestarts,Environment",
+	    "--",         unit->name,
+	    NULL};
 	struct buf output, errors;
 	struct spawn what = {.argv = argv, .timeout_ms = SYSTEMCTL_MS, .errors = &errors};
 	int status = -1;
@@ -183,14 +185,14 @@ static bool look_up(struct doctor_unit *unit)
 	return e == E_OK && status == 0;
 }
 
-static void say_failed(struct doctor *d, const struct doctor_unit *unit, const char *token)
+static void doctor_system_say_failed(struct doctor *d, const struct doctor_unit *unit, const char *token)
 {
 	if (!strcmp(unit->result, "exit-code"))
 		doctor_say(d, DOCTOR_FAIL, "unit", token, "%s failed: exit code %u, %s", unit->name,
 			   unit->exit_status, doctor_exit_meaning(unit->exit_status));
 	else
 		doctor_say(d, DOCTOR_FAIL, "unit", token, "%s failed: %s", unit->name, unit->result);
-	doctor_remedy(d, "journalctl -u %s tells why; then systemctl start %s", unit->name, unit->name);
+	doctor_remedy(d, "journalctl -u %s shows why; then systemctl start %s", unit->name, unit->name);
 }
 
 static void say_unit(struct doctor *d, const struct doctor_unit *unit, const char *token)
@@ -200,7 +202,7 @@ static void say_unit(struct doctor *d, const struct doctor_unit *unit, const cha
 	if (!unit->known) {
 		doctor_say(d, DOCTOR_SKIP, "unit", token, "systemd knows no %s", unit->name);
 	} else if (!strcmp(unit->active, "failed")) {
-		say_failed(d, unit, token);
+		doctor_system_say_failed(d, unit, token);
 	} else if (!strcmp(unit->active, "inactive")) {
 		doctor_say(d, DOCTOR_WARN, "unit", token, "%s does not run", unit->name);
 		/* a signer is started by its socket, and that by csrd */
@@ -208,11 +210,11 @@ static void say_unit(struct doctor *d, const struct doctor_unit *unit, const cha
 	} else if (!doctor_unit_is_active(unit)) {
 		doctor_say(d, DOCTOR_WARN, "unit", token, "%s is %s%s%s", unit->name, unit->active, colon,
 			   unit->status_text);
-		doctor_remedy(d, "journalctl -u %s tells what it waits for", unit->name);
+		doctor_remedy(d, "journalctl -u %s shows what it is waiting for", unit->name);
 	} else if (unit->restarts >= RESTARTS_MANY) {
 		doctor_say(d, DOCTOR_WARN, "unit", token, "%s was started again %u times%s%s", unit->name,
 			   unit->restarts, colon, unit->status_text);
-		doctor_remedy(d, "journalctl -u %s tells why", unit->name);
+		doctor_remedy(d, "journalctl -u %s shows why", unit->name);
 	} else {
 		doctor_say(d, DOCTOR_OK, "unit", token, "%s is active%s%s", unit->name, colon,
 			   unit->status_text);
@@ -252,7 +254,7 @@ static void check_socket(struct doctor *d)
 	if (!look_up(&unit) || !unit.known || !has_local_port(d))
 		return;
 	if (!strcmp(unit.active, "failed")) {
-		say_failed(d, &unit, NULL);
+		doctor_system_say_failed(d, &unit, NULL);
 	} else if (doctor_unit_is_active(&unit)) {
 		doctor_say(d, DOCTOR_OK, "unit", NULL, "%s is active: the port is held while csrd is away",
 			   unit.name);
@@ -261,8 +263,9 @@ static void check_socket(struct doctor *d)
 			   "%s is not in use: while csrd is away another user can take its port, and the API "
 			   "tokens that callers send",
 			   unit.name);
-		doctor_remedy(d, "csrctl setup, or: systemctl stop csrd && systemctl enable --now %s && "
-				 "systemctl start csrd",
+		doctor_remedy(d,
+			      "csrctl setup, or: systemctl stop csrd && systemctl enable --now %s && "
+			      "systemctl start csrd",
 			      unit.name);
 	}
 }

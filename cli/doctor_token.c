@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The module and the token, seen by "csrd-hsm -i" in a process of its own: a
  * vendor's code runs neither in csrctl nor as root, and may hang.  Where the
@@ -20,7 +21,7 @@
 #define ERRORS_BYTES_MAX (64 * 1024)
 #define ARGUMENTS_MAX 24
 #define SYSTEMD_STATUS_MIN 200 /* systemd's own exit codes */
-#define ROOM_WARN_BYTES 65536 /* of private objects: some tens of keys */
+#define ROOM_WARN_BYTES 65536  /* of private objects: some tens of keys */
 
 struct look {
 	struct doctor *d;
@@ -72,8 +73,8 @@ static unsigned timeout_of(const struct config_token *token)
 static bool run_by_unit(struct look *look)
 {
 	const char *config_path = look->d->cli->config_path;
-	struct sandbox_look from_unit = {.token = look->token->name, .config_path = config_path,
-					 .timeout_ms = timeout_of(look->token)};
+	struct sandbox_look from_unit = {
+	    .token = look->token->name, .config_path = config_path, .timeout_ms = timeout_of(look->token)};
 	enum err e;
 
 	if (strcmp(config_path, CONFIG_DEFAULT_PATH) != 0 || !sandbox_is_possible(look->token->name))
@@ -116,7 +117,7 @@ static const char *last_error(struct look *look)
 		else if (memmem(at, strcspn(at, "\n"), " error: ", 8))
 			found = strstr(at, " error: ") + 8;
 	if (!found)
-		return "it does not say why";
+		return "it gives no reason";
 	found[strcspn(found, "\n")] = '\0';
 	return found;
 }
@@ -133,12 +134,12 @@ static bool is_shut_out(const struct look *look)
  * A signer at work is the better witness: what csrctl's child does not see may
  * be for want of a group, a device or a variable that the unit has.
  */
-static enum doctor_verdict bad(const struct look *look)
+static enum doctor_verdict doctor_token_bad(const struct look *look)
 {
 	return look->d->signer.usable || is_shut_out(look) ? DOCTOR_WARN : DOCTOR_FAIL;
 }
 
-static void put_remedy(struct look *look, const char *remedy)
+static void doctor_token_put_remedy(struct look *look, const char *remedy)
 {
 	static const char works[] = "its signer works: compare groups, devices and variables of its unit "
 				    "with yours";
@@ -191,11 +192,12 @@ static void say_module(struct look *look, struct json_value module)
 			   text_of(module, "version"), text_of(module, "cryptoki"));
 		return;
 	}
-	doctor_say(look->d, bad(look), "module", look->token->name, "%s", last_error(look));
+	doctor_say(look->d, doctor_token_bad(look), "module", look->token->name, "%s", last_error(look));
 	if (put_remedy_of_modes(look))
 		return;
-	put_remedy(look, "see whether ldd finds all that the module needs, and whether its own settings are "
-			 "there for the signer's user");
+	doctor_token_put_remedy(
+	    look, "see whether ldd finds all that the module needs, and whether its own settings are "
+		  "there for the signer's user");
 }
 
 static void say_token(struct look *look, struct json_value token)
@@ -211,15 +213,16 @@ static void say_token(struct look *look, struct json_value token)
 			doctor_remedy(d, "if it was exchanged on purpose, remove '%s/token'",
 				      look->token->state_dir);
 		else
-			doctor_remedy(d, "correct the token's uri, or take a token that can make such keys");
+			doctor_remedy(d, "correct the token's uri, or use a token that can make such keys");
 	} else if (json_is_true(json_member(token, "found"))) {
 		doctor_say(d, DOCTOR_OK, "token", name, "'%s', serial '%s', %s %s, firmware %s",
 			   text_of(token, "label"), text_of(token, "serial"), text_of(token, "manufacturer"),
 			   text_of(token, "model"), text_of(token, "firmware"));
 	} else {
-		doctor_say(d, bad(look), "token", name, "%s", last_error(look));
-		put_remedy(look, "see whether the HSM is on and connected, whether the module's own settings "
-				 "are there for the signer's user, and correct the token's uri");
+		doctor_say(d, doctor_token_bad(look), "token", name, "%s", last_error(look));
+		doctor_token_put_remedy(
+		    look, "see whether the HSM is on and connected, whether the module's own settings "
+			  "are there for the signer's user, and correct the token's uri");
 	}
 }
 
@@ -232,18 +235,18 @@ static void say_flags(struct look *look, struct json_value token)
 		const char *found;
 		const char *remedy;
 	} rules[] = {
-		{"user_pin_locked", false, DOCTOR_FAIL, "the user PIN is locked",
-		 "have the security officer set it anew (C_InitPIN); then correct the PIN file"},
-		{"user_pin_final_try", false, DOCTOR_FAIL, "the next wrong PIN locks the token",
-		 "log in once with the vendor's tool and the right PIN; csrd-hsm does not try"},
-		{"user_pin_initialized", true, DOCTOR_FAIL, "it has no user PIN yet",
-		 "initialise the user PIN with the vendor's tool"},
-		{"write_protected", false, DOCTOR_FAIL, "it is write-protected: no key can be made",
-		 "lift the protection at the HSM"},
-		{"user_pin_to_be_changed", false, DOCTOR_WARN, "the user PIN is to be changed",
-		 "change it with the vendor's tool, and put the new one into the PIN file"},
-		{"user_pin_count_low", false, DOCTOR_WARN, "somebody gave a wrong PIN since the last login",
-		 "find out who; a login with the right PIN resets the counter"},
+	    {"user_pin_locked", false, DOCTOR_FAIL, "the user PIN is locked",
+	     "have the security officer set it again (C_InitPIN); then correct the PIN file"},
+	    {"user_pin_final_try", false, DOCTOR_FAIL, "the next wrong PIN locks the token",
+	     "log in once with the vendor's tool and the right PIN; csrd-hsm does not try"},
+	    {"user_pin_initialized", true, DOCTOR_FAIL, "it has no user PIN yet",
+	     "initialise the user PIN with the vendor's tool"},
+	    {"write_protected", false, DOCTOR_FAIL, "it is write-protected: no key can be made",
+	     "lift the protection at the HSM"},
+	    {"user_pin_to_be_changed", false, DOCTOR_WARN, "the user PIN is to be changed",
+	     "change it with the vendor's tool, and put the new one into the PIN file"},
+	    {"user_pin_count_low", false, DOCTOR_WARN, "somebody gave a wrong PIN since the last login",
+	     "find out who; a login with the right PIN resets the counter"},
 	};
 	struct doctor *d = look->d;
 	bool well = true;
@@ -368,7 +371,7 @@ static void say_pin(struct look *look, struct json_value pin)
 		doctor_remedy(d, "when you are sure of it, start the signer: systemctl restart csrd-hsm@%s",
 			      token->name);
 	} else {
-		doctor_say(d, DOCTOR_SKIP, "pin", token->name, "'%s' cannot be looked at from here",
+		doctor_say(d, DOCTOR_SKIP, "pin", token->name, "'%s' cannot be examined from here",
 			   token->state_dir);
 		doctor_remedy(d, "run csrctl doctor as root, and look whether '%s/pin-refused' exists",
 			      token->state_dir);
@@ -399,27 +402,28 @@ static void say_no_document(struct look *look, enum err e)
 	const char *name = look->token->name;
 
 	if (e == E_TIMEOUT || (e == E_OK && look->status == EXIT_CODE_TOKEN_FAILED)) {
-		doctor_say(d, bad(look), "module", name, "%s",
+		doctor_say(d, doctor_token_bad(look), "module", name, "%s",
 			   e == E_TIMEOUT ? "csrd-hsm -i does not come to an end" : last_error(look));
-		put_remedy(look, "see whether the HSM is on and can be reached; try the vendor's tool");
+		doctor_token_put_remedy(
+		    look, "see whether the HSM is on and can be reached; try the vendor's tool");
 	} else if (e != E_OK) {
 		doctor_say(d, DOCTOR_SKIP, "module", name, "csrd-hsm cannot be run: %s", err_str(e));
 		doctor_remedy(d, "csrd-hsm belongs beside csrctl, or into ../sbin");
 	} else if (look->by_unit && look->status >= SYSTEMD_STATUS_MIN) {
-		doctor_say(d, bad(look), "module", name,
-			   "systemd cannot make the sandbox of csrd-hsm@%s: status %d", name, look->status);
+		doctor_say(d, doctor_token_bad(look), "module", name,
+			   "systemd cannot set up the sandbox of csrd-hsm@%s: status %d", name, look->status);
 		doctor_remedy(
 		    d,
 		    "systemd.exec(5), \"Process Exit Codes\", says what it is; look at its drop-ins: "
 		    "systemctl cat csrd-hsm@%s",
 		    name);
 	} else if (look->status > 128) {
-		doctor_say(d, bad(look), "module", name, "it crashes: csrd-hsm -i died of signal %d",
-			   look->status - 128);
-		put_remedy(look, "ask the vendor; another version of the module may help");
+		doctor_say(d, doctor_token_bad(look), "module", name,
+			   "it crashes: csrd-hsm -i died of signal %d", look->status - 128);
+		doctor_token_put_remedy(look, "ask the vendor; another version of the module may help");
 	} else {
-		doctor_say(d, bad(look), "module", name, "csrd-hsm -i ended with %d: %s", look->status,
-			   last_error(look));
+		doctor_say(d, doctor_token_bad(look), "module", name, "csrd-hsm -i ended with %d: %s",
+			   look->status, last_error(look));
 		doctor_remedy(d, "run csrd-hsm -c '%s' -n %s -i", d->cli->config_path, name);
 	}
 }
@@ -437,7 +441,7 @@ static void say_without_file(struct doctor *d, const struct config_token *token)
 		doctor_remedy(d, "correct '%s', then run csrctl doctor again", d->cli->config_path);
 	}
 	doctor_say(d, DOCTOR_SKIP, "module", token->name,
-		   "csrd-hsm takes no file with mistakes, so module and token cannot be looked at");
+		   "csrd-hsm accepts no file with mistakes, so module and token cannot be examined");
 }
 
 /* ---- all ---- */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files and folders that csrctl makes. */
 #include "cli/file.h"
 
@@ -23,13 +24,13 @@ bool file_exists(const char *path)
 static enum err error_of_errno(void)
 {
 	return errno == EACCES || errno == EPERM || errno == EROFS ? E_DENIED
-	       : errno == ENOENT				    ? E_NOTFOUND
-								    : E_IO;
+	       : errno == ENOENT                                   ? E_NOTFOUND
+								   : E_IO;
 }
 
-static enum err write_new(int fd, const void *data, size_t len, mode_t mode, uid_t owner, gid_t group)
+static enum err write_new(int fd, const void *data, size_t len, const struct file_rights *rights)
 {
-	if (fchown(fd, owner, group) || fchmod(fd, mode))
+	if (fchown(fd, rights->owner, rights->group) || fchmod(fd, rights->mode))
 		return error_of_errno();
 	if (fd_write_all(fd, data, len) != E_OK || fsync(fd))
 		return E_IO;
@@ -55,7 +56,7 @@ enum err file_move(const char *from, const char *to)
 	return rename(from, to) ? error_of_errno() : sync_folder_of(to);
 }
 
-enum err file_replace(const char *path, const void *data, size_t len, mode_t mode, uid_t owner, gid_t group)
+enum err file_replace(const char *path, const void *data, size_t len, const struct file_rights *rights)
 {
 	char fresh[PATH_BYTES_MAX];
 	int fd, n = snprintf(fresh, sizeof(fresh), "%s.XXXXXX", path);
@@ -68,7 +69,7 @@ enum err file_replace(const char *path, const void *data, size_t len, mode_t mod
 	fd = mkostemp(fresh, O_CLOEXEC);
 	if (fd < 0)
 		return error_of_errno();
-	e = write_new(fd, data, len, mode, owner, group);
+	e = write_new(fd, data, len, rights);
 	fd_close(&fd);
 	if (e == E_OK)
 		e = file_move(fresh, path);

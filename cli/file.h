@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files and folders that csrctl makes as root for others to find whole.  Paths are absolute. */
 #ifndef CSRD_CLI_FILE_H
 #define CSRD_CLI_FILE_H
@@ -11,13 +12,19 @@
 
 bool file_exists(const char *path);
 
+struct file_rights {
+	mode_t mode;
+	uid_t owner; /* 0: root */
+	gid_t group;
+};
+
 /*
  * Writes a new file and puts it in the place of `path` when it is on the disk:
  * at no time is there half of one, nor one with another mode or owner.
  * E_DENIED, E_NOTFOUND, E_IO, E_LIMIT (path too long); errno is kept.
  */
-MUST_USE enum err file_replace(const char *path, const void *data, size_t len, mode_t mode, uid_t owner,
-			       gid_t group);
+MUST_USE enum err file_replace(const char *path, const void *data, size_t len,
+			       const struct file_rights *rights);
 
 /* Puts the file in the place of `to`, on the disk too.  E_DENIED, E_NOTFOUND, E_IO (errno kept). */
 MUST_USE enum err file_move(const char *from, const char *to);

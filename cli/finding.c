@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kinds of findings, and what to do about each. */
 #include "cli/finding.h"
 
@@ -26,20 +27,19 @@ static const struct {
     [FINDING_WRONG_KEY] = {"wrong-key", "the token has another key under that label: find out who made it; "
 					"do not use the CSR"},
     [FINDING_PROTECTION] = {"protection",
-			    "the token guards the key otherwise than when it was made: find "
+			    "the token protects the key differently from when it was made: find "
 			    "out who changed it; 'csrctl csr delete ID', and have a new one made"},
     [FINDING_UNREADABLE] = {"unreadable-key", "the token does not give that key's public part as it should: "
 					      "look at the token and at the signer's log"},
     [FINDING_LEFTOVER] = {"leftover-key", "'csrctl reconcile --token NAME --apply' destroys it"},
     [FINDING_SET_ASIDE] =
-	{"set-aside",
-	 "the CSR was being made or deleted at that instant and may have been answered since, so "
-	 "its key is kept: 'csrctl csr show ID' says whose it is; ask whether the key is in use "
-	 "(doc/operations.md, \"CSRs that were set aside\")"},
+	{"set-aside", "the CSR was being made or deleted at that moment and may have been answered since, so "
+		      "its key is kept: 'csrctl csr show ID' says whose it is; ask whether the key is in use "
+		      "(doc/operations.md, \"CSRs that were set aside\")"},
     [FINDING_UNKNOWN] = {"unknown-key",
 			 "made after the backup that was restored, or by another csrd; csrd never destroys "
 			 "it. Once you are sure that nobody needs it, as root:"},
-    [FINDING_UNREAD] = {"unread-objects", "run it again; when it stays, look at the token and at the "
+    [FINDING_UNREAD] = {"unread-objects", "run it again; if it persists, check the token and at the "
 					  "signer's log: keys may have been overlooked"},
 };
 
@@ -82,8 +82,8 @@ static void put_with_names(const char *remedy, const struct config_token *token,
 }
 
 /* Commands that can be pasted stand on lines of their own. */
-static void put_remedy(struct finding_list *list, enum finding_kind kind, const char *object, bool is_single,
-		       struct buf *b)
+static void finding_put_remedy(struct finding_list *list, enum finding_kind kind, const char *object,
+			       bool is_single, struct buf *b)
 {
 	char id[FINDING_LABEL_SIZE + 4];
 
@@ -101,7 +101,7 @@ static void add_json(struct finding_list *list, enum finding_kind kind, const ch
 	struct buf remedy;
 
 	buf_init(&remedy, 8192);
-	put_remedy(list, kind, object, true, &remedy);
+	finding_put_remedy(list, kind, object, true, &remedy);
 	json_open_object(w);
 	json_put_text_member(w, "kind", kinds[kind].name);
 	json_put_text_member(w, "object", object);
@@ -155,7 +155,7 @@ void finding_print_remedies(struct finding_list *list)
 		if (list->counts[i] == 0)
 			continue;
 		buf_reset(&remedy);
-		put_remedy(list, (enum finding_kind)i, list->first[i], list->counts[i] == 1, &remedy);
+		finding_put_remedy(list, (enum finding_kind)i, list->first[i], list->counts[i] == 1, &remedy);
 		print_remedy(kinds[i].name, list->counts[i], buf_text(&remedy));
 	}
 	buf_release(&remedy);

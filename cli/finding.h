@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What csrctl verify finds: printed one by one, the remedies once for each kind at the end. */
 #ifndef CSRD_CLI_FINDING_H
 #define CSRD_CLI_FINDING_H
@@ -28,11 +29,11 @@ enum finding_kind {
 
 struct finding_list {
 	bool json;
-	struct output_json *j; /* borrowed, with json: an array is open */
+	struct output_json *j;            /* borrowed, with json: an array is open */
 	const struct config_token *token; /* borrowed: whose keys are compared */
 	uint64_t counts[FINDING_KINDS];
 	char first[FINDING_KINDS][FINDING_LABEL_SIZE]; /* the object of the first of each kind */
-	char environment[1024];           /* of the signer's unit, once it is known */
+	char environment[1024];                        /* of the signer's unit, once it is known */
 	bool environment_known;
 };
 

@@ -1,16 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What csrd tells beside its store, and each signer in its state folder, against the file. */
 #include "cli/in_force.h"
 
 #include "base/fd.h"
+#include "base/published.h"
 #include "base/str.h"
 #include "cli/running.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FILE_BYTES_MAX (256 * 1024)
 
 struct in_force {
 	const struct config *config;               /* the file's; borrowed */
@@ -21,17 +20,19 @@ struct in_force {
 static enum err read_signer(const struct config_token *token, struct config **ret_config)
 {
 	struct buf text, report;
-	char path[PATH_MAX];
+	char *path = NULL;
 	enum err e;
 
-	snprintf(path, sizeof(path), "%s/running", token->state_dir);
-	buf_init(&text, FILE_BYTES_MAX);
-	buf_init(&report, FILE_BYTES_MAX);
-	e = fd_read_published(path, &text);
+	buf_init(&text, PUBLISHED_BYTES_MAX);
+	buf_init(&report, PUBLISHED_BYTES_MAX);
+	e = published_by_signer(token->state_dir, &path);
+	if (e == E_OK)
+		e = fd_read_published(path, &text);
 	if (e == E_OK)
 		e = config_parse_partly(path, &text, &report, ret_config);
 	buf_release(&report);
 	buf_release(&text);
+	free(path);
 	return e;
 }
 
@@ -76,7 +77,7 @@ struct search {
 	bool differs;
 };
 
-static void on_value(void *arg, const struct config_value *value)
+static void in_force_on_value(void *arg, const struct config_value *value)
 {
 	struct search *s = arg;
 
@@ -96,7 +97,7 @@ static bool signer_differs(const struct in_force *f, const struct config_value *
 {
 	struct search search = {.wanted = value, .token = value->token, .other = other};
 
-	if (!f->signers[signer] || config_each_value(f->signers[signer], on_value, &search) != E_OK)
+	if (!f->signers[signer] || config_each_value(f->signers[signer], in_force_on_value, &search) != E_OK)
 		return false;
 	if (search.differs)
 		snprintf(other->command, sizeof(other->command), "systemctl restart csrd-hsm@%s",

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which values the programs that run work with: each reads the file when it
  * starts, csrd parts of it at a reload as well, so after a change the file and

@@ -1,37 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The event loop of commands that talk to the signer. */
 #include "cli/loop.h"
+
+#include "loop/timer.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
 
-#define TICK_US 200000
+#define TICK_MS 200
 
 struct loop {
 	struct event_base *base;
 	struct event *store;
-	struct event *timeout;
-	struct event *tick; /* NULL without `when` */
+	struct timer timeout;
+	struct timer tick; /* with `when` */
 	loop_when_fn when;
 	bool stopped;
 	enum err e;
 };
 
-static void on_store(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void loop_on_store(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
 	store_dispatch(arg);
 }
 
-static void on_timeout(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void on_timeout(void *arg)
 {
 	loop_stop(arg, E_TIMEOUT);
 }
 
-static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void loop_on_tick(void *arg)
 {
 	struct loop *loop = arg;
 
 	if (loop->when())
 		loop_stop(loop, E_TIMEOUT);
+	else
+		timer_start(&loop->tick, TICK_MS);
 }
 
 void loop_free(struct loop *loop)
@@ -40,10 +45,8 @@ void loop_free(struct loop *loop)
 		return;
 	if (loop->store)
 		event_free(loop->store);
-	if (loop->timeout)
-		event_free(loop->timeout);
-	if (loop->tick)
-		event_free(loop->tick);
+	timer_stop(&loop->timeout);
+	timer_stop(&loop->tick);
 	if (loop->base)
 		event_base_free(loop->base);
 	free(loop);
@@ -59,13 +62,13 @@ enum err loop_new(struct store *store, struct loop **ret_loop)
 	if (!loop->base)
 		goto fail;
 	if (store) {
-		loop->store = event_new(loop->base, store_fd(store), EV_READ | EV_PERSIST, on_store, store);
+		loop->store =
+		    event_new(loop->base, store_fd(store), EV_READ | EV_PERSIST, loop_on_store, store);
 		if (!loop->store || event_add(loop->store, NULL) != 0)
 			goto fail;
 	}
-	loop->timeout = event_new(loop->base, -1, 0, on_timeout, loop);
-	if (!loop->timeout)
-		goto fail;
+	timer_init(&loop->timeout, loop->base, on_timeout, loop);
+	timer_init(&loop->tick, loop->base, loop_on_tick, loop);
 	*ret_loop = loop;
 	return E_OK;
 fail:
@@ -73,21 +76,25 @@ fail:
 	return E_NOMEM;
 }
 
-enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
-		      hsm_link_fn on_link, void *arg, struct hsm **ret_hsm)
+enum err loop_connect(struct loop *loop, const struct loop_link *link, struct hsm **ret_hsm)
 {
 	const struct hsm_options options = {
-		.token_name = token->name,
-		.socket_path = token->socket,
-		.client_name = "csrctl",
-		.in_flight_max = 4,
-		.tell_failures = true,
-		.reconnect_min_ms = 100,
-		.reconnect_max_ms = 1000,
+	    .token_name = link->token->name,
+	    .socket_path = link->token->socket,
+	    .client_name = "csrctl",
+	    .in_flight_max = 4,
+	    .tell_failures = true,
+	    .reconnect_min_ms = 100,
+	    .reconnect_max_ms = 1000,
 	};
-	enum err e = loop_set_timeout(loop, seconds);
 
-	return e == E_OK ? hsm_new(loop->base, &options, on_link, arg, ret_hsm) : e;
+	timer_start(&loop->timeout, link->seconds * UINT64_C(1000));
+	return hsm_new(loop->base, &options, link->on_link, link->arg, ret_hsm);
+}
+
+void loop_clear_timeout(struct loop *loop)
+{
+	timer_stop(&loop->timeout);
 }
 
 struct ask {
@@ -96,7 +103,7 @@ struct ask {
 	void *arg;
 };
 
-static void on_mark(void *arg, enum err e, const struct store_mark *mark)
+static void loop_on_mark(void *arg, enum err e, const struct store_mark *mark)
 {
 	struct ask *ask = arg;
 	uint64_t sequence;
@@ -116,24 +123,13 @@ void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done
 		return;
 	}
 	*ask = (struct ask){.hsm = hsm, .done = done, .arg = arg};
-	store_mark_get(store, hsm_token_name(hsm), on_mark, ask);
+	store_mark_get(store, hsm_token_name(hsm), loop_on_mark, ask);
 }
 
-enum err loop_set_timeout(struct loop *loop, unsigned seconds)
+void loop_stop_when(struct loop *loop, loop_when_fn when)
 {
-	const struct timeval after = {.tv_sec = (time_t)seconds};
-	int rc = seconds > 0 ? event_add(loop->timeout, &after) : event_del(loop->timeout);
-
-	return rc == 0 ? E_OK : E_NOMEM;
-}
-
-enum err loop_stop_when(struct loop *loop, loop_when_fn when)
-{
-	const struct timeval every = {.tv_usec = TICK_US};
-
 	loop->when = when;
-	loop->tick = event_new(loop->base, -1, EV_PERSIST, on_tick, loop);
-	return loop->tick && event_add(loop->tick, &every) == 0 ? E_OK : E_NOMEM;
+	timer_start(&loop->tick, TICK_MS);
 }
 
 enum err loop_run(struct loop *loop)

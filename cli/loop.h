@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The event loop of commands that talk to the signer: the store is dispatched on it too. */
 #ifndef CSRD_CLI_LOOP_H
 #define CSRD_CLI_LOOP_H
@@ -16,26 +17,30 @@ struct loop;
 MUST_USE enum err loop_new(struct store *store, struct loop **ret_loop);
 void loop_free(struct loop *loop); /* NULL is fine */
 
+struct loop_link {
+	const struct config_token *token; /* whose signer; borrowed for the call */
+	unsigned seconds;
+	hsm_link_fn on_link;
+	void *arg;
+};
+
 /*
  * Connects to the token's signer, as csrctl; loop_run ends with E_TIMEOUT when that takes longer than
- * `seconds`, unless on_link takes the timeout back.  *ret_hsm: hsm_free it before the loop.
+ * `seconds`, until loop_clear_timeout.  *ret_hsm: hsm_free it before the loop.
  */
-MUST_USE enum err loop_connect(struct loop *loop, const struct config_token *token, unsigned seconds,
-			       hsm_link_fn on_link, void *arg, struct hsm **ret_hsm);
+MUST_USE enum err loop_connect(struct loop *loop, const struct loop_link *link, struct hsm **ret_hsm);
+void loop_clear_timeout(struct loop *loop);
 
 /*
  * Whether the signer of a link that is up vouches for the store (daemon/vouch.h).  Changes nothing.  done is
- * called once (from inside when memory is out).
+ * called once (from inside when out of memory).
  */
 typedef void (*loop_vouched_fn)(void *arg, enum err e, bool vouched);
 void loop_ask_vouched(struct store *store, struct hsm *hsm, loop_vouched_fn done, void *arg);
 
-/* Ends loop_run with E_TIMEOUT that much later; 0 takes it back.  E_NOMEM. */
-MUST_USE enum err loop_set_timeout(struct loop *loop, unsigned seconds);
-
-/* Asked again and again while loop_run runs; true ends it with E_TIMEOUT.  E_NOMEM. */
+/* Asked again and again while loop_run runs; true ends it with E_TIMEOUT. */
 typedef bool (*loop_when_fn)(void);
-MUST_USE enum err loop_stop_when(struct loop *loop, loop_when_fn when);
+void loop_stop_when(struct loop *loop, loop_when_fn when);
 
 /* Runs until loop_stop and returns what that was given; E_TIMEOUT; E_IO. */
 MUST_USE enum err loop_run(struct loop *loop);

@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The words that people know principals, accounts and zones by. */
 #include "cli/names.h"
 
 #include "base/str.h"
+#include "base/uuid.h"
 #include "cli/output.h"
 
 #include <stdlib.h>
@@ -48,7 +50,7 @@ static enum err make_room(struct names *names, enum err e, size_t len)
 	return names->filling->at ? E_OK : E_NOMEM;
 }
 
-static void on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
+static void names_on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
 {
 	struct names *names = arg;
 
@@ -58,7 +60,7 @@ static void on_accounts(void *arg, enum err e, const struct account_record *acco
 	cli_on_done(&names->wait, e);
 }
 
-static void on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
+static void names_on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
 {
 	struct names *names = arg;
 
@@ -68,7 +70,7 @@ static void on_zones(void *arg, enum err e, const struct zone_record *zones, siz
 	cli_on_done(&names->wait, e);
 }
 
-static void on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
+static void names_on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
 {
 	struct names *names = arg;
 
@@ -78,17 +80,17 @@ static void on_principals(void *arg, enum err e, const struct principal *princip
 	cli_on_done(&names->wait, e);
 }
 
-static enum err fill(struct cli *cli, struct names *names, enum table table)
+static enum err names_fill(struct cli *cli, struct names *names, enum table table)
 {
 	names->wait = (struct cli_wait){0};
 	names->filling = &names->tables[table];
 	if (table == ACCOUNTS)
-		store_account_list(cli->store, on_accounts, names);
+		store_account_list(cli->store, names_on_accounts, names);
 	else if (table == ZONES)
-		store_zone_list(cli->store, on_zones, names);
+		store_zone_list(cli->store, names_on_zones, names);
 	else
 		store_principal_list(cli->store, table == TOKENS ? PRINCIPAL_TOKEN : PRINCIPAL_USER,
-				     on_principals, names);
+				     names_on_principals, names);
 	store_wait(cli->store, &names->wait.done);
 	return names->wait.e;
 }
@@ -99,7 +101,7 @@ enum exit_code names_load(struct cli *cli, struct names **ret_names)
 	enum err e = names ? E_OK : E_NOMEM;
 
 	for (int table = 0; e == E_OK && table < TABLES; table++)
-		e = fill(cli, names, (enum table)table);
+		e = names_fill(cli, names, (enum table)table);
 	if (e != E_OK) {
 		names_free(names);
 		return cli_fail(e, "cannot read the names of accounts, zones and callers: %s", err_str(e));
@@ -192,7 +194,7 @@ struct meant {
 
 static bool is_id(const struct entry *entry, const char *text)
 {
-	return strcmp(entry->id, text) == 0 || (str_is_uuid(entry->id) && strcasecmp(entry->id, text) == 0);
+	return strcmp(entry->id, text) == 0 || (uuid_is_valid(entry->id) && strcasecmp(entry->id, text) == 0);
 }
 
 static bool is_name(const struct entry *entry, const char *text)
@@ -205,8 +207,8 @@ static bool is_start_of_id(const struct entry *entry, const char *text)
 {
 	size_t len = strlen(text);
 
-	return len >= PREFIX_CHARS_MIN && (str_is_uuid(entry->id) ? strncasecmp(entry->id, text, len)
-								  : strncmp(entry->id, text, len)) == 0;
+	return len >= PREFIX_CHARS_MIN && (uuid_is_valid(entry->id) ? strncasecmp(entry->id, text, len)
+								    : strncmp(entry->id, text, len)) == 0;
 }
 
 static struct meant find_meant(const struct names *names, enum table first, enum table last, const char *text)
@@ -255,12 +257,6 @@ enum exit_code names_find_scope(const struct names *names, enum store_scope_kind
 	return EXIT_CODE_OK;
 }
 
-static void copy_uuid(const char *text, char ret_id[CSR_ID_SIZE])
-{
-	for (size_t i = 0; i < CSR_ID_SIZE; i++)
-		ret_id[i] = str_ascii_lower(text[i]);
-}
-
 enum exit_code names_find_principal(const struct names *names, const char *text, char ret_id[CSR_ID_SIZE])
 {
 	struct meant meant = find_meant(names, TOKENS, USERS, text);
@@ -272,12 +268,11 @@ enum exit_code names_find_principal(const struct names *names, const char *text,
 	if (meant.count > 1)
 		return cli_fail(E_EXISTS, "%zu API tokens and users %s '%s': give the id", meant.count,
 				meant.how, text);
-	if (!str_is_uuid(text))
+	if (!uuid_parse(text, ret_id)) /* of one that is not in the store any more */
 		return cli_fail(E_NOTFOUND,
 				"no API token and no user is called '%s': see 'csrctl token list' "
 				"and 'csrctl user list'",
 				text);
-	copy_uuid(text, ret_id); /* of one that is not in the store any more */
 	return EXIT_CODE_OK;
 }
 
@@ -292,14 +287,12 @@ enum exit_code names_find_object(const struct names *names, const char *text, ch
 		memcpy(ret_id, meant.entry->id, CSR_ID_SIZE);
 		return EXIT_CODE_OK;
 	}
-	if (str_is_uuid(text)) {
-		copy_uuid(text, ret_id);
+	if (uuid_parse(text, ret_id))
 		return EXIT_CODE_OK;
-	}
 	if (strcmp(text, "store") != 0)
 		return cli_fail(E_NOTFOUND,
 				"--object '%s': no account, zone, API token or user is called so, and it is "
-				"neither the whole id of a CSR nor 'store'",
+				"neither the full id of a CSR nor 'store'",
 				text);
 	memcpy(ret_id, text, strlen(text) + 1);
 	return EXIT_CODE_OK;

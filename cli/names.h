@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The words that people know principals, accounts and zones by.  The store
  * keeps ids wherever one of them is meant, since names may change and need not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What csrctl prints on standard output. */
 #include "cli/output.h"
 
@@ -63,7 +64,7 @@ void output_json_quota(struct json_writer *w, const char *name, int64_t quota)
 
 /* ---- text ---- */
 
-static void print_text(const char *text, size_t len)
+static void output_print_text(const char *text, size_t len)
 {
 	size_t pos = 0;
 
@@ -82,7 +83,7 @@ static void print_text(const char *text, size_t len)
 
 void output_text(const char *text)
 {
-	print_text(text, strlen(text));
+	output_print_text(text, strlen(text));
 }
 
 void output_format_time(int64_t us, char text[OUTPUT_TIME_SIZE])
@@ -182,7 +183,7 @@ void output_wrapped(const char *text, size_t indent)
 		size_t len = first_line(text, width - indent);
 		size_t shown = len > 0 && text[len - 1] == ' ' ? len - 1 : len;
 
-		print_text(text, shown);
+		output_print_text(text, shown);
 		text += len;
 		if (!*text)
 			return;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What csrctl prints on standard output: aligned columns for people, or one
  * JSON document.  Control characters in values are shown as \xNN to people.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Aligned columns for people. */
 #include "cli/output_table.h"
 
@@ -22,7 +23,7 @@ void output_table_init(struct output_table *t, const struct output_column *colum
 	t->columns = columns;
 }
 
-static void put(struct output_table *t, const char *text, const char *brief)
+static void output_table_put_text(struct output_table *t, const char *text, const char *brief)
 {
 	struct output_cell cell = {0};
 
@@ -52,7 +53,7 @@ static void put(struct output_table *t, const char *text, const char *brief)
 
 void output_table_put(struct output_table *t, const char *text)
 {
-	put(t, text, NULL);
+	output_table_put_text(t, text, NULL);
 }
 
 void output_table_put_int(struct output_table *t, int64_t value)
@@ -60,13 +61,13 @@ void output_table_put_int(struct output_table *t, int64_t value)
 	char text[24];
 
 	snprintf(text, sizeof(text), "%" PRId64, value);
-	put(t, text, NULL);
+	output_table_put_text(t, text, NULL);
 }
 
 void output_table_put_quota(struct output_table *t, int64_t quota)
 {
 	if (quota == STORE_NO_LIMIT)
-		put(t, "unlimited", NULL);
+		output_table_put_text(t, "unlimited", NULL);
 	else
 		output_table_put_int(t, quota);
 }
@@ -76,12 +77,12 @@ void output_table_put_time(struct output_table *t, int64_t us, const char *never
 	char text[OUTPUT_TIME_SIZE], age[OUTPUT_TIME_SIZE];
 
 	if (us == 0) {
-		put(t, never, NULL);
+		output_table_put_text(t, never, NULL);
 		return;
 	}
 	output_format_time(us, text);
 	output_format_age(us, clock_wall_us(), age);
-	put(t, text, age);
+	output_table_put_text(t, text, age);
 }
 
 /* ---- making it fit ---- */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Aligned columns for people.  On a terminal that is too narrow for all of it
  * times become ages, ids their first eight characters, and at last texts are
@@ -35,7 +36,7 @@ struct output_table {
 	struct output_cell *cells; /* owned, row by row */
 	size_t cells_len;
 	size_t capacity;
-	bool failed; /* memory is out */
+	bool failed; /* out of memory */
 };
 
 /* column is borrowed. */

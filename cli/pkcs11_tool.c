@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Command lines of pkcs11-tool(1), of OpenSC. */
 #include "cli/pkcs11_tool.h"
 

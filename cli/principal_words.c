@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The two kinds of callers, in words and in JSON. */
 #include "cli/principal_words.h"
 

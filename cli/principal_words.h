@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What csrctl token and csrctl user have in common: the words for each kind, and members of their JSON. */
 #ifndef CSRD_CLI_PRINCIPAL_WORDS_H
 #define CSRD_CLI_PRINCIPAL_WORDS_H

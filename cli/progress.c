@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How far long work is, and whether to end it. */
 #include "cli/progress.h"
 
@@ -17,7 +18,7 @@ static bool is_shown;
 static const char *begun; /* the work that is shown, and since when */
 static uint64_t begun_ms;
 
-static void on_signal(int number)
+static void progress_on_signal(int number)
 {
 	(void)number;
 	interrupted = 1;
@@ -26,7 +27,7 @@ static void on_signal(int number)
 void progress_begin(void)
 {
 	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction action = {.sa_handler = on_signal};
+	struct sigaction action = {.sa_handler = progress_on_signal};
 
 	sigemptyset(&action.sa_mask);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

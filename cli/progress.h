@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Long work: how far it is, on standard error when that is a terminal, and
+ * Long work: its progress, on standard error when that is a terminal, and
  * whether the operator wants it ended (SIGINT, SIGTERM, SIGHUP).
  */
 #ifndef CSRD_CLI_PROGRESS_H
@@ -20,11 +21,11 @@ bool progress_is_interrupted(void);
  */
 bool progress_show(const char *what, uint64_t done, uint64_t total);
 
-/* "40 s", "3 min", "2 h": about so long. */
+/* "40 s", "3 min", "2 h": approximately. */
 #define PROGRESS_SPAN_SIZE 32
 void progress_format_span(uint64_t ms, char text[PROGRESS_SPAN_SIZE]);
 
-/* Clears the line; before anything else is said. */
+/* Clears the line; before anything else is printed. */
 void progress_clear(void);
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The smallest HTTP client that can read /readyz (RFC 9112). */
 #include "cli/readyz.h"
 
@@ -69,7 +70,7 @@ union address {
 };
 
 /* Who listens on all addresses is met on loopback. */
-static bool parse_tcp(const char *text, union address *a, socklen_t *ret_len)
+static bool readyz_parse_tcp(const char *text, union address *a, socklen_t *ret_len)
 {
 	const char *colon = strrchr(text, ':');
 	bool is_six = text[0] == '[';
@@ -96,7 +97,7 @@ static bool parse_address(const char *text, union address *a, socklen_t *ret_len
 {
 	memset(a, 0, sizeof(*a));
 	if (!str_starts_with(text, "unix:"))
-		return parse_tcp(text, a, ret_len);
+		return readyz_parse_tcp(text, a, ret_len);
 	a->local.sun_family = AF_UNIX;
 	*ret_len = sizeof(a->local);
 	return str_copy(a->local.sun_path, sizeof(a->local.sun_path), text + strlen("unix:")) == E_OK;
@@ -104,7 +105,7 @@ static bool parse_address(const char *text, union address *a, socklen_t *ret_len
 
 /* ---- the exchange ---- */
 
-static bool wait_for(struct client *c, short events)
+static bool readyz_wait_for(struct client *c, short events)
 {
 	struct pollfd p = {.fd = c->fd, .events = events};
 	uint64_t now_ms;
@@ -129,7 +130,7 @@ static bool open_connection(struct client *c, const union address *a, socklen_t 
 		return true;
 	if (errno != EINPROGRESS)
 		return refuse_connection(c, errno);
-	if (!wait_for(c, POLLOUT))
+	if (!readyz_wait_for(c, POLLOUT))
 		return false;
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &error_len) || error)
 		return unreachable(c, strerror(error));
@@ -146,7 +147,7 @@ static bool exchange(struct client *c, struct buf *answer)
 	if (send(c->fd, request, sizeof(request) - 1, MSG_NOSIGNAL) != (ssize_t)sizeof(request) - 1)
 		return unreachable(c, strerror(errno));
 	for (;;) {
-		if (!wait_for(c, POLLIN))
+		if (!readyz_wait_for(c, POLLIN))
 			return false;
 		n = recv(c->fd, block, sizeof(block), 0);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -183,13 +184,13 @@ static void take_problems(const char *body, struct readyz *r)
 	json_doc_free(doc);
 }
 
-static void take_answer(struct client *c, const char *answer)
+static void readyz_take_answer(struct client *c, const char *answer)
 {
 	const char *body = strstr(answer, "\r\n\r\n");
 	int status = 0;
 
 	if (sscanf(answer, "HTTP/1.%*1d %3d", &status) != 1 || !body) {
-		unreachable(c, "what answers there is no HTTP server");
+		unreachable(c, "what answers there is not an HTTP server");
 		return;
 	}
 	if (status == 200) {
@@ -213,7 +214,7 @@ struct readyz readyz_ask(const char *address, unsigned timeout_ms)
 		return result;
 	buf_init(&answer, ANSWER_BYTES_MAX);
 	if (open_connection(&client, &parsed, len) && exchange(&client, &answer))
-		take_answer(&client, buf_text(&answer));
+		readyz_take_answer(&client, buf_text(&answer));
 	buf_release(&answer);
 	fd_close(&client.fd);
 	return result;

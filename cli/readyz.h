@@ -1,15 +1,16 @@
-/* One question to csrd over HTTP: GET /readyz. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One query to csrd over HTTP: GET /readyz. */
 #ifndef CSRD_CLI_READYZ_H
 #define CSRD_CLI_READYZ_H
 
 #include "config/config.h"
 
 enum readyz_state {
-	READYZ_UNKNOWN = 0, /* its address cannot be told from the configuration (port 0) */
+	READYZ_UNKNOWN = 0, /* its address does not follow from the configuration (port 0) */
 	READYZ_READY,
 	READYZ_NOT_READY,   /* detail says what is missing */
 	READYZ_UNREACHABLE, /* detail says why */
-	READYZ_NO_FAMILY,   /* this machine has not got such addresses, so csrd skips it */
+	READYZ_NO_FAMILY,   /* this machine has no such addresses, so csrd skips it */
 };
 /* "ready", "not-ready", "unreachable", "unknown", "no-such-family" */
 const char *readyz_state_name(enum readyz_state state);

@@ -1,30 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads the file that csrd leaves beside the store while it runs. */
 #include "cli/running.h"
 
 #include "base/fd.h"
+#include "base/published.h"
 #include "base/str.h"
 #include "store/store_url.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-#define FILE_BYTES_MAX (256 * 1024)
 
 enum err running_read(const struct config *config, struct json_doc **ret_doc)
 {
 	const char *store = store_url_path(config->store.url);
-	char path[4096], why[JSON_WHY_SIZE];
+	char *path = NULL, why[JSON_WHY_SIZE];
 	struct buf text;
 	enum err e;
 
-	if (!store || snprintf(path, sizeof(path), "%s.running", store) >= (int)sizeof(path))
+	if (!store)
 		return E_NOTFOUND;
-	buf_init(&text, FILE_BYTES_MAX);
-	e = fd_read_published(path, &text);
+	buf_init(&text, PUBLISHED_BYTES_MAX);
+	e = published_by_csrd(store, &path);
+	if (e == E_OK)
+		e = fd_read_published(path, &text);
 	if (e == E_OK)
 		e = json_read(buf_text(&text), text.len, why, ret_doc);
 	buf_release(&text);
+	free(path);
 	return e == E_INVAL || e == E_LIMIT ? E_IO : e;
 }
 
@@ -64,7 +68,7 @@ struct text {
 };
 
 /* "token.NAME.uri" and its value become lines of the file that they would stand in. */
-static void put_line(void *arg, const char *name, struct json_value value)
+static void running_put_line(void *arg, const char *name, struct json_value value)
 {
 	const char *dot = strrchr(name, '.'), *text = json_text(value);
 	struct text *t = arg;
@@ -90,9 +94,9 @@ enum err running_config(const struct json_doc *doc, const char *path, struct con
 	struct buf report;
 	enum err e;
 
-	buf_init(&text.b, FILE_BYTES_MAX);
-	buf_init(&report, FILE_BYTES_MAX);
-	json_each_member(json_member(json_root(doc), "config"), put_line, &text);
+	buf_init(&text.b, PUBLISHED_BYTES_MAX);
+	buf_init(&report, PUBLISHED_BYTES_MAX);
+	json_each_member(json_member(json_root(doc), "config"), running_put_line, &text);
 	e = buf_status(&text.b);
 	if (e == E_OK)
 		e = config_parse_partly(path, &text.b, &report, &config);
@@ -135,7 +139,9 @@ void running_comparison_words(const struct running_comparison *c, char words[RUN
 	const struct {
 		int64_t count;
 		const char *name;
-	} kinds[] = {{c->missing, "missing"}, {c->unknown, "unknown"}, {c->set_aside, "set aside"},
+	} kinds[] = {{c->missing, "missing"},
+		     {c->unknown, "unknown"},
+		     {c->set_aside, "set aside"},
 		     {c->unread, "unread"}};
 	size_t len = 0;
 

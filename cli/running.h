@@ -1,4 +1,5 @@
-/* What the csrd that runs on the store says of itself (daemon/running.h). */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the csrd that runs on the store reports about itself (daemon/running.h). */
 #ifndef CSRD_CLI_RUNNING_H
 #define CSRD_CLI_RUNNING_H
 
@@ -7,21 +8,21 @@
 #include "base/err.h"
 #include "config/config.h"
 
-/* doc: owned.  E_NOTFOUND: none runs, or it tells nothing; E_DENIED; E_IO, E_NOMEM. */
+/* doc: owned.  E_NOTFOUND: none runs, or it reports nothing; E_DENIED; E_IO, E_NOMEM. */
 MUST_USE enum err running_read(const struct config *config, struct json_doc **ret_doc);
 
-/* NULL when it does not say so. */
+/* NULL when it does not report it. */
 const char *running_version(const struct json_doc *doc);
 /* The value in force of "http.listen", "token.NAME.uri"; NULL: it has no such key. */
 const char *running_value(const struct json_doc *doc, const char *full_name);
 
 /*
- * The configuration in force, as far as it is told; `path` is its name.  Owned.
+ * The configuration in force, as far as it is reported; `path` is its name.  Owned.
  * E_NOMEM; E_CONFIG: it is not understood (another version's).
  */
 MUST_USE enum err running_config(const struct json_doc *doc, const char *path, struct config **ret_config);
 
-/* What that token's signer said that it makes; 0: not known. */
+/* The key types that token's signer reported; 0: not known. */
 key_type_set running_key_types(const struct json_doc *doc, const char *token);
 
 /* What the last comparison of a token with the store has found. */

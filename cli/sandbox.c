@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The unit is made anew under another name in /run, of what "systemctl cat"
  * shows of the signer's: so it has whatever drop-ins there are, and no list of
@@ -124,7 +125,7 @@ static enum err write_unit(const struct sandbox_look *look, const struct place *
 		   place->output, place->errors);
 	e = buf_status(&text);
 	if (e == E_OK)
-		e = file_replace(place->unit_path, text.data, text.len, 0644, 0, 0);
+		e = file_replace(place->unit_path, text.data, text.len, &(struct file_rights){.mode = 0644});
 out:
 	buf_release(&text);
 	buf_release(&program);
@@ -177,7 +178,7 @@ static enum err run_unit(const struct place *place, int *ret_status)
 	return e;
 }
 
-static enum err make_place(const char *token, struct place *ret_place)
+static enum err sandbox_make_place(const char *token, struct place *ret_place)
 {
 	struct place place = {.folder = "/run/csrctl-look.XXXXXX"};
 
@@ -212,7 +213,7 @@ enum err sandbox_inspect(const struct sandbox_look *look, struct buf *output, st
 			 int *ret_status)
 {
 	struct place place;
-	enum err e = make_place(look->token, &place);
+	enum err e = sandbox_make_place(look->token, &place);
 
 	if (e != E_OK)
 		return e;

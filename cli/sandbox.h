@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A look at a token from where its signer will be: csrd-hsm -i as a unit of its
+ * Looks at a token from where its signer will be: csrd-hsm -i as a unit of its
  * own with the user, the sandbox and the drop-ins of csrd-hsm@NAME.service.  A
  * module in /home, a missing device or a variable that only a drop-in gives
- * shows here and not when root runs csrd-hsm from a shell.
+ * shows up here, but not when root runs csrd-hsm from a shell.
  */
 #ifndef CSRD_CLI_SANDBOX_H
 #define CSRD_CLI_SANDBOX_H
@@ -13,13 +14,13 @@
 
 #include <stdbool.h>
 
-/* Can it be had: are we root, does systemd run, is there such a unit? */
+/* Is it possible: are we root, does systemd run, is there such a unit? */
 bool sandbox_is_possible(const char *token);
 
 struct sandbox_look {
 	const char *token;
 	const char *config_path;
-	const char *more;    /* lines for [Service] that the unit has not got yet; NULL: none */
+	const char *more;    /* lines for [Service] that the unit lacks so far; NULL: none */
 	unsigned timeout_ms; /* then it is ended */
 };
 

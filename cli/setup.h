@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * csrctl setup: makes a service of a fresh installation.  Each step looks at
+ * csrctl setup: turns a fresh installation into a service.  Each step looks at
  * what is there, does what is missing, and refuses to change what somebody has
- * set otherwise; so a run that was cut short is given again.
+ * set otherwise; so a run that was cut short can be repeated.
  *
  * The steps, in this order, by file.  Each says what is wrong and answers its
  * exit code; what was done before it stays.
@@ -44,16 +45,16 @@ struct setup {
 	uid_t hsm_uid; /* user csrd-hsm */
 	gid_t hsm_gid;
 
-	struct buf conf;          /* what the configuration is to be */
-	bool conf_changed;        /* against the file */
+	struct buf conf;               /* what the configuration is to be */
+	bool conf_changed;             /* against the file */
 	char conf_new[SETUP_PATH_MAX]; /* where it waits for its check; "": nowhere */
-	struct buf module_used;   /* the effective values */
+	struct buf module_used;        /* the effective values */
 	struct buf uri_used;
-	struct buf pin;           /* to be stored; empty: one is there, or it was stored before this run */
+	struct buf pin; /* to be stored; empty: one is there, or it was stored before this run */
 	bool pin_changed;
-	bool pin_is_made_up;      /* for a trial token that is new */
-	bool units_changed;       /* of the signer */
-	bool socket_changed;      /* addresses of csrd.socket */
+	bool pin_is_made_up; /* for a trial token that is new */
+	bool units_changed;  /* of the signer */
+	bool socket_changed; /* addresses of csrd.socket */
 	char account_id[33];
 	char api_token[CREDENTIAL_TOKEN_SIZE]; /* "": none was made */
 };
@@ -61,10 +62,10 @@ struct setup {
 /* "  wrote …": one thing that is done.  Nothing with --json. */
 void setup_done(const struct setup *s, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Runs a program; *ret_status as of spawn_run.  Says so when it cannot be run. */
+/* Runs a program; *ret_status as of spawn_run.  Reports when it cannot be run. */
 MUST_USE enum exit_code setup_run(const struct spawn *what, struct buf *output, int *ret_status);
 
-/* What a program said, indented, on standard error. */
+/* A program's output, indented, on standard error. */
 void setup_show_output(const struct buf *output);
 
 /* SETUP_CREDENTIALS/TOKEN.pin, or with ".cred" behind it the encrypted one. */
@@ -103,7 +104,7 @@ MUST_USE enum exit_code setup_units_start(struct setup *s);   /* enables, starts
 
 /* ---- setup_port.c: csrd.socket, with which systemd holds the port of [http] listen ---- */
 bool setup_port_is_held(const struct setup *s); /* config is there; false: csrd opens its addresses itself */
-MUST_USE enum exit_code setup_port_write(struct setup *s); /* its drop-in */
+MUST_USE enum exit_code setup_port_write(struct setup *s);      /* its drop-in */
 MUST_USE enum exit_code setup_port_hold(const struct setup *s); /* csrd may be stopped after it */
 
 /* ---- setup_account.c: becomes user csrd for good, so it is the last step ---- */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl setup: the first account, and an API token that may write there. */
 #include "base/secret.h"
 #include "base/str.h"
@@ -21,7 +22,8 @@ struct search {
 /* ---- the account ---- */
 
 /* The one that was named, or any. */
-static void on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
+static void setup_account_on_accounts(void *arg, enum err e, const struct account_record *accounts,
+				      size_t len)
 {
 	struct search *search = arg;
 
@@ -56,7 +58,7 @@ static enum exit_code find_or_add_account(struct setup *s)
 {
 	struct search search = {.s = s};
 
-	store_account_list(s->cli->store, on_accounts, &search);
+	store_account_list(s->cli->store, setup_account_on_accounts, &search);
 	store_wait(s->cli->store, &search.wait.done);
 	if (search.wait.e != E_OK)
 		return cli_fail(search.wait.e, "cannot list the accounts: %s", err_str(search.wait.e));

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl setup: the configuration file.  Values are set in place, all the rest of the file stays as it is. */
 #include "base/fd.h"
 #include "cli/ask.h"
@@ -52,7 +53,7 @@ static enum exit_code read_conf(struct setup *s)
 }
 
 /* Moves `fresh` into s->conf. */
-static enum exit_code take(struct setup *s, struct buf *fresh, enum err e)
+static enum exit_code setup_conf_take(struct setup *s, struct buf *fresh, enum err e)
 {
 	if (e != E_OK) {
 		buf_release(fresh);
@@ -71,7 +72,7 @@ static enum exit_code set(struct setup *s, const char *section, const char *key,
 	if (!value[0] || strpbrk(value, "\r\n") || strstr(value, " #") || strstr(value, " ;"))
 		return cli_fail(E_INVAL, "'%s' is no value for %s", value, key);
 	buf_init(&fresh, s->conf.max);
-	return take(s, &fresh, conf_edit_set(buf_text(&s->conf), section, key, value, &fresh));
+	return setup_conf_take(s, &fresh, conf_edit_set(buf_text(&s->conf), section, key, value, &fresh));
 }
 
 static bool is_value(const struct setup *s, const char *section, const char *key, const char *value)
@@ -105,16 +106,16 @@ static enum exit_code name_section(struct setup *s, const char *section)
 	if (conf_edit_has_section(buf_text(&s->conf), section) || !is_example(s, EXAMPLE_SECTION))
 		return EXIT_CODE_OK;
 	buf_init(&fresh, s->conf.max);
-	return take(s, &fresh,
-		    conf_edit_rename_section(buf_text(&s->conf), EXAMPLE_SECTION, section, &fresh));
+	return setup_conf_take(
+	    s, &fresh, conf_edit_rename_section(buf_text(&s->conf), EXAMPLE_SECTION, section, &fresh));
 }
 
 /*
  * Sets a key that nobody has set; one that is set already must be the same.
  * wanted: NULL leaves it alone.  *ret_used: what it then is; "" for nothing.
  */
-static enum exit_code settle(struct setup *s, const char *section, const char *key, const char *wanted,
-			     bool is_free, struct buf *ret_used)
+static enum exit_code setup_conf_settle(struct setup *s, const char *section, const char *key,
+					const char *wanted, bool is_free, struct buf *ret_used)
 {
 	enum exit_code code = EXIT_CODE_OK;
 	bool is_set;
@@ -138,8 +139,8 @@ static enum exit_code settle(struct setup *s, const char *section, const char *k
 	return code;
 }
 
-static enum exit_code ask_for(struct setup *s, const char *section, const char *key, const char *question,
-			      struct buf *used)
+static enum exit_code setup_conf_ask_for(struct setup *s, const char *section, const char *key,
+					 const char *question, struct buf *used)
 {
 	struct buf answer;
 	enum exit_code code;
@@ -148,7 +149,7 @@ static enum exit_code ask_for(struct setup *s, const char *section, const char *
 	if (ask_line(question, NULL, &answer) != E_OK)
 		code = cli_fail(E_DENIED, "nothing was changed");
 	else
-		code = settle(s, section, key, buf_text(&answer), true, used);
+		code = setup_conf_settle(s, section, key, buf_text(&answer), true, used);
 	buf_release(&answer);
 	return code;
 }
@@ -165,11 +166,13 @@ static enum exit_code ask_missing(struct setup *s, const char *section)
 				 s->module_used.len == 0 ? "--module" : "--uri", section,
 				 s->cli->config_path);
 	if (s->module_used.len == 0)
-		code = ask_for(s, section, "module",
-			       "PKCS#11 module of the HSM (a path; for a trial: csrctl setup --softhsm)",
-			       &s->module_used);
+		code = setup_conf_ask_for(
+		    s, section, "module",
+		    "PKCS#11 module of the HSM (a path; for a trial: csrctl setup --softhsm)",
+		    &s->module_used);
 	if (code == EXIT_CODE_OK && s->uri_used.len == 0)
-		code = ask_for(s, section, "uri", "Its token (such as pkcs11:token=LABEL)", &s->uri_used);
+		code = setup_conf_ask_for(s, section, "uri", "Its token (such as pkcs11:token=LABEL)",
+					  &s->uri_used);
 	return code;
 }
 
@@ -195,11 +198,11 @@ enum exit_code setup_conf_plan(struct setup *s)
 		return code;
 	is_free = is_example(s, section);
 	buf_init(&listen, 4096);
-	code = settle(s, section, "module", module, is_free, &s->module_used);
+	code = setup_conf_settle(s, section, "module", module, is_free, &s->module_used);
 	if (code == EXIT_CODE_OK)
-		code = settle(s, section, "uri", uri, is_free, &s->uri_used);
+		code = setup_conf_settle(s, section, "uri", uri, is_free, &s->uri_used);
 	if (code == EXIT_CODE_OK)
-		code = settle(s, "http", "listen", s->listen, false, &listen);
+		code = setup_conf_settle(s, "http", "listen", s->listen, false, &listen);
 	buf_release(&listen);
 	return code == EXIT_CODE_OK ? ask_missing(s, section) : code;
 }
@@ -215,7 +218,8 @@ static enum exit_code write_beside(struct setup *s)
 	if (stat(s->cli->config_path, &st) != 0 && errno != ENOENT)
 		return cli_fail(E_IO, "cannot look at '%s': %s", s->cli->config_path, strerror(errno));
 	snprintf(path, sizeof(path), "%s.setup", s->cli->config_path);
-	e = file_replace(path, s->conf.data, s->conf.len, st.st_mode & 07777, st.st_uid, st.st_gid);
+	e = file_replace(path, s->conf.data, s->conf.len,
+			 &(struct file_rights){st.st_mode & 07777, st.st_uid, st.st_gid});
 	if (e != E_OK)
 		return cli_fail(e, "cannot write '%s': %s", path, strerror(errno));
 	memcpy(s->conf_new, path, sizeof(path));
@@ -241,8 +245,8 @@ enum exit_code setup_conf_check(struct setup *s)
 		code = setup_run(&(struct spawn){.argv = argv}, &said, &status);
 	}
 	if (code == EXIT_CODE_OK && status != 0) {
-		code = cli_fail(E_CONFIG, "'%s' would not be right; nothing was changed:",
-				s->cli->config_path);
+		code =
+		    cli_fail(E_CONFIG, "'%s' would not be right; nothing was changed:", s->cli->config_path);
 		setup_show_output(&said);
 	}
 	buf_release(&program);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl setup: the PIN, from a file or a person to where systemd takes it for the signer. */
 #include "base/fd.h"
 #include "base/random.h"
@@ -30,7 +31,7 @@ bool setup_pin_is_stored(const char *token, bool encrypted)
 /* ---- reading it ---- */
 
 /* A buf scrubs itself; one newline at the end does not count. */
-static enum exit_code read_pin(int fd, const char *name, struct buf *pin)
+static enum exit_code setup_pin_read_pin(int fd, const char *name, struct buf *pin)
 {
 	char c;
 	ssize_t n;
@@ -59,7 +60,7 @@ static enum exit_code read_pin_file(const char *path, struct buf *pin)
 
 	if (fd < 0)
 		return cli_fail(E_NOTFOUND, "cannot open '%s': %s", path, strerror(errno));
-	code = read_pin(fd, path, pin);
+	code = setup_pin_read_pin(fd, path, pin);
 	if (!is_stdin)
 		fd_close(&fd);
 	return code;
@@ -141,7 +142,8 @@ static enum exit_code check_place(struct setup *s)
 	if (is_set)
 		return cli_fail(E_EXISTS,
 				"'%s' has a [%s] pin_file; setup keeps PINs in " SETUP_CREDENTIALS
-				", which needs that line removed", s->cli->config_path, section);
+				", which needs that line removed",
+				s->cli->config_path, section);
 	if (s->encrypt_pin && !spawn_exists("systemd-creds"))
 		return cli_fail(E_NOTFOUND, "--encrypt-pin needs systemd-creds, which is not installed");
 	return EXIT_CODE_OK;
@@ -208,7 +210,7 @@ static enum exit_code store(const struct setup *s, const char *path)
 	buf_init(&text, 16384);
 	code = put_file_text(s, &text);
 	if (code == EXIT_CODE_OK) {
-		e = file_replace(path, text.data, text.len, 0600, 0, 0);
+		e = file_replace(path, text.data, text.len, &(struct file_rights){.mode = 0600});
 		if (e != E_OK)
 			code = cli_fail(e, "cannot write '%s': %s", path, strerror(errno));
 	}

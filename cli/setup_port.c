@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl setup: systemd holds csrd's port, so that no other user takes it while csrd is away. */
 #include "base/str.h"
 #include "cli/setup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl setup --softhsm: a token in files, for trials, that the signer alone can read. */
 #include "base/fd.h"
 #include "base/random.h"
@@ -14,10 +15,10 @@
 #define TOKEN_FOLDER STATE_FOLDER "/softhsm"
 
 static const char *const modules[] = {
-	"/usr/lib/softhsm/libsofthsm2.so",
-	"/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-	"/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
-	"/usr/lib/pkcs11/libsofthsm2.so",
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/pkcs11/libsofthsm2.so",
 };
 
 static const char conf[] = "# Written by csrctl setup: the trial token of csrd-hsm.\n"
@@ -42,12 +43,12 @@ bool setup_softhsm_is_used(const struct setup *s)
 	return slash && strcmp(slash, "/libsofthsm2.so") == 0 && file_exists(SETUP_SOFTHSM_CONF);
 }
 
-static enum exit_code make_place(struct setup *s)
+static enum exit_code setup_softhsm_make_place(struct setup *s)
 {
 	enum err e;
 
 	if (!file_exists(SETUP_SOFTHSM_CONF)) {
-		e = file_replace(SETUP_SOFTHSM_CONF, conf, strlen(conf), 0644, 0, 0);
+		e = file_replace(SETUP_SOFTHSM_CONF, conf, strlen(conf), &(struct file_rights){.mode = 0644});
 		if (e != E_OK)
 			return cli_fail(e, "cannot write '" SETUP_SOFTHSM_CONF "': %s", strerror(errno));
 		setup_done(s, "wrote   " SETUP_SOFTHSM_CONF);
@@ -63,8 +64,11 @@ static enum exit_code make_place(struct setup *s)
 /* softhsm2-util as the signer's user, so that the files are that user's. */
 static enum exit_code run_tool(const char *const *argv, const char *input, struct buf *said)
 {
-	struct spawn tool = {.argv = argv, .user = "csrd-hsm", .variable = SETUP_SOFTHSM_VARIABLE,
-			     .input = input, .terminal = true};
+	struct spawn tool = {.argv = argv,
+			     .user = "csrd-hsm",
+			     .variable = SETUP_SOFTHSM_VARIABLE,
+			     .input = input,
+			     .terminal = true};
 	enum exit_code code;
 	int status;
 
@@ -77,7 +81,7 @@ static enum exit_code run_tool(const char *const *argv, const char *input, struc
 }
 
 /* A line "Label:   csrd   ". */
-static bool has_label(const char *slots)
+static bool setup_softhsm_has_label(const char *slots)
 {
 	for (const char *at = slots; (at = strstr(at, "Label:"));) {
 		at += strlen("Label:");
@@ -89,7 +93,7 @@ static bool has_label(const char *slots)
 	return false;
 }
 
-static enum exit_code find_token(bool *ret_found)
+static enum exit_code setup_softhsm_find_token(bool *ret_found)
 {
 	const char *const argv[] = {"softhsm2-util", "--show-slots", NULL};
 	enum exit_code code;
@@ -98,7 +102,7 @@ static enum exit_code find_token(bool *ret_found)
 	buf_init(&said, 256 * 1024);
 	code = run_tool(argv, NULL, &said);
 	if (code == EXIT_CODE_OK)
-		*ret_found = has_label(buf_text(&said));
+		*ret_found = setup_softhsm_has_label(buf_text(&said));
 	buf_release(&said);
 	return code;
 }
@@ -159,14 +163,14 @@ enum exit_code setup_softhsm_check(const struct setup *s)
 
 enum exit_code setup_softhsm_make(struct setup *s)
 {
-	const char *const argv[] = {"softhsm2-util", "--init-token",	  "--free",
-				    "--label",	     SETUP_SOFTHSM_LABEL, NULL};
-	enum exit_code code = make_place(s);
+	const char *const argv[] = {"softhsm2-util", "--init-token",      "--free",
+				    "--label",       SETUP_SOFTHSM_LABEL, NULL};
+	enum exit_code code = setup_softhsm_make_place(s);
 	struct buf input, said;
 	bool found = false;
 
 	if (code == EXIT_CODE_OK)
-		code = find_token(&found);
+		code = setup_softhsm_find_token(&found);
 	if (code != EXIT_CODE_OK || found) {
 		if (found)
 			setup_done(s, "kept    the token in " TOKEN_FOLDER);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl setup: what systemd is told, and waiting until the service answers. */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -23,7 +24,7 @@
 /* ---- what goes into the drop-in ---- */
 
 /* What the module needs of the unit. */
-static void put_module(const struct setup *s, struct buf *lines)
+static void setup_units_put_module(const struct setup *s, struct buf *lines)
 {
 	const char *module = buf_text(&s->module_used);
 	const char *slash = strrchr(module, '/');
@@ -41,7 +42,7 @@ static void put_signer(const struct setup *s, struct buf *b)
 	struct buf lines;
 
 	buf_init(&lines, 8192);
-	put_module(s, &lines);
+	setup_units_put_module(s, &lines);
 	if (setup_pin_is_stored(s->token, true)) {
 		setup_pin_path(s->token, true, pin);
 		buf_printf(&lines, "LoadCredential=\nLoadCredentialEncrypted=pin:%s\n", pin);
@@ -73,7 +74,7 @@ static enum exit_code inspect_by_user(struct setup *s, struct buf *said, int *re
 		code = cli_fail(E_NOTFOUND, "there is no csrd-hsm beside csrctl");
 	} else {
 		const char *const argv[] = {buf_text(&program), "-c", s->conf_new, "-n",
-					    s->token,		"-i", NULL};
+					    s->token,           "-i", NULL};
 		struct spawn inspect = {.argv = argv, .user = "csrd-hsm"};
 
 		if (setup_softhsm_is_used(s))
@@ -92,7 +93,7 @@ static enum exit_code inspect_by_unit(struct setup *s, struct buf *said, int *re
 
 	buf_init(&more, 8192);
 	buf_init(&document, 256 * 1024);
-	put_module(s, &more);
+	setup_units_put_module(s, &more);
 	look.more = buf_text(&more);
 	e = sandbox_inspect(&look, &document, said, ret_status);
 	buf_release(&document);
@@ -129,7 +130,7 @@ static void say_not_found(const struct setup *s, bool by_unit, int status, struc
 		    "look",
 		    s->cli->config_path, s->token);
 	else
-		cli_note("'%s' was not changed. --no-inspect goes on without this look", s->cli->config_path);
+		cli_note("'%s' was not changed. --no-inspect skips this check", s->cli->config_path);
 }
 
 enum exit_code setup_units_inspect(struct setup *s)
@@ -192,7 +193,7 @@ enum exit_code setup_write_drop_in(const struct setup *s, const char *unit, cons
 		return EXIT_CODE_OK;
 	e = file_make_folder(folder, 0755, 0, 0);
 	if (e == E_OK)
-		e = file_replace(path, buf_text(text), text->len, 0644, 0, 0);
+		e = file_replace(path, buf_text(text), text->len, &(struct file_rights){.mode = 0644});
 	if (e != E_OK)
 		return cli_fail(e, "cannot write '%s': %s", path, strerror(errno));
 	*ret_changed = true;
@@ -261,7 +262,8 @@ static enum exit_code look(const char *unit, struct unit_state *ret_state)
 	return code;
 }
 
-static enum exit_code say_failed(const struct setup *s, const char *unit, const struct unit_state *state)
+static enum exit_code setup_units_say_failed(const struct setup *s, const char *unit,
+					     const struct unit_state *state)
 {
 	cli_note("%s ended with status %d (%s); journalctl -u %s says more", unit, state->exit_status,
 		 doctor_exit_meaning((unsigned)state->exit_status), unit);
@@ -292,9 +294,9 @@ static enum exit_code wait_ready(const struct setup *s, const char *signer)
 		if (code != EXIT_CODE_OK)
 			return code;
 		if (strcmp(hsm.active, "failed") == 0)
-			return say_failed(s, signer, &hsm);
+			return setup_units_say_failed(s, signer, &hsm);
 		if (strcmp(csrd.active, "failed") == 0)
-			return say_failed(s, "csrd.service", &csrd);
+			return setup_units_say_failed(s, "csrd.service", &csrd);
 		if (strcmp(csrd.active, "active") == 0 && strcmp(hsm.active, "active") == 0)
 			return EXIT_CODE_OK;
 		/* csrd's connection would, in its time; sooner it would hold up csrd, which is ordered after

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A connection to a signer for one status. */
 #include "cli/signer_status.h"
 
@@ -19,7 +20,8 @@ struct question {
 	bool over;
 };
 
-static void on_status(void *arg, enum err e, const char *detail, const struct message_status_reply *status)
+static void signer_status_on_status(void *arg, enum err e, const char *detail,
+				    const struct message_status_reply *status)
 {
 	struct question *q = arg;
 
@@ -32,7 +34,7 @@ static void on_status(void *arg, enum err e, const char *detail, const struct me
 	loop_stop(q->loop, e);
 }
 
-static void on_link(void *arg, struct hsm *hsm, bool up)
+static void signer_status_on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct question *q = arg;
 
@@ -41,22 +43,23 @@ static void on_link(void *arg, struct hsm *hsm, bool up)
 	if (!up || q->asked)
 		return;
 	q->asked = true;
-	hsm_status(hsm, clock_ms() + (uint64_t)q->seconds * 1000, on_status, q);
+	hsm_status(hsm, clock_ms() + (uint64_t)q->seconds * 1000, signer_status_on_status, q);
 }
 
-static enum err run(struct question *q)
+static enum err signer_status_run(struct question *q)
 {
+	const struct loop_link link = {q->token, q->seconds, signer_status_on_link, q};
 	enum err e = loop_new(NULL, &q->loop);
 
 	if (e == E_OK)
-		e = loop_connect(q->loop, q->token, q->seconds, on_link, q, &q->hsm);
+		e = loop_connect(q->loop, &link, &q->hsm);
 	return e == E_OK ? loop_run(q->loop) : e;
 }
 
 const char *signer_status_silence(const struct hsm *hsm, enum err e)
 {
 	if (e == E_TIMEOUT)
-		return "it takes the connection and says nothing: it hangs, or its token does";
+		return "it accepts the connection and sends nothing: it hangs, or its token does";
 	return hsm ? hsm_down_reason(hsm) : err_str(e);
 }
 
@@ -64,7 +67,7 @@ enum err signer_status_ask(const struct config_token *token, unsigned seconds, s
 			   void *arg, struct buf *why)
 {
 	struct question q = {.token = token, .seconds = seconds, .told = told, .arg = arg, .why = why};
-	enum err e = run(&q);
+	enum err e = signer_status_run(&q);
 
 	if ((e == E_TIMEOUT || e == E_UNAVAIL) && why->len == 0) {
 		buf_printf(why, "the signer of token '%s' does not answer at '%s': %s", token->name,

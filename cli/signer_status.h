@@ -1,4 +1,5 @@
-/* One question to a signer: how are you? */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One query to a signer: its status. */
 #ifndef CSRD_CLI_SIGNER_STATUS_H
 #define CSRD_CLI_SIGNER_STATUS_H
 
@@ -12,7 +13,7 @@
 typedef void (*signer_status_fn)(void *arg, const struct message_status_reply *status);
 
 /*
- * Connects to the token's signer, as csrctl, and asks.  E_OK: it was told.
+ * Connects to the token's signer, as csrctl, and asks.  E_OK: `told` was called.
  * Else `why` gets one sentence: E_UNAVAIL (nobody answers within `seconds`, or
  * it does not serve us), or what the signer or the system said.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs another program and waits for its end. */
 #include "cli/spawn.h"
 
@@ -21,8 +22,8 @@
 #define ARGUMENTS_MAX 32
 #define PATH_BYTES_MAX 4096
 
-static const char *const folders[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin",
-				      "/bin"};
+static const char *const folders[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
+				      "/usr/bin",        "/sbin",          "/bin"};
 #define FOLDERS (sizeof(folders) / sizeof(folders[0]))
 
 static bool is_program(const char *path)
@@ -195,11 +196,11 @@ static bool has_own_session(const struct spawn *what)
 }
 
 /* `out` and `err` are -1 for where ours go. */
-static enum err start(const char *const *argv, const struct spawn *what, int in, int out, int err,
-		      pid_t *ret_pid)
+static enum err spawn_start(const char *const *argv, const struct spawn *what, int in, int out, int err,
+			    pid_t *ret_pid)
 {
 	static const char path_variable[] =
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	const char *clean[] = {path_variable, "LANG=C.UTF-8", what->variable, NULL};
 	char *const *environment = what->keep_environment ? environ : (char *const *)(uintptr_t)clean;
 	posix_spawn_file_actions_t actions;
@@ -229,7 +230,7 @@ static enum err start(const char *const *argv, const struct spawn *what, int in,
 }
 
 /* What finds no room is dropped, so that the program never waits for us.  False at the end of file. */
-static bool take(int fd, struct buf *output)
+static bool spawn_take(int fd, struct buf *output)
 {
 	char block[4096];
 	ssize_t n = read(fd, block, sizeof(block));
@@ -240,7 +241,7 @@ static bool take(int fd, struct buf *output)
 }
 
 /* Until the end of file of both (-1: none).  E_TIMEOUT. */
-static enum err collect(int out, int err, const struct spawn *what, struct buf *output)
+static enum err spawn_collect(int out, int err, const struct spawn *what, struct buf *output)
 {
 	const uint64_t end_ms = clock_ms() + what->timeout_ms;
 	struct pollfd fds[2] = {{.fd = out, .events = POLLIN}, {.fd = err, .events = POLLIN}};
@@ -254,9 +255,9 @@ static enum err collect(int out, int err, const struct spawn *what, struct buf *
 			return E_TIMEOUT;
 		if (n < 0 && errno != EINTR)
 			return E_IO;
-		if (n > 0 && fds[0].revents && !take(out, output))
+		if (n > 0 && fds[0].revents && !spawn_take(out, output))
 			fds[0].fd = -1;
-		if (n > 0 && fds[1].revents && !take(err, what->errors))
+		if (n > 0 && fds[1].revents && !spawn_take(err, what->errors))
 			fds[1].fd = -1;
 	}
 	return E_OK;
@@ -281,7 +282,7 @@ static enum err make_pipe(bool wanted, int ends[2])
 static enum err follow(pid_t pid, int out, int err, const struct spawn *what, struct buf *output,
 		       int *ret_status)
 {
-	enum err collected = collect(out, err, what, output), e;
+	enum err collected = spawn_collect(out, err, what, output), e;
 
 	if (collected != E_OK)
 		kill(has_own_session(what) ? -pid : pid, SIGKILL);
@@ -308,7 +309,7 @@ enum err spawn_run(const struct spawn *what, struct buf *output, int *ret_status
 	if (make_pipe(output != NULL, out) != E_OK || make_pipe(what->errors != NULL, err) != E_OK)
 		e = e != E_OK ? e : E_IO;
 	if (e == E_OK)
-		e = start(argv, what, in, out[1], what->errors ? err[1] : out[1], &pid);
+		e = spawn_start(argv, what, in, out[1], what->errors ? err[1] : out[1], &pid);
 	fd_close(&out[1]);
 	fd_close(&err[1]);
 	if (e == E_OK)

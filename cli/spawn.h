@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs another program and waits for its end.  No shell, and nothing of our own environment. */
 #ifndef CSRD_CLI_SPAWN_H
 #define CSRD_CLI_SPAWN_H

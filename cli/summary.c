@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a database holds, for people and as members of a JSON object. */
 #include "cli/summary.h"
 

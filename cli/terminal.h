@@ -1,10 +1,11 @@
-/* Whether people look at standard output on a terminal, and how wide it is. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether standard output is a terminal, and how wide it is. */
 #ifndef CSRD_CLI_TERMINAL_H
 #define CSRD_CLI_TERMINAL_H
 
 #include <stddef.h>
 
-/* Columns; 0: standard output is no terminal, and nothing is cut or broken. */
+/* Columns; 0: standard output is not a terminal, and nothing is cut or broken. */
 size_t terminal_width(void);
 
 /* Characters of a text, or bytes when it is not UTF-8. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks the attributes of a PKCS#11 URI one by one. */
 #include "cli/uri_check.h"
 
@@ -18,7 +19,7 @@ static const struct {
 #define ATTRIBUTES (sizeof(attributes) / sizeof(attributes[0]))
 
 /* pk11-pchar: unreserved characters and "[", "]", "&" and others; the rest is percent-encoded. */
-static bool is_plain(char c)
+static bool uri_check_is_plain(char c)
 {
 	return str_ascii_is_alpha(c) || str_ascii_is_digit(c) || (c && strchr("-._~:[]@!$'()*+,=&", c));
 }
@@ -35,7 +36,7 @@ static bool decode(const char *text, size_t len, char value[VALUE_MAX], size_t *
 		if (out + 1 >= VALUE_MAX)
 			return false;
 		if (text[i] != '%') {
-			if (!is_plain(text[i]))
+			if (!uri_check_is_plain(text[i]))
 				return false;
 			value[out++] = text[i];
 			continue;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The grammar of a PKCS#11 URI's path (RFC 7512 §2.3), for a tool that does not know PKCS#11. */
 #ifndef CSRD_CLI_URI_CHECK_H
 #define CSRD_CLI_URI_CHECK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the configuration file.  libinih splits the lines; everything it would
  * pass over in silence (a line longer than its buffer, a continued line, a
@@ -95,7 +96,8 @@ static unsigned *key_line(struct parse *p, size_t key, struct config_token *toke
 	return token ? &token->lines[key] : &p->config->lines[key];
 }
 
-static void set_key(struct parse *p, size_t key, struct config_token *token, const char *text, unsigned line)
+static void config_set_key(struct parse *p, size_t key, struct config_token *token, const char *text,
+			   unsigned line)
 {
 	void *base = token ? (void *)token : (void *)p->config;
 	struct buf why;
@@ -207,7 +209,7 @@ static int on_key(void *arg, const char *section, const char *name, const char *
 		return 1;
 	}
 	*line = p->line;
-	set_key(p, key, p->token, value, p->line);
+	config_set_key(p, key, p->token, value, p->line);
 	return 1;
 }
 
@@ -223,7 +225,7 @@ static void set_made_default(struct parse *p, const char *name, struct config_to
 	if (buf_status(&text) == E_NOMEM)
 		p->status = E_NOMEM;
 	else
-		set_key(p, find_key("token", name), token, buf_text(&text), p->line);
+		config_set_key(p, find_key("token", name), token, buf_text(&text), p->line);
 	buf_release(&text);
 }
 
@@ -234,7 +236,7 @@ static void set_defaults(struct parse *p, struct config_token *token)
 
 	for (size_t i = 0; i < CONFIG_KEYS; i++)
 		if (config_table[i].fallback && config_key_is_of_token(&config_table[i]) == (token != NULL))
-			set_key(p, i, token, config_table[i].fallback, 0);
+			config_set_key(p, i, token, config_table[i].fallback, 0);
 	if (!token)
 		return;
 	snprintf(file, sizeof(file), "%s.sock", token->name);
@@ -325,7 +327,7 @@ static void bad_line(struct parse *p, const char *why)
 	buf_printf(p->report, "%s\n", why);
 }
 
-static bool is_text(const char *line, size_t len)
+static bool config_is_text(const char *line, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		if (((unsigned char)line[i] < ' ' && line[i] != '\t') || line[i] == 0x7f)
@@ -356,7 +358,7 @@ static bool take_line(struct parse *p, char *line, size_t len)
 
 	if (len == 0 || line[0] == '#' || line[0] == ';')
 		return false;
-	if (!is_text(line, len)) {
+	if (!config_is_text(line, len)) {
 		bad_line(p, "the line holds a control character, or is not UTF-8");
 		return false;
 	}
@@ -374,7 +376,7 @@ static bool take_line(struct parse *p, char *line, size_t len)
 
 /* Hands libinih one line, without the blanks at its ends (it would take a line that starts with one for a
  * continuation).  Called once for each line of the file, so p->line is right in on_key. */
-static char *read_line(char *line, int size, void *stream)
+static char *config_read_line(char *line, int size, void *stream)
 {
 	struct parse *p = stream;
 	const char *text = (const char *)p->text.data + p->at;
@@ -419,7 +421,7 @@ static void split_lines(struct parse *p)
 	ini_max_line = LINE_BYTES_MAX + 3;
 	ini_allow_inline_comments = true;
 	ini_inline_comment_prefixes = inline_comments;
-	line = ini_parse_stream(read_line, p, on_key, p);
+	line = ini_parse_stream(config_read_line, p, on_key, p);
 	if (line < 0)
 		p->status = E_NOMEM;
 	if (line > 0) {
@@ -462,7 +464,7 @@ static enum err read_open_file(struct parse *p, int fd)
 	return buf_status(&p->text);
 }
 
-static enum err read_file(struct parse *p)
+static enum err config_read_file(struct parse *p)
 {
 	int fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	enum err e = fd < 0 ? E_IO : read_open_file(p, fd);
@@ -494,7 +496,7 @@ static void check_required(struct parse *p)
 		bad_line(p, "no [token NAME] section, at least one is needed");
 }
 
-static void check_listen(struct parse *p)
+static void config_check_listen(struct parse *p)
 {
 	size_t key = find_key("http", "listen");
 
@@ -573,13 +575,13 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 	set_defaults(p, NULL);
 	if (text)
 		buf_put(&p->text, text->data, text->len);
-	e = text ? buf_status(&p->text) : read_file(p);
+	e = text ? buf_status(&p->text) : config_read_file(p);
 	if (e != E_OK)
 		goto out;
 	split_lines(p);
 	p->line = 0;
 	check_required(p);
-	check_listen(p);
+	config_check_listen(p);
 	check_tokens(p);
 	e = p->status;
 	if (e == E_OK && p->problems > 0)

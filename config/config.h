@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The configuration of csrd, csrd-hsm and csrctl: one INI file (see
  * config/csrd.conf), read by libinih and checked against one table of keys
@@ -24,19 +25,18 @@
 #define CONFIG_TOKENS_MAX 16
 #define CONFIG_LISTEN_MAX 8
 #define CONFIG_USERS_MAX 8
-#define CONFIG_NODE_MAX 63
 #define CONFIG_KEYS_MAX 64
 
 struct config_http {
 	char *listen[CONFIG_LISTEN_MAX]; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/csrd/csrd.sock" */
 	size_t listen_len;
-	bool allow_plain_http;           /* off loopback too */
+	bool allow_plain_http; /* off loopback too */
 	uint64_t max_connections;
 	uint64_t max_header_bytes;
 	uint64_t max_body_bytes;
-	uint64_t idle_timeout_ms;        /* of a connection between two bytes */
-	uint64_t request_timeout_ms;     /* absolute: from a request's last byte to its answer */
-	uint64_t drain_timeout_ms;       /* after SIGTERM */
+	uint64_t idle_timeout_ms;    /* of a connection between two bytes */
+	uint64_t request_timeout_ms; /* absolute: from a request's last byte to its answer */
+	uint64_t drain_timeout_ms;   /* after SIGTERM */
 };
 
 struct config_store {
@@ -47,7 +47,7 @@ struct config_store {
 
 struct config_policy {
 	key_type_set key_types;
-	unsigned san_types;           /* SAN_TYPE_BIT set */
+	unsigned san_types; /* SAN_TYPE_BIT set */
 	bool public_names_only;
 	uint64_t idempotency_ttl_ms;
 	uint64_t reconcile_interval_ms;
@@ -61,27 +61,27 @@ struct config_log {
 /* [token NAME] */
 struct config_token {
 	char name[33];
-	char *module;        /* absolute path of the PKCS#11 module */
+	char *module;           /* absolute path of the PKCS#11 module */
 	char *module_init_args; /* handed to its C_Initialize; NULL: nothing */
-	char *uri;           /* RFC 7512; attributes token, serial, manufacturer, model, slot-id */
-	char *pin_file;      /* default: $CREDENTIALS_DIRECTORY/pin, else /etc/csrd/credentials/NAME.pin */
-	char *socket;        /* default: /run/csrd-hsm/NAME.sock */
+	char *uri;              /* RFC 7512; attributes token, serial, manufacturer, model, slot-id */
+	char *pin_file;         /* default: $CREDENTIALS_DIRECTORY/pin, else /etc/csrd/credentials/NAME.pin */
+	char *socket;           /* default: /run/csrd-hsm/NAME.sock */
 	char *client_users[CONFIG_USERS_MAX]; /* names or numbers; besides them root and the signer's own */
 	size_t client_users_len;
-	uint64_t threads;    /* PKCS#11 sessions at work */
-	uint64_t queue_max;  /* operations waiting in the signer; past it E_BUSY */
-	uint32_t allow_usage; /* enum key_protection bits that I4 forgives (a named exception) */
-	char *state_dir;     /* default: /var/lib/csrd-hsm/NAME */
-	uint64_t timeout_generate_ms;       /* of one PKCS#11 call: keys up to RSA-2048, EC, Ed25519 */
+	uint64_t threads;             /* PKCS#11 sessions at work */
+	uint64_t queue_max;           /* operations waiting in the signer; past it E_BUSY */
+	uint32_t allow_usage;         /* enum key_protection bits that I4 forgives (a named exception) */
+	char *state_dir;              /* default: /var/lib/csrd-hsm/NAME */
+	uint64_t timeout_generate_ms; /* of one PKCS#11 call: keys up to RSA-2048, EC, Ed25519 */
 	uint64_t timeout_generate_large_ms; /* larger RSA keys */
 	uint64_t timeout_sign_ms;
 	uint64_t timeout_other_ms;
-	uint64_t keep_alive_ms; /* an idle session is asked for its state that often */
+	uint64_t keep_alive_ms;                  /* an idle session is asked for its state that often */
 	uint64_t pool_targets[KEY_TYPE_MAX + 1]; /* by key type: keys to keep ready; 0: none */
-	uint64_t pool_pause_ms;    /* least time between two fills while callers are served */
-	uint64_t pool_quiet_ms;    /* after the last caller: then fills go on at full speed */
-	uint64_t pool_objects_max; /* no fill when the token holds that many objects; 0: no ceiling */
-	char *node;          /* in the label of the pool's keys; NULL: the host name */
+	uint64_t pool_pause_ms;                  /* least time between two fills while callers are served */
+	uint64_t pool_quiet_ms;                  /* after the last caller: then fills go on at full speed */
+	uint64_t pool_objects_max;       /* no fill when the token holds that many objects; 0: no ceiling */
+	char *node;                      /* in the label of the pool's keys; NULL: the host name */
 	unsigned lines[CONFIG_KEYS_MAX]; /* config.c's own, as below */
 };
 
@@ -141,8 +141,8 @@ struct config_value {
 	const char *section; /* "http", "token" */
 	const char *token;   /* NAME of [token NAME]; NULL for other sections */
 	const char *name;
-	const char *text;    /* as it would stand in the file; "" when it is not set */
-	unsigned line;       /* of the file; 0: the default */
+	const char *text; /* as it would stand in the file; "" when it is not set */
+	unsigned line;    /* of the file; 0: the default */
 	bool reloadable;
 };
 /* Names it whatever its section: "http.listen", "token.NAME.uri". */

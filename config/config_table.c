@@ -1,8 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of keys, and one parser and one formatter for each type of value. */
 #include "config/config_table.h"
 
 #include "base/clock.h"
 #include "base/csr.h"
+#include "base/node.h"
 #include "base/str.h"
 
 #include <arpa/inet.h>
@@ -97,7 +99,7 @@ const struct config_key config_table[CONFIG_KEYS] = {
      .fallback = "1s"},
     {"token", "pool_objects_max", CONFIG_COUNT, AT_TOKEN(pool_objects_max), .min = 0, .max = 10000000,
      .fallback = "0"},
-    {"token", "node", CONFIG_NAME, AT_TOKEN(node), .max = CONFIG_NODE_MAX},
+    {"token", "node", CONFIG_NAME, AT_TOKEN(node), .max = NODE_NAME_MAX},
 };
 
 /* ---- what is wrong with a value ---- */
@@ -110,7 +112,8 @@ static void put_refused(const struct config_key *key, struct buf *why, const cha
 		buf_printf(why, "'%s' is not accepted, it must be ", text);
 }
 
-static enum err refuse(const struct config_key *key, struct buf *why, const char *text, const char *accepted)
+static enum err config_table_refuse(const struct config_key *key, struct buf *why, const char *text,
+				    const char *accepted)
 {
 	put_refused(key, why, text);
 	buf_put_str(why, accepted);
@@ -138,7 +141,7 @@ static void format_duration(uint64_t ms, struct buf *b)
 static enum err set_bool(const struct config_key *key, bool *value, const char *text, struct buf *why)
 {
 	if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
-		return refuse(key, why, text, "yes or no");
+		return config_table_refuse(key, why, text, "yes or no");
 	*value = text[0] == 'y';
 	return E_OK;
 }
@@ -195,11 +198,12 @@ static bool is_file_path(const char *text)
 static enum err set_path(const struct config_key *key, char **value, const char *text, struct buf *why)
 {
 	if (!is_file_path(text))
-		return refuse(key, why, text, "the absolute path of a file");
+		return config_table_refuse(key, why, text, "the absolute path of a file");
 	return replace_text(value, text);
 }
 
-static enum err set_name(const struct config_key *key, char **value, const char *text, struct buf *why)
+static enum err config_table_set_name(const struct config_key *key, char **value, const char *text,
+				      struct buf *why)
 {
 	size_t len = strlen(text);
 
@@ -231,7 +235,7 @@ static enum err set_store_url(const struct config_key *key, char **value, const 
 		return E_INVAL;
 	}
 	if (!is_file_path(text + strlen("sqlite:")))
-		return refuse(key, why, text, accepted);
+		return config_table_refuse(key, why, text, accepted);
 	return replace_text(value, text);
 }
 
@@ -254,7 +258,7 @@ static enum err set_token_uri(const struct config_key *key, char **value, const 
 	const char *at = text + strlen("pkcs11:");
 
 	if (!str_starts_with(text, "pkcs11:"))
-		return refuse(key, why, text, accepted);
+		return config_table_refuse(key, why, text, accepted);
 	if (strchr(text, '?')) {
 		buf_put_str(why,
 			    "a query ('?') is not accepted, the PIN belongs in the file that pin_file names");
@@ -264,7 +268,7 @@ static enum err set_token_uri(const struct config_key *key, char **value, const 
 		size_t len = strcspn(at, ";");
 
 		if (!is_token_attribute(at, len))
-			return refuse(key, why, text, accepted);
+			return config_table_refuse(key, why, text, accepted);
 		if (!at[len])
 			break;
 		at += len + 1;
@@ -279,7 +283,7 @@ static enum err set_log_level(const struct config_key *key, enum log_level *valu
 			      struct buf *why)
 {
 	if (log_level_parse(text, value) != E_OK)
-		return refuse(key, why, text, "error, warning, notice, info or debug");
+		return config_table_refuse(key, why, text, "error, warning, notice, info or debug");
 	return E_OK;
 }
 
@@ -495,11 +499,11 @@ static enum err take_text(const struct config_key *key, void *into, const char *
 	struct text_list *list = into;
 
 	if (key->type == CONFIG_LISTEN && !is_listen(item))
-		return refuse(
+		return config_table_refuse(
 		    key, why, item,
 		    "ADDRESS:PORT, [ADDRESS]:PORT for IPv6, or unix:/PATH; names are not looked up");
 	if (key->type == CONFIG_USERS && !is_user(item))
-		return refuse(key, why, item, "the name or the number of a user");
+		return config_table_refuse(key, why, item, "the name or the number of a user");
 	for (size_t i = 0; i < list->len; i++) {
 		if (strcmp(list->items[i], item) != 0)
 			continue;
@@ -595,7 +599,7 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 	case CONFIG_TEXT:
 		return replace_text(value, text);
 	case CONFIG_NAME:
-		return set_name(key, value, text, why);
+		return config_table_set_name(key, value, text, why);
 	}
 	return E_BUG;
 }

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every key of the configuration file: where its value lives, its type, range
- * and default, and whether a reload may change it.  Private to config/.
+ * and default, and whether a reload may change it.
  */
 #ifndef CSRD_CONFIG_CONFIG_TABLE_H
 #define CSRD_CONFIG_CONFIG_TABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Status line, Date, framing. */
 #include "daemon/answer.h"
 
@@ -53,7 +54,7 @@ static void put_date(struct buf *b)
 	time_t now = time(NULL);
 	struct tm t;
 
-	if (gmtime_r(&now, &t) != NULL)
+	if (gmtime_r(&now, &t))
 		buf_printf(b, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[t.tm_wday], t.tm_mday,
 			   months[t.tm_mon], t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }

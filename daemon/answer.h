@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The head of an answer: status line and header fields (RFC 9112 §4 and §5). */
 #ifndef CSRD_DAEMON_ANSWER_H
 #define CSRD_DAEMON_ANSWER_H

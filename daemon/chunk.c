@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A byte at a time, but for the data, which is passed on in pieces as it came. */
 #include "daemon/chunk.h"
 
@@ -53,7 +54,7 @@ static bool digit_value(char c, uint64_t *ret_value)
 	return true;
 }
 
-static bool is_text(char c)
+static bool chunk_is_text(char c)
 {
 	unsigned char u = (unsigned char)c;
 
@@ -93,7 +94,7 @@ static enum chunk_state extension_step(struct chunk *c, char byte)
 		return chunk_refuse(c, 400, "a chunk size is not a hexadecimal number");
 	if (byte == '\r')
 		c->step = STEP_SIZE_LF;
-	else if (!is_text(byte))
+	else if (!chunk_is_text(byte))
 		return chunk_refuse(c, 400, "a chunk extension holds a control character");
 	else if (++c->skipped_len > EXTENSIONS_MAX)
 		return chunk_refuse(c, 400, "the chunk extensions are too long");
@@ -107,13 +108,13 @@ static enum chunk_state trailer_step(struct chunk *c, char byte)
 		c->step = STEP_TRAILER_LF;
 		return CHUNK_MORE;
 	}
-	if (!is_text(byte) && byte != '\r')
+	if (!chunk_is_text(byte) && byte != '\r')
 		return chunk_refuse(c, 400, "a trailer field holds a control character");
 	if (!c->line_is_field && !head_is_token_char(byte) && (byte != ':' || c->line_len == 0))
 		return chunk_refuse(c, 400, "a trailer line is not a field");
 	if (++c->skipped_len > c->max_trailer_bytes)
 		return chunk_refuse(
-			c, 431, "the trailer fields are too long ([http] max_header_bytes sets the limit)");
+		    c, 431, "the trailer fields are too long ([http] max_header_bytes sets the limit)");
 	c->line_is_field = c->line_is_field || byte == ':';
 	c->line_len++;
 	return CHUNK_MORE;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decodes a body in the chunked transfer coding (RFC 9112 §7.1), strictly:
  * sizes are hexadecimal digits and nothing else, lines end in CR LF.  Chunk

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The states of one connection, over a bufferevent. */
 #include "daemon/conn.h"
 
@@ -33,15 +34,6 @@ static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 /* ---- time ---- */
 
-static void conn_arm(struct conn *c, uint64_t ms)
-{
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	if (event_add(c->timer, &tv) != 0)
-		event_active(c->timer, EV_TIMEOUT,
-			     0); /* out of memory: better no connection than one without a limit */
-}
-
 /* How long it may be in a state that it enters now. */
 static uint64_t patience_ms(const struct conn *c, enum conn_state state)
 {
@@ -73,7 +65,7 @@ static void conn_enter_state(struct conn *c, enum conn_state state)
 	if (state == CONN_BODY)
 		return; /* the time of CONN_HEAD runs on */
 	c->since_ms = clock_ms();
-	conn_arm(c, patience_ms(c, state));
+	timer_start(&c->timer, patience_ms(c, state));
 }
 
 /* ---- in: requests ---- */
@@ -132,19 +124,19 @@ static void conn_read_head(struct conn *c, struct evbuffer *input)
 	if (len > c->head.max_bytes)
 		len = c->head.max_bytes;
 	bytes = (const char *)evbuffer_pullup(input, (ev_ssize_t)len);
-	s = bytes == NULL ? HEAD_REFUSED : head_scan(&c->head, bytes, len);
+	s = !bytes ? HEAD_REFUSED : head_scan(&c->head, bytes, len);
 	if (s == HEAD_MORE)
 		return;
 	if (s == HEAD_WHOLE) {
 		c->head_text = malloc(c->head.len);
-		if (c->head_text != NULL && evbuffer_remove(input, c->head_text, c->head.len) >= 0) {
+		if (c->head_text && evbuffer_remove(input, c->head_text, c->head.len) >= 0) {
 			s = head_parse(&c->head, c->head_text);
 		} else {
 			bytes = NULL;
 			s = HEAD_REFUSED;
 		}
 	}
-	if (bytes == NULL)
+	if (!bytes)
 		conn_enter_state(c, CONN_DEAD); /* out of memory */
 	else if (s == HEAD_REFUSED)
 		conn_refuse(c, c->head.status, c->head.why);
@@ -232,7 +224,7 @@ bool conn_begin_if_asked(struct conn *c)
 	return true;
 }
 
-static void on_readable(struct bufferevent *bev, void *arg)
+static void conn_on_readable(struct bufferevent *bev, void *arg)
 {
 	(void)bev;
 	conn_read(arg);
@@ -289,7 +281,7 @@ static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *in
 /* The last of a connection that has left its set. */
 static void conn_release(struct conn *c)
 {
-	if (c->body != NULL)
+	if (c->body)
 		evbuffer_free(c->body);
 	free(c->head_text);
 	free(c);
@@ -348,16 +340,14 @@ static bool conn_may_send_on(struct conn *c, uint64_t now)
 
 	if (now >= end)
 		return false;
-	conn_arm(c, end - now);
+	timer_start(&c->timer, end - now);
 	return true;
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void conn_on_timer(void *arg)
 {
 	struct conn *c = arg;
 
-	(void)fd;
-	(void)what;
 	switch (c->state) {
 	case CONN_HEAD:
 	case CONN_BODY:
@@ -402,15 +392,13 @@ void conn_free(struct conn *c)
 {
 	bool is_held = c->state == CONN_BUSY;
 
-	if (c->bev != NULL) {
+	if (c->bev) {
 		c->set->unsent_bytes -= evbuffer_get_length(bufferevent_get_output(c->bev));
 		evbuffer_remove_cb(bufferevent_get_output(c->bev), on_output, c);
 		bufferevent_free(c->bev);
 	}
-	if (c->timer != NULL)
-		event_free(c->timer);
+	timer_stop(&c->timer);
 	c->bev = NULL;
-	c->timer = NULL;
 	c->state = CONN_GONE;
 	conn_set_leave(c->set, c);
 	if (!is_held)
@@ -420,9 +408,9 @@ void conn_free(struct conn *c)
 void conn_drain(struct conn *c)
 {
 	if (c->state == CONN_IDLE)
-		conn_arm(c, patience_ms(c, CONN_IDLE));
+		timer_start(&c->timer, patience_ms(c, CONN_IDLE));
 	else if (c->state == CONN_HEAD || c->state == CONN_BODY)
-		conn_arm(c, patience_ms(c, CONN_HEAD));
+		timer_start(&c->timer, patience_ms(c, CONN_HEAD));
 }
 
 /* ---- the beginning ---- */
@@ -449,7 +437,7 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer)
 	struct conn *c = calloc(1, sizeof(*c));
 	int one = 1;
 
-	if (c == NULL) {
+	if (!c) {
 		(void)close(fd);
 		return E_NOMEM;
 	}
@@ -457,20 +445,19 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer)
 	conn_set_enter(set, c);
 	conn_name_peer(c, peer);
 	c->bev = bufferevent_socket_new(set->base, fd, BEV_OPT_CLOSE_ON_FREE);
-	if (c->bev == NULL) {
+	if (!c->bev) {
 		(void)close(fd);
 		conn_free(c);
 		return E_NOMEM;
 	}
 	c->body = evbuffer_new();
-	c->timer = evtimer_new(set->base, on_timer, c);
-	if (c->body == NULL || c->timer == NULL ||
-	    evbuffer_add_cb(bufferevent_get_output(c->bev), on_output, c) == NULL) {
+	timer_init(&c->timer, set->base, conn_on_timer, c);
+	if (!c->body || !evbuffer_add_cb(bufferevent_get_output(c->bev), on_output, c)) {
 		conn_free(c);
 		return E_NOMEM;
 	}
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
-	bufferevent_setcb(c->bev, on_readable, on_written, on_event, c);
+	bufferevent_setcb(c->bev, conn_on_readable, on_written, on_event, c);
 	conn_enter_state(c, CONN_IDLE);
 	if (bufferevent_enable(c->bev, EV_READ | EV_WRITE) != 0)
 		conn_enter_state(c, CONN_DEAD);
@@ -505,7 +492,7 @@ enum err conn_body(struct conn *c, const char **ret_body, size_t *ret_len)
 
 	if (len > 0) {
 		body = (const char *)evbuffer_pullup(c->body, -1);
-		if (body == NULL)
+		if (!body)
 			return E_NOMEM;
 	}
 	*ret_body = body;

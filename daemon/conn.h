@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One client connection: bytes to requests, answers to bytes, and a time limit
  * in every state.

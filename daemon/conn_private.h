@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Private to conn.c and conn_set.c: what the two know of each other. */
 #ifndef CSRD_DAEMON_CONN_PRIVATE_H
 #define CSRD_DAEMON_CONN_PRIVATE_H
@@ -6,6 +7,7 @@
 #include "daemon/conn.h"
 #include "daemon/conn_set.h"
 #include "daemon/head.h"
+#include "loop/timer.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,7 +16,6 @@
 
 struct bufferevent;
 struct evbuffer;
-struct event;
 struct event_base;
 
 #define CONN_PEER_SIZE 64
@@ -33,8 +34,8 @@ enum conn_state {
 struct conn {
 	struct conn_set *set;
 	enum conn_state state;
-	struct bufferevent *bev; /* NULL for CONN_GONE, and timer too */
-	struct event *timer;
+	struct bufferevent *bev; /* NULL for CONN_GONE */
+	struct timer timer;
 	uint64_t since_ms;   /* clock_ms of: entering the state; CONN_HEAD for CONN_BODY; last progress of
 				CONN_SENDING */
 	uint64_t give_up_ms; /* of CONN_SENDING: however much progress there is */
@@ -58,7 +59,7 @@ struct conn_set {
 	TAILQ_HEAD(conn_list, conn) conns;
 	unsigned len;
 	uint64_t unsent_bytes; /* in the output buffers of all of them */
-	struct event *retry;   /* while full: somebody's grace may be over */
+	struct timer retry;    /* while full: somebody's grace may be over */
 	int waiting_fd;        /* while full: accepted, and waits for room like those in the kernel; or -1 */
 	struct sockaddr_storage waiting_peer;
 	uint64_t pressed_until_ms;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How many connections there are, and who goes when there are too many. */
 #include "daemon/conn_set.h"
 
@@ -6,7 +7,6 @@
 #include "base/log.h"
 #include "daemon/conn_private.h"
 
-#include <event2/event.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 #define GRACE_ANSWER_MS 150  /* without progress, the socket's buffer being full */
 /* How many that look idle are asked whether they are, before whoever comes is made to wait. */
 #define SPARE_TRIES 16
-#define STUCK_MS 1000        /* in a request or an answer: an idle connection is worth more */
+#define STUCK_MS 1000 /* in a request or an answer: an idle connection is worth more */
 #define RETRY_MS 20
 /* How long after the last one who found no room answers end their connections. */
 #define PRESSED_MS 1000
@@ -28,38 +28,33 @@
 /* Who can be spared, best first. */
 enum spare { SPARE_LINGER = 1, SPARE_STUCK, SPARE_NEW, SPARE_IDLE, SPARE_SLOW, SPARE_NOBODY };
 
-static void on_retry(evutil_socket_t fd, short what, void *arg);
+static void on_retry(void *arg);
 
 enum err conn_set_new(struct event_base *base, const struct conn_set_options *options,
 		      struct conn_set **ret_set)
 {
 	struct conn_set *set = calloc(1, sizeof(*set));
 
-	if (set == NULL)
+	if (!set)
 		return E_NOMEM;
 	set->base = base;
 	set->options = *options;
 	set->waiting_fd = -1;
 	TAILQ_INIT(&set->conns);
-	set->retry = evtimer_new(base, on_retry, set);
-	if (set->retry == NULL) {
-		conn_set_free(set);
-		return E_NOMEM;
-	}
+	timer_init(&set->retry, base, on_retry, set);
 	*ret_set = set;
 	return E_OK;
 }
 
 void conn_set_free(struct conn_set *set)
 {
-	if (set == NULL)
+	if (!set)
 		return;
 	set->draining = set->full = false; /* nobody is to be told any more */
 	while (!TAILQ_EMPTY(&set->conns))
 		conn_free(TAILQ_FIRST(&set->conns));
 	fd_close(&set->waiting_fd);
-	if (set->retry != NULL)
-		event_free(set->retry);
+	timer_stop(&set->retry);
 	free(set);
 }
 
@@ -110,8 +105,7 @@ static struct conn *find_spare(const struct conn_set *set)
 	enum spare best = SPARE_NOBODY;
 	struct conn *c, *found = NULL;
 
-	TAILQ_FOREACH(c, &set->conns, next)
-	{
+	TAILQ_FOREACH (c, &set->conns, next) {
 		enum spare spare = spare_of(c, now - c->since_ms);
 
 		if (spare > best || spare == SPARE_NOBODY)
@@ -128,9 +122,9 @@ bool conn_set_make_room(struct conn_set *set)
 {
 	struct conn *c = find_spare(set);
 
-	for (int i = 0; c != NULL && conn_begin_if_asked(c); i++)
+	for (int i = 0; c && conn_begin_if_asked(c); i++)
 		c = i < SPARE_TRIES ? find_spare(set) : NULL;
-	if (c == NULL)
+	if (!c)
 		return false;
 	log_debug("connection of '%s' closed to make room", c->peer);
 	conn_free(c);
@@ -141,14 +135,12 @@ bool conn_set_make_room(struct conn_set *set)
 
 static bool has_room(const struct conn_set *set)
 {
-	return set->len < connections_max(set) || find_spare(set) != NULL;
+	return set->len < connections_max(set) || find_spare(set);
 }
 
 static void stop_accepting(struct conn_set *set)
 {
-	struct timeval tv = {0, RETRY_MS * 1000};
-
-	event_add(set->retry, &tv);
+	timer_start(&set->retry, RETRY_MS);
 	if (set->full)
 		return;
 	set->full = true;
@@ -158,16 +150,14 @@ static void stop_accepting(struct conn_set *set)
 /* Who waits is let in from a turn of its own: the caller may be amid a connection that would go for it. */
 void conn_set_room_changed(struct conn_set *set)
 {
-	struct timeval now = {0, 0};
-
 	if (!set->full || !has_room(set))
 		return;
 	if (set->waiting_fd >= 0) {
-		event_add(set->retry, &now);
+		timer_start(&set->retry, 0);
 		return;
 	}
 	set->full = false;
-	event_del(set->retry);
+	timer_stop(&set->retry);
 	set->options.on_room(set->options.arg, true);
 }
 
@@ -193,13 +183,11 @@ bool conn_set_is_pressed(const struct conn_set *set)
 	return clock_ms() < set->pressed_until_ms;
 }
 
-static void on_retry(evutil_socket_t fd, short what, void *arg)
+static void on_retry(void *arg)
 {
 	struct conn_set *set = arg;
 	int waiting_fd = set->waiting_fd;
 
-	(void)fd;
-	(void)what;
 	if (waiting_fd >= 0 && make_room_if_full(set)) {
 		set->waiting_fd = -1;
 		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer);
@@ -216,7 +204,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
  */
 static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer)
 {
-	size_t len = peer->sa_family == AF_INET	   ? sizeof(struct sockaddr_in)
+	size_t len = peer->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
 		     : peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
 						   : sizeof(peer->sa_family);
 
@@ -262,8 +250,8 @@ void conn_set_drain(struct conn_set *set)
 
 	set->draining = true;
 	fd_close(&set->waiting_fd); /* as the kernel does with those that wait there */
-	TAILQ_FOREACH(c, &set->conns, next)
-	conn_drain(c);
+	TAILQ_FOREACH (c, &set->conns, next)
+		conn_drain(c);
 	if (set->len == 0)
 		set->options.on_empty(set->options.arg);
 }
@@ -278,17 +266,16 @@ void conn_set_limit_unsent(struct conn_set *set, const struct conn *newest)
 
 	while (set->unsent_bytes > CONN_UNSENT_MAX) {
 		slowest = NULL;
-		TAILQ_FOREACH(c, &set->conns, next)
-		if (c->state == CONN_SENDING && c != newest &&
-		    (slowest == NULL || c->since_ms < slowest->since_ms))
-			slowest = c;
-		if (slowest == NULL)
+		TAILQ_FOREACH (c, &set->conns, next)
+			if (c->state == CONN_SENDING && c != newest &&
+			    (!slowest || c->since_ms < slowest->since_ms))
+				slowest = c;
+		if (!slowest)
 			return;
 		if (log_gate_pass(&gate, LOG_MS, &held_back))
-			log_warn(
-			    "%llu bytes of answers wait to be taken: the connection of '%s', the slowest "
-			    "reader, is closed (%u lines held back)",
-			    (unsigned long long)set->unsent_bytes, slowest->peer, held_back);
+			log_warn("%llu bytes of answers wait to be read: the connection of '%s', the slowest "
+				 "reader, is closed (%u lines held back)",
+				 (unsigned long long)set->unsent_bytes, slowest->peer, held_back);
 		conn_free(slowest);
 	}
 }

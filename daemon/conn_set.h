@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All client connections together: how many there may be, which of them goes
  * when one more comes, and how much of their answers may wait unsent.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Request line, fields, and what they say of the body and the connection. */
 #include "daemon/head.h"
 
@@ -28,8 +29,7 @@ static enum head_state head_refuse(struct head *h, int status, const char *why)
 
 bool head_is_token_char(char c)
 {
-	return str_ascii_is_alpha(c) || str_ascii_is_digit(c) ||
-	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+	return str_ascii_is_alpha(c) || str_ascii_is_digit(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static bool is_token(const char *text)
@@ -41,7 +41,7 @@ static bool is_token(const char *text)
 }
 
 /* Cuts blanks off both ends, in place (OWS, RFC 9110 §5.6.3). */
-static char *trim(char *text)
+static char *head_trim(char *text)
 {
 	char *end;
 
@@ -56,15 +56,15 @@ static char *trim(char *text)
 /* ---- the end of the head ---- */
 
 /* The head is longer than it may be: which part of it is? (RFC 9112 §3, RFC 6585 §5) */
-static enum head_state refuse_length(struct head *h, const char *bytes)
+static enum head_state head_refuse_length(struct head *h, const char *bytes)
 {
 	const char *line = bytes + h->skipped;
 	size_t len = h->max_bytes - h->skipped;
 
-	if (memchr(line, '\n', len) != NULL)
+	if (memchr(line, '\n', len))
 		return head_refuse(h, 431,
 				   "the header fields are too long ([http] max_header_bytes sets the limit)");
-	if (memchr(line, ' ', len) != NULL)
+	if (memchr(line, ' ', len))
 		return head_refuse(h, 414,
 				   "the request target is too long ([http] max_header_bytes sets the limit)");
 	return head_refuse(h, 501, "the method is not implemented");
@@ -98,7 +98,7 @@ static enum head_state scan_lines(struct head *h, const char *bytes, size_t len)
 			return HEAD_WHOLE;
 		}
 	}
-	return len >= h->max_bytes ? refuse_length(h, bytes) : HEAD_MORE;
+	return len >= h->max_bytes ? head_refuse_length(h, bytes) : HEAD_MORE;
 }
 
 enum head_state head_scan(struct head *h, const char *bytes, size_t len)
@@ -129,10 +129,10 @@ static enum head_state parse_version(struct head *h, const char *version)
 static enum head_state parse_request_line(struct head *h, char *line)
 {
 	char *target_text = strchr(line, ' ');
-	char *version = target_text == NULL ? NULL : strchr(target_text + 1, ' ');
+	char *version = !target_text ? NULL : strchr(target_text + 1, ' ');
 	struct target target;
 
-	if (version == NULL)
+	if (!version)
 		return head_refuse(h, 400, "the request line is not method, target and version");
 	*target_text++ = '\0';
 	*version++ = '\0';
@@ -158,14 +158,14 @@ static enum head_state parse_field(struct head *h, char *line)
 
 	if (line[0] == ' ' || line[0] == '\t')
 		return head_refuse(h, 400, "a header line is folded");
-	if (colon == NULL)
+	if (!colon)
 		return head_refuse(h, 400, "a header line has no colon");
 	if (h->fields_len == HEAD_FIELDS_MAX)
 		return head_refuse(h, 431, "there are more than 64 header fields");
 	*colon = '\0';
 	if (!is_token(line))
 		return head_refuse(h, 400, "a header name is not a token");
-	h->fields[h->fields_len++] = (struct head_field){.name = line, .value = trim(colon + 1)};
+	h->fields[h->fields_len++] = (struct head_field){.name = line, .value = head_trim(colon + 1)};
 	return HEAD_MORE;
 }
 
@@ -206,7 +206,7 @@ static enum head_state check_host(struct head *h)
 {
 	const char *host = head_field(h, "Host");
 
-	if (host == NULL)
+	if (!host)
 		return h->minor == 0 ? HEAD_MORE : head_refuse(h, 400, "there is no Host header field");
 	if (!target_host_is_valid(host))
 		return head_refuse(h, 400, "the Host header field is not a host");
@@ -227,14 +227,14 @@ struct list_walk {
 };
 
 /* The next element, blanks cut off, as pointer and length; false at the end. */
-static bool list_next(struct list_walk *walk, const char **ret_text, size_t *ret_len)
+static bool head_list_next(struct list_walk *walk, const char **ret_text, size_t *ret_len)
 {
 	for (; walk->field < walk->head->fields_len; walk->field++, walk->rest = NULL) {
 		const struct head_field *f = &walk->head->fields[walk->field];
 
 		if (!str_equal_ignoring_case(f->name, walk->name))
 			continue;
-		if (walk->rest == NULL)
+		if (!walk->rest)
 			walk->rest = f->value;
 		while (*walk->rest != '\0') {
 			const char *text = walk->rest + strspn(walk->rest, " \t");
@@ -276,7 +276,7 @@ static enum head_state check_codings(struct head *h)
 
 	if (h->minor == 0)
 		return head_refuse(h, 400, "HTTP/1.0 has no Transfer-Encoding");
-	while (list_next(&walk, &text, &len)) {
+	while (head_list_next(&walk, &text, &len)) {
 		chunked_is_last = element_is(text, len, "chunked");
 		chunked += chunked_is_last;
 		codings++;
@@ -314,7 +314,7 @@ static enum head_state check_expectations(struct head *h)
 
 	if (h->minor == 0)
 		return HEAD_MORE;
-	while (list_next(&walk, &text, &len)) {
+	while (head_list_next(&walk, &text, &len)) {
 		if (!element_is(text, len, "100-continue"))
 			return head_refuse(h, 417, "the only expectation met here is 100-continue");
 		h->expects_continue = h->framing != HEAD_NO_BODY;
@@ -326,12 +326,12 @@ static enum head_state check_body(struct head *h)
 {
 	const char *length = head_field(h, "Content-Length");
 
-	if (head_field(h, "Transfer-Encoding") != NULL) {
-		if (length != NULL)
+	if (head_field(h, "Transfer-Encoding")) {
+		if (length)
 			return head_refuse(h, 400, "Content-Length and Transfer-Encoding are both given");
 		return check_codings(h);
 	}
-	return length == NULL ? HEAD_MORE : check_length(h, length);
+	return !length ? HEAD_MORE : check_length(h, length);
 }
 
 /* An HTTP/1.0 client is never kept waiting on an open connection. */
@@ -342,7 +342,7 @@ static void check_close(struct head *h)
 	size_t len;
 
 	h->close = h->minor == 0;
-	while (list_next(&walk, &text, &len))
+	while (head_list_next(&walk, &text, &len))
 		h->close = h->close || element_is(text, len, "close");
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The head of one HTTP/1.1 request: request line and header fields (RFC 9112
  * §2 to §6).  It refuses whatever two HTTP parsers could read in two ways, and

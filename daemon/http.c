@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Requests and answers: between the connections and the api, neither of which knows about the other. */
 #include "daemon/http.h"
 
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "daemon/answer.h"
 #include "daemon/conn.h"
 #include "daemon/conn_set.h"
@@ -60,9 +62,8 @@ static void make_request_id(struct http *http, char ret_id[REQUEST_ID_SIZE])
 	if (http->ids_used == IDS_MAX && read_ids(http) != E_OK)
 		http->ids_used = 0;
 	id = http->ids[http->ids_used++];
-	id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
-	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-	str_uuid(ret_id, id);
+	uuid_mark_random(id);
+	uuid_format(ret_id, id);
 	for (int i = ID_BYTES - 1; i > 8 && ++id[i] == 0; i--)
 		;
 }
@@ -99,9 +100,9 @@ static enum err take_body(const struct request *r, const struct reply *reply, ch
 	if (r->method == HTTP_HEAD || reply->body_len == 0) {
 		free(body);
 		body = NULL;
-	} else if (body == NULL) {
+	} else if (!body) {
 		body = malloc(reply->body_len);
-		if (body == NULL)
+		if (!body)
 			return E_NOMEM;
 		memcpy(body, reply->body, reply->body_len);
 	}
@@ -124,7 +125,7 @@ static void exchange_reply(struct request *r, const struct reply *reply)
 		head.status = E_NOMEM;
 	answer_put_head(&head, reply, r->id, close);
 	if (buf_status(&head) == E_OK) {
-		conn_send(ex->conn, &head, body, body == NULL ? 0 : reply->body_len, close);
+		conn_send(ex->conn, &head, body, !body ? 0 : reply->body_len, close);
 	} else {
 		log_write(LOG_LEVEL_ERROR, &context, "an answer could not be built: %s",
 			  err_str(buf_status(&head)));
@@ -141,7 +142,7 @@ static enum err exchange_fill(struct exchange *ex)
 	const struct head *head = conn_head(ex->conn);
 
 	r->method = head->method;
-	r->path = head->path == NULL ? "" : head->path; /* refused */
+	r->path = !head->path ? "" : head->path; /* refused */
 	r->query = head->query;
 	r->header = exchange_header;
 	r->peer = conn_peer(ex->conn);
@@ -159,7 +160,7 @@ static void on_request(void *arg, struct conn *conn)
 	const char *why;
 	int status;
 
-	if (ex == NULL) {
+	if (!ex) {
 		conn_abort(conn);
 		return;
 	}
@@ -184,7 +185,7 @@ static void on_no_connections(void *arg)
 	say_if_drained(arg);
 }
 
-static void on_room(void *arg, bool room)
+static void http_on_room(void *arg, bool room)
 {
 	struct http *http = arg;
 
@@ -198,13 +199,13 @@ enum err http_new(struct event_base *base, const struct http_options *options, s
 	    .config = options->config,
 	    .connections_max = options->connections_max,
 	    .on_request = on_request,
-	    .on_room = on_room,
+	    .on_room = http_on_room,
 	    .on_empty = on_no_connections,
 	    .arg = http,
 	};
 	enum err e;
 
-	if (http == NULL)
+	if (!http)
 		return E_NOMEM;
 	http->options = *options;
 	e = read_ids(http);
@@ -220,7 +221,7 @@ enum err http_new(struct event_base *base, const struct http_options *options, s
 
 void http_free(struct http *http)
 {
-	if (http == NULL)
+	if (!http)
 		return;
 	assert(http->in_flight == 0);
 	conn_set_free(http->conns);

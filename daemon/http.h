@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * HTTP/1.1 in front of the api: connections (conn_set.h, conn.h) on one side,
  * requests and replies (api/request.h) on the other.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Listening sockets, our own or the service manager's, and pausing when descriptors run out. */
 #include "daemon/listen.h"
 
@@ -7,6 +8,7 @@
 #include "base/str.h"
 #include "config/config_table.h"
 #include "daemon/http.h"
+#include "loop/timer.h"
 #include "systemd/service.h"
 
 #include <arpa/inet.h>
@@ -44,7 +46,7 @@ struct listen {
 	struct http *http;
 	struct door doors[CONFIG_LISTEN_MAX];
 	size_t doors_len;
-	struct event *resume;
+	struct timer resume;
 	int reserve_fd; /* given up for a moment to turn a client away when no descriptor is left */
 	bool room;
 	bool paused;
@@ -54,7 +56,7 @@ struct listen {
 static void set_enabled(struct listen *listen)
 {
 	for (size_t i = 0; i < listen->doors_len; i++) {
-		if (listen->doors[i].listener == NULL)
+		if (!listen->doors[i].listener)
 			continue;
 		if (listen->room && !listen->paused)
 			evconnlistener_enable(listen->doors[i].listener);
@@ -74,12 +76,10 @@ void listen_set_room(struct listen *listen, bool room)
 	set_enabled(listen);
 }
 
-static void on_resume(evutil_socket_t fd, short what, void *arg)
+static void on_resume(void *arg)
 {
 	struct listen *listen = arg;
 
-	(void)fd;
-	(void)what;
 	listen->paused = false;
 	set_enabled(listen);
 }
@@ -99,19 +99,18 @@ static void turn_one_away(struct listen *listen, int listener_fd)
 
 static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
-	struct timeval pause = {0, LISTEN_PAUSE_MS * 1000};
 	struct listen *listen = arg;
 	int error = EVUTIL_SOCKET_ERROR();
 	unsigned held_back;
 
 	if (log_gate_pass(&listen->gate, LISTEN_LOG_MS, &held_back))
 		log_error("cannot accept a connection: %s; trying again in %d ms (%u lines held back)",
-		          strerror(error), LISTEN_PAUSE_MS, held_back);
+			  strerror(error), LISTEN_PAUSE_MS, held_back);
 	if ((error == EMFILE || error == ENFILE) && !http_make_room(listen->http))
 		turn_one_away(listen, evconnlistener_get_fd(listener));
 	listen->paused = true;
 	set_enabled(listen);
-	event_add(listen->resume, &pause);
+	timer_start(&listen->resume, LISTEN_PAUSE_MS);
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
@@ -127,7 +126,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 /* ---- opening ---- */
 
 /* "127.0.0.1:80", "[::1]:80" */
-static enum err parse_tcp(const char *address, struct sockaddr_storage *ret_sa, socklen_t *ret_len)
+static enum err listen_parse_tcp(const char *address, struct sockaddr_storage *ret_sa, socklen_t *ret_len)
 {
 	struct sockaddr_in6 *six = (struct sockaddr_in6 *)ret_sa;
 	struct sockaddr_in *four = (struct sockaddr_in *)ret_sa;
@@ -136,7 +135,7 @@ static enum err parse_tcp(const char *address, struct sockaddr_storage *ret_sa, 
 	size_t len;
 	uint64_t port;
 
-	if (colon == NULL || str_parse_u64(colon + 1, 65535, &port) != E_OK)
+	if (!colon || str_parse_u64(colon + 1, 65535, &port) != E_OK)
 		return E_CONFIG;
 	len = (size_t)(colon - address);
 	if (len >= sizeof(host))
@@ -225,7 +224,7 @@ static void format_socket(int fd, char text[ADDRESS_SIZE])
 }
 
 /* Opens the socket of one door; the door keeps the path and the lock of a unix socket. */
-static enum err open_socket(const char *address, struct door *door, int *ret_fd)
+static enum err listen_open_socket(const char *address, struct door *door, int *ret_fd)
 {
 	struct sockaddr_storage sa;
 	socklen_t sa_len = 0;
@@ -233,11 +232,11 @@ static enum err open_socket(const char *address, struct door *door, int *ret_fd)
 
 	if (str_starts_with(address, "unix:")) {
 		door->unix_path = strdup(address + strlen("unix:"));
-		if (door->unix_path == NULL)
+		if (!door->unix_path)
 			return E_NOMEM;
 		return fd_unix_listen(door->unix_path, LISTEN_UNIX_MODE, ret_fd, &door->lock_fd);
 	}
-	e = parse_tcp(address, &sa, &sa_len);
+	e = listen_parse_tcp(address, &sa, &sa_len);
 	return e == E_OK ? tcp_listen(&sa, sa_len, ret_fd) : e;
 }
 
@@ -271,7 +270,7 @@ static void limit_buffers(int fd)
 static enum err serve_door(struct listen *listen, struct door *door, int fd)
 {
 	door->listener = evconnlistener_new(listen->base, on_accept, listen, LISTEN_OPTIONS, 0, fd);
-	if (door->listener == NULL) {
+	if (!door->listener) {
 		fd_close(&fd);
 		return E_NOMEM;
 	}
@@ -303,7 +302,7 @@ static enum err open_door(struct listen *listen, const char *address)
 	struct door *door = add_door(listen);
 	char real[ADDRESS_SIZE];
 	int fd = -1;
-	enum err e = open_socket(address, door, &fd);
+	enum err e = listen_open_socket(address, door, &fd);
 
 	if (is_missing_loopback(address, e)) {
 		listen->doors_len--;
@@ -329,7 +328,7 @@ static enum err check_inherited(const struct service_socket *socket, const struc
 	enum err e;
 
 	if (strcmp(socket->name, LISTEN_INHERITED) != 0) {
-		log_error("the service manager gave a socket named '%s', wanted is '%s' "
+		log_error("the service manager gave a socket named '%s', expected '%s' "
 			  "(FileDescriptorName=)",
 			  socket->name, LISTEN_INHERITED);
 		return E_CONFIG;
@@ -362,7 +361,7 @@ static bool is_at(const char *real, const char *wanted)
 	char text[ADDRESS_SIZE];
 	socklen_t len = 0;
 
-	if (str_starts_with(wanted, "unix:") || parse_tcp(wanted, &sa.storage, &len) != E_OK)
+	if (str_starts_with(wanted, "unix:") || listen_parse_tcp(wanted, &sa.storage, &len) != E_OK)
 		return strcmp(real, wanted) == 0;
 	format_address(&sa, len, text);
 	if (*port_of(&sa) != 0)
@@ -379,7 +378,7 @@ static bool is_absent(const char *wanted)
 	bool absent;
 	int fd;
 
-	if (str_starts_with(wanted, "unix:") || parse_tcp(wanted, &sa.storage, &len) != E_OK)
+	if (str_starts_with(wanted, "unix:") || listen_parse_tcp(wanted, &sa.storage, &len) != E_OK)
 		return false;
 	*port_of(&sa) = 0;
 	fd = socket(sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -437,7 +436,7 @@ static enum err open_inherited(struct listen *listen, const struct config *confi
 		e = check_inherited(&sockets[i], &config->http, addresses[i]);
 		if (e != E_OK)
 			return e;
-		log_notice("listening on '%s', a socket of the service manager, in place of [http] listen",
+		log_notice("listening on '%s', a socket of the service manager, instead of [http] listen",
 			   addresses[i]);
 		e = serve_door(listen, add_door(listen), sockets[i].fd);
 	}
@@ -467,19 +466,16 @@ enum err listen_new(struct event_base *base, const struct config *config, struct
 		    struct listen **ret_listen)
 {
 	struct listen *listen = calloc(1, sizeof(*listen));
-	enum err e = E_OK;
+	enum err e;
 
-	if (listen == NULL)
+	if (!listen)
 		return E_NOMEM;
 	listen->base = base;
 	listen->http = http;
 	listen->room = true;
 	listen->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	listen->resume = evtimer_new(base, on_resume, listen);
-	if (listen->resume == NULL)
-		e = E_NOMEM;
-	if (e == E_OK)
-		e = open_doors(listen, config);
+	timer_init(&listen->resume, base, on_resume, listen);
+	e = open_doors(listen, config);
 	if (e != E_OK) {
 		listen_stop(listen);
 		listen_free(listen);
@@ -494,10 +490,10 @@ void listen_stop(struct listen *listen)
 	for (size_t i = 0; i < listen->doors_len; i++) {
 		struct door *door = &listen->doors[i];
 
-		if (door->listener != NULL)
+		if (door->listener)
 			evconnlistener_free(door->listener);
 		door->listener = NULL;
-		if (door->unix_path != NULL && door->lock_fd >= 0)
+		if (door->unix_path && door->lock_fd >= 0)
 			(void)unlink(door->unix_path);
 		fd_close(&door->lock_fd);
 	}
@@ -505,12 +501,11 @@ void listen_stop(struct listen *listen)
 
 void listen_free(struct listen *listen)
 {
-	if (listen == NULL)
+	if (!listen)
 		return;
 	for (size_t i = 0; i < listen->doors_len; i++)
 		free(listen->doors[i].unix_path);
-	if (listen->resume != NULL)
-		event_free(listen->resume);
+	timer_stop(&listen->resume);
 	fd_close(&listen->reserve_fd);
 	free(listen);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sockets that csrd listens on, and what happens when no more connections
  * can be taken: listening pauses and goes on by itself, with one line a while
@@ -18,7 +19,7 @@ struct listen;
 
 /*
  * Opens every address of [http] listen; `http` gets what is accepted there.
- * A loopback address of a family that this machine has not got is skipped, as
+ * A loopback address of a family that this machine does not have is skipped, as
  * long as another address is left.
  * Sockets named "http" that the service manager gave take their place, with a
  * warning when they are at other addresses; plain HTTP off loopback has to be
@@ -31,7 +32,7 @@ struct listen;
 MUST_USE enum err listen_new(struct event_base *base, const struct config *config, struct http *http,
 			     struct listen **ret_listen);
 
-/* Goes on, or not, accepting. */
+/* Accepts, or pauses accepting. */
 void listen_set_room(struct listen *listen, bool room);
 
 /* Closes the sockets; unix sockets are unlinked. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrd: answers HTTP.  This file reads the command line and the configuration,
  * wires store, signer links, api and listeners to one event loop, and turns
@@ -21,6 +22,7 @@
 #include "daemon/turn.h"
 #include "daemon/vouch.h"
 #include "hsm/hsm.h"
+#include "loop/timer.h"
 #include "store/store.h"
 #include "systemd/journal.h"
 #include "systemd/service.h"
@@ -64,8 +66,8 @@ struct daemon {
 	struct running *running;
 	struct notify *notify;
 	struct event *store_event;
-	struct event *drain_event;
-	struct event *tick_event;
+	struct timer drain;
+	struct timer tick;
 	struct event *signals[SIGNALS_LEN];
 	bool draining;
 	bool drained;
@@ -115,12 +117,12 @@ static void warn_of_key_types(const struct daemon *d)
 		return;
 	buf_init(&names, 256);
 	key_type_set_format(lacking, &names);
-	log_warn("[policy] key_types: token '%s' does not make %s, so it is refused",
+	log_warn("[policy] key_types: token '%s' does not support %s, so it is refused",
 		 d->config->tokens[0].name, buf_text(&names));
 	buf_release(&names);
 }
 
-static void on_compared(void *arg, const char *token_name, const struct reconcile_report *report)
+static void csrd_on_compared(void *arg, const char *token_name, const struct reconcile_report *report)
 {
 	struct daemon *d = arg;
 
@@ -133,7 +135,7 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 	struct buf kept;
 	enum err e;
 
-	if (fresh == NULL) {
+	if (!fresh) {
 		log_report(LOG_LEVEL_ERROR, problems);
 		log_error("the configuration was not reloaded: the old one stays in force");
 		notify_reloaded(d->notify, problems);
@@ -183,12 +185,10 @@ static void on_drained(void *arg)
 	finish_if_drained(d);
 }
 
-static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
+static void on_drain_timeout(void *arg)
 {
 	struct daemon *d = arg;
 
-	(void)fd;
-	(void)what;
 	log_warn("%u requests are unanswered and %u connections open at the end of the drain time",
 		 http_in_flight(d->http), http_connections(d->http));
 	event_base_loopbreak(d->base);
@@ -197,7 +197,6 @@ static void on_drain_timeout(evutil_socket_t fd, short what, void *arg)
 static void begin_drain(struct daemon *d, int number)
 {
 	uint64_t ms = d->config->http.drain_timeout_ms;
-	struct timeval limit = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
 	log_notice("stopping on signal %d: %u requests in flight", number, http_in_flight(d->http));
 	notify_stopping(d->notify, http_in_flight(d->http), ms);
@@ -205,11 +204,11 @@ static void begin_drain(struct daemon *d, int number)
 	listen_stop(d->listen);
 	api_drain(d->api);
 	reconciler_stop(d->reconciler);
-	event_add(d->drain_event, &limit);
+	timer_start(&d->drain, ms);
 	http_drain(d->http);
 }
 
-static void on_signal(evutil_socket_t number, short what, void *arg)
+static void csrd_on_signal(evutil_socket_t number, short what, void *arg)
 {
 	struct daemon *d = arg;
 
@@ -231,7 +230,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 /* ---- wiring ---- */
 
-static void on_store(evutil_socket_t fd, short what, void *arg)
+static void csrd_on_store(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
 
@@ -240,7 +239,7 @@ static void on_store(evutil_socket_t fd, short what, void *arg)
 	store_dispatch(d->store);
 }
 
-static void on_link(void *arg, struct hsm *hsm, bool up)
+static void csrd_on_link(void *arg, struct hsm *hsm, bool up)
 {
 	struct daemon *d = arg;
 
@@ -271,26 +270,22 @@ static void on_want_tick(void *arg, uint64_t at_ms)
 {
 	struct daemon *d = arg;
 	uint64_t now_ms = clock_ms();
-	uint64_t ms = at_ms > now_ms ? at_ms - now_ms : 0;
-	struct timeval after = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
-	event_add(d->tick_event, &after);
+	timer_start(&d->tick, at_ms > now_ms ? at_ms - now_ms : 0);
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *arg)
+static void csrd_on_tick(void *arg)
 {
 	struct daemon *d = arg;
 
-	(void)fd;
-	(void)what;
 	api_tick(d->api);
 }
 
-static void on_room(void *arg, bool room)
+static void csrd_on_room(void *arg, bool room)
 {
 	struct daemon *d = arg;
 
-	if (d->listen != NULL)
+	if (d->listen)
 		listen_set_room(d->listen, room);
 }
 
@@ -303,25 +298,18 @@ static void on_libevent_log(int severity, const char *text)
 		log_warn("libevent: %s (%u more held back)", text, held_back);
 }
 
-static int exit_code_of(enum err e)
+/* Of a start that failed. */
+static enum exit_code start_exit_code(enum err e)
 {
 	switch (e) {
-	case E_CONFIG:
-		return EXIT_CODE_CONFIG;
 	case E_EXISTS:
 		return EXIT_CODE_IN_USE;
-	case E_STORE:
-		return EXIT_CODE_STORE;
-	case E_BUSY:
-	case E_UNAVAIL:
-		return EXIT_CODE_UNAVAILABLE;
 	case E_NOTFOUND:
 	case E_DENIED:
-	case E_IO:
 	case E_LIMIT:
 		return EXIT_CODE_SYSTEM;
 	default:
-		return EXIT_CODE_INTERNAL;
+		return exit_code_of(e, EXIT_CODE_INTERNAL);
 	}
 }
 
@@ -341,10 +329,10 @@ static uint64_t connections_that_fit(uint64_t wanted)
 	if (limit.rlim_cur >= need)
 		return wanted;
 	need = limit.rlim_cur > (rlim_t)DESCRIPTORS_KEPT * 2 ? limit.rlim_cur - DESCRIPTORS_KEPT
-	       : limit.rlim_cur > DESCRIPTORS_KEPT_MIN	     ? limit.rlim_cur - DESCRIPTORS_KEPT_MIN
+	       : limit.rlim_cur > DESCRIPTORS_KEPT_MIN       ? limit.rlim_cur - DESCRIPTORS_KEPT_MIN
 							     : 1;
 	log_warn("[http] max_connections is %llu, but the limit of %llu descriptors allows %llu",
-	         (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (unsigned long long)need);
+		 (unsigned long long)wanted, (unsigned long long)limit.rlim_cur, (unsigned long long)need);
 	return need;
 }
 
@@ -363,8 +351,8 @@ static enum err start_store(struct daemon *d)
 	e = store_open(&options, &d->store); /* logs the cause */
 	if (e != E_OK)
 		return e;
-	d->store_event = event_new(d->base, store_fd(d->store), EV_READ | EV_PERSIST, on_store, d);
-	if (d->store_event == NULL || event_add(d->store_event, NULL) != 0)
+	d->store_event = event_new(d->base, store_fd(d->store), EV_READ | EV_PERSIST, csrd_on_store, d);
+	if (!d->store_event || event_add(d->store_event, NULL) != 0)
 		return E_NOMEM;
 	return E_OK;
 }
@@ -382,7 +370,7 @@ static enum err start_links(struct daemon *d)
 		    .reconnect_max_ms = RECONNECT_MAX_MS,
 		    .on_hello = on_hello,
 		};
-		enum err e = hsm_new(d->base, &options, on_link, d, &d->hsms[i]);
+		enum err e = hsm_new(d->base, &options, csrd_on_link, d, &d->hsms[i]);
 
 		if (e != E_OK)
 			return e;
@@ -410,7 +398,7 @@ static enum err start_services(struct daemon *d)
 	    .store = d->store,
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
-	    .on_compared = on_compared,
+	    .on_compared = csrd_on_compared,
 	    .arg = d,
 	};
 	struct vouch_options vouch = {
@@ -428,15 +416,13 @@ static enum err start_services(struct daemon *d)
 	struct http_options http = {
 	    .config = &d->config->http,
 	    .connections_max = connections_max,
-	    .on_room = on_room,
+	    .on_room = csrd_on_room,
 	    .on_drained = on_drained,
 	    .arg = d,
 	};
 	enum err e;
 
-	d->tick_event = evtimer_new(d->base, on_tick, d);
-	if (d->tick_event == NULL)
-		return E_NOMEM;
+	timer_init(&d->tick, d->base, csrd_on_tick, d);
 	e = api_new(&api, &d->api);
 	if (e != E_OK)
 		return e;
@@ -458,12 +444,10 @@ static enum err start_services(struct daemon *d)
 static enum err catch_signals(struct daemon *d)
 {
 	signal(SIGPIPE, SIG_IGN);
-	d->drain_event = evtimer_new(d->base, on_drain_timeout, d);
-	if (d->drain_event == NULL)
-		return E_NOMEM;
+	timer_init(&d->drain, d->base, on_drain_timeout, d);
 	for (int i = 0; i < SIGNALS_LEN; i++) {
-		d->signals[i] = evsignal_new(d->base, signal_numbers[i], on_signal, d);
-		if (d->signals[i] == NULL || evsignal_add(d->signals[i], NULL) != 0) {
+		d->signals[i] = evsignal_new(d->base, signal_numbers[i], csrd_on_signal, d);
+		if (!d->signals[i] || evsignal_add(d->signals[i], NULL) != 0) {
 			int error = errno;
 
 			log_error("cannot take over signal %d: %s", signal_numbers[i], strerror(error));
@@ -483,9 +467,9 @@ static struct event_base *base_new(void)
 	struct event_config *config = event_config_new();
 	struct event_base *base = NULL;
 
-	if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+	if (config && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
 		base = event_base_new_with_config(config);
-	if (config != NULL)
+	if (config)
 		event_config_free(config);
 	return base;
 }
@@ -501,7 +485,7 @@ static enum err check_random(void)
 	return e;
 }
 
-static enum err start(struct daemon *d)
+static enum err csrd_start(struct daemon *d)
 {
 	enum err e = check_random();
 
@@ -511,7 +495,7 @@ static enum err start(struct daemon *d)
 	(void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
 	event_set_log_callback(on_libevent_log);
 	d->base = base_new();
-	if (d->base == NULL) {
+	if (!d->base) {
 		int error = errno;
 
 		log_error("cannot make the event loop: %s", strerror(error));
@@ -534,20 +518,20 @@ static enum err start(struct daemon *d)
  * Nothing is in flight, or nothing was ever started.  The links go first:
  * what still runs of a reconciliation pass ends through the store's callbacks.
  */
-static void release(struct daemon *d)
+static void csrd_release(struct daemon *d)
 {
-	if (d->listen != NULL)
+	if (d->listen)
 		listen_stop(d->listen);
-	if (d->reconciler != NULL)
+	if (d->reconciler)
 		reconciler_stop(d->reconciler);
-	if (d->vouch != NULL)
+	if (d->vouch)
 		vouch_stop(d->vouch);
 	http_free(d->http);
 	listen_free(d->listen);
 	reload_free(d->reload);
 	for (size_t i = 0; i < CONFIG_TOKENS_MAX; i++)
 		hsm_free(d->hsms[i]);
-	if (d->store_event != NULL)
+	if (d->store_event)
 		event_free(d->store_event);
 	store_close(d->store);
 	notify_free(d->notify);
@@ -556,13 +540,11 @@ static void release(struct daemon *d)
 	vouch_free(d->vouch);
 	api_free(d->api);
 	for (int i = 0; i < SIGNALS_LEN; i++)
-		if (d->signals[i] != NULL)
+		if (d->signals[i])
 			event_free(d->signals[i]);
-	if (d->drain_event != NULL)
-		event_free(d->drain_event);
-	if (d->tick_event != NULL)
-		event_free(d->tick_event);
-	if (d->base != NULL) {
+	timer_stop(&d->drain);
+	timer_stop(&d->tick);
+	if (d->base) {
 		(void)event_base_loop(d->base, EVLOOP_NONBLOCK); /* frees the bufferevents */
 		event_base_free(d->base);
 	}
@@ -579,7 +561,7 @@ static void protect_memory(void)
 #endif
 }
 
-static int serve(struct daemon *d)
+static int csrd_serve(struct daemon *d)
 {
 	log_notice("csrd %s is ready to serve", CSRD_VERSION);
 	turn_loop(d->base);
@@ -589,7 +571,7 @@ static int serve(struct daemon *d)
 		log_flush(LOG_FLUSH_MS);
 		_exit(EXIT_CODE_OK);
 	}
-	release(d);
+	csrd_release(d);
 	log_notice("stopped");
 	return EXIT_CODE_OK;
 }
@@ -612,7 +594,7 @@ static enum err read_config(const char *path, struct config **ret_config)
  * by hand wants to know at once; a service manager would start it again and
  * again as fast as it can.  SIGTERM ends the pause.
  */
-static void pause_start(void)
+static void csrd_pause_start(void)
 {
 	const struct timespec pause = {.tv_sec = IN_USE_PAUSE_S};
 
@@ -623,29 +605,29 @@ static void pause_start(void)
 		nanosleep(&pause, NULL);
 }
 
-static int run(const char *config_path)
+static int csrd_run(const char *config_path)
 {
 	struct daemon d = {0};
 	enum err e;
 
 	signal(SIGHUP, SIG_IGN); /* until there is a loop that hears it */
-	e = service_open();	 /* logs the cause */
+	e = service_open();      /* logs the cause */
 	if (e == E_OK)
 		e = read_config(config_path, &d.config);
 	if (e == E_OK) {
 		log_set_level(d.config->log.level);
 		protect_memory();
-		e = start(&d);
+		e = csrd_start(&d);
 		if (e == E_OK)
-			return serve(&d);
+			return csrd_serve(&d);
 		log_err(e, "cannot start");
-		release(&d);
+		csrd_release(&d);
 	}
 	if (e == E_EXISTS)
-		pause_start();
+		csrd_pause_start();
 	else
 		service_status("cannot start: %s (see the log)", err_str(e));
-	return exit_code_of(e);
+	return start_exit_code(e);
 }
 
 static void usage(FILE *out)
@@ -703,7 +685,7 @@ int main(int argc, char **argv)
 	journal_open("csrd");
 	if (log_start_thread() != E_OK)
 		return EXIT_CODE_SYSTEM;
-	exit_code = run(config_path);
+	exit_code = csrd_run(config_path);
 	service_close();
 	return exit_code;
 }

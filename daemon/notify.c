@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Watches signers and store for the service manager, and puts into words how csrd is. */
 #include "daemon/notify.h"
 
@@ -6,10 +7,10 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "hsm/hsm.h"
+#include "loop/timer.h"
 #include "store/store.h"
 #include "systemd/service.h"
 
-#include <event2/event.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +42,8 @@ struct token_view {
 
 struct notify {
 	struct notify_options options;
-	struct event *look;
-	struct event *feed;
+	struct timer look;
+	struct timer feed;
 	uint64_t extend_at_ms;
 	bool ready;
 	bool stopping;
@@ -55,7 +56,7 @@ struct notify {
 
 /* ---- words ---- */
 
-static void put_pools(struct buf *b, const struct token_view *t)
+static void notify_put_pools(struct buf *b, const struct token_view *t)
 {
 	for (size_t i = 0; i < t->pools_len; i++)
 		buf_printf(b, "%s %s %u/%u", i == 0 ? ", pool" : ",", key_type_name(t->pools[i].key_type),
@@ -69,13 +70,13 @@ static void put_tokens(struct buf *b, const struct notify *n)
 
 		buf_printf(b, "; token %s %s", hsm_token_name(t->hsm), t->usable ? "up" : "down: ");
 		if (t->usable)
-			put_pools(b, t);
+			notify_put_pools(b, t);
 		else
 			buf_put_str(b, t->reason);
 	}
 }
 
-static void put_store(struct buf *b, const struct notify *n)
+static void notify_put_store(struct buf *b, const struct notify *n)
 {
 	uint64_t ms = store_at_work_ms(n->options.store);
 
@@ -85,7 +86,7 @@ static void put_store(struct buf *b, const struct notify *n)
 		buf_printf(b, "; store: %s", store_ping_text(n->store_error));
 }
 
-static void put_status(struct buf *b, const struct notify *n)
+static void notify_put_status(struct buf *b, const struct notify *n)
 {
 	if (n->ready) {
 		buf_put_str(b, "serving");
@@ -94,20 +95,20 @@ static void put_status(struct buf *b, const struct notify *n)
 		buf_printf(b, "waiting for signer '%s': %s", hsm_token_name(n->tokens[0].hsm),
 			   n->tokens[0].reason);
 	}
-	put_store(b, n);
+	notify_put_store(b, n);
 	if (n->reload_note[0] != '\0')
 		buf_printf(b, "; %s", n->reload_note);
 }
 
 /* ready: say so, too. */
-static void tell(struct notify *n, bool ready)
+static void notify_tell(struct notify *n, bool ready)
 {
 	struct buf b;
 
 	if (n->stopping)
 		return;
 	buf_init(&b, STATUS_BYTES);
-	put_status(&b, n);
+	notify_put_status(&b, n);
 	if (ready)
 		service_ready("%s", buf_text(&b));
 	else
@@ -118,15 +119,15 @@ static void tell(struct notify *n, bool ready)
 /* ---- what is seen ---- */
 
 /* Something changed. */
-static void judge(struct notify *n)
+static void notify_judge(struct notify *n)
 {
 	bool first = !n->ready && !n->stopping && n->tokens[0].usable;
 
 	if (first) {
 		n->ready = true;
-		log_info("the service manager is told that csrd is ready");
+		log_info("the service manager was notified that csrd is ready");
 	}
-	tell(n, first);
+	notify_tell(n, first);
 }
 
 static void set_down(struct token_view *t, const char *reason)
@@ -135,7 +136,8 @@ static void set_down(struct token_view *t, const char *reason)
 	snprintf(t->reason, sizeof(t->reason), "%s", reason[0] != '\0' ? reason : "not connected yet");
 }
 
-static void on_status(void *arg, enum err e, const char *detail, const struct message_status_reply *reply)
+static void notify_on_status(void *arg, enum err e, const char *detail,
+			     const struct message_status_reply *reply)
 {
 	struct token_view *t = arg;
 
@@ -153,22 +155,22 @@ static void on_status(void *arg, enum err e, const char *detail, const struct me
 		t->pools_len = reply->pools_len;
 		memcpy(t->pools, reply->pools, sizeof(t->pools));
 	}
-	judge(t->notify);
+	notify_judge(t->notify);
 }
 
-static void look_at(struct token_view *t, uint64_t now_ms)
+static void notify_look_at(struct token_view *t, uint64_t now_ms)
 {
 	if (!hsm_is_up(t->hsm)) {
 		set_down(t, hsm_down_reason(t->hsm));
 	} else if (t->asked_ms == 0) {
 		t->asked_ms = now_ms;
-		hsm_status(t->hsm, now_ms + ASK_DEADLINE_MS, on_status, t);
+		hsm_status(t->hsm, now_ms + ASK_DEADLINE_MS, notify_on_status, t);
 	} else if (now_ms - t->asked_ms > ANSWER_WITHIN_MS) {
 		set_down(t, "the signer does not answer");
 	}
 }
 
-static void on_store(void *arg, enum err e)
+static void notify_on_store(void *arg, enum err e)
 {
 	struct notify *n = arg;
 
@@ -176,57 +178,45 @@ static void on_store(void *arg, enum err e)
 	if (e == n->store_error || e == E_BUSY || n->stopping)
 		return;
 	n->store_error = e;
-	judge(n);
+	notify_judge(n);
 }
 
-static void set_timer(struct event *event, uint64_t ms)
-{
-	struct timeval in = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	if (event_add(event, &in) != 0)
-		log_error("cannot set a timer for the service manager");
-}
-
-static void on_look(evutil_socket_t fd, short what, void *arg)
+static void on_look(void *arg)
 {
 	struct notify *n = arg;
 	uint64_t now_ms = clock_ms();
 
-	(void)fd;
-	(void)what;
 	if (n->stopping)
 		return;
 	for (size_t i = 0; i < n->options.hsms_len; i++)
-		look_at(&n->tokens[i], now_ms);
+		notify_look_at(&n->tokens[i], now_ms);
 	if (!n->store_asked) {
 		n->store_asked = true;
-		store_ping(n->options.store, on_store, n);
+		store_ping(n->options.store, notify_on_store, n);
 	}
-	judge(n);
+	notify_judge(n);
 	if (!n->ready && now_ms >= n->extend_at_ms && store_at_work_ms(n->options.store) < EXTEND_BY_MS) {
 		n->extend_at_ms = now_ms + EXTEND_EVERY_MS;
 		service_extend(EXTEND_BY_MS);
 	}
-	set_timer(n->look, n->ready ? LOOK_MS : LOOK_STARTING_MS);
+	timer_start(&n->look, n->ready ? LOOK_MS : LOOK_STARTING_MS);
 }
 
-static void on_feed(evutil_socket_t fd, short what, void *arg)
+static void on_feed(void *arg)
 {
 	struct notify *n = arg;
 	uint64_t at_work_ms = store_at_work_ms(n->options.store);
 
-	(void)fd;
-	(void)what;
 	if (at_work_ms < service_watchdog_ms()) {
 		service_feed();
 		n->hungry = false;
 	} else if (!n->hungry) {
 		n->hungry = true;
 		log_error("the store thread has been at one batch for %llu s: the service manager's watchdog "
-			  "is not fed any more",
+			  "is no longer fed",
 			  (unsigned long long)at_work_ms / 1000);
 	}
-	set_timer(n->feed, service_watchdog_ms() / 2);
+	timer_start(&n->feed, service_watchdog_ms() / 2);
 }
 
 /* ---- life ---- */
@@ -237,24 +227,20 @@ void notify_opening_store(void)
 	service_status("opening the store");
 }
 
-static enum err start_timers(struct notify *n)
+static void start_timers(struct notify *n)
 {
-	n->look = evtimer_new(n->options.base, on_look, n);
-	n->feed = evtimer_new(n->options.base, on_feed, n);
-	if (n->look == NULL || n->feed == NULL)
-		return E_NOMEM;
-	set_timer(n->look, 0);
+	timer_init(&n->look, n->options.base, on_look, n);
+	timer_init(&n->feed, n->options.base, on_feed, n);
+	timer_start(&n->look, 0);
 	if (service_watchdog_ms() > 0)
-		set_timer(n->feed, 0);
-	return E_OK;
+		timer_start(&n->feed, 0);
 }
 
 enum err notify_new(const struct notify_options *options, struct notify **ret_notify)
 {
 	struct notify *n = calloc(1, sizeof(*n));
-	enum err e;
 
-	if (n == NULL)
+	if (!n)
 		return E_NOMEM;
 	n->options = *options;
 	for (size_t i = 0; i < options->hsms_len; i++) {
@@ -262,23 +248,18 @@ enum err notify_new(const struct notify_options *options, struct notify **ret_no
 		n->tokens[i].hsm = options->hsms[i];
 		set_down(&n->tokens[i], "");
 	}
-	e = service_is_managed() ? start_timers(n) : E_OK;
-	if (e != E_OK) {
-		notify_free(n);
-		return e;
-	}
+	if (service_is_managed())
+		start_timers(n);
 	*ret_notify = n;
 	return E_OK;
 }
 
 void notify_free(struct notify *n)
 {
-	if (n == NULL)
+	if (!n)
 		return;
-	if (n->look != NULL)
-		event_free(n->look);
-	if (n->feed != NULL)
-		event_free(n->feed);
+	timer_stop(&n->look);
+	timer_stop(&n->feed);
 	free(n);
 }
 
@@ -286,41 +267,41 @@ void notify_free(struct notify *n)
 
 void notify_link(struct notify *n, const struct hsm *hsm)
 {
-	if (n == NULL || !service_is_managed() || n->stopping)
+	if (!n || !service_is_managed() || n->stopping)
 		return;
 	for (size_t i = 0; i < n->options.hsms_len; i++)
 		if (n->tokens[i].hsm == hsm)
-			look_at(&n->tokens[i], clock_ms());
-	judge(n);
+			notify_look_at(&n->tokens[i], clock_ms());
+	notify_judge(n);
 }
 
 /* Before it is ready there is nothing that a reload could end with. */
 void notify_reloading(struct notify *n)
 {
-	if (n != NULL && n->ready)
+	if (n && n->ready)
 		service_reloading();
 }
 
 void notify_reloaded(struct notify *n, const struct buf *problems)
 {
 	char now[CLOCK_RFC3339_SIZE];
-	const char *text = problems != NULL ? buf_text(problems) : "";
+	const char *text = problems ? buf_text(problems) : "";
 
-	if (n == NULL)
+	if (!n)
 		return;
 	clock_format_rfc3339(clock_wall_us(), now);
-	if (problems == NULL)
+	if (!problems)
 		snprintf(n->reload_note, sizeof(n->reload_note), "configuration reloaded at %.19sZ", now);
 	else
 		snprintf(n->reload_note, sizeof(n->reload_note),
 			 "reload refused at %.19sZ, the old configuration stays: %.*s", now,
 			 (int)strcspn(text, "\n"), text);
-	tell(n, n->ready);
+	notify_tell(n, n->ready);
 }
 
 void notify_stopping(struct notify *n, unsigned in_flight, uint64_t within_ms)
 {
-	if (n == NULL)
+	if (!n)
 		return;
 	n->stopping = true;
 	service_extend(within_ms + STOP_SPARE_MS);

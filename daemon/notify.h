@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What csrd tells its service manager: ready, once the store is open, the
- * listeners are up and the first token's signer says that its token is usable;
+ * What csrd reports to its service manager: ready, once the store is open, the
+ * listeners are up and the first token's signer reports that its token is usable;
  * before that, what it waits for; after it, which tokens are up and whether
  * the store works.  The watchdog is fed by a timer of the loop, and only while
- * the store thread comes to an end with its work, too.
+ * the store thread makes progress, too.
  *
- * Without a manager nothing is asked of anybody and no timer runs.
+ * Without a manager no query is made and no timer runs.
  */
 #ifndef CSRD_DAEMON_NOTIFY_H
 #define CSRD_DAEMON_NOTIFY_H
@@ -29,7 +30,7 @@ struct notify_options {
 	size_t hsms_len;
 };
 
-/* For a start that takes its time: the store is looked through, or changed to a newer schema. */
+/* For a start that takes long: the store is checked, or migrated to a newer schema. */
 void notify_opening_store(void);
 
 MUST_USE enum err notify_new(const struct notify_options *options, struct notify **ret_notify);
@@ -39,9 +40,9 @@ void notify_free(struct notify *n);
 /* These take NULL, for a signal or a link that comes before notify_new. */
 void notify_link(struct notify *n, const struct hsm *hsm); /* came up or went down */
 void notify_reloading(struct notify *n);
-/* problems: NULL when the new file was taken; else its first line goes into the status. */
+/* problems: NULL when the new file took effect; else its first line goes into the status. */
 void notify_reloaded(struct notify *n, const struct buf *problems);
-/* No later than in within_ms the process ends by itself. */
+/* The process ends by itself within within_ms. */
 void notify_stopping(struct notify *n, unsigned in_flight, uint64_t within_ms);
 
 #endif

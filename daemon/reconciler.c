@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Decides when the passes of api/reconcile.h run, one at a time, and says what they found. */
 #include "daemon/reconciler.h"
 
@@ -6,19 +7,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/uuid.h"
 #include "hsm/hsm.h"
+#include "loop/timer.h"
 #include "store/store_url.h"
 
-#include <event2/event.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define COMPARE_EVERY_MS ((uint64_t)60 * 60 * 1000)
-#define SAID_MAX 5    /* findings of one kind that are named in the log */
-#define SOON_MS 200   /* after the api asked: what is in flight may end meanwhile */
-#define RETRY_MIN_MS 5000 /* after a pass that failed or left something; doubles from here … */
+#define SAID_MAX 5          /* findings of one kind that are named in the log */
+#define SOON_MS 200         /* after the api asked: what is in flight may end meanwhile */
+#define RETRY_MIN_MS 5000   /* after a pass that failed or left something; doubles from here … */
 #define RETRY_MAX_MS 300000 /* … to here */
 
 #define FINDINGS_LEN (RECONCILE_SET_ASIDE + 1)
@@ -27,7 +29,7 @@
 /* What one token is due, and what was said of it last. */
 struct due {
 	bool settle;
-	uint64_t compared_ms; /* clock_ms of the last whole comparison; 0: never */
+	uint64_t compared_ms;           /* clock_ms of the last whole comparison; 0: never */
 	uint64_t digests[FINDINGS_LEN]; /* of what stays, by kind; 0: nothing */
 	uint64_t counts[2]; /* likewise, of the line of counts: passes without and with a comparison */
 };
@@ -40,10 +42,9 @@ struct tally {
 };
 
 struct reconciler {
-	struct event_base *base;
 	struct reconciler_options options;
-	struct event *interval;
-	struct event *soon;
+	struct timer interval;
+	struct timer soon;
 	uint64_t retry_ms;
 	struct due *dues; /* in the order of the hsms */
 	size_t running;   /* index of the token whose pass runs */
@@ -53,19 +54,12 @@ struct reconciler {
 	bool stopped;
 };
 
-static void add_timer(struct event *timer, uint64_t ms)
-{
-	struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	event_add(timer, &tv);
-}
-
 static void look_again_in(struct reconciler *r, uint64_t ms)
 {
 	if (r->stopped)
 		return;
-	if (ms < RETRY_MIN_MS || !evtimer_pending(r->soon, NULL))
-		add_timer(r->soon, ms);
+	if (ms < RETRY_MIN_MS || !timer_runs(&r->soon))
+		timer_start(&r->soon, ms);
 }
 
 static void retry_later(struct reconciler *r)
@@ -78,9 +72,9 @@ static void start_interval(struct reconciler *r)
 {
 	uint64_t ms = r->options.config->policy.reconcile_interval_ms;
 
-	event_del(r->interval);
+	timer_stop(&r->interval);
 	if (ms > 0)
-		add_timer(r->interval, ms);
+		timer_start(&r->interval, ms);
 }
 
 static bool is_in_work(void *arg, const char *csr_id)
@@ -90,7 +84,7 @@ static bool is_in_work(void *arg, const char *csr_id)
 	return api_works_on(r->options.api, csr_id);
 }
 
-static bool should_stop(void *arg)
+static bool reconciler_should_stop(void *arg)
 {
 	const struct reconciler *r = arg;
 
@@ -118,15 +112,15 @@ static uint64_t hash_of(const char *label, enum message_key_presence presence)
 static void say_finding(const struct reconciler *r, enum reconcile_finding finding, const char *label)
 {
 	const char *id = strchr(label, ':');
-	struct log_context context = {.csr_id = id != NULL && str_is_uuid(id + 1) ? id + 1 : NULL};
+	struct log_context context = {.csr_id = id && uuid_is_valid(id + 1) ? id + 1 : NULL};
 
 	log_write(stays(finding) ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, &context,
 		  "reconciliation of token '%s': %s, key '%s'", hsm_token_name(r->options.hsms[r->running]),
 		  reconcile_finding_name(finding), label);
 }
 
-static void on_finding(void *arg, enum reconcile_finding finding, const char *csr_id UNUSED,
-		       const char *label, enum message_key_presence presence)
+static void reconciler_on_finding(void *arg, enum reconcile_finding finding, const char *csr_id UNUSED,
+				  const char *label, enum message_key_presence presence)
 {
 	struct reconciler *r = arg;
 	struct tally *tally = &r->tallies[finding];
@@ -209,7 +203,7 @@ static void say_report(struct reconciler *r, const struct reconcile_report *repo
 
 static void start_next(struct reconciler *r);
 
-static void on_done(void *arg, enum err e, const struct reconcile_report *report)
+static void reconciler_on_done(void *arg, enum err e, const struct reconcile_report *report)
 {
 	struct reconciler *r = arg;
 	struct due *due = &r->dues[r->running];
@@ -259,9 +253,9 @@ static bool start_pass(struct reconciler *r, size_t i)
 	    .compare_keys = compare,
 	    .min_age_us = min_age_us(r->options.config),
 	    .actor = "system",
-	    .on_finding = on_finding,
+	    .on_finding = reconciler_on_finding,
 	    .is_in_work = is_in_work,
-	    .should_stop = should_stop,
+	    .should_stop = reconciler_should_stop,
 	    .arg = r,
 	};
 	enum err e;
@@ -271,7 +265,7 @@ static bool start_pass(struct reconciler *r, size_t i)
 	r->runs = true;
 	r->compares = compare;
 	memset(r->tallies, 0, sizeof(r->tallies));
-	e = reconcile_start(&options, on_done);
+	e = reconcile_start(&options, reconciler_on_done);
 	if (e == E_OK)
 		return true;
 	r->runs = false;
@@ -288,19 +282,15 @@ static void start_next(struct reconciler *r)
 			return;
 }
 
-static void on_soon(evutil_socket_t fd, short what, void *arg)
+static void on_soon(void *arg)
 {
-	(void)fd;
-	(void)what;
 	start_next(arg);
 }
 
-static void on_interval(evutil_socket_t fd, short what, void *arg)
+static void on_interval(void *arg)
 {
 	struct reconciler *r = arg;
 
-	(void)fd;
-	(void)what;
 	start_interval(r);
 	for (size_t i = 0; i < r->options.hsms_len; i++)
 		r->dues[i].settle = true;
@@ -331,8 +321,8 @@ void reconciler_reload(struct reconciler *r)
 void reconciler_stop(struct reconciler *r)
 {
 	r->stopped = true;
-	event_del(r->interval);
-	event_del(r->soon);
+	timer_stop(&r->interval);
+	timer_stop(&r->soon);
 }
 
 bool reconciler_runs(const struct reconciler *r)
@@ -341,19 +331,18 @@ bool reconciler_runs(const struct reconciler *r)
 }
 
 enum err reconciler_new(struct event_base *base, const struct reconciler_options *options,
-                        struct reconciler **ret_reconciler)
+			struct reconciler **ret_reconciler)
 {
 	struct reconciler *r = calloc(1, sizeof(*r));
 
-	if (r == NULL)
+	if (!r)
 		return E_NOMEM;
-	r->base = base;
 	r->options = *options;
 	r->retry_ms = RETRY_MIN_MS;
 	r->dues = calloc(options->hsms_len, sizeof(*r->dues));
-	r->interval = evtimer_new(base, on_interval, r);
-	r->soon = evtimer_new(base, on_soon, r);
-	if (r->dues == NULL || r->interval == NULL || r->soon == NULL) {
+	timer_init(&r->interval, base, on_interval, r);
+	timer_init(&r->soon, base, on_soon, r);
+	if (!r->dues) {
 		reconciler_free(r);
 		return E_NOMEM;
 	}
@@ -364,12 +353,10 @@ enum err reconciler_new(struct event_base *base, const struct reconciler_options
 
 void reconciler_free(struct reconciler *r)
 {
-	if (r == NULL)
+	if (!r)
 		return;
-	if (r->interval != NULL)
-		event_free(r->interval);
-	if (r->soon != NULL)
-		event_free(r->soon);
+	timer_stop(&r->interval);
+	timer_stop(&r->soon);
 	free(r->dues);
 	free(r);
 }

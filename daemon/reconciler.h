@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * When to reconcile: at start as soon as a token's link is up, after each
  * reconnect, when the api asks for it, and on the [policy] reconcile_interval.
@@ -32,13 +33,13 @@ struct reconciler_options {
 	void *arg;
 };
 MUST_USE enum err reconciler_new(struct event_base *base, const struct reconciler_options *options,
-                                 struct reconciler **ret_reconciler);
+				 struct reconciler **ret_reconciler);
 void reconciler_free(struct reconciler *r); /* only when no pass runs; NULL is fine */
 
 /* The link to this token came up. */
 void reconciler_link_up(struct reconciler *r, const struct hsm *hsm);
 
-/* Something is unsettled: look soon. */
+/* Something is unsettled: run a pass soon. */
 void reconciler_want(struct reconciler *r);
 
 /* The interval may have changed. */

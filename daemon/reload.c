@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SIGHUP: config_load on a short-lived thread, its result handed to the loop through an eventfd. */
 #include "daemon/reload.h"
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -29,7 +30,7 @@ struct reload {
 	struct buf problems;
 };
 
-static void *read_file(void *arg)
+static void *reload_read_file(void *arg)
 {
 	struct reload *reload = arg;
 	uint64_t one = 1;
@@ -43,22 +44,15 @@ static void *read_file(void *arg)
 
 void reload_start(struct reload *reload)
 {
-	sigset_t all, before;
-	int error;
-
 	if (reload->runs) {
 		reload->again = true;
 		return;
 	}
 	buf_init(&reload->problems, PROBLEMS_BYTES);
 	reload->fresh = NULL;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the loop's */
-	error = pthread_create(&reload->thread, NULL, read_file, reload);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error != 0) {
+	if (thread_start("reload", reload_read_file, reload, &reload->thread) != E_OK) {
 		buf_printf(&reload->problems, "cannot start a thread to read '%s': %s\n", reload->path,
-			   strerror(error));
+			   strerror(errno));
 		reload->done(reload->arg, NULL, &reload->problems);
 		buf_release(&reload->problems);
 		return;
@@ -66,7 +60,7 @@ void reload_start(struct reload *reload)
 	reload->runs = true;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void reload_on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct reload *reload = arg;
 	uint64_t count;
@@ -88,26 +82,27 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 }
 
 enum err reload_new(struct event_base *base, const char *path, reload_done_fn done, void *arg,
-                    struct reload **ret_reload)
+		    struct reload **ret_reload)
 {
 	struct reload *reload = calloc(1, sizeof(*reload));
 	enum err e = E_NOMEM;
 
-	if (reload == NULL)
+	if (!reload)
 		return E_NOMEM;
 	reload->done = done;
 	reload->arg = arg;
 	reload->path = strdup(path);
 	reload->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (reload->path == NULL)
+	if (!reload->path)
 		goto out;
 	if (reload->event_fd < 0) {
 		log_error("cannot make an eventfd for reloading: %s", strerror(errno));
 		e = E_IO;
 		goto out;
 	}
-	reload->readable = event_new(base, reload->event_fd, EV_READ | EV_PERSIST, on_readable, reload);
-	if (reload->readable == NULL || event_add(reload->readable, NULL) != 0)
+	reload->readable =
+	    event_new(base, reload->event_fd, EV_READ | EV_PERSIST, reload_on_readable, reload);
+	if (!reload->readable || event_add(reload->readable, NULL) != 0)
 		goto out;
 	*ret_reload = reload;
 	reload = NULL;
@@ -119,14 +114,14 @@ out:
 
 void reload_free(struct reload *reload)
 {
-	if (reload == NULL)
+	if (!reload)
 		return;
 	if (reload->runs) {
 		pthread_join(reload->thread, NULL);
 		config_free(reload->fresh);
 		buf_release(&reload->problems);
 	}
-	if (reload->readable != NULL)
+	if (reload->readable)
 		event_free(reload->readable);
 	fd_close(&reload->event_fd);
 	free(reload->path);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the configuration file again without touching the loop: a thread that
  * lives for one reading, and a callback on the loop's thread.
@@ -17,12 +18,12 @@ struct reload;
 typedef void (*reload_done_fn)(void *arg, struct config *fresh, const struct buf *problems);
 
 MUST_USE enum err reload_new(struct event_base *base, const char *path, reload_done_fn done, void *arg,
-                             struct reload **ret_reload);
+			     struct reload **ret_reload);
 void reload_free(struct reload *reload); /* waits for a reading that runs; NULL is fine */
 
 /*
- * While a reading runs, one more follows it, and only the last one is told of.
- * When the thread cannot be had, `done` says so from inside the call.
+ * If called while a reading runs, one more follows it, and only the last one is reported.
+ * If the thread cannot be started, `done` reports it from inside the call.
  */
 void reload_start(struct reload *reload);
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The file that tells csrctl of this process. */
 #include "daemon/running.h"
 
@@ -5,15 +6,13 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/published.h"
 #include "store/store_url.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define FILE_BYTES_MAX (256 * 1024)
 
 struct comparison {
 	int64_t at_us; /* 0: none yet */
@@ -105,17 +104,17 @@ static bool put_file(struct running *running, const struct buf *b)
 	return true;
 }
 
-static void write_file(struct running *running)
+static void running_write_file(struct running *running)
 {
 	struct buf b;
 
-	if (running->path == NULL)
+	if (!running->path)
 		return;
-	buf_init(&b, FILE_BYTES_MAX);
+	buf_init(&b, PUBLISHED_BYTES_MAX);
 	errno = 0;
 	bool written = put_document(running, &b) == E_OK && put_file(running, &b);
 	if (!written && !running->failed)
-		log_warn("csrctl cannot be told how csrd runs: cannot write '%s': %s", running->path,
+		log_warn("csrctl cannot see how csrd runs: cannot write '%s': %s", running->path,
 			 errno != 0 ? strerror(errno) : "out of memory");
 	running->failed = !written;
 	buf_release(&b);
@@ -123,7 +122,7 @@ static void write_file(struct running *running)
 
 void running_reloaded(struct running *running)
 {
-	write_file(running);
+	running_write_file(running);
 }
 
 void running_compared(struct running *running, const char *token_name, const struct reconcile_report *report)
@@ -132,7 +131,7 @@ void running_compared(struct running *running, const char *token_name, const str
 		if (strcmp(running->config->tokens[i].name, token_name) != 0)
 			continue;
 		running->compared[i] = (struct comparison){.at_us = clock_wall_us(), .report = *report};
-		write_file(running);
+		running_write_file(running);
 		return;
 	}
 }
@@ -144,7 +143,7 @@ void running_makes(struct running *running, const char *token_name, key_type_set
 		    running->makes[i] == key_types)
 			continue;
 		running->makes[i] = key_types;
-		write_file(running);
+		running_write_file(running);
 	}
 }
 
@@ -153,24 +152,23 @@ enum err running_new(const struct config *config, struct running **ret_running)
 	struct running *running = calloc(1, sizeof(*running));
 	const char *path = store_url_path(config->store.url);
 
-	if (running == NULL)
+	if (!running)
 		return E_NOMEM;
 	running->config = config;
 	running->fd = -1;
 	running->since_us = clock_wall_us();
-	if (path != NULL && asprintf(&running->path, "%s.running", path) < 0) {
-		running->path = NULL;
+	if (path && published_by_csrd(path, &running->path) != E_OK) {
 		running_free(running);
 		return E_NOMEM;
 	}
-	write_file(running);
+	running_write_file(running);
 	*ret_running = running;
 	return E_OK;
 }
 
 void running_free(struct running *running)
 {
-	if (running == NULL)
+	if (!running)
 		return;
 	if (running->fd >= 0)
 		unlink(running->path);

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a running csrd tells csrctl of itself, in a file beside the store that
+ * What a running csrd reports to csrctl about itself, in a file beside the store that
  * is locked while csrd lives: its version, the values that are in force (a
  * reload does not take all of them over), which types of keys each token makes,
  * and what its last comparison with the store has found.  Nobody but csrctl reads it; csrd does not
- * need it, so that it cannot be written is one line in the log.
+ * need it, so a failure to write it is just one line in the log.
  */
 #ifndef CSRD_DAEMON_RUNNING_H
 #define CSRD_DAEMON_RUNNING_H
@@ -22,7 +23,7 @@ void running_free(struct running *running); /* removes the file; NULL is fine */
 /* The configuration has changed. */
 void running_reloaded(struct running *running);
 
-/* A token's signer said what that makes. */
+/* A token's signer reported the key types that it makes. */
 void running_makes(struct running *running, const char *token_name, key_type_set key_types);
 
 /* A token was compared with the store. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The three forms of a request target that csrd takes, and Host. */
 #include "daemon/target.h"
 
@@ -35,7 +36,7 @@ static size_t span_encoded(const char *text, const char *others)
 		if (text[i] == '%' && is_hex(text[i + 1]) && is_hex(text[i + 2]))
 			i += 3;
 		else if (str_ascii_is_alpha(text[i]) || str_ascii_is_digit(text[i]) ||
-			 strchr(others, text[i]) != NULL)
+			 strchr(others, text[i]))
 			i++;
 		else
 			break;
@@ -53,7 +54,7 @@ static size_t span_ip_literal(const char *text)
 	struct in6_addr parsed;
 	size_t len, version;
 
-	if (end == NULL)
+	if (!end)
 		return 0;
 	len = (size_t)(end - text) - 1;
 	if (str_ascii_lower(text[1]) == 'v') { /* IPvFuture: "v" 1*HEXDIG "." 1*( … ) */
@@ -64,7 +65,7 @@ static size_t span_ip_literal(const char *text)
 			return 0;
 		for (const char *c = text + 3 + version; c < end; c++)
 			if (!str_ascii_is_alpha(*c) && !str_ascii_is_digit(*c) &&
-			    strchr(UNRESERVED SUB_DELIMS ":", *c) == NULL)
+			    !strchr(UNRESERVED SUB_DELIMS ":", *c))
 				return 0;
 		return len + 2;
 	}
@@ -105,13 +106,13 @@ static bool path_parse(char *text, struct target *t)
 	if (text[len] != '\0')
 		return target_refuse(t, 400,
 				     "the request target holds a character that must be percent-encoded");
-	if (strstr(text, "%00") != NULL)
+	if (strstr(text, "%00"))
 		return target_refuse(t, 400, "the request target holds an encoded NUL");
 	mark = strchr(text, '?');
-	if (mark != NULL)
+	if (mark)
 		*mark = '\0';
 	t->path = text;
-	t->query = mark == NULL ? NULL : mark + 1;
+	t->query = !mark ? NULL : mark + 1;
 	return true;
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Request targets and hosts: the forms of RFC 9112 §3.2, with the URI syntax
  * of RFC 3986.  Pure: nothing is decoded, normalised or allocated.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Processor time, not time by the clock: on a busy machine the latter measures the neighbours. */
 #include "daemon/turn.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The event loop, one turn after the other.  I8 says that it never blocks; a
  * build with failpoints, as the tests run it, measures what each turn takes of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Compares what the signers remember with the store, and tells them how it goes on. */
 #include "daemon/vouch.h"
 
@@ -6,9 +7,9 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "hsm/hsm.h"
+#include "loop/timer.h"
 #include "store/store.h"
 
-#include <event2/event.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,7 @@ struct token {
 
 struct vouch {
 	struct vouch_options options;
-	struct event *timer;
+	struct timer timer;
 	struct token *tokens; /* in the order of the hsms */
 	void (*flushed)(void *arg);
 	void *flushed_arg;
@@ -55,7 +56,7 @@ static void flush_tell(struct vouch *v)
 	void (*done)(void *arg) = v->flushed;
 
 	v->flushed = NULL;
-	if (done != NULL)
+	if (done)
 		done(v->flushed_arg);
 }
 
@@ -228,7 +229,7 @@ static void token_set_aside(struct token *t)
  * the store has been in our hands all the while.  One that knows more of it than
  * we do does: somebody else goes on with a copy.
  */
-static void on_mark(void *arg, enum err e, const struct store_mark *mark)
+static void vouch_on_mark(void *arg, enum err e, const struct store_mark *mark)
 {
 	struct token *t = arg;
 	bool remembers, same;
@@ -248,7 +249,7 @@ static void on_mark(void *arg, enum err e, const struct store_mark *mark)
 		return;
 	}
 	if (!remembers)
-		log_notice("signer '%s' has forgotten this store while csrd ran, and is told anew",
+		log_notice("signer '%s' forgot this store while csrd ran, and is notified again",
 			   hsm_token_name(t->hsm));
 	t->known = true;
 	memcpy(t->lineage, mark->lineage, sizeof(t->lineage));
@@ -261,7 +262,7 @@ static void token_begin(struct token *t)
 	t->greeted = false;
 	t->dirty = false;
 	t->noted = -1;
-	store_mark_get(t->v->options.store, hsm_token_name(t->hsm), on_mark, t);
+	store_mark_get(t->v->options.store, hsm_token_name(t->hsm), vouch_on_mark, t);
 }
 
 void vouch_hello(struct vouch *v, struct hsm *hsm)
@@ -285,7 +286,7 @@ static void note_all(struct vouch *v)
 	for (size_t i = 0; i < v->options.hsms_len; i++) {
 		struct token *t = &v->tokens[i];
 
-		if (t->hsm == NULL)
+		if (!t->hsm)
 			continue; /* never met */
 		t->dirty = true;
 		if (!t->busy)
@@ -293,38 +294,31 @@ static void note_all(struct vouch *v)
 	}
 }
 
-static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void vouch_on_timer(void *arg)
 {
 	struct vouch *v = arg;
 
-	if (v->flushed != NULL)
+	if (v->flushed)
 		flush_tell(v); /* a signer that hangs keeps nobody from ending */
 	else
 		note_all(v);
-}
-
-static void start_timer(struct vouch *v, unsigned ms)
-{
-	const struct timeval after = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-
-	event_add(v->timer, &after);
 }
 
 static void on_commit(void *arg)
 {
 	struct vouch *v = arg;
 
-	if (!v->stopped && !evtimer_pending(v->timer, NULL))
-		start_timer(v, NOTE_AFTER_MS);
+	if (!v->stopped && !timer_runs(&v->timer))
+		timer_start(&v->timer, NOTE_AFTER_MS);
 }
 
 void vouch_flush(struct vouch *v, void (*done)(void *arg), void *arg)
 {
-	event_del(v->timer);
+	timer_stop(&v->timer);
 	note_all(v);
 	v->flushed = done;
 	v->flushed_arg = arg;
-	start_timer(v, FLUSH_WITHIN_MS);
+	timer_start(&v->timer, FLUSH_WITHIN_MS);
 	flush_end(v);
 }
 
@@ -334,12 +328,12 @@ enum err vouch_new(const struct vouch_options *options, struct vouch **ret_vouch
 {
 	struct vouch *v = calloc(1, sizeof(*v));
 
-	if (v == NULL)
+	if (!v)
 		return E_NOMEM;
 	v->options = *options;
 	v->tokens = calloc(options->hsms_len, sizeof(*v->tokens));
-	v->timer = evtimer_new(options->base, on_timer, v);
-	if (v->tokens == NULL || v->timer == NULL) {
+	timer_init(&v->timer, options->base, vouch_on_timer, v);
+	if (!v->tokens) {
 		vouch_free(v);
 		return E_NOMEM;
 	}
@@ -353,15 +347,14 @@ enum err vouch_new(const struct vouch_options *options, struct vouch **ret_vouch
 void vouch_stop(struct vouch *v)
 {
 	v->stopped = true;
-	event_del(v->timer);
+	timer_stop(&v->timer);
 }
 
 void vouch_free(struct vouch *v)
 {
-	if (v == NULL)
+	if (!v)
 		return;
-	if (v->timer != NULL)
-		event_free(v->timer);
+	timer_stop(&v->timer);
 	free(v->tokens);
 	free(v);
 }

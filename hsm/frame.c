@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Frames: cuts a stream of bytes into messages, and puts a message into the stream. */
 #include "hsm/frame.h"
 

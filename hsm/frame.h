@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Frames: what travels over the socket.  Four bytes of length (of what
  * follows them), four bytes of request id, two bytes of message type, then the
- * payload.  All big-endian.  It knows no message and no descriptor.
+ * payload.  All big-endian.  It knows neither messages nor descriptors.
  */
 #ifndef CSRD_HSM_FRAME_H
 #define CSRD_HSM_FRAME_H

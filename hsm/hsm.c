@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The client's end of the link to one signer: a unix socket, calls in flight
  * by request id, one deadline for each, and a link that is made again whenever
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "hsm/frame.h"
+#include "loop/timer.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -59,7 +61,7 @@ struct call {
 	bool is_reserve;
 	uint32_t request_id;
 	uint64_t deadline_ms;
-	struct event timer;
+	struct timer timer;
 	struct buf payload;     /* until its frame is made */
 	enum key_type key_type; /* asked for by create-csr */
 	enum err refusal;
@@ -102,7 +104,7 @@ struct hsm {
 	int fd;
 	struct event read_event;
 	struct event write_event;
-	struct event timer; /* LINK_DOWN: the next try; LINK_HELLO: how long the answer may take */
+	struct timer timer; /* LINK_DOWN: the next try; LINK_HELLO: how long the answer may take */
 	uint32_t backoff_ms;
 	uint64_t up_since_ms;
 	bool answered; /* anything since the link came up */
@@ -127,22 +129,13 @@ struct hsm {
 	uint16_t generation; /* the high bits */
 	struct call_list unsent;
 	struct call_list refused;
-	struct event refused_event;
+	struct timer refused_timer;
 	unsigned owed;                      /* callers that have not been told yet */
 	struct call reserve[RESERVE_CALLS]; /* to say "no memory" with, when there is none */
 	unsigned reserve_used;              /* bit set */
 };
 
 static void link_down(struct hsm *hsm, bool broke_protocol, const char *format, ...) PRINTF_LIKE(3, 4);
-
-/* A timer that cannot be kept fires at once. */
-static void start_timer(struct event *timer, uint64_t ms)
-{
-	struct timeval after = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-
-	if (evtimer_add(timer, &after))
-		event_active(timer, EV_TIMEOUT, 0);
-}
 
 /* ---- calls: memory and bookkeeping ---- */
 
@@ -195,7 +188,7 @@ static void call_detach(struct call *call)
 		TAILQ_REMOVE(&hsm->unsent, call, next);
 	if (hsm->out_call == call)
 		hsm->out_call = NULL;
-	evtimer_del(&call->timer);
+	timer_stop(&call->timer);
 	hsm->slots[slot] = NULL;
 	hsm->free_slots[hsm->free_len++] = slot;
 }
@@ -232,17 +225,10 @@ static enum err call_lost(const struct call *call)
 	return call->kind->mutates && call->state == CALL_SENT ? E_UNCERTAIN : E_UNAVAIL;
 }
 
-static void on_deadline(evutil_socket_t fd, short what, void *arg)
+static void on_deadline(void *arg)
 {
 	struct call *call = arg;
-	uint64_t now = clock_ms();
 
-	(void)fd, (void)what;
-	if (now < call->deadline_ms) {
-		/* libevent counts from the start of the loop's round, which is earlier than the call. */
-		start_timer(&call->timer, call->deadline_ms - now);
-		return;
-	}
 	if (call->state == CALL_UNSENT) {
 		call_fail(call, E_TIMEOUT, "the deadline passed before the request was sent");
 		return;
@@ -432,7 +418,7 @@ static void answer_lost(struct call *call)
 		call_detach(call);
 }
 
-static bool take_answer(struct hsm *hsm, const struct frame *frame)
+static bool hsm_take_answer(struct hsm *hsm, const struct frame *frame)
 {
 	uint32_t slot = frame->request_id % SLOTS_MAX;
 	struct call *call = slot < hsm->slots_len ? hsm->slots[slot] : NULL;
@@ -518,7 +504,7 @@ static void link_down(struct hsm *hsm, bool broke_protocol, const char *format, 
 	if (was_up && !broke_protocol &&
 	    (hsm->answered || clock_ms() - hsm->up_since_ms >= hsm->reconnect_max_ms))
 		hsm->backoff_ms = hsm->reconnect_min_ms;
-	start_timer(&hsm->timer, hsm->backoff_ms);
+	timer_start(&hsm->timer, hsm->backoff_ms);
 	hsm->backoff_ms =
 	    hsm->backoff_ms > hsm->reconnect_max_ms / 2 ? hsm->reconnect_max_ms : 2 * hsm->backoff_ms;
 	fail_calls(hsm, hsm->reason);
@@ -555,7 +541,7 @@ static void describe_peer(struct hsm *hsm, const struct message_hello_reply *hel
 
 static void link_greeted(struct hsm *hsm, const struct message_hello_reply *hello)
 {
-	evtimer_del(&hsm->timer);
+	timer_stop(&hsm->timer);
 	hsm->key_types = hello->key_types;
 	hsm->stores_len = hello->stores_len;
 	memcpy(hsm->stores, hello->stores, sizeof(hsm->stores));
@@ -636,7 +622,7 @@ static void take_frames(struct hsm *hsm)
 			link_down(hsm, true, "it sent a frame of an impossible length");
 			return;
 		}
-		if (!(hsm->state == LINK_HELLO ? take_hello(hsm, &frame) : take_answer(hsm, &frame)))
+		if (!(hsm->state == LINK_HELLO ? take_hello(hsm, &frame) : hsm_take_answer(hsm, &frame)))
 			return;
 		done += consumed;
 	}
@@ -646,7 +632,7 @@ static void take_frames(struct hsm *hsm)
 }
 
 /* A whole frame always fits the buffer and is taken out at once, so there is room to read into. */
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void hsm_on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct hsm *hsm = arg;
 	ssize_t n;
@@ -698,7 +684,7 @@ static void write_failed(struct hsm *hsm, int error)
 		return;
 	}
 	/* What the signer said last says more than the error. */
-	on_readable(hsm->fd, EV_READ, hsm);
+	hsm_on_readable(hsm->fd, EV_READ, hsm);
 	if (hsm->fd >= 0)
 		link_down(hsm, false, "cannot write to '%s': %s", hsm->socket_path, strerror(error));
 }
@@ -756,21 +742,20 @@ static void link_start(struct hsm *hsm)
 		return;
 	}
 	hsm->state = LINK_HELLO;
-	event_assign(&hsm->read_event, hsm->base, hsm->fd, EV_READ | EV_PERSIST, on_readable, hsm);
+	event_assign(&hsm->read_event, hsm->base, hsm->fd, EV_READ | EV_PERSIST, hsm_on_readable, hsm);
 	event_assign(&hsm->write_event, hsm->base, hsm->fd, EV_WRITE, on_writable, hsm);
 	if (put_hello(hsm) != E_OK || event_add(&hsm->read_event, NULL) ||
 	    event_add(&hsm->write_event, NULL)) {
 		link_down(hsm, false, "no memory to connect to '%s'", hsm->socket_path);
 		return;
 	}
-	start_timer(&hsm->timer, hsm->hello_timeout_ms);
+	timer_start(&hsm->timer, hsm->hello_timeout_ms);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void hsm_on_timer(void *arg)
 {
 	struct hsm *hsm = arg;
 
-	(void)fd, (void)what;
 	if (hsm->state == LINK_DOWN)
 		link_start(hsm);
 	else if (hsm->state == LINK_HELLO)
@@ -796,13 +781,12 @@ static const char *refusal_detail(const struct call *call)
 	}
 }
 
-static void on_refused(evutil_socket_t fd, short what, void *arg)
+static void on_refused(void *arg)
 {
 	struct hsm *hsm = arg;
 	struct call_list now = TAILQ_HEAD_INITIALIZER(now);
 	struct call *call;
 
-	(void)fd, (void)what;
 	/* Only those of before: a callback that calls again does not hold up the loop. */
 	TAILQ_CONCAT(&now, &hsm->refused, next);
 	while ((call = TAILQ_FIRST(&now))) {
@@ -819,7 +803,7 @@ static void call_refuse(struct call *call, enum err e)
 	call->state = CALL_REFUSED;
 	call->refusal = e;
 	TAILQ_INSERT_TAIL(&hsm->refused, call, next);
-	start_timer(&hsm->refused_event, 0);
+	timer_start(&hsm->refused_timer, 0);
 }
 
 static bool time_left(uint64_t deadline_ms, uint32_t *ret_ms)
@@ -868,8 +852,8 @@ static enum err call_queue(struct call *call)
 	call->request_id = (uint32_t)hsm->generation * SLOTS_MAX + slot;
 	call->state = CALL_UNSENT;
 	TAILQ_INSERT_TAIL(&hsm->unsent, call, next);
-	evtimer_assign(&call->timer, hsm->base, on_deadline, call);
-	start_timer(&call->timer, left_ms);
+	timer_init(&call->timer, hsm->base, on_deadline, call);
+	timer_start(&call->timer, left_ms);
 	return E_OK;
 }
 
@@ -995,7 +979,7 @@ void hsm_status(struct hsm *hsm, uint64_t deadline_ms, hsm_status_fn done, void 
 
 /* ---- life ---- */
 
-static void release(struct hsm *hsm)
+static void hsm_release(struct hsm *hsm)
 {
 	free(hsm->token_name);
 	free(hsm->socket_path);
@@ -1039,7 +1023,7 @@ enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm
 		return E_NOMEM;
 	buf_init(&hsm->out, FRAME_BYTES_MAX);
 	if (!allocate(hsm, options)) {
-		release(hsm);
+		hsm_release(hsm);
 		return E_NOMEM;
 	}
 	hsm->base = base;
@@ -1056,9 +1040,9 @@ enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm
 	TAILQ_INIT(&hsm->unsent);
 	TAILQ_INIT(&hsm->refused);
 	snprintf(hsm->reason, sizeof(hsm->reason), "not connected yet");
-	evtimer_assign(&hsm->timer, base, on_timer, hsm);
-	evtimer_assign(&hsm->refused_event, base, on_refused, hsm);
-	start_timer(&hsm->timer, 0);
+	timer_init(&hsm->timer, base, hsm_on_timer, hsm);
+	timer_init(&hsm->refused_timer, base, on_refused, hsm);
+	timer_start(&hsm->timer, 0);
 	*ret_hsm = hsm;
 	return E_OK;
 }
@@ -1070,12 +1054,12 @@ void hsm_free(struct hsm *hsm)
 	hsm->state = LINK_CLOSING;
 	snprintf(hsm->reason, sizeof(hsm->reason), "this program is closing it");
 	close_socket(hsm);
-	evtimer_del(&hsm->timer);
+	timer_stop(&hsm->timer);
 	fail_calls(hsm, hsm->reason);
 	while (!TAILQ_EMPTY(&hsm->refused))
-		on_refused(-1, 0, hsm);
-	event_del(&hsm->refused_event);
-	release(hsm);
+		on_refused(hsm);
+	timer_stop(&hsm->refused_timer);
+	hsm_release(hsm);
 }
 
 const char *hsm_token_name(const struct hsm *hsm)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The HSM as csrd's handlers see it: asynchronous calls to one signer process
  * (csrd-hsm) over its unix socket.  One `struct hsm` is one token.
@@ -20,11 +21,11 @@
  *   E_NOMEM, E_BUG
  *
  * find-key, inspect-key, list-keys, list-pools and status change nothing, and note-store may be
- * said again, so they are never uncertain: for them the end of the link is E_UNAVAIL and the end of time is
+ * repeated, so they are never uncertain: for them a lost link is E_UNAVAIL and a passed deadline is
  * E_TIMEOUT, sent or not.
  *
  * A call whose deadline passed stays counted against in_flight_max until the
- * signer answers it or the link ends, so a signer that hangs makes E_BUSY.
+ * signer answers it or the link ends, so a signer that hangs leads to E_BUSY.
  *
  * `detail` (never NULL) is text for the log, never for a client.
  */
@@ -40,16 +41,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of a create that ended so: does the contract above say that no object of it is on the token? */
+static inline bool hsm_left_nothing(enum err e)
+{
+	switch (e) {
+	case E_UNAVAIL:
+	case E_BUSY:
+	case E_TIMEOUT:
+	case E_UNSUPPORTED:
+	case E_INVAL:
+	case E_DENIED:
+	case E_HSM:
+		return true;
+	default: /* what is not named there proves nothing */
+		return false;
+	}
+}
+
 struct event_base;
 struct hsm;
 
 struct hsm_options {
-	const char *token_name;  /* copied */
-	const char *socket_path; /* copied */
-	const char *client_name; /* copied; said in hello */
-	unsigned in_flight_max;  /* calls; past it E_BUSY */
+	const char *token_name;    /* copied */
+	const char *socket_path;   /* copied */
+	const char *client_name;   /* copied; sent in hello */
+	unsigned in_flight_max;    /* calls; past it E_BUSY */
 	uint32_t reconnect_min_ms; /* back-off doubles from here … */
-	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was of use */
+	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was usable */
 	bool tell_failures;        /* on_link also after an attempt to connect that failed */
 	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
 	/* Hello was answered, and the link waits for hsm_accept or hsm_decline; meanwhile hsm_note_store
@@ -61,16 +79,16 @@ struct hsm_options {
 /* Called when the link is up (hello answered), and when it is down again and its calls in flight ended. */
 typedef void (*hsm_link_fn)(void *arg, struct hsm *hsm, bool up);
 
-/* Starts to connect at once and for ever again.  E_NOMEM. */
+/* Connects at once, and reconnects until hsm_free.  E_NOMEM. */
 MUST_USE enum err hsm_new(struct event_base *base, const struct hsm_options *options, hsm_link_fn on_link,
-                          void *arg, struct hsm **ret_hsm);
+			  void *arg, struct hsm **ret_hsm);
 /*
  * Calls in flight end with E_UNCERTAIN (sent) or E_UNAVAIL, from inside
  * hsm_free; on_link is not called.  Not from inside a callback.  NULL is fine.
  */
 void hsm_free(struct hsm *hsm);
 
-/* After on_hello: calls may be made from now on.  Nothing, when the link is not waiting for that any more. */
+/* After on_hello: calls may be made from now on.  Does nothing if the link no longer waits for it. */
 void hsm_accept(struct hsm *hsm);
 /* After on_hello: ends the link, to be tried again later.  why: copied; see hsm_down_reason. */
 void hsm_decline(struct hsm *hsm, const char *why);
@@ -90,29 +108,29 @@ const char *hsm_down_reason(const struct hsm *hsm);
 unsigned hsm_in_flight(const struct hsm *hsm);
 
 typedef void (*hsm_create_csr_fn)(void *arg, enum err e, const char *detail,
-                                  const struct message_create_csr_reply *reply);
+				  const struct message_create_csr_reply *reply);
 /* deadline_ms: clock_ms() time. csr_id and spec are read before the call returns. */
 void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *spec, uint64_t deadline_ms,
-                    hsm_create_csr_fn done, void *arg);
+		    hsm_create_csr_fn done, void *arg);
 
 typedef void (*hsm_destroy_key_fn)(void *arg, enum err e, const char *detail, uint32_t destroyed);
 /* Success means that a fresh search found no object of that CSR. */
 void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_destroy_key_fn done,
-                     void *arg);
+		     void *arg);
 
 typedef void (*hsm_find_key_fn)(void *arg, enum err e, const char *detail,
-                                const struct message_find_key_reply *reply);
+				const struct message_find_key_reply *reply);
 void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg);
 
 typedef void (*hsm_inspect_key_fn)(void *arg, enum err e, const char *detail,
-                                   const struct message_inspect_key_reply *reply);
-/* As find-key; and of a pair, what the token says of it now. */
+				   const struct message_inspect_key_reply *reply);
+/* As find-key; and of a pair, what the token reports about it now. */
 void hsm_inspect_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_inspect_key_fn done,
-                     void *arg);
+		     void *arg);
 
 /* Called once for each part; the call is over at `part->last` or at the first error (part is then NULL). */
 typedef void (*hsm_list_keys_fn)(void *arg, enum err e, const char *detail,
-                                 const struct message_list_keys_part *part);
+				 const struct message_list_keys_part *part);
 void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg);
 
 /* Success means that the signer remembers it durably, or something later of that lineage. */
@@ -125,12 +143,12 @@ typedef void (*hsm_list_pools_fn)(void *arg, enum err e, const char *detail,
 /* Ready keys on the token that are not of this signer's node. */
 void hsm_list_pools(struct hsm *hsm, uint64_t deadline_ms, hsm_list_pools_fn done, void *arg);
 
-/* Destroys those of one node.  What is not done in time can be asked for again. */
+/* Destroys those of one node.  What is not done in time can be requested again. */
 void hsm_destroy_pool(struct hsm *hsm, const char *node, uint64_t deadline_ms, hsm_destroy_key_fn done,
 		      void *arg);
 
 typedef void (*hsm_status_fn)(void *arg, enum err e, const char *detail,
-                              const struct message_status_reply *reply);
+			      const struct message_status_reply *reply);
 void hsm_status(struct hsm *hsm, uint64_t deadline_ms, hsm_status_fn done, void *arg);
 
 #endif

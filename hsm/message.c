@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The messages as bytes.  Each encode is mirrored by the decode below it; a
  * value that a decode would refuse is not put on the wire either.
@@ -6,6 +7,7 @@
 
 #include "base/str.h"
 #include "base/utf8.h"
+#include "base/uuid.h"
 #include "hsm/frame.h"
 #include "hsm/wire.h"
 
@@ -30,7 +32,7 @@ _Static_assert(MESSAGE_DER_MAX + 256 <= FRAME_PAYLOAD_MAX, "the largest CSR fits
 
 /* ---- helpers ---- */
 
-static void refuse(struct buf *b)
+static void message_refuse(struct buf *b)
 {
 	if (b->status == E_OK)
 		b->status = E_LIMIT;
@@ -42,7 +44,7 @@ static void put_exact(struct buf *b, const char *text, size_t max)
 	size_t len = text ? strlen(text) : 0;
 
 	if (len > max || (len > 0 && !utf8_is_valid(text, len)))
-		refuse(b);
+		message_refuse(b);
 	else
 		wire_put_bytes(b, text, len);
 }
@@ -81,25 +83,15 @@ static void put_lossy(struct buf *b, const char *text, size_t max)
 	free(copy);
 }
 
-static bool is_csr_id(const char *text)
-{
-	if (!str_is_uuid(text))
-		return false;
-	for (; *text; text++)
-		if (*text >= 'A' && *text <= 'F')
-			return false;
-	return true;
-}
-
 static void put_csr_id(struct buf *b, const char *csr_id)
 {
-	if (memchr(csr_id, '\0', CSR_ID_SIZE) && is_csr_id(csr_id))
+	if (memchr(csr_id, '\0', CSR_ID_SIZE) && uuid_is_canonical(csr_id))
 		buf_put(b, csr_id, UUID_LEN);
 	else
-		refuse(b);
+		message_refuse(b);
 }
 
-static void bad(struct wire_reader *r)
+static void message_bad(struct wire_reader *r)
 {
 	if (r->status == E_OK)
 		r->status = E_PROTO;
@@ -110,8 +102,8 @@ static void get_csr_id(struct wire_reader *r, char csr_id[CSR_ID_SIZE])
 {
 	wire_get_raw(r, csr_id, UUID_LEN);
 	csr_id[UUID_LEN] = '\0';
-	if (!is_csr_id(csr_id))
-		bad(r);
+	if (!uuid_is_canonical(csr_id))
+		message_bad(r);
 }
 
 static bool get_bool(struct wire_reader *r)
@@ -119,7 +111,7 @@ static bool get_bool(struct wire_reader *r)
 	uint8_t value = wire_get_u8(r);
 
 	if (value > 1)
-		bad(r);
+		message_bad(r);
 	return value == 1;
 }
 
@@ -128,7 +120,7 @@ static enum key_type get_key_type(struct wire_reader *r)
 	uint32_t value = wire_get_u32(r);
 
 	if (!key_type_is_valid(value))
-		bad(r);
+		message_bad(r);
 	return (enum key_type)value;
 }
 
@@ -137,7 +129,7 @@ static enum message_key_presence get_presence(struct wire_reader *r)
 	uint8_t value = wire_get_u8(r);
 
 	if (value > MESSAGE_KEY_AMBIGUOUS)
-		bad(r);
+		message_bad(r);
 	return (enum message_key_presence)value;
 }
 
@@ -149,7 +141,7 @@ static key_type_set get_key_types(struct wire_reader *r)
 
 /* ---- what a signer remembers of stores ---- */
 
-static void put_store(struct buf *b, const struct message_store *m)
+static void message_put_store(struct buf *b, const struct message_store *m)
 {
 	buf_put(b, m->lineage, MESSAGE_LINEAGE_BYTES);
 	wire_put_u64(b, m->sequence);
@@ -160,14 +152,14 @@ static void get_store(struct wire_reader *r, struct message_store *ret)
 	wire_get_raw(r, ret->lineage, MESSAGE_LINEAGE_BYTES);
 	ret->sequence = wire_get_u64(r);
 	if (ret->sequence > INT64_MAX)
-		bad(r);
+		message_bad(r);
 }
 
 void message_note_store_encode(struct buf *b, const struct message_store *m)
 {
 	if (m->sequence > INT64_MAX)
-		refuse(b);
-	put_store(b, m);
+		message_refuse(b);
+	message_put_store(b, m);
 }
 
 enum err message_note_store_decode(const uint8_t *data, size_t len, struct message_store *ret)
@@ -225,12 +217,12 @@ void message_hello_reply_encode(struct buf *b, const struct message_hello_reply 
 	put_lossy(b, m->token_model, TOKEN_TEXT_MAX);
 	wire_put_u32(b, m->key_types);
 	if (m->stores_len > MESSAGE_STORES_MAX) {
-		refuse(b);
+		message_refuse(b);
 		return;
 	}
 	wire_put_u8(b, (uint8_t)m->stores_len);
 	for (size_t i = 0; i < m->stores_len; i++)
-		put_store(b, &m->stores[i]);
+		message_put_store(b, &m->stores[i]);
 }
 
 static void get_stores(struct wire_reader *r, struct message_hello_reply *ret)
@@ -238,7 +230,7 @@ static void get_stores(struct wire_reader *r, struct message_hello_reply *ret)
 	size_t count = wire_get_u8(r);
 
 	if (count > MESSAGE_STORES_MAX)
-		bad(r);
+		message_bad(r);
 	for (size_t i = 0; i < count && r->status == E_OK; i++) {
 		get_store(r, &ret->stores[i]);
 		ret->stores_len++;
@@ -283,7 +275,7 @@ void message_hello_reply_release(struct message_hello_reply *m)
 static void put_spec(struct buf *b, const struct csr_spec *spec)
 {
 	if (!key_type_is_valid(spec->key_type) || spec->sans_len > CSR_SANS_MAX) {
-		refuse(b);
+		message_refuse(b);
 		return;
 	}
 	wire_put_u32(b, (uint32_t)spec->key_type);
@@ -298,7 +290,7 @@ static void put_spec(struct buf *b, const struct csr_spec *spec)
 	wire_put_u16(b, (uint16_t)spec->sans_len);
 	for (size_t i = 0; i < spec->sans_len; i++) {
 		if (spec->sans[i].type < 1 || spec->sans[i].type > SAN_TYPE_MAX)
-			refuse(b);
+			message_refuse(b);
 		wire_put_u8(b, (uint8_t)spec->sans[i].type);
 		put_exact(b, spec->sans[i].value, CSR_SAN_BYTES_MAX);
 	}
@@ -309,14 +301,14 @@ static void get_sans(struct wire_reader *r, struct csr_spec *ret)
 	unsigned count = wire_get_u16(r);
 
 	if (count > CSR_SANS_MAX)
-		bad(r);
+		message_bad(r);
 	for (unsigned i = 0; i < count && r->status == E_OK; i++) {
 		unsigned type = wire_get_u8(r);
 		char *value;
 		enum err e;
 
 		if (type < 1 || type > SAN_TYPE_MAX)
-			bad(r);
+			message_bad(r);
 		value = wire_get_text(r, CSR_SAN_BYTES_MAX);
 		if (!value)
 			break;
@@ -369,31 +361,31 @@ void message_create_csr_release(struct message_create_csr *m)
 	memset(m, 0, sizeof(*m));
 }
 
-static void put_key(struct buf *b, const struct message_key *key)
+static void message_put_key(struct buf *b, const struct message_key *key)
 {
 	if (!key_type_is_valid(key->key_type) || key->protection > KEY_PROT_MAX)
-		refuse(b);
+		message_refuse(b);
 	wire_put_u32(b, (uint32_t)key->key_type);
 	buf_put(b, key->key_id, KEY_ID_BYTES);
 	buf_put(b, key->spki_sha256, KEY_SPKI_HASH_BYTES);
 	wire_put_u32(b, key->protection);
 }
 
-static void get_key(struct wire_reader *r, struct message_key *ret)
+static void message_get_key(struct wire_reader *r, struct message_key *ret)
 {
 	ret->key_type = get_key_type(r);
 	wire_get_raw(r, ret->key_id, KEY_ID_BYTES);
 	wire_get_raw(r, ret->spki_sha256, KEY_SPKI_HASH_BYTES);
 	ret->protection = wire_get_u32(r);
 	if (ret->protection > KEY_PROT_MAX)
-		bad(r);
+		message_bad(r);
 }
 
 void message_create_csr_reply_encode(struct buf *b, const struct message_create_csr_reply *m)
 {
-	put_key(b, &m->key);
+	message_put_key(b, &m->key);
 	if (m->der_len < 1 || m->der_len > MESSAGE_DER_MAX)
-		refuse(b);
+		message_refuse(b);
 	else
 		wire_put_bytes(b, m->der, m->der_len);
 }
@@ -408,10 +400,10 @@ enum err message_create_csr_reply_decode(const uint8_t *data, size_t len,
 
 	memset(ret, 0, sizeof(*ret));
 	wire_reader_init(&r, data, len);
-	get_key(&r, &ret->key);
+	message_get_key(&r, &ret->key);
 	der = wire_get_bytes(&r, MESSAGE_DER_MAX, &der_len);
 	if (der_len == 0)
-		bad(&r);
+		message_bad(&r);
 	e = wire_reader_finish(&r);
 	if (e == E_OK) {
 		ret->der = malloc(der_len);
@@ -478,7 +470,7 @@ enum err message_destroy_key_reply_decode(const uint8_t *data, size_t len,
 void message_find_key_reply_encode(struct buf *b, const struct message_find_key_reply *m)
 {
 	if ((unsigned)m->presence > MESSAGE_KEY_AMBIGUOUS)
-		refuse(b);
+		message_refuse(b);
 	wire_put_u8(b, (uint8_t)m->presence);
 	buf_put(b, m->key_id, KEY_ID_BYTES);
 }
@@ -503,12 +495,12 @@ enum err message_find_key_reply_decode(const uint8_t *data, size_t len, struct m
 void message_inspect_key_reply_encode(struct buf *b, const struct message_inspect_key_reply *m)
 {
 	if ((unsigned)m->presence > MESSAGE_KEY_AMBIGUOUS)
-		refuse(b);
+		message_refuse(b);
 	wire_put_u8(b, (uint8_t)m->presence);
 	buf_put(b, m->key_id, KEY_ID_BYTES);
 	wire_put_u8(b, m->has_key);
 	if (m->has_key)
-		put_key(b, &m->key);
+		message_put_key(b, &m->key);
 	put_lossy(b, m->detail, MESSAGE_TEXT_MAX);
 }
 
@@ -524,9 +516,9 @@ enum err message_inspect_key_reply_decode(const uint8_t *data, size_t len,
 	wire_get_raw(&r, ret->key_id, KEY_ID_BYTES);
 	ret->has_key = get_bool(&r);
 	if (ret->has_key)
-		get_key(&r, &ret->key);
+		message_get_key(&r, &ret->key);
 	if (ret->has_key && ret->presence != MESSAGE_KEY_PAIR)
-		bad(&r);
+		message_bad(&r);
 	ret->detail = wire_get_text(&r, MESSAGE_TEXT_MAX);
 	e = wire_reader_finish(&r);
 	if (e != E_OK)
@@ -564,7 +556,7 @@ enum err message_list_keys_decode(const uint8_t *data, size_t len, struct messag
 void message_list_keys_part_encode(struct buf *b, const struct message_list_keys_part *m)
 {
 	if (m->keys_len > MESSAGE_LIST_PART_KEYS) {
-		refuse(b);
+		message_refuse(b);
 		return;
 	}
 	wire_put_u8(b, m->last);
@@ -573,7 +565,7 @@ void message_list_keys_part_encode(struct buf *b, const struct message_list_keys
 	for (size_t i = 0; i < m->keys_len; i++) {
 		put_lossy(b, m->keys[i].label, LABEL_MAX);
 		if ((unsigned)m->keys[i].presence > MESSAGE_KEY_AMBIGUOUS)
-			refuse(b);
+			message_refuse(b);
 		wire_put_u8(b, (uint8_t)m->keys[i].presence);
 		buf_put(b, m->keys[i].key_id, KEY_ID_BYTES);
 	}
@@ -591,7 +583,7 @@ enum err message_list_keys_part_decode(const uint8_t *data, size_t len, struct m
 	ret->unread = wire_get_u32(&r);
 	count = wire_get_u32(&r);
 	if (count > MESSAGE_LIST_PART_KEYS)
-		bad(&r);
+		message_bad(&r);
 	if (r.status == E_OK && count > 0) {
 		ret->keys = calloc(count, sizeof(*ret->keys));
 		if (!ret->keys)
@@ -624,7 +616,7 @@ void message_list_keys_part_release(struct message_list_keys_part *m)
 void message_list_pools_reply_encode(struct buf *b, const struct message_list_pools_reply *m)
 {
 	if (m->nodes_len > MESSAGE_LIST_POOLS_MAX) {
-		refuse(b);
+		message_refuse(b);
 		return;
 	}
 	wire_put_u8(b, m->more);
@@ -650,7 +642,7 @@ enum err message_list_pools_reply_decode(const uint8_t *data, size_t len,
 	ret->unread = wire_get_u32(&r);
 	count = wire_get_u32(&r);
 	if (count > MESSAGE_LIST_POOLS_MAX)
-		bad(&r);
+		message_bad(&r);
 	if (r.status == E_OK && count > 0) {
 		ret->nodes = calloc(count, sizeof(*ret->nodes));
 		if (!ret->nodes)
@@ -679,7 +671,7 @@ void message_list_pools_reply_release(struct message_list_pools_reply *m)
 void message_destroy_pool_encode(struct buf *b, const struct message_destroy_pool *m)
 {
 	if (!m->node[0])
-		refuse(b);
+		message_refuse(b);
 	wire_put_u32(b, m->timeout_ms);
 	put_exact(b, m->node, MESSAGE_NODE_MAX);
 }
@@ -695,7 +687,7 @@ enum err message_destroy_pool_decode(const uint8_t *data, size_t len, struct mes
 	ret->timeout_ms = wire_get_u32(&r);
 	node = wire_get_text(&r, MESSAGE_NODE_MAX);
 	if (node && (!node[0] || str_copy(ret->node, sizeof(ret->node), node) != E_OK))
-		bad(&r);
+		message_bad(&r);
 	free(node);
 	e = wire_reader_finish(&r);
 	if (e != E_OK)
@@ -705,10 +697,10 @@ enum err message_destroy_pool_decode(const uint8_t *data, size_t len, struct mes
 
 /* ---- status ---- */
 
-static void put_pools(struct buf *b, const struct message_status_reply *m)
+static void message_put_pools(struct buf *b, const struct message_status_reply *m)
 {
 	if (m->pools_len > KEY_TYPE_MAX) {
-		refuse(b);
+		message_refuse(b);
 		return;
 	}
 	wire_put_u8(b, (uint8_t)m->pools_len);
@@ -727,7 +719,7 @@ static void get_pools(struct wire_reader *r, struct message_status_reply *ret)
 	size_t count = wire_get_u8(r);
 
 	if (count > KEY_TYPE_MAX)
-		bad(r);
+		message_bad(r);
 	for (size_t i = 0; i < count && r->status == E_OK; i++) {
 		struct message_pool *pool = &ret->pools[i];
 
@@ -753,7 +745,7 @@ void message_status_reply_encode(struct buf *b, const struct message_status_repl
 	wire_put_u64(b, m->failed);
 	wire_put_u64(b, m->token_flags);
 	wire_put_u32(b, m->key_types);
-	put_pools(b, m);
+	message_put_pools(b, m);
 	put_lossy(b, m->capabilities, MESSAGE_TEXT_MAX);
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The messages between csrd (client) and csrd-hsm (signer): see
  * doc/hsm-protocol.md.  Both sides meet here and nowhere else.
@@ -5,7 +6,7 @@
  * A connection starts with one HELLO from the client.  After that many
  * requests may be in flight; each is answered once with its own request id, in
  * any order (LIST_KEYS in several parts).  A message that cannot be decoded
- * ends the connection.  There is no message that signs bytes of the caller's.
+ * ends the connection.  No message signs bytes that the caller chooses.
  *
  * encode: appends the payload to `b`, ask buf_status: E_LIMIT also for a value
  * that decode would refuse (too long, not UTF-8, no lower-case UUID).  Text for
@@ -20,6 +21,7 @@
 #include "base/csr.h"
 #include "base/err.h"
 #include "base/key.h"
+#include "base/node.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,9 +32,9 @@
 #define MESSAGE_TEXT_MAX 1024
 #define MESSAGE_STORES_MAX 8 /* that a signer remembers */
 #define MESSAGE_LINEAGE_BYTES 16
-#define MESSAGE_NODE_MAX 63 /* bytes of a node's name */
-#define MESSAGE_LIST_POOLS_MAX 1024 /* nodes with the longest names fit one frame */
-#define MESSAGE_LIST_PART_KEYS 256 /* a full part with the longest labels fits one frame */
+#define MESSAGE_NODE_MAX NODE_NAME_MAX /* bytes of a node's name */
+#define MESSAGE_LIST_POOLS_MAX 1024    /* nodes with the longest names fit one frame */
+#define MESSAGE_LIST_PART_KEYS 256     /* a full part with the longest labels fits one frame */
 
 enum message_type {
 	MESSAGE_HELLO = 1,
@@ -87,16 +89,16 @@ void message_hello_reply_release(struct message_hello_reply *m);
 /* ---- create-csr: one new key pair and one CSR signed with it ---- */
 
 struct message_create_csr {
-	uint32_t timeout_ms;    /* from receipt; past it, work that has not begun is not begun */
+	uint32_t timeout_ms;      /* from receipt; past it, work that has not begun is not begun */
 	char csr_id[CSR_ID_SIZE]; /* lower-case UUID; the key's label is "csrd:<csr_id>" */
 	struct csr_spec spec;
 };
 /* A key as the token gave it back. */
 struct message_key {
 	enum key_type key_type;
-	uint8_t key_id[KEY_ID_BYTES];            /* CKA_ID of both objects */
+	uint8_t key_id[KEY_ID_BYTES]; /* CKA_ID of both objects */
 	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
-	uint32_t protection;                     /* enum key_protection bits of the private key */
+	uint32_t protection; /* enum key_protection bits of the private key */
 };
 struct message_create_csr_reply {
 	struct message_key key;
@@ -121,7 +123,7 @@ struct message_key_request { /* DESTROY_KEY, FIND_KEY and INSPECT_KEY */
 struct message_destroy_key_reply {
 	uint32_t destroyed; /* objects; 0 when there was none */
 };
-/* What stands on the token under one label. */
+/* What is on the token under one label. */
 enum message_key_presence {
 	MESSAGE_KEY_NONE = 0,
 	MESSAGE_KEY_PAIR = 1,         /* one private and one public key that belong together */
@@ -143,7 +145,7 @@ void message_find_key_reply_encode(struct buf *b, const struct message_find_key_
 MUST_USE enum err message_find_key_reply_decode(const uint8_t *data, size_t len,
 						struct message_find_key_reply *ret);
 
-/* ---- inspect-key: find-key, and what the token says now of the pair ---- */
+/* ---- inspect-key: find-key, and what the token reports about the pair now ---- */
 
 struct message_inspect_key_reply {
 	enum message_key_presence presence;
@@ -168,7 +170,7 @@ struct message_listed_key {
 	uint8_t key_id[KEY_ID_BYTES]; /* zero-padded or cut when the token holds another length */
 };
 struct message_list_keys_part {
-	bool last; /* no part of this request follows */
+	bool last;       /* no part of this request follows */
 	uint32_t unread; /* objects that would not say what they are: not 0, and the list may lack keys */
 	struct message_listed_key *keys;
 	size_t keys_len; /* ≤ MESSAGE_LIST_PART_KEYS */
@@ -228,22 +230,22 @@ struct message_pool {
 	uint32_t target;
 };
 struct message_status_reply {
-	bool usable;       /* the token answered its last probe and a user is logged in */
-	char *detail;      /* why not, or what it lacks all the same, or ""; ≤ MESSAGE_TEXT_MAX */
+	bool usable;  /* the token answered its last probe and a user is logged in */
+	char *detail; /* why not, or what it lacks all the same, or ""; ≤ MESSAGE_TEXT_MAX */
 	uint32_t threads;
-	uint32_t busy;     /* threads at work */
+	uint32_t busy; /* threads at work */
 	uint32_t queued;
-	uint64_t created;  /* CSRs since start */
-	uint64_t destroyed; /* keys since start */
-	uint64_t failed;   /* operations that ended in an error since start */
+	uint64_t created;     /* CSRs since start */
+	uint64_t destroyed;   /* keys since start */
+	uint64_t failed;      /* operations that ended in an error since start */
 	uint64_t token_flags; /* CK_TOKEN_INFO flags */
 	key_type_set key_types;
 	size_t pools_len;
 	struct message_pool pools[KEY_TYPE_MAX]; /* types that have a target or ready keys */
-	char *pool_detail; /* why the pool is not filled, or ""; ≤ MESSAGE_TEXT_MAX */
+	char *pool_detail;                       /* why the pool is not filled, or ""; ≤ MESSAGE_TEXT_MAX */
 	uint32_t other_nodes; /* that have ready keys on the token, when its keys were listed last … */
 	uint32_t other_keys;  /* … and how many */
-	char *capabilities; /* what the token was found to do, for people; ≤ MESSAGE_TEXT_MAX */
+	char *capabilities;   /* what the token was found to do, for people; ≤ MESSAGE_TEXT_MAX */
 };
 void message_status_reply_encode(struct buf *b, const struct message_status_reply *m);
 MUST_USE enum err message_status_reply_decode(const uint8_t *data, size_t len,

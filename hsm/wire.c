@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The codec: big-endian integers and length-prefixed bytes, to and from memory. */
 #include "hsm/wire.h"
 
@@ -59,7 +60,7 @@ void wire_reader_init(struct wire_reader *r, const void *data, size_t len)
 	r->status = E_OK;
 }
 
-static void fail(struct wire_reader *r, enum err e)
+static void wire_fail(struct wire_reader *r, enum err e)
 {
 	if (r->status == E_OK)
 		r->status = e;
@@ -67,14 +68,14 @@ static void fail(struct wire_reader *r, enum err e)
 }
 
 /* The next len bytes, or NULL (and a bad reader) when there are fewer. */
-static const uint8_t *take(struct wire_reader *r, size_t len)
+static const uint8_t *wire_take(struct wire_reader *r, size_t len)
 {
 	const uint8_t *at = r->at;
 
 	if (r->status != E_OK)
 		return NULL;
 	if (len > r->left) {
-		fail(r, E_PROTO);
+		wire_fail(r, E_PROTO);
 		return NULL;
 	}
 	if (len > 0)
@@ -85,7 +86,7 @@ static const uint8_t *take(struct wire_reader *r, size_t len)
 
 static uint64_t get_big_endian(struct wire_reader *r, size_t width)
 {
-	const uint8_t *at = take(r, width);
+	const uint8_t *at = wire_take(r, width);
 	uint64_t value = 0;
 
 	if (!at)
@@ -117,7 +118,7 @@ uint64_t wire_get_u64(struct wire_reader *r)
 
 void wire_get_raw(struct wire_reader *r, void *dst, size_t len)
 {
-	const uint8_t *at = take(r, len);
+	const uint8_t *at = wire_take(r, len);
 
 	if (len == 0)
 		return;
@@ -136,10 +137,10 @@ const uint8_t *wire_get_bytes(struct wire_reader *r, size_t max, size_t *ret_len
 	if (r->status != E_OK)
 		return NULL;
 	if (len > max) {
-		fail(r, E_PROTO);
+		wire_fail(r, E_PROTO);
 		return NULL;
 	}
-	at = take(r, len);
+	at = wire_take(r, len);
 	if (at)
 		*ret_len = len;
 	return at;
@@ -154,12 +155,12 @@ char *wire_get_text(struct wire_reader *r, size_t max)
 	if (r->status != E_OK)
 		return NULL;
 	if (len > 0 && (memchr(at, '\0', len) || !utf8_is_valid((const char *)at, len))) {
-		fail(r, E_PROTO);
+		wire_fail(r, E_PROTO);
 		return NULL;
 	}
 	text = str_dup_len(len > 0 ? (const char *)at : "", len);
 	if (!text)
-		fail(r, E_NOMEM);
+		wire_fail(r, E_NOMEM);
 	return text;
 }
 

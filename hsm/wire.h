@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The codec of the protocol between csrd and csrd-hsm: big-endian integers and
  * length-prefixed bytes.  It knows no message and no descriptor.

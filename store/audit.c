@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The audit trail: what is written to it, and what is read of it. */
 #include "store/audit.h"
 
@@ -50,7 +51,7 @@ const char *audit_action_of_state(enum csr_state state)
 
 static const char *audit_text(const char *text)
 {
-	return text == NULL ? "" : text;
+	return !text ? "" : text;
 }
 
 enum err audit_add(struct sql *sql, int64_t now_us, const char *action, const char *object,

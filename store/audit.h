@@ -1,4 +1,5 @@
-/* The audit trail: written in the transaction of the change that it tells of.  Private to store/. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The audit trail: written in the transaction of the change that it records.  Private to store/. */
 #ifndef CSRD_STORE_AUDIT_H
 #define CSRD_STORE_AUDIT_H
 
@@ -10,7 +11,7 @@
 
 struct sql;
 
-#define AUDIT_OF_STORE "store" /* the object of what is about all of it */
+#define AUDIT_OF_STORE "store" /* the object of records about the whole store */
 #define AUDIT_ROLLED_BACK "store.rolled-back"
 #define AUDIT_SET_ASIDE "csr.set-aside" /* of a row that stays deleting */
 #define AUDIT_KEPT_PENDING "set aside: it was pending when the store went back; its key is kept"

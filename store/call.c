@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Making, keeping and freeing operations. */
 #include "store/call.h"
 
@@ -18,9 +19,9 @@ void *call_new(struct store *store, const struct call_type *type, void *arg)
 	struct call *call = calloc(1, type->size);
 
 	assert(type->size <= CALL_BYTES_MAX);
-	if (call == NULL) {
+	if (!call) {
 		if (store->spare_free_len == 0) {
-			log_error("memory is out, and nothing is left to say so with");
+			log_error("out of memory, with nothing left to report it with");
 			abort();
 		}
 		call = (struct call *)store->spare[store->spare_free[--store->spare_free_len]].bytes;
@@ -45,7 +46,7 @@ void call_free(struct call *call)
 {
 	struct store *store = call->store;
 
-	while (call->texts != NULL) {
+	while (call->texts) {
 		struct call_text *text = call->texts;
 
 		call->texts = text->next;
@@ -63,11 +64,11 @@ const char *call_keep(struct call *call, const char *text)
 	struct call_text *kept;
 	size_t size;
 
-	if (text == NULL)
+	if (!text)
 		return NULL;
 	size = strlen(text) + 1;
 	kept = malloc(sizeof(*kept) + size);
-	if (kept == NULL) {
+	if (!kept) {
 		call_refuse(call, E_NOMEM);
 		return NULL;
 	}
@@ -107,7 +108,7 @@ void *call_append(void **array, size_t *len, size_t size)
 	/* Room doubles whenever len is a power of two. */
 	if ((*len & (*len - 1)) == 0) {
 		void *grown = reallocarray(*array, *len == 0 ? 1 : 2 * *len, size);
-		if (grown == NULL)
+		if (!grown)
 			return NULL;
 		*array = grown;
 	}
@@ -122,7 +123,7 @@ enum err call_rows_read(struct call_rows *rows, struct sql_query *q)
 	while (sql_next(q)) {
 		void *row = call_append(&rows->first, &rows->len, rows->size);
 
-		if (row == NULL)
+		if (!row)
 			sql_fail(q, E_NOMEM);
 		else
 			rows->read(q, row);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the calls of store.h are made of: each is a struct that begins with a
  * struct call, holds copies of its arguments and, once it has run, its results.
@@ -27,7 +28,7 @@ struct store {
 	struct walk *walk;
 	struct fences *fences;
 
-	/* For telling "out of memory" when memory is out; owner's thread only. */
+	/* To report "out of memory" when out of memory; owner's thread only. */
 	struct call_spare {
 		_Alignas(max_align_t) unsigned char bytes[CALL_BYTES_MAX];
 	} spare[CALL_SPARE_MAX];
@@ -48,10 +49,10 @@ struct call_type {
 	size_t size; /* of the whole struct, ≤ CALL_BYTES_MAX */
 	enum store_op_kind kind;
 	enum err (*run)(struct store_op *op, struct sql *sql);
-	void (*finish)(struct store_op *op); /* calls back, gives back what is its own, calls call_free */
+	void (*finish)(struct store_op *op); /* calls back, releases what it owns, calls call_free */
 };
 
-/* Zeroed; never NULL.  When memory is out its error is set: call_submit will finish it with that. */
+/* Zeroed; never NULL.  When out of memory its error is set, and call_submit finishes it with that. */
 void *call_new(struct store *store, const struct call_type *type, void *arg);
 void call_submit(struct call *call);
 void call_free(struct call *call);
@@ -60,10 +61,10 @@ void call_free(struct call *call);
 const char *call_keep(struct call *call, const char *text);
 struct audit_origin call_keep_origin(struct call *call, const struct audit_origin *origin);
 
-/* What ends before it is queued; the first error stays. */
+/* For a call that ends before it is queued; the first error stays. */
 void call_refuse(struct call *call, enum err e);
 
-/* A call that tells no more than how it ended. */
+/* A call that reports only how it ended. */
 struct call_done {
 	struct call call;
 	store_done_fn done;
@@ -78,11 +79,11 @@ struct call_rows {
 	void (*read)(struct sql_query *q, void *row); /* the row at hand, into a zeroed one */
 	void (*release)(void *row);
 };
-/* Reads all that the query has, and ends it. */
+/* Reads all rows of the query, and ends it. */
 MUST_USE enum err call_rows_read(struct call_rows *rows, struct sql_query *q);
 void call_rows_release(struct call_rows *rows); /* leaves none */
 
-/* Room for one more of `size` bytes, zeroed, at the end of an array; NULL when memory is out. */
+/* Room for one more of `size` bytes, zeroed, at the end of an array; NULL when out of memory. */
 void *call_append(void **array, size_t *len, size_t size);
 
 #endif

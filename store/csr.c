@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a CSR: begun, moved, deleted, looked up. */
 #include "base/clock.h"
 #include "base/str.h"
@@ -214,7 +215,7 @@ void store_csr_move(struct store *store, const struct store_csr_move *in, store_
 	move->in = *in;
 	move->in.id = call_keep(&move->done.call, in->id);
 	move->in.origin = call_keep_origin(&move->done.call, &in->origin);
-	if (in->result != NULL) {
+	if (in->result) {
 		move->result = *in->result;
 		move->result.pem = call_keep(&move->done.call, in->result->pem);
 		move->in.result = &move->result;
@@ -240,7 +241,7 @@ struct csr_one {
 static enum err csr_find_one(struct csr_one *one, struct sql *sql)
 {
 	one->found = calloc(1, sizeof(*one->found));
-	if (one->found == NULL)
+	if (!one->found)
 		return E_NOMEM;
 	enum err e = csr_row_get(sql, one->id, one->found);
 	if (e == E_OK && one->has_scope && !store_scope_equal(&one->scope, &one->found->scope))
@@ -290,7 +291,7 @@ static struct csr_one *csr_one_new(struct store *store, const struct call_type *
 
 	one->done = done;
 	one->has_scope = scope != NULL;
-	if (scope != NULL)
+	if (scope)
 		one->scope = *scope;
 	one->id = call_keep(&one->call, id);
 	return one;
@@ -339,7 +340,7 @@ static enum err csr_leftover_is_told(struct sql *sql, const char *id, bool *ret_
 		sql_text(&q, "action", &action);
 	enum err e = sql_done(&q);
 	if (e == E_OK)
-		*ret_told = action != NULL && strcmp(action, LEFTOVER) == 0;
+		*ret_told = action && strcmp(action, LEFTOVER) == 0;
 	free(action);
 	return e;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lists of CSRs, a page at a time. */
 #include "store/csr_row.h"
 #include "store/directory.h"
@@ -136,7 +137,7 @@ const struct sql_texts csr_list_sql = SQL_TEXTS(csr_list_texts);
 /* The four parameters of ANY_WHERE. */
 static void csr_list_put_any(struct sql_query *q, const struct store_csr_query *query, const char *account_id)
 {
-	bool in_zone = query->scope != NULL && query->scope->kind == STORE_ZONE;
+	bool in_zone = query->scope && query->scope->kind == STORE_ZONE;
 
 	sql_put_int(q, query->states);
 	sql_put_text(q, account_id);
@@ -152,8 +153,8 @@ static unsigned csr_list_way(const struct store_csr_query *query)
 
 static bool csr_list_is_of_active(const struct store_csr_query *query)
 {
-	return query->after_id == NULL && query->filter == NULL && query->scope != NULL &&
-	       query->states == ONLY_ACTIVE && query->updated_before_us == 0;
+	return !query->after_id && !query->filter && query->scope && query->states == ONLY_ACTIVE &&
+	       query->updated_before_us == 0;
 }
 
 static void csr_list_put_filter(struct sql_query *q, const struct store_csr_filter *filter)
@@ -178,7 +179,7 @@ static struct sql_query csr_list_ask(struct sql *sql, unsigned which)
 /* The rows that a filter leaves. */
 static unsigned csr_list_of_filter(const struct store_csr_query *query)
 {
-	if (query->filter->key != NULL)
+	if (query->filter->key)
 		return KEY_LIST;
 	return query->descending ? FILTER_NEWEST : FILTER_OLDEST;
 }
@@ -188,14 +189,14 @@ static struct sql_query csr_list_query(struct sql *sql, const struct store_csr_q
 {
 	struct sql_query q;
 
-	if (query->after_id != NULL) {
+	if (query->after_id) {
 		q = csr_list_ask(sql, (query->states & ~UNSETTLED) == 0 ? PASS_UNSETTLED : PASS_ANY);
 		csr_list_put_any(&q, query, account_id);
 		sql_put_text(&q, query->after_id);
 		sql_put_int(&q, query->limit);
 		return q;
 	}
-	if (query->filter != NULL) {
+	if (query->filter) {
 		q = csr_list_ask(sql, csr_list_of_filter(query));
 		csr_list_put_any(&q, query, account_id);
 		csr_list_put_filter(&q, query->filter);
@@ -217,25 +218,25 @@ static struct sql_query csr_list_query(struct sql *sql, const struct store_csr_q
 static enum err csr_list_count(struct sql *sql, const struct store_csr_query *query,
 			       const struct directory_scope *scope, uint64_t *ret_total)
 {
-	bool active = query->states == ONLY_ACTIVE && query->filter == NULL;
+	bool active = query->states == ONLY_ACTIVE && !query->filter;
 	struct store_csr_query of_any_age = *query;
 
-	if (query->after_id != NULL) {
+	if (query->after_id) {
 		*ret_total = 0;
 		return E_OK;
 	}
-	if (active && query->scope != NULL) {
+	if (active && query->scope) {
 		*ret_total = (uint64_t)scope->csr_active;
 		return E_OK;
 	}
 	unsigned which = active ? ACTIVE_TOTAL : ANY_TOTAL;
-	if (query->filter != NULL)
-		which = query->filter->key != NULL ? KEY_TOTAL : FILTER_TOTAL;
+	if (query->filter)
+		which = query->filter->key ? KEY_TOTAL : FILTER_TOTAL;
 	struct sql_query q = sql_ask(sql, &csr_list_texts[which], "count CSRs");
 	of_any_age.updated_before_us = 0;
 	if (!active)
-		csr_list_put_any(&q, &of_any_age, query->scope == NULL ? NULL : scope->account_id);
-	if (query->filter != NULL)
+		csr_list_put_any(&q, &of_any_age, !query->scope ? NULL : scope->account_id);
+	if (query->filter)
 		csr_list_put_filter(&q, query->filter);
 	if (sql_next(&q))
 		*ret_total = (uint64_t)sql_int(&q, "total");
@@ -284,7 +285,7 @@ static enum err csr_list_read_behind(struct sql *sql, const struct store_csr_que
 	const struct walk_mark first_named = {.name = no_name}, last_nameless = {.id = "~"};
 	unsigned list = LIST_AFTER_FIRST + csr_list_way(query);
 	unsigned nameless = LIST_NAMELESS_FIRST + (query->descending ? 1 : 0);
-	bool is_nameless = query->order == STORE_ORDER_NAME && mark->name == NULL;
+	bool is_nameless = query->order == STORE_ORDER_NAME && !mark->name;
 	enum err e;
 
 	e = csr_list_read_after(sql, query, account_id, is_nameless ? nameless : list, mark, skip, page);
@@ -454,14 +455,14 @@ static enum err csr_list_read_active(struct sql *sql, struct store *store,
 				     const struct store_csr_query *query, const char *account_id,
 				     struct store_csr_page *page)
 {
-	return query->reader != NULL ? csr_list_read_walk(sql, store, query, account_id, page)
-				     : csr_list_read_numbered(sql, store->fences, query, account_id, page);
+	return query->reader ? csr_list_read_walk(sql, store, query, account_id, page)
+			     : csr_list_read_numbered(sql, store->fences, query, account_id, page);
 }
 
 static enum err csr_list_read_any(struct sql *sql, const struct store_csr_query *query,
 				  const char *account_id, struct store_csr_page *page)
 {
-	if (query->after_id == NULL && query->offset >= page->total)
+	if (!query->after_id && query->offset >= page->total)
 		return E_OK;
 	struct sql_query q = csr_list_query(sql, query, account_id);
 	return csr_list_read(&q, query->limit, page);
@@ -477,7 +478,7 @@ static enum err csr_list_run(struct store_op *op, struct sql *sql)
 	struct directory_scope scope = {.csr_active = 0};
 	enum err e = E_OK;
 
-	if (query->scope != NULL)
+	if (query->scope)
 		e = directory_find(sql, query->scope, &scope);
 	if (e == E_NOTFOUND)
 		return E_OK;
@@ -486,11 +487,11 @@ static enum err csr_list_run(struct store_op *op, struct sql *sql)
 	if (e != E_OK)
 		return e;
 	page->records = calloc(query->limit, sizeof(*page->records));
-	if (page->records == NULL)
+	if (!page->records)
 		return E_NOMEM;
 	if (csr_list_is_of_active(query))
 		return csr_list_read_active(sql, list->call.store, query, scope.account_id, page);
-	return csr_list_read_any(sql, query, query->scope == NULL ? NULL : scope.account_id, page);
+	return csr_list_read_any(sql, query, !query->scope ? NULL : scope.account_id, page);
 }
 
 static void csr_list_release_page(struct store_csr_page *page)
@@ -516,7 +517,7 @@ static void csr_list_keep_filter(struct csr_list *list, const struct store_csr_q
 {
 	const struct store_csr_filter *filter = query->filter;
 
-	if (filter == NULL)
+	if (!filter)
 		return;
 	list->filter = *filter;
 	list->filter.id_prefix = call_keep(&list->call, filter->id_prefix);
@@ -526,14 +527,12 @@ static void csr_list_keep_filter(struct csr_list *list, const struct store_csr_q
 	list->filter.san = call_keep(&list->call, filter->san);
 	list->filter.word = call_keep(&list->call, filter->word);
 	list->query.filter = &list->filter;
-	if (query->after_id != NULL || query->updated_before_us != 0 ||
-	    query->order != STORE_ORDER_CREATED_AT ||
-	    (filter->key != NULL && filter->key_len != KEY_ID_BYTES &&
-	     filter->key_len != KEY_SPKI_HASH_BYTES)) {
+	if (query->after_id || query->updated_before_us != 0 || query->order != STORE_ORDER_CREATED_AT ||
+	    (filter->key && filter->key_len != KEY_ID_BYTES && filter->key_len != KEY_SPKI_HASH_BYTES)) {
 		call_refuse(&list->call, E_INVAL);
 		return;
 	}
-	if (filter->key != NULL) {
+	if (filter->key) {
 		memcpy(list->filter_key, filter->key, filter->key_len);
 		list->filter.key = list->filter_key;
 	}
@@ -548,7 +547,7 @@ void store_csr_list(struct store *store, const struct store_csr_query *query, st
 
 	list->done = done;
 	list->query = *query;
-	if (query->scope != NULL) {
+	if (query->scope) {
 		list->scope = *query->scope;
 		list->query.scope = &list->scope;
 	}
@@ -556,7 +555,7 @@ void store_csr_list(struct store *store, const struct store_csr_query *query, st
 	list->query.reader = call_keep(&list->call, query->reader);
 	csr_list_keep_filter(list, query);
 	if (query->limit < 1 || query->limit > STORE_LIST_MAX || query->offset > INT64_MAX ||
-	    (query->after_id == NULL &&
+	    (!query->after_id &&
 	     (query->order < STORE_ORDER_CREATED_AT || query->order > STORE_ORDER_ACCOUNT_TAG)))
 		call_refuse(&list->call, E_INVAL);
 	call_submit(&list->call);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The row of a CSR. */
 #include "store/csr_row.h"
 
@@ -38,7 +39,7 @@ const struct sql_texts csr_row_sql = SQL_TEXTS(csr_row_texts);
 static enum err csr_row_format_sans(const struct csr_spec *spec, struct buf *b)
 {
 	for (size_t i = 0; i < spec->sans_len; i++) {
-		if (strchr(spec->sans[i].value, '\n') != NULL)
+		if (strchr(spec->sans[i].value, '\n'))
 			return E_INVAL;
 		buf_printf(b, "%s %s\n", san_type_name(spec->sans[i].type), spec->sans[i].value);
 	}
@@ -50,7 +51,7 @@ static enum err csr_row_parse_san(char *line, struct csr_spec *spec)
 	char *value = strchr(line, ' ');
 	enum san_type type;
 
-	if (value == NULL)
+	if (!value)
 		return E_STORE;
 	*value++ = '\0';
 	if (san_type_parse(line, &type) != E_OK)
@@ -63,9 +64,9 @@ static enum err csr_row_parse_sans(char *lines, struct csr_spec *spec)
 	char *line = lines, *end;
 	enum err e = E_OK;
 
-	for (; e == E_OK && line != NULL && *line != '\0'; line = end + 1) {
+	for (; e == E_OK && line && *line != '\0'; line = end + 1) {
 		end = strchr(line, '\n');
-		if (end == NULL)
+		if (!end)
 			return E_STORE;
 		*end = '\0';
 		e = csr_row_parse_san(line, spec);
@@ -113,7 +114,7 @@ void csr_row_read(struct sql_query *q, struct csr_record *r)
 	sql_text(q, "name", &r->name);
 	sql_text(q, "description", &r->description);
 	sql_text(q, "pem", &r->pem);
-	if (r->pem != NULL) {
+	if (r->pem) {
 		sql_bytes(q, "key_id", r->key_id, sizeof(r->key_id));
 		sql_bytes(q, "spki_sha256", r->spki_sha256, sizeof(r->spki_sha256));
 		r->protection = (uint32_t)sql_int(q, "protection");
@@ -177,14 +178,14 @@ out:
 enum err csr_row_move(struct sql *sql, const struct store_csr_move *move, int64_t now_us)
 {
 	const struct store_csr_result *result = move->result;
-	struct sql_query q = sql_ask(sql, &csr_row_texts[result == NULL ? CSR_MOVE : CSR_MOVE_ACTIVE],
-				     "change the state of a CSR");
+	struct sql_query q =
+	    sql_ask(sql, &csr_row_texts[!result ? CSR_MOVE : CSR_MOVE_ACTIVE], "change the state of a CSR");
 
 	sql_put_text(&q, move->id);
 	sql_put_int(&q, move->from);
 	sql_put_int(&q, move->to);
 	sql_put_int(&q, now_us);
-	if (result != NULL) {
+	if (result) {
 		sql_put_text(&q, result->pem);
 		sql_put_bytes(&q, result->key_id, sizeof(result->key_id));
 		sql_put_bytes(&q, result->spki_sha256, sizeof(result->spki_sha256));

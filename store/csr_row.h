@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The row of a CSR: written, read, moved.  Private to store/. */
 #ifndef CSRD_STORE_CSR_ROW_H
 #define CSRD_STORE_CSR_ROW_H
@@ -24,7 +25,7 @@ MUST_USE enum err csr_row_add(struct sql *sql, const struct csr_record *record);
 /* By id, in any scope and state.  E_NOTFOUND. */
 MUST_USE enum err csr_row_get(struct sql *sql, const char *id, struct csr_record *ret_record);
 
-/* The row at hand.  The record is filled as far as it got, also after an error of the query. */
+/* The current row.  The record is filled as far as it got, even after an error of the query. */
 void csr_row_read(struct sql_query *q, struct csr_record *record);
 
 /* One legal move of state with its audit record.  E_NOTFOUND, E_EXISTS as store_csr_move says. */

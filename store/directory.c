@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Accounts and zones: what operators make, change and list. */
 #include "store/directory.h"
 
@@ -79,7 +80,7 @@ static enum err directory_run_add(struct store_op *op, struct sql *sql)
 	sql_put_text(&q, add->scope.id);
 	if (zone)
 		sql_put_text(&q, add->account_id);
-	sql_put_text(&q, add->name == NULL ? "" : add->name);
+	sql_put_text(&q, !add->name ? "" : add->name);
 	sql_put_int(&q, add->csr_quota);
 	sql_put_int(&q, now_us);
 	enum err e = sql_try(&q);
@@ -227,7 +228,7 @@ static void directory_finish_list(struct store_op *op)
 
 	if (op->e != E_OK)
 		call_rows_release(&list->rows);
-	if (list->zones_done != NULL)
+	if (list->zones_done)
 		list->zones_done(list->call.arg, op->e, list->rows.first, list->rows.len);
 	else
 		list->accounts_done(list->call.arg, op->e, list->rows.first, list->rows.len);

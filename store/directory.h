@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Accounts and zones.  Private to store/. */
 #ifndef CSRD_STORE_DIRECTORY_H
 #define CSRD_STORE_DIRECTORY_H

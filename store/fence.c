@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fences along the long lists. */
 #include "store/fence.h"
 
@@ -86,14 +87,14 @@ struct fences *fences_new(void)
 {
 	struct fences *fences = calloc(1, sizeof(*fences));
 
-	if (fences != NULL)
+	if (fences)
 		pthread_mutex_init(&fences->lock, NULL);
 	return fences;
 }
 
 void fences_free(struct fences *fences)
 {
-	if (fences == NULL)
+	if (!fences)
 		return;
 	for (size_t i = 0; i < LINES_MAX; i++)
 		line_release(&fences->lines[i]);
@@ -138,7 +139,7 @@ static enum err line_add(struct line *line, size_t at, const struct walk_mark *m
 	if (!walk_mark_copy(mark, &fence.mark))
 		return E_NOMEM;
 	room = call_append(&fences, &line->fences_len, sizeof(*room));
-	if (room == NULL) {
+	if (!room) {
 		walk_mark_release(&fence.mark);
 		return E_NOMEM;
 	}
@@ -159,7 +160,7 @@ static struct sql_query fence_ask(struct sql *sql, const struct fence_list *list
 	    [STORE_ORDER_NAME] = MARKS_BY_NAME,
 	    [STORE_ORDER_ACCOUNT_TAG] = MARKS_BY_ID,
 	};
-	bool nameless = list->order == STORE_ORDER_NAME && mark->name == NULL;
+	bool nameless = list->order == STORE_ORDER_NAME && !mark->name;
 	unsigned which = nameless ? MARKS_NAMELESS : by_order[list->order];
 	struct sql_query q = sql_ask(sql, &fence_texts[which], "look along a list of CSRs");
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fences along the long lists: every thousandth row of a list is remembered, and
  * how many rows lie between two of them, so that the row with a number is found

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Idempotency keys. */
 #include "store/idempotency.h"
 
@@ -128,7 +129,7 @@ enum err idempotency_note(struct sql *sql, const struct store_csr_begin *in, int
 {
 	enum err e = E_OK;
 
-	if (in->idempotency_key != NULL) {
+	if (in->idempotency_key) {
 		struct sql_query q = sql_ask(sql, &idempotency_texts[KEY_ADD], "add an idempotency key");
 
 		idempotency_put_key(&q, in);

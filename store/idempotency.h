@@ -1,4 +1,5 @@
-/* Idempotency keys: which create was asked for already.  Private to store/. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Idempotency keys: which create was requested before.  Private to store/. */
 #ifndef CSRD_STORE_IDEMPOTENCY_H
 #define CSRD_STORE_IDEMPOTENCY_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A store that went back in time (store.h).  Private to store/. */
 #ifndef CSRD_STORE_LINEAGE_H
 #define CSRD_STORE_LINEAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The embedded schema steps, and which of them a database gets. */
 #include "store/migrate.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Schema migrations: numbered SQL files (store/schema/NNN_name.sql) embedded
  * at build.  An engine says which version its database has and applies one

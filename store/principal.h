@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Principals.  Private to store/. */
 #ifndef CSRD_STORE_PRINCIPAL_H
 #define CSRD_STORE_PRINCIPAL_H

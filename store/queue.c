@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Between the owner's thread and the database.
  *
@@ -12,11 +13,11 @@
 #include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "store/sql.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -67,7 +68,7 @@ struct queue {
 
 /* ---- lists ---- */
 
-static void list_init(struct op_list *list)
+static void queue_list_init(struct op_list *list)
 {
 	list->first = NULL;
 	list->end = &list->first;
@@ -80,23 +81,23 @@ static void list_append(struct op_list *list, struct store_op *op)
 	list->end = &op->next;
 }
 
-static struct store_op *list_take(struct op_list *list)
+static struct store_op *queue_list_take(struct op_list *list)
 {
 	struct store_op *op = list->first;
 
 	list->first = op->next;
-	if (list->first == NULL)
-		list_init(list);
+	if (!list->first)
+		queue_list_init(list);
 	return op;
 }
 
 static void list_move_all(struct op_list *from, struct op_list *to)
 {
-	if (from->first == NULL)
+	if (!from->first)
 		return;
 	*to->end = from->first;
 	to->end = from->end;
-	list_init(from);
+	queue_list_init(from);
 }
 
 /* ---- to and from the threads ---- */
@@ -122,7 +123,7 @@ void queue_submit(struct queue *queue, struct store_op *op)
 	struct op_list refused;
 	bool wake = false;
 
-	list_init(&refused);
+	queue_list_init(&refused);
 	pthread_mutex_lock(&queue->lock);
 	if (op->e == E_OK && queue->closing)
 		op->e = E_UNAVAIL;
@@ -153,22 +154,22 @@ void queue_dispatch(struct queue *queue)
 	bool committed = false;
 	uint64_t count;
 
-	list_init(&finished);
+	queue_list_init(&finished);
 	pthread_mutex_lock(&queue->lock);
 	ssize_t n = read(queue->wake_fd, &count, sizeof(count));
 	(void)n; /* EAGAIN: called without need */
 	list_move_all(&queue->finished, &finished);
 	pthread_mutex_unlock(&queue->lock);
 
-	while (finished.first != NULL && clock_ms() - started_ms <= DISPATCH_MS) {
-		struct store_op *op = list_take(&finished);
+	while (finished.first && clock_ms() - started_ms <= DISPATCH_MS) {
+		struct store_op *op = queue_list_take(&finished);
 
 		committed = committed || (op->kind == STORE_OP_WRITES && op->e == E_OK);
 		op->finish(op);
 	}
-	if (committed && queue->on_commit != NULL)
+	if (committed && queue->on_commit)
 		queue->on_commit(queue->on_commit_arg);
-	if (finished.first == NULL)
+	if (!finished.first)
 		return;
 	pthread_mutex_lock(&queue->lock);
 	list_move_all(&queue->finished, &finished);
@@ -222,7 +223,7 @@ static enum err batch_run_transaction(struct sql *sql, struct store_op *batch, b
 	enum err e = sql_begin(sql, writes);
 	if (e != E_OK)
 		return e;
-	for (struct store_op *op = batch; op != NULL && e == E_OK; op = op->next) {
+	for (struct store_op *op = batch; op && e == E_OK; op = op->next) {
 		if ((op->kind == STORE_OP_WRITES) != writes)
 			continue;
 		if (writes)
@@ -242,17 +243,17 @@ static void batch_run(struct sql *sql, struct store_op *batch, bool writes)
 {
 	bool any = false;
 
-	for (struct store_op *op = batch; op != NULL; op = op->next)
+	for (struct store_op *op = batch; op; op = op->next)
 		any = any || (op->kind == STORE_OP_WRITES) == writes;
 	enum err e = any ? batch_run_transaction(sql, batch, writes) : E_OK;
-	for (struct store_op *op = batch; e != E_OK && op != NULL; op = op->next) {
+	for (struct store_op *op = batch; e != E_OK && op; op = op->next) {
 		if ((op->kind == STORE_OP_WRITES) == writes)
 			op->e = e;
 	}
 }
 
 /* Whether the database is to blame, and not what was asked of it. */
-static bool is_outage(enum err e)
+static bool queue_is_outage(enum err e)
 {
 	switch (e) {
 	case E_STORE:
@@ -270,11 +271,11 @@ static void queue_note_writes(struct queue *queue, const struct store_op *batch)
 {
 	bool done = false, failed = false;
 
-	for (const struct store_op *op = batch; op != NULL; op = op->next) {
+	for (const struct store_op *op = batch; op; op = op->next) {
 		if (op->kind != STORE_OP_WRITES)
 			continue;
 		done = done || op->e == E_OK;
-		failed = failed || is_outage(op->e);
+		failed = failed || queue_is_outage(op->e);
 	}
 	if (done || failed)
 		queue->write_failed = failed;
@@ -283,7 +284,7 @@ static void queue_note_writes(struct queue *queue, const struct store_op *batch)
 /* After a write that failed a probe finds out whether that is over: nobody else may write for a long time. */
 static void queue_settle_probes(struct queue *queue, struct sql *sql, struct store_op *batch)
 {
-	for (struct store_op *op = batch; op != NULL; op = op->next) {
+	for (struct store_op *op = batch; op; op = op->next) {
 		if (op->kind != STORE_OP_PROBES || op->e != E_OK || !queue->write_failed)
 			continue;
 		op->e = sql_try_write(sql);
@@ -311,7 +312,7 @@ static void *worker_thread(void *arg)
 	struct lane *lane = worker->lane;
 	struct op_list batch;
 
-	list_init(&batch);
+	queue_list_init(&batch);
 	pthread_mutex_lock(&queue->lock);
 	for (;;) {
 		while (lane->len == 0 && !queue->closing) {
@@ -322,7 +323,7 @@ static void *worker_thread(void *arg)
 		if (lane->len == 0)
 			break;
 		for (unsigned i = 0; lane->len > 0 && i < lane->batch_max; i++) {
-			list_append(&batch, list_take(&lane->queued));
+			list_append(&batch, queue_list_take(&lane->queued));
 			lane->len--;
 		}
 		worker->since_ms = clock_ms();
@@ -342,29 +343,23 @@ static void *worker_thread(void *arg)
 
 static void lane_init(struct lane *lane, unsigned batch_max)
 {
-	list_init(&lane->queued);
+	queue_list_init(&lane->queued);
 	lane->batch_max = batch_max;
 	pthread_cond_init(&lane->work, NULL);
 }
 
-/* The queue's threads take no signals: they are the owner's. */
 static enum err queue_start_worker(struct queue *queue, struct lane *lane, struct sql *sql, const char *name)
 {
 	struct worker *worker = &queue->workers[queue->workers_len];
-	sigset_t all, before;
 
 	worker->queue = queue;
 	worker->lane = lane;
 	worker->sql = sql;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int rc = pthread_create(&worker->thread, NULL, worker_thread, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc != 0) {
-		log_error("cannot start the store thread: %s", strerror(rc));
-		return E_IO;
+	enum err e = thread_start(name, worker_thread, worker, &worker->thread);
+	if (e != E_OK) {
+		log_error("cannot start the store thread: %s", strerror(errno));
+		return e;
 	}
-	pthread_setname_np(worker->thread, name);
 	pthread_mutex_lock(&queue->lock);
 	queue->workers_len++;
 	pthread_mutex_unlock(&queue->lock);
@@ -376,11 +371,11 @@ enum err queue_new(const struct queue_options *options, struct queue **ret_queue
 	struct queue *queue = calloc(1, sizeof(*queue));
 	enum err e = E_OK;
 
-	if (queue == NULL)
+	if (!queue)
 		return E_NOMEM;
 	queue->max = options->max;
 	queue->has_readers = options->readers_len > 0;
-	list_init(&queue->finished);
+	queue_list_init(&queue->finished);
 	lane_init(&queue->writes, BATCH_MAX);
 	lane_init(&queue->reads,
 		  1); /* or what is quick would wait for what is long, beside a thread that is idle */
@@ -405,7 +400,7 @@ void queue_free(struct queue *queue)
 {
 	bool more = true;
 
-	if (queue == NULL)
+	if (!queue)
 		return;
 	pthread_mutex_lock(&queue->lock);
 	queue->closing = true;

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Operations on a database, run by threads of the queue's own.  It knows no more
- * of an operation than stands here.
+ * Operations on a database, run by the queue's own threads.  It knows nothing more
+ * about an operation than is declared here.
  *
- * One thread writes: what waits for it is taken into one transaction (group
+ * One thread writes: pending operations are collected into one transaction (group
  * commit), so an operation that writes and ends with E_OK is durable.  The others
  * read, each on a connection of its own, one operation a transaction, so that no
  * read waits for a commit.  A read sees every write that was finished before it
@@ -58,10 +59,10 @@ void queue_submit(struct queue *queue, struct store_op *op);
 
 int queue_fd(const struct queue *queue); /* borrowed; readable while queue_dispatch has work */
 void queue_dispatch(struct queue *queue);
-/* Called from queue_dispatch whenever something was committed.  One at a time; NULL: nobody. */
+/* Called from queue_dispatch whenever something was committed.  Only one can be set; NULL: none. */
 void queue_on_commit(struct queue *queue, void (*on_commit)(void *arg), void *arg);
 
 unsigned queue_waiting(struct queue *queue);    /* not those that are being run */
-uint64_t queue_at_work_ms(struct queue *queue); /* for how long the slowest thread is at what it does now */
+uint64_t queue_at_work_ms(struct queue *queue); /* how long the slowest thread has been at one operation */
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Names, legal moves, copies and release of the shapes in record.h. */
 #include "store/record.h"
 
@@ -15,7 +16,7 @@ static const char *const state_names[] = {
 
 const char *csr_state_name(enum csr_state state)
 {
-	if ((unsigned)state < STATE_NAMES_LEN && state_names[state] != NULL)
+	if ((unsigned)state < STATE_NAMES_LEN && state_names[state])
 		return state_names[state];
 	return "?";
 }
@@ -68,7 +69,7 @@ void csr_record_release(struct csr_record *r)
 
 void csr_record_free(struct csr_record *r)
 {
-	if (r == NULL)
+	if (!r)
 		return;
 	csr_record_release(r);
 	free(r);
@@ -102,7 +103,7 @@ void principal_release(struct principal *p)
 
 void principal_free(struct principal *p)
 {
-	if (p == NULL)
+	if (!p)
 		return;
 	principal_release(p);
 	free(p);
@@ -118,7 +119,7 @@ enum err principal_copy(const struct principal *from, struct principal *ret_to)
 		return E_NOMEM;
 	if (from->grants_len > 0) {
 		to.grants = calloc(from->grants_len, sizeof(*to.grants));
-		if (to.grants == NULL) {
+		if (!to.grants) {
 			principal_release(&to);
 			return E_NOMEM;
 		}

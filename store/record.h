@@ -1,4 +1,5 @@
-/* What the store keeps: the shapes shared by its callers and what is below it. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the store keeps: the structs shared by its callers and the layers below it. */
 #ifndef CSRD_STORE_RECORD_H
 #define CSRD_STORE_RECORD_H
 
@@ -11,9 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STORE_TAG_SIZE 33      /* account or zone id: 1–32 of [0-9A-Za-z_-], and NUL */
+#define STORE_TAG_SIZE 33        /* account or zone id: 1–32 of [0-9A-Za-z_-], and NUL */
 #define STORE_TOKEN_NAME_SIZE 33 /* [token NAME] */
-#define STORE_HASH_BYTES 32    /* SHA-256 */
+#define STORE_HASH_BYTES 32      /* SHA-256 */
 #define STORE_LINEAGE_BYTES 16
 #define STORE_NO_LIMIT (-1)
 
@@ -26,9 +27,9 @@ struct store_scope {
 };
 bool store_scope_equal(const struct store_scope *a, const struct store_scope *b);
 
-/* pending → active → deleting → destroyed, pending → failed.  No other move is made. */
+/* pending → active → deleting → destroyed, pending → failed.  There is no other move. */
 enum csr_state {
-	CSR_PENDING = 1,   /* durable before a key is made */
+	CSR_PENDING = 1, /* durable before a key is made */
 	CSR_ACTIVE = 2,
 	CSR_DELETING = 3,  /* durable before the key is destroyed */
 	CSR_DESTROYED = 4, /* proven absent; kept for audit, 404 to the API */
@@ -41,22 +42,22 @@ bool csr_state_counts(enum csr_state state); /* towards a quota: pending, active
 
 struct csr_record {
 	char id[CSR_ID_SIZE];
-	struct store_scope scope;         /* where it was made */
-	char account_tag[STORE_TAG_SIZE]; /* the account, also for a zone's CSR */
+	struct store_scope scope;               /* where it was made */
+	char account_tag[STORE_TAG_SIZE];       /* the account, also for a zone's CSR */
 	char token_name[STORE_TOKEN_NAME_SIZE]; /* [token NAME] that holds the key */
-	char principal_id[CSR_ID_SIZE];   /* who asked for it */
+	char principal_id[CSR_ID_SIZE];         /* who asked for it */
 	enum csr_state state;
-	int64_t created_us;               /* UTC; set by store_csr_begin, never changes */
-	int64_t updated_us;               /* last change of state */
+	int64_t created_us;   /* UTC; set by store_csr_begin, never changes */
+	int64_t updated_us;   /* last change of state */
 	int64_t set_aside_us; /* 0: never; else it was open when the store went back: its key is kept */
 	struct csr_spec spec;
-	char *name;                       /* NULL when not given */
-	char *description;                /* NULL when not given */
+	char *name;        /* NULL when not given */
+	char *description; /* NULL when not given */
 	/* From active on: */
-	char *pem;                        /* NULL before */
+	char *pem; /* NULL before */
 	uint8_t key_id[KEY_ID_BYTES];
 	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
-	uint32_t protection;              /* enum key_protection bits */
+	uint32_t protection; /* enum key_protection bits */
 };
 void csr_record_release(struct csr_record *r); /* frees members, zeroes */
 void csr_record_free(struct csr_record *r);    /* release and free; NULL is fine */
@@ -78,7 +79,7 @@ struct grant {
 struct principal {
 	char id[CSR_ID_SIZE]; /* UUID */
 	enum principal_kind kind;
-	char *name;           /* API token: the operator's words; user: the e-mail address */
+	char *name; /* API token: the operator's words; user: the e-mail address */
 	uint8_t secret_hash[STORE_HASH_BYTES];
 	int64_t created_us;
 	int64_t not_before_us; /* 0: none */
@@ -93,9 +94,9 @@ MUST_USE enum err principal_copy(const struct principal *from, struct principal 
 
 struct account_record {
 	char id[STORE_TAG_SIZE];
-	char *name;          /* may be "" */
-	int64_t csr_quota;   /* CSRs that count (pending, active, deleting); STORE_NO_LIMIT */
-	int64_t csr_count;   /* those of the account itself, not of its zones */
+	char *name;        /* may be "" */
+	int64_t csr_quota; /* CSRs that count (pending, active, deleting); STORE_NO_LIMIT */
+	int64_t csr_count; /* those of the account itself, not of its zones */
 	int64_t created_us;
 };
 void account_record_release(struct account_record *a); /* frees members, zeroes */
@@ -120,11 +121,11 @@ struct audit_origin {
 
 /* One line of the audit trail. */
 struct audit_record {
-	int64_t sequence;     /* 1, 2, … without gaps */
+	int64_t sequence; /* 1, 2, … without gaps */
 	int64_t at_us;
-	char *action;         /* "csr.pending", "csr.active", …, "account.add", "token.revoke" */
-	char *object;         /* id of the CSR, account, zone or principal */
-	char *actor;          /* the four of audit_origin; "" when not given */
+	char *action; /* "csr.pending", "csr.active", …, "account.add", "token.revoke" */
+	char *object; /* id of the CSR, account, zone or principal */
+	char *actor;  /* the four of audit_origin; "" when not given */
 	char *request_id;
 	char *peer;
 	char *detail;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is the same for every engine: errors that stick, values by type. */
 #include "store/sql.h"
 
@@ -27,7 +28,7 @@ enum err sql_try_write(struct sql *sql)
 
 void sql_close(struct sql *sql)
 {
-	if (sql != NULL)
+	if (sql)
 		sql->driver->close(sql);
 }
 
@@ -65,7 +66,7 @@ void sql_put_null(struct sql_query *q)
 
 void sql_put_text(struct sql_query *q, const char *text)
 {
-	if (text == NULL)
+	if (!text)
 		sql_put_null(q);
 	else
 		sql_put(q, &(struct sql_value){.type = SQL_IS_TEXT, .data = text, .len = strlen(text)});
@@ -73,7 +74,7 @@ void sql_put_text(struct sql_query *q, const char *text)
 
 void sql_put_bytes(struct sql_query *q, const uint8_t *data, size_t len)
 {
-	if (data == NULL)
+	if (!data)
 		sql_put_null(q);
 	else
 		sql_put(q, &(struct sql_value){.type = SQL_IS_BYTES, .data = data, .len = len});

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A connection to a database: blocking, of one thread at a time.  What store/
  * decides is written over this, once; an engine (store/sqlite/) is what lies

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which files of the store have statements. */
 #include "store/sql_text.h"
 

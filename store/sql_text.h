@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Statements.  Each stands once, whichever database it is for, in the file of the
  * decision that makes it: a table of its own, listed in sql_text.c.  From there an

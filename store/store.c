@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The store as a whole: which engine, its connections, its queue. */
 #include "store/store.h"
 
@@ -34,10 +35,10 @@ static enum err store_start(struct store *store, const struct sql_engine *engine
 
 	store->walk = walk_new();
 	store->fences = fences_new();
-	if (store->walk == NULL || store->fences == NULL)
+	if (!store->walk || !store->fences)
 		return E_NOMEM;
-	e = engine->open(options, location == NULL ? options->url : location + 1, &store->writer);
-	for (unsigned i = 0; e == E_OK && engine->open_reader != NULL && i < options->readers; i++) {
+	e = engine->open(options, !location ? options->url : location + 1, &store->writer);
+	for (unsigned i = 0; e == E_OK && engine->open_reader && i < options->readers; i++) {
 		e = engine->open_reader(store->writer, &store->readers[i]);
 		if (e == E_OK)
 			store->readers_len++;
@@ -57,7 +58,7 @@ enum err store_open_engine(const struct sql_engine *engine, const struct store_o
 	if (options->readers > QUEUE_READERS_MAX)
 		return E_INVAL;
 	store = calloc(1, sizeof(*store));
-	if (store == NULL)
+	if (!store)
 		return E_NOMEM;
 	for (unsigned i = 0; i < CALL_SPARE_MAX; i++)
 		store->spare_free[store->spare_free_len++] = i;
@@ -86,7 +87,7 @@ enum err store_open(const struct store_options *options, struct store **ret_stor
 
 void store_close(struct store *store)
 {
-	if (store == NULL)
+	if (!store)
 		return;
 	queue_free(store->queue);
 	store_free(store);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The metadata store, asynchronous.  One thread writes: it takes what is queued
  * into one transaction (group commit), so a callback with E_OK means: durable.
@@ -5,10 +6,10 @@
  *
  * Threads: every function is called on one thread, the owner's.  Callbacks run
  * on it too, from store_dispatch, exactly once for each call and never inside
- * the call itself.  Writes are done and told in the order of the calls, but for
- * those that are refused unqueued, which may be told sooner.  A read may be told
+ * the call itself.  Writes are done and reported in the order of the calls, except
+ * those refused unqueued, which may be reported sooner.  A read may be reported
  * before a write that was called earlier, and has seen every write that had been
- * told when it was called.  store_fd becomes readable when store_dispatch has work.
+ * reported when it was called.  store_fd becomes readable when store_dispatch has work.
  * A callback may make new calls, but not store_dispatch, store_wait or store_close.
  *
  * Arguments are borrowed for the call (copied), unless it says *takes*.
@@ -196,15 +197,15 @@ struct store_csr_filter {
 	const char *token_name;   /* the whole name */
 	const char *principal_id; /* the whole id */
 	enum key_type key_type;
-	const uint8_t *key;       /* key id or SPKI hash, by its length: found by an index */
+	const uint8_t *key; /* key id or SPKI hash, by its length: found by an index */
 	size_t key_len;
-	const char *name;         /* in the common name, or in the name that the caller gave */
-	const char *san;          /* in one of the SANs */
-	const char *word;         /* in one of those, or at the start of the id */
+	const char *name; /* in the common name, or in the name that the caller gave */
+	const char *san;  /* in one of the SANs */
+	const char *word; /* in one of those, or at the start of the id */
 };
 struct store_csr_query {
-	const struct store_scope *scope; /* NULL: all */
-	unsigned states;                 /* CSR_STATE_BIT set */
+	const struct store_scope *scope;       /* NULL: all */
+	unsigned states;                       /* CSR_STATE_BIT set */
 	const struct store_csr_filter *filter; /* NULL: none.  May read all rows; only by time of creation, with
 						  neither after_id nor updated_before_us */
 	const char *after_id;      /* for passes over everything: ids > this, ordered by id; else NULL */

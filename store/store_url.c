@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kinds of stores, by their urls. */
 #include "store/store_url.h"
 
@@ -15,5 +16,5 @@ const char *store_url_path(const char *url)
 
 bool store_url_is_shared(const char *url)
 {
-	return store_url_path(url) == NULL;
+	return !store_url_path(url);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a store's url says of it, without a look at it. */
 #ifndef CSRD_STORE_STORE_URL_H
 #define CSRD_STORE_STORE_URL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which kind of database an operator's work is for. */
 #include "store/upkeep.h"
 
@@ -24,7 +25,7 @@ static enum err path_of(const char *url, const char **ret_path)
 {
 	const char *path = store_url_path(url);
 
-	if (path == NULL) {
+	if (!path) {
 		log_error("the store is not an SQLite database: use its server's tools, such as pg_dump");
 		return E_UNSUPPORTED;
 	}
@@ -50,7 +51,7 @@ enum err upkeep_check_place(const char *url)
 	if (e != E_OK)
 		return e;
 	folder = str_dup_len(path, (size_t)(strrchr(path, '/') - path) + 1);
-	e = folder == NULL ? E_NOMEM : sqlite_place_check(folder);
+	e = !folder ? E_NOMEM : sqlite_place_check(folder);
 	free(folder);
 	return e;
 }

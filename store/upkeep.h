@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What operators do to a whole database: copy it while csrd runs, put a copy
  * in its place while csrd does not, look for damage.  Blocking, on the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where pages began and ended that were read lately. */
 #include "store/walk.h"
 
@@ -71,7 +72,7 @@ int walk_compare(enum store_order order, const struct walk_mark *a, const struct
 			return a->created_us < b->created_us ? -1 : 1;
 		break;
 	case STORE_ORDER_NAME:
-		if (a->name == NULL || b->name == NULL)
+		if (!a->name || !b->name)
 			by_name = (a->name != NULL) - (b->name != NULL);
 		else
 			by_name = strcmp(a->name, b->name);
@@ -88,7 +89,7 @@ struct walk *walk_new(void)
 {
 	struct walk *walk = calloc(1, sizeof(*walk));
 
-	if (walk != NULL)
+	if (walk)
 		pthread_mutex_init(&walk->lock, NULL);
 	return walk;
 }
@@ -102,7 +103,7 @@ static void entry_release(struct entry *e)
 
 void walk_free(struct walk *walk)
 {
-	if (walk == NULL)
+	if (!walk)
 		return;
 	for (size_t i = 0; i < ENTRIES_MAX; i++)
 		entry_release(&walk->entries[i]);
@@ -137,9 +138,9 @@ static struct neighbours walk_look(struct walk *walk, const struct store_csr_que
 			entry_release(e);
 		else if (e->offset == query->offset)
 			n.same = e;
-		else if (e->offset < query->offset && (n.before == NULL || e->offset > n.before->offset))
+		else if (e->offset < query->offset && (!n.before || e->offset > n.before->offset))
 			n.before = e;
-		else if (e->offset > query->offset && (n.after == NULL || e->offset < n.after->offset))
+		else if (e->offset > query->offset && (!n.after || e->offset < n.after->offset))
 			n.after = e;
 	}
 	return n;
@@ -159,8 +160,8 @@ static void walk_forget(struct walk *walk, const struct store_csr_query *query)
  */
 static enum walk_way walk_choose(const struct neighbours *n, const struct store_csr_query *query)
 {
-	bool behind = n->before != NULL && n->before->offset + query->limit == query->offset;
-	bool before = n->after != NULL && query->offset + query->limit == n->after->offset;
+	bool behind = n->before && n->before->offset + query->limit == query->offset;
+	bool before = n->after && query->offset + query->limit == n->after->offset;
 
 	if (query->offset == 0 && before && n->after->way != WALK_BEFORE)
 		return WALK_JUMP;
@@ -175,12 +176,12 @@ struct walk_page walk_find(struct walk *walk, const struct store_csr_query *quer
 
 	pthread_mutex_lock(&walk->lock);
 	struct neighbours n = walk_look(walk, query);
-	if (query->offset == 0 && n.same != NULL) {
+	if (query->offset == 0 && n.same) {
 		walk_forget(walk, query);
 	} else {
 		page.way = walk_choose(&n, query);
-		page.has_before = n.before != NULL && walk_mark_copy(&n.before->last, &page.before);
-		page.has_after = n.after != NULL && walk_mark_copy(&n.after->first, &page.after);
+		page.has_before = n.before && walk_mark_copy(&n.before->last, &page.before);
+		page.has_after = n.after && walk_mark_copy(&n.after->first, &page.after);
 		if ((page.way == WALK_BEHIND && !page.has_before) ||
 		    (page.way == WALK_BEFORE && !page.has_after))
 			page.way = WALK_JUMP;
@@ -237,7 +238,7 @@ void walk_keep(struct walk *walk, const struct store_csr_query *query, enum walk
 	}
 	pthread_mutex_lock(&walk->lock);
 	struct entry *e = walk_look(walk, query).same;
-	if (e == NULL)
+	if (!e)
 		e = walk_room(walk);
 	entry_release(e);
 	new.turn = ++walk->turn;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which rows ended the pages that were read lately, so that the next page, or the
  * one before, is found by its neighbour's row and not by counting to it.  Rows that

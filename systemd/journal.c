@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A sink of the log that hands events to journald with their fields. */
 #include "systemd/journal.h"
 
@@ -25,7 +26,7 @@ struct entry {
 };
 
 /* field: "NAME=value". */
-static void add(struct entry *entry, char *field, size_t size)
+static void journal_add(struct entry *entry, char *field, size_t size)
 {
 	entry->fields[entry->len++] = (struct iovec){field, size};
 }
@@ -35,30 +36,29 @@ static void add_text(struct entry *entry, char *field, size_t size, const char *
 {
 	int len;
 
-	if (value == NULL || value[0] == '\0')
+	if (!value || value[0] == '\0')
 		return;
 	len = snprintf(field, size, "%s=%s", name, value);
-	add(entry, field, (size_t)len < size ? (size_t)len : size - 1);
+	journal_add(entry, field, (size_t)len < size ? (size_t)len : size - 1);
 }
 
 static bool send_entry(const struct log_event *event)
 {
 	char priority[] = "PRIORITY=?", identifier[ID_SIZE], request[ID_SIZE], csr[ID_SIZE], token[ID_SIZE];
 	const struct log_context *context = event->context;
-	const char *event_token = context != NULL ? context->token : NULL;
+	const char *event_token = context ? context->token : NULL;
 	char message[sizeof("MESSAGE=") + LOG_MESSAGE_MAX_BYTES];
 	struct entry entry = {.len = 0};
 
 	priority[sizeof(priority) - 2] = (char)('0' + (int)event->level);
-	add(&entry, priority, sizeof(priority) - 1);
+	journal_add(&entry, priority, sizeof(priority) - 1);
 	add_text(&entry, message, sizeof(message), "MESSAGE", event->message);
 	add_text(&entry, identifier, sizeof(identifier), "SYSLOG_IDENTIFIER", program_name);
-	if (context != NULL) {
+	if (context) {
 		add_text(&entry, request, sizeof(request), "CSRD_REQUEST_ID", context->request_id);
 		add_text(&entry, csr, sizeof(csr), "CSRD_CSR_ID", context->csr_id);
 	}
-	add_text(&entry, token, sizeof(token), "CSRD_TOKEN",
-		 event_token != NULL ? event_token : process_token);
+	add_text(&entry, token, sizeof(token), "CSRD_TOKEN", event_token ? event_token : process_token);
 	return sd_journal_sendv(entry.fields, entry.len) == 0;
 }
 

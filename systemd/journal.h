@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The log as journald takes it: one entry with fields for each event, where
  * standard error is a stream to the journal (JOURNAL_STREAM names it, see
@@ -10,7 +11,7 @@
 #ifndef CSRD_SYSTEMD_JOURNAL_H
 #define CSRD_SYSTEMD_JOURNAL_H
 
-/* After log_open.  program: borrowed for ever. */
+/* After log_open.  program: borrowed forever. */
 void journal_open(const char *program);
 
 /* The token that all further events of this process belong to; copied; names longer than 63 bytes are cut. */

@@ -1,15 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The programs' side of the contract with systemd, over libsystemd: messages, watchdog, inherited sockets. */
 #include "systemd/service.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ static struct {
 	size_t sockets_len;
 
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* clock: monotonic */
+	pthread_cond_t changed;          /* clock: monotonic */
 	struct message queue[QUEUE_MAX]; /* all below: under the lock */
 	unsigned queue_len;
 	bool sending;
@@ -56,9 +57,7 @@ static struct {
 
 static void wait_locked(uint64_t until_ms)
 {
-	struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000L};
-
-	pthread_cond_timedwait(&service.changed, &service.lock, &until);
+	(void)thread_cond_wait_until(&service.changed, &service.lock, until_ms);
 }
 
 static void remove_locked(unsigned index)
@@ -69,7 +68,7 @@ static void remove_locked(unsigned index)
 }
 
 /* A queue that is full belongs to a manager that has not read for a long time: the message is lost. */
-static void put_locked(enum kind kind, const char *text, uint64_t extend_ms)
+static void service_put_locked(enum kind kind, const char *text, uint64_t extend_ms)
 {
 	struct message *m;
 
@@ -94,7 +93,7 @@ static void put_extend_locked(uint64_t ms)
 		if (service.queue[i].kind == KIND_EXTEND && service.queue[i].extend_ms > ms)
 			return;
 	snprintf(text, sizeof(text), "EXTEND_TIMEOUT_USEC=%" PRIu64, ms * 1000);
-	put_locked(KIND_EXTEND, text, ms);
+	service_put_locked(KIND_EXTEND, text, ms);
 }
 
 static void ask_progress_locked(uint64_t now_ms)
@@ -131,7 +130,7 @@ static void *send_messages(void *arg)
 		pthread_mutex_unlock(&service.lock);
 		rc = sd_notify(0, m.text);
 		if (rc < 0 && !complained)
-			log_warn("cannot tell the service manager how it goes: %s", strerror(-rc));
+			log_warn("cannot notify the service manager: %s", strerror(-rc));
 		complained = rc < 0;
 		pthread_mutex_lock(&service.lock);
 		service.sending = false;
@@ -142,26 +141,12 @@ static void *send_messages(void *arg)
 
 static enum err start_thread(void)
 {
-	pthread_condattr_t attributes;
-	sigset_t all, before;
-	pthread_t thread;
-	int rc;
-
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&service.changed, &attributes);
-	pthread_condattr_destroy(&attributes);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for others */
-	rc = pthread_create(&thread, NULL, send_messages, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc != 0) {
-		log_error("cannot start the thread that tells the service manager: %s", strerror(rc));
-		return E_IO;
-	}
-	pthread_setname_np(thread, "notify");
-	pthread_detach(thread); /* it may be stuck for good in a message that nobody takes */
-	return E_OK;
+	thread_cond_init(&service.changed);
+	/* Not to be joined: it may be stuck for good in a message that nobody takes. */
+	enum err e = thread_start("notify", send_messages, NULL, NULL);
+	if (e != E_OK)
+		log_error("cannot start the thread that notifies the service manager: %s", strerror(errno));
+	return e;
 }
 
 /* ---- opening and closing ---- */
@@ -197,7 +182,7 @@ enum err service_open(void)
 	if (e != E_OK)
 		return e;
 	/* NOTIFY_SOCKET itself stays: sd_notify(3) asks for it each time. */
-	if (path == NULL || path[0] == '\0')
+	if (!path || path[0] == '\0')
 		return E_OK;
 	if (sd_watchdog_enabled(1, &usec) > 0)
 		service.watchdog_ms = usec < 1000 ? 1 : usec / 1000;
@@ -227,11 +212,11 @@ bool service_is_managed(void)
 /* ---- telling ---- */
 
 /* One line of UTF-8, or the manager throws the whole message away. */
-static void put_line(char line[STATUS_SIZE], const char *format, va_list args) PRINTF_LIKE(2, 0);
-static void put_line(char line[STATUS_SIZE], const char *format, va_list args)
+static void service_put_line(char line[STATUS_SIZE], const char *format, va_list args) PRINTF_LIKE(2, 0);
+static void service_put_line(char line[STATUS_SIZE], const char *format, va_list args)
 {
 	char text[STATUS_SIZE];
-	size_t len, pos = 0, put = 0;
+	size_t len, pos = 0, service_put = 0;
 
 	if (vsnprintf(text, sizeof(text), format, args) < 0)
 		text[0] = '\0';
@@ -242,30 +227,30 @@ static void put_line(char line[STATUS_SIZE], const char *format, va_list args)
 
 		if (!utf8_next(text, len, &pos, &code_point)) {
 			pos = start + 1;
-			line[put++] = '?';
+			line[service_put++] = '?';
 		} else if (utf8_is_unsafe_in_names(code_point)) {
-			line[put++] = '?';
+			line[service_put++] = '?';
 		} else {
-			memcpy(line + put, text + start, pos - start);
-			put += pos - start;
+			memcpy(line + service_put, text + start, pos - start);
+			service_put += pos - start;
 		}
 	}
-	line[put] = '\0';
+	line[service_put] = '\0';
 }
 
 /* With `state`, or alone when the status is a new one. */
-static void tell(const char *state, const char *format, va_list args) PRINTF_LIKE(2, 0);
-static void tell(const char *state, const char *format, va_list args)
+static void service_tell(const char *state, const char *format, va_list args) PRINTF_LIKE(2, 0);
+static void service_tell(const char *state, const char *format, va_list args)
 {
 	char line[STATUS_SIZE], text[TEXT_SIZE];
 
 	if (!service.managed)
 		return;
-	put_line(line, format, args);
+	service_put_line(line, format, args);
 	snprintf(text, sizeof(text), "%s%sSTATUS=%s", state ? state : "", state ? "\n" : "", line);
 	pthread_mutex_lock(&service.lock);
-	if (state != NULL || strcmp(line, service.status) != 0)
-		put_locked(state != NULL ? KIND_STATE : KIND_STATUS, text, 0);
+	if (state || strcmp(line, service.status) != 0)
+		service_put_locked(state ? KIND_STATE : KIND_STATUS, text, 0);
 	memcpy(service.status, line, sizeof(line));
 	pthread_mutex_unlock(&service.lock);
 }
@@ -275,7 +260,7 @@ void service_ready(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	tell("READY=1", format, args);
+	service_tell("READY=1", format, args);
 	va_end(args);
 }
 
@@ -284,7 +269,7 @@ void service_status(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	tell(NULL, format, args);
+	service_tell(NULL, format, args);
 	va_end(args);
 }
 
@@ -293,16 +278,16 @@ void service_stopping(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	tell("STOPPING=1", format, args);
+	service_tell("STOPPING=1", format, args);
 	va_end(args);
 }
 
-static void put(enum kind kind, const char *text)
+static void service_put(enum kind kind, const char *text)
 {
 	if (!service.managed)
 		return;
 	pthread_mutex_lock(&service.lock);
-	put_locked(kind, text, 0);
+	service_put_locked(kind, text, 0);
 	pthread_mutex_unlock(&service.lock);
 }
 
@@ -314,7 +299,7 @@ void service_reloading(void)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
 		 (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
-	put(KIND_STATE, text);
+	service_put(KIND_STATE, text);
 }
 
 void service_extend(uint64_t ms)
@@ -345,7 +330,7 @@ uint64_t service_watchdog_ms(void)
 
 void service_feed(void)
 {
-	put(KIND_FEED, "WATCHDOG=1");
+	service_put(KIND_FEED, "WATCHDOG=1");
 }
 
 /* ---- sockets ---- */

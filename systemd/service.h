@@ -1,14 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a program tells its service manager, and what it gets from it:
+ * What a program sends its service manager, and what it gets from it:
  * sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3).
  *
- * Nothing here blocks: a thread of this file's own does the sending, so a
- * manager that reads no more (PID 1 that crashed and froze) costs messages and
+ * Nothing here blocks: a separate thread does the sending, so a
+ * manager that stops reading (PID 1 that crashed and froze) costs messages and
  * never holds up a loop.  Messages arrive in the order of the calls; what is
  * out of date before it is sent is left out.
  *
  * Without a manager (NOTIFY_SOCKET not set) there is no thread, and every call
- * does nothing.  The functions may be called on any thread, but for
+ * does nothing.  The functions may be called on any thread, except
  * service_open, which reads and clears the environment and so comes before all
  * other threads.
  */
@@ -31,28 +32,28 @@
  */
 MUST_USE enum err service_open(void);
 
-/* Waits a second at most for what is not sent yet.  The last status stays with the manager. */
+/* Waits at most a second for unsent messages.  The manager keeps the last status. */
 void service_close(void);
 
-/* There is somebody to tell. */
+/* There is a service manager. */
 bool service_is_managed(void);
 
 /* ---- telling ---- */
 
 /* The format makes the one line that people see as "Status:"; control characters are replaced. */
 void service_ready(const char *format, ...) PRINTF_LIKE(1, 2);
-void service_status(const char *format, ...) PRINTF_LIKE(1, 2); /* nothing when the text is the last one */
+void service_status(const char *format, ...) PRINTF_LIKE(1, 2); /* does nothing if the text is unchanged */
 void service_stopping(const char *format, ...) PRINTF_LIKE(1, 2);
-/* The end of it is service_ready. */
+/* Call service_ready when the reload is done. */
 void service_reloading(void);
 
-/* Start or stop take longer: the manager gives up no sooner than in `ms` from now. */
+/* Start or stop takes longer: the manager gives up no sooner than `ms` from now. */
 void service_extend(uint64_t ms);
 
 /*
  * From now on, asks `progress` every few seconds, on the thread of this file,
- * and extends the time to start while the answer is true.  `progress` calls
- * nothing here.  After the call with NULL it is not called any more.
+ * and extends the start timeout while the answer is true.  `progress` calls
+ * nothing here.  After the call with NULL it is no longer called.
  */
 typedef bool (*service_progress_fn)(void *arg);
 void service_extend_while(service_progress_fn progress, void *arg);
@@ -64,11 +65,11 @@ void service_feed(void);
 /* ---- sockets that the manager holds for us ---- */
 
 struct service_socket {
-	int fd; /* close-on-exec */
+	int fd;           /* close-on-exec */
 	const char *name; /* FileDescriptorName=; "unknown" when nobody named it */
 };
 
-/* How many, and which; borrowed for ever.  The descriptors are the caller's to close. */
+/* How many, and which; borrowed forever.  The descriptors are the caller's to close. */
 size_t service_sockets(const struct service_socket **ret_sockets);
 
 /*

@@ -5,7 +5,8 @@ A_base := $(B)/libbase.a
 A_service := $(B)/libservice.a $(B)/libbase.a
 A_config := $(B)/libconfig.a $(B)/libbase.a
 A_wire := $(B)/libwire.a $(B)/libbase.a
-A_hsm := $(B)/libhsm.a $(B)/libwire.a $(B)/libbase.a
+A_loop := $(B)/libloop.a $(B)/libbase.a
+A_hsm := $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libbase.a
 A_store := $(B)/libstore.a $(B)/libbase.a
 A_api := $(B)/libapi.a $(B)/libconfig.a $(B)/libbase.a
 
@@ -27,15 +28,18 @@ STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
 $(eval $(call test_program,unit/log_queue_test,$(A_base),))
+$(eval $(call test_program,unit/thread_test,$(A_base),))
+$(eval $(call test_program,unit/node_test,$(A_base),-Wl$(comma)--wrap=gethostname))
 $(eval $(call test_program,unit/service_test,$(A_service),$(SERVICE_LIBS)))
 $(eval $(call test_program,unit/config_test,$(A_config),$(CONFIG_LIBS)))
 $(eval $(call test_program,unit/ask_test,$(B)/cli/ask.o $(A_base),))
 $(eval $(call test_program,unit/conf_edit_test,$(B)/cli/conf_edit.o $(A_base),))
 $(eval $(call test_program,unit/wire_test,$(A_wire),))
-$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr_build.o csr_check.o csr_verify.o key_kind.o spki.o) $(A_base),-lcrypto))
-$(eval $(call test_program,unit/pool_test,$(B)/hsm/signer/pool.o $(B)/hsm/signer/spki.o $(A_wire),-lcrypto -Wl$(comma)--wrap=gethostname))
-$(B)/tests/unit/pool_test.o $(B)/tests/unit/csr_build_test.o $(B)/tests/unit/weak_key_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
-$(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/weak_key.o $(A_base),-lcrypto))
+$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr/csr_build.o csr/csr_check.o csr/csr_verify.o key/key_kind.o key/spki.o) $(A_base),-lcrypto))
+$(eval $(call test_program,unit/stock_test,$(B)/hsm/signer/stock/stock.o $(B)/hsm/signer/key/spki.o $(A_wire),-lcrypto -Wl$(comma)--wrap=gethostname))
+$(B)/tests/unit/stock_test.o $(B)/tests/unit/csr_build_test.o $(B)/tests/unit/weak_key_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/key/weak_key.o $(A_base),-lcrypto))
+$(eval $(call test_program,unit/timer_test,$(A_loop),-levent_core))
 $(eval $(call test_program,unit/hsm_link_test,$(A_hsm),$(HSM_LIBS)))
 $(eval $(call test_program,unit/api_json_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
 $(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
@@ -48,23 +52,26 @@ $(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_c
 $(eval $(call test_program,contract/store_walk_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/reconcile_test,$(B)/api/key_list.o $(B)/api/reconcile.o $(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(A_store),-levent_core))
-$(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
+$(eval $(call test_program,unit/settle_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/reconcile_test,$(B)/libapi.a $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(B)/libloop.a $(A_store),-levent_core))
+$(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
 
-$(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,pin_guard.o state_dir.o) $(A_base),-lcrypto))
-$(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,login.o pin_guard.o state_dir.o token_info.o ckr.o) $(A_base),-lcrypto -Wl$(comma)--wrap=clock_ms$(comma)--wrap=clock_wall_us))
+$(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,token/pin_guard.o token/state_dir.o) $(A_base),-lcrypto))
+$(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,token/login.o token/pin_guard.o token/state_dir.o token/token_info.o token/ckr.o) $(A_base),-lcrypto -Wl$(comma)--wrap=clock_ms$(comma)--wrap=clock_wall_us))
 $(B)/tests/unit/login_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
-$(eval $(call test_program,unit/module_file_test,$(B)/hsm/signer/module_file.o $(A_base),))
-$(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,outage.o state_dir.o) $(A_base),))
-$(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))
+$(eval $(call test_program,unit/judge_test,$(addprefix $(B)/hsm/signer/,token/gate.o token/judge.o token/ckr.o token/remains.o) $(A_base),-Wl$(comma)--wrap=clock_ms))
+$(B)/tests/unit/judge_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(eval $(call test_program,unit/module_file_test,$(B)/hsm/signer/token/module_file.o $(A_base),))
+$(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,serve/outage.o token/state_dir.o) $(A_base),))
+$(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/token/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))
 
 P11SHIM_PROFILES := $(patsubst tests/p11shim/%,$(B)/tests/%,$(wildcard tests/p11shim/profiles/*.rules))
 SIGNER_TEST_OBJ := $(B)/tests/contract/signer_client.o $(B)/tests/contract/signer_fixture.o $(B)/tests/contract/swtpm.o \
 	$(addprefix $(B)/tests/contract/,kryoptic.o opencryptoki.o own_places.o p11kit.o) \
-	$(addprefix $(B)/hsm/signer/,token_info.o ckr.o)
+	$(addprefix $(B)/hsm/signer/,token/token_info.o token/ckr.o)
 $(eval $(call test_program,contract/signer_test,$(SIGNER_TEST_OBJ) $(A_wire),-lcrypto -ldl))
 $(B)/tests/contract/signer_test.o $(SIGNER_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
@@ -200,9 +207,12 @@ $(P11SHIM_PROFILES): $(B)/tests/profiles/%: tests/p11shim/profiles/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
 
-$(eval $(call test_program,contract/p11shim_test,,-lp11 -ldl))
-$(B)/tests/contract/p11shim_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
-$(B)/tests/contract/p11shim_test: | $(B)/tests/p11shim.so
+P11SHIM_TEST_OBJ := $(B)/tests/contract/p11shim_fixture.o
+$(eval $(call test_program,contract/p11shim_test,$(P11SHIM_TEST_OBJ),-lp11 -ldl))
+$(eval $(call test_program,contract/p11shim_token_test,$(P11SHIM_TEST_OBJ),-ldl))
+$(addprefix $(B)/tests/contract/,p11shim_test.o p11shim_token_test.o) $(P11SHIM_TEST_OBJ): EXTRA_CFLAGS := $(P11_CFLAGS)
+$(addprefix $(B)/tests/contract/,p11shim_test p11shim_token_test): | $(B)/tests/p11shim.so
+-include $(P11SHIM_TEST_OBJ:.o=.d)
 test-programs check-system: $(B)/tests/p11shim.so
 
 # ---- csrd-hsm under load, over a module of ours -----------------------------------

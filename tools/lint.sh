@@ -2,10 +2,14 @@
 # The rules of this project that a program can check.
 #
 #   tools/lint.sh [CHECK …]     all of them without arguments:
+#   tools/lint.sh --mend        changes what format and dialect can mend by themselves
 #
 #   layers    who may include whom, and which file may know which library
 #   banned    functions that this project does not call
 #   text      trailing blanks, long lines, mixed indentation, forbidden words
+#   format    clang-format 14 (Debian 12's) has nothing to change
+#   dialect   NULL and error tests, initialisers, names of statics, length of functions, parameters,
+#             private headers (tools/lint_dialect.py)
 #   shell     shellcheck over every shell script
 #   python    every Python file compiles
 #   headers   every header compiles alone
@@ -16,7 +20,13 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
-ALL="layers banned text shell python headers build"
+ALL="layers banned text format dialect shell python headers build"
+DIALECT="spdx null error init statics length parameters private"
+mend=false
+if [ "${1:-}" = --mend ]; then
+	mend=true
+	shift
+fi
 checks=${*:-$ALL}
 failed=0
 list=$(mktemp) || exit 2
@@ -66,6 +76,32 @@ check_text() {
 		xargs grep -nIF -e "$word" <"$list" /dev/null | sed "s/\$/  ← '$(printf '%s' "$word" | sed 's,/,\\/,g')' is not for this tree/" >>"$found"
 	done
 	finish text
+}
+
+# Each release of clang-format has a mind of its own: the one of Debian 12 decides.
+FORMAT_VERSION=14
+
+check_format() {
+	if ! version=$(${CLANG_FORMAT:-clang-format} --version 2>/dev/null); then
+		echo "clang-format is missing: tools/install-deps.sh test installs it" >"$found"
+	elif ! expr "$version" : ".*version $FORMAT_VERSION\." >/dev/null; then
+		printf 'lint: format: not looked at: clang-format %s decides, and this is %s\n' "$FORMAT_VERSION" "$version" >&2
+	else
+		c_files | xargs "${CLANG_FORMAT:-clang-format}" --dry-run 2>&1 |
+			sed -n 's/^\([^:]*:[0-9]*\):[0-9]*: \(warning\|error\): .*/\1: make format changes it/p' | uniq >"$found"
+	fi
+	finish format
+}
+
+mend_files() {
+	c_files | xargs /usr/bin/python3 tools/lint_dialect.py --fix spdx null error init --
+	c_files | xargs "${CLANG_FORMAT:-clang-format}" -i
+}
+
+check_dialect() {
+	# shellcheck disable=SC2086 # rules are words
+	c_files | xargs /usr/bin/python3 tools/lint_dialect.py $DIALECT -- >"$found" 2>&1
+	finish dialect
 }
 
 check_shell() {
@@ -121,11 +157,17 @@ if ! c_files >/dev/null; then
 	printf 'lint: found no C file to look at\n' >&2
 	exit 2
 fi
+if $mend; then
+	mend_files
+	exit
+fi
 for check in $checks; do
 	case $check in
 	layers) check_layers ;;
 	banned) check_banned ;;
 	text) check_text ;;
+	format) check_format ;;
+	dialect) check_dialect ;;
 	shell) check_shell ;;
 	python) check_python ;;
 	headers) check_headers ;;

@@ -27,7 +27,7 @@ function flush_keys(i, reload, what)
 		what = required[i] ? "required, an example" : comment ~ /Default:/ ? "an example" : "default"
 		printf "*%s* = _%s_ (%s)%s\n", plain(key[i]), plain(value[i]), what, i < keys ? "++" : ""
 	}
-	printf "\t%s%s\n\n", plain(comment), reload ? " A reload takes it over." : ""
+	printf "\t%s%s\n\n", plain(comment), reload ? " A reload applies it." : ""
 	keys = 0
 	comment = ""
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prints the table of base/utf8.c: what each code point of Unicode is to a
  * reader, as the libunistring of the building machine knows it.  Runs at
@@ -28,12 +29,12 @@ static const char *class_of(ucs4_t c)
 		uint32_t bits;
 		const char *name;
 	} categories[] = {
-		{ UC_CATEGORY_MASK_Cc, "UTF8_CONTROL" },
-		{ UC_CATEGORY_MASK_Cf | UC_CATEGORY_MASK_Zl | UC_CATEGORY_MASK_Zp, "UTF8_INVISIBLE" },
-		{ UC_CATEGORY_MASK_Co, "UTF8_PRIVATE" },
-		{ UC_CATEGORY_MASK_Cn | UC_CATEGORY_MASK_Cs, "UTF8_UNASSIGNED" },
-		{ UC_CATEGORY_MASK_Zs, "UTF8_BLANK" },
-		{ UC_CATEGORY_MASK_M, "UTF8_MARK" },
+	    {UC_CATEGORY_MASK_Cc, "UTF8_CONTROL"},
+	    {UC_CATEGORY_MASK_Cf | UC_CATEGORY_MASK_Zl | UC_CATEGORY_MASK_Zp, "UTF8_INVISIBLE"},
+	    {UC_CATEGORY_MASK_Co, "UTF8_PRIVATE"},
+	    {UC_CATEGORY_MASK_Cn | UC_CATEGORY_MASK_Cs, "UTF8_UNASSIGNED"},
+	    {UC_CATEGORY_MASK_Zs, "UTF8_BLANK"},
+	    {UC_CATEGORY_MASK_M, "UTF8_MARK"},
 	};
 
 	if (uc_is_property_default_ignorable_code_point(c))

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* csrd-hsm: serves one token to csrd.  main() is the recipe, in the order in which it must happen. */
 #include "base/buf.h"
 #include "base/exit_code.h"
@@ -5,24 +6,25 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "config/config.h"
-#include "hsm/signer/device.h"
-#include "hsm/signer/ending.h"
-#include "hsm/signer/in_force.h"
-#include "hsm/signer/inspect.h"
-#include "hsm/signer/listener.h"
-#include "hsm/signer/login.h"
-#include "hsm/signer/module.h"
-#include "hsm/signer/notify.h"
-#include "hsm/signer/outage.h"
-#include "hsm/signer/pool.h"
-#include "hsm/signer/probe.h"
-#include "hsm/signer/served.h"
-#include "hsm/signer/server.h"
-#include "hsm/signer/session.h"
-#include "hsm/signer/state_dir.h"
-#include "hsm/signer/token.h"
-#include "hsm/signer/watchdog.h"
-#include "hsm/signer/worker.h"
+#include "hsm/signer/key/probe.h"
+#include "hsm/signer/serve/ending.h"
+#include "hsm/signer/serve/in_force.h"
+#include "hsm/signer/serve/inspect.h"
+#include "hsm/signer/serve/listener.h"
+#include "hsm/signer/serve/notify.h"
+#include "hsm/signer/serve/outage.h"
+#include "hsm/signer/serve/server.h"
+#include "hsm/signer/serve/workers.h"
+#include "hsm/signer/stock/stock.h"
+#include "hsm/signer/token/gate.h"
+#include "hsm/signer/token/judge.h"
+#include "hsm/signer/token/login.h"
+#include "hsm/signer/token/module.h"
+#include "hsm/signer/token/served.h"
+#include "hsm/signer/token/session.h"
+#include "hsm/signer/token/state_dir.h"
+#include "hsm/signer/token/token.h"
+#include "hsm/signer/token/watchdog.h"
 #include "systemd/journal.h"
 #include "systemd/service.h"
 
@@ -56,9 +58,10 @@ struct signer {
 	struct module *module;
 	struct token token;
 	struct login *login;
-	struct device *device;
-	struct pool *keys; /* made ahead */
-	struct worker_pool *pool;
+	struct gate *gate;
+	struct judge *judge;
+	struct stock *stock; /* made ahead */
+	struct workers *workers;
 	struct stores stores;
 };
 
@@ -75,10 +78,13 @@ static const char usage[] = "usage: csrd-hsm -c FILE [-n TOKEN] [-t] [-i] [-V] [
 static bool parse_arguments(int argc, char **argv, struct arguments *a, enum exit_code *ret_code)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {"token", required_argument, NULL, 'n'},
-		{"check", no_argument, NULL, 't'},        {"inspect", no_argument, NULL, 'i'},
-		{"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+	    {"config", required_argument, NULL, 'c'},
+	    {"token", required_argument, NULL, 'n'},
+	    {"check", no_argument, NULL, 't'},
+	    {"inspect", no_argument, NULL, 'i'},
+	    {"version", no_argument, NULL, 'V'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	int option;
 
@@ -165,7 +171,7 @@ static enum exit_code open_service(const struct signer *s)
 {
 	if (s->arguments.check_only || s->arguments.inspect)
 		return EXIT_CODE_OK;
-	if (log_start_thread())
+	if (log_start_thread() != E_OK)
 		return EXIT_CODE_SYSTEM;
 	switch (service_open()) {
 	case E_OK:
@@ -184,12 +190,12 @@ static enum exit_code load_config(struct signer *s)
 
 	buf_init(&report, 65536);
 	e = config_load(s->arguments.config_path, &report, &s->config);
-	if (e)
+	if (e != E_OK)
 		log_lines(&report);
 	buf_release(&report);
 	if (e == E_NOMEM)
 		return EXIT_CODE_INTERNAL;
-	if (e)
+	if (e != E_OK)
 		return EXIT_CODE_CONFIG;
 	log_set_level(s->config->log.level);
 	s->settings = config_token_find(s->config, s->arguments.token_name);
@@ -226,7 +232,7 @@ static enum exit_code take_signals(struct signer *s)
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code open_state(struct signer *s)
+static enum exit_code signer_open_state(struct signer *s)
 {
 	enum err e = state_dir_open(s->settings->state_dir, &s->state);
 
@@ -242,7 +248,7 @@ static enum exit_code watch_module(struct signer *s)
 		   [WATCHDOG_GENERATE] = s->settings->timeout_generate_ms,
 		   [WATCHDOG_GENERATE_LARGE] = s->settings->timeout_generate_large_ms}};
 
-	if (ending_prepare() || watchdog_start(&limits))
+	if (ending_prepare() != E_OK || watchdog_start(&limits) != E_OK)
 		return EXIT_CODE_SYSTEM;
 	notify_starting(s->settings->name);
 	return EXIT_CODE_OK;
@@ -257,7 +263,7 @@ static enum exit_code inspect(struct signer *s)
 	return inspect_run(s->settings, &s->module);
 }
 
-static enum exit_code open_socket(struct signer *s)
+static enum exit_code signer_open_socket(struct signer *s)
 {
 	switch (listener_open(s->settings->socket, s->settings->client_users, s->settings->client_users_len,
 			      &s->listener)) {
@@ -273,11 +279,11 @@ static enum exit_code open_socket(struct signer *s)
 }
 
 /* What is missing now was there in an earlier start: nothing is wrong with the configuration. */
-static bool is_outage(const struct signer *s)
+static bool signer_is_outage(const struct signer *s)
 {
 	if (!served_before(s->state, s->settings->uri))
 		return false;
-	log_error("it was served before, so the hsm is taken to be away; to be started again");
+	log_error("it was served before, so the hsm is assumed to be away; to be started again");
 	return true;
 }
 
@@ -286,10 +292,10 @@ static enum exit_code load_module(struct signer *s)
 	enum err e = module_load(s->settings->module, s->settings->module_init_args, &s->module);
 
 	if (e == E_NOMEM)
-		log_error("memory is out");
-	if (e == E_HSM && is_outage(s)) /* many modules do not initialise while their HSM is away */
+		log_error("out of memory");
+	if (e == E_HSM && signer_is_outage(s)) /* many modules do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
-	return e ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;
+	return e != E_OK ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;
 }
 
 static unsigned thread_count(const struct signer *s)
@@ -297,7 +303,7 @@ static unsigned thread_count(const struct signer *s)
 	return s->token.quirks.one_session ? 1 : (unsigned)s->settings->threads;
 }
 
-static enum exit_code find_token(struct signer *s)
+static enum exit_code signer_find_token(struct signer *s)
 {
 	struct buf forgiven;
 	enum err e;
@@ -305,11 +311,11 @@ static enum exit_code find_token(struct signer *s)
 	s->token.allow_usage = s->settings->allow_usage;
 	s->token.template_limit = TEMPLATE_ALL;
 	e = module_find_token(s->module, s->settings->uri, &s->token);
-	if ((e == E_NOTFOUND || e == E_HSM) && is_outage(s))
+	if ((e == E_NOTFOUND || e == E_HSM) && signer_is_outage(s))
 		return EXIT_CODE_TOKEN_FAILED;
-	if (e)
+	if (e != E_OK)
 		return e == E_CONFIG ? EXIT_CODE_CONFIG : EXIT_CODE_NO_TOKEN;
-	if ((e = served_check(s->state, s->settings->uri, &s->token)))
+	if ((e = served_check(s->state, s->settings->uri, &s->token)) != E_OK)
 		return e == E_DENIED ? EXIT_CODE_NO_TOKEN : EXIT_CODE_SYSTEM;
 	if (s->token.quirks.one_session)
 		log_notice("module %s: one thread, and a new session after each key, whatever [token %s] "
@@ -327,27 +333,27 @@ static enum exit_code find_token(struct signer *s)
 	return EXIT_CODE_OK;
 }
 
-static enum exit_code make_pool(struct signer *s)
+static enum exit_code make_stock(struct signer *s)
 {
-	struct pool_options options = {.node = s->settings->node,
-				       .pause_ms = s->settings->pool_pause_ms,
-				       .quiet_ms = s->settings->pool_quiet_ms,
-				       .objects_max = s->settings->pool_objects_max,
-				       .threads = thread_count(s),
-				       .key_types = s->token.key_types};
+	struct stock_options options = {.node = s->settings->node,
+					.pause_ms = s->settings->pool_pause_ms,
+					.quiet_ms = s->settings->pool_quiet_ms,
+					.objects_max = s->settings->pool_objects_max,
+					.threads = thread_count(s),
+					.key_types = s->token.key_types};
 
 	memcpy(options.targets, s->settings->pool_targets, sizeof(options.targets));
-	if (pool_new(&options, &s->keys))
+	if (stock_new(&options, &s->stock) != E_OK)
 		return EXIT_CODE_INTERNAL;
-	if (pool_is_wanted(s->keys) && pool_node_may_change(s->keys))
+	if (stock_is_wanted(s->stock) && stock_node_may_change(s->stock))
 		log_warn("[token %s] node: is not set, and the host name '%s' looks like a container's id: "
 			 "the next container would not find the keys of this one's pool",
-			 s->settings->name, pool_node(s->keys));
+			 s->settings->name, stock_node(s->stock));
 	return EXIT_CODE_OK;
 }
 
 /* After the probe, which may find that a family of key types cannot be made. */
-static void warn_of_pools(const struct signer *s)
+static void warn_of_stocks(const struct signer *s)
 {
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
 		if (s->settings->pool_targets[type] && !(token_makes(&s->token) & KEY_TYPE_BIT(type)))
@@ -356,7 +362,7 @@ static void warn_of_pools(const struct signer *s)
 }
 
 /* The PIN is read, used and scrubbed while the first session opens; the others find the user logged in. */
-static enum exit_code open_sessions(struct signer *s)
+static enum exit_code signer_open_sessions(struct signer *s)
 {
 	struct worker_options options = {.token = &s->token,
 					 .keep_alive_ms = s->settings->keep_alive_ms,
@@ -364,15 +370,16 @@ static enum exit_code open_sessions(struct signer *s)
 					 .queue_max = (size_t)s->settings->queue_max};
 	enum err e = login_new(&s->token, s->settings->pin_file, s->pin_name, s->state, &s->login);
 
-	if (e ||
-	    device_new(s->module, &s->token, s->login, s->settings->keep_alive_ms, &s->device))
+	if (e != E_OK || gate_new(s->module, &s->token, s->login, &s->gate) != E_OK ||
+	    judge_new(s->gate, &s->token, s->login, s->settings->keep_alive_ms, &s->judge) != E_OK)
 		return EXIT_CODE_INTERNAL;
 	probe_set_label(&s->token, s->settings->node, s->settings->state_dir);
 	s->token.state = s->state;
 	s->token.module_path = s->settings->module;
-	options.device = s->device;
-	options.pool = s->keys;
-	switch (worker_pool_new(&options, &s->pool)) {
+	options.gate = s->gate;
+	options.judge = s->judge;
+	options.stock = s->stock;
+	switch (workers_new(&options, &s->workers)) {
 	case E_OK:
 		return EXIT_CODE_OK;
 	case E_PIN:
@@ -390,15 +397,15 @@ static enum exit_code open_sessions(struct signer *s)
 	}
 }
 
-static enum exit_code serve(struct signer *s)
+static enum exit_code signer_serve(struct signer *s)
 {
 	const struct server_options options = {
 	    .token_name = s->settings->name,
 	    .token = &s->token,
 	    .login = s->login,
-	    .device = s->device,
+	    .judge = s->judge,
 	    .listener = &s->listener,
-	    .pool = s->pool,
+	    .workers = s->workers,
 	    .stores = &s->stores,
 	    .signal_fd = s->signal_fd,
 	};
@@ -408,23 +415,22 @@ static enum exit_code serve(struct signer *s)
 		log_notice("stopped before it served");
 		return EXIT_CODE_OK;
 	}
-	if (worker_pool_start(s->pool) != E_OK)
+	if (workers_start(s->workers) != E_OK)
 		return EXIT_CODE_SYSTEM;
 	outage_over(s->state);
-	warn_of_pools(s);
+	warn_of_stocks(s);
 	s->in_force_fd = in_force_tell(s->config, s->state);
 	stores_read(&s->stores, s->state);
 	log_notice("serving token '%s' (serial '%s', %s) on '%s' with %u threads", s->token.label,
-		   s->token.serial, s->token.model, s->settings->socket,
-		   thread_count(s));
-	notify_ready(s->pool, &s->token);
+		   s->token.serial, s->token.model, s->settings->socket, thread_count(s));
+	notify_ready(s->workers, &s->token);
 	code = server_run(&options);
 	log_notice("stopped");
 	return code;
 }
 
 /* A start that failed since the HSM is away ends later, the longer it has been away. */
-static enum exit_code pause_start(struct signer *s)
+static enum exit_code signer_pause_start(struct signer *s)
 {
 	uint64_t ms = outage_pause_ms(s->state);
 
@@ -439,13 +445,14 @@ static void NORETURN close_all(struct signer *s, enum exit_code code)
 {
 	ending_begin(code);
 	notify_ended(code);
-	if (s->pool && !worker_pool_is_idle(s->pool)) {
+	if (s->workers && !workers_is_idle(s->workers)) {
 		log_flush(LOG_FLUSH_MS);
 		_exit(code); /* a thread is still inside the module: nothing can be closed under it */
 	}
-	worker_pool_free(s->pool);
-	pool_free(s->keys);
-	device_free(s->device);
+	workers_free(s->workers);
+	stock_free(s->stock);
+	judge_free(s->judge);
+	gate_free(s->gate);
 	login_free(s->login);
 	module_free(s->module);
 	in_force_end(s->in_force_fd, s->state);
@@ -462,7 +469,7 @@ int main(int argc, char **argv)
 	struct signer s = {.signal_fd = -1, .in_force_fd = -1, .listener = {.fd = -1, .lock_fd = -1}};
 	enum exit_code code = EXIT_CODE_OK;
 
-	if (fd_fill_standard())
+	if (fd_fill_standard() != E_OK)
 		return EXIT_CODE_SYSTEM;
 	log_open("csrd-hsm", LOG_LEVEL_INFO);
 	if (!parse_arguments(argc, argv, &s.arguments, &code))
@@ -472,10 +479,9 @@ int main(int argc, char **argv)
 		close_all(&s, code);
 	if (s.arguments.inspect)
 		close_all(&s, inspect(&s));
-	if ((code = forbid_dumps(&s)) || (code = take_signals(&s)) || (code = open_socket(&s)) ||
-	    (code = open_state(&s)) || (code = watch_module(&s)) ||
-	    (code = load_module(&s)) || (code = find_token(&s)) ||
-	    (code = make_pool(&s)) || (code = open_sessions(&s)))
-		close_all(&s, code == EXIT_CODE_TOKEN_FAILED ? pause_start(&s) : code);
-	close_all(&s, serve(&s));
+	if ((code = forbid_dumps(&s)) || (code = take_signals(&s)) || (code = signer_open_socket(&s)) ||
+	    (code = signer_open_state(&s)) || (code = watch_module(&s)) || (code = load_module(&s)) ||
+	    (code = signer_find_token(&s)) || (code = make_stock(&s)) || (code = signer_open_sessions(&s)))
+		close_all(&s, code == EXIT_CODE_TOKEN_FAILED ? signer_pause_start(&s) : code);
+	close_all(&s, signer_serve(&s));
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The engine over an open SQLite database: statements, transactions, errors.
  *
@@ -72,7 +73,7 @@ static enum err sqlite_reason_of(int rc, int os)
 
 enum err sqlite_report(struct sqlite *s, int rc, const char *what)
 {
-	bool known = s->db != NULL && sqlite3_extended_errcode(s->db) == rc;
+	bool known = s->db && sqlite3_extended_errcode(s->db) == rc;
 	bool of_os = (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN;
 	int os = known && of_os ? sqlite3_system_errno(s->db) : 0;
 	unsigned suppressed = 0;
@@ -120,7 +121,7 @@ static enum err sqlite_prepare(struct sqlite *s, const char *sql, sqlite3_stmt *
 static enum err sqlite_prepare_one(struct sqlite *s, const struct sql_text *text,
 				   struct sqlite_statement *statement)
 {
-	enum err e = sqlite_prepare(s, text->sqlite != NULL ? text->sqlite : text->text, &statement->st);
+	enum err e = sqlite_prepare(s, text->sqlite ? text->sqlite : text->text, &statement->st);
 
 	if (e != E_OK)
 		return e;
@@ -134,14 +135,14 @@ static enum err sqlite_prepare_one(struct sqlite *s, const struct sql_text *text
 	if (len == 0)
 		return E_OK;
 	statement->columns = calloc(len, sizeof(*statement->columns));
-	if (statement->columns == NULL)
+	if (!statement->columns)
 		return E_NOMEM;
 	statement->columns_len = len;
 	for (unsigned i = 0; i < len; i++) {
 		const char *name = sqlite3_column_name(statement->st, (int)i);
 
-		statement->columns[i] = name == NULL ? NULL : strdup(name);
-		if (statement->columns[i] == NULL)
+		statement->columns[i] = !name ? NULL : strdup(name);
+		if (!statement->columns[i])
 			return E_NOMEM;
 	}
 	return E_OK;
@@ -156,7 +157,7 @@ enum err sqlite_prepare_all(struct sqlite *s)
 		e = sqlite_prepare(s, own_sql[i], &s->own[i]);
 	if (e == E_OK) {
 		s->statements = calloc(len, sizeof(*s->statements));
-		e = s->statements == NULL ? E_NOMEM : E_OK;
+		e = !s->statements ? E_NOMEM : E_OK;
 	}
 	for (size_t i = 0; e == E_OK && i < len; i++)
 		e = sqlite_prepare_one(s, sql_text_at(i), &s->statements[i]);
@@ -178,7 +179,7 @@ void sqlite_disconnect(struct sqlite *s)
 		sqlite3_finalize(s->own[i]);
 		s->own[i] = NULL;
 	}
-	for (size_t i = 0; s->statements != NULL && i < sql_text_count(); i++)
+	for (size_t i = 0; s->statements && i < sql_text_count(); i++)
 		sqlite_statement_release(&s->statements[i]);
 	free(s->statements);
 	s->statements = NULL;
@@ -190,7 +191,7 @@ struct sqlite *sqlite_new(void)
 {
 	struct sqlite *s = calloc(1, sizeof(*s));
 
-	if (s == NULL)
+	if (!s)
 		return NULL;
 	s->sql.driver = &sqlite_driver;
 	s->lock_fd = -1;
@@ -200,7 +201,7 @@ struct sqlite *sqlite_new(void)
 
 void sqlite_free(struct sqlite *s)
 {
-	if (s == NULL)
+	if (!s)
 		return;
 	sqlite_disconnect(s);
 	fd_close(&s->file_fd); /* not before SQLite has closed it */
@@ -258,7 +259,7 @@ static bool sqlite_bind(struct sql *sql, void *statement, unsigned at, const str
 static bool sqlite_is_taken(const struct sqlite *s, int rc)
 {
 	return rc == SQLITE_CONSTRAINT_PRIMARYKEY || rc == SQLITE_CONSTRAINT_UNIQUE ||
-	       (rc == SQLITE_CONSTRAINT_TRIGGER && strstr(sqlite3_errmsg(s->db), "exists already") != NULL);
+	       (rc == SQLITE_CONSTRAINT_TRIGGER && strstr(sqlite3_errmsg(s->db), "exists already"));
 }
 
 static enum sql_step sqlite_step(struct sql *sql, void *statement)
@@ -306,7 +307,7 @@ static enum err sqlite_column(struct sql *sql, void *statement, const char *name
 	case SQLITE_TEXT:
 		value.type = SQL_IS_TEXT;
 		value.data = sqlite3_column_text(st, column);
-		if (value.data == NULL)
+		if (!value.data)
 			return E_NOMEM;
 		break;
 	case SQLITE_BLOB:
@@ -316,7 +317,7 @@ static enum err sqlite_column(struct sql *sql, void *statement, const char *name
 	default:
 		break;
 	}
-	if (value.data != NULL)
+	if (value.data)
 		value.len = (size_t)sqlite3_column_bytes(st, column);
 	*ret_value = value;
 	return E_OK;
@@ -374,7 +375,7 @@ static bool sqlite_is_in_place(const struct sqlite *s)
 {
 	int moved = 0;
 
-	if (s->beside[0].path == NULL) /* in memory */
+	if (!s->beside[0].path) /* in memory */
 		return true;
 	return sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && !moved &&
 	       sqlite_is_beside(s);
@@ -392,7 +393,7 @@ static enum err sqlite_check_in_place(struct sqlite *s)
 		return E_OK;
 	if (log_gate_pass(&s->gate, LOG_EVERY_MS, &suppressed))
 		log_error("store '%s': its file, or the log beside it, was removed or replaced while it was "
-			  "open: nothing is read or written any more; put it back, or stop, restore a "
+			  "open: it is no longer read or written; put it back, or stop, restore a "
 			  "backup, start (%u more not logged)",
 			  s->path, suppressed);
 	return E_UNAVAIL;
@@ -402,7 +403,7 @@ static enum err sqlite_begin(struct sql *sql, bool writes)
 {
 	struct sqlite *s = sqlite_of(sql);
 
-	if (atomic_load(&(s->writer == NULL ? s : s->writer)->stopped))
+	if (atomic_load(&(!s->writer ? s : s->writer)->stopped))
 		return E_STORE;
 	enum err e = sqlite_check_in_place(s);
 	if (e != E_OK)
@@ -436,7 +437,7 @@ static enum err sqlite_end(struct sql *sql, bool commit)
 	sqlite_roll_back(s);
 	if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC) {
 		atomic_store(&s->stopped, true);
-		log_error("store '%s' is not used any more: the disk refused a flush; look at the disk, then "
+		log_error("store '%s' is no longer used: the disk refused a flush; check the disk, then "
 			  "restart",
 			  s->path);
 		return E_UNCERTAIN;

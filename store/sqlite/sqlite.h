@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The embedded store: SQLite in WAL mode, every commit flushed.  The engine of
  * store/sql.h, and what the files of it share.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A copy of a database in use, by SQLite's backup interface.
  *
@@ -32,7 +33,7 @@ static enum err copy_pages(struct sqlite_file *from, struct sqlite_file *to, con
 	unsigned tries = 0;
 	int rc = SQLITE_OK;
 
-	if (backup == NULL)
+	if (!backup)
 		return sqlite_file_report(to, sqlite3_extended_errcode(to->db), "start a backup");
 	while (rc == SQLITE_OK) {
 		uint64_t total, left;
@@ -94,8 +95,8 @@ static bool same_counts(const struct upkeep_summary *a, const struct upkeep_summ
 	       memcmp(a->csrs, b->csrs, sizeof(a->csrs)) == 0 && a->audit_records == b->audit_records;
 }
 
-static enum err prove(const char *staging, const struct upkeep_watch *watch,
-		      const struct upkeep_summary *original, struct upkeep_summary *ret_summary)
+static enum err sqlite_backup_prove(const char *staging, const struct upkeep_watch *watch,
+				    const struct upkeep_summary *original, struct upkeep_summary *ret_summary)
 {
 	struct sqlite_file f;
 	enum err e = sqlite_file_open(&f, staging, SQLITE_OPEN_READONLY, staging, watch);
@@ -128,7 +129,7 @@ static enum err stage(const char *path, const char *staging, int lock, int fd,
 	if (e == E_OK)
 		e = make_single(staging, watch);
 	if (e == E_OK)
-		e = prove(staging, watch, &original, &copy);
+		e = sqlite_backup_prove(staging, watch, &original, &copy);
 	FAILPOINT("backup.proven");
 	if (e == E_OK)
 		e = sqlite_file_copy(&bytes, &written);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Looks for everything in a database that this program does not leave there.  Reads only. */
 #include "base/log.h"
 #include "store/migrate.h"
@@ -44,16 +45,16 @@ static enum err take_object(void *arg, sqlite3_stmt *row)
 	const char *text = (const char *)sqlite3_column_text(row, 1);
 	char **names = reallocarray(s->names, s->len + 1, sizeof(*names)), **texts;
 
-	if (names != NULL)
+	if (names)
 		s->names = names;
 	texts = reallocarray(s->texts, s->len + 1, sizeof(*texts));
-	if (texts != NULL)
+	if (texts)
 		s->texts = texts;
-	if (names == NULL || texts == NULL || name == NULL || text == NULL)
+	if (!names || !texts || !name || !text)
 		return E_NOMEM;
 	names[s->len] = strdup(name);
 	texts[s->len] = strdup(text);
-	if (names[s->len] == NULL || texts[s->len] == NULL) {
+	if (!names[s->len] || !texts[s->len]) {
 		free(names[s->len]);
 		free(texts[s->len]);
 		return E_NOMEM;
@@ -122,7 +123,7 @@ static enum err tell_row(void *arg, sqlite3_stmt *row)
 	const char *object = (const char *)sqlite3_column_text(row, 0);
 	const char *text = (const char *)sqlite3_column_text(row, 1);
 
-	if (object == NULL || text == NULL)
+	if (!object || !text)
 		return E_NOMEM;
 	c->tell(c->arg, object, text);
 	return E_OK;
@@ -134,7 +135,7 @@ static enum err tell_row(void *arg, sqlite3_stmt *row)
 
 #define COUNTERS(word, table, column, of_it)                                                                 \
 	"SELECT '" word " ' || id, 'counts ' || csr_count || ' CSRs and has ' || coalesce(held, 0) ||"       \
-	" ', counts ' || csr_active || ' active ones and has ' || coalesce(active, 0) FROM " table          \
+	" ', counts ' || csr_active || ' active ones and has ' || coalesce(active, 0) FROM " table           \
 	" LEFT JOIN (SELECT " column " AS scope, sum(state IN (1, 2, 3)) AS held, sum(state = 2) AS active"  \
 	" FROM csrs WHERE " of_it " GROUP BY " column ") ON scope = id"                                      \
 	" WHERE csr_count <> coalesce(held, 0) OR csr_active <> coalesce(active, 0)" AT_MOST

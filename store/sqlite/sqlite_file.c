@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One SQLite database file, looked at as a whole. */
 #include "store/sqlite/sqlite_file.h"
 
@@ -43,8 +44,7 @@ enum err sqlite_file_report(const struct sqlite_file *f, int rc, const char *wha
 		break;
 	}
 	log_error("'%s': cannot %s: %s (sqlite error %d)", f->name, what,
-		  f->db != NULL && sqlite3_extended_errcode(f->db) == rc ? sqlite3_errmsg(f->db)
-									 : sqlite3_errstr(rc),
+		  f->db && sqlite3_extended_errcode(f->db) == rc ? sqlite3_errmsg(f->db) : sqlite3_errstr(rc),
 		  rc);
 	switch (rc & 0xff) {
 	case SQLITE_BUSY:
@@ -53,7 +53,7 @@ enum err sqlite_file_report(const struct sqlite_file *f, int rc, const char *wha
 	case SQLITE_NOMEM:
 		return E_NOMEM;
 	case SQLITE_CANTOPEN:
-		return f->db == NULL ? E_IO : sqlite_place_error(sqlite3_system_errno(f->db));
+		return !f->db ? E_IO : sqlite_place_error(sqlite3_system_errno(f->db));
 	case SQLITE_PERM:
 	case SQLITE_READONLY:
 		return E_DENIED;
@@ -79,9 +79,8 @@ enum err sqlite_file_open(struct sqlite_file *f, const char *path, int flags, co
 	sqlite3_db_config(f->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(f->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	sqlite3_db_config(f->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
-	if (watch != NULL)
-		sqlite3_progress_handler(f->db, STEPS_BETWEEN_LOOKS, on_progress,
-					 (void *)(uintptr_t)watch);
+	if (watch)
+		sqlite3_progress_handler(f->db, STEPS_BETWEEN_LOOKS, on_progress, (void *)(uintptr_t)watch);
 	return sqlite_file_run(f,
 			       "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
 			       "PRAGMA temp_store = MEMORY",
@@ -127,7 +126,7 @@ struct number {
 	int64_t value;
 };
 
-static enum err take_number(void *arg, sqlite3_stmt *row)
+static enum err sqlite_file_take_number(void *arg, sqlite3_stmt *row)
 {
 	struct number *n = arg;
 
@@ -140,7 +139,7 @@ static enum err take_number(void *arg, sqlite3_stmt *row)
 enum err sqlite_file_int(const struct sqlite_file *f, const char *sql, int64_t *ret_value)
 {
 	struct number n = {0};
-	enum err e = sqlite_file_each(f, sql, take_number, &n);
+	enum err e = sqlite_file_each(f, sql, sqlite_file_take_number, &n);
 
 	if (e == E_OK && !n.found)
 		e = E_STORE;
@@ -190,11 +189,11 @@ static enum err take_integrity(void *arg, sqlite3_stmt *row)
 	const char *text = (const char *)sqlite3_column_text(row, 0);
 	const char *last;
 
-	if (text == NULL)
+	if (!text)
 		return E_NOMEM;
 	last = strrchr(text, '\n');
 	if (strcmp(text, "ok") != 0)
-		p->tell(p->arg, "pages", last == NULL ? text : last + 1);
+		p->tell(p->arg, "pages", !last ? text : last + 1);
 	return E_OK;
 }
 
@@ -205,7 +204,7 @@ static enum err take_reference(void *arg, sqlite3_stmt *row)
 	const char *parent = (const char *)sqlite3_column_text(row, 2);
 	char text[160];
 
-	if (table == NULL || parent == NULL)
+	if (!table || !parent)
 		return E_NOMEM;
 	snprintf(text, sizeof(text), "row %lld names a row of table %s that does not exist",
 		 (long long)sqlite3_column_int64(row, 1), parent);
@@ -213,12 +212,12 @@ static enum err take_reference(void *arg, sqlite3_stmt *row)
 	return E_OK;
 }
 
-enum err sqlite_file_integrity(const struct sqlite_file *f, bool full, upkeep_problem_fn on_problem,
-			       void *arg)
+enum err sqlite_file_integrity(const struct sqlite_file *f, bool full,
+			       upkeep_problem_fn sqlite_file_on_problem, void *arg)
 {
-	struct problems p = {.tell = on_problem, .arg = arg};
-	enum err e = sqlite_file_each(f, full ? "PRAGMA integrity_check" : "PRAGMA quick_check",
-				      take_integrity, &p);
+	struct problems p = {.tell = sqlite_file_on_problem, .arg = arg};
+	enum err e =
+	    sqlite_file_each(f, full ? "PRAGMA integrity_check" : "PRAGMA quick_check", take_integrity, &p);
 
 	return e == E_OK ? sqlite_file_each(f, "PRAGMA foreign_key_check", take_reference, &p) : e;
 }
@@ -244,7 +243,7 @@ static enum err take_future(void *arg, sqlite3_stmt *row)
 	const char *id = (const char *)sqlite3_column_text(row, 0);
 
 	s->future = (uint64_t)sqlite3_column_int64(row, 1);
-	return id != NULL && str_copy(s->future_id, sizeof(s->future_id), id) == E_OK ? E_OK : E_STORE;
+	return id && str_copy(s->future_id, sizeof(s->future_id), id) == E_OK ? E_OK : E_STORE;
 }
 
 static enum err count_future(const struct sqlite_file *f, struct upkeep_summary *s)
@@ -265,10 +264,8 @@ enum err sqlite_file_count(const struct sqlite_file *f, struct upkeep_summary *r
 		const char *sql;
 		uint64_t *count;
 	} tables[] = {
-	    {"SELECT count(*) FROM accounts", &s.accounts},
-	    {"SELECT count(*) FROM zones", &s.zones},
-	    {"SELECT count(*) FROM principals", &s.principals},
-	    {"SELECT count(*) FROM grants", &s.grants},
+	    {"SELECT count(*) FROM accounts", &s.accounts},     {"SELECT count(*) FROM zones", &s.zones},
+	    {"SELECT count(*) FROM principals", &s.principals}, {"SELECT count(*) FROM grants", &s.grants},
 	    {"SELECT count(*) FROM audit", &s.audit_records},
 	};
 	enum err e = E_OK;
@@ -298,7 +295,7 @@ struct proof {
 	bool failed;
 };
 
-static void on_problem(void *arg, const char *object, const char *text)
+static void sqlite_file_on_problem(void *arg, const char *object, const char *text)
 {
 	struct proof *proof = arg;
 
@@ -317,7 +314,7 @@ enum err sqlite_file_prove(const struct sqlite_file *f, struct upkeep_summary *r
 	if (e == E_OK)
 		e = sqlite_file_run(f, "BEGIN", "read it");
 	if (e == E_OK)
-		e = sqlite_file_integrity(f, true, on_problem, &proof);
+		e = sqlite_file_integrity(f, true, sqlite_file_on_problem, &proof);
 	if (e == E_OK && proof.failed)
 		e = E_STORE;
 	if (e == E_OK)
@@ -381,7 +378,7 @@ enum err sqlite_file_copy(const struct sqlite_file_copy *copy, uint64_t *ret_byt
 	if (ftruncate(copy->to, 0) != 0 || lseek(copy->to, 0, SEEK_SET) != 0)
 		return copy_failed("write", copy->to_name);
 	block = malloc(COPY_BYTES);
-	if (block == NULL)
+	if (!block)
 		return E_NOMEM;
 	e = copy_bytes(copy, (uint64_t)st.st_size, block, ret_bytes);
 	free(block);

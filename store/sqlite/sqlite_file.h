@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One SQLite database file, looked at as a whole: opened without the store
  * around it, recognised, checked, counted.  Private to store/sqlite/.
@@ -15,7 +16,7 @@
 
 struct sqlite_file {
 	sqlite3 *db;
-	const char *name; /* borrowed: for the log */
+	const char *name;                 /* borrowed: for the log */
 	const struct upkeep_watch *watch; /* borrowed; NULL: none */
 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening an SQLite database: found or made, recognised, migrated, checked. */
 #include "store/sqlite/sqlite.h"
 
@@ -27,7 +28,7 @@
 /* ---- opening: the file ---- */
 
 /* E_NOTFOUND, not logged, when there is no such file. */
-static enum err check_file(const char *path)
+static enum err sqlite_open_check_file(const char *path)
 {
 	struct stat st;
 
@@ -186,7 +187,7 @@ static enum err set_version(struct sqlite *s, const struct migrate_step *step)
 				    step->version, step->name, "csrd " CSRD_VERSION,
 				    (long long)clock_wall_us(), step->version);
 
-	if (sql == NULL)
+	if (!sql)
 		return E_NOMEM;
 	enum err e = sqlite_execute(s, sql, "set its schema version");
 	sqlite3_free(sql);
@@ -252,13 +253,13 @@ static enum err check_pages(struct sqlite *s)
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(st);
 	const char *answer = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
-	if (answer == NULL) {
+	if (!answer) {
 		e = sqlite_report(s, rc, "check its pages");
 	} else if (strcmp(answer, "ok") != 0) {
 		const char *last_line = strrchr(answer, '\n');
 
 		log_error("store '%s' is damaged: %s; restore it from a backup", s->path,
-			  last_line == NULL ? answer : last_line + 1);
+			  !last_line ? answer : last_line + 1);
 		e = E_STORE;
 	}
 	sqlite3_finalize(st);
@@ -313,7 +314,7 @@ static enum err make_new(struct sqlite *s, const char *folder)
 		goto out;
 	if (link(temporary, s->path) == 0) {
 		sqlite_place_sync(folder);
-		log_notice("store '%s' made", s->path);
+		log_notice("store '%s' created", s->path);
 	} else if (errno != EEXIST) {
 		e = sqlite_place_error(errno);
 		log_error("store '%s' cannot be made: %s", s->path, strerror(errno));
@@ -375,7 +376,7 @@ static enum err find_or_make(struct sqlite *s, const char *folder, const struct 
 	e = options->sole_service ? sqlite_place_lock(s->path, folder, &s->lock_fd)
 				  : sqlite_place_share(s->path, folder, &s->lock_fd);
 	if (e == E_OK)
-		e = check_file(s->path);
+		e = sqlite_open_check_file(s->path);
 	if (e == E_NOTFOUND && options->create) {
 		e = sqlite_place_is_free(s->path);
 		if (e == E_OK)
@@ -445,7 +446,7 @@ static enum err open_at(struct sqlite *s, const char *location, const struct sto
 	if (e != E_OK)
 		return e;
 	folder = str_dup_len(s->path, (size_t)(strrchr(s->path, '/') - s->path) + 1);
-	e = folder == NULL ? E_NOMEM : open_file(s, folder, options);
+	e = !folder ? E_NOMEM : open_file(s, folder, options);
 	free(folder);
 	return e;
 }
@@ -461,7 +462,7 @@ static enum err sqlite_open(const struct store_options *options, const char *loc
 		return E_CONFIG;
 	}
 	s = sqlite_new();
-	if (s == NULL)
+	if (!s)
 		return E_NOMEM;
 	enum err e = open_at(s, location, options);
 	if (e != E_OK) {
@@ -478,7 +479,7 @@ enum err sqlite_open_memory(struct sql **ret_sql)
 	struct sqlite *s = sqlite_new();
 	enum err e = E_NOMEM;
 
-	if (s != NULL && str_dup_opt("a database in memory", &s->path))
+	if (s && str_dup_opt("a database in memory", &s->path))
 		e = connect_to(s, ":memory:");
 	if (e == E_OK)
 		e = migrate(s);
@@ -515,7 +516,7 @@ static enum err sqlite_open_reader(struct sql *writer, struct sql **ret_reader)
 	struct sqlite *s = sqlite_new();
 	enum err e = E_NOMEM;
 
-	if (s != NULL && str_dup_opt(of->path, &s->path))
+	if (s && str_dup_opt(of->path, &s->path))
 		e = connect_reader(s);
 	if (e == E_OK)
 		e = sqlite_prepare_all(s);

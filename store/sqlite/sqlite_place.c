@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The place of an SQLite database: what its folder must be, its service's lock, its owner. */
 #include "store/sqlite/sqlite_place.h"
 
@@ -74,7 +75,7 @@ enum err sqlite_place_check(const char *folder)
 		return sqlite_place_error(error);
 	}
 	const char *remote = remote_file_system((long)fs.f_type);
-	if (remote != NULL) {
+	if (remote) {
 		log_error("store folder '%s' is on a network or shared file system (%s): "
 			  "SQLite cannot keep its promises there, use a local disk",
 			  folder, remote);
@@ -110,19 +111,19 @@ static enum err resolve_new(const char *path, char **ret_path)
 {
 	const char *name = strrchr(path, '/') + 1;
 	char *folder = str_dup_len(path, (size_t)(name - path));
-	char *real = folder == NULL ? NULL : realpath(folder, NULL);
+	char *real = !folder ? NULL : realpath(folder, NULL);
 	struct stat st;
 	struct buf b;
 	enum err e;
 
-	if (folder != NULL && real == NULL) {
+	if (folder && !real) {
 		e = sqlite_place_error(errno);
 		log_error("store folder '%s' cannot be used: %s", folder, strerror(errno));
 		free(folder);
 		return e;
 	}
 	free(folder);
-	if (real == NULL)
+	if (!real)
 		return E_NOMEM;
 	buf_init(&b, SQLITE_PLACE_PATH_MAX);
 	buf_printf(&b, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name);
@@ -142,9 +143,9 @@ enum err sqlite_place_resolve(const char *path, char **ret_path)
 {
 	char *real = realpath(path, NULL);
 
-	if (real == NULL && errno == ENOENT)
+	if (!real && errno == ENOENT)
 		return resolve_new(path, ret_path);
-	if (real == NULL) {
+	if (!real) {
 		enum err e = sqlite_place_error(errno);
 
 		log_error("store '%s' cannot be used: %s", path, strerror(errno));
@@ -159,12 +160,12 @@ static nlink_t count_kept_names(const char *path, const struct stat *st)
 {
 	const char *name = strrchr(path, '/') + 1;
 	char *folder = str_dup_len(path, (size_t)(name - path));
-	DIR *dir = folder == NULL ? NULL : opendir(folder);
+	DIR *dir = !folder ? NULL : opendir(folder);
 	size_t len = strlen(name);
 	struct dirent *entry;
 	nlink_t count = 0;
 
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+	while (dir && (entry = readdir(dir))) {
 		struct stat other;
 
 		if (strncmp(entry->d_name, name, len) == 0 &&
@@ -173,7 +174,7 @@ static nlink_t count_kept_names(const char *path, const struct stat *st)
 		    other.st_dev == st->st_dev && other.st_ino == st->st_ino)
 			count++;
 	}
-	if (dir != NULL)
+	if (dir)
 		closedir(dir);
 	free(folder);
 	return count;

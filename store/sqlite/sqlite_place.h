@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The place of an SQLite database: what its folder must be, its service's
  * lock, its owner.  Private to store/sqlite/ and upkeep.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts a copy in the place of the database.
  *
@@ -40,7 +41,7 @@ struct restore {
 	char kept[SQLITE_PLACE_PATH_MAX]; /* "": there was none */
 };
 
-static enum err failed(const char *what, const char *name)
+static enum err sqlite_restore_failed(const char *what, const char *name)
 {
 	int error = errno;
 
@@ -48,7 +49,7 @@ static enum err failed(const char *what, const char *name)
 	return sqlite_place_error(error);
 }
 
-static bool put_name(char name[SQLITE_PLACE_PATH_MAX], const char *path, const char *ending)
+static bool sqlite_restore_put_name(char name[SQLITE_PLACE_PATH_MAX], const char *path, const char *ending)
 {
 	return snprintf(name, SQLITE_PLACE_PATH_MAX, "%s%s", path, ending) < SQLITE_PLACE_PATH_MAX;
 }
@@ -65,8 +66,9 @@ static enum err take_bytes(const struct restore *r)
 	sqlite_file_remove(r->staging); /* what a killed restore left */
 	bytes.to = open(r->staging, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (bytes.to < 0)
-		return failed("make", r->staging);
-	e = sqlite_place_give(r->folder, bytes.to) == E_OK ? E_OK : failed("give away", r->staging);
+		return sqlite_restore_failed("make", r->staging);
+	e = sqlite_place_give(r->folder, bytes.to) == E_OK ? E_OK
+							   : sqlite_restore_failed("give away", r->staging);
 	if (e == E_OK)
 		e = sqlite_file_copy(&bytes, &len);
 	fd_close(&bytes.to);
@@ -77,11 +79,10 @@ static enum err take_bytes(const struct restore *r)
 	return e;
 }
 
-static enum err prove(const struct restore *r, struct upkeep_summary *ret_summary)
+static enum err sqlite_restore_prove(const struct restore *r, struct upkeep_summary *ret_summary)
 {
 	struct sqlite_file f;
-	enum err e =
-	    sqlite_file_open(&f, r->staging, SQLITE_OPEN_READWRITE, r->in->name, &r->in->watch);
+	enum err e = sqlite_file_open(&f, r->staging, SQLITE_OPEN_READWRITE, r->in->name, &r->in->watch);
 
 	if (e == E_OK)
 		e = sqlite_file_prove(&f, ret_summary);
@@ -105,19 +106,19 @@ static enum err enlist(const struct restore *r)
 		e = e == E_OK ? ended : e;
 	}
 	sql_close(sql); /* the last to close it: its log goes into the file */
-	if (put_name(lock, r->staging, ".lock"))
+	if (sqlite_restore_put_name(lock, r->staging, ".lock"))
 		unlink(lock); /* of a schema that was changed */
 	return e;
 }
 
 /* Everything of it in the one file, and that on the disk. */
-static enum err settle(const struct restore *r)
+static enum err sqlite_restore_settle(const struct restore *r)
 {
 	char wal[SQLITE_PLACE_PATH_MAX];
 	enum err e = E_OK;
 	int fd;
 
-	if (!put_name(wal, r->staging, "-wal"))
+	if (!sqlite_restore_put_name(wal, r->staging, "-wal"))
 		return E_LIMIT;
 	if (access(wal, F_OK) == 0) {
 		log_error("'%s' still has a write-ahead log", r->staging);
@@ -125,7 +126,7 @@ static enum err settle(const struct restore *r)
 	}
 	fd = open(r->staging, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fd_sync(fd) != E_OK)
-		e = failed("flush", r->staging);
+		e = sqlite_restore_failed("flush", r->staging);
 	fd_close(&fd);
 	return e;
 }
@@ -136,11 +137,11 @@ static enum err keep_as(const struct restore *r, const char *ending)
 {
 	char from[SQLITE_PLACE_PATH_MAX], to[SQLITE_PLACE_PATH_MAX];
 
-	if (!put_name(from, r->path, ending) || !put_name(to, r->kept, ending))
+	if (!sqlite_restore_put_name(from, r->path, ending) || !sqlite_restore_put_name(to, r->kept, ending))
 		return E_LIMIT;
 	if (link(from, to) == 0 || (errno == ENOENT && *ending))
 		return E_OK;
-	return errno == EEXIST ? E_EXISTS : failed("keep the old database as", to);
+	return errno == EEXIST ? E_EXISTS : sqlite_restore_failed("keep the old database as", to);
 }
 
 /* Finds a name that is free, and gives it to what `path` with `first` at its end is. */
@@ -151,8 +152,7 @@ static enum err keep_under_new_name(struct restore *r, const char *first)
 	struct tm utc;
 	enum err e = E_EXISTS;
 
-	if (gmtime_r(&now, &utc) == NULL ||
-	    strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc) == 0)
+	if (!gmtime_r(&now, &utc) || strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc) == 0)
 		return E_BUG;
 	for (int i = 0; e == E_EXISTS && i < KEPT_NAMES_MAX; i++) {
 		char ending[64], more[8] = "";
@@ -160,7 +160,7 @@ static enum err keep_under_new_name(struct restore *r, const char *first)
 		if (i > 0)
 			snprintf(more, sizeof(more), ".%d", i);
 		snprintf(ending, sizeof(ending), SQLITE_PLACE_KEPT "%s%s", stamp, more);
-		if (!put_name(r->kept, r->path, ending))
+		if (!sqlite_restore_put_name(r->kept, r->path, ending))
 			return E_LIMIT;
 		e = keep_as(r, first);
 	}
@@ -181,11 +181,11 @@ static enum err keep_lost_log(struct restore *r)
 	char log[SQLITE_PLACE_PATH_MAX];
 	enum err e = E_OK;
 
-	if (!put_name(log, r->path, "-wal"))
+	if (!sqlite_restore_put_name(log, r->path, "-wal"))
 		return E_LIMIT;
 	if (access(log, F_OK) == 0)
 		e = keep_under_new_name(r, "-wal");
-	if (e == E_OK && r->kept[0] != '\0' && put_name(log, r->kept, "-wal"))
+	if (e == E_OK && r->kept[0] != '\0' && sqlite_restore_put_name(log, r->kept, "-wal"))
 		log_notice("the log of a store that is gone is kept as '%s'", log);
 	r->kept[0] = '\0';
 	return e;
@@ -206,7 +206,7 @@ static enum err close_old(struct restore *r)
 				    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE;"
 				    "BEGIN EXCLUSIVE",
 				    "close its write-ahead log");
-	if (!put_name(log, r->kept, "-wal"))
+	if (!sqlite_restore_put_name(log, r->kept, "-wal"))
 		return E_LIMIT;
 	if (e == E_OK || e == E_BUSY)
 		unlink(log);
@@ -227,7 +227,7 @@ static enum err put_old_aside(struct restore *r)
 	enum err e;
 
 	if (lstat(r->path, &st) != 0 && errno != ENOENT)
-		return failed("use", r->path);
+		return sqlite_restore_failed("use", r->path);
 	if (lstat(r->path, &st) != 0)
 		return keep_lost_log(r);
 	if (!S_ISREG(st.st_mode)) {
@@ -253,10 +253,10 @@ static enum err remove_old_log(const struct restore *r)
 	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
 		char name[SQLITE_PLACE_PATH_MAX];
 
-		if (!put_name(name, r->path, endings[i]))
+		if (!sqlite_restore_put_name(name, r->path, endings[i]))
 			return E_LIMIT;
 		if (unlink(name) != 0 && errno != ENOENT)
-			return failed("remove", name);
+			return sqlite_restore_failed("remove", name);
 	}
 	sqlite_place_sync(r->folder);
 	return E_OK;
@@ -271,7 +271,7 @@ static enum err swap(struct restore *r)
 		e = remove_old_log(r);
 	FAILPOINT("restore.before-swap");
 	if (e == E_OK && rename(r->staging, r->path) != 0)
-		e = failed("replace", r->path);
+		e = sqlite_restore_failed("replace", r->path);
 	FAILPOINT("restore.swapped");
 	if (e == E_OK)
 		sqlite_place_sync(r->folder);
@@ -281,17 +281,17 @@ static enum err swap(struct restore *r)
 /* ---- all of it ---- */
 
 /* Under `lock`, the one of the service. */
-static enum err run(struct restore *r, int lock, struct upkeep_summary *ret_summary)
+static enum err sqlite_restore_run(struct restore *r, int lock, struct upkeep_summary *ret_summary)
 {
 	enum err e = take_bytes(r);
 
 	if (e == E_OK)
-		e = prove(r, ret_summary);
+		e = sqlite_restore_prove(r, ret_summary);
 	FAILPOINT("restore.proven");
 	if (e == E_OK)
 		e = enlist(r);
 	if (e == E_OK)
-		e = settle(r);
+		e = sqlite_restore_settle(r);
 	if (e == E_OK)
 		e = sqlite_place_seize(r->path, lock);
 	if (e == E_OK)
@@ -312,7 +312,7 @@ static enum err run_locked(struct restore *r, struct upkeep_summary *ret_summary
 	if (e == E_OK)
 		e = sqlite_place_lock(r->path, r->folder, &lock);
 	if (e == E_OK)
-		e = run(r, lock, &summary);
+		e = sqlite_restore_run(r, lock, &summary);
 	fd_close(&lock);
 	if (e == E_OK)
 		*ret_summary = summary;
@@ -326,7 +326,7 @@ enum err sqlite_restore(const char *path, const struct upkeep_restore *in, struc
 	char *kept = NULL;
 	enum err e = E_NOMEM;
 
-	if (r == NULL)
+	if (!r)
 		return E_NOMEM;
 	r->in = in;
 	r->old_fd = -1;
@@ -334,12 +334,12 @@ enum err sqlite_restore(const char *path, const struct upkeep_restore *in, struc
 	if (e != E_OK)
 		goto out;
 	r->folder = str_dup_len(r->path, (size_t)(strrchr(r->path, '/') - r->path) + 1);
-	e = r->folder == NULL ? E_NOMEM : E_OK;
+	e = !r->folder ? E_NOMEM : E_OK;
 	if (e == E_OK)
-		e = put_name(r->staging, r->path, ".restore-staging") ? E_OK : E_LIMIT;
+		e = sqlite_restore_put_name(r->staging, r->path, ".restore-staging") ? E_OK : E_LIMIT;
 	if (e == E_OK)
 		e = run_locked(r, ret_summary);
-	if (e == E_OK && r->kept[0] && (kept = strdup(r->kept)) == NULL)
+	if (e == E_OK && r->kept[0] && !(kept = strdup(r->kept)))
 		e = E_NOMEM;
 	if (e == E_OK)
 		*ret_kept = kept;

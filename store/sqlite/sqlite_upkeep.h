@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* upkeep.h for SQLite: the path in place of the url.  Private to store/. */
 #ifndef CSRD_STORE_SQLITE_UPKEEP_H
 #define CSRD_STORE_SQLITE_UPKEEP_H

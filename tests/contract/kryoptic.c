@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Finds kryoptic and writes its configuration. */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kryoptic, a software token in Rust: a module that is built (tests/kryoptic), since no package has it. */
 #ifndef CSRD_TESTS_KRYOPTIC_H
 #define CSRD_TESTS_KRYOPTIC_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starts and ends openCryptoki's slot daemon. */
 #include "tests/unit/cmocka_all.h"
 

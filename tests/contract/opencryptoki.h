@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* openCryptoki's software token, with a slot daemon (the program pkcsslotd) of a test's own. */
 #ifndef CSRD_TESTS_OPENCRYPTOKI_H
 #define CSRD_TESTS_OPENCRYPTOKI_H

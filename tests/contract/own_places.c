@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Mounts that only a test and its children see. */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Places of a test's own under names that a program has built in: mounts and
  * System V shared memory that only this process and its children see.

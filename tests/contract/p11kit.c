@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starts and ends p11-kit's server, and writes its configuration. */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* p11-kit between csrd-hsm and SoftHSM: its server with its client module, and its proxy module. */
 #ifndef CSRD_TESTS_P11KIT_H
 #define CSRD_TESTS_P11KIT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Speaks the protocol of hsm/message.h to a csrd-hsm, one thread, blocking. */
 #include "tests/unit/cmocka_all.h"
 
@@ -237,7 +238,7 @@ enum err signer_create_get(struct signer_client *c, uint32_t id, struct message_
 	struct signer_answer answer;
 	enum err e = receive_reply(c, id, MESSAGE_CREATE_CSR, &answer);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	assert_int_equal(message_create_csr_reply_decode(answer.payload.data, answer.payload.len, &reply),
 			 E_OK);
@@ -270,7 +271,7 @@ enum err signer_destroy_get(struct signer_client *c, uint32_t id, uint32_t *ret_
 	struct signer_answer answer;
 	enum err e = receive_reply(c, id, MESSAGE_DESTROY_KEY, &answer);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	assert_int_equal(message_destroy_key_reply_decode(answer.payload.data, answer.payload.len, &reply),
 			 E_OK);
@@ -284,7 +285,7 @@ enum err signer_find_get(struct signer_client *c, uint32_t id, struct message_fi
 	struct signer_answer answer;
 	enum err e = receive_reply(c, id, MESSAGE_FIND_KEY, &answer);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	assert_int_equal(message_find_key_reply_decode(answer.payload.data, answer.payload.len, ret), E_OK);
 	buf_release(&answer.payload);
@@ -296,7 +297,7 @@ enum err signer_inspect_get(struct signer_client *c, uint32_t id, struct message
 	struct signer_answer answer;
 	enum err e = receive_reply(c, id, MESSAGE_INSPECT_KEY, &answer);
 
-	if (e)
+	if (e != E_OK)
 		return e;
 	assert_int_equal(message_inspect_key_reply_decode(answer.payload.data, answer.payload.len, ret),
 			 E_OK);
@@ -306,8 +307,8 @@ enum err signer_inspect_get(struct signer_client *c, uint32_t id, struct message
 
 enum err signer_inspect(struct signer_client *c, const char *csr_id, struct message_inspect_key_reply *ret)
 {
-	return signer_inspect_get(
-	    c, signer_key_send(c, MESSAGE_INSPECT_KEY, csr_id, CLIENT_DEADLINE_MS), ret);
+	return signer_inspect_get(c, signer_key_send(c, MESSAGE_INSPECT_KEY, csr_id, CLIENT_DEADLINE_MS),
+				  ret);
 }
 
 enum err signer_create(struct signer_client *c, const char *csr_id, enum key_type type,
@@ -353,18 +354,25 @@ void signer_status(struct signer_client *c, struct message_status_reply *ret)
 	buf_release(&answer.payload);
 }
 
-void signer_list(struct signer_client *c, struct message_list_keys_part *ret, unsigned *ret_parts)
+uint32_t signer_list_send(struct signer_client *c)
 {
 	struct message_list_keys m = {.timeout_ms = CLIENT_DEADLINE_MS};
-	struct message_list_keys_part all = {0};
 	struct buf b;
 	uint32_t id;
 
-	*ret_parts = 0;
 	buf_init(&b, 64);
 	message_list_keys_encode(&b, &m);
 	id = signer_client_send(c, MESSAGE_LIST_KEYS, &b);
 	buf_release(&b);
+	return id;
+}
+
+void signer_list_get(struct signer_client *c, uint32_t id, struct message_list_keys_part *ret,
+		     unsigned *ret_parts)
+{
+	struct message_list_keys_part all = {0};
+
+	*ret_parts = 0;
 	while (!all.last) {
 		struct message_list_keys_part part;
 		struct signer_answer answer;
@@ -383,6 +391,11 @@ void signer_list(struct signer_client *c, struct message_list_keys_part *ret, un
 		(*ret_parts)++;
 	}
 	*ret = all;
+}
+
+void signer_list(struct signer_client *c, struct message_list_keys_part *ret, unsigned *ret_parts)
+{
+	signer_list_get(c, signer_list_send(c), ret, ret_parts);
 }
 
 void signer_spec(struct csr_spec *spec, enum key_type type)
@@ -445,8 +458,8 @@ void signer_wait_for_stock(struct signer_client *c, uint64_t ready)
 		bool there;
 
 		signer_status(c, &status);
-		there = (status.pools_len ? status.pools[0].ready : 0) >= ready && !status.busy &&
-			!status.queued;
+		there =
+		    (status.pools_len ? status.pools[0].ready : 0) >= ready && !status.busy && !status.queued;
 		message_status_reply_release(&status);
 		if (there)
 			return;

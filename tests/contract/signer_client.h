@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A blocking client of csrd-hsm for tests: what csrd would send, and what it never would. */
 #ifndef CSRD_TESTS_SIGNER_CLIENT_H
 #define CSRD_TESTS_SIGNER_CLIENT_H
@@ -67,6 +68,9 @@ void signer_wait_until_unusable(struct signer_client *c);
 void signer_wait_for_stock(struct signer_client *c, uint64_t ready);
 
 /* All parts in one; release with message_list_keys_part_release. */
+uint32_t signer_list_send(struct signer_client *c);
+void signer_list_get(struct signer_client *c, uint32_t id, struct message_list_keys_part *ret,
+		     unsigned *ret_parts);
 void signer_list(struct signer_client *c, struct message_list_keys_part *ret, unsigned *ret_parts);
 
 /* A CSR of a key of that type which verifies, and whose key is the one that the reply names. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tokens, configurations and processes for signer_test. */
 #include "tests/unit/cmocka_all.h"
 
@@ -6,7 +7,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "hsm/signer/token_info.h"
+#include "hsm/signer/token/token_info.h"
 #include "tests/contract/kryoptic.h"
 #include "tests/contract/opencryptoki.h"
 #include "tests/contract/own_places.h"
@@ -66,7 +67,7 @@ static bool file_has(const char *path, const char *text)
 	bool found;
 
 	buf_init(&b, 64 * 1024 * 1024);
-	found = fd_read_file(path, &b) == E_OK && strstr(buf_text(&b), text) != NULL;
+	found = fd_read_file(path, &b) == E_OK && strstr(buf_text(&b), text);
 	buf_release(&b);
 	return found;
 }
@@ -183,14 +184,19 @@ static void init_token(struct signer_fixture *f, const char *label, const char *
 	char *init_token[] = {(char *)(uintptr_t) "--init-token", (char *)(uintptr_t) "--label",
 			      (char *)(uintptr_t)label,           (char *)(uintptr_t) "--so-pin",
 			      (char *)(uintptr_t)so_pin,          NULL};
-	char *change_pin[] = {(char *)(uintptr_t) "--change-pin", (char *)(uintptr_t) "--new-pin",
-			      (char *)(uintptr_t)SO_PIN,          (char *)(uintptr_t) "--login",
-			      (char *)(uintptr_t) "--login-type", (char *)(uintptr_t) "so",
-			      (char *)(uintptr_t) "--so-pin",     (char *)(uintptr_t)so_pin, NULL};
-	char *init_pin[] = {(char *)(uintptr_t) "--init-pin", (char *)(uintptr_t) "--new-pin",
-			    (char *)(uintptr_t)SIGNER_PIN,    (char *)(uintptr_t) "--login",
-			    (char *)(uintptr_t) "--login-type", (char *)(uintptr_t) "so",
-			    (char *)(uintptr_t) "--so-pin",   (char *)(uintptr_t)SO_PIN, NULL};
+	char *change_pin[] = {
+	    (char *)(uintptr_t) "--change-pin", (char *)(uintptr_t) "--new-pin",    (char *)(uintptr_t)SO_PIN,
+	    (char *)(uintptr_t) "--login",      (char *)(uintptr_t) "--login-type", (char *)(uintptr_t) "so",
+	    (char *)(uintptr_t) "--so-pin",     (char *)(uintptr_t)so_pin,          NULL};
+	char *init_pin[] = {(char *)(uintptr_t) "--init-pin",
+			    (char *)(uintptr_t) "--new-pin",
+			    (char *)(uintptr_t)SIGNER_PIN,
+			    (char *)(uintptr_t) "--login",
+			    (char *)(uintptr_t) "--login-type",
+			    (char *)(uintptr_t) "so",
+			    (char *)(uintptr_t) "--so-pin",
+			    (char *)(uintptr_t)SO_PIN,
+			    NULL};
 
 	run_pkcs11_tool(f, f->tokens, init_token);
 	if (strcmp(so_pin, SO_PIN) != 0)
@@ -309,68 +315,63 @@ static void end_kryoptic(struct signer_fixture *f)
 }
 
 struct signer_token_kind signer_token_kinds[] = {
-    [SIGNER_KIND_SOFTHSM] =
-    {.name = "softhsm",
-     .module = SIGNER_SOFTHSM_MODULE,
-     .shared_uri = "pkcs11:model=SoftHSM%20v2",
-     .make_token = signer_make_softhsm_token,
-     .sees_others = true,
-     .sealed = CKR_ATTRIBUTE_SENSITIVE,
-     .usual = KEY_P256V1},
-    [SIGNER_KIND_TPM] =
-    {.name = "tpm",
-     .module = tpm_module,
-     .shared_uri = "pkcs11:manufacturer=IBM",
-     .make_token = make_tpm_token,
-     .end = end_tpm,
-     .after_kill = flush_tpm,
-     .threads = 1,
-     .sealed = CKR_ATTRIBUTE_TYPE_INVALID,
-     .lacks = KEY_TYPE_BIT(KEY_RSA4096) | KEY_TYPE_BIT(KEY_ED25519),
-     .usual = KEY_P256V1},
-    [SIGNER_KIND_OPENCRYPTOKI] =
-    {.name = "opencryptoki",
-     .module = OPENCRYPTOKI_MODULE,
-     .shared_uri = "pkcs11:manufacturer=IBM%20Corp.",
-     .make_token = make_opencryptoki_token,
-     .end = end_opencryptoki,
-     .own_places = true,
-     .sees_others = true,
-     .sealed = CKR_ATTRIBUTE_SENSITIVE,
-     .lacks = KEY_TYPE_BIT(KEY_P256V1) | KEY_TYPE_BIT(KEY_P384V1) | KEY_TYPE_BIT(KEY_ED25519),
-     .usual = KEY_RSA2048},
-    [SIGNER_KIND_P11KIT_CLIENT] =
-    {.name = "p11kit_client",
-     .module = P11KIT_CLIENT,
-     .shared_uri = "pkcs11:model=SoftHSM%20v2",
-     .make_token = make_served_token,
-     .end = end_server,
-     .after_kill = wait_for_server,
-     .seen_through = SIGNER_SOFTHSM_MODULE,
-     .sees_others = true,
-     .sealed = CKR_ATTRIBUTE_SENSITIVE,
-     .lacks = KEY_TYPE_BIT(KEY_ED25519),
-     .usual = KEY_P256V1},
-    [SIGNER_KIND_P11KIT_PROXY] =
-    {.name = "p11kit_proxy",
-     .module = P11KIT_PROXY,
-     .shared_uri = "pkcs11:model=SoftHSM%20v2",
-     .make_token = make_proxied_token,
-     .end = end_proxy,
-     .seen_through = SIGNER_SOFTHSM_MODULE,
-     .own_places = true,
-     .sees_others = true,
-     .sealed = CKR_ATTRIBUTE_SENSITIVE,
-     .usual = KEY_P256V1},
-    [SIGNER_KIND_KRYOPTIC] =
-    {.name = "kryoptic",
-     .module = kryoptic_module,
-     .shared_uri = "pkcs11:manufacturer=Kryoptic%20Project",
-     .make_token = make_kryoptic_token,
-     .end = end_kryoptic,
-     .sees_others = true,
-     .sealed = CKR_ATTRIBUTE_SENSITIVE,
-     .usual = KEY_P256V1},
+    [SIGNER_KIND_SOFTHSM] = {.name = "softhsm",
+			     .module = SIGNER_SOFTHSM_MODULE,
+			     .shared_uri = "pkcs11:model=SoftHSM%20v2",
+			     .make_token = signer_make_softhsm_token,
+			     .sees_others = true,
+			     .sealed = CKR_ATTRIBUTE_SENSITIVE,
+			     .usual = KEY_P256V1},
+    [SIGNER_KIND_TPM] = {.name = "tpm",
+			 .module = tpm_module,
+			 .shared_uri = "pkcs11:manufacturer=IBM",
+			 .make_token = make_tpm_token,
+			 .end = end_tpm,
+			 .after_kill = flush_tpm,
+			 .threads = 1,
+			 .sealed = CKR_ATTRIBUTE_TYPE_INVALID,
+			 .lacks = KEY_TYPE_BIT(KEY_RSA4096) | KEY_TYPE_BIT(KEY_ED25519),
+			 .usual = KEY_P256V1},
+    [SIGNER_KIND_OPENCRYPTOKI] = {.name = "opencryptoki",
+				  .module = OPENCRYPTOKI_MODULE,
+				  .shared_uri = "pkcs11:manufacturer=IBM%20Corp.",
+				  .make_token = make_opencryptoki_token,
+				  .end = end_opencryptoki,
+				  .own_places = true,
+				  .sees_others = true,
+				  .sealed = CKR_ATTRIBUTE_SENSITIVE,
+				  .lacks = KEY_TYPE_BIT(KEY_P256V1) | KEY_TYPE_BIT(KEY_P384V1) |
+					   KEY_TYPE_BIT(KEY_ED25519),
+				  .usual = KEY_RSA2048},
+    [SIGNER_KIND_P11KIT_CLIENT] = {.name = "p11kit_client",
+				   .module = P11KIT_CLIENT,
+				   .shared_uri = "pkcs11:model=SoftHSM%20v2",
+				   .make_token = make_served_token,
+				   .end = end_server,
+				   .after_kill = wait_for_server,
+				   .seen_through = SIGNER_SOFTHSM_MODULE,
+				   .sees_others = true,
+				   .sealed = CKR_ATTRIBUTE_SENSITIVE,
+				   .lacks = KEY_TYPE_BIT(KEY_ED25519),
+				   .usual = KEY_P256V1},
+    [SIGNER_KIND_P11KIT_PROXY] = {.name = "p11kit_proxy",
+				  .module = P11KIT_PROXY,
+				  .shared_uri = "pkcs11:model=SoftHSM%20v2",
+				  .make_token = make_proxied_token,
+				  .end = end_proxy,
+				  .seen_through = SIGNER_SOFTHSM_MODULE,
+				  .own_places = true,
+				  .sees_others = true,
+				  .sealed = CKR_ATTRIBUTE_SENSITIVE,
+				  .usual = KEY_P256V1},
+    [SIGNER_KIND_KRYOPTIC] = {.name = "kryoptic",
+			      .module = kryoptic_module,
+			      .shared_uri = "pkcs11:manufacturer=Kryoptic%20Project",
+			      .make_token = make_kryoptic_token,
+			      .end = end_kryoptic,
+			      .sees_others = true,
+			      .sealed = CKR_ATTRIBUTE_SENSITIVE,
+			      .usual = KEY_P256V1},
 };
 const size_t signer_token_kinds_len = sizeof(signer_token_kinds) / sizeof(signer_token_kinds[0]);
 
@@ -615,8 +616,8 @@ static bool has_status(struct signer_client *c, bool usable, const char *start_o
 	bool has;
 
 	signer_status(c, &status);
-	has = status.usable == usable &&
-	      strncmp(status.detail, start_of_detail, strlen(start_of_detail)) == 0;
+	has =
+	    status.usable == usable && strncmp(status.detail, start_of_detail, strlen(start_of_detail)) == 0;
 	message_status_reply_release(&status);
 	return has;
 }
@@ -781,6 +782,22 @@ void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class,
 	close_token(&t);
 }
 
+void signer_token_relabel(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label,
+			  const char *new_label)
+{
+	CK_ATTRIBUTE attribute = {CKA_LABEL, (void *)(uintptr_t)new_label, strlen(new_label)};
+	CK_OBJECT_HANDLE handles[16];
+	struct token_session t;
+	size_t len;
+
+	open_token(f, &t);
+	len = find(&t, class, label, handles, 16);
+	assert_true(len > 0);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(t.p11->C_SetAttributeValue(t.handle, handles[i], &attribute, 1), CKR_OK);
+	close_token(&t);
+}
+
 CK_SLOT_ID signer_token_slot(const struct signer_fixture *f, size_t n)
 {
 	void *dl = dlopen(f->kind->module, RTLD_NOW | RTLD_LOCAL);
@@ -808,9 +825,9 @@ void signer_token_add_public(const struct signer_fixture *f, unsigned from, unsi
 	CK_KEY_TYPE type = CKK_RSA;
 	CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 	CK_ATTRIBUTE template[] = {
-	    {CKA_CLASS, &class, sizeof(class)},    {CKA_KEY_TYPE, &type, sizeof(type)},
-	    {CKA_TOKEN, &yes, sizeof(yes)},        {CKA_PRIVATE, &no, sizeof(no)},
-	    {CKA_MODULUS, modulus, sizeof(modulus)},     {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)},
+	    {CKA_CLASS, &class, sizeof(class)},      {CKA_KEY_TYPE, &type, sizeof(type)},
+	    {CKA_TOKEN, &yes, sizeof(yes)},          {CKA_PRIVATE, &no, sizeof(no)},
+	    {CKA_MODULUS, modulus, sizeof(modulus)}, {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)},
 	    {CKA_LABEL, label, sizeof(label) - 1},
 	};
 	struct token_session t;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A fresh token in a folder of its own, the configuration for it, and the real
  * csrd-hsm run on it.  Which module it is, is a row of signer_token_kinds.
@@ -23,7 +24,7 @@ struct signer_fixture;
 
 struct signer_token_kind {
 	const char *name;
-	const char *module; /* absolute path */
+	const char *module;     /* absolute path */
 	const char *shared_uri; /* fits every token of this kind */
 	/* Makes a token labelled SIGNER_TOKEN_LABEL with SIGNER_PIN in the fixture's folder, and sets the
 	 * environment. */
@@ -62,13 +63,13 @@ struct signer_fixture {
 	char socket[PATH_MAX];
 	pid_t pid; /* of the csrd-hsm that runs; 0: none */
 	struct swtpm tpm;
-	pid_t helper; /* the module's daemon; 0: none */
+	pid_t helper;    /* the module's daemon; 0: none */
 	unsigned tokens; /* made so far */
 
 	/* for the next start; NULL or 0: the usual */
 	const char *module;
 	const char *uri;
-	const char *extra; /* more lines of [token default] */
+	const char *extra;     /* more lines of [token default] */
 	const char *state_dir; /* a name in the folder */
 	unsigned threads;
 	unsigned queue_max;
@@ -87,7 +88,7 @@ struct CMUnitTest signer_test_on(enum signer_kind kind, const char *name, CMUnit
 /* The same as an entry of a table of tests, on SoftHSM. */
 #define SIGNER_CASE(function)                                                                                \
 	{                                                                                                    \
-		#function, function, signer_fixture_setup, signer_fixture_teardown,                          \
+#function, function, signer_fixture_setup, signer_fixture_teardown,                          \
 		    (void *)(uintptr_t)&signer_token_kinds[SIGNER_KIND_SOFTHSM]                              \
 	}
 /* For a main() of such a table: all of it, or what fits the pattern that is the first argument. */
@@ -148,6 +149,9 @@ size_t signer_token_count(const struct signer_fixture *f, CK_OBJECT_CLASS class,
  * that has neither: no key, and nobody's.
  */
 size_t signer_token_count_keys(const struct signer_fixture *f, CK_OBJECT_CLASS class);
+/* Writes another label over that of each object of the class that has the first. */
+void signer_token_relabel(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label,
+			  const char *new_label);
 void signer_token_destroy(const struct signer_fixture *f, CK_OBJECT_CLASS class, const char *label);
 /* The slot of the n-th token, in the order of the module. */
 CK_SLOT_ID signer_token_slot(const struct signer_fixture *f, size_t n);

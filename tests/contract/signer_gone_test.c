@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What csrd-hsm says is gone is gone: while somebody logs the user out in the
  * middle of its searches, while the token hides what it would not destroy, and
@@ -238,6 +239,32 @@ static void a_login_of_another_thread_does_not_hide_it_F170(void **state)
 	signer_close(f, &c);
 }
 
+/* Private objects get other handles with the new login: those of before are void, and the keys are there. */
+static void a_login_of_another_thread_does_not_shorten_a_list_F283(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_list_keys_part list;
+	struct signer_client c;
+	unsigned parts;
+	uint32_t slow;
+
+	f->threads = 2;
+	start(f, &c);
+	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_OK);
+	signer_set_rules(f, "C_GetAttributeValue@1 logout\nC_GetAttributeValue@1 sleep 400ms\n");
+	slow = signer_list_send(&c);
+	signer_wait_for_trace(f, "= sleep");
+	assert_int_equal(signer_create(&c, "0b000000-0000-4000-8000-00000000000b", KEY_P256V1, NULL), E_OK);
+	signer_list_get(&c, slow, &list, &parts);
+	if (!list.unread) {
+		assert_true(list.keys_len > 0);
+		assert_string_equal(list.keys[0].label, LABEL);
+		assert_int_equal(list.keys[0].presence, MESSAGE_KEY_PAIR);
+	}
+	message_list_keys_part_release(&list);
+	signer_close(f, &c);
+}
+
 /* ---- a token that keeps another label ---- */
 
 static void a_key_under_another_label_is_not_left_F172(void **state)
@@ -251,6 +278,33 @@ static void a_key_under_another_label_is_not_left_F172(void **state)
 	signer_set_rules(f, "");
 	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 0);
 	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, NULL), 0);
+	signer_close(f, &c);
+}
+
+/* By no search is it found, and the handles of the new pair end with the login. */
+static void a_key_under_another_id_is_not_called_gone_F281(void **state)
+{
+	static const char *const rules[] = {"", "C_GetAttributeValue@2 logout\n",
+					    "C_DestroyObject@1 logout\n", "C_GetAttributeValue@3 logout\n"};
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	start(f, &c);
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		char all[64];
+		enum err e;
+
+		snprintf(all, sizeof(all), "id-own\n%s", rules[i]);
+		signer_set_rules(f, all);
+		e = signer_create(&c, ID, KEY_P256V1, NULL);
+		signer_set_rules(f, "");
+		if (i == 0)
+			assert_int_equal(e, E_HSM);
+		if (e != E_UNCERTAIN)
+			assert_int_equal(objects_left(f), 0);
+		signer_wait_until_usable(&c);
+		assert_int_equal(signer_destroy(&c, ID, &(uint32_t){0}), E_OK);
+	}
 	signer_close(f, &c);
 }
 
@@ -288,7 +342,7 @@ static void hide(struct signer_fixture *f, struct signer_client *c)
 		signer_token_destroy(f, CKO_PUBLIC_KEY, LABEL);
 }
 
-/* Each time the module is initialised anew, at once at first, and then more and more seldom. */
+/* Each time the module is reinitialised, at once at first, and then more and more seldom. */
 static void a_module_is_not_renewed_all_the_time_F171(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -378,7 +432,9 @@ int main(int argc, char **argv)
 	    SIGNER_CASE(a_create_that_failed_leaves_nothing_F170),
 	    SIGNER_CASE(the_stock_is_taken_over_whole_F170),
 	    SIGNER_CASE(a_login_of_another_thread_does_not_hide_it_F170),
+	    SIGNER_CASE(a_login_of_another_thread_does_not_shorten_a_list_F283),
 	    SIGNER_CASE(a_key_under_another_label_is_not_left_F172),
+	    SIGNER_CASE(a_key_under_another_id_is_not_called_gone_F281),
 	    SIGNER_CASE(a_stock_key_under_another_label_is_not_left_F172),
 	    SIGNER_CASE(a_module_is_not_renewed_all_the_time_F171),
 	    SIGNER_CASE(public_keys_that_go_with_the_private_one_F173),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every key type that the token offers, through the real csrd-hsm, and keys
  * that a generator gone wrong hands back (F51).

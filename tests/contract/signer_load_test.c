@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrd-hsm under many clients at once, over a module that answers at once
  * (tests/fakes/p11_fake.c): everything that its threads share is in use at the
@@ -90,8 +91,8 @@ static void destroy_some(struct client *me, struct signer_client *c, unsigned ro
 	}
 	for (unsigned i = 0; i < AT_ONCE; i++) {
 		struct message_find_key_reply found;
-		enum err e = i % 4 ? signer_destroy_get(c, ids[i], &destroyed)
-				   : signer_find_get(c, ids[i], &found);
+		enum err e =
+		    i % 4 ? signer_destroy_get(c, ids[i], &destroyed) : signer_find_get(c, ids[i], &found);
 
 		insist(e == E_OK || me->faults, err_str(e));
 	}
@@ -272,7 +273,7 @@ static void keys_are_asked_for_in_the_way_that_works_F234(void **state)
 	unsetenv("P11_FAKE_KEYS");
 }
 
-/* More than anybody would make room for in advance: at start, and when the module is initialised anew. */
+/* More than anybody would make room for in advance: at start, and when the module is reinitialised. */
 static void hundreds_of_slots_F225(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -289,7 +290,7 @@ static void hundreds_of_slots_F225(void **state)
 	signer_set_rules(f, "C_DestroyObject return CKR_OK\n");
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(signer_destroy(&c, csr_id, &(uint32_t){0}), E_UNCERTAIN);
-	signer_wait_for_log(f, "the module is initialised anew");
+	signer_wait_for_log(f, "the module is reinitialised");
 	signer_set_rules(f, "");
 	signer_wait_until_usable(&c);
 	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
@@ -300,7 +301,7 @@ static void hundreds_of_slots_F225(void **state)
 
 #define CASE(function)                                                                                       \
 	{                                                                                                    \
-		#function, function, signer_fixture_setup, signer_fixture_teardown, &fake                    \
+#function, function, signer_fixture_setup, signer_fixture_teardown, &fake                    \
 	}
 
 int main(void)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What holds for every module, on openCryptoki's software token: beside signer_test, at the same time.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The key pool of the real csrd-hsm on a fresh token: how it is filled, how a
  * key leaves it, and what happens when the token does not play along.
@@ -239,8 +240,8 @@ static enum err destroy_pool(struct signer_client *c, const char *node, uint32_t
 	if (answer.type == MESSAGE_ERROR)
 		assert_int_equal(message_error_decode(answer.payload.data, answer.payload.len, &error), E_OK);
 	else
-		assert_int_equal(message_destroy_key_reply_decode(answer.payload.data, answer.payload.len,
-								  &reply), E_OK);
+		assert_int_equal(
+		    message_destroy_key_reply_decode(answer.payload.data, answer.payload.len, &reply), E_OK);
 	buf_release(&answer.payload);
 	*ret_objects = reply.destroyed;
 	code = error.code;
@@ -438,11 +439,36 @@ static void a_token_that_does_not_relabel_gets_no_pool(void **state)
 	struct signer_client c;
 
 	start(f, "C_SetAttributeValue return CKR_ATTRIBUTE_READ_ONLY\n", EXTRA "pool_p256v1 = 3\n", &c);
-	wait_detail(&c, "the token does not let the label of a key be changed");
-	signer_wait_for_log(f, "no key pool: token '" SIGNER_TOKEN_LABEL "' does not let the label");
+	wait_detail(&c, "the token does not allow the label of a key to be changed");
+	signer_wait_for_log(f, "no key pool: token '" SIGNER_TOKEN_LABEL "' does not allow the label");
 	create(f, &c, 0, seen);
 	stop(f, &c);
 	expect_keys(f, 1);
+}
+
+/* It takes each new label and keeps the old one, or a part of the new one: no key is made in vain for that.
+ */
+static void a_token_that_only_says_that_it_relabels_gets_no_pool_F285(void **state)
+{
+	static const char *const rules[] = {"C_SetAttributeValue return CKR_OK\n", "label-max 41\n"};
+	struct signer_fixture *f = *state;
+	char csr_id[CSR_ID_SIZE];
+	struct signer_client c;
+	long made;
+
+	for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		for (unsigned life = 0; life < 2; life++) { /* the second remembers it */
+			start(f, rules[i], EXTRA "pool_p256v1 = 3\n", &c);
+			wait_detail(&c, "the token does not allow the label of a key to be changed");
+			made = signer_shim_count(f, "C_GenerateKeyPair");
+			signer_csr_id(csr_id, 2 * i + life);
+			assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+			assert_int_equal(signer_shim_count(f, "C_GenerateKeyPair") - made, 1);
+			stop(f, &c);
+			expect_keys(f, 2 * i + life + 1);
+		}
+		unlink(signer_path(f, "signer-state/probe"));
+	}
 }
 
 /* One claim goes wrong by that rule: the create succeeds all the same, and nothing is left of the key. */
@@ -533,6 +559,44 @@ static void keys_destroyed_behind_its_back_are_passed_over(void **state)
 	wait_ready(&c, 3);
 	expect_pool(f, 3);
 	create(f, &c, 1, seen);
+	stop(f, &c);
+}
+
+/* Somebody else took it, as a signer with the same node name would: it is their CSR's key now. */
+static void a_ready_key_that_somebody_took_stays_theirs_F280(void **state)
+{
+	static const char theirs[] = "csrd:0f000000-0000-4000-8000-00000000000f";
+	struct signer_fixture *f = *state;
+	uint8_t seen[1][KEY_SPKI_HASH_BYTES];
+	struct signer_client c;
+
+	start(f, "", NODE "pool_p256v1 = 1\npool_pause = 1m\n", &c);
+	wait_ready(&c, 1);
+	signer_token_relabel(f, CKO_PRIVATE_KEY, POOL_LABEL, theirs);
+	signer_token_relabel(f, CKO_PUBLIC_KEY, POOL_LABEL, theirs);
+	create(f, &c, 0, seen);
+	assert_true(signer_log_has(f, "a key of the pool is not on the token any more"));
+	assert_int_equal(count_private(f, theirs), 1);
+	assert_int_equal(count_public(f, theirs), 1);
+	stop(f, &c);
+}
+
+/* From now on the token cuts labels, so that neither a key of the pool nor a new one can be the CSR's. */
+static void a_claimed_key_under_another_label_is_not_left_F284(void **state)
+{
+	struct signer_fixture *f = *state;
+	char csr_id[CSR_ID_SIZE], cut[64];
+	struct signer_client c;
+
+	start(f, "", NODE "pool_p256v1 = 1\npool_pause = 1m\n", &c);
+	wait_ready(&c, 1);
+	signer_set_rules(f, "label-max 40\n"); /* one byte less than is needed */
+	signer_csr_id(csr_id, 0);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_HSM);
+	snprintf(cut, sizeof(cut), "csrd:%.35s", csr_id);
+	assert_int_equal(count_private(f, cut), 0);
+	assert_int_equal(count_public(f, cut), 0);
+	signer_set_rules(f, "");
 	stop(f, &c);
 }
 
@@ -641,6 +705,9 @@ int main(int argc, char **argv)
 	    CASE(a_label_that_does_not_stick_is_seen),
 	    CASE(handles_of_dead_sessions_are_found_again),
 	    CASE(keys_destroyed_behind_its_back_are_passed_over),
+	    CASE(a_ready_key_that_somebody_took_stays_theirs_F280),
+	    CASE(a_claimed_key_under_another_label_is_not_left_F284),
+	    CASE(a_token_that_only_says_that_it_relabels_gets_no_pool_F285),
 	    CASE(dead_handles_may_be_called_anything_F203),
 	    CASE(keys_taken_over_are_checked_again),
 	    TPM_CASE(the_pool_outlives_the_process),

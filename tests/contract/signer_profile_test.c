@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrd-hsm on HSMs that people own, each by its profile: SoftHSM behind the
  * shim, which does what the HSM's public source or documents say of it
@@ -43,15 +44,12 @@ static const struct profile {
 	const char *unset;             /* why none is without the settings; NULL: none are needed */
 } profiles[] = {
     {PROFILE("yubihsm2", ), .relabels = true, .large = true},
-    {PROFILE("cloudhsm", .lacks = NO_EDWARDS),
-     .settings = "allow_usage = sign_recover\n",
+    {PROFILE("cloudhsm", .lacks = NO_EDWARDS), .settings = "allow_usage = sign_recover\n",
      .unset = "not answered [sign_recover]"},
     {PROFILE("luna-fips", .lacks = NO_EDWARDS), .relabels = true, .large = true},
     {PROFILE("nshield-ocs", ), .relabels = true},
-    {PROFILE("opensc-card", .lacks = NO_EDWARDS),
-     .settings = "allow_usage = sign_recover\n",
-     .relabels = true,
-     .unset = "wrongly set [sign_recover]"},
+    {PROFILE("opensc-card", .lacks = NO_EDWARDS), .settings = "allow_usage = sign_recover\n",
+     .relabels = true, .unset = "wrongly set [sign_recover]"},
     {PROFILE("yubihsm2-2.3", ),
      .unusable = "label of 41 characters: C_FindObjectsInit: CKR_ATTRIBUTE_VALUE_INVALID"},
     {PROFILE("nethsm", ), .rules = "logged-in " SIGNER_PIN "\n", .unusable = "label read back differs"},
@@ -234,7 +232,7 @@ static void wait_until_pool_is_off(struct signer_client *c)
 		assert_true(clock_ms() < deadline);
 		usleep(5000);
 		signer_status(c, &status);
-		off = strstr(status.pool_detail, "does not let the label of a key be changed") != NULL;
+		off = strstr(status.pool_detail, "does not allow the label of a key to be changed") != NULL;
 		message_status_reply_release(&status);
 	}
 }
@@ -436,8 +434,7 @@ static void an_operator_is_missing_F206(void **state)
 	struct signer_fixture *f = *state;
 
 	signer_write_file(signer_path(f, "pin"), "141421", 0600); /* none is */
-	signer_expect_exit(f, EXIT_CODE_TOKEN_FAILED,
-			   "failed the login with the pin of '");
+	signer_expect_exit(f, EXIT_CODE_TOKEN_FAILED, "failed the login with the pin of '");
 	assert_true(signer_log_has(f, "CKR_USER_TYPE_INVALID"));
 	signer_expect_exit(f, EXIT_CODE_TOKEN_FAILED, "");
 	assert_int_equal(signer_shim_count(f, "C_Login"), 1);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the real csrd-hsm knows of its token, and what it does when that is not
  * so any more: the probe and its memory, refusals, objects that are neither
@@ -140,13 +141,13 @@ static void another_module_or_token_is_probed(void **state)
 	assert_int_equal(live(f, said), 1);
 	assert_int_equal(utimensat(AT_FDCWD, f->module, touched, 0), 0);
 	assert_true(live(f, said) > 2);
-	signer_set_rules(
-	    f, NO_RSA "C_GetMechanismInfo return CKR_MECHANISM_INVALID if CKM_SHA512_RSA_PKCS\n");
+	signer_set_rules(f,
+			 NO_RSA "C_GetMechanismInfo return CKR_MECHANISM_INVALID if CKM_SHA512_RSA_PKCS\n");
 	assert_true(live(f, said) > 2);
 	assert_int_equal(live(f, said), 1);
 	f->module = NULL; /* the module behind the shim */
 	signer_start(f);
-	signer_wait_for_log(f, "is of another time or damaged");
+	signer_wait_for_log(f, "is outdated or damaged");
 	signer_wait_for_log(f, "serving token ");
 	signer_stop(f);
 }
@@ -331,7 +332,7 @@ static void one_family_takes_only_itself_out_F184(void **state)
 			signer_stop(f);
 		}
 	}
-	signer_wait_for_log(f, "makes no ec keys that would do: C_GenerateKeyPair: CKR_FUNCTION_FAILED");
+	signer_wait_for_log(f, "makes no usable ec keys: C_GenerateKeyPair: CKR_FUNCTION_FAILED");
 }
 
 /* Each attribute by itself: one that the token does not know costs no other. */
@@ -440,7 +441,7 @@ static void a_refusal_at_work_is_a_fault_of_the_token(void **state)
 
 /* ---- objects that are neither there nor gone ---- */
 
-/* After three the module is initialised anew; where that does not help it is not done again and again. */
+/* After three the module is reinitialised; where that does not help it is not done again and again. */
 static void destroys_without_an_end_renew_the_module_F71(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -452,7 +453,7 @@ static void destroys_without_an_end_renew_the_module_F71(void **state)
 	signer_set_rules(f, "C_DestroyObject return CKR_OK\n"); /* said, not done */
 	for (int i = 0; i < 8; i++) {
 		if (i == 3)
-			signer_wait_for_log(f, "the module is initialised anew");
+			signer_wait_for_log(f, "the module is reinitialised");
 		assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
 		if (i == 1)
 			assert_int_equal(signer_shim_count(f, "C_Finalize"), 0);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csrd-hsm on a token that has few sessions to spare, is full, is slow, or does
  * one thing at a time: it goes on with what there is, and says so.
@@ -214,7 +215,7 @@ static void a_full_token_is_left_in_peace_F180(void **state)
 
 /* ---- time ---- */
 
-/* The module is initialised anew, which takes its time: a request whose time is up then is not begun. */
+/* The module is reinitialised, which takes its time: a request whose time is up then is not begun. */
 static void a_request_past_its_time_is_not_begun_F181(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -317,16 +318,16 @@ static void a_misread_pair_is_made_again_F183(void **state)
 	expect_a_try_alone(*state, "C_GetAttributeValue attr CKA_SENSITIVE false once\n");
 }
 
-/* ---- the module is initialised anew ---- */
+/* ---- the module is reinitialised ---- */
 
 #define SLOWEST_MS 700 /* of a search that waits for nobody */
 
-/* Of searches for so long, or until the module is initialised anew. */
+/* Of searches for so long, or until the module is reinitialised. */
 static uint64_t find_slowest(struct signer_fixture *f, struct signer_client *c, uint64_t for_ms)
 {
 	uint64_t until = clock_ms() + for_ms, slowest = 0;
 
-	while (clock_ms() < until && !signer_log_has(f, "the module is initialised anew")) {
+	while (clock_ms() < until && !signer_log_has(f, "the module is reinitialised")) {
 		uint64_t started = clock_ms(), took;
 
 		assert_int_equal(signer_find(c, ID_A), MESSAGE_KEY_PAIR);
@@ -360,7 +361,7 @@ static void a_renewal_that_has_to_wait_keeps_nobody_out_F222(void **state)
 	assert_true(find_slowest(f, &c, 3500) < SLOWEST_MS);
 	assert_int_equal(signer_create_get(&c, slow, &created), E_OK);
 	message_create_csr_reply_release(&created);
-	signer_wait_for_log(f, "the module is initialised anew"); /* once it is out */
+	signer_wait_for_log(f, "the module is reinitialised"); /* once it is out */
 	signer_close(f, &c);
 }
 
@@ -387,7 +388,7 @@ static void a_renewal_takes_its_turn_F222(void **state)
 		ids[next] = signer_create_send(&c, csr_id, &spec, CLIENT_DEADLINE_MS);
 	}
 	/* Somebody is inside at any time. */
-	for (; !signer_log_has(f, "the module is initialised anew"); next++) {
+	for (; !signer_log_has(f, "the module is reinitialised"); next++) {
 		struct message_create_csr_reply created;
 
 		assert_true(next < 400);

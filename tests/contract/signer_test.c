@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The real csrd-hsm on a fresh token, spoken to over its socket.  Cases of
  * `contract_cases` hold for every module: they run on SoftHSM in signer_test,
@@ -1452,7 +1453,7 @@ static void a_server_that_went_away_comes_back_F204(void **state)
 	signer_stop(f);
 }
 
-/* ---- a module that is initialised anew ---- */
+/* ---- a module that is reinitialised ---- */
 
 /* C_Finalize and C_Initialize, after which everything is there again (why: signer_repair_test). */
 static void a_module_works_after_a_renewal_F204(void **state)
@@ -1468,7 +1469,7 @@ static void a_module_works_after_a_renewal_F204(void **state)
 	signer_set_rules(f, "C_DestroyObject return CKR_OK\n"); /* said, not done */
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(signer_destroy(&c, ID_A, &destroyed), E_UNCERTAIN);
-	signer_wait_for_log(f, "the module is initialised anew");
+	signer_wait_for_log(f, "the module is reinitialised");
 	signer_set_rules(f, "");
 	wait_until_usable(&c);
 	assert_int_equal(signer_create(&c, ID_B, f->kind->usual, NULL), E_OK);
@@ -1554,20 +1555,13 @@ static const struct signer_case contract_cases[] = {
 
 /* Are of the queue, the socket and the files, in which the module has hardly a part. */
 static const struct signer_case door_cases[] = {
-    CASE(a_csr_at_work_is_busy),
-    CASE(a_full_queue_is_busy),
-    CASE(a_late_request_is_not_begun),
-    CASE(requests_of_a_dead_client_are_dropped),
-    CASE(a_look_is_in_nobodys_way),
-    CASE(answers_wait_for_a_slow_reader),
-    CASE(hello_comes_first_and_once),
-    CASE(bad_frames_end_the_connection_and_nothing_else),
-    CASE(only_permitted_users_connect),
-    CASE(a_second_instance_gives_up),
-    CASE(modules_that_cannot_be_used),
-    CASE(uris_that_are_refused),
-    CASE(pin_files_that_are_refused_F91),
-    CASE(the_socket_may_be_inherited),
+    CASE(a_csr_at_work_is_busy),          CASE(a_full_queue_is_busy),
+    CASE(a_late_request_is_not_begun),    CASE(requests_of_a_dead_client_are_dropped),
+    CASE(a_look_is_in_nobodys_way),       CASE(answers_wait_for_a_slow_reader),
+    CASE(hello_comes_first_and_once),     CASE(bad_frames_end_the_connection_and_nothing_else),
+    CASE(only_permitted_users_connect),   CASE(a_second_instance_gives_up),
+    CASE(modules_that_cannot_be_used),    CASE(uris_that_are_refused),
+    CASE(pin_files_that_are_refused_F91), CASE(the_socket_may_be_inherited),
 };
 
 /* Need the shim in between. */

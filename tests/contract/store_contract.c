@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The cases that every store passes. */
 #include "tests/contract/store_contract.h"
 
@@ -406,8 +407,8 @@ static void assert_same_spec(const struct csr_spec *a, const struct csr_spec *b)
 	assert_string_equal(a->state, b->state);
 	assert_string_equal(a->locality, b->locality);
 	assert_string_equal(a->organization, b->organization);
-	assert_true((a->organizational_unit == NULL) == (b->organizational_unit == NULL));
-	if (a->organizational_unit != NULL)
+	assert_true(!a->organizational_unit == !b->organizational_unit);
+	if (a->organizational_unit)
 		assert_string_equal(a->organizational_unit, b->organizational_unit);
 	assert_string_equal(a->common_name, b->common_name);
 	assert_int_equal(a->sans_len, b->sans_len);
@@ -500,7 +501,7 @@ static void strings_are_kept_literally(void **state)
 		r->spec.organizational_unit = text(nasty[i]);
 		r->name = text(nasty[i]);
 		r->description = text(nasty[i]);
-		if (strchr(nasty[i], '\n') == NULL)
+		if (!strchr(nasty[i], '\n'))
 			assert_int_equal(csr_spec_add_san(&r->spec, SAN_URI, nasty[i]), E_OK);
 		assert_int_equal(csr_spec_copy(&r->spec, &expected), E_OK);
 		assert_int_equal(outcome_of(store, r, nasty[i], 1), STORE_BEGIN_NEW);
@@ -862,7 +863,7 @@ static void make_named(struct store *store, unsigned n, const char *name)
 {
 	struct csr_record *r = contract_record(n, &contract_account);
 
-	r->name = name == NULL ? NULL : text(name);
+	r->name = !name ? NULL : text(name);
 	assert_int_equal(outcome_of(store, r, NULL, 0), STORE_BEGIN_NEW);
 	assert_int_equal(contract_move(store, n, CSR_PENDING, CSR_ACTIVE, n), E_OK);
 }
@@ -1542,8 +1543,9 @@ static void account_is_changed_in_part(void **state) /* F196 */
 	assert_int_equal(scope_set(store, &change), E_OK);
 	strcpy(change.scope.id, "nowhere");
 	assert_int_equal(scope_set(store, &change), E_NOTFOUND);
-	assert_trail(store, CONTRACT_ACCOUNT, "account.add@tester account.set@tester account.set@tester "
-					      "account.set@tester ");
+	assert_trail(store, CONTRACT_ACCOUNT,
+		     "account.add@tester account.set@tester account.set@tester "
+		     "account.set@tester ");
 	assert_trail(store, CONTRACT_ZONE, "zone.add@tester zone.set@tester ");
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What every store must do, whichever its engine and its threads, as test cases, and
  * blocking forms of store.h's calls for tests.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store with readers, everything at the same time: creates, and for each that
  * was told a get and a page of a list (F271).  With SANITIZE=thread ("make tsan")

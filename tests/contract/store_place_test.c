@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the store's file lies and what becomes of it: no new database beside the
  * log of another (F113), none served that was removed or replaced (F114), one
@@ -117,7 +118,7 @@ static void F112_a_refusal_of_the_system_is_no_damage(void **state)
 		int refusal;
 		enum err e;
 	} refusals[] = {{EPERM, E_DENIED}, {EACCES, E_DENIED}, {EROFS, E_DENIED},
-			{EIO, E_IO},	   {ENOSPC, E_LIMIT},  {EDQUOT, E_LIMIT}};
+			{EIO, E_IO},       {ENOSPC, E_LIMIT},  {EDQUOT, E_LIMIT}};
 	struct store *store;
 
 	(void)state;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * F119, F272: a walk through the pages of a list, in any direction, while rows come
  * and go (store/walk.h).  F273, F274: pages far from both ends (store/fence.h).
@@ -310,8 +311,8 @@ static void fill(unsigned from, unsigned to)
 /* A page, as the database orders and counts. */
 static void wanted_page(int way, uint64_t offset, char *text, size_t size)
 {
-	static const char *const by[] = {"created_us, id",	 "created_us DESC, id DESC", "name, id",
-					 "name DESC, id DESC", "id",			     "id DESC"};
+	static const char *const by[] = {
+	    "created_us, id", "created_us DESC, id DESC", "name, id", "name DESC, id DESC", "id", "id DESC"};
 	char sql[512];
 	sqlite3 *db;
 	sqlite3_stmt *st;
@@ -354,7 +355,7 @@ static void assert_page(struct store *store, int way, uint64_t offset)
 
 static void assert_pages(struct store *store, int way)
 {
-	static const unsigned offsets[] = {0,	 1950, 2001,  2100,  2999,	3000,  3001, 3980,
+	static const unsigned offsets[] = {0,    1950, 2001,  2100,  2999,     3000,  3001, 3980,
 					   7777, 9950, 10001, 12345, MANY / 2, 17000, 17990};
 
 	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starts, asks and ends a TPM emulator. */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A TPM 2.0 emulator (the program swtpm) of a test's own. */
 #ifndef CSRD_TESTS_SWTPM_H
 #define CSRD_TESTS_SWTPM_H

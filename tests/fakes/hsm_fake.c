@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An HSM for tests: in this process, and at the test's command. */
 #include "tests/fakes/hsm_fake.h"
 
@@ -94,7 +95,7 @@ void hsm_free(struct hsm *hsm)
 void hsm_fake_script(struct hsm *hsm, enum hsm_fake_call call, enum err e, bool takes_effect)
 {
 	assert(hsm->scripts_len < SCRIPT_MAX);
-	hsm->scripts[hsm->scripts_len++] = (struct fake_script){ call, e, takes_effect };
+	hsm->scripts[hsm->scripts_len++] = (struct fake_script){call, e, takes_effect};
 }
 
 void hsm_fake_set_up(struct hsm *hsm, bool up)
@@ -257,12 +258,12 @@ static struct fake_call *enqueue(struct hsm *hsm, enum hsm_fake_call kind, const
 }
 
 void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *spec, uint64_t deadline_ms,
-                    hsm_create_csr_fn done, void *arg)
+		    hsm_create_csr_fn done, void *arg)
 {
 	struct fake_call *call = enqueue(hsm, HSM_FAKE_CREATE_CSR, csr_id, deadline_ms, arg);
 
 	csr_spec_release(&hsm->last_spec);
-	if (csr_spec_copy(spec, &hsm->last_spec))
+	if (csr_spec_copy(spec, &hsm->last_spec) != E_OK)
 		abort();
 	call->key_type = spec->key_type;
 	call->done.create = done;
@@ -295,11 +296,11 @@ static void run_create(struct hsm *hsm, const struct fake_call *call, struct fak
 {
 	/* Not a PKCS#10 request, but bytes enough for three lines of PEM. */
 	uint8_t der[100];
-	struct message_create_csr_reply reply = { .der = der, .der_len = sizeof(der) };
+	struct message_create_csr_reply reply = {.der = der, .der_len = sizeof(der)};
 	char label[64];
 
 	memset(der, 0x30, sizeof(der));
-	if (script.e && !script.takes_effect) {
+	if (script.e != E_OK && !script.takes_effect) {
 		call->done.create(call->arg, script.e, "as scripted", NULL);
 		return;
 	}
@@ -313,21 +314,22 @@ static void run_create(struct hsm *hsm, const struct fake_call *call, struct fak
 	reply.key.protection = KEY_PROT_REQUIRED;
 	number_key(hsm->keys_made, reply.key.key_id, sizeof(reply.key.key_id));
 	number_key(hsm->keys_made, reply.key.spki_sha256, sizeof(reply.key.spki_sha256));
-	call->done.create(call->arg, script.e, script.e ? "as scripted" : "", script.e ? NULL : &reply);
+	call->done.create(call->arg, script.e, script.e != E_OK ? "as scripted" : "",
+			  script.e != E_OK ? NULL : &reply);
 }
 
 static void run_list(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
 {
 	struct message_listed_key one;
-	struct message_list_keys_part part = { .keys = &one, .keys_len = 1 };
+	struct message_list_keys_part part = {.keys = &one, .keys_len = 1};
 
-	if (script.e) {
+	if (script.e != E_OK) {
 		call->done.list(call->arg, script.e, "as scripted", NULL);
 		return;
 	}
 	for (const struct fake_key *key = hsm->keys; key; key = key->next) {
-		one = (struct message_listed_key){ .label = (char *)(uintptr_t)key->label,
-						   .presence = key->presence };
+		one = (struct message_listed_key){.label = (char *)(uintptr_t)key->label,
+						  .presence = key->presence};
 		memcpy(one.key_id, key->key_id, sizeof(one.key_id));
 		call->done.list(call->arg, E_OK, "", &part);
 	}
@@ -339,27 +341,29 @@ static void run_list(struct hsm *hsm, const struct fake_call *call, struct fake_
 static void run_find(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
 {
 	struct fake_key *key = *key_find(hsm, call->csr_id);
-	struct message_find_key_reply reply = { .presence = key ? key->presence : MESSAGE_KEY_NONE };
+	struct message_find_key_reply reply = {.presence = key ? key->presence : MESSAGE_KEY_NONE};
 
 	if (key)
 		memcpy(reply.key_id, key->key_id, sizeof(reply.key_id));
-	call->done.find(call->arg, script.e, script.e ? "as scripted" : "", script.e ? NULL : &reply);
+	call->done.find(call->arg, script.e, script.e != E_OK ? "as scripted" : "",
+			script.e != E_OK ? NULL : &reply);
 }
 
 static void run_status(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
 {
 	char detail[] = "told to be unusable";
-	struct message_status_reply reply = { .usable = hsm->usable, .detail = detail,
-					      .key_types = hsm->key_types };
+	struct message_status_reply reply = {
+	    .usable = hsm->usable, .detail = detail, .key_types = hsm->key_types};
 
 	if (hsm->usable)
 		detail[0] = '\0';
-	call->done.status(call->arg, script.e, script.e ? "as scripted" : "", script.e ? NULL : &reply);
+	call->done.status(call->arg, script.e, script.e != E_OK ? "as scripted" : "",
+			  script.e != E_OK ? NULL : &reply);
 }
 
 static struct fake_script script_take(struct hsm *hsm, enum hsm_fake_call kind)
 {
-	struct fake_script script = { kind, E_OK, true };
+	struct fake_script script = {kind, E_OK, true};
 
 	for (size_t i = 0; i < hsm->scripts_len; i++) {
 		if (hsm->scripts[i].kind != kind)
@@ -369,8 +373,8 @@ static struct fake_script script_take(struct hsm *hsm, enum hsm_fake_call kind)
 		memmove(&hsm->scripts[i], &hsm->scripts[i + 1], (hsm->scripts_len - i) * sizeof(script));
 		break;
 	}
-	if (!hsm->up && !script.e)
-		script = (struct fake_script){ kind, E_UNAVAIL, false };
+	if (!hsm->up && script.e == E_OK)
+		script = (struct fake_script){kind, E_UNAVAIL, false};
 	return script;
 }
 
@@ -384,9 +388,9 @@ static void run_one(struct hsm *hsm, const struct fake_call *call)
 		run_create(hsm, call, script);
 		break;
 	case HSM_FAKE_DESTROY_KEY:
-		if (!script.e || script.takes_effect)
+		if (script.e == E_OK || script.takes_effect)
 			objects = key_destroy(hsm, call->csr_id);
-		call->done.destroy(call->arg, script.e, script.e ? "as scripted" : "", objects);
+		call->done.destroy(call->arg, script.e, script.e != E_OK ? "as scripted" : "", objects);
 		break;
 	case HSM_FAKE_FIND_KEY:
 		run_find(hsm, call, script);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hsm/hsm.h without a signer: keys are entries of a list, calls wait in a
  * queue until hsm_fake_run, and each can be told how to end.  Link it instead

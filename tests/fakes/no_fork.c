@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs a program that dies of SIGSYS when it makes a process; threads are fine: no_fork PROGRAM [ARGUMENT] */
 #include <errno.h>
 #include <linux/audit.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A kernel that gives no random bytes: include it once in a test program, whose
  * getrandom(2) then stands before libc's.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A PKCS#11 module of keys in memory that answers at once: for tests of
  * what csrd-hsm does around the module.  It can be built with sanitizers, which
@@ -606,7 +607,7 @@ static CK_RV fake_C_GenerateKeyPair(CK_SESSION_HANDLE handle, CK_MECHANISM *mech
 	*ret_private = new_object(&private);
 	if (!public || !private) {
 		if (public)
-			public->used = false;
+		public->used = false;
 		EVP_PKEY_free(key);
 		return leave(CKR_DEVICE_MEMORY);
 	}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A kernel that refuses some calls, as a sandbox or a limit does.  Preloaded
  * (LD_PRELOAD); the file that CSRD_REFUSE_FILE names says which: one
@@ -18,14 +19,14 @@ static int is_refused(const char *name)
 {
 	const char *path = getenv("CSRD_REFUSE_FILE");
 	char text[512], *line, *rest = text;
-	int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	int fd = !path ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
 	size_t len = strlen(name);
 
 	if (fd >= 0)
 		close(fd);
 	text[n < 0 ? 0 : n] = '\0';
-	while ((line = strsep(&rest, "\n")) != NULL) {
+	while ((line = strsep(&rest, "\n"))) {
 		if (strncmp(line, name, len) == 0 && line[len] == ' ') {
 			errno = (int)strtol(line + len, NULL, 10);
 			return 1;

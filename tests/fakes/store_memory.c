@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The engine of the tests: SQLite's answers, from a database in memory, and between
  * them and the store whatever a test has ordered.
@@ -172,8 +173,8 @@ static void memory_close(struct sql *sql)
 /* One record, not those of many rows at a time. */
 static bool adds_audit_record(const struct sql_text *text)
 {
-	return text->text != NULL && str_starts_with(text->text, "INSERT INTO audit ") &&
-	       strstr(text->text, " VALUES ") != NULL;
+	return text->text && str_starts_with(text->text, "INSERT INTO audit ") &&
+	       strstr(text->text, " VALUES ");
 }
 
 static void *memory_statement(struct sql *sql, const struct sql_text *text)
@@ -269,14 +270,13 @@ static enum err memory_open(const struct store_options *options, const char *loc
 	enum err e = fault_at(STORE_MEMORY_OPEN);
 	if (e != E_OK)
 		return e;
-	for (d = databases; d != NULL; d = d->next) {
+	for (d = databases; d; d = d->next) {
 		if (strcmp(d->name, location) == 0)
 			break;
 	}
-	if (d == NULL) {
+	if (!d) {
 		d = calloc(1, sizeof(*d));
-		if (d == NULL || (d->name = strdup(location)) == NULL ||
-		    sqlite_open_memory(&d->inner) != E_OK)
+		if (!d || !(d->name = strdup(location)) || sqlite_open_memory(&d->inner) != E_OK)
 			abort(); /* test programs have memory */
 		d->sql.driver = &memory_driver;
 		d->next = databases;
@@ -299,7 +299,7 @@ enum err store_memory_open(const char *name, struct store **ret_store)
 
 void store_memory_forget(void)
 {
-	while (databases != NULL) {
+	while (databases) {
 		struct database *d = databases;
 
 		databases = d->next;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A store in memory for tests: the url "memory:NAME".  It is SQLite's engine over
  * ":memory:", which fails and pauses on order, without readers: so what a test

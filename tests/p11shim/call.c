@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The course of a call: count it, match the rules, do what they say before and after the module's part. */
 #include "tests/p11shim/call.h"
 #include "tests/p11shim/fake.h"

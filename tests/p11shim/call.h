@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One call through the shim: what the rules, the fakes and the trace need to know of it. */
 #ifndef CSRD_TESTS_P11SHIM_CALL_H
 #define CSRD_TESTS_P11SHIM_CALL_H
@@ -8,7 +9,7 @@
 
 struct rules;
 
-struct template {
+struct attribute_list {
 	CK_ATTRIBUTE *attributes;
 	CK_ULONG count;
 };
@@ -26,8 +27,8 @@ struct call {
 	const CK_MECHANISM_TYPE *mechanism;
 	CK_OBJECT_HANDLE object;
 	CK_ULONG in_len;
-	struct template templates[2]; /* for a key pair: public, private */
-	CK_BYTE *out;                 /* data that the module writes */
+	struct attribute_list templates[2]; /* for a key pair: public, private */
+	CK_BYTE *out;                       /* data that the module writes */
 	const CK_ULONG *out_len;
 	CK_SESSION_HANDLE *new_session;
 	const CK_OBJECT_HANDLE *new_objects[CALL_HANDLES_MAX];
@@ -42,12 +43,12 @@ struct call {
 	uint64_t fired; /* bit i: rule i takes part in this call */
 	bool in_session;
 	int pin_lock;
-	CK_ULONG *capacities; /* of the buffers of C_GetAttributeValue */
-	bool alone;           /* holds the lock of `serialise` */
-	struct template given[2]; /* the caller's, while `templates` are others; NULL: they are those */
-	CK_BYTE own_id[64];   /* of a new pair, for `id-own` */
+	CK_ULONG *capacities;           /* of the buffers of C_GetAttributeValue */
+	bool alone;                     /* holds the lock of `serialise` */
+	struct attribute_list given[2]; /* the caller's, while `templates` are others; NULL: they are those */
+	CK_BYTE own_id[64];             /* of a new pair, for `id-own` */
 	bool mechanism_replaced;
-	CK_BYTE pair_id[64];  /* of the private key that is being destroyed, for `pair-destroy` */
+	CK_BYTE pair_id[64]; /* of the private key that is being destroyed, for `pair-destroy` */
 	CK_ULONG pair_id_len;
 };
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A token with a PIN that locks, a session limit, and falsified answers, none of which SoftHSM has. */
 #include "tests/p11shim/fake.h"
 #include "tests/p11shim/call.h"
@@ -169,7 +170,7 @@ static void falsify_token(const struct call *c)
 /* The module overwrites the sizes of the buffers, so they are kept. */
 static void keep_capacities(struct call *c)
 {
-	const struct template *t = &c->templates[0];
+	const struct attribute_list *t = &c->templates[0];
 
 	if (c->function != FN_C_GetAttributeValue || !c->fired || !t->attributes)
 		return;
@@ -205,7 +206,7 @@ static bool is_about_one_attribute(CK_RV rv)
 	       rv == CKR_BUFFER_TOO_SMALL;
 }
 
-static bool all_answered(const struct template *t)
+static bool all_answered(const struct attribute_list *t)
 {
 	for (CK_ULONG i = 0; i < t->count; i++) {
 		if (t->attributes[i].ulValueLen == CK_UNAVAILABLE_INFORMATION)
@@ -216,7 +217,7 @@ static bool all_answered(const struct template *t)
 
 static void falsify_attributes(struct call *c)
 {
-	const struct template *t = &c->templates[0];
+	const struct attribute_list *t = &c->templates[0];
 	CK_RV forced = CKR_OK;
 
 	if (!c->capacities || (c->rv != CKR_OK && !is_about_one_attribute(c->rv)))
@@ -281,8 +282,7 @@ static void restore_mechanism(struct call *c)
 static bool pair_gate(struct call *c)
 {
 	CK_OBJECT_CLASS class = CKO_DATA;
-	CK_ATTRIBUTE about[] = { { CKA_CLASS, &class, sizeof(class) },
-				 { CKA_ID, c->pair_id, sizeof(c->pair_id) } };
+	CK_ATTRIBUTE about[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_ID, c->pair_id, sizeof(c->pair_id)}};
 	CK_RV rv;
 
 	if (!c->rules->pair_destroy || c->function != FN_C_DestroyObject)
@@ -302,8 +302,8 @@ static void destroy_partner(const struct call *c)
 {
 	CK_FUNCTION_LIST *module = module_functions();
 	CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
-	CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
-				    { CKA_ID, (void *)(uintptr_t)c->pair_id, c->pair_id_len } };
+	CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
+				   {CKA_ID, (void *)(uintptr_t)c->pair_id, c->pair_id_len}};
 	CK_OBJECT_HANDLE partner;
 	CK_ULONG found = 0;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the token is made to look like: its limits, flags, serial and attributes. */
 #ifndef CSRD_TESTS_P11SHIM_FAKE_H
 #define CSRD_TESTS_P11SHIM_FAKE_H

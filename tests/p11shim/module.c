@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Loads the module behind the shim.  It is never unloaded. */
 #include "tests/p11shim/module.h"
 #include "tests/p11shim/trace.h"

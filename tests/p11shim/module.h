@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The module behind the shim. */
 #ifndef CSRD_TESTS_P11SHIM_MODULE_H
 #define CSRD_TESTS_P11SHIM_MODULE_H

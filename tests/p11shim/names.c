@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tables of the names of PKCS#11 functions and constants. */
 #include "tests/p11shim/names.h"
 
@@ -102,12 +103,15 @@ struct table {
 	const char *prefix;
 };
 
-#define TABLE(array, prefix) { array, sizeof(array) / sizeof(array[0]), prefix }
+#define TABLE(array, prefix)                                                                                 \
+	{                                                                                                    \
+		array, sizeof(array) / sizeof(array[0]), prefix                                              \
+	}
 static const struct table tables[] = {
-	[NAMES_CKR] = TABLE(return_values, "CKR_"),
-	[NAMES_CKA] = TABLE(attributes, "CKA_"),
-	[NAMES_CKM] = TABLE(mechanisms, "CKM_"),
-	[NAMES_CKF] = TABLE(token_flags, "CKF_"),
+    [NAMES_CKR] = TABLE(return_values, "CKR_"),
+    [NAMES_CKA] = TABLE(attributes, "CKA_"),
+    [NAMES_CKM] = TABLE(mechanisms, "CKM_"),
+    [NAMES_CKF] = TABLE(token_flags, "CKF_"),
 };
 
 const char *names_function_text(enum function function)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The names of PKCS#11 functions and constants, and back. */
 #ifndef CSRD_TESTS_P11SHIM_NAMES_H
 #define CSRD_TESTS_P11SHIM_NAMES_H
@@ -29,7 +30,7 @@ enum function {
 #define X(name) FN_##name,
 	P11_FUNCTIONS(X)
 #undef X
-	FN_COUNT
+	    FN_COUNT
 };
 
 const char *names_function_text(enum function function);

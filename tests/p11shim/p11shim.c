@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The module's face: every function of CK_FUNCTION_LIST, wrapped by call_enter and call_leave. */
 #include "tests/p11shim/call.h"
 #include "tests/p11shim/module.h"
@@ -8,42 +9,41 @@
  * WRAP(NAME, (parameters), (arguments), fields of struct call …): the fields
  * are what the rules, the fakes and the trace may see.  A PIN is not among them.
  */
-#define WRAP(name, parameters, arguments, ...)                                                      \
-	static CK_RV wrap_##name parameters                                                         \
-	{                                                                                           \
-		struct call c = { .function = FN_##name, ##__VA_ARGS__ };                           \
-                                                                                                    \
-		if (call_enter(&c))                                                                 \
-			c.rv = module_functions()->name ? module_functions()->name arguments        \
-							: CKR_FUNCTION_NOT_SUPPORTED;               \
-		return call_leave(&c);                                                              \
+#define WRAP(name, parameters, arguments, ...)                                                               \
+	static CK_RV wrap_##name parameters                                                                  \
+	{                                                                                                    \
+		struct call c = {.function = FN_##name, ##__VA_ARGS__};                                      \
+                                                                                                             \
+		if (call_enter(&c))                                                                          \
+			c.rv = module_functions()->name ? module_functions()->name arguments                 \
+							: CKR_FUNCTION_NOT_SUPPORTED;                        \
+		return call_leave(&c);                                                                       \
 	}
 
 #define MECHANISM(m) .mechanism = (m) ? &(m)->mechanism : NULL
-#define TEMPLATE(i, t, n) .templates[i] = { (t), (n) }
+#define TEMPLATE(i, t, n) .templates[i] = {(t), (n)}
 /* A template that the module may get changed. */
 #define GIVEN(i) c.templates[i].attributes, c.templates[i].count
 
 /* The shapes that come again and again. */
 #define WRAP_SESSION(name) WRAP(name, (CK_SESSION_HANDLE session), (session), .session = session)
-#define WRAP_INIT(name)                                                                             \
-	WRAP(name, (CK_SESSION_HANDLE session, CK_MECHANISM_PTR m, CK_OBJECT_HANDLE key),           \
-	     (session, m, key), .session = session, MECHANISM(m), .object = key)
-#define WRAP_IN(name)                                                                               \
-	WRAP(name, (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_len),                    \
-	     (session, in, in_len), .session = session, .in_len = in_len)
-#define WRAP_OUT(name)                                                                              \
-	WRAP(name, (CK_SESSION_HANDLE session, CK_BYTE_PTR out, CK_ULONG_PTR out_len),              \
+#define WRAP_INIT(name)                                                                                      \
+	WRAP(name, (CK_SESSION_HANDLE session, CK_MECHANISM_PTR m, CK_OBJECT_HANDLE key), (session, m, key), \
+	     .session = session, MECHANISM(m), .object = key)
+#define WRAP_IN(name)                                                                                        \
+	WRAP(name, (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_len), (session, in, in_len),      \
+	     .session = session, .in_len = in_len)
+#define WRAP_OUT(name)                                                                                       \
+	WRAP(name, (CK_SESSION_HANDLE session, CK_BYTE_PTR out, CK_ULONG_PTR out_len),                       \
 	     (session, out, out_len), .session = session, .out = out, .out_len = out_len)
-#define WRAP_IN_OUT(name)                                                                           \
-	WRAP(name,                                                                                  \
-	     (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_len, CK_BYTE_PTR out,          \
-	      CK_ULONG_PTR out_len),                                                                \
-	     (session, in, in_len, out, out_len), .session = session, .in_len = in_len, .out = out, \
+#define WRAP_IN_OUT(name)                                                                                    \
+	WRAP(name,                                                                                           \
+	     (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_len, CK_BYTE_PTR out,                   \
+	      CK_ULONG_PTR out_len),                                                                         \
+	     (session, in, in_len, out, out_len), .session = session, .in_len = in_len, .out = out,          \
 	     .out_len = out_len)
-#define WRAP_TEMPLATE(name)                                                                         \
-	WRAP(name,                                                                                  \
-	     (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_PTR t, CK_ULONG n),  \
+#define WRAP_TEMPLATE(name)                                                                                  \
+	WRAP(name, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_PTR t, CK_ULONG n),     \
 	     (session, object, t, n), .session = session, .object = object, TEMPLATE(0, t, n))
 
 /* ---- the module, slots, tokens --------------------------------------------------- */
@@ -162,7 +162,7 @@ WRAP(C_GenerateKeyPair,
      (CK_SESSION_HANDLE session, CK_MECHANISM_PTR m, CK_ATTRIBUTE_PTR pub, CK_ULONG pub_n,
       CK_ATTRIBUTE_PTR priv, CK_ULONG priv_n, CK_OBJECT_HANDLE_PTR pub_key, CK_OBJECT_HANDLE_PTR priv_key),
      (session, m, GIVEN(0), GIVEN(1), pub_key, priv_key), .session = session, MECHANISM(m),
-     TEMPLATE(0, pub, pub_n), TEMPLATE(1, priv, priv_n), .new_objects = { pub_key, priv_key })
+     TEMPLATE(0, pub, pub_n), TEMPLATE(1, priv, priv_n), .new_objects = {pub_key, priv_key})
 WRAP(C_WrapKey,
      (CK_SESSION_HANDLE session, CK_MECHANISM_PTR m, CK_OBJECT_HANDLE wrapping, CK_OBJECT_HANDLE key,
       CK_BYTE_PTR out, CK_ULONG_PTR out_len),
@@ -199,7 +199,7 @@ static void set_up(void)
 
 static CK_RV wrap_C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
 {
-	struct call c = { .function = FN_C_GetFunctionList };
+	struct call c = {.function = FN_C_GetFunctionList};
 
 	if (call_enter(&c)) {
 		c.rv = list ? CKR_OK : CKR_ARGUMENTS_BAD;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* When the rules file is read, and which of its rules take part in a call. */
 #include "tests/p11shim/rules.h"
 #include "tests/p11shim/call.h"
@@ -56,14 +57,14 @@ static struct rules *load(const struct stat *st)
 
 struct rules *rules_acquire(void)
 {
-	struct stat st = { .st_ino = 0 }; /* that of no file */
+	struct stat st = {.st_ino = 0}; /* that of no file */
 	struct rules *r;
 
 	pthread_mutex_lock(&lock);
 	if (path && stat(path, &st) != 0) {
 		if (errno != ENOENT)
 			trace_fatal("cannot look at the rules '%s': %s", path, strerror(errno));
-		st = (struct stat){ .st_ino = 0 };
+		st = (struct stat){.st_ino = 0};
 	}
 	if (!current || !same_file(&st, &current_stat)) {
 		let_go(current);
@@ -92,7 +93,7 @@ static bool has_value(const CK_ATTRIBUTE *a, const uint8_t *bytes, size_t len)
 static bool template_has(const struct call *c, CK_ATTRIBUTE_TYPE type, const uint8_t *bytes, size_t len)
 {
 	for (size_t t = 0; t < 2; t++) {
-		const struct template *template = &c->templates[t];
+		const struct attribute_list *template = &c->templates[t];
 
 		for (CK_ULONG i = 0; template->attributes && i < template->count; i++) {
 			const CK_ATTRIBUTE *a = &template->attributes[i];

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The rules file: its text parsed, and which rules take part in a call.  The language is in README.md. */
 #ifndef CSRD_TESTS_P11SHIM_RULES_H
 #define CSRD_TESTS_P11SHIM_RULES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parses the rules file: one rule a line, words separated by blanks. */
 #include "tests/p11shim/rules_parse.h"
 #include "tests/p11shim/rules.h"
@@ -155,9 +156,9 @@ static void parse_nul_padded(const struct words *w, struct rule *r)
 static void parse_corrupt(const struct words *w, struct rule *r)
 {
 	static const enum function with_output[] = {
-		FN_C_Sign, FN_C_SignFinal, FN_C_SignRecover, FN_C_Encrypt, FN_C_EncryptUpdate,
-		FN_C_EncryptFinal, FN_C_Decrypt, FN_C_DecryptUpdate, FN_C_DecryptFinal, FN_C_Digest,
-		FN_C_DigestFinal, FN_C_GenerateRandom, FN_C_WrapKey,
+	    FN_C_Sign,         FN_C_SignFinal,      FN_C_SignRecover,   FN_C_Encrypt,      FN_C_EncryptUpdate,
+	    FN_C_EncryptFinal, FN_C_Decrypt,        FN_C_DecryptUpdate, FN_C_DecryptFinal, FN_C_Digest,
+	    FN_C_DigestFinal,  FN_C_GenerateRandom, FN_C_WrapKey,
 	};
 
 	words_expect(w, 2);
@@ -174,21 +175,21 @@ static const struct action {
 	void (*parse)(const struct words *w, struct rule *r);
 	bool may_follow; /* "after-NAME": when the module was called */
 } actions[] = {
-	{ "return", RULE_RETURN, parse_return, true },
-	{ "sleep", RULE_SLEEP, parse_sleep, true },
-	{ "hang", RULE_HANG, parse_nothing, true },
-	{ "abort", RULE_ABORT, parse_nothing, true },
-	{ "segv", RULE_SEGV, parse_nothing, true },
-	{ "kill", RULE_KILL, parse_nothing, true },
-	{ "exit", RULE_EXIT, parse_exit, true },
-	{ "invalidate-sessions", RULE_INVALIDATE, parse_nothing, true },
-	{ "logout", RULE_LOGOUT, parse_nothing, true },
-	{ "corrupt", RULE_CORRUPT, parse_corrupt, false },
-	{ "attr", RULE_ATTRIBUTE, parse_attribute, false },
-	{ "flags", RULE_FLAGS, parse_flags, false },
-	{ "serial", RULE_SERIAL, parse_serial, false },
-	{ "label", RULE_LABEL, parse_label, false },
-	{ "nul-padded", RULE_NUL_PADDED, parse_nul_padded, false },
+    {"return", RULE_RETURN, parse_return, true},
+    {"sleep", RULE_SLEEP, parse_sleep, true},
+    {"hang", RULE_HANG, parse_nothing, true},
+    {"abort", RULE_ABORT, parse_nothing, true},
+    {"segv", RULE_SEGV, parse_nothing, true},
+    {"kill", RULE_KILL, parse_nothing, true},
+    {"exit", RULE_EXIT, parse_exit, true},
+    {"invalidate-sessions", RULE_INVALIDATE, parse_nothing, true},
+    {"logout", RULE_LOGOUT, parse_nothing, true},
+    {"corrupt", RULE_CORRUPT, parse_corrupt, false},
+    {"attr", RULE_ATTRIBUTE, parse_attribute, false},
+    {"flags", RULE_FLAGS, parse_flags, false},
+    {"serial", RULE_SERIAL, parse_serial, false},
+    {"label", RULE_LABEL, parse_label, false},
+    {"nul-padded", RULE_NUL_PADDED, parse_nul_padded, false},
 };
 
 /* ---- the line ------------------------------------------------------------------ */
@@ -289,7 +290,7 @@ static void parse_line(struct words *w, struct rules *rules)
 
 void rules_parse(const char *path, struct rules *rules)
 {
-	struct words w = { .path = path };
+	struct words w = {.path = path};
 	FILE *file = fopen(path, "re");
 	char *text = NULL;
 	size_t size = 0;

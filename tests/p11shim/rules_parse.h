@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The text of the rules file. */
 #ifndef CSRD_TESTS_P11SHIM_RULES_PARSE_H
 #define CSRD_TESTS_P11SHIM_RULES_PARSE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of open sessions. */
 #include "tests/p11shim/session.h"
 #include "tests/p11shim/module.h"
@@ -67,7 +68,7 @@ void session_opened(CK_SESSION_HANDLE handle, CK_SLOT_ID slot)
 	}
 	if (!s)
 		s = &sessions[count++];
-	*s = (struct session){ .handle = handle, .slot = slot };
+	*s = (struct session){.handle = handle, .slot = slot};
 	pthread_mutex_unlock(&lock);
 }
 

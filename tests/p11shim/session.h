@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The sessions that the caller holds: counted, and made invalid on order. */
 #ifndef CSRD_TESTS_P11SHIM_SESSION_H
 #define CSRD_TESTS_P11SHIM_SESSION_H

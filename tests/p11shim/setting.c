@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of the lines that are not about one call. */
 #include "tests/p11shim/setting.h"
 #include "tests/p11shim/rules.h"
@@ -134,25 +135,25 @@ static const struct {
 	size_t words;
 	void (*set)(const struct words *w, struct rules *rules);
 } settings[] = {
-	{ "invalidate-sessions", 1, set_invalidate_sessions },
-	{ "sessions-max", 2, set_sessions_max },
-	{ "pin-tries", 2, set_pin_tries },
-	{ "pin-incorrect", 2, set_pin_incorrect },
-	{ "logged-in", 2, set_logged_in },
-	{ "template-refuse", 3, set_template_refuse },
-	{ "serialise", 1, set_serialise },
-	{ "answer-after", 2, set_answer_after },
-	{ "pair-destroy", 2, set_pair_destroy },
-	{ "label-max", 2, set_label_max },
-	{ "label-refuse", 3, set_label_refuse },
-	{ "label-is-id", 1, set_label_is_id },
-	{ "id-max", 2, set_id_max },
-	{ "id-own", 1, set_id_own },
-	{ "public-private", 1, set_public_private },
-	{ "public-private-refuse", 2, set_public_private_refuse },
-	{ "public-private-demand", 2, set_public_private_demand },
-	{ "data-refuse", 2, set_data_refuse },
-	{ "mechanism-is", 3, set_mechanism_is },
+    {"invalidate-sessions", 1, set_invalidate_sessions},
+    {"sessions-max", 2, set_sessions_max},
+    {"pin-tries", 2, set_pin_tries},
+    {"pin-incorrect", 2, set_pin_incorrect},
+    {"logged-in", 2, set_logged_in},
+    {"template-refuse", 3, set_template_refuse},
+    {"serialise", 1, set_serialise},
+    {"answer-after", 2, set_answer_after},
+    {"pair-destroy", 2, set_pair_destroy},
+    {"label-max", 2, set_label_max},
+    {"label-refuse", 3, set_label_refuse},
+    {"label-is-id", 1, set_label_is_id},
+    {"id-max", 2, set_id_max},
+    {"id-own", 1, set_id_own},
+    {"public-private", 1, set_public_private},
+    {"public-private-refuse", 2, set_public_private_refuse},
+    {"public-private-demand", 2, set_public_private_demand},
+    {"data-refuse", 2, set_data_refuse},
+    {"mechanism-is", 3, set_mechanism_is},
 };
 
 bool setting_parse(const struct words *w, struct rules *rules)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The lines of the rules file that are not about one call. */
 #ifndef CSRD_TESTS_P11SHIM_SETTING_H
 #define CSRD_TESTS_P11SHIM_SETTING_H

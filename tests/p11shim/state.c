@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counters and marks that survive the process, as files of a folder. */
 #include "tests/p11shim/state.h"
 #include "tests/p11shim/trace.h"

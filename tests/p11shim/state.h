@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is remembered over processes, in the folder of P11SHIM_STATE.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Templates that are refused, and templates that are passed on changed. */
 #include "tests/p11shim/template.h"
 #include "tests/p11shim/call.h"
@@ -13,7 +14,7 @@
 
 static const CK_BBOOL yes = CK_TRUE;
 
-static CK_ATTRIBUTE *template_find(const struct template *t, CK_ATTRIBUTE_TYPE type)
+static CK_ATTRIBUTE *template_find(const struct attribute_list *t, CK_ATTRIBUTE_TYPE type)
 {
 	for (CK_ULONG i = 0; t->attributes && i < t->count; i++) {
 		if (t->attributes[i].type == type && t->attributes[i].pValue)
@@ -93,7 +94,7 @@ static bool wants_changes(const struct call *c)
 
 static void template_copy(struct call *c, size_t i)
 {
-	struct template *t = &c->templates[i];
+	struct attribute_list *t = &c->templates[i];
 
 	if (!t->attributes)
 		return;
@@ -104,7 +105,7 @@ static void template_copy(struct call *c, size_t i)
 	memcpy(t->attributes, c->given[i].attributes, t->count * sizeof(*t->attributes));
 }
 
-static void template_cut(struct template *t, CK_ATTRIBUTE_TYPE type, unsigned long max)
+static void template_cut(struct attribute_list *t, CK_ATTRIBUTE_TYPE type, unsigned long max)
 {
 	CK_ATTRIBUTE *a = template_find(t, type);
 
@@ -112,7 +113,7 @@ static void template_cut(struct template *t, CK_ATTRIBUTE_TYPE type, unsigned lo
 		a->ulValueLen = max;
 }
 
-static void template_set(struct template *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
+static void template_set(struct attribute_list *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
 {
 	CK_ATTRIBUTE *a = template_find(t, type);
 
@@ -120,10 +121,10 @@ static void template_set(struct template *t, CK_ATTRIBUTE_TYPE type, const void 
 		return;
 	if (!a)
 		a = &t->attributes[t->count++];
-	*a = (CK_ATTRIBUTE){ type, (void *)(uintptr_t)value, len };
+	*a = (CK_ATTRIBUTE){type, (void *)(uintptr_t)value, len};
 }
 
-static void template_drop(struct template *t, CK_ATTRIBUTE_TYPE type)
+static void template_drop(struct attribute_list *t, CK_ATTRIBUTE_TYPE type)
 {
 	CK_ATTRIBUTE *a = template_find(t, type);
 

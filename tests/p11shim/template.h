@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the token makes of a template: it refuses it, or keeps something else than what was asked for. */
 #ifndef CSRD_TESTS_P11SHIM_TEMPLATE_H
 #define CSRD_TESTS_P11SHIM_TEMPLATE_H

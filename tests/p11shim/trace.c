@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writes the trace.  A line is one write(2), so lines of threads and processes do not mix. */
 #include "tests/p11shim/trace.h"
 #include "tests/p11shim/call.h"
@@ -140,7 +141,7 @@ static void put_value(struct line *l, const CK_ATTRIBUTE *a)
 	}
 }
 
-static void put_template(struct line *l, const char *name, const struct template *t, bool values)
+static void put_template(struct line *l, const char *name, const struct attribute_list *t, bool values)
 {
 	char buffer[NAMES_TEXT_SIZE];
 
@@ -204,7 +205,7 @@ static void put_results(struct line *l, const struct call *c)
 void trace_call(const struct call *c, const char *end)
 {
 	char buffer[NAMES_TEXT_SIZE];
-	struct line l = { .len = 0 };
+	struct line l = {.len = 0};
 
 	if (trace_fd < 0)
 		return;
@@ -220,7 +221,7 @@ void trace_call(const struct call *c, const char *end)
 
 void trace_fatal(const char *format, ...)
 {
-	struct line l = { .len = 0 };
+	struct line l = {.len = 0};
 	va_list args;
 	char message[1024];
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The trace: one line a call, and the loud end on a mistake in the set-up. */
 #ifndef CSRD_TESTS_P11SHIM_TRACE_H
 #define CSRD_TESTS_P11SHIM_TRACE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Splits a line of the rules file, and reads its words. */
 #include "tests/p11shim/words.h"
 #include "tests/p11shim/trace.h"
@@ -75,7 +76,7 @@ uint64_t words_time_ms(const struct words *w, char *text)
 	static const struct {
 		const char *name;
 		uint64_t ms;
-	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 } };
+	} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}};
 	char *unit = text + strspn(text, "0123456789");
 
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
@@ -94,7 +95,7 @@ size_t words_hex(const struct words *w, char *text)
 	if (len % 2 || strspn(text, "0123456789abcdefABCDEF") != len)
 		words_refuse(w, "'%s' is not an even number of hexadecimal digits", text);
 	for (size_t i = 0; i < len / 2; i++) {
-		char byte[3] = { text[2 * i], text[2 * i + 1], '\0' };
+		char byte[3] = {text[2 * i], text[2 * i + 1], '\0'};
 
 		text[i] = (char)strtoul(byte, NULL, 16);
 	}

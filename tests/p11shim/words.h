@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One line of the rules file as words; what is wrong with one of them is fatal and named with its line. */
 #ifndef CSRD_TESTS_P11SHIM_WORDS_H
 #define CSRD_TESTS_P11SHIM_WORDS_H
@@ -18,7 +19,7 @@ struct words {
 };
 
 _Noreturn void words_refuse(const struct words *w, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 
 /* Into `text` itself, which is changed. */
 void words_split(struct words *w, char *text);

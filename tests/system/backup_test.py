@@ -181,7 +181,7 @@ class Backup(StoreCase):
         self.assertIn(b"cut short on its way to standard output: No space left", done.stderr)
         done = self.to_stdout(s, TMPDIR=str(self.folder / "nothing"))
         self.assertEqual((done.returncode, done.stdout), (EXIT_SYSTEM, b""))
-        self.assertIn(b"TMPDIR=FOLDER takes another one", done.stderr)
+        self.assertIn(b"set TMPDIR=FOLDER to use another one", done.stderr)
         self.refused(s, "backup", "-", status=64, says="there is no --json")
 
     def test_the_folder_is_not_there(self):

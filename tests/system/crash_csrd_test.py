@@ -1,4 +1,4 @@
-"""kill -9 of csrd at each named point of create and delete (F73): nothing acknowledged is lost, no key is without a
+"""kill -9 of csrd at each named point of create, delete and settling (F73): nothing acknowledged is lost, no key is without a
 row, no row stays open."""
 # run: waits seconds=72 timeout=400
 import random
@@ -6,10 +6,12 @@ import threading
 import time
 import unittest
 
+import harness
 from crash_rounds import ROUNDS, CrashCase
 
 CREATE = ("create.after-pending", "create.before-active", "create.after-active")
-DELETE = ("delete.after-deleting", "delete.before-destroyed", "delete.after-destroyed")
+DELETE = ("delete.after-deleting", "settle.after-key", "delete.after-destroyed")
+SETTLE = ("settle.after-shut", "settle.after-key")
 
 
 class CrashCsrdTest(CrashCase):
@@ -23,9 +25,9 @@ class CrashCsrdTest(CrashCase):
         self.s.start_csrd()
         self.s.wait_ready()
 
-    def rounds(self, point, one_round):
+    def rounds(self, point, one_round, count=ROUNDS):
         self.start_service()
-        for number in range(ROUNDS):
+        for number in range(count):
             one_round()
             self.check_round("%s, round %d" % (point, number + 1))
         self.finish()
@@ -74,6 +76,31 @@ class CrashCsrdTest(CrashCase):
 
     def test_delete_after_destroyed(self):
         self.delete_rounds(DELETE[2])
+
+    def settle_rounds(self, crash_point, settle_point):
+        """csrd is killed in the middle of a create, and again while the next start settles what that left."""
+        def one_round():
+            self.s.arm("csrd", crash_point)
+            self.assertIsNone(self.create_while_crashing())
+            self.wait_killed(self.s.csrd)
+            self.s.arm("csrd", settle_point)
+            self.s.start_csrd()
+            self.wait_killed(self.s.csrd)
+            self.restart()
+            harness.wait_for("the key of a failed row to go", self.keys_have_rows)
+        self.rounds(crash_point + ", then " + settle_point, one_round, max(2, ROUNDS // 4))
+
+    def keys_have_rows(self):
+        return set(self.s.p11.labels()) <= {"csrd:" + csr_id for csr_id in self.s.rows("active")}
+
+    def test_settle_without_a_key_after_shut(self):
+        self.settle_rounds(CREATE[0], SETTLE[0])
+
+    def test_settle_after_shut(self):
+        self.settle_rounds(CREATE[1], SETTLE[0])
+
+    def test_settle_after_key(self):
+        self.settle_rounds(CREATE[1], SETTLE[1])
 
     def test_random_kill(self):
         """No failpoint: creates and deletes at work, and the signer goes on with what it was told."""

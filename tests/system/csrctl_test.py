@@ -93,11 +93,11 @@ class Accounts(StoreCase):
 
     def test_what_exists_and_what_does_not(self):
         self.ctl("account", "add", "acme")
-        self.assertIn("there is an account 'acme' already", self.ctl("account", "add", "acme", status=FAILURE).stderr)
+        self.assertIn("account 'acme' already exists", self.ctl("account", "add", "acme", status=FAILURE).stderr)
         self.assertIn("no such account 'nobody'",
                       self.ctl("zone", "add", "z1", "--account", "nobody", status=FAILURE).stderr)
         self.ctl("zone", "add", "z1", "--account", "acme")
-        self.assertIn("there is a zone 'z1' already",
+        self.assertIn("zone 'z1' already exists",
                       self.ctl("zone", "add", "z1", "--account", "acme", status=FAILURE).stderr)
 
     def test_the_audit_trail_names_the_operator(self):
@@ -115,7 +115,7 @@ class Accounts(StoreCase):
                         ("csr", "show", "7b163417-1d2b-4c84-a38a-2fb7a0cd7752")):
             with self.subTest(command=command):
                 error = self.ctl(*command, status=UNAVAILABLE).stderr
-                self.assertIn("no store at 'sqlite:%s': csrctl setup makes it, or csrctl account add" % self.store, error)
+                self.assertIn("no store at 'sqlite:%s': csrctl setup creates it, or csrctl account add" % self.store, error)
                 self.assertEqual(len(error.splitlines()), 1, "no line of a log besides")
                 self.assertFalse(self.store.exists())
 
@@ -156,7 +156,7 @@ class Credentials(StoreCase):
         self.assertEqual(made["grants"], [{"scope": "account", "id": "acme", "permission": "write"},
                                           {"scope": "zone", "id": "z1", "permission": "read"}])
         self.assertNotIn("expires_at", made)
-        self.assertIn("shown this once", done.stderr)
+        self.assertIn("shown only this once", done.stderr)
         self.assertNotIn(made["token"], done.stderr)
         self.assert_only_the_hash_is_kept(made["token"])
 
@@ -168,7 +168,7 @@ class Credentials(StoreCase):
         self.assertRegex(made["key"], r"^[0-9a-f]{37,60}$")
         self.assertEqual(made["grants"], [{"scope": "zone", "id": "z1", "permission": "write"}])
         self.assertRegex(made["expires_at"], TIME)
-        self.assertIn("shown this once", done.stderr)
+        self.assertIn("shown only this once", done.stderr)
         self.assert_only_the_hash_is_kept(made["key"])
 
     def assert_only_the_hash_is_kept(self, secret):
@@ -215,7 +215,7 @@ class Credentials(StoreCase):
 
     def test_user_revoke_by_address_and_by_id(self):
         first = self.json("user", "create", "--email", "ops@example.com", "--account", "acme")
-        self.assertIn("there is a user 'ops@example.com' already",
+        self.assertIn("user 'ops@example.com' already exists",
                       self.ctl("user", "create", "--email", "ops@example.com", "--account", "acme",
                                status=FAILURE).stderr)
         self.assertEqual(self.json("user", "revoke", "OPS@example.com")["id"], first["id"])
@@ -238,7 +238,7 @@ class Credentials(StoreCase):
         for arguments, words in (
             (("token", "create", *grant), "--name is missing"),
             (("token", "create", "--name", "x"), "at least one --account or --zone"),
-            (("token", "create", "--name", "x", "--account", "acme:admin"), "ID or NAME, and :read or :write behind it"),
+            (("token", "create", "--name", "x", "--account", "acme:admin"), "ID or NAME, optionally followed by :read or :write"),
             (("token", "create", "--name", "x", *grant, *grant), "given twice"),
             (("token", "create", "--name", "x\ny", *grant), "none a control"),
             (("token", "create", "--name", "x\u00ady", *grant), "none a control, invisible"),  # F120
@@ -247,7 +247,7 @@ class Credentials(StoreCase):
             (("token", "create", "--name", "x", *grant, "--expires", "soon"), "--expires 'soon'"),
             (("token", "create", "--name", "x", *grant, "--expires", "2020-01-01"), "has passed"),
             (("token", "create", "--name", "x", *grant, "--expires", "1h", "--not-before", "2h"), "not before"),
-            (("user", "create", "--email", "nobody", *grant), "no e-mail address"),
+            (("user", "create", "--email", "nobody", *grant), "not an e-mail address"),
             (("user", "create", *grant), "--email is missing"),
         ):
             with self.subTest(arguments=arguments):
@@ -295,15 +295,15 @@ class CommandLine(StoreCase):
             (("token", "make"), "create, list, revoke"),
             (("account", "list", "extra"), "unexpected argument 'extra'"),
             (("account", "add", "a", "b"), "unexpected argument 'b'"),
-            (("account", "add", "no spaces"), "no id"),
-            (("account", "add", "x" * 33), "no id"),
+            (("account", "add", "no spaces"), "not an id"),
+            (("account", "add", "x" * 33), "not an id"),
             (("account", "add", "x", "--quota", "-1"), "--quota '-1'"),
             (("account", "add", "x", "--quota", "many"), "--quota 'many'"),
             (("account", "list", "--nonsense"), "--nonsense"),
             (("account", "add", "--name"), "--name"),
             (("zone", "add", "z"), "--account is missing"),
             (("token", "revoke"), "an argument is missing"),
-            (("csr", "show", "17"), "no CSR id"),
+            (("csr", "show", "17"), "not a CSR id"),
             (("csr", "list", "--state", "lost"), "--state 'lost'"),
             (("csr", "list", "--limit", "0"), "--limit '0'"),
             (("csr", "list", "--account", "a", "--zone", "z"), "one --account or one --zone"),

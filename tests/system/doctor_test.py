@@ -102,7 +102,7 @@ class Doctor(DoctorCase):
         done = self.run_csrctl("doctor")
         self.assertEqual(done.returncode, OK)
         self.assertRegex(done.stdout, r"(?m)^ok    token default +'csrd test', serial '[0-9a-f]{16}'")
-        self.assertRegex(done.stdout, r"(?m)^\d+ ok, \d+ to look at, 0 failed, \d+ skipped$")
+        self.assertRegex(done.stdout, r"(?m)^\d+ ok, \d+ to look into, 0 failed, \d+ skipped$")
         self.s.stop()
 
     def test_nothing_runs(self):
@@ -194,7 +194,7 @@ class Doctor(DoctorCase):
         self.assertEqual((told["ok"], told["problems"]), (True, []))
         self.assertEqual([(w["section"], w.get("token"), w["key"]) for w in told["warnings"]],
                          [("token", "default", "pool_p256v1")])
-        self.assertIn("warning: token 'default' does not make p256v1, it makes rsa2048", told["warnings"][0]["text"])
+        self.assertIn("warning: token 'default' does not support p256v1, it makes rsa2048", told["warnings"][0]["text"])
         harness.wait_for("the other pool", lambda: s.csrctl("status")["tokens"][0]["pool"][0]["ready"] == 1)
         self.assertNotIn("pool: cannot", s.hsm.log())
         s.stop()
@@ -333,11 +333,11 @@ class Doctor(DoctorCase):
             self.assertEqual(done.returncode, FAILURE)
             return [check["found"] for check in json.loads(done.stdout)["checks"] if check["name"] == "module"]
 
-        self.assertEqual(say("echo no document"), ["csrd-hsm -i ended with 0: it does not say why"])
-        self.assertEqual(say("echo '{}'"), ["it does not say why"])
-        self.assertEqual(say("echo '{\"module\": [1], \"token\": {\"found\": 1}, \"pin\": 7}'"), ["it does not say why"])
+        self.assertEqual(say("echo no document"), ["csrd-hsm -i ended with 0: it gives no reason"])
+        self.assertEqual(say("echo '{}'"), ["it gives no reason"])
+        self.assertEqual(say("echo '{\"module\": [1], \"token\": {\"found\": 1}, \"pin\": 7}'"), ["it gives no reason"])
         self.assertEqual(say("echo '2026 x error: so it is' >&2; exit 66"), ["csrd-hsm -i ended with 66: so it is"])
-        self.assertEqual(say("head -c 3000000 /dev/zero | tr '\\0' 'x'"), ["csrd-hsm -i ended with 0: it does not say why"])
+        self.assertEqual(say("head -c 3000000 /dev/zero | tr '\\0' 'x'"), ["csrd-hsm -i ended with 0: it gives no reason"])
         self.assertEqual(say("sleep 60 & sleep 60"), ["csrd-hsm -i does not come to an end"])
         (folder / "csrd-hsm").unlink()
         done = subprocess.run([folder / "csrctl", "-c", self.s.config_path, "doctor"], capture_output=True, text=True,
@@ -466,7 +466,7 @@ class Status(DoctorCase):
         s.start_csrd()
         s.wait_ready()
         self.assertEqual([(check["status"], check["found"]) for check in self.doctor()["csrd"]],
-                         [("ok", "ready at '%s:%d', as clients that ask for localhost may find it" % (address, self.port))
+                         [("ok", "ready at '%s:%d', which clients may get for localhost" % (address, self.port))
                           for address in ("[::1]", "127.0.0.1")])
         self.assertEqual(self.status()["csrd"]["address"], "[::1]:%d" % self.port)
         s.stop()
@@ -478,6 +478,8 @@ class Status(DoctorCase):
         done = self.run_csrctl("status")
         self.assertRegex(done.stdout, r"(?m)^csrd +ready$")
         self.assertRegex(done.stdout, r"(?m)^usable +yes$")
+        self.assertRegex(done.stdout, r"(?m)^capabilities .*\bec: \d+-\d+ bits;")
+        self.assertNotRegex(done.stdout, r"(?m)^capabilities .*:(;|$)")  # of a family there may be nothing to say
         self.s.stop()
 
     def test_what_is_not_csrd(self):
@@ -553,7 +555,7 @@ class Units(sdbox.Case):
         # F131, F132: which addresses are served, and whether somebody else could take the port
         self.assertIn("csrd.socket is not in use", checks["unit"][3]["found"])
         self.assertEqual([check["found"] for check in checks["csrd"]],
-                         ["ready at '%s:8080', as clients that ask for localhost may find it" % address
+                         ["ready at '%s:8080', which clients may get for localhost" % address
                           for address in ("127.0.0.1", "[::1]")])
         box.systemctl("stop", "csrd")
         box.start("csrd.socket", "csrd")

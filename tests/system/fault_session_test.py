@@ -289,7 +289,7 @@ class FaultSessionTest(faults.FaultCase):
                 self.assertEqual(s.shim.count("C_Login") - before, 1)
                 text = marker.read_text()
                 marker.write_text(re.sub(r"(?m)^failures 1 .*$", "failures 1 1600000000000000", text))  # long ago
-                self.start_ends("C_Login return " + code, code=PIN, says="that may be its word for a wrong pin")
+                self.start_ends("C_Login return " + code, code=PIN, says="that may be its way of reporting a wrong pin")
                 self.start_ends("C_Login return " + code, code=PIN, says="failed 2 times")
                 self.assertEqual(s.shim.count("C_Login") - before, 2)
                 marker.unlink()
@@ -371,7 +371,7 @@ class FaultSessionTest(faults.FaultCase):
                 self.away()
                 self.over()
             health.check(self)
-        s.hsm.wait_log("the module was initialised anew")
+        s.hsm.wait_log("the module was reinitialised")
         self.assertEqual(self.supervisor.ends, [], "without a new process")
         self.finish()
 

@@ -294,7 +294,7 @@ class FaultCase(harness.Case):
     def reconcile(self, *arguments):
         """The report of csrctl, whose exit status says whether something is left."""
         def ask():
-            # 69: the module is being initialised anew after a destroy that proved nothing, which takes a moment.
+            # 69: the module is being reinitialised after a destroy that proved nothing, which takes a moment.
             done = self.s.csrctl("reconcile", "--min-age", "0", *arguments, check=False)
             return done if done.returncode != 69 else None
         done = harness.wait_for("an answer to reconcile", ask, every=0.2)

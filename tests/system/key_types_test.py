@@ -112,7 +112,7 @@ class KeyTypesTest(harness.Case):
         answer = service.create(key_type="ed25519")
         self.assertEqual((answer.status, answer.codes), (400, [1417]))
         self.assertRegex(answer.json["errors"][0]["message"], ": rsa2048, p256v1, rsa3072, rsa4096, p384v1$")
-        service.csrd.wait_log(r"warning: .*key_types: token 'default' does not make ed25519")
+        service.csrd.wait_log(r"warning: .*key_types: token 'default' does not support ed25519")
         self.assertEqual(service.create(key_type="p384v1").status, 201)
         service.stop()
 

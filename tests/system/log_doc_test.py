@@ -6,11 +6,12 @@ import re
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-FOLDERS = ("base", "config", "store", "store/sqlite", "hsm", "hsm/signer", "api", "daemon", "systemd")
+SIGNER = ("hsm/signer", *("hsm/signer/" + name for name in ("token", "key", "csr", "stock", "serve")))
+FOLDERS = ("base", "config", "store", "store/sqlite", "hsm", *SIGNER, "api", "daemon", "systemd")
 DOC = ROOT / "doc" / "operations.md"
 HEADING = "## What the log says"
 # What runs in csrctl and in "csrd-hsm -i" alone speaks to the person who gave the command.
-AT_THE_TERMINAL = {"hsm/signer/inspect.c", "store/sqlite/sqlite_backup.c", "store/sqlite/sqlite_check.c",
+AT_THE_TERMINAL = {"hsm/signer/serve/inspect.c", "store/sqlite/sqlite_backup.c", "store/sqlite/sqlite_check.c",
                    "store/sqlite/sqlite_file.c", "store/sqlite/sqlite_restore.c", "store/upkeep.c"}
 
 CALL = re.compile(r"\b(?:log_(error|warn|notice|info|err|write)|op_log)\s*\(")

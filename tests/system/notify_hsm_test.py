@@ -130,7 +130,7 @@ class NotifyHsmTest(managed.ManagedCase):
                 s.inherited["csrd-hsm"] = (names, *kinds)
                 hsm = s.start_hsm(wait=False)
                 self.assertEqual(hsm.wait(), 78)
-                self.assertRegex(hsm.log(), "not a listening unix stream socket|gave 2 sockets, wanted is 1")
+                self.assertRegex(hsm.log(), "not a listening unix stream socket|gave 2 sockets, expected 1")
 
     # -- the journal
 

@@ -176,7 +176,7 @@ class NotifyTest(managed.ManagedCase):
         s.watchdog = {"csrd": WATCHDOG}
         self.start()
         s.arm("csrd", "store.batch", sleep=True)
-        s.csrd.wait_log("the store thread has been at one batch for .* not fed", seconds=WATCHDOG * 4 + harness.PATIENCE)
+        s.csrd.wait_log("the store thread has been at one batch for .* no longer fed", seconds=WATCHDOG * 4 + harness.PATIENCE)
         since = time.monotonic()
         self.assertEqual(self.health().status, 200, "the loop itself runs")
         self.csrd.wait("STATUS", r"^serving; .*; store at one batch for \d+ s$")
@@ -254,7 +254,7 @@ class NotifyTest(managed.ManagedCase):
         s = self.s
         path = self.folder / "http.sock"
         csrd = self.start_inheriting("http:http", "tcp:127.0.0.1:0", "unix:%s" % path)
-        match = csrd.wait_log(r"listening on '127\.0\.0\.1:(\d+)', a socket of the service manager, in place of \[http\]")
+        match = csrd.wait_log(r"listening on '127\.0\.0\.1:(\d+)', a socket of the service manager, instead of \[http\]")
         csrd.wait_log("listening on 'unix:%s', a socket" % path)
         # F254: whoever changed [http] listen is told that csrd.socket is what counts, and how to change it
         csrd.wait_log(r"warning: csrd\.socket has '127\.0\.0\.1:%s, unix:%s', \[http\] listen says '127\.0\.0\.1:1': the "
@@ -280,8 +280,8 @@ class NotifyTest(managed.ManagedCase):
 
     def test_sockets_that_are_not_ours(self):
         for names, kind, reason in (
-                ("admin", "tcp:127.0.0.1:0", "a socket named 'admin', wanted is 'http'"),
-                ("", "tcp:127.0.0.1:0", "a socket named 'unknown', wanted is 'http'"),
+                ("admin", "tcp:127.0.0.1:0", "a socket named 'admin', expected 'http'"),
+                ("", "tcp:127.0.0.1:0", "a socket named 'unknown', expected 'http'"),
                 ("http", "deaf", "not a listening stream socket"),
                 ("http", "udp:127.0.0.1:0", "not a listening stream socket"),
                 ("http", "tcp:0.0.0.0:0", "plain HTTP on '0.0.0.0:.*can be read by others"),

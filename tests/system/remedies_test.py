@@ -6,9 +6,9 @@ import unittest
 
 import harness
 from csrctl_test import USAGE
-from log_doc_test import FORMAT
+from log_doc_test import FORMAT, SIGNER
 
-FOLDERS = ("api", "base", "cli", "config", "daemon", "hsm", "hsm/signer", "store", "store/sqlite", "systemd")
+FOLDERS = ("api", "base", "cli", "config", "daemon", "hsm", *SIGNER, "store", "store/sqlite", "systemd")
 NOT_MESSAGES = {"cli/help.c", "cli/cmd_completion.c"}  # man_test and completion_test look at them
 UNITS = {"csrd", "csrd.service", "csrd.socket", "csrd-port.service"}
 # Words in a sentence behind the name of a program, where that is not a command.

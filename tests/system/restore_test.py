@@ -226,7 +226,7 @@ class RestoreTest(harness.Case):
         s.hsm.wait()
         shutil.rmtree(self.s.folder / "state")
         s.start_hsm()
-        s.csrd.wait_log("has forgotten this store while csrd ran")
+        s.csrd.wait_log("forgot this store while csrd ran")
         s.wait_settled()
         harness.wait_for("a clean token", lambda: set(s.p11.labels()) == {"csrd:" + self.bystander})
         self.assertEqual(self.verify(), {})

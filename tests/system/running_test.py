@@ -130,7 +130,7 @@ class RunningTest(harness.Case):
         self.assertIn("1 missing, 1 unknown", check["found"])
         self.assertIn("csrctl verify --token default", check["remedy"])
         self.assertRegex(self.plain(s, "status").stdout,
-                         r"(?m)^keys and store +1 missing, 1 unknown, \d+s ago: 'csrctl verify --token default' tells which$")
+                         r"(?m)^keys and store +1 missing, 1 unknown, \d+s ago: 'csrctl verify --token default' shows which$")
         s.stop()
 
 

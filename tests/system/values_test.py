@@ -95,7 +95,7 @@ class ValuesTest(harness.Case):
                                (1412, "/sans/2", "port"), (1412, "/sans/3", "send the host name alone")],
                      sans=["db_1.stack.internal", "db1.corp.internal.", "www.debian.org:8443", "https://www.debian.org/",
                            "ok.debian.org"])
-        self.refused(service, [(1410, "/common_name", "in sans alone")], common_name="a" * 61 + ".com")
+        self.refused(service, [(1410, "/common_name", "only in sans")], common_name="a" * 61 + ".com")
         for country, meant in (("UK", "GB"), ("gb", "GB"), ("uk", "GB"), ("EL", "GR"), ("EU", "US"), ("XX", "US"), ("", "US")):
             self.refused(service, [(1405, "/country", '"%s"' % meant)], country=country)
         self.nothing_was_made(service)

@@ -303,7 +303,7 @@ class Verify(harness.Case):
         listener.listen()
         done = service.csrctl("verify", check=False)
         self.assertEqual(done.returncode, EXIT_UNAVAILABLE, done.stderr)
-        self.assertIn("takes the connection and says nothing", done.stderr)
+        self.assertIn("accepts the connection and sends nothing", done.stderr)
         # … nor is the operator who has had enough of it kept
         started = time.monotonic()
         child = subprocess.Popen([harness.BIN / "csrctl", "-c", service.config_path, "verify"],

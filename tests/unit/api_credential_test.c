@@ -1,4 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tokens, keys and ids; reading credentials and judging principals (F96). */
+#include "base/uuid.h"
 #include "tests/unit/cmocka_all.h"
 
 #include "api/auth.h"
@@ -95,7 +97,7 @@ static void tags_and_uuids(void **state)
 	assert_false(credential_tag_is_valid("\xc3\xa9"));
 	assert_int_equal(credential_make_uuid(uuid), E_OK);
 	assert_int_equal(credential_make_uuid(other), E_OK);
-	assert_true(str_is_uuid(uuid));
+	assert_true(uuid_is_valid(uuid));
 	assert_int_equal(uuid[14], '4');
 	assert_non_null(strchr("89ab", uuid[19]));
 	assert_string_not_equal(uuid, other);
@@ -104,8 +106,8 @@ static void tags_and_uuids(void **state)
 /* An id or a secret is random or it is none: no second source, no part of one, no wait. */
 static void F110_without_randomness_nothing_is_made(void **state)
 {
-	static const int errors[] = { EIO, ENOSYS, EAGAIN, EPERM };
-	char token[CREDENTIAL_TOKEN_SIZE], key[CREDENTIAL_KEY_SIZE], uuid[CREDENTIAL_UUID_SIZE];
+	static const int errors[] = {EIO, ENOSYS, EAGAIN, EPERM};
+	char token[CREDENTIAL_TOKEN_SIZE], key[CREDENTIAL_KEY_SIZE], uuid[UUID_SIZE];
 
 	(void)state;
 	no_random_waited = false;
@@ -120,7 +122,7 @@ static void F110_without_randomness_nothing_is_made(void **state)
 	no_random_short = true;
 	assert_int_equal(credential_make_uuid(uuid), E_OK);
 	no_random_short = false;
-	assert_true(str_is_uuid(uuid));
+	assert_true(uuid_is_valid(uuid));
 	assert_false(no_random_waited);
 }
 
@@ -136,31 +138,31 @@ struct headers {
 };
 
 static const struct headers header_table[] = {
-	{ NULL, NULL, NULL, PROBLEM_NO_CREDENTIAL, 0, NULL },
-	{ NULL, "user@example.com", NULL, PROBLEM_NO_CREDENTIAL, 0, NULL },
-	{ NULL, NULL, "144c9defac04969c7bfad8efaa8ea194", PROBLEM_NO_CREDENTIAL, 0, NULL },
-	{ NULL, "", "144c9defac04969c7bfad8efaa8ea194", PROBLEM_NO_CREDENTIAL, 0, NULL },
-	{ NULL, "user@example.com", "", PROBLEM_NO_CREDENTIAL, 0, NULL },
-	{ NULL, "user@example.com", "144c9defac04969c7bfad8efaa8ea194", PROBLEM_NONE, PRINCIPAL_USER,
-	  "144c9defac04969c7bfad8efaa8ea194" },
-	{ "Bearer abc", NULL, NULL, PROBLEM_NONE, PRINCIPAL_TOKEN, "abc" },
-	{ "bearer abc", NULL, NULL, PROBLEM_NONE, PRINCIPAL_TOKEN, "abc" },
-	{ "BEARER   abc", NULL, NULL, PROBLEM_NONE, PRINCIPAL_TOKEN, "abc" },
-	{ "Bearer a.b~c+d/e=", NULL, NULL, PROBLEM_NONE, PRINCIPAL_TOKEN, "a.b~c+d/e=" },
-	{ "Bearer abc", "user@example.com", "key", PROBLEM_NONE, PRINCIPAL_TOKEN, "abc" },
-	/* no fall-through */
-	{ "Bearer", "user@example.com", "key", PROBLEM_CREDENTIAL, 0, NULL },
-	{ "", "user@example.com", "key", PROBLEM_CREDENTIAL, 0, NULL },
-	{ "Basic dXNlcjpwYXNz", "user@example.com", "key", PROBLEM_CREDENTIAL, 0, NULL },
-	{ "Bearer ", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL },
-	{ "Bearerabc", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL },
-	{ "Bearer a b", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL },
-	{ "Bearer abc ", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL },
-	{ "Bearer \xc3\xa9", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL },
-	{ "Bearer\tabc", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL },
-	{ " Bearer abc", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL },
-	{ "abc", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL },
-	{ "B", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL },
+    {NULL, NULL, NULL, PROBLEM_NO_CREDENTIAL, 0, NULL},
+    {NULL, "user@example.com", NULL, PROBLEM_NO_CREDENTIAL, 0, NULL},
+    {NULL, NULL, "144c9defac04969c7bfad8efaa8ea194", PROBLEM_NO_CREDENTIAL, 0, NULL},
+    {NULL, "", "144c9defac04969c7bfad8efaa8ea194", PROBLEM_NO_CREDENTIAL, 0, NULL},
+    {NULL, "user@example.com", "", PROBLEM_NO_CREDENTIAL, 0, NULL},
+    {NULL, "user@example.com", "144c9defac04969c7bfad8efaa8ea194", PROBLEM_NONE, PRINCIPAL_USER,
+     "144c9defac04969c7bfad8efaa8ea194"},
+    {"Bearer abc", NULL, NULL, PROBLEM_NONE, PRINCIPAL_TOKEN, "abc"},
+    {"bearer abc", NULL, NULL, PROBLEM_NONE, PRINCIPAL_TOKEN, "abc"},
+    {"BEARER   abc", NULL, NULL, PROBLEM_NONE, PRINCIPAL_TOKEN, "abc"},
+    {"Bearer a.b~c+d/e=", NULL, NULL, PROBLEM_NONE, PRINCIPAL_TOKEN, "a.b~c+d/e="},
+    {"Bearer abc", "user@example.com", "key", PROBLEM_NONE, PRINCIPAL_TOKEN, "abc"},
+    /* no fall-through */
+    {"Bearer", "user@example.com", "key", PROBLEM_CREDENTIAL, 0, NULL},
+    {"", "user@example.com", "key", PROBLEM_CREDENTIAL, 0, NULL},
+    {"Basic dXNlcjpwYXNz", "user@example.com", "key", PROBLEM_CREDENTIAL, 0, NULL},
+    {"Bearer ", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL},
+    {"Bearerabc", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL},
+    {"Bearer a b", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL},
+    {"Bearer abc ", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL},
+    {"Bearer \xc3\xa9", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL},
+    {"Bearer\tabc", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL},
+    {" Bearer abc", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL},
+    {"abc", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL},
+    {"B", NULL, NULL, PROBLEM_CREDENTIAL, 0, NULL},
 };
 
 static const char *header_of(const struct request *r, const char *name)
@@ -179,8 +181,8 @@ static void credentials_are_read(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(header_table) / sizeof(header_table[0]); i++) {
 		struct headers h = header_table[i];
-		struct request r = { .header = header_of, .transport = &h };
-		struct auth_claim claim = { 0 };
+		struct request r = {.header = header_of, .transport = &h};
+		struct auth_claim claim = {0};
 		uint8_t hash[CREDENTIAL_HASH_BYTES];
 		enum problem_code code = auth_read(&r, &claim);
 
@@ -196,8 +198,8 @@ static void credentials_are_read(void **state)
 static void principals_are_judged(void **state)
 {
 	char email[] = "User@Example.com";
-	struct principal principal = { .kind = PRINCIPAL_USER, .name = email };
-	struct auth_claim claim = { .kind = PRINCIPAL_USER, .email = "user@example.COM" };
+	struct principal principal = {.kind = PRINCIPAL_USER, .name = email};
+	struct auth_claim claim = {.kind = PRINCIPAL_USER, .email = "user@example.COM"};
 
 	(void)state;
 	assert_null(auth_refusal(&claim, &principal, 1000));
@@ -224,37 +226,37 @@ static void principals_are_judged(void **state)
 static void grants_reach_no_further_than_they_say(void **state)
 {
 	struct grant grants[] = {
-		{ { STORE_ACCOUNT, "one" }, GRANT_WRITE },
-		{ { STORE_ACCOUNT, "two" }, GRANT_READ },
-		{ { STORE_ZONE, "three" }, GRANT_READ },
+	    {{STORE_ACCOUNT, "one"}, GRANT_WRITE},
+	    {{STORE_ACCOUNT, "two"}, GRANT_READ},
+	    {{STORE_ZONE, "three"}, GRANT_READ},
 	};
-	struct principal principal = { .grants = grants, .grants_len = 3 };
+	struct principal principal = {.grants = grants, .grants_len = 3};
 
 	(void)state;
-	assert_true(auth_may(&principal, &(struct store_scope){ STORE_ACCOUNT, "one" }, GRANT_WRITE));
-	assert_true(auth_may(&principal, &(struct store_scope){ STORE_ACCOUNT, "one" }, GRANT_READ));
-	assert_true(auth_may(&principal, &(struct store_scope){ STORE_ACCOUNT, "two" }, GRANT_READ));
-	assert_false(auth_may(&principal, &(struct store_scope){ STORE_ACCOUNT, "two" }, GRANT_WRITE));
-	assert_false(auth_may(&principal, &(struct store_scope){ STORE_ACCOUNT, "three" }, GRANT_READ));
-	assert_true(auth_may(&principal, &(struct store_scope){ STORE_ZONE, "three" }, GRANT_READ));
-	assert_false(auth_may(&principal, &(struct store_scope){ STORE_ZONE, "one" }, GRANT_READ));
-	assert_false(auth_may(&principal, &(struct store_scope){ STORE_ACCOUNT, "on" }, GRANT_READ));
-	assert_false(auth_may(&principal, &(struct store_scope){ STORE_ACCOUNT, "ONE" }, GRANT_READ));
+	assert_true(auth_may(&principal, &(struct store_scope){STORE_ACCOUNT, "one"}, GRANT_WRITE));
+	assert_true(auth_may(&principal, &(struct store_scope){STORE_ACCOUNT, "one"}, GRANT_READ));
+	assert_true(auth_may(&principal, &(struct store_scope){STORE_ACCOUNT, "two"}, GRANT_READ));
+	assert_false(auth_may(&principal, &(struct store_scope){STORE_ACCOUNT, "two"}, GRANT_WRITE));
+	assert_false(auth_may(&principal, &(struct store_scope){STORE_ACCOUNT, "three"}, GRANT_READ));
+	assert_true(auth_may(&principal, &(struct store_scope){STORE_ZONE, "three"}, GRANT_READ));
+	assert_false(auth_may(&principal, &(struct store_scope){STORE_ZONE, "one"}, GRANT_READ));
+	assert_false(auth_may(&principal, &(struct store_scope){STORE_ACCOUNT, "on"}, GRANT_READ));
+	assert_false(auth_may(&principal, &(struct store_scope){STORE_ACCOUNT, "ONE"}, GRANT_READ));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tokens_look_as_promised),
-		cmocka_unit_test(a_changed_token_is_not_intact),
-		cmocka_unit_test(the_checksum_is_stable),
-		cmocka_unit_test(keys_are_hexadecimal),
-		cmocka_unit_test(the_hash_is_sha256),
-		cmocka_unit_test(tags_and_uuids),
-		cmocka_unit_test(F110_without_randomness_nothing_is_made),
-		cmocka_unit_test(credentials_are_read),
-		cmocka_unit_test(principals_are_judged),
-		cmocka_unit_test(grants_reach_no_further_than_they_say),
+	    cmocka_unit_test(tokens_look_as_promised),
+	    cmocka_unit_test(a_changed_token_is_not_intact),
+	    cmocka_unit_test(the_checksum_is_stable),
+	    cmocka_unit_test(keys_are_hexadecimal),
+	    cmocka_unit_test(the_hash_is_sha256),
+	    cmocka_unit_test(tags_and_uuids),
+	    cmocka_unit_test(F110_without_randomness_nothing_is_made),
+	    cmocka_unit_test(credentials_are_read),
+	    cmocka_unit_test(principals_are_judged),
+	    cmocka_unit_test(grants_reach_no_further_than_they_say),
 	};
 
 	return cmocka_run_group_tests_name("api_credential", tests, NULL, NULL);

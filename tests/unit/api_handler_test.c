@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * api_handle from end to end, over the real store on a database in memory and
  * the fake HSM: every row of the contract's error table, idempotency, what
@@ -37,8 +38,8 @@
 #define WAITING_MAX 9
 #define REALM "Bearer realm=\"csrd\""
 #define REQUEST_ID "11111111-2222-4333-8444-555555555555"
-#define GOOD_BODY \
-	"{\"country\":\"US\",\"state\":\"California\",\"locality\":\"Here\",\"organization\":\"Some\"," \
+#define GOOD_BODY                                                                                            \
+	"{\"country\":\"US\",\"state\":\"California\",\"locality\":\"Here\",\"organization\":\"Some\","      \
 	"\"common_name\":\"app.example.com\",\"sans\":[\"app.example.com\"]}"
 
 struct fixture {
@@ -70,7 +71,7 @@ struct call {
 	const char *content_type;
 	const char *idempotency_key;
 	struct http_header more; /* another one */
-	bool refused; /* by the HTTP layer */
+	bool refused;            /* by the HTTP layer */
 	bool replied;
 	int status;
 	char *body;
@@ -114,24 +115,24 @@ static void on_reply(struct request *r, const struct reply *reply)
 		snprintf(call->headers[i][0], sizeof(call->headers[i][0]), "%s", reply->headers[i].name);
 		snprintf(call->headers[i][1], sizeof(call->headers[i][1]), "%s", reply->headers[i].value);
 	}
-	if (reply->body_len > 0 && json_read(call->body, reply->body_len, why, &call->doc))
+	if (reply->body_len > 0 && json_read(call->body, reply->body_len, why, &call->doc) != E_OK)
 		fail_msg("the answer is no JSON object: %s: %s", why, call->body);
 }
 
 static struct call new_call(enum http_method method, const char *path, const char *body)
 {
 	struct call call = {
-		.request = { .method = method,
-		             .path = path,
-		             .header = request_header,
-		             .body = body,
-		             .body_len = body ? strlen(body) : 0,
-		             .peer = "127.0.0.1:41234",
-		             .deadline_ms = clock_ms() + 30000,
-		             .id = REQUEST_ID,
-		             .reply = on_reply },
-		.authorization = "Bearer " WRITER,
-		.content_type = "application/json",
+	    .request = {.method = method,
+			.path = path,
+			.header = request_header,
+			.body = body,
+			.body_len = body ? strlen(body) : 0,
+			.peer = "127.0.0.1:41234",
+			.deadline_ms = clock_ms() + 30000,
+			.id = REQUEST_ID,
+			.reply = on_reply},
+	    .authorization = "Bearer " WRITER,
+	    .content_type = "application/json",
 	};
 
 	return call;
@@ -164,7 +165,7 @@ static void start(struct fixture *f, struct call *call)
 /* A turn of the loop: what the store has to say, and the turn that the api asked for. */
 static void store_turn(struct fixture *f)
 {
-	struct pollfd p = { .fd = store_fd(f->store), .events = POLLIN };
+	struct pollfd p = {.fd = store_fd(f->store), .events = POLLIN};
 
 	if (poll(&p, 1, 10) > 0)
 		store_dispatch(f->store);
@@ -344,7 +345,7 @@ static void on_row(void *arg, enum err e, struct csr_record *record)
 
 static enum csr_state state_of(struct fixture *f, const char *id)
 {
-	struct row row = { 0 };
+	struct row row = {0};
 
 	store_csr_get(f->store, NULL, id, on_row, &row);
 	store_wait(f->store, &row.done);
@@ -368,8 +369,8 @@ static void on_rows(void *arg, enum err e, const struct store_csr_page *page)
 /* The only row of all that there is. */
 static struct row only_row(struct fixture *f)
 {
-	struct row row = { 0 };
-	struct store_csr_query query = { .states = 0x3e, .order = STORE_ORDER_CREATED_AT, .limit = 10 };
+	struct row row = {0};
+	struct store_csr_query query = {.states = 0x3e, .order = STORE_ORDER_CREATED_AT, .limit = 10};
 
 	store_csr_list(f->store, &query, on_rows, &row);
 	store_wait(f->store, &row.done);
@@ -395,7 +396,7 @@ static void on_audit(void *arg, enum err e, const struct audit_record *records, 
 
 static void expect_audit(struct fixture *f, const char *id, const char *actions)
 {
-	struct row row = { 0 };
+	struct row row = {0};
 
 	store_audit_list(f->store, id, on_audit, &row);
 	store_wait(f->store, &row.done);
@@ -421,8 +422,8 @@ static void await(struct fixture *f, struct row *row)
 
 static void add_principal(struct fixture *f, struct principal *p, const char *secret)
 {
-	static const struct audit_origin origin = { .actor = "operator:test" };
-	struct row row = { 0 };
+	static const struct audit_origin origin = {.actor = "operator:test"};
+	struct row row = {0};
 
 	assert_int_equal(credential_make_uuid(p->id), E_OK);
 	assert_int_equal(credential_hash(secret, p->secret_hash), E_OK);
@@ -432,23 +433,23 @@ static void add_principal(struct fixture *f, struct principal *p, const char *se
 
 static void fill_store(struct fixture *f)
 {
-	static const struct audit_origin origin = { .actor = "operator:test" };
+	static const struct audit_origin origin = {.actor = "operator:test"};
 	char name[] = "test";
 	char email[] = "user@example.com";
 	struct grant write[] = {
-		{ { STORE_ACCOUNT, ACCOUNT }, GRANT_WRITE },
-		{ { STORE_ZONE, ZONE }, GRANT_WRITE },
-		{ { STORE_ACCOUNT, SMALL_ACCOUNT }, GRANT_WRITE },
+	    {{STORE_ACCOUNT, ACCOUNT}, GRANT_WRITE},
+	    {{STORE_ZONE, ZONE}, GRANT_WRITE},
+	    {{STORE_ACCOUNT, SMALL_ACCOUNT}, GRANT_WRITE},
 	};
-	struct grant read[] = { { { STORE_ACCOUNT, ACCOUNT }, GRANT_READ } };
-	static const char *const accounts[] = { ACCOUNT, OTHER_ACCOUNT, SMALL_ACCOUNT };
-	struct zone_record zone = { .id = ZONE, .account_id = ACCOUNT, .name = name,
-				    .csr_quota = STORE_NO_LIMIT };
-	struct principal p = { .kind = PRINCIPAL_TOKEN, .name = name, .grants = write, .grants_len = 3 };
-	struct row row = { 0 };
+	struct grant read[] = {{{STORE_ACCOUNT, ACCOUNT}, GRANT_READ}};
+	static const char *const accounts[] = {ACCOUNT, OTHER_ACCOUNT, SMALL_ACCOUNT};
+	struct zone_record zone = {
+	    .id = ZONE, .account_id = ACCOUNT, .name = name, .csr_quota = STORE_NO_LIMIT};
+	struct principal p = {.kind = PRINCIPAL_TOKEN, .name = name, .grants = write, .grants_len = 3};
+	struct row row = {0};
 
 	for (size_t i = 0; i < 3; i++) {
-		struct account_record account = { .name = name, .csr_quota = i == 2 ? 1 : STORE_NO_LIMIT };
+		struct account_record account = {.name = name, .csr_quota = i == 2 ? 1 : STORE_NO_LIMIT};
 
 		snprintf(account.id, sizeof(account.id), "%s", accounts[i]);
 		store_account_add(f->store, &account, &origin, on_done, &row);
@@ -470,7 +471,7 @@ static void fill_store(struct fixture *f)
 	p.grants = read;
 	p.grants_len = 1;
 	add_principal(f, &p, READER);
-	p = (struct principal){ .kind = PRINCIPAL_USER, .name = email, .grants = write, .grants_len = 3 };
+	p = (struct principal){.kind = PRINCIPAL_USER, .name = email, .grants = write, .grants_len = 3};
 	add_principal(f, &p, USER_KEY);
 }
 
@@ -491,8 +492,10 @@ static void on_want_tick(void *arg, uint64_t at_ms)
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct api_options options = { .hsms_len = 1, .want_reconcile = on_want_reconcile,
-				       .want_tick = on_want_tick, .waiting_max = WAITING_MAX };
+	struct api_options options = {.hsms_len = 1,
+				      .want_reconcile = on_want_reconcile,
+				      .want_tick = on_want_tick,
+				      .waiting_max = WAITING_MAX};
 
 	assert_non_null(f);
 	wall_offset_us = 0;
@@ -530,13 +533,13 @@ static int tear_down(void **state)
 static void a_create_answers_what_was_sent(void **state)
 {
 	struct fixture *f = *state;
-	struct call call = new_call(
-	    HTTP_POST, ACCOUNT_CSRS,
-	    "{\"common_name\":\"J\\u00fcrgen\",\"country\":\"DE\",\"locality\":\"K\xc3\xb6ln\","
-	    "\"organization\":\"O\","
-	    "\"organizational_unit\":\"U\",\"sans\":[\"B.example.com\",\"*.a.example.com\"],"
-	    "\"state\":\"NRW\","
-	    "\"key_type\":\"p256v1\",\"name\":\"n\",\"description\":\"d\"}");
+	struct call call =
+	    new_call(HTTP_POST, ACCOUNT_CSRS,
+		     "{\"common_name\":\"J\\u00fcrgen\",\"country\":\"DE\",\"locality\":\"K\xc3\xb6ln\","
+		     "\"organization\":\"O\","
+		     "\"organizational_unit\":\"U\",\"sans\":[\"B.example.com\",\"*.a.example.com\"],"
+		     "\"state\":\"NRW\","
+		     "\"key_type\":\"p256v1\",\"name\":\"n\",\"description\":\"d\"}");
 	struct json_value sans;
 
 	perform_expect(f, &call, 201, 0);
@@ -556,11 +559,11 @@ static void a_create_answers_what_was_sent(void **state)
 	assert_string_equal(json_text(json_array_item(sans, 1)), "*.a.example.com");
 	/* 100 bytes of 0x30 in lines of 64 columns */
 	assert_string_equal(result_text(&call, "csr"),
-	                    "-----BEGIN CERTIFICATE REQUEST-----\n"
-	                    "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw\n"
-	                    "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw\n"
-	                    "MDAwMA==\n"
-	                    "-----END CERTIFICATE REQUEST-----\n");
+			    "-----BEGIN CERTIFICATE REQUEST-----\n"
+			    "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw\n"
+			    "MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw\n"
+			    "MDAwMA==\n"
+			    "-----END CERTIFICATE REQUEST-----\n");
 	assert_int_equal(strlen(result_text(&call, "created_at")), 27);
 	assert_int_equal(state_of(f, result_text(&call, "id")), CSR_ACTIVE);
 	assert_int_equal(hsm_fake_key(f->hsm, result_text(&call, "id")), MESSAGE_KEY_PAIR);
@@ -617,15 +620,15 @@ static void content_types(void **state)
 		const char *type;
 		int status;
 	} table[] = {
-		{ "application/json", 201 },
-		{ "Application/JSON; charset=utf-8", 201 },
-		{ "application/json ;charset=utf-8", 201 },
-		{ NULL, 415 },
-		{ "", 415 },
-		{ "text/plain", 415 },
-		{ "application/x-www-form-urlencoded", 415 },
-		{ "application/jsonx", 415 },
-		{ "application/json-patch+json", 415 },
+	    {"application/json", 201},
+	    {"Application/JSON; charset=utf-8", 201},
+	    {"application/json ;charset=utf-8", 201},
+	    {NULL, 415},
+	    {"", 415},
+	    {"text/plain", 415},
+	    {"application/x-www-form-urlencoded", 415},
+	    {"application/jsonx", 415},
+	    {"application/json-patch+json", 415},
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -648,23 +651,23 @@ static const struct {
 	const char *body;
 	const char *pointer;
 } body_errors[] = {
-	{ 1400, NULL, "" },
-	{ 1400, "{", "" },
-	{ 1400, "{" SUBJECT CN SANS ",\"x\":1}", "/x" },
-	{ 1405, "{\"country\":\"ZZ\",\"state\":\"S\",\"locality\":\"L\",\"organization\":\"O\"" CN SANS "}",
-	  "/country" },
-	{ 1406, "{\"country\":\"US\",\"locality\":\"L\",\"organization\":\"O\"" CN SANS "}", "/state" },
-	{ 1407, "{\"country\":\"US\",\"state\":\"S\",\"organization\":\"O\"" CN SANS "}", "/locality" },
-	{ 1408, "{\"country\":\"US\",\"state\":\"S\",\"locality\":\"L\"" CN SANS "}", "/organization" },
-	{ 1409, "{" SUBJECT SANS "}", "/common_name" },
-	{ 1410, "{" SUBJECT SANS ",\"common_name\":\"" A32 A32 "a\"}", "/common_name" },
-	{ 1411, "{" SUBJECT CN "}", "/sans" },
-	{ 1412, "{" SUBJECT CN ",\"sans\":[\"a.debian.org\",\"a_b\"]}", "/sans/1" },
-	{ 1413, "{" SUBJECT CN ",\"sans\":[\"\xc3\xa9.org\"]}", "/sans/0" },
-	{ 1414, "{" SUBJECT CN ",\"sans\":[\"a.local\"]}", "/sans/0" },
-	{ 1415, "{" SUBJECT CN ",\"sans\":[\"co.uk\"]}", "/sans/0" },
-	{ 1416, "{" SUBJECT CN ",\"sans\":[\"a.example.com\"]}", "/sans/0" },
-	{ 1417, "{" SUBJECT CN SANS ",\"key_type\":\"dsa\"}", "/key_type" },
+    {1400, NULL, ""},
+    {1400, "{", ""},
+    {1400, "{" SUBJECT CN SANS ",\"x\":1}", "/x"},
+    {1405, "{\"country\":\"ZZ\",\"state\":\"S\",\"locality\":\"L\",\"organization\":\"O\"" CN SANS "}",
+     "/country"},
+    {1406, "{\"country\":\"US\",\"locality\":\"L\",\"organization\":\"O\"" CN SANS "}", "/state"},
+    {1407, "{\"country\":\"US\",\"state\":\"S\",\"organization\":\"O\"" CN SANS "}", "/locality"},
+    {1408, "{\"country\":\"US\",\"state\":\"S\",\"locality\":\"L\"" CN SANS "}", "/organization"},
+    {1409, "{" SUBJECT SANS "}", "/common_name"},
+    {1410, "{" SUBJECT SANS ",\"common_name\":\"" A32 A32 "a\"}", "/common_name"},
+    {1411, "{" SUBJECT CN "}", "/sans"},
+    {1412, "{" SUBJECT CN ",\"sans\":[\"a.debian.org\",\"a_b\"]}", "/sans/1"},
+    {1413, "{" SUBJECT CN ",\"sans\":[\"\xc3\xa9.org\"]}", "/sans/0"},
+    {1414, "{" SUBJECT CN ",\"sans\":[\"a.local\"]}", "/sans/0"},
+    {1415, "{" SUBJECT CN ",\"sans\":[\"co.uk\"]}", "/sans/0"},
+    {1416, "{" SUBJECT CN ",\"sans\":[\"a.example.com\"]}", "/sans/0"},
+    {1417, "{" SUBJECT CN SANS ",\"key_type\":\"dsa\"}", "/key_type"},
 };
 
 static void body_errors_have_their_codes(void **state)
@@ -693,23 +696,23 @@ struct credential_row {
 };
 
 static const struct credential_row credential_table[] = {
-	{ NULL, NULL, NULL, 400, 1402 },
-	{ NULL, "user@example.com", NULL, 400, 1402 },
-	{ "Bearer unknown", NULL, NULL, 401, 1000 },
-	{ "Bearer", NULL, NULL, 401, 1000 },
-	{ "Basic dTpw", NULL, NULL, 401, 1000 },
-	{ "Bearer " EXPIRED, NULL, NULL, 401, 1000 },
-	{ "Bearer " REVOKED, NULL, NULL, 401, 1000 },
-	{ "Bearer " FUTURE, NULL, NULL, 401, 1000 },
-	{ "Bearer " USER_KEY, NULL, NULL, 401, 1000 },
-	{ "Bearer unknown", "user@example.com", USER_KEY, 401, 1000 }, /* no fall-through */
-	{ NULL, "user@example.com", "unknown", 401, 1000 },
-	{ NULL, "other@example.com", USER_KEY, 401, 1000 },
-	{ NULL, "user@example.com", WRITER, 401, 1000 },
-	{ NULL, "user@example.com", USER_KEY, 200, 0 },
-	{ NULL, "USER@example.com", USER_KEY, 200, 0 },
-	{ "Bearer " WRITER, "nobody@example.com", "nothing", 200, 0 },
-	{ "Bearer " READER, NULL, NULL, 200, 0 },
+    {NULL, NULL, NULL, 400, 1402},
+    {NULL, "user@example.com", NULL, 400, 1402},
+    {"Bearer unknown", NULL, NULL, 401, 1000},
+    {"Bearer", NULL, NULL, 401, 1000},
+    {"Basic dTpw", NULL, NULL, 401, 1000},
+    {"Bearer " EXPIRED, NULL, NULL, 401, 1000},
+    {"Bearer " REVOKED, NULL, NULL, 401, 1000},
+    {"Bearer " FUTURE, NULL, NULL, 401, 1000},
+    {"Bearer " USER_KEY, NULL, NULL, 401, 1000},
+    {"Bearer unknown", "user@example.com", USER_KEY, 401, 1000}, /* no fall-through */
+    {NULL, "user@example.com", "unknown", 401, 1000},
+    {NULL, "other@example.com", USER_KEY, 401, 1000},
+    {NULL, "user@example.com", WRITER, 401, 1000},
+    {NULL, "user@example.com", USER_KEY, 200, 0},
+    {NULL, "USER@example.com", USER_KEY, 200, 0},
+    {"Bearer " WRITER, "nobody@example.com", "nothing", 200, 0},
+    {"Bearer " READER, NULL, NULL, 200, 0},
 };
 
 static void credentials_decide(void **state)
@@ -731,47 +734,47 @@ static const struct {
 	int status;
 	int code;
 } path_table[] = {
-	/* nothing is said to those without a credential, but which routes there are */
-	{ HTTP_GET, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs", NULL, 400, 1402 },
-	{ HTTP_GET, ACCOUNT_CSRS "/not-an-id", NULL, 400, 1402 },
-	{ HTTP_GET, "/client/v4/accounts//custom_csrs", NULL, 400, 1402 },
-	{ HTTP_GET, "/nowhere", NULL, 404, 7003 },
-	{ HTTP_PUT, ACCOUNT_CSRS, NULL, 405, 10405 },
-	{ HTTP_GET, "/client/v4/accounts//custom_csrs", WRITER, 400, 1401 },
-	{ HTTP_POST, "/client/v4/zones//custom_csrs", WRITER, 400, 1401 },
-	{ HTTP_GET, "/client/v4/accounts//tokens/verify", WRITER, 400, 1401 },
-	/* F95: other people's scopes, and grants that do not reach that far */
-	{ HTTP_GET, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs", WRITER, 403, 1404 },
-	{ HTTP_GET, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs/" ID_OF_NONE, WRITER, 403, 1404 },
-	{ HTTP_GET, "/client/v4/accounts/nobody/custom_csrs", WRITER, 403, 1404 },
-	{ HTTP_GET, "/client/v4/zones/" ACCOUNT "/custom_csrs", WRITER, 403, 1404 },
-	{ HTTP_POST, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs", WRITER, 403, 1404 },
-	{ HTTP_POST, ACCOUNT_CSRS, READER, 403, 1404 },
-	{ HTTP_DELETE, ACCOUNT_CSRS "/" ID_OF_NONE, READER, 403, 1404 },
-	{ HTTP_GET, ZONE_CSRS, READER, 403, 1404 },
-	{ HTTP_GET, ACCOUNT_CSRS "/" ID_OF_NONE, READER, 404, 1419 },
-	{ HTTP_GET, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 404, 1419 },
-	{ HTTP_DELETE, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 404, 1419 },
-	{ HTTP_GET, ACCOUNT_CSRS "/", WRITER, 400, 1418 },
-	{ HTTP_DELETE, ACCOUNT_CSRS "/", WRITER, 400, 1418 },
-	{ HTTP_POST, ACCOUNT_CSRS "/", WRITER, 400, 1418 },
-	{ HTTP_GET, ACCOUNT_CSRS "/x", WRITER, 400, 1418 },
-	{ HTTP_DELETE, ACCOUNT_CSRS "/%2e", WRITER, 400, 1418 },
-	{ HTTP_DELETE, ACCOUNT_CSRS "/' OR 1=1 --", WRITER, 400, 1418 },
-	{ HTTP_GET, "/client/v4/accounts/%61/custom_csrs", WRITER, 404, 7003 },
-	{ HTTP_HEAD, ACCOUNT_CSRS, WRITER, 200, 0 },
-	{ HTTP_HEAD, ACCOUNT_CSRS, NULL, 400, 1402 },
-	{ HTTP_HEAD, "/nothing", WRITER, 404, 7003 },
-	{ HTTP_OPTIONS, "/nothing", WRITER, 404, 7003 },
-	{ HTTP_POST, "/healthz", NULL, 405, 10405 },
-	{ HTTP_PATCH, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 405, 10405 },
+    /* nothing is said to those without a credential, but which routes there are */
+    {HTTP_GET, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs", NULL, 400, 1402},
+    {HTTP_GET, ACCOUNT_CSRS "/not-an-id", NULL, 400, 1402},
+    {HTTP_GET, "/client/v4/accounts//custom_csrs", NULL, 400, 1402},
+    {HTTP_GET, "/nowhere", NULL, 404, 7003},
+    {HTTP_PUT, ACCOUNT_CSRS, NULL, 405, 10405},
+    {HTTP_GET, "/client/v4/accounts//custom_csrs", WRITER, 400, 1401},
+    {HTTP_POST, "/client/v4/zones//custom_csrs", WRITER, 400, 1401},
+    {HTTP_GET, "/client/v4/accounts//tokens/verify", WRITER, 400, 1401},
+    /* F95: other people's scopes, and grants that do not reach that far */
+    {HTTP_GET, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs", WRITER, 403, 1404},
+    {HTTP_GET, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs/" ID_OF_NONE, WRITER, 403, 1404},
+    {HTTP_GET, "/client/v4/accounts/nobody/custom_csrs", WRITER, 403, 1404},
+    {HTTP_GET, "/client/v4/zones/" ACCOUNT "/custom_csrs", WRITER, 403, 1404},
+    {HTTP_POST, "/client/v4/accounts/" OTHER_ACCOUNT "/custom_csrs", WRITER, 403, 1404},
+    {HTTP_POST, ACCOUNT_CSRS, READER, 403, 1404},
+    {HTTP_DELETE, ACCOUNT_CSRS "/" ID_OF_NONE, READER, 403, 1404},
+    {HTTP_GET, ZONE_CSRS, READER, 403, 1404},
+    {HTTP_GET, ACCOUNT_CSRS "/" ID_OF_NONE, READER, 404, 1419},
+    {HTTP_GET, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 404, 1419},
+    {HTTP_DELETE, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 404, 1419},
+    {HTTP_GET, ACCOUNT_CSRS "/", WRITER, 400, 1418},
+    {HTTP_DELETE, ACCOUNT_CSRS "/", WRITER, 400, 1418},
+    {HTTP_POST, ACCOUNT_CSRS "/", WRITER, 400, 1418},
+    {HTTP_GET, ACCOUNT_CSRS "/x", WRITER, 400, 1418},
+    {HTTP_DELETE, ACCOUNT_CSRS "/%2e", WRITER, 400, 1418},
+    {HTTP_DELETE, ACCOUNT_CSRS "/' OR 1=1 --", WRITER, 400, 1418},
+    {HTTP_GET, "/client/v4/accounts/%61/custom_csrs", WRITER, 404, 7003},
+    {HTTP_HEAD, ACCOUNT_CSRS, WRITER, 200, 0},
+    {HTTP_HEAD, ACCOUNT_CSRS, NULL, 400, 1402},
+    {HTTP_HEAD, "/nothing", WRITER, 404, 7003},
+    {HTTP_OPTIONS, "/nothing", WRITER, 404, 7003},
+    {HTTP_POST, "/healthz", NULL, 405, 10405},
+    {HTTP_PATCH, ACCOUNT_CSRS "/" ID_OF_NONE, WRITER, 405, 10405},
 };
 
 static void paths_decide(void **state)
 {
 	for (size_t i = 0; i < sizeof(path_table) / sizeof(path_table[0]); i++) {
 		struct call call = new_call(path_table[i].method, path_table[i].path,
-		                            path_table[i].method == HTTP_POST ? GOOD_BODY : NULL);
+					    path_table[i].method == HTTP_POST ? GOOD_BODY : NULL);
 		char bearer[64];
 
 		snprintf(bearer, sizeof(bearer), "Bearer %s", path_table[i].token ? path_table[i].token : "");
@@ -793,22 +796,22 @@ static void refusals_name_the_remedy(void **state)
 		const char *key;
 		const char *words;
 	} table[] = {
-		{ HTTP_GET, ACCOUNT_CSRS, "user@example.com", NULL, "X-Auth-Email came without X-Auth-Key" },
-		{ HTTP_GET, ACCOUNT_CSRS, "user@example.com", "", "X-Auth-Email came without X-Auth-Key" },
-		{ HTTP_GET, ACCOUNT_CSRS, NULL, USER_KEY, "X-Auth-Key came without X-Auth-Email" },
-		{ HTTP_GET, ACCOUNT_CSRS, "", USER_KEY, "X-Auth-Key came without X-Auth-Email" },
-		{ HTTP_GET, ACCOUNT_CSRS, NULL, NULL, "send Authorization: Bearer" },
-		{ HTTP_GET, ACCOUNT_CSRS, "", "", "send Authorization: Bearer" },
-		{ HTTP_POST, ACCOUNT_CSRS "/", "user@example.com", USER_KEY, "leave out the slash" },
-		{ HTTP_DELETE, ZONE_CSRS "/", "user@example.com", USER_KEY, "add the id" },
-		{ HTTP_GET, "/client/v4/accounts//custom_csrs", "user@example.com", USER_KEY,
-		  "between /accounts/ and the next slash" },
-		{ HTTP_POST, "/client/v4/zones//custom_csrs", "user@example.com", USER_KEY,
-		  "between /zones/ and the next slash" },
-		{ HTTP_GET, "/" ACCOUNT_CSRS, NULL, NULL, "two slashes in a row" },
-		{ HTTP_POST, "/client/v4//accounts/a/custom_csrs", NULL, NULL, "two slashes in a row" },
-		{ HTTP_GET, "/client/v4/user/tokens/verify/", NULL, NULL, "leave it out" },
-		{ HTTP_GET, "/client/v4", NULL, NULL, "/accounts/ID/custom_csrs" },
+	    {HTTP_GET, ACCOUNT_CSRS, "user@example.com", NULL, "X-Auth-Email came without X-Auth-Key"},
+	    {HTTP_GET, ACCOUNT_CSRS, "user@example.com", "", "X-Auth-Email came without X-Auth-Key"},
+	    {HTTP_GET, ACCOUNT_CSRS, NULL, USER_KEY, "X-Auth-Key came without X-Auth-Email"},
+	    {HTTP_GET, ACCOUNT_CSRS, "", USER_KEY, "X-Auth-Key came without X-Auth-Email"},
+	    {HTTP_GET, ACCOUNT_CSRS, NULL, NULL, "send Authorization: Bearer"},
+	    {HTTP_GET, ACCOUNT_CSRS, "", "", "send Authorization: Bearer"},
+	    {HTTP_POST, ACCOUNT_CSRS "/", "user@example.com", USER_KEY, "leave out the slash"},
+	    {HTTP_DELETE, ZONE_CSRS "/", "user@example.com", USER_KEY, "add the id"},
+	    {HTTP_GET, "/client/v4/accounts//custom_csrs", "user@example.com", USER_KEY,
+	     "between /accounts/ and the next slash"},
+	    {HTTP_POST, "/client/v4/zones//custom_csrs", "user@example.com", USER_KEY,
+	     "between /zones/ and the next slash"},
+	    {HTTP_GET, "/" ACCOUNT_CSRS, NULL, NULL, "two slashes in a row"},
+	    {HTTP_POST, "/client/v4//accounts/a/custom_csrs", NULL, NULL, "two slashes in a row"},
+	    {HTTP_GET, "/client/v4/user/tokens/verify/", NULL, NULL, "leave it out"},
+	    {HTTP_GET, "/client/v4", NULL, NULL, "/accounts/ID/custom_csrs"},
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -831,8 +834,8 @@ static void the_http_layer_refuses_in_the_envelope(void **state)
 		int status;
 		int code;
 	} table[] = {
-		{ 400, 10400 }, { 404, 7003 },  { 408, 10408 }, { 413, 10413 }, { 414, 10414 },
-		{ 412, 10412 }, { 415, 10415 }, { 417, 10417 }, { 421, 10421 }, { 431, 10431 }, { 503, 1503 },
+	    {400, 10400}, {404, 7003},  {408, 10408}, {413, 10413}, {414, 10414}, {412, 10412},
+	    {415, 10415}, {417, 10417}, {421, 10421}, {431, 10431}, {503, 1503},
 	};
 
 	(void)state;
@@ -856,12 +859,11 @@ static void the_table_is_that_of_the_contract(void **state)
 		int code;
 		int status;
 	} table[] = {
-		{ 971, 429 },  { 1000, 401 }, { 1400, 400 }, { 1401, 400 }, { 1402, 400 },   { 1403, 403 },
-		{ 1404, 403 }, { 1405, 400 }, { 1406, 400 }, { 1407, 400 }, { 1408, 400 },   { 1409, 400 },
-		{ 1410, 400 }, { 1411, 400 }, { 1412, 400 }, { 1413, 400 }, { 1414, 400 },   { 1415, 400 },
-		{ 1416, 400 }, { 1417, 400 }, { 1418, 400 }, { 1419, 404 }, { 1420, 409 },   { 1421, 409 },
-		{ 1500, 500 }, { 1503, 503 }, { 7003, 404 }, { 10405, 405 }, { 10413, 413 }, { 10415, 415 },
-		{ 10431, 431 },
+	    {971, 429},   {1000, 401},  {1400, 400},  {1401, 400}, {1402, 400}, {1403, 403}, {1404, 403},
+	    {1405, 400},  {1406, 400},  {1407, 400},  {1408, 400}, {1409, 400}, {1410, 400}, {1411, 400},
+	    {1412, 400},  {1413, 400},  {1414, 400},  {1415, 400}, {1416, 400}, {1417, 400}, {1418, 400},
+	    {1419, 404},  {1420, 409},  {1421, 409},  {1500, 500}, {1503, 503}, {7003, 404}, {10405, 405},
+	    {10413, 413}, {10415, 415}, {10431, 431},
 	};
 
 	(void)state;
@@ -1042,8 +1044,8 @@ static void a_repeat_creates_when_the_first_failed(void **state)
 
 static void settle(struct fixture *f, const char *id, enum csr_state from, enum csr_state to)
 {
-	struct store_csr_move move = { .id = id, .from = from, .to = to };
-	struct row moved = { 0 };
+	struct store_csr_move move = {.id = id, .from = from, .to = to};
+	struct row moved = {0};
 
 	store_csr_move(f->store, &move, on_done, &moved);
 	await(f, &moved);
@@ -1084,7 +1086,7 @@ static void a_repeat_waits_no_longer_than_its_time(void **state)
 	expect(&repeat, 503, 1503);
 	assert_true(clock_ms() >= repeat.request.deadline_ms);
 	assert_string_equal(reply_header(&repeat, "Retry-After"), "5");
-	assert_non_null(strstr(repeat.body, "still at work"));
+	assert_non_null(strstr(repeat.body, "still in progress"));
 	call_release(&repeat);
 	wait_for_reply(f, &first);
 	expect(&first, 201, 0);
@@ -1156,7 +1158,7 @@ static void repeats_while_draining(void **state)
 	api_drain(f->api);
 	wait_without_hsm(f, &of_nobody);
 	expect(&of_nobody, 503, 1503);
-	assert_non_null(strstr(of_nobody.body, "about to end"));
+	assert_non_null(strstr(of_nobody.body, "shutting down"));
 	call_release(&of_nobody);
 	assert_false(repeat.replied);
 	finish_two(f, &first, 201, &repeat, 201);
@@ -1190,7 +1192,7 @@ static void only_so_many_wait(void **state)
 	start(f, &surplus);
 	wait_without_hsm(f, &surplus);
 	expect(&surplus, 503, 1503);
-	assert_non_null(strstr(surplus.body, "too many requests wait"));
+	assert_non_null(strstr(surplus.body, "too many requests are waiting"));
 	call_release(&surplus);
 	for (unsigned i = 0; i < WAITING_MAX + 1; i++) {
 		wait_for_reply(f, &calls[i]);
@@ -1274,16 +1276,12 @@ static const struct {
 	int code;
 	enum csr_state state; /* of the row afterwards */
 } hsm_errors[] = {
-	{ E_UNAVAIL, 503, 1503, CSR_FAILED },
-	{ E_BUSY, 503, 1503, CSR_FAILED },
-	{ E_TIMEOUT, 503, 1503, CSR_FAILED },
-	{ E_HSM, 500, 1500, CSR_FAILED },
-	{ E_INVAL, 500, 1500, CSR_FAILED },
-	{ E_UNSUPPORTED, 400, 1417, CSR_FAILED },
-	{ E_UNCERTAIN, 503, 1503, CSR_PENDING },
-	{ E_NOMEM, 503, 1503, CSR_PENDING },
-	{ E_PROTO, 500, 1500, CSR_PENDING },
-	{ E_BUG, 500, 1500, CSR_PENDING },
+    {E_UNAVAIL, 503, 1503, CSR_FAILED}, {E_BUSY, 503, 1503, CSR_FAILED},
+    {E_TIMEOUT, 503, 1503, CSR_FAILED}, {E_HSM, 500, 1500, CSR_FAILED},
+    {E_INVAL, 500, 1500, CSR_FAILED},   {E_UNSUPPORTED, 400, 1417, CSR_FAILED},
+    {E_DENIED, 403, 1404, CSR_FAILED},  {E_UNCERTAIN, 503, 1503, CSR_PENDING},
+    {E_NOMEM, 503, 1503, CSR_PENDING},  {E_PROTO, 500, 1500, CSR_PENDING},
+    {E_BUG, 500, 1500, CSR_PENDING},
 };
 
 static void errors_of_the_hsm(void **state)
@@ -1312,7 +1310,7 @@ static void errors_of_the_hsm(void **state)
 /* The second commit fails: the row stays pending, the key stays, reconciliation is told. */
 static void the_second_commit_fails(void **state)
 {
-	static const enum err errors[] = { E_BUSY, E_STORE, E_UNAVAIL, E_NOMEM };
+	static const enum err errors[] = {E_BUSY, E_STORE, E_UNAVAIL, E_NOMEM};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
@@ -1351,7 +1349,7 @@ static void the_second_commit_is_uncertain(void **state)
 
 static void the_first_commit_fails(void **state)
 {
-	static const enum err errors[] = { E_BUSY, E_STORE, E_UNAVAIL, E_NOMEM, E_UNCERTAIN };
+	static const enum err errors[] = {E_BUSY, E_STORE, E_UNAVAIL, E_NOMEM, E_UNCERTAIN};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
@@ -1378,8 +1376,8 @@ static void a_row_that_is_no_longer_pending_loses_its_key(void **state)
 	struct fixture *f = *state;
 	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
 	struct row row;
-	struct row moved = { 0 };
-	struct store_csr_move move = { .from = CSR_PENDING, .to = CSR_FAILED };
+	struct row moved = {0};
+	struct store_csr_move move = {.from = CSR_PENDING, .to = CSR_FAILED};
 
 	start(f, &call);
 	wait_for_hsm(f, &call);
@@ -1488,9 +1486,9 @@ static void expect_info(const struct call *call, int page, int per_page, int cou
 	char text[160];
 
 	snprintf(text, sizeof(text),
-	         "\"result_info\":{\"page\":%d,\"per_page\":%d,\"count\":%d,\"total_count\":%d,"
-	         "\"total_pages\":%d}",
-	         page, per_page, count, total, pages);
+		 "\"result_info\":{\"page\":%d,\"per_page\":%d,\"count\":%d,\"total_count\":%d,"
+		 "\"total_pages\":%d}",
+		 page, per_page, count, total, pages);
 	if (!strstr(call->body, text))
 		fail_msg("no %s in %s", text, call->body);
 	assert_int_equal(json_array_len(json_member(json_root(call->doc), "result")), count);
@@ -1501,23 +1499,23 @@ static const struct {
 	int page, per_page, count, pages;
 	const char *first; /* name of the first */
 } list_table[] = {
-	{ NULL, 1, 20, 12, 1, "n00" },
-	{ "", 1, 20, 12, 1, "n00" },
-	{ "page=1", 1, 20, 12, 1, "n00" },
-	{ "per_page=5", 1, 5, 5, 3, "n00" },
-	{ "per_page=5&page=2", 2, 5, 5, 3, "n05" },
-	{ "page=3&per_page=5", 3, 5, 2, 3, "n10" },
-	{ "page=4&per_page=5", 4, 5, 0, 3, NULL },
-	{ "page=2.0&per_page=5.00", 2, 5, 5, 3, "n05" },
-	{ "per_page=50", 1, 50, 12, 1, "n00" },
-	{ "per_page=12", 1, 12, 12, 1, "n00" },
-	{ "page=1000000000&per_page=50", 1000000000, 50, 0, 1, NULL },
-	{ "order=name", 1, 20, 12, 1, "n00" },
-	{ "order=name&direction=desc", 1, 20, 12, 1, "n11" },
-	{ "order=created_at&direction=desc&per_page=5", 1, 5, 5, 3, "n11" },
-	{ "order=account_tag&direction=asc", 1, 20, 12, 1, "" },
-	{ "%70age=%32&per%5Fpage=5", 2, 5, 5, 3, "n05" },
-	{ "unknown=1&unknown=2&x&&=&%zz=1&per_page=5", 1, 5, 5, 3, "n00" },
+    {NULL, 1, 20, 12, 1, "n00"},
+    {"", 1, 20, 12, 1, "n00"},
+    {"page=1", 1, 20, 12, 1, "n00"},
+    {"per_page=5", 1, 5, 5, 3, "n00"},
+    {"per_page=5&page=2", 2, 5, 5, 3, "n05"},
+    {"page=3&per_page=5", 3, 5, 2, 3, "n10"},
+    {"page=4&per_page=5", 4, 5, 0, 3, NULL},
+    {"page=2.0&per_page=5.00", 2, 5, 5, 3, "n05"},
+    {"per_page=50", 1, 50, 12, 1, "n00"},
+    {"per_page=12", 1, 12, 12, 1, "n00"},
+    {"page=1000000000&per_page=50", 1000000000, 50, 0, 1, NULL},
+    {"order=name", 1, 20, 12, 1, "n00"},
+    {"order=name&direction=desc", 1, 20, 12, 1, "n11"},
+    {"order=created_at&direction=desc&per_page=5", 1, 5, 5, 3, "n11"},
+    {"order=account_tag&direction=asc", 1, 20, 12, 1, ""},
+    {"%70age=%32&per%5Fpage=5", 2, 5, 5, 3, "n05"},
+    {"unknown=1&unknown=2&x&&=&%zz=1&per_page=5", 1, 5, 5, 3, "n00"},
 };
 
 static void lists_are_paged(void **state)
@@ -1538,7 +1536,7 @@ static void lists_are_paged(void **state)
 		call.request.query = list_table[i].query;
 		perform_expect(f, &call, 200, 0);
 		expect_info(&call, list_table[i].page, list_table[i].per_page, list_table[i].count, 12,
-		            list_table[i].pages);
+			    list_table[i].pages);
 		first = json_array_item(json_member(json_root(call.doc), "result"), 0);
 		if (list_table[i].first && *list_table[i].first)
 			assert_string_equal(json_text(json_member(first, "name")), list_table[i].first);
@@ -1600,39 +1598,39 @@ static void bad_query_parameters_are_named(void **state)
 		const char *query;
 		const char *name;
 	} table[] = {
-		{ "page=0", "'page'" },
-		{ "page=-1", "'page'" },
-		{ "page=+1", "'page'" },
-		{ "page=", "'page'" },
-		{ "page", "'page'" },
-		{ "page=x", "'page'" },
-		{ "page=1x", "'page'" },
-		{ "page=1.5", "'page'" },
-		{ "page=1.", "'page'" },
-		{ "page=.0", "'page'" },
-		{ "page=1.0.0", "'page'" },
-		{ "page=1e3", "'page'" },
-		{ "page=0x1", "'page'" },
-		{ "page=%00", "'page'" },
-		{ "page=1%00", "'page'" },
-		{ "page=%zz", "'page'" },
-		{ "page=%3", "'page'" },
-		{ "page=1%", "'page'" },
-		{ "page=18446744073709551616", "'page'" },
-		{ "page=18446744073709551615", "'page'" },
-		{ "page=9223372036854775807", "'page'" },
-		{ "page=9999999999999999999999999999999999999999999999999999999999999999999", "'page'" },
-		{ "page=1&page=1", "'page' is there twice" },
-		{ "page=1&p%61ge=2", "'page' is there twice" },
-		{ "per_page=4", "'per_page'" },
-		{ "per_page=51", "'per_page'" },
-		{ "per_page=0", "'per_page'" },
-		{ "order=id", "'order'" },
-		{ "order=", "'order'" },
-		{ "order=name;DROP", "'order'" },
-		{ "order=NAME", "'order'" },
-		{ "direction=up", "'direction'" },
-		{ "direction=", "'direction'" },
+	    {"page=0", "'page'"},
+	    {"page=-1", "'page'"},
+	    {"page=+1", "'page'"},
+	    {"page=", "'page'"},
+	    {"page", "'page'"},
+	    {"page=x", "'page'"},
+	    {"page=1x", "'page'"},
+	    {"page=1.5", "'page'"},
+	    {"page=1.", "'page'"},
+	    {"page=.0", "'page'"},
+	    {"page=1.0.0", "'page'"},
+	    {"page=1e3", "'page'"},
+	    {"page=0x1", "'page'"},
+	    {"page=%00", "'page'"},
+	    {"page=1%00", "'page'"},
+	    {"page=%zz", "'page'"},
+	    {"page=%3", "'page'"},
+	    {"page=1%", "'page'"},
+	    {"page=18446744073709551616", "'page'"},
+	    {"page=18446744073709551615", "'page'"},
+	    {"page=9223372036854775807", "'page'"},
+	    {"page=9999999999999999999999999999999999999999999999999999999999999999999", "'page'"},
+	    {"page=1&page=1", "'page' is given twice"},
+	    {"page=1&p%61ge=2", "'page' is given twice"},
+	    {"per_page=4", "'per_page'"},
+	    {"per_page=51", "'per_page'"},
+	    {"per_page=0", "'per_page'"},
+	    {"order=id", "'order'"},
+	    {"order=", "'order'"},
+	    {"order=name;DROP", "'order'"},
+	    {"order=NAME", "'order'"},
+	    {"direction=up", "'direction'"},
+	    {"direction=", "'direction'"},
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -1734,7 +1732,7 @@ static void an_id_in_upper_case_is_the_same(void **state)
 
 static void a_delete_that_stopped_is_taken_up_again(void **state)
 {
-	static const enum err errors[] = { E_UNCERTAIN, E_BUSY, E_TIMEOUT, E_UNAVAIL };
+	static const enum err errors[] = {E_UNCERTAIN, E_BUSY, E_TIMEOUT, E_UNAVAIL};
 	struct fixture *f = *state;
 	char id[CSR_ID_SIZE];
 	char path[160];
@@ -1761,7 +1759,7 @@ static void a_delete_that_stopped_is_taken_up_again(void **state)
 /* F138: while its time lasts a delete goes on by itself when the signer is slow. */
 static void a_delete_goes_on_while_it_has_time(void **state)
 {
-	static const enum err errors[] = { E_BUSY, E_TIMEOUT };
+	static const enum err errors[] = {E_BUSY, E_TIMEOUT};
 	struct fixture *f = *state;
 	char id[CSR_ID_SIZE];
 	char path[160];
@@ -1827,10 +1825,10 @@ static void a_delete_finds_what_reconciliation_settled(void **state)
 static void a_delete_that_another_overtakes_is_done(void **state)
 {
 	struct fixture *f = *state;
-	struct store_csr_move moves[] = { { .from = CSR_ACTIVE, .to = CSR_DELETING },
-					  { .from = CSR_DELETING, .to = CSR_DESTROYED } };
-	struct row moved[2] = { { 0 }, { 0 } };
-	struct pollfd p = { .fd = store_fd(f->store), .events = POLLIN };
+	struct store_csr_move moves[] = {{.from = CSR_ACTIVE, .to = CSR_DELETING},
+					 {.from = CSR_DELETING, .to = CSR_DESTROYED}};
+	struct row moved[2] = {{0}, {0}};
+	struct pollfd p = {.fd = store_fd(f->store), .events = POLLIN};
 	struct call call;
 	char id[CSR_ID_SIZE];
 	char path[160];
@@ -1896,8 +1894,8 @@ static void a_delete_settled_by_another_is_done(void **state)
 {
 	struct fixture *f = *state;
 	struct call call;
-	struct row moved = { 0 };
-	struct store_csr_move move = { .from = CSR_DELETING, .to = CSR_DESTROYED };
+	struct row moved = {0};
+	struct store_csr_move move = {.from = CSR_DELETING, .to = CSR_DESTROYED};
 	char id[CSR_ID_SIZE];
 	char path[160];
 
@@ -2030,8 +2028,8 @@ static void ready_is_what_creates_need(void **state) /* F198 */
 {
 	struct fixture *f = *state;
 	static struct hsm *hsms[2];
-	struct api_options options = { .config = &f->config, .store = f->store, .hsms = hsms, .hsms_len = 2,
-				       .waiting_max = WAITING_MAX };
+	struct api_options options = {
+	    .config = &f->config, .store = f->store, .hsms = hsms, .hsms_len = 2, .waiting_max = WAITING_MAX};
 
 	api_free(f->api);
 	hsms[0] = f->hsm;
@@ -2094,10 +2092,10 @@ static void health_needs_nobody(void **state)
 static void tokens_verify(void **state)
 {
 	static const char *const paths[] = {
-		"/client/v4/user/tokens/verify",
-		"/user/tokens/verify",
-		"/client/v4/accounts/" ACCOUNT "/tokens/verify",
-		"/client/v4/accounts/" OTHER_ACCOUNT "/tokens/verify",
+	    "/client/v4/user/tokens/verify",
+	    "/user/tokens/verify",
+	    "/client/v4/accounts/" ACCOUNT "/tokens/verify",
+	    "/client/v4/accounts/" OTHER_ACCOUNT "/tokens/verify",
 	};
 	struct call call = new_call(HTTP_GET, paths[0], NULL);
 
@@ -2147,10 +2145,10 @@ static void conditions_are_kept(void **state)
 		struct http_header header;
 		int status;
 	} table[] = {
-		{ HTTP_GET, { "If-Match", "\"x\"" }, 412 },	{ HTTP_GET, { "If-Match", "*" }, 200 },
-		{ HTTP_GET, { "If-None-Match", "*" }, 304 },	{ HTTP_HEAD, { "If-None-Match", "*" }, 304 },
-		{ HTTP_GET, { "If-None-Match", "\"x\"" }, 200 }, { HTTP_POST, { "If-None-Match", "*" }, 412 },
-		{ HTTP_POST, { "If-Match", "\"x\"" }, 412 },
+	    {HTTP_GET, {"If-Match", "\"x\""}, 412},      {HTTP_GET, {"If-Match", "*"}, 200},
+	    {HTTP_GET, {"If-None-Match", "*"}, 304},     {HTTP_HEAD, {"If-None-Match", "*"}, 304},
+	    {HTTP_GET, {"If-None-Match", "\"x\""}, 200}, {HTTP_POST, {"If-None-Match", "*"}, 412},
+	    {HTTP_POST, {"If-Match", "\"x\""}, 412},
 	};
 	char id[CSR_ID_SIZE], path[256];
 
@@ -2160,8 +2158,8 @@ static void conditions_are_kept(void **state)
 		bool is_post = table[i].method == HTTP_POST;
 
 		for (unsigned item = 0; item < (is_post ? 1 : 2); item++) {
-			struct call call = new_call(table[i].method, item ? path : ACCOUNT_CSRS,
-						    is_post ? GOOD_BODY : NULL);
+			struct call call =
+			    new_call(table[i].method, item ? path : ACCOUNT_CSRS, is_post ? GOOD_BODY : NULL);
 
 			call.more = table[i].header;
 			perform(*state, &call);
@@ -2172,7 +2170,7 @@ static void conditions_are_kept(void **state)
 	}
 	struct call missing = new_call(HTTP_GET, ACCOUNT_CSRS "/" ID_OF_NONE, NULL);
 
-	missing.more = (struct http_header){ "If-Match", "\"x\"" };
+	missing.more = (struct http_header){"If-Match", "\"x\""};
 	once(*state, missing, 404, 1419);
 
 	/* F154: a delete is judged before anything is destroyed, and a bad query is that first of all */
@@ -2192,7 +2190,7 @@ static void compressed_bodies_are_refused(void **state)
 {
 	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
 
-	call.more = (struct http_header){ "Content-Encoding", "gzip" };
+	call.more = (struct http_header){"Content-Encoding", "gzip"};
 	perform_expect(*state, &call, 415, 10415);
 	assert_string_equal(reply_header(&call, "Accept-Encoding"), "identity");
 	call_release(&call);
@@ -2205,77 +2203,77 @@ static void compressed_bodies_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_create_answers_what_was_sent),
-		TEST(fields_not_given_are_left_out),
-		TEST(the_row_comes_first),
-		TEST(content_types),
-		TEST(body_errors_have_their_codes),
-		TEST(credentials_decide),
-		TEST(paths_decide),
-		TEST(refusals_name_the_remedy),
-		TEST(the_http_layer_refuses_in_the_envelope),
-		TEST(the_table_is_that_of_the_contract),
-		TEST(a_quota_ends),
-		TEST(a_create_asks_the_store_once),
-		TEST(the_same_key_answers_the_same),
-		TEST(the_same_key_with_another_body_is_refused),
-		TEST(a_byte_order_mark_is_no_part_of_the_request),
-		TEST(ten_at_once_make_one_key),
-		TEST(a_repeat_creates_when_the_first_failed),
-		TEST(a_repeat_waits_for_reconciliation),
-		TEST(a_repeat_waits_no_longer_than_its_time),
-		TEST(a_repeat_without_time_begins_nothing),
-		TEST(a_repeat_needs_the_hsm_for_its_own_create),
-		TEST(a_repeat_outlives_a_reload),
-		TEST(repeats_while_draining),
-		TEST(a_repeat_begins_nothing_while_draining),
-		TEST(only_so_many_wait),
-		TEST(a_failed_create_frees_its_key),
-		TEST(the_key_of_a_deleted_csr_is_spent),
-		TEST(idempotency_keys_have_a_shape),
-		TEST(without_the_hsm_nothing_is_begun),
-		TEST(without_randomness_nothing_is_begun),
-		TEST(errors_of_the_hsm),
-		TEST(the_second_commit_fails),
-		TEST(the_second_commit_is_uncertain),
-		TEST(the_first_commit_fails),
-		TEST(the_store_cannot_read),
-		TEST(a_row_that_is_no_longer_pending_loses_its_key),
-		TEST(a_key_that_another_csr_has_is_refused),
-		TEST(a_key_of_another_type_is_refused),
-		TEST(failing_cannot_be_committed),
-		TEST(key_types_follow_policy_and_token),
-		TEST(a_get_answers_as_the_create_did),
-		TEST(lists_are_paged),
-		TEST(an_account_lists_its_own),
-		TEST(lists_leave_room_for_others),
-		TEST(an_empty_list_is_empty),
-		TEST(bad_query_parameters_are_named),
-		TEST(a_delete_destroys_key_and_row),
-		TEST(a_repeated_delete_is_answered_again),
-		TEST(a_failed_create_cannot_be_deleted),
-		TEST(an_id_in_upper_case_is_the_same),
-		TEST(a_delete_that_stopped_is_taken_up_again),
-		TEST(a_delete_goes_on_while_it_has_time),
-		TEST(a_delete_without_an_answer_looks_again),
-		TEST(a_delete_finds_what_reconciliation_settled),
-		TEST(a_delete_that_another_overtakes_is_done),
-		TEST(without_the_hsm_nothing_is_deleted),
-		TEST(commits_of_a_delete_fail),
-		TEST(a_delete_settled_by_another_is_done),
-		TEST(two_deletes_at_once),
-		TEST(the_second_delete_does_what_the_first_failed_to),
-		TEST(deletes_while_draining),
-		TEST(draining),
-		TEST(ready_says_which_part_is_not),
-		TEST(ready_is_what_creates_need),
-		TEST(ready_checks_are_shared),
-		TEST(health_needs_nobody),
-		TEST(tokens_verify),
-		TEST(a_get_with_a_json_content_type_is_fine),
-		TEST(options_name_the_methods),
-		TEST(conditions_are_kept),
-		TEST(compressed_bodies_are_refused),
+	    TEST(a_create_answers_what_was_sent),
+	    TEST(fields_not_given_are_left_out),
+	    TEST(the_row_comes_first),
+	    TEST(content_types),
+	    TEST(body_errors_have_their_codes),
+	    TEST(credentials_decide),
+	    TEST(paths_decide),
+	    TEST(refusals_name_the_remedy),
+	    TEST(the_http_layer_refuses_in_the_envelope),
+	    TEST(the_table_is_that_of_the_contract),
+	    TEST(a_quota_ends),
+	    TEST(a_create_asks_the_store_once),
+	    TEST(the_same_key_answers_the_same),
+	    TEST(the_same_key_with_another_body_is_refused),
+	    TEST(a_byte_order_mark_is_no_part_of_the_request),
+	    TEST(ten_at_once_make_one_key),
+	    TEST(a_repeat_creates_when_the_first_failed),
+	    TEST(a_repeat_waits_for_reconciliation),
+	    TEST(a_repeat_waits_no_longer_than_its_time),
+	    TEST(a_repeat_without_time_begins_nothing),
+	    TEST(a_repeat_needs_the_hsm_for_its_own_create),
+	    TEST(a_repeat_outlives_a_reload),
+	    TEST(repeats_while_draining),
+	    TEST(a_repeat_begins_nothing_while_draining),
+	    TEST(only_so_many_wait),
+	    TEST(a_failed_create_frees_its_key),
+	    TEST(the_key_of_a_deleted_csr_is_spent),
+	    TEST(idempotency_keys_have_a_shape),
+	    TEST(without_the_hsm_nothing_is_begun),
+	    TEST(without_randomness_nothing_is_begun),
+	    TEST(errors_of_the_hsm),
+	    TEST(the_second_commit_fails),
+	    TEST(the_second_commit_is_uncertain),
+	    TEST(the_first_commit_fails),
+	    TEST(the_store_cannot_read),
+	    TEST(a_row_that_is_no_longer_pending_loses_its_key),
+	    TEST(a_key_that_another_csr_has_is_refused),
+	    TEST(a_key_of_another_type_is_refused),
+	    TEST(failing_cannot_be_committed),
+	    TEST(key_types_follow_policy_and_token),
+	    TEST(a_get_answers_as_the_create_did),
+	    TEST(lists_are_paged),
+	    TEST(an_account_lists_its_own),
+	    TEST(lists_leave_room_for_others),
+	    TEST(an_empty_list_is_empty),
+	    TEST(bad_query_parameters_are_named),
+	    TEST(a_delete_destroys_key_and_row),
+	    TEST(a_repeated_delete_is_answered_again),
+	    TEST(a_failed_create_cannot_be_deleted),
+	    TEST(an_id_in_upper_case_is_the_same),
+	    TEST(a_delete_that_stopped_is_taken_up_again),
+	    TEST(a_delete_goes_on_while_it_has_time),
+	    TEST(a_delete_without_an_answer_looks_again),
+	    TEST(a_delete_finds_what_reconciliation_settled),
+	    TEST(a_delete_that_another_overtakes_is_done),
+	    TEST(without_the_hsm_nothing_is_deleted),
+	    TEST(commits_of_a_delete_fail),
+	    TEST(a_delete_settled_by_another_is_done),
+	    TEST(two_deletes_at_once),
+	    TEST(the_second_delete_does_what_the_first_failed_to),
+	    TEST(deletes_while_draining),
+	    TEST(draining),
+	    TEST(ready_says_which_part_is_not),
+	    TEST(ready_is_what_creates_need),
+	    TEST(ready_checks_are_shared),
+	    TEST(health_needs_nobody),
+	    TEST(tokens_verify),
+	    TEST(a_get_with_a_json_content_type_is_fine),
+	    TEST(options_name_the_methods),
+	    TEST(conditions_are_kept),
+	    TEST(compressed_bodies_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("api_handler", tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The strict JSON reader and the writer (F30–F35). */
 #include "tests/unit/cmocka_all.h"
 
@@ -15,234 +16,240 @@ struct text {
 	size_t len;
 	const char *why; /* how the reason starts; NULL: any */
 };
-#define TEXT(literal) { literal, sizeof(literal) - 1, NULL }
-#define BAD(literal, reason) { literal, sizeof(literal) - 1, reason }
+#define TEXT(literal)                                                                                        \
+	{                                                                                                    \
+		literal, sizeof(literal) - 1, NULL                                                           \
+	}
+#define BAD(literal, reason)                                                                                 \
+	{                                                                                                    \
+		literal, sizeof(literal) - 1, reason                                                         \
+	}
 
 static const struct text bad[] = {
-	/* F35: not an object, or not whole */
-	BAD("", "no JSON object"),
-	BAD(" ", "no JSON object"),
-	BAD("\n\t\r ", "no JSON object"),
-	BAD("null", "not a JSON object"),
-	BAD("true", "not a JSON object"),
-	BAD("1", "not a JSON object"),
-	BAD("-0", "not a JSON object"),
-	BAD("\"a\"", "not a JSON object"),
-	BAD("[]", "not a JSON object"),
-	BAD("[{}]", "not a JSON object"),
-	BAD("{", "a member name"),
-	BAD("}", "not a JSON object"),
-	BAD("{\"a\"", "':'"),
-	BAD("{\"a\":", "the text ends too early"),
-	BAD("{\"a\":1", "',' or '}'"),
-	BAD("{\"a\":1,", "a member name"),
-	BAD("{\"a\":[", "the text ends too early"),
-	BAD("{\"a\":[1", "',' or ']'"),
-	BAD("{\"a\":\"", "the text ends inside a string"),
-	BAD("{\"a\":\"b", "the text ends inside a string"),
-	BAD("{\"a\":\"b\\", "unknown escape"),
-	BAD("{\"a", "the text ends inside a string"),
-	/* two documents, trailing bytes */
-	BAD("{}{}", "something follows"),
-	BAD("{} {}", "something follows"),
-	BAD("{}x", "something follows"),
-	BAD("{},", "something follows"),
-	BAD("{}]", "something follows"),
-	BAD("{}\0", "something follows"),
-	BAD("{\"a\":1}\0", "something follows"),
-	BAD("{}//", "something follows"),
-	BAD("{}\f", "something follows"),
-	BAD("{}\xc2\xa0", "something follows"),
-	/* commas and colons */
-	BAD("{,}", "a member name"),
-	BAD("{\"a\":1,}", "a member name"),
-	BAD("{\"a\":1,,\"b\":2}", "a member name"),
-	BAD("{,\"a\":1}", "a member name"),
-	BAD("{\"a\" 1}", "':'"),
-	BAD("{\"a\"::1}", "not a JSON value"),
-	BAD("{\"a\":1 \"b\":2}", "',' or '}'"),
-	BAD("{\"a\":1;\"b\":2}", "',' or '}'"),
-	BAD("{\"a\"=1}", "':'"),
-	BAD("{\"a\":}", "not a JSON value"),
-	BAD("{:1}", "a member name"),
-	BAD("{\"a\":[1,]}", "not a JSON value"),
-	BAD("{\"a\":[,1]}", "not a JSON value"),
-	BAD("{\"a\":[1 2]}", "',' or ']'"),
-	BAD("{\"a\":[1}", "',' or ']'"),
-	BAD("{\"a\":{]}", "a member name"),
-	BAD("{\"a\":{\"b\":1]}", "',' or '}'"),
-	BAD("{\"a\":1]", "',' or '}'"),
-	/* names */
-	BAD("{a:1}", "a member name"),
-	BAD("{'a':1}", "a member name"),
-	BAD("{1:1}", "a member name"),
-	BAD("{null:1}", "a member name"),
-	BAD("{[]:1}", "a member name"),
-	BAD("{\"a\":'b'}", "not a JSON value"),
-	/* comments */
-	BAD("/**/{}", "not a JSON object"),
-	BAD("//\n{}", "not a JSON object"),
-	BAD("#\n{}", "not a JSON object"),
-	BAD("{/**/}", "a member name"),
-	BAD("{\"a\":/**/1}", "not a JSON value"),
-	BAD("{\"a\":1/**/}", "',' or '}'"),
-	BAD("{\"a\":1//\n}", "',' or '}'"),
-	BAD("{}/**/", "something follows"),
-	/* literals */
-	BAD("{\"a\":True}", "not a JSON value"),
-	BAD("{\"a\":TRUE}", "not a JSON value"),
-	BAD("{\"a\":tru}", "not a JSON value"),
-	BAD("{\"a\":truee}", "',' or '}'"),
-	BAD("{\"a\":nul", "not a JSON value"),
-	BAD("{\"a\":NULL}", "not a JSON value"),
-	BAD("{\"a\":None}", "not a JSON value"),
-	BAD("{\"a\":undefined}", "not a JSON value"),
-	BAD("{\"a\":fals\\u0065}", "not a JSON value"),
-	/* F34: numbers */
-	BAD("{\"a\":NaN}", "not a JSON value"),
-	BAD("{\"a\":nan}", "not a JSON value"),
-	BAD("{\"a\":-NaN}", "not a JSON number"),
-	BAD("{\"a\":Infinity}", "not a JSON value"),
-	BAD("{\"a\":-Infinity}", "not a JSON number"),
-	BAD("{\"a\":inf}", "not a JSON value"),
-	BAD("{\"a\":+1}", "not a JSON value"),
-	BAD("{\"a\":-}", "not a JSON number"),
-	BAD("{\"a\":--1}", "not a JSON number"),
-	BAD("{\"a\":01}", "',' or '}'"),
-	BAD("{\"a\":-01}", "',' or '}'"),
-	BAD("{\"a\":00}", "',' or '}'"),
-	BAD("{\"a\":0x10}", "',' or '}'"),
-	BAD("{\"a\":.5}", "not a JSON value"),
-	BAD("{\"a\":5.}", "not a JSON number"),
-	BAD("{\"a\":1.e5}", "not a JSON number"),
-	BAD("{\"a\":1e}", "not a JSON number"),
-	BAD("{\"a\":1e+}", "not a JSON number"),
-	BAD("{\"a\":1e5.5}", "',' or '}'"),
-	BAD("{\"a\":1_000}", "',' or '}'"),
-	BAD("{\"a\":1,000}", "a member name"),
-	BAD("{\"a\":1f}", "',' or '}'"),
-	BAD("{\"a\":1 000}", "',' or '}'"),
-	BAD("{\"a\":\xef\xbc\x91}", "not a JSON value"), /* a full-width one */
-	/* raw control characters */
-	BAD("{\"a\":\"\n\"}", "raw control character"),
-	BAD("{\"a\":\"\r\"}", "raw control character"),
-	BAD("{\"a\":\"\t\"}", "raw control character"),
-	BAD("{\"a\":\"\x01\"}", "raw control character"),
-	BAD("{\"a\":\"\x1f\"}", "raw control character"),
-	BAD("{\"a\nb\":1}", "raw control character"),
-	BAD("{\"a\":\"b\0c\"}", "raw control character"), /* F31 */
-	BAD("{\"a\0b\":1}", "raw control character"),
-	BAD("{\0\"a\":1}", "a member name"),
-	BAD("{\v\"a\":1}", "a member name"),
-	BAD("{\x08}", "a member name"),
-	/* escapes; F31 */
-	BAD("{\"a\":\"\\u0000\"}", "\\u0000"),
-	BAD("{\"a\\u0000b\":1}", "\\u0000"),
-	BAD("{\"\\u0000\":1}", "\\u0000"),
-	BAD("{\"a\":[[\"x\\u0000\"]]}", "\\u0000"),
-	BAD("{\"a\":\"\\u00\"}", "\\u without"),
-	BAD("{\"a\":\"\\u00g0\"}", "\\u without"),
-	BAD("{\"a\":\"\\u+123\"}", "\\u without"),
-	BAD("{\"a\":\"\\u 123\"}", "\\u without"),
-	BAD("{\"a\":\"\\u-001\"}", "\\u without"),
-	BAD("{\"a\":\"\\u{41}\"}", "\\u without"),
-	BAD("{\"a\":\"\\u12", "\\u without"),
-	BAD("{\"a\":\"\\U0041\"}", "unknown escape"),
-	BAD("{\"a\":\"\\x41\"}", "unknown escape"),
-	BAD("{\"a\":\"\\a\"}", "unknown escape"),
-	BAD("{\"a\":\"\\v\"}", "unknown escape"),
-	BAD("{\"a\":\"\\0\"}", "unknown escape"),
-	BAD("{\"a\":\"\\'\"}", "unknown escape"),
-	BAD("{\"a\":\"\\ \"}", "unknown escape"),
-	BAD("{\"a\":\"\\\n\"}", "unknown escape"),
-	BAD("{\"a\":\"\\\0\"}", "unknown escape"),
-	BAD("{\"a\":\"\\\xc3\xa9\"}", "unknown escape"),
-	/* F32: surrogates */
-	BAD("{\"a\":\"\\ud800\"}", "lone surrogate"),
-	BAD("{\"a\":\"\\uDBFF\"}", "lone surrogate"),
-	BAD("{\"a\":\"\\udc00\"}", "lone surrogate"),
-	BAD("{\"a\":\"\\udfff\"}", "lone surrogate"),
-	BAD("{\"a\":\"\\ud800\\ud800\"}", "lone surrogate"),
-	BAD("{\"a\":\"\\ud83dx\"}", "lone surrogate"),
-	BAD("{\"a\":\"\\ud83d\\n\"}", "lone surrogate"),
-	BAD("{\"a\":\"\\ud83d\\u0041\"}", "lone surrogate"),
-	BAD("{\"a\":\"\\ude00\\ud83d\"}", "lone surrogate"),
-	BAD("{\"a\":\"\\ud83d\\ue000\"}", "lone surrogate"),
-	BAD("{\"\\ud800\":1}", "lone surrogate"),
-	BAD("{\"a\":\"\\ud83d\\u", "\\u without"),
-	BAD("{\"a\":\"\\ud83d", "lone surrogate"),
-	/* F32: bytes that are not UTF-8 */
-	BAD("{\"a\":\"\x80\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xbf\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xc0\xaf\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xc0\x80\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xc1\xbf\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xc3\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xc3(\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xe0\x80\xaf\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xe0\x9f\xbf\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xe2\x82\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xed\xa0\x80\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xed\xbf\xbf\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xed\xa0\xbd\xed\xb8\x80\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xf0\x80\x80\xaf\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xf0\x8f\xbf\xbf\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xf4\x90\x80\x80\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xf5\x80\x80\x80\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xf8\x88\x80\x80\x80\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xfe\"}", "not UTF-8"),
-	BAD("{\"a\":\"\xff\"}", "not UTF-8"),
-	BAD("{\"\xc0\xaf\":1}", "not UTF-8"),
-	BAD("{}\x80", "not UTF-8"),
-	BAD("{\"a\":\"\xe9\"}", "not UTF-8"), /* Latin-1 */
-	BAD("\xff\xfe{\0}\0", "UTF-16, not UTF-8: send the body as UTF-8, at byte 0"),
-	BAD("\xfe\xff\0{\0}", "UTF-16, not UTF-8: send the body as UTF-8, at byte 0"),
-	BAD("{\0}\0", "a member name"),
-	/* F135: one byte order mark in front is skipped, and counted as bytes of the text */
-	BAD("\xef\xbb\xbf", "no JSON object, at byte 3"),
-	BAD("\xef\xbb\xbf{\"a\":}", "not a JSON value, at byte 8"),
-	BAD("\xef\xbb\xbf\xef\xbb\xbf{}", "a second byte order mark, at byte 3"),
-	BAD(" \xef\xbb\xbf{}", "not a JSON object, at byte 1"),
-	BAD("{}\xef\xbb\xbf", "something follows the JSON object"),
-	BAD("\xef\xbb{}", "not UTF-8"),
-	/* F30: a name twice */
-	BAD("{\"a\":1,\"a\":1}", "duplicate"),
-	BAD("{\"a\":1,\"b\":2,\"a\":3}", "duplicate"),
-	BAD("{\"a\":1,\"\\u0061\":2}", "duplicate"),
-	BAD("{\"\\u00e9\":1,\"\xc3\xa9\":2}", "duplicate"),
-	BAD("{\"\\ud83d\\ude00\":1,\"\xf0\x9f\x98\x80\":2}", "duplicate"),
-	BAD("{\"a/b\":1,\"a" FE_SLASH "b\":2}", "duplicate"),
-	BAD("{\"\":1,\"\":2}", "duplicate"),
-	BAD("{\"x\":{\"a\":1,\"a\":2}}", "duplicate"),
-	BAD("{\"x\":[{\"a\":1},{\"a\":1,\"b\":1,\"a\":2}]}", "duplicate"),
-	BAD("{\"a\":{\"a\":1},\"a\":2}", "duplicate"),
-	BAD("{\"\\n\":1,\"\\u000a\":2}", "duplicate"),
-	/* F33: nine levels */
-	BAD("{\"a\":[[[[[[[[]]]]]]]]}", "nested too deeply"),
-	BAD("{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}", "nested too deeply"),
+    /* F35: not an object, or not whole */
+    BAD("", "no JSON object"),
+    BAD(" ", "no JSON object"),
+    BAD("\n\t\r ", "no JSON object"),
+    BAD("null", "not a JSON object"),
+    BAD("true", "not a JSON object"),
+    BAD("1", "not a JSON object"),
+    BAD("-0", "not a JSON object"),
+    BAD("\"a\"", "not a JSON object"),
+    BAD("[]", "not a JSON object"),
+    BAD("[{}]", "not a JSON object"),
+    BAD("{", "a member name"),
+    BAD("}", "not a JSON object"),
+    BAD("{\"a\"", "':'"),
+    BAD("{\"a\":", "the text ends too early"),
+    BAD("{\"a\":1", "',' or '}'"),
+    BAD("{\"a\":1,", "a member name"),
+    BAD("{\"a\":[", "the text ends too early"),
+    BAD("{\"a\":[1", "',' or ']'"),
+    BAD("{\"a\":\"", "the text ends inside a string"),
+    BAD("{\"a\":\"b", "the text ends inside a string"),
+    BAD("{\"a\":\"b\\", "unknown escape"),
+    BAD("{\"a", "the text ends inside a string"),
+    /* two documents, trailing bytes */
+    BAD("{}{}", "something follows"),
+    BAD("{} {}", "something follows"),
+    BAD("{}x", "something follows"),
+    BAD("{},", "something follows"),
+    BAD("{}]", "something follows"),
+    BAD("{}\0", "something follows"),
+    BAD("{\"a\":1}\0", "something follows"),
+    BAD("{}//", "something follows"),
+    BAD("{}\f", "something follows"),
+    BAD("{}\xc2\xa0", "something follows"),
+    /* commas and colons */
+    BAD("{,}", "a member name"),
+    BAD("{\"a\":1,}", "a member name"),
+    BAD("{\"a\":1,,\"b\":2}", "a member name"),
+    BAD("{,\"a\":1}", "a member name"),
+    BAD("{\"a\" 1}", "':'"),
+    BAD("{\"a\"::1}", "not a JSON value"),
+    BAD("{\"a\":1 \"b\":2}", "',' or '}'"),
+    BAD("{\"a\":1;\"b\":2}", "',' or '}'"),
+    BAD("{\"a\"=1}", "':'"),
+    BAD("{\"a\":}", "not a JSON value"),
+    BAD("{:1}", "a member name"),
+    BAD("{\"a\":[1,]}", "not a JSON value"),
+    BAD("{\"a\":[,1]}", "not a JSON value"),
+    BAD("{\"a\":[1 2]}", "',' or ']'"),
+    BAD("{\"a\":[1}", "',' or ']'"),
+    BAD("{\"a\":{]}", "a member name"),
+    BAD("{\"a\":{\"b\":1]}", "',' or '}'"),
+    BAD("{\"a\":1]", "',' or '}'"),
+    /* names */
+    BAD("{a:1}", "a member name"),
+    BAD("{'a':1}", "a member name"),
+    BAD("{1:1}", "a member name"),
+    BAD("{null:1}", "a member name"),
+    BAD("{[]:1}", "a member name"),
+    BAD("{\"a\":'b'}", "not a JSON value"),
+    /* comments */
+    BAD("/**/{}", "not a JSON object"),
+    BAD("//\n{}", "not a JSON object"),
+    BAD("#\n{}", "not a JSON object"),
+    BAD("{/**/}", "a member name"),
+    BAD("{\"a\":/**/1}", "not a JSON value"),
+    BAD("{\"a\":1/**/}", "',' or '}'"),
+    BAD("{\"a\":1//\n}", "',' or '}'"),
+    BAD("{}/**/", "something follows"),
+    /* literals */
+    BAD("{\"a\":True}", "not a JSON value"),
+    BAD("{\"a\":TRUE}", "not a JSON value"),
+    BAD("{\"a\":tru}", "not a JSON value"),
+    BAD("{\"a\":truee}", "',' or '}'"),
+    BAD("{\"a\":nul", "not a JSON value"),
+    BAD("{\"a\":NULL}", "not a JSON value"),
+    BAD("{\"a\":None}", "not a JSON value"),
+    BAD("{\"a\":undefined}", "not a JSON value"),
+    BAD("{\"a\":fals\\u0065}", "not a JSON value"),
+    /* F34: numbers */
+    BAD("{\"a\":NaN}", "not a JSON value"),
+    BAD("{\"a\":nan}", "not a JSON value"),
+    BAD("{\"a\":-NaN}", "not a JSON number"),
+    BAD("{\"a\":Infinity}", "not a JSON value"),
+    BAD("{\"a\":-Infinity}", "not a JSON number"),
+    BAD("{\"a\":inf}", "not a JSON value"),
+    BAD("{\"a\":+1}", "not a JSON value"),
+    BAD("{\"a\":-}", "not a JSON number"),
+    BAD("{\"a\":--1}", "not a JSON number"),
+    BAD("{\"a\":01}", "',' or '}'"),
+    BAD("{\"a\":-01}", "',' or '}'"),
+    BAD("{\"a\":00}", "',' or '}'"),
+    BAD("{\"a\":0x10}", "',' or '}'"),
+    BAD("{\"a\":.5}", "not a JSON value"),
+    BAD("{\"a\":5.}", "not a JSON number"),
+    BAD("{\"a\":1.e5}", "not a JSON number"),
+    BAD("{\"a\":1e}", "not a JSON number"),
+    BAD("{\"a\":1e+}", "not a JSON number"),
+    BAD("{\"a\":1e5.5}", "',' or '}'"),
+    BAD("{\"a\":1_000}", "',' or '}'"),
+    BAD("{\"a\":1,000}", "a member name"),
+    BAD("{\"a\":1f}", "',' or '}'"),
+    BAD("{\"a\":1 000}", "',' or '}'"),
+    BAD("{\"a\":\xef\xbc\x91}", "not a JSON value"), /* a full-width one */
+    /* raw control characters */
+    BAD("{\"a\":\"\n\"}", "raw control character"),
+    BAD("{\"a\":\"\r\"}", "raw control character"),
+    BAD("{\"a\":\"\t\"}", "raw control character"),
+    BAD("{\"a\":\"\x01\"}", "raw control character"),
+    BAD("{\"a\":\"\x1f\"}", "raw control character"),
+    BAD("{\"a\nb\":1}", "raw control character"),
+    BAD("{\"a\":\"b\0c\"}", "raw control character"), /* F31 */
+    BAD("{\"a\0b\":1}", "raw control character"),
+    BAD("{\0\"a\":1}", "a member name"),
+    BAD("{\v\"a\":1}", "a member name"),
+    BAD("{\x08}", "a member name"),
+    /* escapes; F31 */
+    BAD("{\"a\":\"\\u0000\"}", "\\u0000"),
+    BAD("{\"a\\u0000b\":1}", "\\u0000"),
+    BAD("{\"\\u0000\":1}", "\\u0000"),
+    BAD("{\"a\":[[\"x\\u0000\"]]}", "\\u0000"),
+    BAD("{\"a\":\"\\u00\"}", "\\u without"),
+    BAD("{\"a\":\"\\u00g0\"}", "\\u without"),
+    BAD("{\"a\":\"\\u+123\"}", "\\u without"),
+    BAD("{\"a\":\"\\u 123\"}", "\\u without"),
+    BAD("{\"a\":\"\\u-001\"}", "\\u without"),
+    BAD("{\"a\":\"\\u{41}\"}", "\\u without"),
+    BAD("{\"a\":\"\\u12", "\\u without"),
+    BAD("{\"a\":\"\\U0041\"}", "unknown escape"),
+    BAD("{\"a\":\"\\x41\"}", "unknown escape"),
+    BAD("{\"a\":\"\\a\"}", "unknown escape"),
+    BAD("{\"a\":\"\\v\"}", "unknown escape"),
+    BAD("{\"a\":\"\\0\"}", "unknown escape"),
+    BAD("{\"a\":\"\\'\"}", "unknown escape"),
+    BAD("{\"a\":\"\\ \"}", "unknown escape"),
+    BAD("{\"a\":\"\\\n\"}", "unknown escape"),
+    BAD("{\"a\":\"\\\0\"}", "unknown escape"),
+    BAD("{\"a\":\"\\\xc3\xa9\"}", "unknown escape"),
+    /* F32: surrogates */
+    BAD("{\"a\":\"\\ud800\"}", "lone surrogate"),
+    BAD("{\"a\":\"\\uDBFF\"}", "lone surrogate"),
+    BAD("{\"a\":\"\\udc00\"}", "lone surrogate"),
+    BAD("{\"a\":\"\\udfff\"}", "lone surrogate"),
+    BAD("{\"a\":\"\\ud800\\ud800\"}", "lone surrogate"),
+    BAD("{\"a\":\"\\ud83dx\"}", "lone surrogate"),
+    BAD("{\"a\":\"\\ud83d\\n\"}", "lone surrogate"),
+    BAD("{\"a\":\"\\ud83d\\u0041\"}", "lone surrogate"),
+    BAD("{\"a\":\"\\ude00\\ud83d\"}", "lone surrogate"),
+    BAD("{\"a\":\"\\ud83d\\ue000\"}", "lone surrogate"),
+    BAD("{\"\\ud800\":1}", "lone surrogate"),
+    BAD("{\"a\":\"\\ud83d\\u", "\\u without"),
+    BAD("{\"a\":\"\\ud83d", "lone surrogate"),
+    /* F32: bytes that are not UTF-8 */
+    BAD("{\"a\":\"\x80\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xbf\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xc0\xaf\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xc0\x80\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xc1\xbf\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xc3\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xc3(\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xe0\x80\xaf\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xe0\x9f\xbf\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xe2\x82\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xed\xa0\x80\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xed\xbf\xbf\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xed\xa0\xbd\xed\xb8\x80\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xf0\x80\x80\xaf\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xf0\x8f\xbf\xbf\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xf4\x90\x80\x80\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xf5\x80\x80\x80\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xf8\x88\x80\x80\x80\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xfe\"}", "not UTF-8"),
+    BAD("{\"a\":\"\xff\"}", "not UTF-8"),
+    BAD("{\"\xc0\xaf\":1}", "not UTF-8"),
+    BAD("{}\x80", "not UTF-8"),
+    BAD("{\"a\":\"\xe9\"}", "not UTF-8"), /* Latin-1 */
+    BAD("\xff\xfe{\0}\0", "UTF-16, not UTF-8: send the body as UTF-8, at byte 0"),
+    BAD("\xfe\xff\0{\0}", "UTF-16, not UTF-8: send the body as UTF-8, at byte 0"),
+    BAD("{\0}\0", "a member name"),
+    /* F135: one byte order mark in front is skipped, and counted as bytes of the text */
+    BAD("\xef\xbb\xbf", "no JSON object, at byte 3"),
+    BAD("\xef\xbb\xbf{\"a\":}", "not a JSON value, at byte 8"),
+    BAD("\xef\xbb\xbf\xef\xbb\xbf{}", "a second byte order mark, at byte 3"),
+    BAD(" \xef\xbb\xbf{}", "not a JSON object, at byte 1"),
+    BAD("{}\xef\xbb\xbf", "something follows the JSON object"),
+    BAD("\xef\xbb{}", "not UTF-8"),
+    /* F30: a name twice */
+    BAD("{\"a\":1,\"a\":1}", "duplicate"),
+    BAD("{\"a\":1,\"b\":2,\"a\":3}", "duplicate"),
+    BAD("{\"a\":1,\"\\u0061\":2}", "duplicate"),
+    BAD("{\"\\u00e9\":1,\"\xc3\xa9\":2}", "duplicate"),
+    BAD("{\"\\ud83d\\ude00\":1,\"\xf0\x9f\x98\x80\":2}", "duplicate"),
+    BAD("{\"a/b\":1,\"a" FE_SLASH "b\":2}", "duplicate"),
+    BAD("{\"\":1,\"\":2}", "duplicate"),
+    BAD("{\"x\":{\"a\":1,\"a\":2}}", "duplicate"),
+    BAD("{\"x\":[{\"a\":1},{\"a\":1,\"b\":1,\"a\":2}]}", "duplicate"),
+    BAD("{\"a\":{\"a\":1},\"a\":2}", "duplicate"),
+    BAD("{\"\\n\":1,\"\\u000a\":2}", "duplicate"),
+    /* F33: nine levels */
+    BAD("{\"a\":[[[[[[[[]]]]]]]]}", "nested too deeply"),
+    BAD("{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}", "nested too deeply"),
 };
 
 static const struct text good[] = {
-	TEXT("{}"),
-	TEXT(" \t\r\n{ \t\r\n} \t\r\n"),
-	TEXT("{\"\":1}"),
-	TEXT("{\"a\":null,\"b\":true,\"c\":false}"),
-	TEXT("{\"a\":0,\"b\":-0,\"c\":1.5,\"d\":1e5,\"e\":1E+5,\"f\":-1.25e-10}"),
-	TEXT("{\"a\":123456789012345678901234567890}"),
-	TEXT("{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83d\\ude00\"}"),
-	TEXT("{\"a\":\"\xc3\xa9\xf0\x9f\x98\x80\x7f\"}"),
-	TEXT("{\"a\":1,\"A\":2}"),
-	TEXT("\xef\xbb\xbf{\"a\":1}"),
-	TEXT("\xef\xbb\xbf \n{\"a\":1}"),
-	TEXT("{\"a\":{\"a\":{\"a\":1}}}"),
-	TEXT("{\"x\":[{\"a\":1},{\"a\":2}]}"),
-	TEXT("{\"a\":[[[[[[[0]]]]]]]}"),
-	TEXT("{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":\"deep\"}}}}}}}"),
-	/* RFC 8259 §13 */
-	TEXT("{\"Image\":{\"Width\":800,\"Height\":600,\"Title\":\"View from 15th Floor\","
-	     "\"Thumbnail\":{\"Url\":"
-	     "\"http://www.example.com/image/481989943\",\"Height\":125,\"Width\":100},\"Animated\":false,"
-	     "\"IDs\":[116,943,234,38793]}}"),
+    TEXT("{}"),
+    TEXT(" \t\r\n{ \t\r\n} \t\r\n"),
+    TEXT("{\"\":1}"),
+    TEXT("{\"a\":null,\"b\":true,\"c\":false}"),
+    TEXT("{\"a\":0,\"b\":-0,\"c\":1.5,\"d\":1e5,\"e\":1E+5,\"f\":-1.25e-10}"),
+    TEXT("{\"a\":123456789012345678901234567890}"),
+    TEXT("{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83d\\ude00\"}"),
+    TEXT("{\"a\":\"\xc3\xa9\xf0\x9f\x98\x80\x7f\"}"),
+    TEXT("{\"a\":1,\"A\":2}"),
+    TEXT("\xef\xbb\xbf{\"a\":1}"),
+    TEXT("\xef\xbb\xbf \n{\"a\":1}"),
+    TEXT("{\"a\":{\"a\":{\"a\":1}}}"),
+    TEXT("{\"x\":[{\"a\":1},{\"a\":2}]}"),
+    TEXT("{\"a\":[[[[[[[0]]]]]]]}"),
+    TEXT("{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":\"deep\"}}}}}}}"),
+    /* RFC 8259 §13 */
+    TEXT("{\"Image\":{\"Width\":800,\"Height\":600,\"Title\":\"View from 15th Floor\","
+	 "\"Thumbnail\":{\"Url\":"
+	 "\"http://www.example.com/image/481989943\",\"Height\":125,\"Width\":100},\"Animated\":false,"
+	 "\"IDs\":[116,943,234,38793]}}"),
 };
 
 /* A copy that ends where the text ends, so that reading past it is seen. */
@@ -268,7 +275,7 @@ static void bad_texts_are_refused(void **state)
 
 		if (e != E_INVAL || doc || strncmp(why, bad[i].why, strlen(bad[i].why)) != 0)
 			fail_msg("row %zu '%s': %s, '%s' instead of '%s'", i, bad[i].bytes, err_str(e), why,
-			         bad[i].why);
+				 bad[i].why);
 	}
 }
 
@@ -279,7 +286,7 @@ static void good_texts_are_read(void **state)
 		struct json_doc *doc = NULL;
 		char why[JSON_WHY_SIZE] = "";
 
-		if (read_exact(good[i].bytes, good[i].len, why, &doc))
+		if (read_exact(good[i].bytes, good[i].len, why, &doc) != E_OK)
 			fail_msg("row %zu '%s': %s", i, good[i].bytes, why);
 		assert_int_equal(json_root(doc).kind, JSON_OBJECT);
 		json_doc_free(doc);
@@ -525,7 +532,7 @@ static void writing_escapes(void **state)
 	json_writer_init(&w, &b);
 	json_open_object(&w);
 	json_put_text_member(&w, "a\"b", "x\"\\\n\r\t\x01\x7f\xc3\xa9");
-	json_put_text_member(&w, "bad", "a\xff" "b\xc3");
+	json_put_text_member(&w, "bad", "a\377b\xc3");
 	json_put_text_member(&w, "none", NULL);
 	json_put_int_member(&w, "i", INT64_MIN);
 	json_put_bool_member(&w, "t", true);
@@ -542,27 +549,27 @@ static void writing_escapes(void **state)
 	json_close(&w);
 	assert_int_equal(buf_status(&b), E_OK);
 	assert_string_equal(buf_text(&b), "{\"a\\\"b\":\"x\\\"\\\\\\n\\r\\t\\u0001\\u007f\xc3\xa9\","
-	                                  "\"bad\":\"a\xef\xbf\xbd" "b\xef\xbf\xbd\",\"none\":null,"
-	                                  "\"i\":-9223372036854775808,\"t\":true,"
-	                                  "\"at\":\"1970-01-01T00:00:00.000001Z\","
-	                                  "\"list\":[1,{},null,[]],\"f\":false}");
+					  "\"bad\":\"a\357\277\275b\xef\xbf\xbd\",\"none\":null,"
+					  "\"i\":-9223372036854775808,\"t\":true,"
+					  "\"at\":\"1970-01-01T00:00:00.000001Z\","
+					  "\"list\":[1,{},null,[]],\"f\":false}");
 	buf_release(&b);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bad_texts_are_refused),
-		cmocka_unit_test(good_texts_are_read),
-		cmocka_unit_test(every_cut_is_refused),
-		cmocka_unit_test(every_changed_byte_is_survived),
-		cmocka_unit_test(values_are_typed),
-		cmocka_unit_test(numbers_and_truth_are_read_strictly),
-		cmocka_unit_test(every_character_is_read_as_it_was_sent),
-		cmocka_unit_test(members_come_in_the_order_of_the_text),
-		cmocka_unit_test(a_megabyte_is_quick),
-		cmocka_unit_test(many_names_are_quick),
-		cmocka_unit_test(writing_escapes),
+	    cmocka_unit_test(bad_texts_are_refused),
+	    cmocka_unit_test(good_texts_are_read),
+	    cmocka_unit_test(every_cut_is_refused),
+	    cmocka_unit_test(every_changed_byte_is_survived),
+	    cmocka_unit_test(values_are_typed),
+	    cmocka_unit_test(numbers_and_truth_are_read_strictly),
+	    cmocka_unit_test(every_character_is_read_as_it_was_sent),
+	    cmocka_unit_test(members_come_in_the_order_of_the_text),
+	    cmocka_unit_test(a_megabyte_is_quick),
+	    cmocka_unit_test(many_names_are_quick),
+	    cmocka_unit_test(writing_escapes),
 	};
 
 	return cmocka_run_group_tests_name("api_json", tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A secret is asked for on a terminal: it is not shown, and the echo is back afterwards, however it ends. */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* base: buffers, secrets, files, locks, sockets, the log line. */
 #include "base/buf.h"
 #include "base/fd.h"
@@ -27,8 +28,8 @@ static int enter_folder(void **state)
 
 static int leave_folder(void **state)
 {
-	static const char *const made[] = { "pin",  "sock", "sock.lock", "file",
-		                            "lock", "log",  "journal",   "sink" };
+	static const char *const made[] = {"pin",  "sock", "sock.lock", "file",
+					   "lock", "log",  "journal",   "sink"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
@@ -206,7 +207,7 @@ static void a_socket_path_that_is_too_long_is_refused(void **state)
 /* F41: one event is one line, whatever a client sent. */
 static void a_log_event_is_one_line_of_utf8(void **state)
 {
-	struct log_context context = { .request_id = "r1", .csr_id = "c1" };
+	struct log_context context = {.request_id = "r1", .csr_id = "c1"};
 	int saved = dup(STDERR_FILENO), file = open("log", O_RDWR | O_CREAT | O_TRUNC, 0600);
 	struct buf b;
 
@@ -216,8 +217,7 @@ static void a_log_event_is_one_line_of_utf8(void **state)
 	log_open("prog", LOG_LEVEL_INFO);
 	log_write(LOG_LEVEL_WARN, &context, "bad '%s'", "a\nb\x1b[31m\xff\xe2\x80\xae\xc3\xa9");
 	/* F120: soft hyphen, a tag, a variation selector of plane 14 */
-	log_write(LOG_LEVEL_WARN, NULL, "'%s'",
-		  "a\xc2\xad" "b\xf3\xa0\x81\x81\xf3\xa0\x84\x80\xf0\x9f\x98\x80");
+	log_write(LOG_LEVEL_WARN, NULL, "'%s'", "a\302\255b\xf3\xa0\x81\x81\xf3\xa0\x84\x80\xf0\x9f\x98\x80");
 	log_debug("not shown");
 	log_err(E_BUSY, "cannot do '%s'", "x");
 	assert_true(dup2(saved, STDERR_FILENO) >= 0);
@@ -226,8 +226,10 @@ static void a_log_event_is_one_line_of_utf8(void **state)
 	buf_init(&b, 4096);
 	assert_int_equal(fd_read_file("log", &b), E_OK);
 	assert_non_null(strstr(buf_text(&b), " prog warning: bad 'a\\x0ab\\x1b[31m\\xff\\u202e\xc3\xa9'"
-	                                     " req=r1 csr=c1\n"));
-	assert_non_null(strstr(buf_text(&b), " '" "a\\u00ad" "b\\U000e0041\\U000e0100\xf0\x9f\x98\x80'\n"));
+					     " req=r1 csr=c1\n"));
+	assert_non_null(strstr(buf_text(&b), " '"
+					     "a\\u00ad"
+					     "b\\U000e0041\\U000e0100\xf0\x9f\x98\x80'\n"));
 	assert_non_null(strstr(buf_text(&b), " prog error: cannot do 'x': busy\n"));
 	assert_null(strstr(buf_text(&b), "not shown"));
 	buf_release(&b);
@@ -293,7 +295,7 @@ static bool sink(const struct log_event *event)
 
 static void say_through_a_sink(void)
 {
-	const struct log_context context = { .request_id = "r1", .token = "default" };
+	const struct log_context context = {.request_id = "r1", .token = "default"};
 
 	log_set_sink(sink);
 	log_debug("not for anybody");
@@ -348,7 +350,7 @@ static void closed_standard_descriptors_are_filled(void **state)
 
 static void a_gate_lets_one_event_pass(void **state)
 {
-	struct log_gate gate = { 0 };
+	struct log_gate gate = {0};
 	unsigned suppressed = 9;
 
 	(void)state;
@@ -393,21 +395,21 @@ static void a_flush_is_resumed_after_a_signal(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(buf_stops_at_its_ceiling),
-		cmocka_unit_test(buf_grows_over_many_puts),
-		cmocka_unit_test(secret_reads_a_private_file),
-		cmocka_unit_test(secret_refuses_bad_files),
-		cmocka_unit_test(fd_reads_files_within_the_cap),
-		cmocka_unit_test(one_process_at_a_time_holds_a_lock),
-		cmocka_unit_test(a_live_socket_is_not_taken_and_a_stale_one_is),
-		cmocka_unit_test(a_file_that_is_no_socket_is_left_alone),
-		cmocka_unit_test(a_socket_path_that_is_too_long_is_refused),
-		cmocka_unit_test(a_log_event_is_one_line_of_utf8),
-		cmocka_unit_test(only_a_journal_gets_priorities),
-		cmocka_unit_test(what_a_sink_does_not_take_is_not_lost),
-		cmocka_unit_test(closed_standard_descriptors_are_filled),
-		cmocka_unit_test(a_flush_is_resumed_after_a_signal),
-		cmocka_unit_test(a_gate_lets_one_event_pass),
+	    cmocka_unit_test(buf_stops_at_its_ceiling),
+	    cmocka_unit_test(buf_grows_over_many_puts),
+	    cmocka_unit_test(secret_reads_a_private_file),
+	    cmocka_unit_test(secret_refuses_bad_files),
+	    cmocka_unit_test(fd_reads_files_within_the_cap),
+	    cmocka_unit_test(one_process_at_a_time_holds_a_lock),
+	    cmocka_unit_test(a_live_socket_is_not_taken_and_a_stale_one_is),
+	    cmocka_unit_test(a_file_that_is_no_socket_is_left_alone),
+	    cmocka_unit_test(a_socket_path_that_is_too_long_is_refused),
+	    cmocka_unit_test(a_log_event_is_one_line_of_utf8),
+	    cmocka_unit_test(only_a_journal_gets_priorities),
+	    cmocka_unit_test(what_a_sink_does_not_take_is_not_lost),
+	    cmocka_unit_test(closed_standard_descriptors_are_filled),
+	    cmocka_unit_test(a_flush_is_resumed_after_a_signal),
+	    cmocka_unit_test(a_gate_lets_one_event_pass),
 	};
 
 	return cmocka_run_group_tests(tests, enter_folder, leave_folder);

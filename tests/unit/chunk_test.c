@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The decoder of chunked bodies: what it takes, what it refuses, byte by byte too. */
 #include "daemon/chunk.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmocka with the headers that it wants first. */
 #ifndef CSRD_TESTS_CMOCKA_ALL_H
 #define CSRD_TESTS_CMOCKA_ALL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Values are set in a configuration text, and everything else in it stays. */
 #include "cli/conf_edit.h"
 
@@ -142,13 +143,13 @@ static void tells_when_there_is_no_room(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(takes_the_place_of_the_line),
-		cmocka_unit_test(takes_the_place_of_a_commented_line),
-		cmocka_unit_test(is_added_to_its_section),
-		cmocka_unit_test(makes_the_section),
-		cmocka_unit_test(tells_values),
-		cmocka_unit_test(knows_and_renames_sections),
-		cmocka_unit_test(tells_when_there_is_no_room),
+	    cmocka_unit_test(takes_the_place_of_the_line),
+	    cmocka_unit_test(takes_the_place_of_a_commented_line),
+	    cmocka_unit_test(is_added_to_its_section),
+	    cmocka_unit_test(makes_the_section),
+	    cmocka_unit_test(tells_values),
+	    cmocka_unit_test(knows_and_renames_sections),
+	    cmocka_unit_test(tells_when_there_is_no_room),
 	};
 
 	return cmocka_run_group_tests_name("conf_edit", tests, NULL, NULL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration file: defaults, each kind of mistake by its exact text, reload, and the sample. */
 #include "base/buf.h"
 #include "base/csr.h"
@@ -513,9 +514,8 @@ static void values_out_of_type_or_range_are_refused(void **state)
 		    "pin_file: the value is not accepted, it must be the absolute path of a file");
 	refuses_key(f, "token a", "pin_file = /etc/",
 		    "pin_file: the value is not accepted, it must be the absolute path of a file");
-	refuses_key(
-	    f, "store", "url = postgresql://user:secret@host/d", /* F275 */
-	    "url: the value is not accepted, it must be sqlite: and the absolute path of a file");
+	refuses_key(f, "store", "url = postgresql://user:secret@host/d", /* F275 */
+		    "url: the value is not accepted, it must be sqlite: and the absolute path of a file");
 	refuses_key(
 	    f, "store", "url = sqlite:csrd.db",
 	    "url: 'sqlite:csrd.db' is not accepted, it must be sqlite: and the absolute path of a file");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The signer's CSRs with a key in software in place of the token's: what is in
  * them, and that nothing else ever leaves (I5).
@@ -6,10 +7,10 @@
 
 #include "base/csr.h"
 #include "hsm/message.h"
-#include "hsm/signer/csr_build.h"
-#include "hsm/signer/csr_check.h"
-#include "hsm/signer/csr_verify.h"
-#include "hsm/signer/key_kind.h"
+#include "hsm/signer/csr/csr_build.h"
+#include "hsm/signer/csr/csr_check.h"
+#include "hsm/signer/csr/csr_verify.h"
+#include "hsm/signer/key/key_kind.h"
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -67,7 +68,7 @@ static enum err soft_sign(void *arg, const uint8_t *data, size_t len, struct buf
 	size_t out_len = sizeof(out);
 
 	k->calls++;
-	if (k->fail_with) {
+	if (k->fail_with != E_OK) {
 		EVP_MD_CTX_free(ctx);
 		return k->fail_with;
 	}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The client link against a scripted signer on a socket in a fresh folder.
  * The signer is played by the test itself on the same thread: between two

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The log's thread: nobody waits for whoever reads the log, and what was logged comes out (F127). */
 #include "tests/unit/cmocka_all.h"
 
@@ -55,7 +56,7 @@ static struct child start(void (*body)(void), void (*end)(void), int log_flags)
 		close(log);
 		close(c.go);
 		log_open("test", LOG_LEVEL_INFO);
-		if (log_start_thread())
+		if (log_start_thread() != E_OK)
 			_exit(99);
 		body();
 		if (write(done, "", 1) != 1 || read(go, &byte, 1) < 0)

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How often a PIN is shown to a token that does not say what is wrong (F60,
- * F175): by one process that tries again and again for an hour, and by twenty
+ * F175, F282): by one process that tries again and again for an hour, and by twenty
  * that are started one after the other.  The token is a few functions here, and
  * the time is ours.
  *
@@ -8,9 +9,9 @@
  */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/login.h"
-#include "hsm/signer/module.h"
-#include "hsm/signer/pin_guard.h"
+#include "hsm/signer/token/login.h"
+#include "hsm/signer/token/module.h"
+#include "hsm/signer/token/pin_guard.h"
 
 #include "base/fd.h"
 
@@ -46,6 +47,7 @@ int64_t __wrap_clock_wall_us(void)
 static CK_RV answer;
 static unsigned logins;
 static bool logged_in;
+static bool others_log_in; /* between a look at the session and C_Login */
 
 static CK_RV get_session_info(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
 {
@@ -70,7 +72,7 @@ static CK_RV log_in(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char 
 	(void)pin;
 	(void)len;
 	logins++;
-	logged_in = answer == CKR_OK;
+	logged_in = answer == CKR_OK || others_log_in;
 	return answer;
 }
 
@@ -132,6 +134,7 @@ static int setup(void **state)
 	start(f);
 	logins = 0;
 	answer = CKR_OK;
+	others_log_in = false;
 	*state = f;
 	return 0;
 }
@@ -171,10 +174,10 @@ static bool work(struct fixture *f, unsigned *seconds)
 	return true;
 }
 
-static const CK_RV unexplained[] = {CKR_USER_TYPE_INVALID, CKR_FUNCTION_FAILED,    CKR_GENERAL_ERROR,
-				    CKR_ARGUMENTS_BAD,     CKR_DEVICE_ERROR,       0x80000129UL,
-				    CKR_FUNCTION_CANCELED, CKR_USER_NOT_LOGGED_IN, CKR_SESSION_COUNT,
-				    CKR_OPERATION_ACTIVE};
+static const CK_RV unexplained[] = {CKR_USER_TYPE_INVALID, CKR_FUNCTION_FAILED,       CKR_GENERAL_ERROR,
+				    CKR_ARGUMENTS_BAD,     CKR_DEVICE_ERROR,          0x80000129UL,
+				    CKR_FUNCTION_CANCELED, CKR_USER_NOT_LOGGED_IN,    CKR_SESSION_COUNT,
+				    CKR_OPERATION_ACTIVE,  CKR_USER_ALREADY_LOGGED_IN};
 #define UNEXPLAINED (sizeof(unexplained) / sizeof(unexplained[0]))
 
 /* ---- the tests ---- */
@@ -263,6 +266,18 @@ static void one_failure_is_forgiven_F175(void **state)
 	}
 }
 
+/* Where the session is the user's after all it does not matter who logged in. */
+static void a_login_of_somebody_else_is_as_good_F282(void **state)
+{
+	struct fixture *f = *state;
+
+	answer = CKR_USER_ALREADY_LOGGED_IN;
+	others_log_in = true;
+	assert_int_equal(try_now(f, &(CK_RV){0}), E_OK);
+	assert_int_equal(logins, 1);
+	assert_int_equal(access(f->marker, F_OK), -1);
+}
+
 /* It has not looked at the PIN, so that is tried whenever it may be there again. */
 static void a_token_that_was_not_reached_counts_nothing_F175(void **state)
 {
@@ -315,6 +330,7 @@ int main(void)
 	    TEST(a_pin_that_was_changed_at_work_is_tried_twice_F175),
 	    TEST(one_failure_is_forgiven_F175),
 	    TEST(a_token_that_was_not_reached_counts_nothing_F175),
+	    TEST(a_login_of_somebody_else_is_as_good_F282),
 	    TEST(a_refusal_is_one_try_F60),
 	};
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Who could put another file in the place of the PKCS#11 module: owners and modes on the way to it (F220). */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/module_file.h"
+#include "hsm/signer/token/module_file.h"
 
 #include "base/log.h"
 
@@ -16,7 +17,7 @@
 
 #define STRANGER 12345
 
-static char top[64];  /* a fresh folder, mode 0700 */
+static char top[64];    /* a fresh folder, mode 0700 */
 static char said[1024]; /* the last line of the log */
 
 static bool keep_line(const struct log_event *event)

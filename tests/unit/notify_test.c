@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How csrd sees its signers and its store, as the service manager is told by it. */
 #include "tests/unit/cmocka_all.h"
 

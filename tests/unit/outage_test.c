@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The pauses while the HSM is away: how long they are, what ends them, and when they begin anew. */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/outage.h"
+#include "hsm/signer/serve/outage.h"
 
 #include "base/buf.h"
 #include "base/clock.h"

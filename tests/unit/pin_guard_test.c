@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The marker of a refused PIN: which PIN it means, what it gives away, what is when it cannot be had. */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/pin_guard.h"
+#include "hsm/signer/token/pin_guard.h"
 
 #include "base/fd.h"
 

@@ -1,8 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reconciliation over the real store and a signer made of a list: every line
  * of the table in api/reconcile.h, and what happens when rows and keys change
  * while a pass looks at them.
  */
+#include "base/uuid.h"
 #include "tests/unit/cmocka_all.h"
 
 #include "api/reconcile.h"
@@ -50,7 +52,7 @@ struct hsm {
 	bool down;
 	size_t part_keys;
 	uint32_t unread; /* what list_keys says of objects that it could not read */
-	bool list_stale;           /* list_keys shows `stale` instead of what is there */
+	bool list_stale; /* list_keys shows `stale` instead of what is there */
 	struct stub_key *stale;
 	size_t stale_len;
 	/* After the answer was found and before it is given. */
@@ -180,8 +182,8 @@ static void hsm_put(struct hsm *hsm, const char *id, enum message_key_presence p
 	snprintf(key->label, sizeof(key->label), "csrd:%s", id);
 	key->presence = presence;
 	/* The key id that make_row gives the row of that id, but for its first byte. */
-	assert_true(strlen(id) < KEY_ID_BYTES || str_is_uuid(id));
-	if (str_is_uuid(id))
+	assert_true(strlen(id) < KEY_ID_BYTES || uuid_is_valid(id));
+	if (uuid_is_valid(id))
 		memcpy(key->key_id, id + 36 - KEY_ID_BYTES, KEY_ID_BYTES);
 	if (first_key_id_byte)
 		key->key_id[0] = first_key_id_byte;
@@ -298,12 +300,12 @@ static void begin_row(struct house *h, const char *id, const char *token)
 	snprintf(record->principal_id, sizeof(record->principal_id), "%s",
 		 "5a5a5a5a-0000-4000-8000-000000000000");
 	record->spec = (struct csr_spec){
-		.key_type = KEY_P256V1,
-		.country = text("DE"),
-		.state = text("Bavaria"),
-		.locality = text("Munich"),
-		.organization = text("Example"),
-		.common_name = text("example.com"),
+	    .key_type = KEY_P256V1,
+	    .country = text("DE"),
+	    .state = text("Bavaria"),
+	    .locality = text("Munich"),
+	    .organization = text("Example"),
+	    .common_name = text("example.com"),
 	};
 	assert_int_equal(csr_spec_add_san(&record->spec, SAN_DNS, "example.com"), E_OK);
 	h->outstanding++;
@@ -394,7 +396,7 @@ static void on_audit(void *arg, enum err e, const struct audit_record *records, 
 /* ---- running one pass ---- */
 
 static void on_finding(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
-                       enum message_key_presence presence)
+		       enum message_key_presence presence)
 {
 	struct house *h = arg;
 	struct finding *f = &h->findings[h->findings_len++];
@@ -433,16 +435,16 @@ static void on_end(void *arg, enum err e, const struct reconcile_report *report)
 static struct reconcile_options options_of(struct house *h, bool apply, bool compare_keys)
 {
 	return (struct reconcile_options){
-		.store = h->store,
-		.hsm = &h->hsm,
-		.vouched = true,
-		.apply = apply,
-		.compare_keys = compare_keys,
-		.actor = "operator:test",
-		.on_finding = on_finding,
-		.is_in_work = is_in_work,
-		.should_stop = should_stop,
-		.arg = h,
+	    .store = h->store,
+	    .hsm = &h->hsm,
+	    .vouched = true,
+	    .apply = apply,
+	    .compare_keys = compare_keys,
+	    .actor = "operator:test",
+	    .on_finding = on_finding,
+	    .is_in_work = is_in_work,
+	    .should_stop = should_stop,
+	    .arg = h,
 	};
 }
 
@@ -480,7 +482,7 @@ static void pass(struct house *h, bool apply)
 }
 
 static void assert_only_finding(struct house *h, enum reconcile_finding finding, const char *id,
-                                enum message_key_presence presence)
+				enum message_key_presence presence)
 {
 	const struct reconcile_report *r = &h->report;
 	char label[64];
@@ -516,7 +518,7 @@ static const char C[] = "fc000000-0000-4000-8000-00000000000c";
 static void test_pending_with_a_key_is_failed_and_the_key_destroyed(void **state)
 {
 	static const enum message_key_presence presences[] = {
-		MESSAGE_KEY_PAIR, MESSAGE_KEY_PUBLIC_ONLY, MESSAGE_KEY_PRIVATE_ONLY, MESSAGE_KEY_AMBIGUOUS};
+	    MESSAGE_KEY_PAIR, MESSAGE_KEY_PUBLIC_ONLY, MESSAGE_KEY_PRIVATE_ONLY, MESSAGE_KEY_AMBIGUOUS};
 	struct house *h = *state;
 	struct last_audit last = {0};
 
@@ -612,7 +614,7 @@ static void test_key_of_a_failed_or_destroyed_row_is_destroyed(void **state)
 static void test_active_without_a_whole_pair_is_missing(void **state)
 {
 	static const enum message_key_presence presences[] = {
-		MESSAGE_KEY_NONE, MESSAGE_KEY_PUBLIC_ONLY, MESSAGE_KEY_PRIVATE_ONLY, MESSAGE_KEY_AMBIGUOUS};
+	    MESSAGE_KEY_NONE, MESSAGE_KEY_PUBLIC_ONLY, MESSAGE_KEY_PRIVATE_ONLY, MESSAGE_KEY_AMBIGUOUS};
 	struct house *h = *state;
 
 	make_row(h, A, CSR_ACTIVE);
@@ -646,7 +648,7 @@ static void test_unknown_keys_are_reported_and_never_destroyed(void **state)
 	pass(h, true);
 	assert_only_finding(h, RECONCILE_UNKNOWN, A, MESSAGE_KEY_PAIR);
 
-	hsm_put(&h->hsm, "0A", MESSAGE_KEY_PUBLIC_ONLY, 0);  /* no id */
+	hsm_put(&h->hsm, "0A", MESSAGE_KEY_PUBLIC_ONLY, 0); /* no id */
 	hsm_put(&h->hsm, "0A000000-0000-4000-8000-00000000000A", MESSAGE_KEY_PAIR,
 		0); /* not as csrd writes it */
 	hsm_put(&h->hsm, "", MESSAGE_KEY_PAIR, 0);
@@ -662,8 +664,8 @@ static void test_unknown_keys_are_reported_and_never_destroyed(void **state)
 
 static void test_rows_of_another_token_are_left_alone(void **state)
 {
-	static const enum csr_state states[] = {
-		CSR_PENDING, CSR_ACTIVE, CSR_DELETING, CSR_DESTROYED, CSR_FAILED};
+	static const enum csr_state states[] = {CSR_PENDING, CSR_ACTIVE, CSR_DELETING, CSR_DESTROYED,
+						CSR_FAILED};
 	struct house *h = *state;
 
 	for (unsigned i = 0; i < 5; i++) {
@@ -822,6 +824,44 @@ static void test_a_create_that_ends_meanwhile_keeps_its_key(void **state)
 	assert_int_equal(state_of(h, A), CSR_ACTIVE);
 	assert_non_null(key_of(&h->hsm, A));
 	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+}
+
+static void on_too_late(void *arg, enum err e)
+{
+	struct house *h = arg;
+
+	assert_int_equal(e, E_NOTFOUND);
+	h->outstanding--;
+}
+
+static void activate_a_too_late(void *arg, enum call_kind kind, const char *id)
+{
+	struct store_csr_result result = {.pem = "PEM\n", .protection = KEY_PROT_REQUIRED};
+	struct store_csr_move move = {
+	    .id = A, .from = CSR_PENDING, .to = CSR_ACTIVE, .result = &result, .origin = {.actor = "test"}};
+	struct house *h = arg;
+
+	if (kind != CALL_DESTROY || strcmp(id, A) != 0)
+		return;
+	h->outstanding++;
+	store_csr_move(h->store, &move, on_too_late, h);
+}
+
+/* Once its key is being destroyed no create can make the row active: none is answered 201 without a key. */
+static void test_a_create_cannot_end_while_its_key_is_destroyed(void **state)
+{
+	struct house *h = *state;
+
+	make_row(h, A, CSR_PENDING);
+	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
+	h->hsm.before_answer = activate_a_too_late;
+	h->hsm.hook_arg = h;
+	pass(h, true);
+	settle(h, 0);
+	assert_only_finding(h, RECONCILE_PENDING, A, MESSAGE_KEY_PAIR);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 1);
+	assert_int_equal(state_of(h, A), CSR_FAILED);
+	assert_null(key_of(&h->hsm, A));
 }
 
 static void end_delete_of_a(void *arg, enum call_kind kind, const char *id)
@@ -1411,43 +1451,44 @@ static void test_a_leftover_that_stays_is_recorded_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_pending_with_a_key_is_failed_and_the_key_destroyed),
-		T(test_pending_without_a_key_is_failed),
-		T(test_deleting_is_ended),
-		T(test_key_of_a_failed_or_destroyed_row_is_destroyed),
-		T(test_active_without_a_whole_pair_is_missing),
-		T(test_active_with_the_pair_of_another_key_is_missing),
-		T(test_unknown_keys_are_reported_and_never_destroyed),
-		T(test_rows_of_another_token_are_left_alone),
-		T(test_what_is_well_is_not_found),
-		T(test_without_apply_nothing_changes),
-		T(test_rows_only),
-		T(test_young_rows_are_left_alone),
-		T(test_what_this_process_works_on_is_left_alone),
-		T(test_what_the_signer_works_on_is_left_alone),
-		T(test_a_create_that_ends_meanwhile_keeps_its_key),
-		T(test_a_delete_that_ends_meanwhile_is_fine),
-		T(test_a_create_after_the_list_is_not_missing),
-		T(test_a_delete_after_the_page_is_not_missing),
-		T(test_a_key_whose_row_came_after_the_page_is_not_unknown),
-		T(test_a_leftover_that_went_by_itself_is_not_found),
-		T(test_a_label_listed_twice_is_asked_for),
-		T(test_a_signer_that_is_away_ends_the_pass),
-		T(test_a_lost_destroy_of_a_failed_row_is_made_up_for),
-		T(test_one_bad_object_does_not_stop_the_others),
-		T(test_a_token_that_fails_every_time_ends_the_pass),
-		T(test_a_list_that_fails_ends_the_pass),
-		T(test_a_list_with_unread_objects_is_said_to_be_incomplete),
-		T(test_a_pass_stops_when_told),
-		T(test_ten_thousand_keys),
-		T(test_keys_of_rows_set_aside_are_kept_until_given_up),
-		T(test_key_that_comes_back_of_a_row_set_aside_is_kept),
-		T(test_without_a_signer_that_vouches_nothing_changes),
-		T(test_rows_of_the_future_are_old),
-		T(test_open_rows_are_left_to_who_settles_them),
-		T(test_one_more_list_answers_for_many_missing_keys),
-		T(test_keys_that_the_second_list_has_are_not_missing),
-		T(test_a_leftover_that_stays_is_recorded_once),
+	    T(test_pending_with_a_key_is_failed_and_the_key_destroyed),
+	    T(test_pending_without_a_key_is_failed),
+	    T(test_deleting_is_ended),
+	    T(test_key_of_a_failed_or_destroyed_row_is_destroyed),
+	    T(test_active_without_a_whole_pair_is_missing),
+	    T(test_active_with_the_pair_of_another_key_is_missing),
+	    T(test_unknown_keys_are_reported_and_never_destroyed),
+	    T(test_rows_of_another_token_are_left_alone),
+	    T(test_what_is_well_is_not_found),
+	    T(test_without_apply_nothing_changes),
+	    T(test_rows_only),
+	    T(test_young_rows_are_left_alone),
+	    T(test_what_this_process_works_on_is_left_alone),
+	    T(test_what_the_signer_works_on_is_left_alone),
+	    T(test_a_create_that_ends_meanwhile_keeps_its_key),
+	    T(test_a_create_cannot_end_while_its_key_is_destroyed),
+	    T(test_a_delete_that_ends_meanwhile_is_fine),
+	    T(test_a_create_after_the_list_is_not_missing),
+	    T(test_a_delete_after_the_page_is_not_missing),
+	    T(test_a_key_whose_row_came_after_the_page_is_not_unknown),
+	    T(test_a_leftover_that_went_by_itself_is_not_found),
+	    T(test_a_label_listed_twice_is_asked_for),
+	    T(test_a_signer_that_is_away_ends_the_pass),
+	    T(test_a_lost_destroy_of_a_failed_row_is_made_up_for),
+	    T(test_one_bad_object_does_not_stop_the_others),
+	    T(test_a_token_that_fails_every_time_ends_the_pass),
+	    T(test_a_list_that_fails_ends_the_pass),
+	    T(test_a_list_with_unread_objects_is_said_to_be_incomplete),
+	    T(test_a_pass_stops_when_told),
+	    T(test_ten_thousand_keys),
+	    T(test_keys_of_rows_set_aside_are_kept_until_given_up),
+	    T(test_key_that_comes_back_of_a_row_set_aside_is_kept),
+	    T(test_without_a_signer_that_vouches_nothing_changes),
+	    T(test_rows_of_the_future_are_old),
+	    T(test_open_rows_are_left_to_who_settles_them),
+	    T(test_one_more_list_answers_for_many_missing_keys),
+	    T(test_keys_that_the_second_list_has_are_not_missing),
+	    T(test_a_leftover_that_stays_is_recorded_once),
 	};
 
 	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);

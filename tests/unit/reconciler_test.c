@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What daemon/reconciler.c says in the log of the passes that it runs (F107):
  * the first few of each kind and a count, and what stays as it is only once.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The service manager is a datagram socket of the test's; the program that
  * talks to it is a child, because a process has one manager.
@@ -43,7 +44,7 @@ static void pause_ms(long ms)
 
 static void forget_environment(void)
 {
-	static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",  "LISTEN_PID",
+	static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC",  "WATCHDOG_PID",  "LISTEN_PID",
 					    "LISTEN_FDS",    "LISTEN_FDNAMES", "JOURNAL_STREAM"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -254,7 +255,7 @@ static void be_watched(void)
 	setenv("WATCHDOG_PID", pid, 1);
 	open_service();
 	check(service_watchdog_ms() == 2500);
-	check(getenv("WATCHDOG_USEC") == NULL);
+	check(!getenv("WATCHDOG_USEC"));
 	service_feed();
 	service_close();
 }
@@ -422,8 +423,8 @@ static void take_named_sockets(void)
 
 	pass(fds, 4, "http:admin:udp:deaf");
 	open_service();
-	check(getenv("LISTEN_FDS") == NULL && getenv("LISTEN_PID") == NULL);
-	check(getenv("LISTEN_FDNAMES") == NULL);
+	check(!getenv("LISTEN_FDS") && !getenv("LISTEN_PID"));
+	check(!getenv("LISTEN_FDNAMES"));
 	check(service_sockets(&sockets) == 4);
 	check(strcmp(sockets[0].name, "http") == 0 && sockets[0].fd == 3);
 	check(strcmp(sockets[3].name, "deaf") == 0 && sockets[3].fd == 6);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which schema steps a database gets, over a database that is only a number. */
 #include "base/log.h"
 #include "store/migrate.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The queue, over the engine of the tests, which stands still and fails on order. */
 #include "tests/contract/store_contract.h"
 #include "tests/fakes/store_memory.h"

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The watchdog ends a process of its own in each test: its exit code and log line are looked at. */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/watchdog.h"
+#include "hsm/signer/token/watchdog.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -54,7 +55,7 @@ static struct child start(void (*body)(void))
 	if (c.pid == 0) {
 		dup2(fds[1], 2);
 		log_open("test", LOG_LEVEL_DEBUG);
-		if (watchdog_start(&limits))
+		if (watchdog_start(&limits) != E_OK)
 			_exit(99);
 		body();
 		pause_ms(BOUND_MS);

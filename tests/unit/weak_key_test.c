@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keys that are weak by construction, and sound ones beside them (F51). */
 #include "tests/unit/cmocka_all.h"
 
-#include "hsm/signer/weak_key.h"
+#include "hsm/signer/key/weak_key.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>

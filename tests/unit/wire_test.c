@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The codec, the frames and every message: round trips, caps, truncation at every byte, garbage. */
 #include "base/buf.h"
 #include "base/csr.h"

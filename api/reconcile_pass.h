@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One pass of reconciliation, as its files know it.  Private to reconcile.c and
+ * reconcile_*.c.
+ */
+#ifndef CSRD_API_RECONCILE_PASS_H
+#define CSRD_API_RECONCILE_PASS_H
+
+#include "api/key_list.h"
+#include "api/reconcile.h"
+#include "api/settle.h"
+#include "base/csr.h"
+#include "base/uuid.h"
+
+#define RECONCILE_PAGE_ROWS 100
+#define RECONCILE_LABEL_PREFIX "csrd:"
+#define RECONCILE_LABEL_SIZE (sizeof(RECONCILE_LABEL_PREFIX) + CSR_ID_SIZE)
+#define RECONCILE_LIST_TIMEOUT_MS 3600000 /* the signer makes one at a time, and does the rest beside it */
+
+/* What a pass needs of one row; the rest of the page is given back at once. */
+struct reconcile_row {
+	char id[CSR_ID_SIZE];
+	uint8_t uuid[UUID_BYTES];
+	enum csr_state state;
+	int64_t updated_us;
+	bool set_aside;
+	bool on_this_token;
+	uint8_t key_id[KEY_ID_BYTES];
+};
+
+/* An active row whose key the list lacks, and what one more list says of it. */
+struct reconcile_doubt {
+	uint8_t uuid[UUID_BYTES];
+	uint8_t key_id[KEY_ID_BYTES]; /* the row's */
+	uint8_t presence;
+	bool same; /* the pair there is the row's */
+};
+
+struct reconcile {
+	struct reconcile_options options;
+	char *actor;
+	char *give_up;
+	char *token_name;
+	reconcile_done_fn done;
+	struct reconcile_report report;
+	enum err first_error;
+	unsigned failures;
+
+	bool comparing; /* rows are settled; keys and rows are being compared */
+	char after_id[CSR_ID_SIZE];
+	struct reconcile_row rows[RECONCILE_PAGE_ROWS];
+	size_t rows_len;
+	size_t rows_at;
+	bool rows_end; /* no page follows */
+
+	struct key_list keys;
+	enum err collect_error;
+
+	unsigned asked;                 /* for keys that the list lacks, one by one */
+	struct reconcile_doubt *doubts; /* in the order of their ids */
+	size_t doubts_len;
+	size_t doubts_capacity;
+	size_t doubts_at; /* being told, once the list is there */
+	bool telling_doubts;
+	bool list_is_whole; /* the one more */
+
+	/* What is being asked about right now. */
+	struct reconcile_row row;
+	struct key_list_key key;
+	enum message_key_presence presence;
+	struct settle settle;
+};
+
+/* ---- reconcile.c: the pass as a whole ---- */
+
+/* Goes on with what is next.  Each of the functions below that takes the pass on ends with it, or with the
+   pass. */
+void reconcile_next(struct reconcile *r);
+/* The end of the pass, and of r. */
+void reconcile_finish(struct reconcile *r, enum err e);
+
+void reconcile_format_label(const char *csr_id, char label[RECONCILE_LABEL_SIZE]);
+void reconcile_tell(struct reconcile *r, enum reconcile_finding finding, const char *csr_id,
+		    const char *label, enum message_key_presence presence);
+/* Of the current row. */
+void reconcile_tell_row(struct reconcile *r, enum reconcile_finding finding,
+			enum message_key_presence presence);
+
+/*
+ * The signer did not do what the current row needs.  One bad object must not keep the rows behind it from
+ * being settled; a signer that cannot be reached ends the pass.
+ */
+void reconcile_signer_failed(struct reconcile *r, enum err e, const char *detail, const char *what);
+/* Neither did it list its keys: the pass is over. */
+void reconcile_list_failed(struct reconcile *r, enum err e, const char *detail);
+/* Of a call about one key, made now. */
+uint64_t reconcile_deadline_ms(void);
+
+bool reconcile_is_in_work(const struct reconcile *r, const struct reconcile_row *row);
+/* In work, or too young. */
+bool reconcile_must_wait(const struct reconcile *r, const struct reconcile_row *row);
+/* Whether a person has decided that the key of this row goes. */
+bool reconcile_is_given_up(const struct reconcile *r, const struct reconcile_row *row);
+
+void reconcile_fetch_page(struct reconcile *r);
+
+/* ---- reconcile_settle.c ---- */
+
+/* The current row, with what was found of its key (presence). */
+void reconcile_settle_row(struct reconcile *r);
+
+/* ---- reconcile_compare.c: keys and rows ---- */
+
+void reconcile_compare_begin(struct reconcile *r);
+/* One page of rows at most; then the loop has its turn. */
+void reconcile_compare_next(struct reconcile *r);
+/* The current row is active and its key was not found: is it there now, and is the row still active? */
+void reconcile_compare_ask_missing(struct reconcile *r);
+/* The same when the key is known not to be there. */
+void reconcile_compare_reread_missing(struct reconcile *r);
+
+/* ---- reconcile_doubt.c: keys that the list lacks, when many: one more list answers for them ---- */
+
+MUST_USE enum err reconcile_doubt_add(struct reconcile *r, const struct reconcile_row *row);
+bool reconcile_doubt_is_full(const struct reconcile *r);
+void reconcile_doubt_list(struct reconcile *r);
+/* One doubt after the other; the row is read again, since a delete may have come meanwhile. */
+void reconcile_doubt_tell(struct reconcile *r);
+
+#endif

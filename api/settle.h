@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of a CSR: its key destroyed, and what became of it recorded in the store.
+ * No other code of csrd or csrctl destroys the key of a CSR or makes its row
+ * failed or destroyed (`make lint` sees to it).  There is one order:
+ *
+ *   1. shut   from here on nobody can make the row active
+ *   2. key    destroyed, and a fresh search on the token finds nothing of it
+ *   3. say    what became of it, durable with its audit record
+ *
+ *                        1 shut                    2 key       3 say
+ *   SETTLE_OWN           it is the caller's        destroyed   row failed
+ *   SETTLE_PENDING       row failed                destroyed   (said by 1)
+ *   SETTLE_DELETING      it is                     destroyed   row destroyed
+ *   SETTLE_LEFTOVER      it is; "csr.leftover"     destroyed   "csr.leftover-destroyed"
+ *
+ * Without 1 a key could be destroyed under a create that is about to be answered
+ * 201.  A crash between two steps leaves what reconciliation finds: an open row,
+ * or the key of a row that is shut.
+ */
+#ifndef CSRD_API_SETTLE_H
+#define CSRD_API_SETTLE_H
+
+#include "hsm/hsm.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum settle_kind {
+	SETTLE_OWN = 1,  /* row pending, and nobody but the caller can make it active */
+	SETTLE_PENDING,  /* row pending, whoever began it: it may be about to become active */
+	SETTLE_DELETING, /* row deleting */
+	SETTLE_LEFTOVER, /* row failed or destroyed, but a key of it is still on the token */
+};
+
+enum settle_step {
+	SETTLE_DONE,
+	SETTLE_ROW,     /* the store refused; E_NOTFOUND: somebody else has moved the row meanwhile */
+	SETTLE_KEY,     /* the signer did not do it, or does not know whether it did: see hsm.h */
+	SETTLE_STOPPED, /* should_stop said so; the hsm was not touched */
+};
+
+#define SETTLE_KEY_OBJECTS 2 /* of a whole key: a private and a public one */
+
+/* Set by the caller, who keeps it, and all that it points to, until done. */
+struct settle {
+	enum settle_kind kind;
+	struct store *store;
+	struct hsm *hsm;
+	const char *csr_id;
+	bool key_is_gone;     /* known already, from hsm_left_nothing or a search: the token is not used */
+	uint64_t deadline_ms; /* of the call to the HSM; clock_ms() time */
+	/* Of the row's move or of "csr.leftover".  detail NULL, where the key goes first: what is destroyed.
+	 */
+	struct audit_origin origin;
+	bool (*should_stop)(void *arg); /* asked before the hsm is called after the store; NULL is fine */
+	void *should_stop_arg;
+
+	uint32_t objects; /* for the caller, in the end: what the signer has destroyed */
+
+	/* settle's own */
+	void (*done)(void *arg, enum err e, enum settle_step step, const char *detail);
+	void *arg;
+	char objects_text[96];
+};
+
+/* E_OK and SETTLE_DONE, or an error and the step that failed.  detail: of the signer, for the log; or "". */
+typedef void (*settle_done_fn)(void *arg, enum err e, enum settle_step step, const char *detail);
+
+/* done is called once, not from inside; it may free the settle. */
+void settle_start(struct settle *settle, settle_done_fn done, void *arg);
+
+#endif

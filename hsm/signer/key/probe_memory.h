@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the probe (probe.h) found out about the token, kept over restarts in the
+ * signer's state folder: throw-away keys, an RSA key among them, are not made
+ * at each start, but only when there is reason to.
+ *
+ * A finding holds for the very things that it was made with: this release of
+ * csrd, the module's file (path, size, time of change) and what it says of its
+ * version, the token with its versions of hardware and firmware, and the
+ * mechanisms that it offers.  Anything else, a file that was cut or changed,
+ * and one that cannot be read, are as good as none.  It is no secret and no
+ * safeguard: what each key is was read back from the token all the same.
+ */
+#ifndef CSRD_HSM_SIGNER_KEY_PROBE_MEMORY_H
+#define CSRD_HSM_SIGNER_KEY_PROBE_MEMORY_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "hsm/signer/token/token.h"
+
+#define PROBE_MEMORY_NAME "probe"
+
+/*
+ * Fills in the token's profiles' options, relabels and probed_us; the lists of
+ * mechanisms are there already.  E_NOTFOUND: there is no finding that holds,
+ * and the token is as it was.
+ */
+MUST_USE enum err probe_memory_recall(struct token *token);
+
+/* Keeps them.  A failure is logged, and costs a probe at the next start. */
+void probe_memory_keep(const struct token *token);
+
+/* Forgets what was kept.  Logs likewise. */
+void probe_memory_drop(const struct token *token);
+
+#endif

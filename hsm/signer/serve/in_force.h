@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file `running` in state_dir: the configuration that this process works
+ * with, for csrctl, which shows where the file says something else by now.  It
+ * is locked as long as the process lives, and gone after an end in order.
+ */
+#ifndef CSRD_HSM_SIGNER_SERVE_IN_FORCE_H
+#define CSRD_HSM_SIGNER_SERVE_IN_FORCE_H
+
+#include "config/config.h"
+#include "hsm/signer/token/state_dir.h"
+
+/* A descriptor for in_force_end; -1: it could not be told, and the log says why.  Nothing else rests on it.
+ */
+int in_force_tell(const struct config *config, const struct state_dir *state);
+void in_force_end(int fd, const struct state_dir *state); /* nothing for -1 */
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request on its way from a connection through the queue to a worker and
+ * back.  It has one owner at a time: the server, the queue, a worker, the server.
+ */
+#ifndef CSRD_HSM_SIGNER_SERVE_JOB_H
+#define CSRD_HSM_SIGNER_SERVE_JOB_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "hsm/message.h"
+#include "hsm/signer/key/inventory.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct job {
+	struct job *next;
+
+	uint64_t connection; /* its id: never used twice */
+	uint32_t request_id;
+	enum message_type type;          /* one that is for a worker: operation.c */
+	uint64_t deadline_ms;            /* clock_ms(); past it, it is not begun */
+	char csr_id[CSR_ID_SIZE];        /* "" with LIST_KEYS, LIST_POOLS and DESTROY_POOL */
+	char node[MESSAGE_NODE_MAX + 1]; /* DESTROY_POOL */
+	struct csr_spec spec;            /* CREATE_CSR */
+	atomic_bool gone; /* its connection is: set by the server, read by whoever works on it */
+
+	/* the answer */
+	enum err result;
+	struct buf reply;           /* payload; empty for a list that succeeded */
+	struct inventory inventory; /* LIST_KEYS */
+	size_t inventory_at;
+	uint32_t destroyed; /* objects, DESTROY_KEY and DESTROY_POOL */
+};
+
+/* Goes over the whole token: one at a time, and no longer than its client waits. */
+static inline bool job_is_list(const struct job *job)
+{
+	return job->type == MESSAGE_LIST_KEYS || job->type == MESSAGE_LIST_POOLS;
+}
+
+struct job *job_new(uint64_t connection, uint32_t request_id,
+		    enum message_type type); /* NULL: out of memory */
+void job_free(struct job *job);              /* NULL is fine */
+
+/* Makes the reply an error; code is one of those of struct message_error. */
+void job_fail(struct job *job, enum err code, const char *detail);
+
+#endif

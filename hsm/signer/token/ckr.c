@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a CK_RV is called, and what it means to csrd. */
+#include "hsm/signer/token/ckr.h"
+
+#include <stddef.h>
+
+#define ROW(rv, e)                                                                                           \
+	{                                                                                                    \
+		rv, e, #rv                                                                                   \
+	}
+
+static const struct {
+	CK_RV rv;
+	enum err e;
+	const char *name;
+} rows[] = {
+    ROW(CKR_OK, E_OK),
+    ROW(CKR_CANCEL, E_UNAVAIL),
+    ROW(CKR_HOST_MEMORY, E_NOMEM),
+    ROW(CKR_SLOT_ID_INVALID, E_UNAVAIL),
+    ROW(CKR_GENERAL_ERROR, E_HSM),
+    ROW(CKR_FUNCTION_FAILED, E_HSM),
+    ROW(CKR_ARGUMENTS_BAD, E_BUG),
+    ROW(CKR_NO_EVENT, E_HSM),
+    ROW(CKR_NEED_TO_CREATE_THREADS, E_HSM),
+    ROW(CKR_CANT_LOCK, E_HSM),
+    ROW(CKR_ATTRIBUTE_READ_ONLY, E_HSM),
+    ROW(CKR_ATTRIBUTE_SENSITIVE, E_HSM),
+    ROW(CKR_ATTRIBUTE_TYPE_INVALID, E_HSM),
+    ROW(CKR_ATTRIBUTE_VALUE_INVALID, E_HSM),
+    ROW(CKR_ACTION_PROHIBITED, E_HSM),
+    ROW(CKR_DATA_INVALID, E_HSM),
+    ROW(CKR_DATA_LEN_RANGE, E_HSM),
+    ROW(CKR_DEVICE_ERROR, E_UNAVAIL),
+    ROW(CKR_DEVICE_MEMORY, E_UNAVAIL),
+    ROW(CKR_DEVICE_REMOVED, E_UNAVAIL),
+    ROW(CKR_ENCRYPTED_DATA_INVALID, E_HSM),
+    ROW(CKR_ENCRYPTED_DATA_LEN_RANGE, E_HSM),
+    ROW(CKR_FUNCTION_CANCELED, E_UNAVAIL),
+    ROW(CKR_FUNCTION_NOT_PARALLEL, E_HSM),
+    ROW(CKR_FUNCTION_NOT_SUPPORTED, E_HSM),
+    ROW(CKR_KEY_HANDLE_INVALID, E_HSM),
+    ROW(CKR_KEY_SIZE_RANGE, E_UNSUPPORTED),
+    ROW(CKR_KEY_TYPE_INCONSISTENT, E_HSM),
+    ROW(CKR_KEY_NOT_NEEDED, E_HSM),
+    ROW(CKR_KEY_CHANGED, E_HSM),
+    ROW(CKR_KEY_NEEDED, E_HSM),
+    ROW(CKR_KEY_INDIGESTIBLE, E_HSM),
+    ROW(CKR_KEY_FUNCTION_NOT_PERMITTED, E_HSM),
+    ROW(CKR_KEY_NOT_WRAPPABLE, E_HSM),
+    ROW(CKR_KEY_UNEXTRACTABLE, E_HSM),
+    ROW(CKR_MECHANISM_INVALID, E_HSM), /* only those are used that it has listed */
+    ROW(CKR_MECHANISM_PARAM_INVALID, E_HSM),
+    ROW(CKR_OBJECT_HANDLE_INVALID, E_HSM),
+    ROW(CKR_OPERATION_ACTIVE, E_BUG),
+    ROW(CKR_OPERATION_NOT_INITIALIZED, E_BUG),
+    ROW(CKR_PIN_INCORRECT, E_PIN),
+    ROW(CKR_PIN_INVALID, E_PIN),
+    ROW(CKR_PIN_LEN_RANGE, E_PIN),
+    ROW(CKR_PIN_EXPIRED, E_PIN),
+    ROW(CKR_PIN_LOCKED, E_PIN_LOCKED),
+    ROW(CKR_SESSION_CLOSED, E_UNAVAIL),
+    ROW(CKR_SESSION_COUNT, E_BUSY),
+    ROW(CKR_SESSION_HANDLE_INVALID, E_UNAVAIL),
+    ROW(CKR_SESSION_PARALLEL_NOT_SUPPORTED, E_HSM),
+    ROW(CKR_SESSION_READ_ONLY, E_BUG),
+    ROW(CKR_SESSION_EXISTS, E_HSM),
+    ROW(CKR_SESSION_READ_ONLY_EXISTS, E_HSM),
+    ROW(CKR_SESSION_READ_WRITE_SO_EXISTS, E_HSM),
+    ROW(CKR_SIGNATURE_INVALID, E_HSM),
+    ROW(CKR_SIGNATURE_LEN_RANGE, E_HSM),
+    ROW(CKR_TEMPLATE_INCOMPLETE, E_HSM),
+    ROW(CKR_TEMPLATE_INCONSISTENT, E_HSM),
+    ROW(CKR_TOKEN_NOT_PRESENT, E_UNAVAIL),
+    ROW(CKR_TOKEN_NOT_RECOGNIZED, E_UNAVAIL),
+    ROW(CKR_TOKEN_WRITE_PROTECTED, E_UNAVAIL),
+    ROW(CKR_UNWRAPPING_KEY_HANDLE_INVALID, E_HSM),
+    ROW(CKR_UNWRAPPING_KEY_SIZE_RANGE, E_HSM),
+    ROW(CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT, E_HSM),
+    ROW(CKR_USER_ALREADY_LOGGED_IN, E_HSM),
+    ROW(CKR_USER_NOT_LOGGED_IN, E_UNAVAIL),
+    ROW(CKR_USER_PIN_NOT_INITIALIZED, E_PIN),
+    ROW(CKR_USER_TYPE_INVALID, E_BUG),
+    ROW(CKR_USER_ANOTHER_ALREADY_LOGGED_IN, E_HSM),
+    ROW(CKR_USER_TOO_MANY_TYPES, E_HSM),
+    ROW(CKR_WRAPPED_KEY_INVALID, E_HSM),
+    ROW(CKR_WRAPPED_KEY_LEN_RANGE, E_HSM),
+    ROW(CKR_WRAPPING_KEY_HANDLE_INVALID, E_HSM),
+    ROW(CKR_WRAPPING_KEY_SIZE_RANGE, E_HSM),
+    ROW(CKR_WRAPPING_KEY_TYPE_INCONSISTENT, E_HSM),
+    ROW(CKR_RANDOM_SEED_NOT_SUPPORTED, E_HSM),
+    ROW(CKR_RANDOM_NO_RNG, E_HSM),
+    ROW(CKR_DOMAIN_PARAMS_INVALID, E_UNSUPPORTED),
+    ROW(CKR_CURVE_NOT_SUPPORTED, E_UNSUPPORTED),
+    ROW(CKR_BUFFER_TOO_SMALL, E_HSM),
+    ROW(CKR_SAVED_STATE_INVALID, E_HSM),
+    ROW(CKR_INFORMATION_SENSITIVE, E_HSM),
+    ROW(CKR_STATE_UNSAVEABLE, E_HSM),
+    ROW(CKR_CRYPTOKI_NOT_INITIALIZED, E_UNAVAIL),
+    ROW(CKR_CRYPTOKI_ALREADY_INITIALIZED, E_HSM),
+    ROW(CKR_MUTEX_BAD, E_HSM),
+    ROW(CKR_MUTEX_NOT_LOCKED, E_HSM),
+    ROW(CKR_NEW_PIN_MODE, E_HSM),
+    ROW(CKR_NEXT_OTP, E_HSM),
+    ROW(CKR_EXCEEDED_MAX_ITERATIONS, E_HSM),
+    ROW(CKR_FIPS_SELF_TEST_FAILED, E_HSM),
+    ROW(CKR_LIBRARY_LOAD_FAILED, E_HSM),
+    ROW(CKR_PIN_TOO_WEAK, E_HSM),
+    ROW(CKR_PUBLIC_KEY_INVALID, E_HSM),
+    ROW(CKR_FUNCTION_REJECTED, E_HSM),
+};
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+enum err ckr_err(CK_RV rv)
+{
+	for (size_t i = 0; i < ROWS; i++)
+		if (rows[i].rv == rv)
+			return rows[i].e;
+	return E_HSM;
+}
+
+const char *ckr_name(CK_RV rv)
+{
+	for (size_t i = 0; i < ROWS; i++)
+		if (rows[i].rv == rv)
+			return rows[i].name;
+	return rv >= CKR_VENDOR_DEFINED ? "CKR_VENDOR_DEFINED" : "unknown CK_RV";
+}
+
+bool ckr_is_session_lost(CK_RV rv)
+{
+	return rv == CKR_SESSION_HANDLE_INVALID || rv == CKR_SESSION_CLOSED || rv == CKR_USER_NOT_LOGGED_IN;
+}
+
+bool ckr_is_device_lost(CK_RV rv)
+{
+	return rv == CKR_DEVICE_ERROR || rv == CKR_DEVICE_REMOVED || rv == CKR_TOKEN_NOT_PRESENT ||
+	       rv == CKR_TOKEN_NOT_RECOGNIZED || rv == CKR_SLOT_ID_INVALID ||
+	       rv == CKR_CRYPTOKI_NOT_INITIALIZED;
+}
+
+bool ckr_is_unreached(CK_RV rv)
+{
+	switch (rv) {
+	case CKR_CRYPTOKI_NOT_INITIALIZED:
+	case CKR_DEVICE_REMOVED:
+	case CKR_HOST_MEMORY:
+	case CKR_SESSION_CLOSED:
+	case CKR_SESSION_HANDLE_INVALID:
+	case CKR_SLOT_ID_INVALID:
+	case CKR_TOKEN_NOT_PRESENT:
+	case CKR_TOKEN_NOT_RECOGNIZED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What says "not like this" about a request, or "not now", is no sign of illness. */
+bool ckr_is_trouble(CK_RV rv)
+{
+	switch (ckr_err(rv)) {
+	case E_UNAVAIL:
+	case E_HSM:
+	case E_NOMEM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool ckr_is_refusal(CK_RV rv)
+{
+	switch (rv) {
+	case CKR_ACTION_PROHIBITED:
+	case CKR_ATTRIBUTE_READ_ONLY:
+	case CKR_ATTRIBUTE_TYPE_INVALID:
+	case CKR_ATTRIBUTE_VALUE_INVALID:
+	case CKR_CURVE_NOT_SUPPORTED:
+	case CKR_DOMAIN_PARAMS_INVALID:
+	case CKR_KEY_FUNCTION_NOT_PERMITTED:
+	case CKR_KEY_SIZE_RANGE:
+	case CKR_MECHANISM_INVALID:
+	case CKR_MECHANISM_PARAM_INVALID:
+	case CKR_TEMPLATE_INCOMPLETE:
+	case CKR_TEMPLATE_INCONSISTENT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool ckr_is_object_gone(CK_RV rv)
+{
+	return rv == CKR_OBJECT_HANDLE_INVALID || rv == CKR_KEY_HANDLE_INVALID;
+}
+
+bool ckr_may_pass(CK_RV rv)
+{
+	switch (rv) {
+	case CKR_FUNCTION_FAILED:
+	case CKR_GENERAL_ERROR:
+	case CKR_KEY_HANDLE_INVALID:
+	case CKR_OBJECT_HANDLE_INVALID:
+	case CKR_TEMPLATE_INCONSISTENT:
+		return true;
+	default:
+		return false;
+	}
+}

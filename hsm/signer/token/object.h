@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Key objects on the token: searched by class and label, told apart by
+ * CKA_ID, destroyed, and proven to be gone.
+ */
+#ifndef CSRD_HSM_SIGNER_TOKEN_OBJECT_H
+#define CSRD_HSM_SIGNER_TOKEN_OBJECT_H
+
+#include "base/attr.h"
+#include "base/csr.h"
+#include "base/err.h"
+#include "base/key.h"
+#include "hsm/message.h"
+#include "hsm/signer/token/session.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OBJECT_LABEL_PREFIX "csrd:"
+#define OBJECT_LABEL_SIZE (sizeof(OBJECT_LABEL_PREFIX) - 1 + CSR_ID_SIZE)
+void object_label(char label[OBJECT_LABEL_SIZE], const char *csr_id);
+
+/* Which objects: all of a label, those of a label that have one CKA_ID, or all of a CKA_ID. */
+struct object_query {
+	const char *label;     /* NULL: any, and key_id is set */
+	const uint8_t *key_id; /* KEY_ID_BYTES, or NULL for any */
+};
+
+/* Counts and the first CKA_ID found, cut or zero-padded to KEY_ID_BYTES. */
+struct object_found {
+	size_t private_keys;
+	size_t public_keys;
+	uint8_t key_id[KEY_ID_BYTES];
+	bool ids_differ;
+};
+
+/*
+ * As session_fail; E_HSM: it may be there without being found (remains.h), so
+ * what was found is not all.
+ */
+MUST_USE enum err object_find(struct session *s, const struct object_query *query,
+			      struct object_found *ret_found);
+
+enum message_key_presence object_presence(const struct object_found *found);
+
+/*
+ * Destroys private keys first, then public keys, and searches again until a
+ * fresh search finds none; C_DestroyObject alone is not believed.  A public key
+ * may go with its private key, and may not let itself be destroyed before.
+ * E_OK: there is none.  E_HSM: the token says that they are destroyed and still
+ * finds them, refuses, or may hide them (remains.h).  Else as session_fail.
+ * *ret_destroyed, set in every case: those that were found and are gone.
+ */
+MUST_USE enum err object_destroy(struct session *s, const struct object_query *query,
+				 uint32_t *ret_destroyed);
+
+/*
+ * Attributes of one object in one call, each with its buffer and the size of
+ * it; ulValueLen becomes the length.  E_HSM when one is longer, missing or not
+ * to be had; else as session_fail.
+ */
+#define OBJECT_READ_MAX 8
+MUST_USE enum err object_read(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attributes,
+			      size_t len);
+
+/*
+ * Every handle that fits the template, at most max.  *ret_handles is owned.
+ * E_LIMIT, E_NOMEM, as session_fail; so when the user was logged out meanwhile,
+ * since then private objects are not found.
+ */
+MUST_USE enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t template_len, size_t max,
+				CK_OBJECT_HANDLE **ret_handles, size_t *ret_len);
+
+#endif
