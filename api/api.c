@@ -105,9 +105,8 @@ static void log_bad_credential(struct op *op, const struct principal *caller, co
 		       op->request->peer, whose, caller ? ": " : "", why, held_back);
 }
 
-static void on_principal(void *arg, enum err e, struct principal *principal)
+void op_admit(struct op *op, enum err e, struct principal *principal)
 {
-	struct op *op = arg;
 	const char *refusal = NULL;
 
 	op->principal = principal;
@@ -126,8 +125,14 @@ static void on_principal(void *arg, enum err e, struct principal *principal)
 	}
 }
 
+static void on_principal(void *arg, enum err e, struct principal *principal)
+{
+	op_admit(arg, e, principal);
+}
+
 static void authenticate(struct op *op)
 {
+	const struct route_rule *rule = op->route.rule;
 	enum problem_code code = auth_read(op->request, &op->claim);
 
 	if (code) {
@@ -135,9 +140,13 @@ static void authenticate(struct op *op)
 		op_refuse(op, code, code == PROBLEM_NO_CREDENTIAL ? auth_missing(op->request) : NULL);
 		return;
 	}
+	if (rule->look) {
+		rule->look(op);
+		return;
+	}
 	store_principal_find(op->api->options.store, op->claim.kind, op->claim.secret_hash, on_principal, op);
-	if (op->route.rule->prefetch)
-		op->route.rule->prefetch(op);
+	if (rule->prefetch)
+		rule->prefetch(op);
 }
 
 void api_handle(struct api *api, struct request *request)

@@ -33,8 +33,11 @@
 
 /* What a create holds between its steps. */
 struct create {
-	struct csr_record *record;  /* as begun */
-	struct csr_record *again;   /* with an Idempotency-Key: a copy from before, to begin with once more */
+	enum store_begin foreseen; /* what it would come to when the caller was looked up */
+	struct csr_record *seen;   /* and the first result, where there is one */
+	uint8_t request_hash[STORE_HASH_BYTES]; /* with an Idempotency-Key */
+	struct csr_record *record; /* as begun */
+	struct csr_record *again;  /* with an Idempotency-Key: a copy from before, to begin with once more */
 	char first_id[CSR_ID_SIZE]; /* the CSR of the request that this one repeats and waits for */
 	char *pem;
 	struct hsm *hsm;
@@ -47,6 +50,7 @@ static void create_free(void *state)
 {
 	struct create *create = state;
 
+	csr_record_free(create->seen);
 	csr_record_free(create->record);
 	csr_record_free(create->again);
 	free(create->pem);
@@ -312,18 +316,11 @@ static void create_look_at_first(struct op *op)
 	store_csr_get(op->api->options.store, &op->route.scope, create->first_id, on_first, op);
 }
 
-static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+/* Takes the record. */
+static void create_go_on(struct op *op, enum store_begin outcome, struct csr_record *record)
 {
-	struct op *op = arg;
 	struct create *create = op->state;
 
-	if (e != E_OK) {
-		op_log(op, LOG_LEVEL_ERROR, "cannot begin a CSR: %s", err_str(e));
-		if (e == E_UNCERTAIN)
-			op_want_reconcile(op);
-		op_refuse_err(op, e, "the store is not available at the moment; try again");
-		return;
-	}
 	switch (outcome) {
 	case STORE_BEGIN_NEW:
 		begun(op, record);
@@ -356,6 +353,20 @@ static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr
 	op_refuse_internal(op, E_BUG, "the store gave an unknown outcome");
 }
 
+static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+{
+	struct op *op = arg;
+
+	if (e) {
+		op_log(op, LOG_LEVEL_ERROR, "cannot begin a CSR: %s", err_str(e));
+		if (e == E_UNCERTAIN)
+			op_want_reconcile(op);
+		op_refuse_err(op, e, "the store is not available at the moment; try again");
+		return;
+	}
+	create_go_on(op, outcome, record);
+}
+
 /*
  * SHA-256 of what makes two requests the same: the scope and the bytes of the
  * body, without a byte order mark, which says nothing about the request.
@@ -375,6 +386,16 @@ static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BY
 
 	EVP_MD_CTX_free(md);
 	return done ? E_OK : E_NOMEM;
+}
+
+static const char *create_key(const struct op *op)
+{
+	return op->request->header(op->request, "Idempotency-Key");
+}
+
+static int64_t create_key_ttl_us(const struct op *op)
+{
+	return (int64_t)op->api->options.config->policy.idempotency_ttl_ms * 1000;
 }
 
 /* Takes csr's contents. */
@@ -400,22 +421,21 @@ static struct csr_record *record_new(const struct op *op, const char id[CSR_ID_S
 /* Takes the record. */
 static void create_begin_record(struct op *op, struct csr_record *record)
 {
+	const struct create *create = op->state;
 	struct store_csr_begin in = {
-	    .record = record,
-	    .idempotency_key = op->request->header(op->request, "Idempotency-Key"),
-	    .idempotency_ttl_us = (int64_t)op->api->options.config->policy.idempotency_ttl_ms * 1000,
-	    .origin = op_origin(op),
+		.record = record,
+		.idempotency_key = create_key(op),
+		.idempotency_ttl_us = create_key_ttl_us(op),
+		.origin = op_origin(op),
 	};
 
 	if (op_work_on(op, record->id) != E_OK) {
 		csr_record_free(record);
 		op_refuse_internal(op, E_BUG, "a new id is in work already");
-	} else if (request_hash(op, in.request_hash) != E_OK) {
-		csr_record_free(record);
-		op_refuse_err(op, E_NOMEM, NULL);
-	} else {
-		store_csr_begin(op->api->options.store, &in, on_begin, op);
+		return;
 	}
+	memcpy(in.request_hash, create->request_hash, sizeof(in.request_hash));
+	store_csr_begin(op->api->options.store, &in, on_begin, op);
 }
 
 /* NULL when out of memory. */
@@ -473,7 +493,7 @@ static void create_begin_again(struct op *op)
 static void create_begin(struct op *op, struct validate_csr *csr)
 {
 	struct create *create = op->state;
-	bool has_key = op->request->header(op->request, "Idempotency-Key") != NULL;
+	bool has_key = create_key(op) != NULL;
 	struct csr_record *record;
 	char id[CSR_ID_SIZE];
 
@@ -491,7 +511,14 @@ static void create_begin(struct op *op, struct validate_csr *csr)
 		op_refuse_err(op, E_NOMEM, NULL);
 		return;
 	}
-	create_begin_record(op, record);
+	if (create->foreseen == STORE_BEGIN_NEW) {
+		create_begin_record(op, record);
+		return;
+	}
+	csr_record_free(record);
+	record = create->seen;
+	create->seen = NULL;
+	create_go_on(op, create->foreseen, record);
 }
 
 /* ---- before anything is done ---- */
@@ -510,7 +537,7 @@ static bool idempotency_key_is_valid(const char *key)
 /* False when the op was refused. */
 static bool headers_are_good(struct op *op)
 {
-	const char *key = op->request->header(op->request, "Idempotency-Key");
+	const char *key = create_key(op);
 
 	if (key && !idempotency_key_is_valid(key)) {
 		op_refuse(op, PROBLEM_REQUEST, "Idempotency-Key must be 1 to 255 visible ASCII characters");
@@ -546,27 +573,55 @@ static enum err read_body(const struct op *op, struct problem_list *problems, st
 			     problems, ret_csr);
 }
 
+static void on_look(void *arg, enum err e, struct principal *caller, enum store_begin outcome,
+                    struct csr_record *record)
+{
+	struct op *op = arg;
+	struct create *create = op->state;
+
+	create->foreseen = outcome;
+	create->seen = record;
+	op_admit(op, e, caller);
+}
+
+/* One question for all that has to be known before the first commit. */
+void csr_create_look(struct op *op)
+{
+	struct create *create = calloc(1, sizeof(*create));
+	struct store_csr_look in = {
+		.kind = op->claim.kind,
+		.scope = op->route.scope,
+		.idempotency_key = create_key(op),
+		.idempotency_ttl_us = create_key_ttl_us(op),
+	};
+
+	op->state = create;
+	op->state_free = create_free;
+	if (!create || (in.idempotency_key && request_hash(op, create->request_hash))) {
+		op_refuse_err(op, E_NOMEM, NULL);
+		return;
+	}
+	memcpy(in.secret_hash, op->claim.secret_hash, sizeof(in.secret_hash));
+	memcpy(in.request_hash, create->request_hash, sizeof(in.request_hash));
+	store_csr_look(op->api->options.store, &in, on_look, op);
+}
+
 void csr_create_start(struct op *op)
 {
-	struct problem_list problems = {0};
-	struct validate_csr csr = {0};
-	struct create *create;
+	struct create *create = op->state;
+	struct problem_list problems = { 0 };
+	struct validate_csr csr = { 0 };
 	enum err e;
 
 	if (!headers_are_good(op))
 		return;
 	e = read_body(op, &problems, &csr);
-	create = e != E_OK ? NULL : calloc(1, sizeof(*create));
 	if (e == E_INVAL) {
 		op_refuse_list(op, &problems);
-	} else if (!create) {
+	} else if (e) {
 		op_refuse_err(op, E_NOMEM, NULL);
-	} else if (!create_can_begin(op)) {
-		free(create);
-	} else {
+	} else if (create_can_begin(op)) {
 		create->hsm = op->api->options.hsms[0];
-		op->state = create;
-		op->state_free = create_free;
 		create_begin(op, &csr);
 	}
 	validate_csr_release(&csr);

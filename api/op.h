@@ -74,6 +74,7 @@ struct op {
 };
 
 /* Handlers, as the table in route.c names them. */
+void csr_create_look(struct op *op);
 void csr_create_start(struct op *op);
 void csr_delete_start(struct op *op);
 void csr_get_start(struct op *op);
@@ -86,6 +87,9 @@ void health_ready(struct op *op);
 
 /* Takes the request.  NULL: out of memory, and the request is still the caller's. */
 struct op *op_new(struct api *api, struct request *request);
+
+/* Takes what the store knows of the caller, NULL unless E_OK: calls the rule's `start`, or refuses the op. */
+void op_admit(struct op *op, enum err e, struct principal *caller);
 
 /* From now on api_works_on(id) is true, until the op ends.  E_BUSY: another op works on it. */
 MUST_USE enum err op_work_on(struct op *op, const char *csr_id);

@@ -36,6 +36,8 @@ struct route_rule {
 	 * same turn as the one of the principal.
 	 */
 	void (*prefetch)(struct op *op);
+	/* NULL, or called in place of both: asks the store for the principal and more, and calls op_admit. */
+	void (*look)(struct op *op);
 };
 
 /* A path that matches a rule, and what it names. */

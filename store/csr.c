@@ -7,6 +7,7 @@
 #include "store/directory.h"
 #include "store/idempotency.h"
 #include "store/call.h"
+#include "store/principal.h"
 #include "store/sql.h"
 
 #include <stdlib.h>
@@ -53,43 +54,54 @@ static enum err csr_begin_new(struct sql *sql, const struct store_csr_begin *in,
 	return e;
 }
 
-/* The scope is looked at first, then the idempotency key, then the quota. */
+typedef enum err (*csr_key_fn)(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+			       enum store_begin *ret_outcome, struct csr_record *ret_replay);
+
+/*
+ * What becomes of a create: the scope is looked at first, then, by `of_key`, the
+ * idempotency key, then the quota.  Sets *ret_replay (owned) for REPLAY and IN_FLIGHT.
+ */
+static enum err csr_judge_begin(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+				csr_key_fn of_key, struct directory_scope *ret_scope,
+				enum store_begin *ret_outcome, struct csr_record **ret_replay)
+{
+	struct csr_record *replay;
+	enum store_begin outcome = STORE_BEGIN_NEW;
+
+	enum err e = directory_find(sql, &in->record->scope, ret_scope);
+	if (e == E_NOTFOUND) {
+		*ret_outcome = STORE_BEGIN_NO_SCOPE;
+		return E_OK;
+	}
+	replay = calloc(1, sizeof(*replay));
+	if (e == E_OK && replay == NULL)
+		e = E_NOMEM;
+	if (e == E_OK && in->idempotency_key != NULL)
+		e = of_key(sql, in, now_us, &outcome, replay);
+	if (e == E_OK && outcome == STORE_BEGIN_NEW && ret_scope->csr_quota != STORE_NO_LIMIT &&
+	    ret_scope->csr_count >= ret_scope->csr_quota)
+		outcome = STORE_BEGIN_QUOTA;
+	if (e == E_OK && (outcome == STORE_BEGIN_REPLAY || outcome == STORE_BEGIN_IN_FLIGHT))
+		*ret_replay = replay;
+	else
+		csr_record_free(replay);
+	if (e == E_OK)
+		*ret_outcome = outcome;
+	return e;
+}
+
 static enum err csr_run_begin(struct store_op *op, struct sql *sql)
 {
 	struct csr_begin *begin = (struct csr_begin *)op;
 	const struct store_csr_begin *in = &begin->in;
-	struct csr_record replay = {.name = NULL};
 	struct directory_scope scope;
 	int64_t now_us = clock_wall_us();
 
-	begin->outcome = STORE_BEGIN_NEW;
-	enum err e = directory_find(sql, &in->record->scope, &scope);
-	if (e == E_NOTFOUND) {
-		begin->outcome = STORE_BEGIN_NO_SCOPE;
-		return E_OK;
-	}
-	if (e == E_OK && in->idempotency_key)
-		e = idempotency_judge(sql, in, now_us, &begin->outcome, &replay);
-	if (e != E_OK)
-		return e;
-	switch (begin->outcome) {
-	case STORE_BEGIN_NEW:
-		if (scope.csr_quota == STORE_NO_LIMIT || scope.csr_count < scope.csr_quota)
-			return csr_begin_new(sql, in, scope.account_id, now_us);
-		begin->outcome = STORE_BEGIN_QUOTA;
-		return E_OK;
-	case STORE_BEGIN_REPLAY:
-	case STORE_BEGIN_IN_FLIGHT:
-		begin->replay = malloc(sizeof(*begin->replay));
-		if (!begin->replay) {
-			csr_record_release(&replay);
-			return E_NOMEM;
-		}
-		*begin->replay = replay;
-		return E_OK;
-	default:
-		return E_OK;
-	}
+	enum err e =
+	    csr_judge_begin(sql, in, now_us, idempotency_judge, &scope, &begin->outcome, &begin->replay);
+	if (e == E_OK && begin->outcome == STORE_BEGIN_NEW)
+		e = csr_begin_new(sql, in, scope.account_id, now_us);
+	return e;
 }
 
 static void csr_finish_begin(struct store_op *op)
@@ -123,6 +135,61 @@ void store_csr_begin(struct store *store, const struct store_csr_begin *in, stor
 	begin->in.idempotency_key = call_keep(&begin->call, in->idempotency_key);
 	begin->in.origin = call_keep_origin(&begin->call, &in->origin);
 	call_submit(&begin->call);
+}
+
+/* ---- what a create will meet ---- */
+
+struct csr_look {
+	struct call call; /* first */
+	store_csr_look_fn done;
+	struct store_csr_look in;
+	struct principal *caller;
+	enum store_begin outcome;
+	struct csr_record *replay;
+};
+
+static enum err csr_run_look(struct store_op *op, struct sql *sql)
+{
+	struct csr_look *look = (struct csr_look *)op;
+	struct csr_record asked = {.scope = look->in.scope};
+	struct store_csr_begin in = {.record = &asked,
+				     .idempotency_key = look->in.idempotency_key,
+				     .idempotency_ttl_us = look->in.idempotency_ttl_us};
+	struct directory_scope scope;
+
+	enum err e = principal_find(sql, look->in.kind, look->in.secret_hash, &look->caller);
+	if (e != E_OK)
+		return e;
+	memcpy(asked.principal_id, look->caller->id, sizeof(asked.principal_id));
+	memcpy(in.request_hash, look->in.request_hash, sizeof(in.request_hash));
+	return csr_judge_begin(sql, &in, clock_wall_us(), idempotency_look, &scope, &look->outcome,
+			       &look->replay);
+}
+
+static void csr_finish_look(struct store_op *op)
+{
+	struct csr_look *look = (struct csr_look *)op;
+
+	if (op->e != E_OK) {
+		principal_free(look->caller);
+		csr_record_free(look->replay);
+		look->caller = NULL;
+		look->replay = NULL;
+	}
+	look->done(look->call.arg, op->e, look->caller, look->outcome, look->replay);
+	call_free(&look->call);
+}
+
+void store_csr_look(struct store *store, const struct store_csr_look *in, store_csr_look_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct csr_look), STORE_OP_READS, csr_run_look,
+					      csr_finish_look};
+	struct csr_look *look = call_new(store, &type, arg);
+
+	look->done = done;
+	look->in = *in;
+	look->in.idempotency_key = call_keep(&look->call, in->idempotency_key);
+	call_submit(&look->call);
 }
 
 /* ---- move ---- */

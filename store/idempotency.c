@@ -72,8 +72,10 @@ static enum err idempotency_remove(struct sql *sql, const struct store_csr_begin
 	return sql_run(&q);
 }
 
-enum err idempotency_judge(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
-			   enum store_begin *ret_outcome, struct csr_record *ret_replay)
+/* *ret_expired: it is there, and too old. */
+static enum err idempotency_find(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+				 enum store_begin *ret_outcome, struct csr_record *ret_replay,
+				 bool *ret_expired)
 {
 	struct sql_query q = sql_ask(sql, &idempotency_texts[KEY_FIND], "find an idempotency key");
 	uint8_t hash[STORE_HASH_BYTES];
@@ -88,13 +90,30 @@ enum err idempotency_judge(struct sql *sql, const struct store_csr_begin *in, in
 		sql_fixed(&q, "csr_id", csr_id, sizeof(csr_id));
 	}
 	enum err e = sql_done(&q);
-	if (e == E_OK && is_there && !expired)
+	if (e != E_OK)
+		return e;
+	if (is_there && !expired)
 		return idempotency_judge_repeat(sql, in, hash, csr_id, ret_outcome, ret_replay);
-	if (e == E_OK && is_there)
-		e = idempotency_remove(sql, in);
-	if (e == E_OK)
-		*ret_outcome = STORE_BEGIN_NEW;
-	return e;
+	*ret_outcome = STORE_BEGIN_NEW;
+	*ret_expired = expired;
+	return E_OK;
+}
+
+enum err idempotency_look(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+			  enum store_begin *ret_outcome, struct csr_record *ret_replay)
+{
+	bool expired;
+
+	return idempotency_find(sql, in, now_us, ret_outcome, ret_replay, &expired);
+}
+
+enum err idempotency_judge(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+			   enum store_begin *ret_outcome, struct csr_record *ret_replay)
+{
+	bool expired = false;
+	enum err e = idempotency_find(sql, in, now_us, ret_outcome, ret_replay, &expired);
+
+	return e == E_OK && expired ? idempotency_remove(sql, in) : e;
 }
 
 static enum err idempotency_purge(struct sql *sql, int64_t before_us)

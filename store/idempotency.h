@@ -13,9 +13,13 @@ struct sql;
 
 /*
  * What becomes of a create with the key of `in`: NEW when the key is not known,
- * or so old that it has been forgotten; REPLAY, IN_FLIGHT (both fill *ret_replay),
- * MISMATCH or GONE.
+ * or so old that it counts no more; REPLAY, IN_FLIGHT (both fill *ret_replay),
+ * MISMATCH or GONE.  Only reads.
  */
+MUST_USE enum err idempotency_look(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+				   enum store_begin *ret_outcome, struct csr_record *ret_replay);
+
+/* The same, and a key that is too old is forgotten. */
 MUST_USE enum err idempotency_judge(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
 				    enum store_begin *ret_outcome, struct csr_record *ret_replay);
 

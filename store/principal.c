@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Principals and what they are granted. */
+#include "store/principal.h"
+
 #include "base/clock.h"
 #include "store/audit.h"
 #include "store/call.h"
@@ -81,7 +83,31 @@ static void principal_read_row(struct sql_query *q, void *row)
 
 /* ---- finding ---- */
 
-struct principal_find {
+enum err principal_find(struct sql *sql, enum principal_kind kind,
+			const uint8_t secret_hash[STORE_HASH_BYTES], struct principal **ret_found)
+{
+	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_FIND], "find a principal");
+	struct principal *found = NULL;
+
+	sql_put_bytes(&q, secret_hash, STORE_HASH_BYTES);
+	sql_put_int(&q, kind);
+	bool is_there = sql_next(&q);
+	if (is_there) {
+		found = calloc(1, sizeof(*found));
+		if (found == NULL)
+			sql_fail(&q, E_NOMEM);
+		else
+			principal_read_row(&q, found);
+	}
+	enum err e = sql_found(&q, is_there);
+	if (e == E_OK)
+		*ret_found = found;
+	else
+		principal_free(found);
+	return e;
+}
+
+struct principal_look {
 	struct call call; /* first */
 	store_principal_fn done;
 	enum principal_kind kind;
@@ -91,45 +117,34 @@ struct principal_find {
 
 static enum err principal_run_find(struct store_op *op, struct sql *sql)
 {
-	struct principal_find *find = (struct principal_find *)op;
-	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_FIND], "find a principal");
+	struct principal_look *look = (struct principal_look *)op;
 
-	sql_put_bytes(&q, find->secret_hash, sizeof(find->secret_hash));
-	sql_put_int(&q, find->kind);
-	bool is_there = sql_next(&q);
-	if (is_there) {
-		find->found = calloc(1, sizeof(*find->found));
-		if (!find->found)
-			sql_fail(&q, E_NOMEM);
-		else
-			principal_read_row(&q, find->found);
-	}
-	return sql_found(&q, is_there);
+	return principal_find(sql, look->kind, look->secret_hash, &look->found);
 }
 
 static void principal_finish_find(struct store_op *op)
 {
-	struct principal_find *find = (struct principal_find *)op;
+	struct principal_look *look = (struct principal_look *)op;
 
 	if (op->e != E_OK) {
-		principal_free(find->found);
-		find->found = NULL;
+		principal_free(look->found);
+		look->found = NULL;
 	}
-	find->done(find->call.arg, op->e, find->found);
-	call_free(&find->call);
+	look->done(look->call.arg, op->e, look->found);
+	call_free(&look->call);
 }
 
 void store_principal_find(struct store *store, enum principal_kind kind,
 			  const uint8_t secret_hash[STORE_HASH_BYTES], store_principal_fn done, void *arg)
 {
-	static const struct call_type type = {sizeof(struct principal_find), STORE_OP_READS,
+	static const struct call_type type = {sizeof(struct principal_look), STORE_OP_READS,
 					      principal_run_find, principal_finish_find};
-	struct principal_find *find = call_new(store, &type, arg);
+	struct principal_look *look = call_new(store, &type, arg);
 
-	find->done = done;
-	find->kind = kind;
-	memcpy(find->secret_hash, secret_hash, STORE_HASH_BYTES);
-	call_submit(&find->call);
+	look->done = done;
+	look->kind = kind;
+	memcpy(look->secret_hash, secret_hash, STORE_HASH_BYTES);
+	call_submit(&look->call);
 }
 
 struct principal_list {

@@ -127,6 +127,23 @@ typedef void (*store_csr_begin_fn)(void *arg, enum err e, enum store_begin outco
 void store_csr_begin(struct store *store, const struct store_csr_begin *in, store_csr_begin_fn done,
 		     void *arg);
 
+/* What a create will meet, read together with who asks for it. */
+struct store_csr_look {
+	enum principal_kind kind; /* as for store_principal_find */
+	uint8_t secret_hash[STORE_HASH_BYTES];
+	struct store_scope scope;
+	const char *idempotency_key; /* these three as for store_csr_begin */
+	uint8_t request_hash[STORE_HASH_BYTES];
+	int64_t idempotency_ttl_us;
+};
+/*
+ * caller: owned by the callee; E_NOTFOUND as for store_principal_find.  outcome and record (owned): what
+ * store_csr_begin by that caller would come to now.  NEW is no promise: store_csr_begin looks again.
+ */
+typedef void (*store_csr_look_fn)(void *arg, enum err e, struct principal *caller, enum store_begin outcome,
+				  struct csr_record *record);
+void store_csr_look(struct store *store, const struct store_csr_look *in, store_csr_look_fn done, void *arg);
+
 /* What becomes known when a CSR becomes active. */
 struct store_csr_result {
 	const char *pem;
@@ -180,7 +197,7 @@ struct store_csr_filter {
 	const char *token_name;   /* the whole name */
 	const char *principal_id; /* the whole id */
 	enum key_type key_type;
-	const uint8_t *key; /* key id or SPKI hash, by its length */
+	const uint8_t *key; /* key id or SPKI hash, by its length: found by an index */
 	size_t key_len;
 	const char *name; /* in the common name, or in the name that the caller gave */
 	const char *san;  /* in one of the SANs */
@@ -189,7 +206,7 @@ struct store_csr_filter {
 struct store_csr_query {
 	const struct store_scope *scope;       /* NULL: all */
 	unsigned states;                       /* CSR_STATE_BIT set */
-	const struct store_csr_filter *filter; /* NULL: none.  Reads all rows; only by time of creation, with
+	const struct store_csr_filter *filter; /* NULL: none.  May read all rows; only by time of creation, with
 						  neither after_id nor updated_before_us */
 	const char *after_id;      /* for passes over everything: ids > this, ordered by id; else NULL */
 	int64_t updated_before_us; /* 0: any; only rows whose state is older than this */

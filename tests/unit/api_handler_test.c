@@ -934,6 +934,34 @@ static void the_same_key_with_another_body_is_refused(void **state)
 	once(*state, keyed_call(ACCOUNT_CSRS, other_body, "key"), 409, 1421);
 }
 
+/* Performs a create, and compares how often the store was read and written meanwhile. */
+static void create_costs(struct fixture *f, struct call call, int status, int code, unsigned reads,
+                         unsigned writes)
+{
+	unsigned reads_before = store_memory_read_commits();
+	unsigned writes_before = store_memory_write_commits();
+
+	once(f, call, status, code);
+	assert_int_equal(store_memory_read_commits() - reads_before, reads);
+	assert_int_equal(store_memory_write_commits() - writes_before, writes);
+}
+
+/* Who asks, and what it would come to, is one question; what comes to nothing waits for no commit. */
+static void a_create_asks_the_store_once(void **state)
+{
+	static const char other_body[] =
+	    "{\"country\":\"US\",\"state\":\"California\",\"locality\":\"Here\",\"organization\":\"Some\","
+	    "\"common_name\":\"app.example.com\",\"sans\":[\"app.example.com\"] }";
+	static const char small[] = "/client/v4/accounts/" SMALL_ACCOUNT "/custom_csrs";
+
+	create_costs(*state, keyed_call(small, GOOD_BODY, "key"), 201, 0, 1, 2);
+	create_costs(*state, keyed_call(small, GOOD_BODY, "key"), 201, 0, 1, 0);
+	create_costs(*state, keyed_call(small, other_body, "key"), 409, 1421, 1, 0);
+	create_costs(*state, keyed_call(small, GOOD_BODY, "new"), 403, 1403, 1, 0);
+	create_costs(*state, new_call(HTTP_POST, small, GOOD_BODY), 403, 1403, 1, 0);
+	create_costs(*state, keyed_call(small, "{}", "key"), 400, 1405, 1, 0);
+}
+
 /* F135 */
 static void a_byte_order_mark_is_no_part_of_the_request(void **state)
 {
@@ -2186,6 +2214,7 @@ int main(void)
 	    TEST(the_http_layer_refuses_in_the_envelope),
 	    TEST(the_table_is_that_of_the_contract),
 	    TEST(a_quota_ends),
+	    TEST(a_create_asks_the_store_once),
 	    TEST(the_same_key_answers_the_same),
 	    TEST(the_same_key_with_another_body_is_refused),
 	    TEST(a_byte_order_mark_is_no_part_of_the_request),
