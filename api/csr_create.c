@@ -33,11 +33,11 @@
 
 /* What a create holds between its steps. */
 struct create {
-	enum store_begin foreseen; /* what it would come to when the caller was looked up */
-	struct csr_record *seen;   /* and the first result, where there is one */
+	enum store_begin foreseen;              /* what it would come to when the caller was looked up */
+	struct csr_record *seen;                /* and the first result, where there is one */
 	uint8_t request_hash[STORE_HASH_BYTES]; /* with an Idempotency-Key */
-	struct csr_record *record; /* as begun */
-	struct csr_record *again;  /* with an Idempotency-Key: a copy from before, to begin with once more */
+	struct csr_record *record;              /* as begun */
+	struct csr_record *again;   /* with an Idempotency-Key: a copy from before, to begin with once more */
 	char first_id[CSR_ID_SIZE]; /* the CSR of the request that this one repeats and waits for */
 	char *pem;
 	struct hsm *hsm;
@@ -357,7 +357,7 @@ static void on_begin(void *arg, enum err e, enum store_begin outcome, struct csr
 {
 	struct op *op = arg;
 
-	if (e) {
+	if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot begin a CSR: %s", err_str(e));
 		if (e == E_UNCERTAIN)
 			op_want_reconcile(op);
@@ -388,7 +388,7 @@ static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BY
 	return done ? E_OK : E_NOMEM;
 }
 
-static const char *create_key(const struct op *op)
+static const char *csr_create_create_key(const struct op *op)
 {
 	return op->request->header(op->request, "Idempotency-Key");
 }
@@ -423,10 +423,10 @@ static void create_begin_record(struct op *op, struct csr_record *record)
 {
 	const struct create *create = op->state;
 	struct store_csr_begin in = {
-		.record = record,
-		.idempotency_key = create_key(op),
-		.idempotency_ttl_us = create_key_ttl_us(op),
-		.origin = op_origin(op),
+	    .record = record,
+	    .idempotency_key = csr_create_create_key(op),
+	    .idempotency_ttl_us = create_key_ttl_us(op),
+	    .origin = op_origin(op),
 	};
 
 	if (op_work_on(op, record->id) != E_OK) {
@@ -493,7 +493,7 @@ static void create_begin_again(struct op *op)
 static void create_begin(struct op *op, struct validate_csr *csr)
 {
 	struct create *create = op->state;
-	bool has_key = create_key(op) != NULL;
+	bool has_key = csr_create_create_key(op) != NULL;
 	struct csr_record *record;
 	char id[CSR_ID_SIZE];
 
@@ -537,7 +537,7 @@ static bool idempotency_key_is_valid(const char *key)
 /* False when the op was refused. */
 static bool headers_are_good(struct op *op)
 {
-	const char *key = create_key(op);
+	const char *key = csr_create_create_key(op);
 
 	if (key && !idempotency_key_is_valid(key)) {
 		op_refuse(op, PROBLEM_REQUEST, "Idempotency-Key must be 1 to 255 visible ASCII characters");
@@ -573,8 +573,8 @@ static enum err read_body(const struct op *op, struct problem_list *problems, st
 			     problems, ret_csr);
 }
 
-static void on_look(void *arg, enum err e, struct principal *caller, enum store_begin outcome,
-                    struct csr_record *record)
+static void csr_create_on_look(void *arg, enum err e, struct principal *caller, enum store_begin outcome,
+			       struct csr_record *record)
 {
 	struct op *op = arg;
 	struct create *create = op->state;
@@ -589,28 +589,28 @@ void csr_create_look(struct op *op)
 {
 	struct create *create = calloc(1, sizeof(*create));
 	struct store_csr_look in = {
-		.kind = op->claim.kind,
-		.scope = op->route.scope,
-		.idempotency_key = create_key(op),
-		.idempotency_ttl_us = create_key_ttl_us(op),
+	    .kind = op->claim.kind,
+	    .scope = op->route.scope,
+	    .idempotency_key = csr_create_create_key(op),
+	    .idempotency_ttl_us = create_key_ttl_us(op),
 	};
 
 	op->state = create;
 	op->state_free = create_free;
-	if (!create || (in.idempotency_key && request_hash(op, create->request_hash))) {
+	if (!create || (in.idempotency_key && request_hash(op, create->request_hash) != E_OK)) {
 		op_refuse_err(op, E_NOMEM, NULL);
 		return;
 	}
 	memcpy(in.secret_hash, op->claim.secret_hash, sizeof(in.secret_hash));
 	memcpy(in.request_hash, create->request_hash, sizeof(in.request_hash));
-	store_csr_look(op->api->options.store, &in, on_look, op);
+	store_csr_look(op->api->options.store, &in, csr_create_on_look, op);
 }
 
 void csr_create_start(struct op *op)
 {
 	struct create *create = op->state;
-	struct problem_list problems = { 0 };
-	struct validate_csr csr = { 0 };
+	struct problem_list problems = {0};
+	struct validate_csr csr = {0};
 	enum err e;
 
 	if (!headers_are_good(op))
@@ -618,7 +618,7 @@ void csr_create_start(struct op *op)
 	e = read_body(op, &problems, &csr);
 	if (e == E_INVAL) {
 		op_refuse_list(op, &problems);
-	} else if (e) {
+	} else if (e != E_OK) {
 		op_refuse_err(op, E_NOMEM, NULL);
 	} else if (create_can_begin(op)) {
 		create->hsm = op->api->options.hsms[0];

@@ -181,7 +181,7 @@ static void notify_on_store(void *arg, enum err e)
 	notify_judge(n);
 }
 
-static void on_look(void *arg)
+static void notify_on_look(void *arg)
 {
 	struct notify *n = arg;
 	uint64_t now_ms = clock_ms();
@@ -229,7 +229,7 @@ void notify_opening_store(void)
 
 static void start_timers(struct notify *n)
 {
-	timer_init(&n->look, n->options.base, on_look, n);
+	timer_init(&n->look, n->options.base, notify_on_look, n);
 	timer_init(&n->feed, n->options.base, on_feed, n);
 	timer_start(&n->look, 0);
 	if (service_watchdog_ms() > 0)

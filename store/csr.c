@@ -74,9 +74,9 @@ static enum err csr_judge_begin(struct sql *sql, const struct store_csr_begin *i
 		return E_OK;
 	}
 	replay = calloc(1, sizeof(*replay));
-	if (e == E_OK && replay == NULL)
+	if (e == E_OK && !replay)
 		e = E_NOMEM;
-	if (e == E_OK && in->idempotency_key != NULL)
+	if (e == E_OK && in->idempotency_key)
 		e = of_key(sql, in, now_us, &outcome, replay);
 	if (e == E_OK && outcome == STORE_BEGIN_NEW && ret_scope->csr_quota != STORE_NO_LIMIT &&
 	    ret_scope->csr_count >= ret_scope->csr_quota)

@@ -94,7 +94,7 @@ enum err principal_find(struct sql *sql, enum principal_kind kind,
 	bool is_there = sql_next(&q);
 	if (is_there) {
 		found = calloc(1, sizeof(*found));
-		if (found == NULL)
+		if (!found)
 			sql_fail(&q, E_NOMEM);
 		else
 			principal_read_row(&q, found);

@@ -206,8 +206,8 @@ struct store_csr_filter {
 struct store_csr_query {
 	const struct store_scope *scope;       /* NULL: all */
 	unsigned states;                       /* CSR_STATE_BIT set */
-	const struct store_csr_filter *filter; /* NULL: none.  May read all rows; only by time of creation, with
-						  neither after_id nor updated_before_us */
+	const struct store_csr_filter *filter; /* NULL: none.  May read all rows; only by time of creation,
+						  with neither after_id nor updated_before_us */
 	const char *after_id;      /* for passes over everything: ids > this, ordered by id; else NULL */
 	int64_t updated_before_us; /* 0: any; only rows whose state is older than this */
 	enum store_order order;    /* ignored with after_id; ties by id in the same direction */

@@ -936,7 +936,7 @@ static void the_same_key_with_another_body_is_refused(void **state)
 
 /* Performs a create, and compares how often the store was read and written meanwhile. */
 static void create_costs(struct fixture *f, struct call call, int status, int code, unsigned reads,
-                         unsigned writes)
+			 unsigned writes)
 {
 	unsigned reads_before = store_memory_read_commits();
 	unsigned writes_before = store_memory_write_commits();

@@ -306,7 +306,7 @@ static enum err attempt_anew(struct attempt *a, bool alone)
  * attempt then has the token for itself.  A key of
  * the stock that could not be claimed is one attempt more, with a new key.
  */
-static enum err create_key(struct attempt *a, char detail[DETAIL_SIZE])
+static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE])
 {
 	struct session *s = a->session;
 	int again = -1; /* -1: there was no reason yet */
@@ -390,7 +390,7 @@ static void operation_create(struct session *s, struct stock *stock, struct job 
 			 key_type_name(job->spec.key_type));
 		e = E_UNSUPPORTED;
 	} else {
-		e = create_key(&a, detail);
+		e = operation_create_key(&a, detail);
 	}
 	if (e != E_OK) {
 		log_failure(s, job, "create csr", e, detail);
