@@ -159,7 +159,7 @@ class Finding(ListCase):
         self.assertEqual(self.json("csr", "show", self.mail[:8])["id"], self.mail)
         self.assertIn("4 CSRs begin with 'abc0'", self.ctl("csr", "show", "abc0", status=FAILURE).stderr)
         self.assertIn("no CSR's id begins with 'abcd'", self.ctl("csr", "show", "abcd", status=FAILURE).stderr)
-        self.assertIn("no CSR id", self.ctl("csr", "show", "abc", status=USAGE).stderr)
+        self.assertIn("is not a CSR id", self.ctl("csr", "show", "abc", status=USAGE).stderr)
         self.assertEqual(self.json("token", "revoke", self.ci[:8])["id"], self.ci)
 
     def test_people_are_shown_by_name(self):
