@@ -217,16 +217,14 @@ static enum err use(struct session *s, const struct key *key)
 /* What it was that failed is kept. */
 static void remove_failed(struct session *s, struct token *token, const struct key *key)
 {
-	const struct object_query query = {NULL, key->id};
 	const CK_RV last = s->last;
 	char failure[sizeof(s->failure)];
-	uint32_t destroyed;
 
 	token->probe_left = true;
 	if (ckr_is_session_lost(last))
 		return;
 	memcpy(failure, s->failure, sizeof(failure));
-	if (object_destroy(s, &query, &destroyed) != E_OK || sweep(s, token) != E_OK)
+	if (object_destroy_new(s, key->id) != E_OK || sweep(s, token) != E_OK)
 		log_debug("keys of a probe are left for now: %s", s->failure);
 	s->last = last;
 	memcpy(s->failure, failure, sizeof(failure));

@@ -49,9 +49,7 @@ enum err stock_key_destroy(struct session *s, const char *label, const struct ke
  */
 enum err stock_key_unmake(struct session *s, const char *label, const struct key *key)
 {
-	const struct object_query query = {NULL, key->id};
-	uint32_t destroyed;
-	enum err e = object_destroy(s, &query, &destroyed);
+	enum err e = object_destroy_new(s, key->id);
 
 	if (e != E_OK || s->token->quirks.one_session || key->private_key == CK_INVALID_HANDLE)
 		return e;

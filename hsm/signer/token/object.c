@@ -439,3 +439,16 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 			query->label ? query->label : "a key");
 	return E_HSM;
 }
+
+enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES])
+{
+	const struct object_query query = {NULL, key_id};
+	const atomic_bool *stop = s->stop;
+	uint32_t destroyed;
+	enum err e;
+
+	s->stop = NULL;
+	e = object_destroy(s, &query, &destroyed);
+	s->stop = stop;
+	return e;
+}

@@ -56,6 +56,13 @@ MUST_USE enum err object_destroy(struct session *s, const struct object_query *q
 				 uint32_t *ret_destroyed);
 
 /*
+ * The same for a pair that this process has just made and that failed, whatever
+ * its label: not broken off by the end of the process, since under another
+ * label nobody would find it again.
+ */
+MUST_USE enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES]);
+
+/*
  * Attributes of one object in one call, each with its buffer and the size of
  * it; ulValueLen becomes the length.  E_HSM when one is longer, missing or
  * unavailable; else as session_fail.
