@@ -312,11 +312,16 @@ static void a_stock_key_under_another_label_is_not_left_F172(void **state)
 {
 	struct signer_fixture *f = *state;
 	struct signer_client c;
+	long made;
 
 	f->extra = "keep_alive = 1h\npool_p256v1 = 100\nnode = n\n"; /* for a while */
 	f->threads = 1;
 	signer_open(f, &c, "C_GenerateKeyPair sleep 20ms\n");
-	while (signer_shim_count(f, "C_SetAttributeValue") < 1) /* the first key shows what the token can */
+	/* The first key shows, by two calls, that the token relabels; the rule must not cut what these write. */
+	while (signer_shim_count(f, "C_SetAttributeValue") < 2)
+		usleep(5000);
+	made = signer_shim_count(f, "C_GenerateKeyPair");
+	while (signer_shim_count(f, "C_GenerateKeyPair") == made)
 		usleep(5000);
 	signer_set_rules(f, "label-max 5\n");
 	signer_wait_for_log(f, "pool: cannot make a key");
