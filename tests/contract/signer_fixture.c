@@ -675,7 +675,7 @@ static void open_token(const struct signer_fixture *f, struct token_session *t)
 	assert_int_equal(t->p11->C_Initialize(NULL), CKR_OK);
 	assert_int_equal(t->p11->C_GetSlotList(CK_TRUE, slots, &len), CKR_OK);
 	for (CK_ULONG i = 0; i < len; i++) {
-		assert_int_equal(token_info_read(t->p11, slots[i], &t->info), CKR_OK);
+		assert_int_equal(token_info_read(t->p11, slots[i], NULL, &t->info), CKR_OK);
 		if (memcmp(t->info.label, SIGNER_TOKEN_LABEL " ", sizeof(SIGNER_TOKEN_LABEL)) != 0)
 			continue;
 		t->slot = slots[i];

@@ -10,7 +10,6 @@
 #include "tests/unit/cmocka_all.h"
 
 #include "hsm/signer/token/login.h"
-#include "hsm/signer/token/module.h"
 #include "hsm/signer/token/pin_guard.h"
 
 #include "base/fd.h"
@@ -57,10 +56,15 @@ static CK_RV get_session_info(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
 	return CKR_OK;
 }
 
+#define LABEL "token"
+#define SERIAL "1"
+
 static CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
 	(void)slot;
 	memset(info, 0, sizeof(*info));
+	memcpy(info->label, LABEL, strlen(LABEL));
+	memcpy(info->serialNumber, SERIAL, strlen(SERIAL));
 	info->flags = CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED;
 	return CKR_OK;
 }
@@ -76,18 +80,11 @@ static CK_RV log_in(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char 
 	return answer;
 }
 
-bool module_is_token(const struct token *token, const CK_TOKEN_INFO *info)
-{
-	(void)token;
-	(void)info;
-	return true;
-}
-
 static CK_FUNCTION_LIST functions = {
     .C_GetSessionInfo = get_session_info, .C_GetTokenInfo = get_token_info, .C_Login = log_in};
 static const struct token token = {.p11 = &functions,
-				   .label = "token",
-				   .serial = "1",
+				   .label = LABEL,
+				   .serial = SERIAL,
 				   .flags = CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED};
 
 /* ---- a folder ---- */

@@ -69,7 +69,7 @@ static enum err put_token(const struct token *token, struct buf *b)
 {
 	CK_TOKEN_INFO info;
 
-	if (token_info_read(token->p11, token->slot, &info) != CKR_OK)
+	if (token_info_read(token->p11, token->slot, NULL, &info) != CKR_OK)
 		return E_NOTFOUND;
 	buf_put_str(b, "token");
 	put_said(b, info.label, sizeof(info.label));

@@ -333,7 +333,7 @@ static void put_token_info(struct document *d, const struct token *token)
 	CK_TOKEN_INFO info;
 
 	put_number(d, "slot", token->slot);
-	if (token_info_read(token->p11, token->slot, &info) != CKR_OK)
+	if (token_info_read(token->p11, token->slot, NULL, &info) != CKR_OK)
 		return;
 	put_padded(d, "label", info.label, sizeof(info.label));
 	put_padded(d, "serial", info.serialNumber, sizeof(info.serialNumber));

@@ -201,8 +201,7 @@ static enum err destroy_by_handles(struct session *s, const struct attempt *a,
 	return E_HSM;
 }
 
-/* A key of the stock is under one of two labels, or a half under each; or what the token kept of the new one.
- */
+/* Of a key of the stock: under one of two labels, or a half under each; or what the token kept of the new. */
 static enum err destroy_claimed(struct session *s, const struct attempt *a)
 {
 	const struct object_query query = {a->label, a->id};
@@ -226,9 +225,7 @@ static enum err destroy_claimed(struct session *s, const struct attempt *a)
  */
 static enum err destroy_generated(struct session *s, const struct attempt *a)
 {
-	const struct object_query query = {NULL, a->id};
-	uint32_t destroyed = 0;
-	enum err e = object_destroy(s, &query, &destroyed);
+	enum err e = object_destroy_new(s, a->id);
 
 	if (e != E_OK || !a->generated || s->token->quirks.one_session)
 		return e;

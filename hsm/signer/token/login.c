@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "hsm/signer/token/ckr.h"
-#include "hsm/signer/token/module.h"
 #include "hsm/signer/token/pin_guard.h"
 #include "hsm/signer/token/token_info.h"
 
@@ -64,13 +63,13 @@ void login_free(struct login *l)
 static enum err check_flags(const struct login *l, CK_RV *ret_rv)
 {
 	CK_TOKEN_INFO info;
-	CK_RV rv = token_info_read(l->token->p11, l->token->slot, &info);
+	CK_RV rv = token_info_read(l->token->p11, l->token->slot, l->token, &info);
 
 	if (rv != CKR_OK) {
 		*ret_rv = rv;
 		return ckr_err(rv);
 	}
-	if (!module_is_token(l->token, &info)) {
+	if (!token_info_is_of(l->token, &info)) {
 		log_error("another token is in the place of '%s' with serial '%s': no login", l->token->label,
 			  l->token->serial);
 		return E_UNAVAIL;

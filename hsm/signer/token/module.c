@@ -254,23 +254,14 @@ enum err module_check_uri(const char *text, const char **ret_reason)
 
 /* ---- the token ---- */
 
-/* CK_TOKEN_INFO texts are padded with blanks; some modules pad with NUL. */
-static void module_trim(char *dst, const unsigned char *src, size_t len)
-{
-	while (len && (src[len - 1] == ' ' || src[len - 1] == '\0'))
-		len--;
-	memcpy(dst, src, len);
-	dst[len] = '\0';
-}
-
 static void fill_token(const struct module *m, CK_SLOT_ID slot, const CK_TOKEN_INFO *info, struct token *t)
 {
 	t->p11 = m->p11;
 	t->slot = slot;
-	module_trim(t->label, info->label, sizeof(info->label));
-	module_trim(t->serial, info->serialNumber, sizeof(info->serialNumber));
-	module_trim(t->manufacturer, info->manufacturerID, sizeof(info->manufacturerID));
-	module_trim(t->model, info->model, sizeof(info->model));
+	token_info_trim(t->label, info->label, sizeof(info->label));
+	token_info_trim(t->serial, info->serialNumber, sizeof(info->serialNumber));
+	token_info_trim(t->manufacturer, info->manufacturerID, sizeof(info->manufacturerID));
+	token_info_trim(t->model, info->model, sizeof(info->model));
 	t->flags = info->flags;
 	t->max_pin_len = info->ulMaxPinLen == CK_UNAVAILABLE_INFORMATION ? 0 : info->ulMaxPinLen;
 }
@@ -383,7 +374,7 @@ static enum err list_slots(struct module *m, CK_SLOT_ID **ret_ids, CK_ULONG *ret
 static bool look_at_slot(struct module *m, CK_SLOT_ID slot, struct buf *present, CK_TOKEN_INFO *info,
 			 struct token *t)
 {
-	CK_RV rv = token_info_read(m->p11, slot, info);
+	CK_RV rv = token_info_read(m->p11, slot, NULL, info);
 
 	if (present->len)
 		buf_put_str(present, ", ");
@@ -521,23 +512,14 @@ out:
 
 /* ---- again ---- */
 
-bool module_is_token(const struct token *t, const CK_TOKEN_INFO *info)
-{
-	char label[sizeof(t->label)], serial[sizeof(t->serial)];
-
-	module_trim(label, info->label, sizeof(info->label));
-	module_trim(serial, info->serialNumber, sizeof(info->serialNumber));
-	return strcmp(label, t->label) == 0 && strcmp(serial, t->serial) == 0;
-}
-
 /* In that slot is another than ours: one of the same label, or one that the URI does not mean. */
 static void explain_other(const struct token *t, const CK_TOKEN_INFO *info, CK_SLOT_ID slot, char reason[256],
 			  enum err *e)
 {
 	struct token there;
 
-	module_trim(there.label, info->label, sizeof(info->label));
-	module_trim(there.serial, info->serialNumber, sizeof(info->serialNumber));
+	token_info_trim(there.label, info->label, sizeof(info->label));
+	token_info_trim(there.serial, info->serialNumber, sizeof(info->serialNumber));
 	if (strcmp(there.label, t->label) != 0)
 		return;
 	*e = E_NOTFOUND;
@@ -573,9 +555,9 @@ static enum err find_again(const struct module *m, struct token *t, char reason[
 	for (CK_ULONG i = 0; i < len; i++) {
 		CK_TOKEN_INFO info;
 
-		if (token_info_read(t->p11, slots[i], &info) != CKR_OK)
+		if (token_info_read(t->p11, slots[i], NULL, &info) != CKR_OK)
 			continue;
-		if (module_is_token(t, &info) && module_fits(m->uri, slots[i], &info)) {
+		if (token_info_is_of(t, &info) && module_fits(m->uri, slots[i], &info)) {
 			t->slot = slots[i];
 			found++;
 		} else {

@@ -52,7 +52,4 @@ MUST_USE enum err module_find_token(struct module *module, const char *uri, stru
  */
 MUST_USE enum err module_restart(struct module *module, struct token *token, char reason[256]);
 
-/* Whether this is the token found at start, and not another put in its place. */
-bool module_is_token(const struct token *token, const CK_TOKEN_INFO *info);
-
 #endif

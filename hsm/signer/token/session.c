@@ -5,17 +5,12 @@
 #include "base/clock.h"
 #include "hsm/signer/key/key_map.h"
 #include "hsm/signer/token/ckr.h"
-#include "hsm/signer/token/module.h"
 #include "hsm/signer/token/token_info.h"
 
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-#define TOKEN_INFO_TRIES 3
-#define TOKEN_INFO_PAUSE_MS 20
 
 void session_init(struct session *s, struct gate *gate, struct judge *judge, const struct token *token)
 {
@@ -127,26 +122,17 @@ uint64_t session_epoch(const struct session *s)
 	return s->epoch;
 }
 
-/*
- * Is it the token that we serve?  SoftHSM reads the answer from a file that
- * another process may be writing at that instant, and then gives half of it:
- * what does not fit is asked for again before it counts.
- */
+/* Is it the token that we serve? */
 static enum err session_check_token(struct session *s, CK_FLAGS *ret_token_flags)
 {
-	const struct timespec pause = {0, TOKEN_INFO_PAUSE_MS * 1000000L};
 	CK_TOKEN_INFO info;
+	CK_RV rv = token_info_read(s->token->p11, s->token->slot, s->token, &info);
 
-	for (int tries = 0; tries < TOKEN_INFO_TRIES; tries++) {
-		CK_RV rv = token_info_read(s->token->p11, s->token->slot, &info);
-
-		if (rv != CKR_OK)
-			return session_fail(s, "C_GetTokenInfo", rv);
-		if (module_is_token(s->token, &info)) {
-			*ret_token_flags = info.flags;
-			return E_OK;
-		}
-		nanosleep(&pause, NULL);
+	if (rv != CKR_OK)
+		return session_fail(s, "C_GetTokenInfo", rv);
+	if (token_info_is_of(s->token, &info)) {
+		*ret_token_flags = info.flags;
+		return E_OK;
 	}
 	session_explain(s, "another token is in the place of '%s' with serial '%s'", s->token->label,
 			s->token->serial);
