@@ -388,12 +388,12 @@ static enum err request_hash(const struct op *op, uint8_t ret_hash[STORE_HASH_BY
 	return done ? E_OK : E_NOMEM;
 }
 
-static const char *csr_create_create_key(const struct op *op)
+static const char *create_idempotency_key(const struct op *op)
 {
 	return op->request->header(op->request, "Idempotency-Key");
 }
 
-static int64_t create_key_ttl_us(const struct op *op)
+static int64_t create_idempotency_ttl_us(const struct op *op)
 {
 	return (int64_t)op->api->options.config->policy.idempotency_ttl_ms * 1000;
 }
@@ -424,8 +424,8 @@ static void create_begin_record(struct op *op, struct csr_record *record)
 	const struct create *create = op->state;
 	struct store_csr_begin in = {
 	    .record = record,
-	    .idempotency_key = csr_create_create_key(op),
-	    .idempotency_ttl_us = create_key_ttl_us(op),
+	    .idempotency_key = create_idempotency_key(op),
+	    .idempotency_ttl_us = create_idempotency_ttl_us(op),
 	    .origin = op_origin(op),
 	};
 
@@ -493,7 +493,7 @@ static void create_begin_again(struct op *op)
 static void create_begin(struct op *op, struct validate_csr *csr)
 {
 	struct create *create = op->state;
-	bool has_key = csr_create_create_key(op) != NULL;
+	bool has_key = create_idempotency_key(op) != NULL;
 	struct csr_record *record;
 	char id[CSR_ID_SIZE];
 
@@ -537,7 +537,7 @@ static bool idempotency_key_is_valid(const char *key)
 /* False when the op was refused. */
 static bool headers_are_good(struct op *op)
 {
-	const char *key = csr_create_create_key(op);
+	const char *key = create_idempotency_key(op);
 
 	if (key && !idempotency_key_is_valid(key)) {
 		op_refuse(op, PROBLEM_REQUEST, "Idempotency-Key must be 1 to 255 visible ASCII characters");
@@ -591,8 +591,8 @@ void csr_create_look(struct op *op)
 	struct store_csr_look in = {
 	    .kind = op->claim.kind,
 	    .scope = op->route.scope,
-	    .idempotency_key = csr_create_create_key(op),
-	    .idempotency_ttl_us = create_key_ttl_us(op),
+	    .idempotency_key = create_idempotency_key(op),
+	    .idempotency_ttl_us = create_idempotency_ttl_us(op),
 	};
 
 	op->state = create;

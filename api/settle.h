@@ -51,7 +51,9 @@ struct settle {
 	const char *csr_id;
 	bool key_is_gone;     /* known already, from hsm_left_nothing or a search: the token is not used */
 	uint64_t deadline_ms; /* of the call to the HSM; clock_ms() time */
-	/* Of the row's move or of "csr.leftover".  detail NULL, where the key goes first: what is destroyed.
+	/*
+	 * Of the row's move or of "csr.leftover".  detail NULL, where the key
+	 * goes first: what is destroyed.
 	 */
 	struct audit_origin origin;
 	bool (*should_stop)(void *arg); /* asked before the hsm is called after the store; NULL is fine */

@@ -209,9 +209,9 @@ static enum err make_secret(struct principal *p, char secret[SECRET_SIZE])
 	return e == E_OK ? credential_hash(secret, p->secret_hash) : e;
 }
 
-static enum exit_code cmd_principal_create_create(struct cli *cli, int argc, char **argv,
-						  const struct principal_words *kind,
-						  const struct option *options)
+static enum exit_code cmd_principal_create_of_kind(struct cli *cli, int argc, char **argv,
+						   const struct principal_words *kind,
+						   const struct option *options)
 {
 	struct creation creation = {.p = {.kind = kind->kind}};
 	struct principal *p = &creation.p;
@@ -253,7 +253,7 @@ enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv)
 	    {"not-before", required_argument, NULL, 'b'}, CLI_OPTIONS,
 	};
 
-	return cmd_principal_create_create(cli, argc, argv, &principal_words_token, options);
+	return cmd_principal_create_of_kind(cli, argc, argv, &principal_words_token, options);
 }
 
 enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
@@ -264,5 +264,5 @@ enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
 	    {"not-before", required_argument, NULL, 'b'}, CLI_OPTIONS,
 	};
 
-	return cmd_principal_create_create(cli, argc, argv, &principal_words_user, options);
+	return cmd_principal_create_of_kind(cli, argc, argv, &principal_words_user, options);
 }

@@ -114,7 +114,9 @@ static void config_set_key(struct parse *p, size_t key, struct config_token *tok
 	buf_release(&why);
 }
 
-/* How many letters must be put in, left out or changed (Levenshtein); SIZE_MAX for names that are too long.
+/*
+ * How many letters must be put in, left out or changed (Levenshtein); SIZE_MAX
+ * for names that are too long.
  */
 static size_t distance(const char *a, const char *b)
 {

@@ -125,7 +125,7 @@ static void exchange_reply(struct request *r, const struct reply *reply)
 		head.status = E_NOMEM;
 	answer_put_head(&head, reply, r->id, close);
 	if (buf_status(&head) == E_OK) {
-		conn_send(ex->conn, &head, body, !body ? 0 : reply->body_len, close);
+		conn_send(ex->conn, &head, body, body ? reply->body_len : 0, close);
 	} else {
 		log_write(LOG_LEVEL_ERROR, &context, "an answer could not be built: %s",
 			  err_str(buf_status(&head)));
@@ -142,7 +142,7 @@ static enum err exchange_fill(struct exchange *ex)
 	const struct head *head = conn_head(ex->conn);
 
 	r->method = head->method;
-	r->path = !head->path ? "" : head->path; /* refused */
+	r->path = head->path ? head->path : ""; /* refused */
 	r->query = head->query;
 	r->header = exchange_header;
 	r->peer = conn_peer(ex->conn);

@@ -112,7 +112,7 @@ static bool path_parse(char *text, struct target *t)
 	if (mark)
 		*mark = '\0';
 	t->path = text;
-	t->query = !mark ? NULL : mark + 1;
+	t->query = mark ? mark + 1 : NULL;
 	return true;
 }
 

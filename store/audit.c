@@ -51,7 +51,7 @@ const char *audit_action_of_state(enum csr_state state)
 
 static const char *audit_text(const char *text)
 {
-	return !text ? "" : text;
+	return text ? text : "";
 }
 
 enum err audit_add(struct sql *sql, int64_t now_us, const char *action, const char *object,

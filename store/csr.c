@@ -65,7 +65,7 @@ static enum err csr_judge_begin(struct sql *sql, const struct store_csr_begin *i
 				csr_key_fn of_key, struct directory_scope *ret_scope,
 				enum store_begin *ret_outcome, struct csr_record **ret_replay)
 {
-	struct csr_record *replay;
+	struct csr_record *replay = NULL;
 	enum store_begin outcome = STORE_BEGIN_NEW;
 
 	enum err e = directory_find(sql, &in->record->scope, ret_scope);
@@ -73,11 +73,10 @@ static enum err csr_judge_begin(struct sql *sql, const struct store_csr_begin *i
 		*ret_outcome = STORE_BEGIN_NO_SCOPE;
 		return E_OK;
 	}
-	replay = calloc(1, sizeof(*replay));
-	if (e == E_OK && !replay)
-		e = E_NOMEM;
-	if (e == E_OK && in->idempotency_key)
-		e = of_key(sql, in, now_us, &outcome, replay);
+	if (e == E_OK && in->idempotency_key) {
+		replay = calloc(1, sizeof(*replay));
+		e = replay ? of_key(sql, in, now_us, &outcome, replay) : E_NOMEM;
+	}
 	if (e == E_OK && outcome == STORE_BEGIN_NEW && ret_scope->csr_quota != STORE_NO_LIMIT &&
 	    ret_scope->csr_count >= ret_scope->csr_quota)
 		outcome = STORE_BEGIN_QUOTA;

@@ -235,7 +235,7 @@ static enum err csr_list_count(struct sql *sql, const struct store_csr_query *qu
 	struct sql_query q = sql_ask(sql, &csr_list_texts[which], "count CSRs");
 	of_any_age.updated_before_us = 0;
 	if (!active)
-		csr_list_put_any(&q, &of_any_age, !query->scope ? NULL : scope->account_id);
+		csr_list_put_any(&q, &of_any_age, query->scope ? scope->account_id : NULL);
 	if (query->filter)
 		csr_list_put_filter(&q, query->filter);
 	if (sql_next(&q))
@@ -491,7 +491,7 @@ static enum err csr_list_run(struct store_op *op, struct sql *sql)
 		return E_NOMEM;
 	if (csr_list_is_of_active(query))
 		return csr_list_read_active(sql, list->call.store, query, scope.account_id, page);
-	return csr_list_read_any(sql, query, !query->scope ? NULL : scope.account_id, page);
+	return csr_list_read_any(sql, query, query->scope ? scope.account_id : NULL, page);
 }
 
 static void csr_list_release_page(struct store_csr_page *page)

@@ -80,7 +80,7 @@ static enum err directory_run_add(struct store_op *op, struct sql *sql)
 	sql_put_text(&q, add->scope.id);
 	if (zone)
 		sql_put_text(&q, add->account_id);
-	sql_put_text(&q, !add->name ? "" : add->name);
+	sql_put_text(&q, add->name ? add->name : "");
 	sql_put_int(&q, add->csr_quota);
 	sql_put_int(&q, now_us);
 	enum err e = sql_try(&q);

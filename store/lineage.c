@@ -99,7 +99,7 @@ static enum err lineage_tell_aside(struct sql *sql, enum lineage_text which, con
 	sql_put_text(&q, token_name);
 	sql_put_int(&q, now_us);
 	sql_put_text(&q, pending ? audit_action_of_state(CSR_FAILED) : AUDIT_SET_ASIDE);
-	sql_put_text(&q, !actor ? "" : actor);
+	sql_put_text(&q, actor ? actor : "");
 	sql_put_text(&q, pending ? AUDIT_KEPT_PENDING : AUDIT_KEPT_DELETING);
 	return sql_run(&q);
 }

@@ -241,7 +241,7 @@ static enum err principal_run_add(struct store_op *op, struct sql *sql)
 
 	sql_put_text(&q, p->id);
 	sql_put_int(&q, p->kind);
-	sql_put_text(&q, !p->name ? "" : p->name);
+	sql_put_text(&q, p->name ? p->name : "");
 	sql_put_bytes(&q, p->secret_hash, sizeof(p->secret_hash));
 	sql_put_int(&q, now_us);
 	sql_put_int(&q, p->not_before_us);

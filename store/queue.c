@@ -115,7 +115,9 @@ static void queue_finish_locked(struct queue *queue, struct op_list *done)
 	(void)n; /* cannot be full: queue_dispatch reads it when it empties `finished` */
 }
 
-/* A thread is woken outside the lock, or it would wake only to wait for it; one that works needs no waking.
+/*
+ * A thread is woken outside the lock, or it would wake only to wait for it; one
+ * that works needs no waking.
  */
 void queue_submit(struct queue *queue, struct store_op *op)
 {

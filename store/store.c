@@ -37,7 +37,7 @@ static enum err store_start(struct store *store, const struct sql_engine *engine
 	store->fences = fences_new();
 	if (!store->walk || !store->fences)
 		return E_NOMEM;
-	e = engine->open(options, !location ? options->url : location + 1, &store->writer);
+	e = engine->open(options, location ? location + 1 : options->url, &store->writer);
 	for (unsigned i = 0; e == E_OK && engine->open_reader && i < options->readers; i++) {
 		e = engine->open_reader(store->writer, &store->readers[i]);
 		if (e == E_OK)

@@ -141,7 +141,7 @@ static enum err sqlite_prepare_one(struct sqlite *s, const struct sql_text *text
 	for (unsigned i = 0; i < len; i++) {
 		const char *name = sqlite3_column_name(statement->st, (int)i);
 
-		statement->columns[i] = !name ? NULL : strdup(name);
+		statement->columns[i] = name ? strdup(name) : NULL;
 		if (!statement->columns[i])
 			return E_NOMEM;
 	}
@@ -403,7 +403,7 @@ static enum err sqlite_begin(struct sql *sql, bool writes)
 {
 	struct sqlite *s = sqlite_of(sql);
 
-	if (atomic_load(&(!s->writer ? s : s->writer)->stopped))
+	if (atomic_load(&(s->writer ? s->writer : s)->stopped))
 		return E_STORE;
 	enum err e = sqlite_check_in_place(s);
 	if (e != E_OK)

@@ -193,7 +193,7 @@ static enum err take_integrity(void *arg, sqlite3_stmt *row)
 		return E_NOMEM;
 	last = strrchr(text, '\n');
 	if (strcmp(text, "ok") != 0)
-		p->tell(p->arg, "pages", !last ? text : last + 1);
+		p->tell(p->arg, "pages", last ? last + 1 : text);
 	return E_OK;
 }
 

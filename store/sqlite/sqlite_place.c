@@ -111,7 +111,7 @@ static enum err resolve_new(const char *path, char **ret_path)
 {
 	const char *name = strrchr(path, '/') + 1;
 	char *folder = str_dup_len(path, (size_t)(name - path));
-	char *real = !folder ? NULL : realpath(folder, NULL);
+	char *real = folder ? realpath(folder, NULL) : NULL;
 	struct stat st;
 	struct buf b;
 	enum err e;
@@ -160,7 +160,7 @@ static nlink_t count_kept_names(const char *path, const struct stat *st)
 {
 	const char *name = strrchr(path, '/') + 1;
 	char *folder = str_dup_len(path, (size_t)(name - path));
-	DIR *dir = !folder ? NULL : opendir(folder);
+	DIR *dir = folder ? opendir(folder) : NULL;
 	size_t len = strlen(name);
 	struct dirent *entry;
 	nlink_t count = 0;

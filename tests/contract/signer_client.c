@@ -448,24 +448,32 @@ void signer_wait_until_unusable(struct signer_client *c)
 	wait_for_usable(c, false);
 }
 
-void signer_wait_for_stock(struct signer_client *c, uint64_t ready)
+static void wait_for_keys(struct signer_client *c, uint64_t ready, bool at_rest)
 {
 	const struct timespec pause = {0, 5000000};
 	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	bool there = false;
 
-	for (;;) {
+	while (!there) {
 		struct message_status_reply status;
-		bool there;
 
-		signer_status(c, &status);
-		there =
-		    (status.pools_len ? status.pools[0].ready : 0) >= ready && !status.busy && !status.queued;
-		message_status_reply_release(&status);
-		if (there)
-			return;
 		assert_true(clock_ms() < deadline);
 		nanosleep(&pause, NULL);
+		signer_status(c, &status);
+		there = (status.pools_len ? status.pools[0].ready : 0) >= ready &&
+			!(at_rest && (status.busy || status.queued));
+		message_status_reply_release(&status);
 	}
+}
+
+void signer_wait_for_ready(struct signer_client *c, uint64_t ready)
+{
+	wait_for_keys(c, ready, false);
+}
+
+void signer_wait_for_stock(struct signer_client *c, uint64_t ready)
+{
+	wait_for_keys(c, ready, true);
 }
 
 /* ---- what came of a create ---- */

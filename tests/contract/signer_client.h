@@ -60,10 +60,12 @@ void signer_status(struct signer_client *c, struct message_status_reply *ret);
 bool signer_is_usable(struct signer_client *c);
 void signer_wait_until_usable(struct signer_client *c);
 void signer_wait_until_unusable(struct signer_client *c);
+/* The first pool has that many keys or more. */
+void signer_wait_for_ready(struct signer_client *c, uint64_t ready);
 /*
- * The first pool has that many keys or more, and nobody is at work on the
- * token: only then may the test look at it from its own process, whose login
- * writes the files that SoftHSM's readers elsewhere meet half written.
+ * The same, and nobody is at work on the token: only then may the test look at
+ * it from its own process, whose login writes the files that SoftHSM's readers
+ * elsewhere meet half written.
  */
 void signer_wait_for_stock(struct signer_client *c, uint64_t ready);
 

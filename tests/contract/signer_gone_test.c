@@ -312,20 +312,12 @@ static void a_stock_key_under_another_label_is_not_left_F172(void **state)
 {
 	struct signer_fixture *f = *state;
 	struct signer_client c;
-	uint64_t ready = 0;
 
 	f->extra = "keep_alive = 1h\npool_p256v1 = 100\nnode = n\n"; /* for a while */
 	f->threads = 1;
 	signer_open(f, &c, "C_GenerateKeyPair sleep 20ms\n");
 	/* The first one shows that the token relabels: the rule must not cut what that writes. */
-	while (ready == 0) {
-		struct message_status_reply status;
-
-		usleep(5000);
-		signer_status(&c, &status);
-		ready = status.pools_len ? status.pools[0].ready : 0;
-		message_status_reply_release(&status);
-	}
+	signer_wait_for_ready(&c, 1);
 	signer_set_rules(f, "label-max 5\n");
 	signer_wait_for_log(f, "pool: cannot make a key");
 	signer_set_rules(f, "");

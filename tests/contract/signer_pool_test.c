@@ -446,7 +446,9 @@ static void a_token_that_does_not_relabel_gets_no_pool(void **state)
 	expect_keys(f, 1);
 }
 
-/* It takes each new label and keeps the old one, or a part of the new one: no key is made in vain for that.
+/*
+ * It takes each new label and keeps the old one, or a part of the new one: no
+ * key is made in vain for that.
  */
 static void a_token_that_only_says_that_it_relabels_gets_no_pool_F285(void **state)
 {

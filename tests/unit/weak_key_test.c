@@ -375,7 +375,9 @@ static void ed25519_points_are_on_the_curve_F51(void **state)
 	}
 }
 
-/* The five y of the eight points that eight times themselves are zero (libsodium and others refuse the same).
+/*
+ * The five y of the eight points that eight times themselves are zero
+ * (libsodium and others refuse the same).
  */
 static void ed25519_points_of_small_order_are_refused_F51(void **state)
 {

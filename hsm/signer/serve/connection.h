@@ -43,7 +43,9 @@ bool connection_wants_write(const struct connection *c);
 /* Reads what is there.  E_UNAVAIL: the client left; E_IO; E_NOMEM. */
 MUST_USE enum err connection_read(struct connection *c);
 
-/* The next whole frame at *at, which it moves; E_BUSY: no more; E_PROTO.  Borrowed until connection_consume.
+/*
+ * The next whole frame at *at, which it moves; E_BUSY: no more; E_PROTO.
+ * Borrowed until connection_consume.
  */
 MUST_USE enum err connection_next(const struct connection *c, size_t *at, struct frame *ret_frame);
 void connection_consume(struct connection *c, size_t len);

@@ -10,7 +10,9 @@
 #include "config/config.h"
 #include "hsm/signer/token/state_dir.h"
 
-/* A descriptor for in_force_end; -1: it could not be written, and the log says why.  Nothing else needs it.
+/*
+ * A descriptor for in_force_end; -1: it could not be written, and the log says
+ * why.  Nothing else needs it.
  */
 int in_force_tell(const struct config *config, const struct state_dir *state);
 void in_force_end(int fd, const struct state_dir *state); /* nothing for -1 */

@@ -50,7 +50,9 @@ struct stock_key {
 
 /* E_NOMEM. */
 MUST_USE enum err stock_new(const struct stock_options *options, struct stock **ret_stock);
-/* The token was found to make these, which need not be those of stock_new: targets of others are not filled.
+/*
+ * The token was found to make these, which need not be those of stock_new:
+ * targets of others are not filled.
  */
 void stock_set_key_types(struct stock *stock, key_type_set key_types); /* NULL is fine */
 void stock_free(struct stock *stock); /* NULL is fine; nothing may be in progress */

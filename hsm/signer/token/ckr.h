@@ -24,7 +24,9 @@ MUST_USE enum err ckr_err(CK_RV rv);
 /* "CKR_DEVICE_ERROR"; "CKR_VENDOR_DEFINED" from 0x80000000 up; "unknown CK_RV".  Never NULL. */
 const char *ckr_name(CK_RV rv);
 
-/* The call was turned away because the session or its login is gone: it did nothing, a new session may help.
+/*
+ * The call was turned away because the session or its login is gone: it did
+ * nothing, a new session may help.
  */
 bool ckr_is_session_lost(CK_RV rv);
 
