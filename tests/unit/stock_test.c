@@ -162,7 +162,7 @@ static void two_threads_never_get_one_key(void **state)
 
 static void label_names_node_and_type(void **state)
 {
-	char label[STOCK_LABEL_SIZE], node[STOCK_NODE_MAX + 1];
+	char label[STOCK_LABEL_SIZE], node[NODE_NAME_MAX + 1];
 	struct stock *stock = make((struct stock_options){.node = "node-7"});
 
 	(void)state;
@@ -173,8 +173,8 @@ static void label_names_node_and_type(void **state)
 	stock_label(stock, KEY_RSA2048, label);
 	assert_true(strlen(label) > strlen("csrd-pool::rsa2048"));
 	stock_free(stock);
-	memset(node, 'n', STOCK_NODE_MAX);
-	node[STOCK_NODE_MAX] = '\0';
+	memset(node, 'n', NODE_NAME_MAX);
+	node[NODE_NAME_MAX] = '\0';
 	stock = make((struct stock_options){.node = node});
 	stock_label(stock, KEY_RSA2048, label);
 	assert_string_equal(label + strlen(label) - 8, ":rsa2048");

@@ -21,7 +21,7 @@ struct inventory_object {
 };
 
 struct inventory_node {
-	char name[STOCK_NODE_MAX + 1];
+	char name[NODE_NAME_MAX + 1];
 	uint32_t private_keys, public_keys;
 };
 
@@ -98,13 +98,13 @@ static enum err count_ready(struct inventory *inv, const char *label, size_t lab
 {
 	const char *start = label + strlen(STOCK_LABEL_PREFIX);
 	const char *end = memrchr(label, ':', label_len);
-	char name[STOCK_NODE_MAX + 1];
+	char name[NODE_NAME_MAX + 1];
 	void *nodes = inv->nodes;
 	size_t at;
 	enum err e;
 	size_t len = end > start ? (size_t)(end - start) : 0;
 
-	if (!len || len > STOCK_NODE_MAX || memchr(start, '\0', len))
+	if (!len || len > NODE_NAME_MAX || memchr(start, '\0', len))
 		return E_OK;
 	memcpy(name, start, len);
 	name[len] = '\0';

@@ -24,7 +24,7 @@ struct line {
 
 struct stock {
 	pthread_mutex_t lock;
-	char node[STOCK_NODE_MAX + 1];
+	char node[NODE_NAME_MAX + 1];
 	uint64_t pause_ms;
 	uint64_t quiet_ms;
 	uint64_t objects_max;
@@ -143,7 +143,7 @@ void stock_free(struct stock *stock)
 
 void stock_label_of_node(const char *node, enum key_type type, char label[STOCK_LABEL_SIZE])
 {
-	snprintf(label, STOCK_LABEL_SIZE, "%s%.*s:%s", STOCK_LABEL_PREFIX, STOCK_NODE_MAX, node,
+	snprintf(label, STOCK_LABEL_SIZE, "%s%.*s:%s", STOCK_LABEL_PREFIX, NODE_NAME_MAX, node,
 		 key_type_name(type));
 }
 
@@ -167,7 +167,7 @@ bool stock_node_may_change(const struct stock *stock)
 {
 	size_t len = strlen(stock->node);
 
-	return stock->node_is_host && (len == 12 || len == STOCK_NODE_MAX) &&
+	return stock->node_is_host && (len == 12 || len == NODE_NAME_MAX) &&
 	       strspn(stock->node, "0123456789abcdef") == len;
 }
 

@@ -26,8 +26,7 @@
 #include <stdint.h>
 
 #define STOCK_LABEL_PREFIX "csrd-pool:"
-#define STOCK_NODE_MAX NODE_NAME_MAX
-#define STOCK_LABEL_SIZE (sizeof(STOCK_LABEL_PREFIX) + STOCK_NODE_MAX + 16)
+#define STOCK_LABEL_SIZE (sizeof(STOCK_LABEL_PREFIX) + NODE_NAME_MAX + 16)
 
 struct stock;
 struct stock_options {
