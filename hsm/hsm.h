@@ -17,11 +17,11 @@
  *   E_DENIED      the signer does not do that for this client; nothing was done
  *   E_HSM         the token failed or broke its promises; nothing is left on it
  *   E_UNCERTAIN   the link died, or the deadline passed, after the call was sent, or the
- *                 signer could not clean up: ask with hsm_find_key before anything else
+ *                 signer could not clean up: what is left is settled by hsm_unsettled
  *   E_NOMEM, E_BUG
  *
- * find-key, inspect-key, list-keys, list-pools and status change nothing, and note-store may be
- * repeated, so they are never uncertain: for them a lost link is E_UNAVAIL and a passed deadline is
+ * find-key, inspect-key, list-keys, list-pools, unsettled and status change nothing, and note-store and
+ * confirm may be repeated, so they are never uncertain: for them a lost link is E_UNAVAIL and a passed deadline is
  * E_TIMEOUT, sent or not.
  *
  * A call whose deadline passed stays counted against in_flight_max until the
@@ -71,7 +71,7 @@ struct hsm_options {
 	bool tell_failures;        /* on_link also after an attempt to connect that failed */
 	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
 	/* Hello was answered, and the link waits for hsm_accept or hsm_decline; meanwhile hsm_note_store
-	   alone is sent, and hsm_is_up is false.  Neither of the two is called from inside it.  NULL: every
+	   , hsm_unsettled and hsm_confirm alone are sent, and hsm_is_up is false.  Neither of the two is called from inside it.  NULL: every
 	   signer that answers is accepted. */
 	void (*on_hello)(void *arg, struct hsm *hsm);
 };
@@ -114,18 +114,18 @@ void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *
 		    hsm_create_csr_fn done, void *arg);
 
 typedef void (*hsm_destroy_key_fn)(void *arg, enum err e, const char *detail, uint32_t destroyed);
-/* Success means that a fresh search found no object of that CSR. */
-void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_destroy_key_fn done,
+/* Success means that a fresh search found no object of that label. */
+void hsm_destroy_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_destroy_key_fn done,
 		     void *arg);
 
 typedef void (*hsm_find_key_fn)(void *arg, enum err e, const char *detail,
 				const struct message_find_key_reply *reply);
-void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg);
+void hsm_find_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_find_key_fn done, void *arg);
 
 typedef void (*hsm_inspect_key_fn)(void *arg, enum err e, const char *detail,
 				   const struct message_inspect_key_reply *reply);
 /* As find-key; and of a pair, what the token reports about it now. */
-void hsm_inspect_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_inspect_key_fn done,
+void hsm_inspect_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_inspect_key_fn done,
 		     void *arg);
 
 /* Called once for each part; the call is over at `part->last` or at the first error (part is then NULL). */
@@ -137,6 +137,16 @@ void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done,
 typedef void (*hsm_note_store_fn)(void *arg, enum err e, const char *detail);
 void hsm_note_store(struct hsm *hsm, const struct message_store *store, uint64_t deadline_ms,
 		    hsm_note_store_fn done, void *arg);
+
+/* Success means that the signer knows it durably.  May be repeated.  labels: key_label_is_valid, ≤ MESSAGE_CONFIRM_MAX. */
+typedef void (*hsm_confirm_fn)(void *arg, enum err e, const char *detail);
+void hsm_confirm(struct hsm *hsm, const struct message_confirm *confirm, uint64_t deadline_ms,
+		 hsm_confirm_fn done, void *arg);
+
+typedef void (*hsm_unsettled_fn)(void *arg, enum err e, const char *detail,
+				 const struct message_unsettled_reply *reply);
+/* Keys that were used for a CSR and neither confirmed nor destroyed since. */
+void hsm_unsettled(struct hsm *hsm, uint64_t from, uint64_t deadline_ms, hsm_unsettled_fn done, void *arg);
 
 typedef void (*hsm_list_pools_fn)(void *arg, enum err e, const char *detail,
 				  const struct message_list_pools_reply *reply);
