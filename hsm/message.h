@@ -21,7 +21,7 @@
 #include "base/csr.h"
 #include "base/err.h"
 #include "base/key.h"
-#include "base/key_name.h"
+#include "base/key_label.h"
 #include "base/node.h"
 
 #include <stdbool.h>
@@ -248,7 +248,8 @@ void message_confirm_release(struct message_confirm *m);
 
 /* ---- unsettled: keys that were used for a CSR and neither confirmed nor destroyed since; oldest first ---- */
 
-struct message_unsettled { /* as LIST_KEYS is asked, and */
+struct message_unsettled {
+	uint32_t timeout_ms;
 	uint64_t from; /* only those whose journal_index is that or more */
 };
 struct message_unsettled_key {

@@ -7,7 +7,7 @@
 #include "base/csr.h"
 #include "base/err.h"
 #include "base/key.h"
-#include "base/key_name.h"
+#include "base/key_label.h"
 
 #include <stdbool.h>
 #include <stddef.h>
