@@ -30,8 +30,8 @@
 enum settle_kind {
 	SETTLE_NO_ROW = 1, /* a key was, or may have been, used for it, and there is no row */
 	SETTLE_PENDING,    /* row pending, of csrd 0.1 */
-	SETTLE_DELETING, /* row deleting */
-	SETTLE_LEFTOVER, /* row failed or destroyed, but a key of it is still on the token */
+	SETTLE_DELETING,   /* row deleting */
+	SETTLE_LEFTOVER,   /* row failed or destroyed, but a key of it is still on the token */
 };
 
 enum settle_step {
@@ -51,8 +51,8 @@ struct settle {
 	struct hsm *hsm;
 	const char *csr_id;
 	const char *key_label; /* may be NULL with key_is_gone */
-	bool key_is_gone;     /* known already, from hsm_left_nothing or a search: the token is not used */
-	uint64_t deadline_ms; /* of the call to the HSM; clock_ms() time */
+	bool key_is_gone;      /* known already, from hsm_left_nothing or a search: the token is not used */
+	uint64_t deadline_ms;  /* of the call to the HSM; clock_ms() time */
 	/*
 	 * Of the row's move or of "csr.leftover".  detail NULL, where the key
 	 * goes first: what is destroyed.

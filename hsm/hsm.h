@@ -21,8 +21,8 @@
  *   E_NOMEM, E_BUG
  *
  * find-key, inspect-key, list-keys, list-pools, unsettled and status change nothing, and note-store and
- * confirm may be repeated, so they are never uncertain: for them a lost link is E_UNAVAIL and a passed deadline is
- * E_TIMEOUT, sent or not.
+ * confirm may be repeated, so they are never uncertain: for them a lost link is E_UNAVAIL and a passed
+ * deadline is E_TIMEOUT, sent or not.
  *
  * A call whose deadline passed stays counted against in_flight_max until the
  * signer answers it or the link ends, so a signer that hangs leads to E_BUSY.
@@ -71,8 +71,8 @@ struct hsm_options {
 	bool tell_failures;        /* on_link also after an attempt to connect that failed */
 	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
 	/* Hello was answered, and the link waits for hsm_accept or hsm_decline; meanwhile hsm_note_store
-	   , hsm_unsettled and hsm_confirm alone are sent, and hsm_is_up is false.  Neither of the two is called from inside it.  NULL: every
-	   signer that answers is accepted. */
+	   , hsm_unsettled and hsm_confirm alone are sent, and hsm_is_up is false.  Neither of the two is
+	   called from inside it.  NULL: every signer that answers is accepted. */
 	void (*on_hello)(void *arg, struct hsm *hsm);
 };
 
@@ -138,7 +138,8 @@ typedef void (*hsm_note_store_fn)(void *arg, enum err e, const char *detail);
 void hsm_note_store(struct hsm *hsm, const struct message_store *store, uint64_t deadline_ms,
 		    hsm_note_store_fn done, void *arg);
 
-/* Success means that the signer knows it durably.  May be repeated.  labels: key_label_is_valid, ≤ MESSAGE_CONFIRM_MAX. */
+/* Success means that the signer knows it durably.  May be repeated.  labels: key_label_is_valid, ≤
+ * MESSAGE_CONFIRM_MAX. */
 typedef void (*hsm_confirm_fn)(void *arg, enum err e, const char *detail);
 void hsm_confirm(struct hsm *hsm, const struct message_confirm *confirm, uint64_t deadline_ms,
 		 hsm_confirm_fn done, void *arg);

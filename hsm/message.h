@@ -95,13 +95,15 @@ void message_hello_reply_release(struct message_hello_reply *m);
 
 struct message_create_csr {
 	uint32_t timeout_ms;      /* from receipt; past it, work that has not begun is not begun */
-	char csr_id[CSR_ID_SIZE]; /* lower-case UUID: new; the signer refuses one that it knows to be unsettled */
+	char csr_id[CSR_ID_SIZE]; /* lower-case UUID: new; the signer refuses one that it knows to be
+				     unsettled */
 	struct csr_spec spec;
 };
 /* A key as the token gave it back. */
 struct message_key {
 	enum key_type key_type;
-	char label[KEY_LABEL_SIZE];   /* its name, which the signer chose; of a key made by csrd 0.1 "csrd:<csr id>" */
+	char label[KEY_LABEL_SIZE]; /* its name, which the signer chose; of a key made by csrd 0.1 "csrd:<csr
+				       id>" */
 	uint8_t key_id[KEY_ID_BYTES]; /* CKA_ID of both objects */
 	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
 	uint32_t protection; /* enum key_protection bits of the private key */
@@ -109,7 +111,7 @@ struct message_key {
 struct message_create_csr_reply {
 	struct message_key key;
 	uint64_t journal_index; /* of the entry that says which CSR the key was used for */
-	uint8_t *der; /* PKCS#10, ≤ MESSAGE_DER_MAX */
+	uint8_t *der;           /* PKCS#10, ≤ MESSAGE_DER_MAX */
 	size_t der_len;
 };
 void message_create_csr_encode(struct buf *b, const struct message_create_csr *m);
@@ -175,7 +177,8 @@ void message_inspect_key_reply_release(struct message_inspect_key_reply *m);
 enum message_key_life {
 	MESSAGE_LIFE_NONE = 0,  /* nothing: bound to its CSR, made by 0.1, or not this signer's */
 	MESSAGE_LIFE_READY = 1, /* of the stock, or being made: used for no CSR */
-	MESSAGE_LIFE_USED = 2,  /* for one CSR, of which the signer does not know whether it stands (UNSETTLED) */
+	MESSAGE_LIFE_USED =
+	    2, /* for one CSR, of which the signer does not know whether it stands (UNSETTLED) */
 	MESSAGE_LIFE_OTHER = 3, /* its name says that another node made it which has a stock on this token */
 };
 struct message_list_keys { /* LIST_KEYS and LIST_POOLS */
@@ -200,7 +203,8 @@ MUST_USE enum err message_list_keys_part_decode(const uint8_t *data, size_t len,
 						struct message_list_keys_part *ret);
 void message_list_keys_part_release(struct message_list_keys_part *m);
 
-/* ---- list-pools: ready keys of other nodes, as their own words on the token list them ("csrd-stock:<node>") ---- */
+/* ---- list-pools: ready keys of other nodes, as their own words on the token list them ("csrd-stock:<node>")
+ * ---- */
 
 struct message_node_pool {
 	char *node; /* ≤ MESSAGE_NODE_MAX bytes */
@@ -232,7 +236,8 @@ MUST_USE enum err message_destroy_pool_decode(const uint8_t *data, size_t len,
 					      struct message_destroy_pool *ret);
 
 /*
- * ---- confirm: the rows of these CSRs are durable; the reply, without payload, means that the signer knows it durably ----
+ * ---- confirm: the rows of these CSRs are durable; the reply, without payload, means that the signer knows
+ * it durably ----
  *
  * kept: no row vouches for them, since the store went back or is another one; the signer forgets them all the
  * same, so that nobody destroys them but a person.  A name that is bound already, or unknown, is passed over.
@@ -246,7 +251,8 @@ void message_confirm_encode(struct buf *b, const struct message_confirm *m);
 MUST_USE enum err message_confirm_decode(const uint8_t *data, size_t len, struct message_confirm *ret);
 void message_confirm_release(struct message_confirm *m);
 
-/* ---- unsettled: keys that were used for a CSR and neither confirmed nor destroyed since; oldest first ---- */
+/* ---- unsettled: keys that were used for a CSR and neither confirmed nor destroyed since; oldest first ----
+ */
 
 struct message_unsettled {
 	uint32_t timeout_ms;

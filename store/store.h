@@ -103,17 +103,18 @@ void store_principal_find(struct store *store, enum principal_kind kind,
 enum store_begin {
 	STORE_BEGIN_NEW = 1,   /* the row is active and durable */
 	STORE_BEGIN_REPLAY,    /* idempotency key seen with this request: record is the first result */
-	STORE_BEGIN_IN_FLIGHT, /* idempotency key seen, its CSR is a pending one of csrd 0.1 that waits to be settled */
+	STORE_BEGIN_IN_FLIGHT, /* idempotency key seen, its CSR is a pending one of csrd 0.1 that waits to be
+				  settled */
 	STORE_BEGIN_MISMATCH,  /* idempotency key seen with another request */
 	STORE_BEGIN_GONE,      /* idempotency key seen, its CSR has been deleted since */
 	STORE_BEGIN_QUOTA,     /* the scope's quota is used up */
 	STORE_BEGIN_NO_SCOPE,  /* no such account or zone */
 };
 struct store_csr_add {
-	struct csr_record *record; /* takes: id, scope, token_name, principal_id, spec, name, description, pem,
-				      key_label, key_id, spki_sha256 and protection are read; account_tag, state
-				      and the times are set */
-	const char *idempotency_key;            /* NULL: none */
+	struct csr_record *record;   /* takes: id, scope, token_name, principal_id, spec, name, description,
+					pem,   key_label, key_id, spki_sha256 and protection are read;
+					account_tag, state   and the times are set */
+	const char *idempotency_key; /* NULL: none */
 	uint8_t request_hash[STORE_HASH_BYTES]; /* of scope and body; compared when the key was seen */
 	int64_t idempotency_ttl_us;             /* keys older than this are forgotten */
 	struct audit_origin origin;             /* of "csr.active" */
@@ -123,8 +124,8 @@ struct store_csr_add {
  * record, in one commit.
  * record: owned by the callee; set for NEW (complete), REPLAY and IN_FLIGHT, else NULL.
  * The scope is looked at first, then the idempotency key, then the quota.
- * E_EXISTS: the id is in use, or store_csr_failed has shut it; or label, key id or SPKI hash is, or was, that of
- * another CSR (I3).  E_INVAL: a SAN holds a newline.
+ * E_EXISTS: the id is in use, or store_csr_failed has shut it; or label, key id or SPKI hash is, or was, that
+ * of another CSR (I3).  E_INVAL: a SAN holds a newline.
  */
 typedef void (*store_csr_add_fn)(void *arg, enum err e, enum store_begin outcome, struct csr_record *record);
 void store_csr_add(struct store *store, const struct store_csr_add *in, store_csr_add_fn done, void *arg);
