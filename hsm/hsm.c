@@ -48,6 +48,8 @@ union call_done {
 	hsm_list_keys_fn list_keys;
 	hsm_list_pools_fn list_pools;
 	hsm_note_store_fn note_store;
+	hsm_confirm_fn confirm;
+	hsm_unsettled_fn unsettled;
 	hsm_status_fn status;
 };
 
@@ -376,6 +378,38 @@ static enum err answer_note_store(struct call *call, const struct frame *frame)
 	return E_OK;
 }
 
+static void fail_confirm(const struct call *call, enum err e, const char *detail)
+{
+	call->done.confirm(call->arg, e, detail);
+}
+
+static enum err answer_confirm(struct call *call, const struct frame *frame)
+{
+	if (frame->payload_len > 0)
+		return E_PROTO;
+	if (call_over(call))
+		call->done.confirm(call->arg, E_OK, "");
+	return E_OK;
+}
+
+static void fail_unsettled(const struct call *call, enum err e, const char *detail)
+{
+	call->done.unsettled(call->arg, e, detail, NULL);
+}
+
+static enum err answer_unsettled(struct call *call, const struct frame *frame)
+{
+	struct message_unsettled_reply reply;
+	enum err e = message_unsettled_reply_decode(frame->payload, frame->payload_len, &reply);
+
+	if (e != E_OK)
+		return e;
+	if (call_over(call))
+		call->done.unsettled(call->arg, E_OK, "", &reply);
+	message_unsettled_reply_release(&reply);
+	return E_OK;
+}
+
 static const struct call_kind kind_create_csr = {MESSAGE_CREATE_CSR, true, fail_create_csr,
 						 answer_create_csr};
 static const struct call_kind kind_destroy_key = {MESSAGE_DESTROY_KEY, true, fail_destroy_key,
@@ -390,6 +424,8 @@ static const struct call_kind kind_destroy_pool = {MESSAGE_DESTROY_POOL, true, f
 						   answer_destroy_key};
 static const struct call_kind kind_note_store = {MESSAGE_NOTE_STORE, false, fail_note_store,
 						 answer_note_store};
+static const struct call_kind kind_confirm = {MESSAGE_CONFIRM, false, fail_confirm, answer_confirm};
+static const struct call_kind kind_unsettled = {MESSAGE_UNSETTLED, false, fail_unsettled, answer_unsettled};
 static const struct call_kind kind_status = {MESSAGE_STATUS, false, fail_status, answer_status};
 
 /* An error reply.  A read that went wrong changed nothing, so it is never uncertain. */
@@ -826,6 +862,12 @@ static uint32_t timeout_for_signer(uint64_t deadline_ms)
 	return left_ms - (left_ms / 20 > 500 ? 500 : left_ms / 20);
 }
 
+/* What is asked while it is not decided whether the link may be used. */
+static bool call_is_of_greeting(const struct call *call)
+{
+	return call->kind == &kind_note_store || call->kind == &kind_confirm || call->kind == &kind_unsettled;
+}
+
 static enum err call_queue(struct call *call)
 {
 	struct hsm *hsm = call->hsm;
@@ -833,7 +875,7 @@ static enum err call_queue(struct call *call)
 	uint32_t slot;
 	uint32_t left_ms;
 
-	if (hsm->state != LINK_UP && !(hsm->state == LINK_GREETED && call->kind == &kind_note_store))
+	if (hsm->state != LINK_UP && !(hsm->state == LINK_GREETED && call_is_of_greeting(call)))
 		return E_UNAVAIL;
 	if (e != E_OK)
 		return e == E_LIMIT ? E_INVAL : e;
@@ -882,43 +924,43 @@ void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *
 	call_start(call, deadline_ms);
 }
 
-static void start_key_request(struct call *call, const char *csr_id, uint64_t deadline_ms)
+static void start_key_request(struct call *call, const char *label, uint64_t deadline_ms)
 {
 	struct message_key_request m = {.timeout_ms = timeout_for_signer(deadline_ms)};
 
-	if (str_copy(m.csr_id, sizeof(m.csr_id), csr_id) != E_OK)
-		m.csr_id[0] = '\0';
+	if (str_copy(m.label, sizeof(m.label), label) != E_OK)
+		m.label[0] = '\0';
 	message_key_request_encode(&call->payload, &m);
 	call_start(call, deadline_ms);
 }
 
-void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_destroy_key_fn done,
+void hsm_destroy_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_destroy_key_fn done,
 		     void *arg)
 {
 	struct call *call = call_new(hsm, &kind_destroy_key);
 
 	call->done.destroy_key = done;
 	call->arg = arg;
-	start_key_request(call, csr_id, deadline_ms);
+	start_key_request(call, label, deadline_ms);
 }
 
-void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg)
+void hsm_find_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_find_key_fn done, void *arg)
 {
 	struct call *call = call_new(hsm, &kind_find_key);
 
 	call->done.find_key = done;
 	call->arg = arg;
-	start_key_request(call, csr_id, deadline_ms);
+	start_key_request(call, label, deadline_ms);
 }
 
-void hsm_inspect_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_inspect_key_fn done,
+void hsm_inspect_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_inspect_key_fn done,
 		     void *arg)
 {
 	struct call *call = call_new(hsm, &kind_inspect_key);
 
 	call->done.inspect_key = done;
 	call->arg = arg;
-	start_key_request(call, csr_id, deadline_ms);
+	start_key_request(call, label, deadline_ms);
 }
 
 void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg)
@@ -965,6 +1007,29 @@ void hsm_note_store(struct hsm *hsm, const struct message_store *store, uint64_t
 	call->done.note_store = done;
 	call->arg = arg;
 	message_note_store_encode(&call->payload, store);
+	call_start(call, deadline_ms);
+}
+
+void hsm_confirm(struct hsm *hsm, const struct message_confirm *confirm, uint64_t deadline_ms,
+		 hsm_confirm_fn done, void *arg)
+{
+	struct call *call = call_new(hsm, &kind_confirm);
+
+	call->done.confirm = done;
+	call->arg = arg;
+	message_confirm_encode(&call->payload, confirm);
+	call_start(call, deadline_ms);
+}
+
+void hsm_unsettled(struct hsm *hsm, uint64_t from, uint64_t deadline_ms, hsm_unsettled_fn done, void *arg)
+{
+	struct call *call = call_new(hsm, &kind_unsettled);
+
+	call->done.unsettled = done;
+	call->arg = arg;
+	message_unsettled_encode(
+	    &call->payload,
+	    &(struct message_unsettled){.timeout_ms = timeout_for_signer(deadline_ms), .from = from});
 	call_start(call, deadline_ms);
 }
 
