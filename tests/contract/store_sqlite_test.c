@@ -512,6 +512,111 @@ static void schema_is_not_changed_under_a_service(void **state)
 	store_close(store);
 }
 
+/* Steps of the schema up to that of csrd 0.1, with one CSR in each state and one that was set aside. */
+static void make_as_0_1(void)
+{
+	static const char *const moves[] = {
+	    "active",
+	    "UPDATE csrs SET state = 2, pem = 'x', protection = 1, key_id = randomblob(16), spki_sha256 ="
+	    " randomblob(32) WHERE id NOT LIKE '%1' AND id NOT LIKE '%5'",
+	    "deleting",
+	    "UPDATE csrs SET state = 3 WHERE id LIKE '%3' OR id LIKE '%4' OR id LIKE '%6'",
+	    "destroyed",
+	    "UPDATE csrs SET state = 4 WHERE id LIKE '%4'",
+	    "failed",
+	    "UPDATE csrs SET state = 5 WHERE id LIKE '%5'",
+	    "deleting",
+	    "UPDATE csrs SET set_aside_us = 7 WHERE id LIKE '%6'",
+	};
+	size_t len;
+	const struct migrate_step *steps = migrate_steps(&len);
+	sqlite3 *db = raw_open();
+
+	assert_int_equal(raw_try(db, "PRAGMA journal_mode = WAL; PRAGMA application_id = 0x63737264"),
+			 SQLITE_OK);
+	for (size_t i = 0; i < len && steps[i].version <= 3; i++) {
+		char *note = sqlite3_mprintf("INSERT INTO schema_history VALUES (%d, %Q, '0.1', 1);"
+					     " PRAGMA user_version = %d",
+					     steps[i].version, steps[i].name, steps[i].version);
+
+		if (raw_try(db, steps[i].sql) != SQLITE_OK || raw_try(db, note) != SQLITE_OK)
+			fail_msg("step %d: %s", steps[i].version, sqlite3_errmsg(db));
+		sqlite3_free(note);
+	}
+	assert_int_equal(raw_try(db, "INSERT INTO accounts (id, name, csr_quota, created_us)"
+				     " VALUES ('account-1', '', -1, 1)"),
+			 SQLITE_OK);
+	for (unsigned n = 1; n <= 6; n++) {
+		char *sql = sqlite3_mprintf(
+		    "INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, "
+		    "updated_us,"
+		    " key_type, country, province, locality, organization, common_name, sans)"
+		    " VALUES (%Q, 'account-1', 'default', '11111111-1111-4111-8111-111111111111', 1, 1, 1, 2,"
+		    " 'DE', 'B', 'M', 'E', 'c', 'dns c' || char(10));"
+		    "INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"
+		    " VALUES (1, 'csr.pending', %Q, '', '', '', '')",
+		    contract_id(n), contract_id(n));
+
+		if (raw_try(db, sql) != SQLITE_OK)
+			fail_msg("%s", sqlite3_errmsg(db));
+		sqlite3_free(sql);
+	}
+	for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]); i += 2) {
+		char *tell = sqlite3_mprintf(
+		    "INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail) SELECT 1,"
+		    " 'csr.%s', id, '', '', '', '' FROM csrs WHERE (SELECT action FROM audit WHERE object = "
+		    "id"
+		    " ORDER BY sequence DESC LIMIT 1) <> CASE state WHEN 1 THEN 'csr.pending' WHEN 2 THEN"
+		    " 'csr.active' WHEN 3 THEN 'csr.deleting' WHEN 4 THEN 'csr.destroyed' ELSE 'csr.failed' "
+		    "END",
+		    moves[i]);
+
+		if (raw_try(db, moves[i + 1]) != SQLITE_OK || raw_try(db, tell) != SQLITE_OK)
+			fail_msg("%s: %s", moves[i + 1], sqlite3_errmsg(db));
+		sqlite3_free(tell);
+	}
+	sqlite3_close(db);
+}
+
+static void problem_fails(void *arg, const char *object, const char *text)
+{
+	(void)arg;
+	fail_msg("%s: %s", object, text);
+}
+
+/* Every state of csrd 0.1 is taken over, its keys under the labels that they have. */
+static void store_of_0_1_is_taken_over(void **state)
+{
+	static const enum csr_state states[] = {CSR_PENDING,   CSR_ACTIVE, CSR_DELETING,
+						CSR_DESTROYED, CSR_FAILED, CSR_DELETING};
+	const struct upkeep_watch watch = {0};
+	struct upkeep_summary summary;
+	struct csr_record *r;
+
+	(void)state;
+	make_as_0_1();
+	struct store *store = must_open();
+	for (unsigned n = 1; n <= 6; n++) {
+		char label[KEY_LABEL_SIZE] = "";
+		bool has_key = states[n - 1] != CSR_PENDING && states[n - 1] != CSR_FAILED;
+
+		if (has_key)
+			key_label_of_csr(label, contract_id(n));
+		assert_int_equal(contract_get(store, NULL, contract_id(n), &r), E_OK);
+		assert_int_equal(r->state, states[n - 1]);
+		assert_string_equal(r->key_label, label);
+		assert_true((r->set_aside_us != 0) == (n == 6));
+		csr_record_free(r);
+	}
+	/* They go on from where they are, and new ones are as today. */
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED), E_OK);
+	assert_int_equal(contract_delete_begin(store, 2, &contract_account), E_OK);
+	assert_int_equal(contract_move(store, 3, CSR_DELETING, CSR_DESTROYED), E_OK);
+	contract_make_active(store, 7, &contract_account);
+	store_close(store);
+	assert_int_equal(upkeep_check(url, true, &watch, problem_fails, NULL, &summary), E_OK);
+}
+
 static void missing_table_is_refused(void **state)
 {
 	struct store *store;
@@ -1253,6 +1358,7 @@ int main(void)
 	    CASE(newer_schema_is_refused),
 	    CASE(schema_step_is_whole_or_not_at_all),
 	    CASE(schema_is_not_changed_under_a_service),
+	    CASE(store_of_0_1_is_taken_over),
 	    CASE(missing_table_is_refused),
 	    CASE(damaged_page_is_found_at_start),
 	    CASE(cut_file_is_refused),
