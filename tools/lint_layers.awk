@@ -35,7 +35,7 @@ BEGIN {
 	generated["utf8_class.inc"] = "base"
 
 	# library header → where it may be known; a folder ends in '/'
-	library("event2/", "loop/ daemon/ hsm/hsm.c cli/loop.c")
+	library("event2/", "loop/ daemon/ hsm/hsm_link.c hsm/hsm_private.h cli/loop.c")
 	library("event.h", "")
 	library("evhttp.h", "")
 	library("sqlite3.h", "store/sqlite/")
