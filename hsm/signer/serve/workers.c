@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "hsm/signer/serve/job_queue.h"
 #include "hsm/signer/serve/operation.h"
 #include "hsm/signer/stock/stock_fill.h"
 #include "hsm/signer/token/session.h"
@@ -42,11 +43,6 @@ struct worker {
 #define OPEN_FIRST_MS 1000 /* between tries to open a session that the token has not to spare; doubles … */
 #define OPEN_MAX_MS 10000  /* … to here */
 
-struct job_list {
-	struct job *first;
-	struct job **end;
-};
-
 struct workers {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
@@ -59,88 +55,15 @@ struct workers {
 	struct stock *stock;             /* made ahead; NULL: none */
 
 	/* under the lock */
-	struct job_list waiting;
-	struct job_list done;
-	size_t waiting_len;
+	struct job_queue queue;
 	bool draining;
 	bool stopping;
 	atomic_bool break_off; /* what no caller waits for; read without the lock */
 	unsigned tending;      /* threads that look after the token */
-	uint64_t created;
-	uint64_t destroyed;
-	uint64_t failed;
 
 	unsigned threads;
 	struct worker each[];
 };
-
-/* ---- lists ---- */
-
-static void workers_list_init(struct job_list *list)
-{
-	list->first = NULL;
-	list->end = &list->first;
-}
-
-static void list_put(struct job_list *list, struct job *job)
-{
-	job->next = NULL;
-	*list->end = job;
-	list->end = &job->next;
-}
-
-static void list_put_first(struct job_list *list, struct job *job)
-{
-	job->next = list->first;
-	list->first = job;
-	if (!job->next)
-		list->end = &job->next;
-}
-
-static struct job *workers_list_take(struct job_list *list)
-{
-	struct job *job = list->first;
-
-	if (!job)
-		return NULL;
-	list->first = job->next;
-	if (!list->first)
-		list->end = &list->first;
-	job->next = NULL;
-	return job;
-}
-
-/* The one behind `before`, which is in the list and not its last. */
-static struct job *list_take_after(struct job_list *list, struct job *before)
-{
-	struct job *job = before->next;
-
-	before->next = job->next;
-	if (!before->next)
-		list->end = &before->next;
-	job->next = NULL;
-	return job;
-}
-
-/* Those for which `pick` says yes, out of `from` into `to`, in their order. */
-static size_t list_move_if(struct job_list *from, struct job_list *to,
-			   bool (*pick)(const struct job *, uint64_t), uint64_t arg)
-{
-	struct job_list kept;
-	struct job *job;
-	size_t moved = 0;
-
-	workers_list_init(&kept);
-	while ((job = workers_list_take(from))) {
-		bool picked = pick(job, arg);
-
-		moved += picked;
-		list_put(picked ? to : &kept, job);
-	}
-	while ((job = workers_list_take(&kept)))
-		list_put(from, job);
-	return moved;
-}
 
 /* ---- the threads ---- */
 
@@ -153,42 +76,20 @@ static void wake_server(struct workers *workers)
 		log_error("cannot wake the server: %s", strerror(errno));
 }
 
-/* Says whether the server is to be woken: it takes all that is there when it is awake. */
-static bool put_done_locked(struct workers *workers, struct job *job)
-{
-	bool first = !workers->done.first;
-
-	list_put(&workers->done, job);
-	if (job->result != E_OK)
-		workers->failed++;
-	else if (job->type == MESSAGE_CREATE_CSR)
-		workers->created++;
-	else if (job->type == MESSAGE_DESTROY_KEY && job->destroyed)
-		workers->destroyed++;
-	return first;
-}
-
 static void finish_locked(struct workers *workers, struct job *job)
 {
-	if (put_done_locked(workers, job))
+	if (job_queue_finish(&workers->queue, job))
 		wake_server(workers);
 }
 
-static void end_waiting_locked(struct workers *workers, bool (*pick)(const struct job *, uint64_t),
-			       uint64_t arg, enum err e, const char *detail)
+static void fail_waiting_locked(struct workers *workers, job_pick_fn pick, const void *arg, enum err e,
+				const char *detail)
 {
-	struct job_list ended;
-	struct job *job;
-
-	workers_list_init(&ended);
-	workers->waiting_len -= list_move_if(&workers->waiting, &ended, pick, arg);
-	while ((job = workers_list_take(&ended))) {
-		job_fail(job, e, detail);
-		finish_locked(workers, job);
-	}
+	if (job_queue_fail_if(&workers->queue, pick, arg, e, detail))
+		wake_server(workers);
 }
 
-static bool is_any(const struct job *job, uint64_t arg)
+static bool is_any(const struct job *job, const void *arg)
 {
 	(void)job;
 	(void)arg;
@@ -201,9 +102,9 @@ static bool makes_key(const struct workers *workers, const struct job *job)
 	return job->type == MESSAGE_CREATE_CSR && !stock_has_ready(workers->stock, job->spec.key_type);
 }
 
-static bool makes_key_of(const struct job *job, uint64_t workers)
+static bool makes_key_of(const struct job *job, const void *workers)
 {
-	return makes_key((const struct workers *)(uintptr_t)workers, job);
+	return makes_key(workers, job);
 }
 
 /* What waits and cannot be done is told so at once. */
@@ -215,10 +116,10 @@ static void end_refused_locked(struct workers *workers)
 	case TOKEN_UP:
 		break;
 	case TOKEN_NO_KEYS:
-		end_waiting_locked(workers, makes_key_of, (uintptr_t)workers, E_UNAVAIL, reason);
+		fail_waiting_locked(workers, makes_key_of, workers, E_UNAVAIL, reason);
 		break;
 	case TOKEN_DOWN:
-		end_waiting_locked(workers, is_any, 0, E_UNAVAIL, reason);
+		fail_waiting_locked(workers, is_any, NULL, E_UNAVAIL, reason);
 		break;
 	}
 }
@@ -333,8 +234,7 @@ static void give_back_locked(struct workers *workers, struct job *job)
 		job_fail(job, E_UNAVAIL, "the signer is stopping");
 		finish_locked(workers, job);
 	} else {
-		list_put_first(&workers->waiting, job);
-		workers->waiting_len++;
+		job_queue_put_back(&workers->queue, job);
 		wake_locked(workers);
 	}
 }
@@ -368,7 +268,7 @@ static void work(struct worker *w, struct job *job)
 	if (job_is_list(job))
 		wake_locked(workers); /* for the next list */
 	end_refused_locked(workers);
-	if (!put_done_locked(workers, job))
+	if (!job_queue_finish(&workers->queue, job))
 		return;
 	/* Woken with the lock held it would go to sleep again at once, on that. */
 	pthread_mutex_unlock(&workers->lock);
@@ -489,9 +389,8 @@ static enum stock_work begin_fill_locked(struct workers *workers, uint64_t now_m
  */
 static struct job *take_job_locked(struct workers *workers)
 {
-	struct job *job = workers->waiting.first, *before = NULL;
 	unsigned others = 0, able = able_locked(workers);
-	bool creates_only, listing = false;
+	bool listing = false;
 
 	for (unsigned i = 0; i < workers->threads; i++) {
 		const struct worker *w = &workers->each[i];
@@ -499,14 +398,7 @@ static struct job *take_job_locked(struct workers *workers)
 		others += w->busy && w->type && w->type != MESSAGE_CREATE_CSR;
 		listing |= w->job && job_is_list(w->job);
 	}
-	creates_only = able > 1 && others >= able - 1;
-	while (job && job->type != MESSAGE_CREATE_CSR && (creates_only || (listing && job_is_list(job)))) {
-		before = job;
-		job = job->next;
-	}
-	if (!job)
-		return NULL;
-	return before ? list_take_after(&workers->waiting, before) : workers_list_take(&workers->waiting);
+	return job_queue_take(&workers->queue, able > 1 && others >= able - 1, listing);
 }
 
 static void *workers_run(void *arg)
@@ -534,7 +426,6 @@ static void *workers_run(void *arg)
 		}
 		job = take_job_locked(workers);
 		if (job) {
-			workers->waiting_len--;
 			if (now > job->deadline_ms) {
 				job_fail(job, E_TIMEOUT, "its time was up before a thread was free");
 				finish_locked(workers, job);
@@ -613,8 +504,7 @@ enum err workers_new(const struct worker_options *options, struct workers **ret_
 	workers->judge = options->judge;
 	workers->keep_alive_ms = options->keep_alive_ms;
 	workers->threads = options->threads;
-	workers_list_init(&workers->waiting);
-	workers_list_init(&workers->done);
+	job_queue_init(&workers->queue);
 	if (workers->wake_fd < 0)
 		log_error("cannot make an eventfd for the threads: %s", strerror(errno));
 	pthread_mutex_init(&workers->lock, NULL);
@@ -651,14 +541,6 @@ enum err workers_start(struct workers *workers)
 	return E_OK;
 }
 
-static void free_list(struct job_list *list)
-{
-	struct job *job;
-
-	while ((job = workers_list_take(list)))
-		job_free(job);
-}
-
 void workers_free(struct workers *workers)
 {
 	if (!workers)
@@ -674,8 +556,7 @@ void workers_free(struct workers *workers)
 	}
 	pthread_cond_destroy(&workers->work);
 	pthread_mutex_destroy(&workers->lock);
-	free_list(&workers->waiting);
-	free_list(&workers->done);
+	job_queue_release(&workers->queue);
 	fd_close(&workers->wake_fd);
 	free(workers);
 }
@@ -696,10 +577,7 @@ static bool csr_is_taken_locked(const struct workers *workers, const char *csr_i
 		if (workers->each[i].busy && workers->each[i].type != MESSAGE_INSPECT_KEY &&
 		    strcmp(workers->each[i].csr_id, csr_id) == 0)
 			return true;
-	for (const struct job *job = workers->waiting.first; job; job = job->next)
-		if (job->type != MESSAGE_INSPECT_KEY && strcmp(job->csr_id, csr_id) == 0)
-			return true;
-	return false;
+	return job_queue_changes(&workers->queue, csr_id);
 }
 
 /* The reason is in workers->refusal. */
@@ -728,12 +606,11 @@ enum err workers_submit(struct workers *workers, struct job *job, const char **r
 	} else if (csr_is_taken_locked(workers, job->csr_id)) {
 		*ret_reason = "another request for the same csr is at work";
 		e = E_BUSY;
-	} else if (workers->waiting_len >= workers->queue_max) {
+	} else if (workers->queue.waiting_len >= workers->queue_max) {
 		*ret_reason = "the queue is full";
 		e = E_BUSY;
 	} else {
-		list_put(&workers->waiting, job);
-		workers->waiting_len++;
+		job_queue_put(&workers->queue, job);
 		wake_locked(workers);
 	}
 	pthread_mutex_unlock(&workers->lock);
@@ -746,7 +623,7 @@ struct job *workers_take_done(struct workers *workers)
 	uint64_t count;
 
 	pthread_mutex_lock(&workers->lock);
-	job = workers_list_take(&workers->done);
+	job = job_queue_take_done(&workers->queue);
 	/* The descriptor is emptied with the list, under the lock: no wake-up is lost. */
 	if (!job && read(workers->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		log_error("cannot read the wake-up descriptor: %s", strerror(errno));
@@ -754,44 +631,36 @@ struct job *workers_take_done(struct workers *workers)
 	return job;
 }
 
-static bool is_of_connection(const struct job *job, uint64_t connection)
+static bool is_of_connection(const struct job *job, const void *connection)
 {
-	return job->connection == connection;
+	return job->connection == *(const uint64_t *)connection;
 }
 
 void workers_drop_connection(struct workers *workers, uint64_t connection)
 {
-	struct job_list dropped;
+	struct job_list dropped = TAILQ_HEAD_INITIALIZER(dropped);
 
-	workers_list_init(&dropped);
 	pthread_mutex_lock(&workers->lock);
-	workers->waiting_len -= list_move_if(&workers->waiting, &dropped, is_of_connection, connection);
+	job_queue_move_if(&workers->queue, is_of_connection, &connection, &dropped);
 	for (unsigned i = 0; i < workers->threads; i++)
-		if (workers->each[i].job && is_of_connection(workers->each[i].job, connection))
+		if (workers->each[i].job && is_of_connection(workers->each[i].job, &connection))
 			atomic_store(&workers->each[i].job->gone, true);
 	pthread_mutex_unlock(&workers->lock);
-	free_list(&dropped);
+	job_list_free(&dropped);
 }
 
-static bool is_past(const struct job *job, uint64_t now_ms)
+static bool is_past(const struct job *job, const void *now_ms)
 {
-	return now_ms > job->deadline_ms;
+	return *(const uint64_t *)now_ms > job->deadline_ms;
 }
 
 int workers_expire(struct workers *workers, uint64_t now_ms)
 {
-	uint64_t next = UINT64_MAX;
-	bool any_past = false;
+	uint64_t next;
 
 	pthread_mutex_lock(&workers->lock);
-	for (const struct job *job = workers->waiting.first; job; job = job->next) {
-		any_past |= is_past(job, now_ms);
-		if (!is_past(job, now_ms) && job->deadline_ms < next)
-			next = job->deadline_ms;
-	}
-	if (any_past)
-		end_waiting_locked(workers, is_past, now_ms, E_TIMEOUT,
-				   "its time was up before a thread was free");
+	fail_waiting_locked(workers, is_past, &now_ms, E_TIMEOUT, "its time was up before a thread was free");
+	next = job_queue_deadline_ms(&workers->queue);
 	pthread_mutex_unlock(&workers->lock);
 	if (next == UINT64_MAX)
 		return -1;
@@ -803,7 +672,7 @@ void workers_drain(struct workers *workers)
 	pthread_mutex_lock(&workers->lock);
 	workers->draining = true;
 	atomic_store(&workers->break_off, true);
-	end_waiting_locked(workers, is_any, 0, E_UNAVAIL, "the signer is stopping");
+	fail_waiting_locked(workers, is_any, NULL, E_UNAVAIL, "the signer is stopping");
 	pthread_mutex_unlock(&workers->lock);
 }
 
@@ -821,8 +690,7 @@ bool workers_is_idle(struct workers *workers)
 	bool idle;
 
 	pthread_mutex_lock(&workers->lock);
-	idle =
-	    !workers->waiting.first && !workers->done.first && !workers->tending && busy_locked(workers) == 0;
+	idle = job_queue_is_empty(&workers->queue) && !workers->tending && busy_locked(workers) == 0;
 	pthread_mutex_unlock(&workers->lock);
 	return idle;
 }
@@ -832,7 +700,7 @@ bool workers_serves_nobody(struct workers *workers)
 	bool nobody;
 
 	pthread_mutex_lock(&workers->lock);
-	nobody = !workers->waiting.first && !workers->done.first;
+	nobody = job_queue_is_empty(&workers->queue);
 	for (unsigned i = 0; i < workers->threads; i++)
 		nobody &= !workers->each[i].busy || !workers->each[i].type;
 	pthread_mutex_unlock(&workers->lock);
@@ -846,10 +714,10 @@ void workers_status(struct workers *workers, uint64_t now_ms, struct message_sta
 	pthread_mutex_lock(&workers->lock);
 	reply->threads = workers->threads;
 	reply->busy = busy_locked(workers);
-	reply->queued = (uint32_t)workers->waiting_len;
-	reply->created = workers->created;
-	reply->destroyed = workers->destroyed;
-	reply->failed = workers->failed;
+	reply->queued = (uint32_t)workers->queue.waiting_len;
+	reply->created = workers->queue.created;
+	reply->destroyed = workers->queue.destroyed;
+	reply->failed = workers->queue.failed;
 	reply->usable = gate_state(workers->gate, reason) == TOKEN_UP;
 	if (reply->usable && able_locked(workers) < workers->threads)
 		snprintf(reason, sizeof(reason), "%u of %u sessions: the token has no more to spare",
