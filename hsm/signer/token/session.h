@@ -36,7 +36,8 @@ struct session {
 
 	uint64_t entries; /* see gate_is_shared */
 
-	struct key_map *map; /* key_map.c's own */
+	struct key_map *map;                    /* key_map.c's own, … */
+	void (*map_release)(struct session *s); /* … and how it goes when the session is closed */
 
 	/* gate.c's own */
 	uint64_t epoch;
