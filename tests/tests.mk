@@ -26,6 +26,7 @@ STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory
 
 # One line a test program, in the order of the folders they test.
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
+$(eval $(call test_program,unit/base_json_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
 $(eval $(call test_program,unit/log_queue_test,$(A_base),))
 $(eval $(call test_program,unit/thread_test,$(A_base),))
