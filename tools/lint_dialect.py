@@ -17,15 +17,11 @@ LINES_MAX = 80
 PARAMETERS_MAX = 5
 # Functions with more parameters, each with why it is still so.  A struct for the arguments is the way out.
 PARAMETERS_EXCEPTIONS = {
-    "csr_build": "the signer's folders are being rebuilt",
-    "object_search": "the signer's folders are being rebuilt",
+    "object_search": "the stock, which is being rewritten, calls it most",
     "hsm_create_csr": "has the shape of the other calls of hsm.h, whose deadline, done and arg become one struct",
-    "fences_find": "the store's operations are being rebuilt",
-    "sqlite_check": "has the shape of upkeep_check",
-    "store_csr_delete_begin": "the store's operations are being rebuilt",
-    "store_csr_leftover": "the store's operations are being rebuilt",
-    "store_principal_revoke": "the store's operations are being rebuilt",
-    "upkeep_check": "the store's operations are being rebuilt",
+    "store_csr_delete_begin": "has the shape of the other writes of store.h: what, origin, done, arg",
+    "store_csr_leftover": "likewise",
+    "store_principal_revoke": "likewise",
 }
 
 # Structs that are chained by hand, each with why.
