@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "base/uuid.h"
 #include "hsm/hsm.h"
 #include "loop/timer.h"
 #include "store/store_url.h"
@@ -38,7 +37,10 @@ struct due {
 struct tally {
 	uint64_t count;
 	uint64_t digest;
-	char first[SAID_MAX][LABEL_SIZE];
+	struct {
+		char label[LABEL_SIZE];
+		char csr_id[CSR_ID_SIZE]; /* "": not known */
+	} first[SAID_MAX];
 };
 
 struct reconciler {
@@ -109,17 +111,17 @@ static uint64_t hash_of(const char *label, enum message_key_presence presence)
 	return hash;
 }
 
-static void say_finding(const struct reconciler *r, enum reconcile_finding finding, const char *label)
+static void say_finding(const struct reconciler *r, enum reconcile_finding finding, const char *csr_id,
+			const char *label)
 {
-	const char *id = strchr(label, ':');
-	struct log_context context = {.csr_id = id && uuid_is_valid(id + 1) ? id + 1 : NULL};
+	struct log_context context = {.csr_id = csr_id[0] != '\0' ? csr_id : NULL};
 
 	log_write(stays(finding) ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, &context,
 		  "reconciliation of token '%s': %s, key '%s'", hsm_token_name(r->options.hsms[r->running]),
 		  reconcile_finding_name(finding), label);
 }
 
-static void reconciler_on_finding(void *arg, enum reconcile_finding finding, const char *csr_id UNUSED,
+static void reconciler_on_finding(void *arg, enum reconcile_finding finding, const char *csr_id,
 				  const char *label, enum message_key_presence presence)
 {
 	struct reconciler *r = arg;
@@ -129,10 +131,12 @@ static void reconciler_on_finding(void *arg, enum reconcile_finding finding, con
 	tally->digest += hash_of(label, presence);
 	if (tally->count++ >= SAID_MAX || finding == RECONCILE_BUSY)
 		return;
-	if (stays(finding))
-		snprintf(tally->first[tally->count - 1], sizeof(tally->first[0]), "%s", label);
-	else
-		say_finding(r, finding, label);
+	if (!stays(finding)) {
+		say_finding(r, finding, csr_id, label);
+		return;
+	}
+	snprintf(tally->first[tally->count - 1].label, LABEL_SIZE, "%s", label);
+	snprintf(tally->first[tally->count - 1].csr_id, CSR_ID_SIZE, "%s", csr_id);
 }
 
 static void say_more(const struct reconciler *r, enum reconcile_finding finding)
@@ -161,7 +165,7 @@ static void say_kind(struct reconciler *r, enum reconcile_finding finding, bool 
 		return;
 	*digest = tally->digest;
 	for (uint64_t i = 0; i < tally->count && i < SAID_MAX; i++)
-		say_finding(r, finding, tally->first[i]);
+		say_finding(r, finding, tally->first[i].csr_id, tally->first[i].label);
 	say_more(r, finding);
 }
 
