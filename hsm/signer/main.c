@@ -25,7 +25,7 @@
 #include "hsm/signer/token/state_dir.h"
 #include "hsm/signer/token/token.h"
 #include "hsm/signer/token/watchdog.h"
-#include "systemd/journal.h"
+#include "systemd/journald.h"
 #include "systemd/service.h"
 
 #include <getopt.h>
@@ -200,7 +200,7 @@ static enum exit_code load_config(struct signer *s)
 	log_set_level(s->config->log.level);
 	s->settings = config_token_find(s->config, s->arguments.token_name);
 	if (s->settings) {
-		journal_set_token(s->settings->name);
+		journald_set_token(s->settings->name);
 		config_pin_name(s->settings, s->pin_name, sizeof(s->pin_name));
 	}
 	return check_settings(s);
@@ -474,7 +474,7 @@ int main(int argc, char **argv)
 	log_open("csrd-hsm", LOG_LEVEL_INFO);
 	if (!parse_arguments(argc, argv, &s.arguments, &code))
 		return code;
-	journal_open("csrd-hsm");
+	journald_open("csrd-hsm");
 	if ((code = open_service(&s)) || (code = load_config(&s)) || s.arguments.check_only)
 		close_all(&s, code);
 	if (s.arguments.inspect)
