@@ -6,18 +6,12 @@
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/remains.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SEARCH_BATCH 256
 #define SAME_LABEL_MAX 1024 /* objects under one label; more is a token gone wrong */
 #define DESTROY_ROUNDS 3
-
-void object_label(char label[OBJECT_LABEL_SIZE], const char *csr_id)
-{
-	snprintf(label, OBJECT_LABEL_SIZE, "%s%s", OBJECT_LABEL_PREFIX, csr_id);
-}
 
 /* ---- search ---- */
 
@@ -440,15 +434,14 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 	return E_HSM;
 }
 
-enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES])
+enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES], uint32_t *ret_destroyed)
 {
 	const struct object_query query = {NULL, key_id};
 	const atomic_bool *stop = s->stop;
-	uint32_t destroyed;
 	enum err e;
 
 	s->stop = NULL;
-	e = object_destroy(s, &query, &destroyed);
+	e = object_destroy(s, &query, ret_destroyed);
 	s->stop = stop;
 	return e;
 }

@@ -7,7 +7,6 @@
 #define CSRD_HSM_SIGNER_TOKEN_OBJECT_H
 
 #include "base/attr.h"
-#include "base/csr.h"
 #include "base/err.h"
 #include "base/key.h"
 #include "hsm/message.h"
@@ -16,10 +15,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define OBJECT_LABEL_PREFIX "csrd:"
-#define OBJECT_LABEL_SIZE (sizeof(OBJECT_LABEL_PREFIX) - 1 + CSR_ID_SIZE)
-void object_label(char label[OBJECT_LABEL_SIZE], const char *csr_id);
 
 /* Which objects: all of a label, those of a label that have one CKA_ID, or all of a CKA_ID. */
 struct object_query {
@@ -60,7 +55,8 @@ MUST_USE enum err object_destroy(struct session *s, const struct object_query *q
  * its label: not broken off by the end of the process, since under another
  * label nobody would find it again.
  */
-MUST_USE enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES]);
+MUST_USE enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES],
+				     uint32_t *ret_destroyed);
 
 /*
  * Attributes of one object in one call, each with its buffer and the size of
