@@ -47,13 +47,6 @@ static void unlink_file(const struct fixture *f, const char *name)
 	assert_int_equal(unlink(path), 0);
 }
 
-static enum journal_state state_of(struct fixture *f, const char *name)
-{
-	struct journal_key key;
-
-	return journal_find(f->j, name, &key) == E_OK ? key.state : 0;
-}
-
 /* ---- what a power cut leaves ---- */
 
 /* With `bytes` as the tail all but the last of 4 entries is there, and appending goes on. */
@@ -95,6 +88,49 @@ static void the_last_entry_may_be_torn_at_each_byte(void **state)
 	}
 	buf_release(&torn);
 	buf_release(&tail);
+}
+
+/* The kernel may show what is not on the disk, and never will be. */
+static void after_a_crash_the_tail_is_written_anew(void **state)
+{
+	struct fixture *f = *state;
+	ino_t inode;
+
+	fixture_open(f);
+	notes_append(f, 5);
+	inode = inode_of(f, "tail");
+	fixture_close(f, false);
+	fixture_open(f);
+	assert_int_not_equal(inode_of(f, "tail"), inode);
+	assert_int_equal(chain_check(f), 5);
+	inode = inode_of(f, "tail");
+	fixture_close(f, true);
+	fixture_open(f);
+	assert_int_equal(inode_of(f, "tail"), inode);
+	notes_append(f, 1);
+	assert_int_equal(chain_check(f), 7);
+}
+
+/* A bundle may have got its place, and the new tail not its name. */
+static void a_bundle_may_be_the_end(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	notes_append(f, 255);
+	fixture_close(f, true); /* its entry is the 256th */
+	for (unsigned round = 0; round < 2; round++) {
+		unlink_file(f, "tail");
+		if (round)
+			unlink_file(f, "live");
+		fixture_open(f);
+		assert_int_equal(f->report.entries, 256);
+		assert_int_equal(f->report.clean, round == 0);
+		fixture_close(f, false);
+	}
+	fixture_open(f);
+	notes_append(f, 1);
+	assert_int_equal(chain_check(f), 257);
 }
 
 /* ---- files that were changed ---- */
@@ -214,9 +250,9 @@ static void a_changed_snapshot_is_of_no_use(void **state)
 		assert_true(f->report.rebuilt);
 		assert_false(f->report.clean);
 		assert_int_equal(log_count("it is damaged"), 1);
-		assert_int_equal(state_of(f, names[0]), JOURNAL_RESERVED);
-		assert_int_equal(state_of(f, names[1]), JOURNAL_MADE);
-		assert_int_equal(state_of(f, names[2]), JOURNAL_USED);
+		assert_int_equal(name_state(f, names[0]), JOURNAL_RESERVED);
+		assert_int_equal(name_state(f, names[1]), JOURNAL_MADE);
+		assert_int_equal(name_state(f, names[2]), JOURNAL_USED);
 		fixture_close(f, false);
 	}
 	file_write(f, "live", live.data, live.len);
@@ -246,8 +282,8 @@ static void missing_entries_are_told(void **state)
 	assert_int_equal(f->report.missing, 12);
 	assert_false(f->report.clean || f->report.created);
 	assert_int_equal(log_count("entries are missing"), 1);
-	assert_int_equal(state_of(f, early), JOURNAL_RESERVED);
-	assert_int_equal(state_of(f, late), 0);
+	assert_int_equal(name_state(f, early), JOURNAL_RESERVED);
+	assert_int_equal(name_state(f, late), 0);
 	fixture_close(f, false);
 	file_write(f, "live", live.data, live.len);
 	unlink_file(f, "tail"); /* no tail at all */
@@ -336,7 +372,7 @@ static void an_end_in_an_outage_is_no_damage(void **state)
 	disk_heal();
 	fixture_open(f);
 	assert_int_equal(f->report.entries, 3);
-	assert_int_equal(state_of(f, name), JOURNAL_USED);
+	assert_int_equal(name_state(f, name), JOURNAL_USED);
 	assert_int_equal(journal_destroyed(f->j, name, 2, "settled", NULL), E_OK);
 	name_reserve(f, name);
 	name_make(f, name);
@@ -346,7 +382,7 @@ static void an_end_in_an_outage_is_no_damage(void **state)
 	disk_heal();
 	fixture_open(f);
 	assert_false(f->report.clean);
-	assert_int_equal(state_of(f, name), JOURNAL_MADE);
+	assert_int_equal(name_state(f, name), JOURNAL_MADE);
 	chain_check(f);
 }
 
@@ -567,6 +603,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(the_last_entry_may_be_torn_at_each_byte),
+	    TEST(after_a_crash_the_tail_is_written_anew),
+	    TEST(a_bundle_may_be_the_end),
 	    TEST(a_changed_byte_of_the_tail_is_seen),
 	    TEST(a_changed_last_entry_is_seen_after_a_clean_stop),
 	    TEST(a_changed_bundle_is_seen),

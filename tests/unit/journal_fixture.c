@@ -358,6 +358,13 @@ enum err name_use(struct fixture *f, const char *name, const char *csr)
 	return journal_used(f->j, &used, NULL);
 }
 
+enum journal_state name_state(struct fixture *f, const char *name)
+{
+	struct journal_key key;
+
+	return journal_find(f->j, name, &key) == E_OK ? key.state : 0;
+}
+
 void notes_append(struct fixture *f, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)

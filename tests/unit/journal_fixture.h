@@ -48,7 +48,8 @@ bool file_exists(const struct fixture *f, const char *name);
 void name_reserve(struct fixture *f, char name[KEY_NAME_SIZE]);
 void name_make(struct fixture *f, const char *name);
 enum err name_use(struct fixture *f, const char *name, const char *csr);
-void notes_append(struct fixture *f, unsigned count); /* entries that concern no name */
+enum journal_state name_state(struct fixture *f, const char *name); /* 0: it is not known */
+void notes_append(struct fixture *f, unsigned count);               /* entries that concern no name */
 
 /*
  * Follows the chain through all files from the first entry on, as doc/journal.md

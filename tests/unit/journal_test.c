@@ -210,13 +210,6 @@ static void steps_fail(struct fixture *f, const char *name, const char *steps, e
 	assert_int_equal(journal_size(f->j), size);
 }
 
-static enum journal_state state_of(struct fixture *f, const char *name)
-{
-	struct journal_key key;
-
-	return journal_find(f->j, name, &key) == E_OK ? key.state : 0;
-}
-
 /* I3: also after a restart, with the snapshot and without it. */
 static void restart(struct fixture *f, unsigned how)
 {
@@ -247,19 +240,19 @@ static void a_name_takes_no_other_step(void **state)
 		restart(f, how);
 		steps_fail(f, name, "ub", E_BUG);
 		assert_int_equal(try_made(f, name, KEY_RSA2048), E_BUG);
-		assert_int_equal(state_of(f, name), JOURNAL_RESERVED);
+		assert_int_equal(name_state(f, name), JOURNAL_RESERVED);
 		name_make(f, name);
 		restart(f, how);
 		steps_fail(f, name, "mb", E_BUG);
-		assert_int_equal(state_of(f, name), JOURNAL_MADE);
+		assert_int_equal(name_state(f, name), JOURNAL_MADE);
 		assert_int_equal(name_use(f, name, csr), E_OK);
 		restart(f, how);
 		steps_fail(f, name, "mu", E_BUG);
-		assert_int_equal(state_of(f, name), JOURNAL_USED);
+		assert_int_equal(name_state(f, name), JOURNAL_USED);
 		assert_int_equal(try_bound(f, name), E_OK);
 		restart(f, how);
 		steps_fail(f, name, "mubd", E_NOTFOUND);
-		assert_int_equal(state_of(f, name), 0);
+		assert_int_equal(name_state(f, name), 0);
 	}
 }
 
@@ -301,7 +294,7 @@ static void a_csr_has_one_key(void **state)
 	assert_int_equal(name_use(f, second, UUID_1), E_EXISTS);
 	assert_int_equal(name_use(f, second, "not-a-uuid"), E_INVAL);
 	assert_int_equal(name_use(f, second, "11111111-1111-4111-8111-11111111111A"), E_INVAL);
-	assert_int_equal(state_of(f, second), JOURNAL_MADE);
+	assert_int_equal(name_state(f, second), JOURNAL_MADE);
 	assert_int_equal(name_use(f, second, UUID_2), E_OK);
 	assert_int_equal(journal_find_csr(f->j, UUID_2, &key), E_OK);
 	assert_string_equal(key.name, second);
@@ -322,7 +315,7 @@ static void a_batch_is_bound_whole(void **state)
 	assert_int_equal(name_use(f, first, UUID_1), E_OK);
 	assert_int_equal(journal_bound(f->j, both, 2, NULL), E_BUG);
 	assert_int_equal(journal_bound(f->j, twice, 2, NULL), E_INVAL);
-	assert_int_equal(state_of(f, first), JOURNAL_USED);
+	assert_int_equal(name_state(f, first), JOURNAL_USED);
 	assert_int_equal(name_use(f, second, UUID_2), E_OK);
 	assert_int_equal(journal_bound(f->j, both, 2, NULL), E_OK);
 	assert_int_equal(journal_bound(f->j, both, 2, NULL), E_NOTFOUND);
@@ -367,7 +360,7 @@ static void names_outlive_restarts(void **state)
 		assert_string_equal(key.csr, UUID_1);
 		assert_int_equal(key.index, 3);
 		assert_int_equal(journal_find_csr(f->j, UUID_2, &key), E_NOTFOUND);
-		assert_int_equal(state_of(f, names[2]), JOURNAL_RESERVED);
+		assert_int_equal(name_state(f, names[2]), JOURNAL_RESERVED);
 		if (how == 1) { /* so that the next stop is not a clean one */
 			char path[PATH_MAX];
 
@@ -398,7 +391,7 @@ static void a_start_reads_two_bundles_at_most(void **state)
 			assert_int_equal(f->report.entries, size + 1);
 			assert_true(f->report.bundles <= 2);
 			assert_int_equal(f->report.rebuilt, size == 1); /* then there is a snapshot */
-			assert_int_equal(state_of(f, name), JOURNAL_RESERVED);
+			assert_int_equal(name_state(f, name), JOURNAL_RESERVED);
 		}
 	}
 	for (uint64_t number = 0; number < 3; number++) {
@@ -421,7 +414,7 @@ static void a_start_reads_two_bundles_at_most(void **state)
 	restart(f, 3);
 	assert_true(f->report.rebuilt);
 	assert_int_equal(f->report.bundles, 3);
-	assert_int_equal(state_of(f, name), JOURNAL_RESERVED);
+	assert_int_equal(name_state(f, name), JOURNAL_RESERVED);
 	restart(f, 2); /* the snapshot is there again */
 	assert_false(f->report.rebuilt);
 }
@@ -489,6 +482,38 @@ static void entries_are_read_back(void **state)
 	}
 	assert_int_equal(journal_leaf(f->j, 600, leaf), E_NOTFOUND);
 	buf_release(&all);
+}
+
+/* The program in doc/journal.md, as it stands there. */
+static void the_docs_tell_how_to_check(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t leaf[JOURNAL_HASH_BYTES];
+	char command[256], line[256], expected[256], hex[2 * JOURNAL_HASH_BYTES + 1];
+	struct buf tail;
+	FILE *output;
+
+	fixture_open(f);
+	notes_append(f, 600);
+	assert_int_equal(journal_leaf(f->j, 599, leaf), E_OK);
+	str_hex(hex, leaf, sizeof(leaf));
+	snprintf(expected, sizeof(expected), "600 entries; the leaf hash of the last one is %s\n", hex);
+	for (unsigned is_changed = 0; is_changed < 2; is_changed++) {
+		snprintf(command, sizeof(command),
+			 "sed -n '/^```python/,/^```/{//!p}' doc/journal.md | /usr/bin/python3 - %s/journal "
+			 "2>/dev/null",
+			 f->home);
+		output = popen(command, "r");
+		assert_non_null(output);
+		line[0] = '\0';
+		assert_int_equal(fgets(line, sizeof(line), output) != NULL, !is_changed);
+		assert_string_equal(line, is_changed ? "" : expected);
+		assert_int_equal(pclose(output) == 0, !is_changed);
+		file_read(f, "tail", &tail);
+		tail.data[50] ^= 1;
+		file_write(f, "tail", tail.data, tail.len);
+		buf_release(&tail);
+	}
 }
 
 static void one_process_has_it(void **state)
@@ -604,12 +629,12 @@ static void a_step_is_taken_when_it_is_durable(void **state)
 	disk_go_on();
 	pthread_join(first.thread, NULL);
 	assert_int_equal(first.result, E_UNAVAIL);
-	assert_int_equal(state_of(f, name), JOURNAL_MADE);
+	assert_int_equal(name_state(f, name), JOURNAL_MADE);
 	disk_heal();
 	disk_stop();
 	assert_int_equal(pthread_create(&first.thread, NULL, user_run, &first), 0);
 	disk_await_stop();
-	assert_int_equal(state_of(f, name), JOURNAL_MADE);
+	assert_int_equal(name_state(f, name), JOURNAL_MADE);
 	assert_int_equal(pthread_create(&second.thread, NULL, user_run, &second), 0);
 	disk_go_on();
 	pthread_join(first.thread, NULL);
@@ -635,6 +660,7 @@ int main(void)
 	    TEST(a_start_reads_two_bundles_at_most),
 	    TEST(the_size_costs_a_start_nothing),
 	    TEST(entries_are_read_back),
+	    TEST(the_docs_tell_how_to_check),
 	    TEST(one_process_has_it),
 	    TEST(threads_share_the_disk),
 	    TEST(a_step_is_taken_when_it_is_durable),

@@ -12,7 +12,8 @@
 
 #define FORMAT_VERSION 1
 #define NUMBER_MAX ((UINT64_C(1) << 53) - 1) /* RFC 8785 knows no larger one */
-#define INDEX_DIGITS_MAX 16                  /* of NUMBER_MAX */
+#define USUAL_BYTES 512
+#define INDEX_DIGITS_MAX 16 /* of NUMBER_MAX */
 
 enum field_kind {
 	KIND_ACTION,
@@ -259,6 +260,7 @@ void entry_draft_init(struct entry_draft *d)
 {
 	*d = (struct entry_draft){0};
 	buf_init(&d->text, ENTRY_BYTES_MAX - INDEX_DIGITS_MAX - 2 * JOURNAL_HASH_BYTES);
+	buf_reserve(&d->text, USUAL_BYTES);
 }
 
 void entry_draft_release(struct entry_draft *d)

@@ -52,14 +52,14 @@
 
 struct journal;
 struct journal_options {
-	const char *folder; /* made if it is missing; its parent is not */
+	const char *folder; /* made if it is missing, with its parent if need be */
 	const char *node;   /* stands in each entry; copied */
 };
 
 /* What was found at the start. */
 struct journal_report {
 	uint64_t entries; /* that there are */
-	uint64_t missing; /* the snapshot knew of so many more: the folder is older than it should be */
+	uint64_t missing; /* the snapshot knew of so many more; told once, then it is replaced */
 	size_t cut_bytes; /* of a last entry that was half written */
 	unsigned bundles; /* that were read, the tail not counted */
 	bool created;     /* there was no journal: the caller knows whether that is an alarm */

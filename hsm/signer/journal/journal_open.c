@@ -263,7 +263,7 @@ static enum err replay_journal(struct replay *r)
 /* Now the files may be changed. */
 static enum err journal_settle_files(struct journal *j, const struct journal_report *report)
 {
-	enum err e = tail_start(&j->tail);
+	enum err e = tail_start(&j->tail, report->clean);
 
 	if (e == E_OK)
 		e = state_dir_remove(j->dir, TAIL_NAME ".new");

@@ -117,28 +117,6 @@ static enum err tail_reopen(struct tail *t, int flags)
 	return E_OK;
 }
 
-enum err tail_start(struct tail *t)
-{
-	enum err e = tail_reopen(t, O_CREAT);
-	struct stat st;
-
-	if (e != E_OK)
-		return e;
-	if (fstat(t->fd, &st) != 0)
-		return E_IO;
-	if (st.st_size != (off_t)t->bytes.len &&
-	    (ftruncate(t->fd, (off_t)t->bytes.len) != 0 || fd_sync(t->fd) != E_OK))
-		return E_IO;
-	if (st.st_size == 0 &&
-	    t->first > 0) { /* the process may have ended right before a bundle was durable */
-		char path[BUNDLE_PATH_SIZE];
-
-		bundle_path(t->first / JOURNAL_BUNDLE_LEN - 1, path);
-		return tail_sync_folders(t, path);
-	}
-	return fd_sync(t->dir_fd);
-}
-
 /* A test may fill the disk. */
 static enum err tail_put(int fd, const struct buf *bytes, off_t offset)
 {
@@ -212,6 +190,22 @@ enum err tail_repair(struct tail *t)
 	if (e == E_OK)
 		t->broken = false;
 	return e;
+}
+
+/*
+ * After a crash the kernel may show what it could not write and will not write
+ * any more, so the file is trusted only after an orderly stop.  And a bundle may
+ * have been moved a moment before, and its folders not be durable yet.
+ */
+enum err tail_start(struct tail *t, bool was_clean)
+{
+	enum err e = was_clean ? tail_reopen(t, O_CREAT) : tail_repair(t);
+	char path[BUNDLE_PATH_SIZE];
+
+	if (e != E_OK || t->first == 0 || t->len > 0)
+		return e;
+	bundle_path(t->first / JOURNAL_BUNDLE_LEN - 1, path);
+	return tail_sync_folders(t, path);
 }
 
 enum err tail_seal(struct tail *t)

@@ -41,8 +41,9 @@ void tail_release(struct tail *t);
 /* The bytes of the file, before tail_start; empty when there is none.  E_NOTFOUND: there is none; E_IO,
  * E_NOMEM. */
 MUST_USE enum err tail_load(struct tail *t);
-/* What is in memory is right, the rest of the file is cut off; `first` and `len` are set.  E_IO. */
-MUST_USE enum err tail_start(struct tail *t);
+/* `first`, `len` and what is in memory are right: the file becomes so, and is open for more.  E_IO, E_NOMEM.
+ */
+MUST_USE enum err tail_start(struct tail *t, bool was_clean);
 
 /* Writes these bytes behind the others and waits for the disk; then tail_add may follow.  E_IO: tail_repair
  * comes first. */
