@@ -72,6 +72,7 @@ API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c 
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c
+JOURNAL_SRC := $(addprefix hsm/signer/journal/,bundle.c entry.c journal.c journal_open.c journal_steps.c live.c names.c tail.c)
 SIGNER_SRC := hsm/signer/main.c \
 	$(addprefix hsm/signer/token/,ckr.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
 	pin_guard.c quirks.c remains.c served.c session.c state_dir.c token_info.c watchdog.c) \
@@ -97,7 +98,7 @@ API_LIBS := -ljson-c -lcrypto -lpsl -lidn2
 DAEMON_LIBS := -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
-ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
+ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(JOURNAL_SRC) $(CLI_SRC)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/bin/csrd $(B)/bin/csrd-hsm $(B)/bin/csrctl
@@ -129,6 +130,7 @@ $(eval $(call archive,base,$(BASE_SRC)))
 $(eval $(call archive,service,$(SERVICE_SRC)))
 $(eval $(call archive,config,$(CONFIG_SRC)))
 $(eval $(call archive,wire,$(WIRE_SRC)))
+$(eval $(call archive,journal,$(JOURNAL_SRC)))
 $(eval $(call archive,loop,$(LOOP_SRC)))
 $(eval $(call archive,hsm,$(HSM_SRC)))
 $(eval $(call archive,store,$(STORE_SRC)))

@@ -19,7 +19,8 @@ void key_name_format(char name[KEY_NAME_SIZE], const uint8_t bytes[KEY_NAME_BYTE
 	memcpy(name, KEY_NAME_PREFIX, PREFIX_LEN);
 	name += PREFIX_LEN;
 	for (size_t i = 0; i < KEY_NAME_BYTES; i++) {
-		bits = (bits << 8 | bytes[i]) & 0xfff; /* at most 4 of the byte before are still to be written */
+		bits =
+		    (bits << 8 | bytes[i]) & 0xfff; /* at most 4 of the byte before are still to be written */
 		for (kept += 8; kept >= DIGIT_BITS; kept -= DIGIT_BITS)
 			*name++ = digits[bits >> (kept - DIGIT_BITS) & 0x1f];
 	}
