@@ -46,6 +46,7 @@ enum field_number {
 	FIELD_NAMES,
 	FIELD_NODE,
 	FIELD_OBJECTS,
+	FIELD_OPENS,
 	FIELD_OUTCOME,
 	FIELD_PREV,
 	FIELD_SERIAL,
@@ -77,6 +78,7 @@ static const struct field {
     [FIELD_NAMES] = {"names", KIND_NAMES, offsetof(struct journal_entry, names)},
     [FIELD_NODE] = {"node", KIND_TEXT, offsetof(struct journal_entry, node)},
     [FIELD_OBJECTS] = {"objects", KIND_NUMBER, offsetof(struct journal_entry, objects)},
+    [FIELD_OPENS] = {"opens", KIND_NUMBER, offsetof(struct journal_entry, opens)},
     [FIELD_OUTCOME] = {"outcome", KIND_TEXT, offsetof(struct journal_entry, outcome)},
     [FIELD_PREV] = {"prev", KIND_PREV, offsetof(struct journal_entry, prev)},
     [FIELD_SERIAL] = {"serial", KIND_TEXT, offsetof(struct journal_entry, serial)},
@@ -100,6 +102,7 @@ static const struct action {
     [ENTRY_DESTROYED] = {"destroyed", COMMON | BIT(NAME) | BIT(OBJECTS) | BIT(WHY)},
     [ENTRY_LOGIN] = {"login", COMMON | BIT(OUTCOME)},
     [ENTRY_MADE] = {"made", COMMON | BIT(ATTRIBUTES) | BIT(ID) | BIT(NAME) | BIT(SPKI) | BIT(TYPE)},
+    [ENTRY_OPEN] = {"open", COMMON | BIT(NAMES) | BIT(OPENS)},
     [ENTRY_PROBE] = {"probe", COMMON | BIT(TEXT)},
     [ENTRY_REFUSE] = {"refuse", COMMON | BIT(NAME) | BIT(WHY)},
     [ENTRY_RESERVE] = {"reserve", COMMON | BIT(NAMES) | BIT(TYPE)},
@@ -159,8 +162,9 @@ static void entry_put_hex(struct buf *b, const uint8_t *bytes, size_t len)
 
 static void entry_put_names(struct buf *b, const struct journal_entry *entry)
 {
+	buf_put_str(b, "[");
 	for (size_t i = 0; i < entry->names_len; i++)
-		buf_printf(b, "%c\"%s\"", i ? ',' : '[', entry->names[i]);
+		buf_printf(b, "%s\"%s\"", i ? "," : "", entry->names[i]);
 	buf_put_str(b, "]");
 }
 
@@ -190,7 +194,7 @@ static void entry_put_value(const struct journal_entry *entry, const struct fiel
 		entry_put_names(b, entry);
 		break;
 	case KIND_NUMBER:
-		buf_printf(b, "%" PRIu64, entry->objects);
+		buf_printf(b, "%" PRIu64, *(const uint64_t *)field_of(entry, field));
 		break;
 	case KIND_PREV:
 		buf_put_str(b, "\"\"");
@@ -217,7 +221,7 @@ static bool are_names_valid(const struct journal_entry *entry)
 {
 	uint8_t bytes[KEY_NAME_BYTES];
 
-	if (entry->names_len < 1 || entry->names_len > JOURNAL_NAMES_MAX)
+	if ((entry->names_len < 1 && entry->action != ENTRY_OPEN) || entry->names_len > JOURNAL_NAMES_MAX)
 		return false;
 	for (size_t i = 0; i < entry->names_len; i++)
 		if (!key_name_parse(entry->names[i], bytes))
@@ -235,7 +239,7 @@ static bool is_value_valid(const struct journal_entry *entry, const struct field
 	case KIND_NAMES:
 		return are_names_valid(entry);
 	case KIND_NUMBER:
-		return entry->objects <= NUMBER_MAX;
+		return *(const uint64_t *)field_of(entry, field) <= NUMBER_MAX;
 	case KIND_TEXT:
 		text = entry_text(entry, field);
 		return text && utf8_is_valid(text, strlen(text));
@@ -405,6 +409,8 @@ static bool entry_scan_names(struct scan *s, struct journal_entry *entry)
 
 	if (!entry_scan_char(s, '['))
 		return false;
+	if (entry_scan_sees(s, ']'))
+		return entry_scan_char(s, ']');
 	do {
 		if (!entry_scan_string(s, &name) || entry->names_len == JOURNAL_NAMES_MAX ||
 		    str_copy(entry->names[entry->names_len], KEY_NAME_SIZE, name) != E_OK)

@@ -29,6 +29,7 @@ enum entry_action {
 	ENTRY_DESTROYED,
 	ENTRY_LOGIN,
 	ENTRY_MADE,
+	ENTRY_OPEN,
 	ENTRY_PROBE,
 	ENTRY_REFUSE,
 	ENTRY_RESERVE,
@@ -64,7 +65,9 @@ struct journal_entry { /* <search.h> has a struct entry */
 	const char *version;
 	const char *why;
 	uint64_t objects;
+	uint64_t opens;
 	bool clean;
+	bool leads; /* made: the entry behind it, of the same name, is used; it is not written */
 
 	char memory[ENTRY_BYTES_MAX];
 };

@@ -135,11 +135,13 @@ static enum err journal_write_batch(struct journal *j, struct append *batch, str
 	return e == E_OK ? tail_write(&j->tail, bytes) : e;
 }
 
-/* Everyone of the batch hears what came of it. */
+/* Everyone of the batch hears what came of it; and of a pair that it cut in two the other half, if it failed. */
 static void journal_settle(struct journal *j, struct append *batch, enum err e)
 {
 	for (struct append *a = batch, *next; a; a = next) {
 		next = a->next; /* the waiter's stack may go as soon as the lock does */
+		if (e != E_OK && a->entry->leads && !next)
+			next = journal_detach(j, 1);
 		if (e == E_OK)
 			names_take(j->names, a->entry, a->index);
 		else
@@ -239,6 +241,56 @@ enum err journal_append(struct journal *j, struct journal_entry *entry, uint64_t
 out:
 	pthread_mutex_unlock(&j->lock);
 	entry_draft_release(&a.draft);
+	return e;
+}
+
+/* Under the lock.  The name is reserved, and nobody is at it. */
+static enum err journal_claim_both(struct journal *j, struct journal_entry *made, struct journal_entry *used)
+{
+	enum err e;
+
+	made->leads = true;
+	while ((e = names_claim(j->names, made)) == E_BUSY)
+		pthread_cond_wait(&j->moved, &j->lock);
+	if (e != E_OK)
+		return e;
+	e = names_claim_used_too(j->names, used);
+	if (e != E_OK) {
+		made->leads = false;
+		names_release(j->names, made);
+	}
+	return e;
+}
+
+enum err journal_append_both(struct journal *j, struct journal_entry *made, struct journal_entry *used,
+			     uint64_t *ret_index)
+{
+	struct append a = {.entry = made}, b = {.entry = used};
+	enum err e;
+
+	entry_draft_init(&a.draft);
+	entry_draft_init(&b.draft);
+	made->node = used->node = j->node;
+	pthread_mutex_lock(&j->lock);
+	e = journal_claim_both(j, made, used);
+	if (e != E_OK)
+		goto out;
+	made->at_us = used->at_us = journal_now();
+	if ((e = entry_draft_write(made, &a.draft)) != E_OK || (e = entry_draft_write(used, &b.draft)) != E_OK) {
+		names_release(j->names, made);
+		names_release(j->names, used);
+		goto out;
+	}
+	*j->queue_end = &a;
+	j->queue_end = &a.next;
+	journal_wait(j, &b); /* which is behind it */
+	e = a.result != E_OK ? a.result : b.result;
+	if (e == E_OK && ret_index)
+		*ret_index = b.index;
+out:
+	pthread_mutex_unlock(&j->lock);
+	entry_draft_release(&a.draft);
+	entry_draft_release(&b.draft);
 	return e;
 }
 

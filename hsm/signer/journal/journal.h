@@ -95,6 +95,13 @@ struct journal_made {
 };
 MUST_USE enum err journal_made(struct journal *j, const struct journal_made *made, uint64_t *ret_index);
 
+/*
+ * The block to which these keys belong is opened: from here on each may be used at any time.  opens: more than
+ * journal_opens(); no names: only the number is kept.
+ */
+MUST_USE enum err journal_opened(struct journal *j, uint64_t opens, const char *const *names, size_t count,
+				 uint64_t *ret_index);
+
 struct journal_used {
 	const char *name;
 	const char *csr;       /* UUID in its canonical form */
@@ -102,6 +109,10 @@ struct journal_used {
 	const uint8_t *tbs;    /* SHA-256 of its CertificationRequestInfo */
 };
 MUST_USE enum err journal_used(struct journal *j, const struct journal_used *used, uint64_t *ret_index);
+
+/* Both, one behind the other, with one write.  After an error the name is reserved or, less often, made. */
+MUST_USE enum err journal_made_and_used(struct journal *j, const struct journal_made *made,
+					const struct journal_used *used, uint64_t *ret_index);
 
 /* All of them or none; no name twice (E_INVAL). */
 MUST_USE enum err journal_bound(struct journal *j, const char *const *names, size_t count,
@@ -142,6 +153,7 @@ struct journal_key {
 	char name[KEY_NAME_SIZE];
 	enum journal_state state;
 	enum key_type type;
+	bool opened;    /* made, and its block was opened since */
 	uint64_t index; /* of the entry that brought it there */
 	/* since it is made */
 	uint8_t id[JOURNAL_ID_MAX];
@@ -161,6 +173,12 @@ MUST_USE enum err journal_list(struct journal *j, unsigned states, struct journa
 			       size_t *ret_len);
 
 /* ---- reading it back ---- */
+
+/* How often blocks were opened. */
+uint64_t journal_opens(struct journal *j);
+
+/* E_OK: it can be written; after an outage that is tried.  As the calls that append. */
+MUST_USE enum err journal_check(struct journal *j);
 
 /* Number of durable entries. */
 uint64_t journal_size(struct journal *j);

@@ -47,6 +47,13 @@ void journal_keep_names(struct journal *j, bool clean);
 /* Checks the step, gives the entry node, time and place, and returns when it is durable: see journal.h. */
 MUST_USE enum err journal_append(struct journal *j, struct journal_entry *entry, uint64_t *ret_index);
 
+/*
+ * For an entry `made` and the entry `used` of the same name, which are queued together.  They may still be
+ * written by two writes, of which the second may fail.
+ */
+MUST_USE enum err journal_append_both(struct journal *j, struct journal_entry *made,
+				      struct journal_entry *used, uint64_t *ret_index);
+
 /* Everything but the files' content; no lock is held. */
 void journal_free(struct journal *j);
 

@@ -25,25 +25,63 @@ enum err journal_reserve(struct journal *j, enum key_type type, size_t count,
 	return e;
 }
 
+static enum err journal_fill_made(const struct journal_made *made, struct journal_entry *entry)
+{
+	*entry = (struct journal_entry){
+	    .action = ENTRY_MADE, .name = made->name, .type = made->type, .attributes = made->attributes};
+	if (made->id_len > sizeof(entry->id))
+		return E_LIMIT;
+	memcpy(entry->id, made->id, made->id_len);
+	entry->id_len = made->id_len;
+	memcpy(entry->spki, made->spki, sizeof(entry->spki));
+	return E_OK;
+}
+
+static void journal_fill_used(const struct journal_used *used, struct journal_entry *entry)
+{
+	*entry = (struct journal_entry){.action = ENTRY_USED, .name = used->name, .csr = used->csr};
+	memcpy(entry->digest, used->digest, sizeof(entry->digest));
+	memcpy(entry->tbs, used->tbs, sizeof(entry->tbs));
+}
+
 enum err journal_made(struct journal *j, const struct journal_made *made, uint64_t *ret_index)
 {
-	struct journal_entry entry = {
-	    .action = ENTRY_MADE, .name = made->name, .type = made->type, .attributes = made->attributes};
+	struct journal_entry entry;
+	enum err e = journal_fill_made(made, &entry);
 
-	if (made->id_len > sizeof(entry.id))
-		return E_LIMIT;
-	memcpy(entry.id, made->id, made->id_len);
-	entry.id_len = made->id_len;
-	memcpy(entry.spki, made->spki, sizeof(entry.spki));
-	return journal_append(j, &entry, ret_index);
+	return e == E_OK ? journal_append(j, &entry, ret_index) : e;
 }
 
 enum err journal_used(struct journal *j, const struct journal_used *used, uint64_t *ret_index)
 {
-	struct journal_entry entry = {.action = ENTRY_USED, .name = used->name, .csr = used->csr};
+	struct journal_entry entry;
 
-	memcpy(entry.digest, used->digest, sizeof(entry.digest));
-	memcpy(entry.tbs, used->tbs, sizeof(entry.tbs));
+	journal_fill_used(used, &entry);
+	return journal_append(j, &entry, ret_index);
+}
+
+enum err journal_made_and_used(struct journal *j, const struct journal_made *made,
+			       const struct journal_used *used, uint64_t *ret_index)
+{
+	struct journal_entry first, second;
+	enum err e = journal_fill_made(made, &first);
+
+	if (e != E_OK)
+		return e;
+	journal_fill_used(used, &second);
+	return journal_append_both(j, &first, &second, ret_index);
+}
+
+enum err journal_opened(struct journal *j, uint64_t opens, const char *const *names, size_t count,
+			uint64_t *ret_index)
+{
+	struct journal_entry entry = {.action = ENTRY_OPEN, .opens = opens, .names_len = count};
+
+	if (count > JOURNAL_NAMES_MAX)
+		return E_LIMIT;
+	for (size_t i = 0; i < count; i++)
+		if (str_copy(entry.names[i], sizeof(entry.names[i]), names[i]) != E_OK)
+			return E_NOTFOUND;
 	return journal_append(j, &entry, ret_index);
 }
 
@@ -102,7 +140,27 @@ enum err journal_start(struct journal *j, const struct journal_start *start, uin
 	return journal_append(j, &entry, ret_index);
 }
 
+enum err journal_check(struct journal *j)
+{
+	bool is_down;
+
+	pthread_mutex_lock(&j->lock);
+	is_down = j->is_down;
+	pthread_mutex_unlock(&j->lock);
+	return is_down ? journal_probe(j, "whether the journal can be written again", NULL) : E_OK;
+}
+
 /* ---- names that are not settled ---- */
+
+uint64_t journal_opens(struct journal *j)
+{
+	uint64_t opens;
+
+	pthread_mutex_lock(&j->lock);
+	opens = names_opens(j->names);
+	pthread_mutex_unlock(&j->lock);
+	return opens;
+}
 
 const char *journal_state_name(enum journal_state state)
 {

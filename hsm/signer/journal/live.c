@@ -12,7 +12,8 @@
 #define HEAD                                                                                                 \
 	"csrd-hsm: the names of keys that are not settled, so that a start need not read the whole "         \
 	"journal\n"
-#define FORMAT "format 1 entries %" PRIu64 " clean %u leaf %s\n"
+#define FORMAT "format 1 entries %" PRIu64 " clean %u opens %" PRIu64 " leaf %s\n"
+#define OPENED "opened" /* made, and its block was opened */
 #define SUM_LINE "sum "
 #define SUM_LINE_LEN (sizeof(SUM_LINE) - 1 + 2 * JOURNAL_HASH_BYTES + 1)
 #define LINE_SIZE 512 /* of one name */
@@ -23,7 +24,8 @@ static void live_put_key(const struct journal_key *key, void *arg)
 	char id[2 * JOURNAL_ID_MAX + 1], spki[HASH_SIZE];
 	struct buf *text = arg;
 
-	buf_printf(text, "%s %s %s %" PRIu64, key->name, journal_state_name(key->state),
+	buf_printf(text, "%s %s %s %" PRIu64, key->name,
+		   key->opened && key->state == JOURNAL_MADE ? OPENED : journal_state_name(key->state),
 		   key_type_name(key->type), key->index);
 	if (key->state != JOURNAL_RESERVED) {
 		str_hex(id, key->id, key->id_len);
@@ -55,7 +57,7 @@ enum err live_write(const struct live *live, const struct names *names, struct b
 
 	str_hex(leaf, live->leaf, sizeof(live->leaf));
 	buf_put_str(text, HEAD);
-	buf_printf(text, FORMAT, live->entries, live->clean, leaf);
+	buf_printf(text, FORMAT, live->entries, live->clean, names_opens(names), leaf);
 	names_each(names, live_put_key, text);
 	e = buf_status(text);
 	if (e == E_OK)
@@ -84,8 +86,12 @@ static enum err live_read_key(const char *line, struct names *names)
 	struct journal_key key = {0};
 
 	if (sscanf(line, "%31s %15s %15s %" SCNu64 "%*1[ ]%128[0-9a-f]%*1[ ]%64[0-9a-f]%*1[ ]%36[0-9a-f-]",
-		   key.name, state, type, &key.index, id, spki, key.csr) < 4 ||
-	    !live_state_parse(state, &key.state) || key_type_parse(type, &key.type) != E_OK)
+		   key.name, state, type, &key.index, id, spki, key.csr) < 4)
+		return E_PROTO;
+	key.opened = strcmp(state, OPENED) == 0;
+	if (key.opened)
+		strcpy(state, "made");
+	if (!live_state_parse(state, &key.state) || key_type_parse(type, &key.type) != E_OK)
 		return E_PROTO;
 	key.id_len = strlen(id) / 2;
 	if (key.state != JOURNAL_RESERVED && (str_unhex(key.id, key.id_len, id) != E_OK ||
@@ -101,16 +107,18 @@ static enum err live_read_lines(const char *text, const char *end, struct live *
 	char leaf[HASH_SIZE];
 	struct live live = {0};
 	const char *eol;
+	uint64_t opens;
 	unsigned clean;
 
 	if (!str_starts_with(text, HEAD))
 		return E_PROTO;
 	text += strlen(HEAD);
-	if (sscanf(text, "format 1 entries %" SCNu64 " clean %u leaf %64s", &live.entries, &clean, leaf) !=
-		3 ||
+	if (sscanf(text, "format 1 entries %" SCNu64 " clean %u opens %" SCNu64 " leaf %64s", &live.entries,
+		   &clean, &opens, leaf) != 4 ||
 	    str_unhex(live.leaf, sizeof(live.leaf), leaf) != E_OK)
 		return E_PROTO;
 	live.clean = clean;
+	names_set_opens(names, opens);
 	for (text = strchr(text, '\n') + 1; text < end; text = eol + 1) {
 		char line[LINE_SIZE];
 		enum err e;

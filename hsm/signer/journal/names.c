@@ -19,6 +19,7 @@ struct record {
 struct names {
 	void *by_name;
 	void *by_csr;
+	uint64_t opens;
 };
 
 static int compare_names(const void *a, const void *b)
@@ -193,6 +194,30 @@ static enum err names_claim_bound(struct names *names, const struct journal_entr
 	return E_OK;
 }
 
+static enum err names_claim_open(struct names *names, const struct journal_entry *entry)
+{
+	struct record *records[JOURNAL_NAMES_MAX];
+	enum err e;
+
+	if (entry->opens <= names->opens)
+		return E_BUG;
+	for (size_t i = 0; i < entry->names_len; i++) {
+		if ((e = names_judge(names, entry->names[i], JOURNAL_MADE, &records[i])) != E_OK)
+			return e;
+		for (size_t earlier = 0; earlier < i; earlier++)
+			if (records[earlier] == records[i])
+				return E_INVAL;
+	}
+	for (size_t i = 0; i < entry->names_len; i++)
+		records[i]->claimed = true;
+	return E_OK;
+}
+
+enum err names_claim_used_too(struct names *names, const struct journal_entry *used)
+{
+	return record_set_csr(names, record_claimed(names, used->name), used->csr);
+}
+
 static enum err names_claim_one(struct names *names, const struct journal_entry *entry, unsigned states)
 {
 	struct record *record;
@@ -218,6 +243,8 @@ enum err names_claim(struct names *names, const struct journal_entry *entry)
 		return names_claim_one(names, entry, JOURNAL_MADE);
 	case ENTRY_BOUND:
 		return names_claim_bound(names, entry);
+	case ENTRY_OPEN:
+		return names_claim_open(names, entry);
 	case ENTRY_DESTROYED:
 		return names_claim_one(names, entry, JOURNAL_RESERVED | JOURNAL_MADE | JOURNAL_USED);
 	case ENTRY_LOGIN:
@@ -243,12 +270,24 @@ static void names_take_made(struct record *record, const struct journal_entry *e
 	record->key.id_len = entry->id_len;
 	memcpy(record->key.spki, entry->spki, sizeof(record->key.spki));
 	record_move(record, JOURNAL_MADE, index);
+	record->claimed = entry->leads;
 }
 
 static void names_take_used(struct record *record, uint64_t index)
 {
 	memcpy(record->key.csr, record->csr, sizeof(record->key.csr));
 	record_move(record, JOURNAL_USED, index);
+}
+
+static void names_take_open(struct names *names, const struct journal_entry *entry)
+{
+	names->opens = entry->opens;
+	for (size_t i = 0; i < entry->names_len; i++) {
+		struct record *record = record_claimed(names, entry->names[i]);
+
+		record->key.opened = true;
+		record->claimed = false;
+	}
 }
 
 void names_take(struct names *names, const struct journal_entry *entry, uint64_t index)
@@ -267,6 +306,9 @@ void names_take(struct names *names, const struct journal_entry *entry, uint64_t
 	case ENTRY_BOUND:
 		for (size_t i = 0; i < entry->names_len; i++)
 			record_forget(names, record_claimed(names, entry->names[i]));
+		break;
+	case ENTRY_OPEN:
+		names_take_open(names, entry);
 		break;
 	case ENTRY_DESTROYED:
 		record_forget(names, record_claimed(names, entry->name));
@@ -292,9 +334,11 @@ void names_release(struct names *names, const struct journal_entry *entry)
 		break;
 	case ENTRY_MADE:
 	case ENTRY_DESTROYED:
-		record_claimed(names, entry->name)->claimed = false;
+		if (!entry->leads)
+			record_claimed(names, entry->name)->claimed = false;
 		break;
 	case ENTRY_BOUND:
+	case ENTRY_OPEN:
 		for (size_t i = 0; i < entry->names_len; i++)
 			record_claimed(names, entry->names[i])->claimed = false;
 		break;
@@ -315,6 +359,16 @@ enum err names_restore(struct names *names, const struct journal_key *key)
 	if (e == E_OK && key->csr[0])
 		e = record_set_csr(names, record, key->csr);
 	return e;
+}
+
+uint64_t names_opens(const struct names *names)
+{
+	return names->opens;
+}
+
+void names_set_opens(struct names *names, uint64_t opens)
+{
+	names->opens = opens;
 }
 
 /* ---- searching ---- */

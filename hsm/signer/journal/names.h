@@ -31,6 +31,11 @@ void names_free(struct names *names);                  /* NULL is fine */
  * E_BUG, E_EXISTS, E_INVAL as journal.h says; E_NOMEM.
  */
 MUST_USE enum err names_claim(struct names *names, const struct journal_entry *entry);
+/*
+ * After names_claim of an entry `made` that leads: for the entry `used` behind it.  E_EXISTS, E_NOMEM; then
+ * the first one is to be released with leads false.
+ */
+MUST_USE enum err names_claim_used_too(struct names *names, const struct journal_entry *used);
 /* After names_claim, once: the entry is durable. */
 void names_take(struct names *names, const struct journal_entry *entry, uint64_t index);
 /* After names_claim, once: it could not be written. */
@@ -38,6 +43,10 @@ void names_release(struct names *names, const struct journal_entry *entry);
 
 /* Puts a name there in its state, as a snapshot has it.  E_EXISTS, E_NOMEM. */
 MUST_USE enum err names_restore(struct names *names, const struct journal_key *key);
+
+/* How often blocks were opened. */
+uint64_t names_opens(const struct names *names);
+void names_set_opens(struct names *names, uint64_t opens); /* as a snapshot has it */
 
 /* Borrowed until the next call but these three; NULL: there is none. */
 const struct journal_key *names_find(const struct names *names, const char *name);

@@ -166,23 +166,23 @@ static enum err inventory_look_at(struct session *s, CK_OBJECT_HANDLE handle, bo
 	return inventory_add(inv, &object, label, strnlen(label, label_len));
 }
 
-/* Those that would not be read are left in `handles`, and counted in *len. */
-static enum err inventory_look_at_all(struct session *s, CK_OBJECT_HANDLE *handles, size_t *len,
-				      bool is_public, struct inventory *inv)
+/* Those that would not be read are left in `handles`. */
+static enum err inventory_look_at_all(struct session *s, struct object_handles *handles, bool is_public,
+				      struct inventory *inv)
 {
 	size_t unread = 0;
 
-	for (size_t i = 0; i < *len; i++) {
+	for (size_t i = 0; i < handles->len; i++) {
 		bool read = true;
 		enum err e = session_must_stop(s) ? session_break_off(s)
-						  : inventory_look_at(s, handles[i], is_public, inv, &read);
+						  : inventory_look_at(s, handles->at[i], is_public, inv, &read);
 
 		if (e != E_OK)
 			return e;
 		if (!read)
-			handles[unread++] = handles[i];
+			handles->at[unread++] = handles->at[i];
 	}
-	*len = unread;
+	handles->len = unread;
 	return E_OK;
 }
 
@@ -194,16 +194,16 @@ static int compare_handles(const void *a, const void *b)
 }
 
 /* Leaves those of `handles` that are in `present`, too, which becomes sorted. */
-static void keep_common(CK_OBJECT_HANDLE *handles, size_t *len, CK_OBJECT_HANDLE *present, size_t present_len)
+static void keep_common(struct object_handles *handles, const struct object_handles *present)
 {
 	size_t kept = 0;
 
-	if (present_len)
-		qsort(present, present_len, sizeof(*present), compare_handles);
-	for (size_t i = 0; i < *len && present_len; i++)
-		if (bsearch(&handles[i], present, present_len, sizeof(*present), compare_handles))
-			handles[kept++] = handles[i];
-	*len = kept;
+	if (present->len)
+		qsort(present->at, present->len, sizeof(present->at[0]), compare_handles);
+	for (size_t i = 0; i < handles->len && present->len; i++)
+		if (bsearch(&handles->at[i], present->at, present->len, sizeof(present->at[0]), compare_handles))
+			handles->at[kept++] = handles->at[i];
+	handles->len = kept;
 }
 
 /*
@@ -214,25 +214,24 @@ static enum err take_class(struct session *s, CK_OBJECT_CLASS class, struct inve
 {
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_TOKEN, &yes, sizeof(yes)}};
-	CK_OBJECT_HANDLE *handles = NULL, *present = NULL;
+	struct object_handles handles = {0}, present = {0};
 	const uint64_t logins = session_logins(s);
-	size_t len = 0, present_len = 0;
-	enum err e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &handles, &len);
+	enum err e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &handles);
 
 	if (e == E_OK)
-		e = inventory_look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv);
-	if (e != E_OK || !len)
+		e = inventory_look_at_all(s, &handles, class == CKO_PUBLIC_KEY, inv);
+	if (e != E_OK || !handles.len)
 		goto out;
-	if ((e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &present, &present_len)) != E_OK ||
+	if ((e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &present)) != E_OK ||
 	    (e = session_check_login(s, logins)) != E_OK)
 		goto out;
-	keep_common(handles, &len, present, present_len);
-	if ((e = inventory_look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv)) != E_OK)
+	keep_common(&handles, &present);
+	if ((e = inventory_look_at_all(s, &handles, class == CKO_PUBLIC_KEY, inv)) != E_OK)
 		goto out;
-	inv->unread += (uint32_t)len;
+	inv->unread += (uint32_t)handles.len;
 out:
-	free(present);
-	free(handles);
+	free(present.at);
+	free(handles.at);
 	return e;
 }
 

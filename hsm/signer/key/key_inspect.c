@@ -24,19 +24,18 @@ static enum err find_one(struct session *s, CK_OBJECT_CLASS class, const char *l
 	    {CKA_TOKEN, &yes, sizeof(yes)},
 	    {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)},
 	};
-	CK_OBJECT_HANDLE *handles;
-	size_t len;
-	enum err e = object_search(s, template, 3, 2, &handles, &len);
+	struct object_handles found = {0};
+	enum err e = object_search(s, template, 3, 2, &found);
 
 	if (e != E_OK)
 		return e;
-	if (len == 1) {
-		*ret_handle = handles[0];
+	if (found.len == 1) {
+		*ret_handle = found.at[0];
 	} else {
 		session_explain(s, "'%s' changed while it was looked at", label);
 		e = E_HSM;
 	}
-	free(handles);
+	free(found.at);
 	return e;
 }
 

@@ -140,18 +140,17 @@ static enum err sweep_label(struct session *s, const char *label)
 /* Data objects have no other label that begins so. */
 static enum err sweep_data(struct session *s, const struct token *token)
 {
-	CK_OBJECT_HANDLE *objects = NULL;
-	size_t len = 0;
-	enum err e = data_object_search(s, &objects, &len);
+	struct object_handles objects = {0};
+	enum err e = data_object_search(s, &objects);
 
-	for (size_t i = 0; i < len && e == E_OK; i++) {
+	for (size_t i = 0; i < objects.len && e == E_OK; i++) {
 		bool ours = false;
 
-		e = data_object_has_label(s, objects[i], token->probe_label, &ours);
+		e = data_object_has_label(s, objects.at[i], token->probe_label, &ours);
 		if (e == E_OK && ours)
-			e = data_object_destroy(s, objects[i]);
+			e = data_object_destroy(s, objects.at[i]);
 	}
-	free(objects);
+	free(objects.at);
 	return e;
 }
 

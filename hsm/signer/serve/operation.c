@@ -139,24 +139,25 @@ static enum err operation_generate(struct attempt *a)
 /* The handles are those of this session, or are found again.  E_NOTFOUND: it is not on the token any more. */
 static enum err find_ready(struct session *s, struct stock_key *ready)
 {
-	enum stock_key_state state = STOCK_KEY_READY;
-	struct stock_key *found = NULL;
+	struct stock_key_look look = {0};
 	enum err e;
 
 	if (ready->epoch == session_epoch(s))
 		return E_OK;
-	e = stock_key_look_up(s, NULL, ready->name, ready->key.type, &found, &state);
-	if (e == E_OK && !found)
-		e = E_NOTFOUND;
-	if (found)
-		ready->key = found->key;
-	stock_key_free(found);
-	return e;
+	e = stock_key_look_up(s, NULL, ready->name, ready->key.type, &look);
+	if (e != E_OK)
+		return e;
+	if (!look.key)
+		return E_NOTFOUND;
+	ready->key = look.key->key;
+	stock_key_free(look.key);
+	return E_OK;
 }
 
 /* Takes `ready`, which is out of the ledger. */
 static enum err claim(struct attempt *a, struct stock_key *ready)
 {
+	struct stock_list back = TAILQ_HEAD_INITIALIZER(back);
 	enum err e;
 
 	memcpy(a->name, ready->name, sizeof(a->name));
@@ -166,7 +167,8 @@ static enum err claim(struct attempt *a, struct stock_key *ready)
 	if (e != E_OK && e != E_NOTFOUND) { /* nothing was done with it: it stays open */
 		a->name[0] = '\0';
 		a->from_stock = a->touched = false;
-		stock_put_open(book_stock(a->book), ready);
+		TAILQ_INSERT_TAIL(&back, ready, next);
+		stock_put_open(book_stock(a->book), &back);
 		return e;
 	}
 	a->is_lost = e == E_NOTFOUND;
@@ -243,13 +245,14 @@ static enum err write_used(struct attempt *a)
 
 static enum err attempt_create(struct attempt *a)
 {
+	const struct csr_build_signer signer = {.sign = sign_with_key, .arg = a};
 	struct session *s = a->session;
 	const char *reason = NULL;
 	enum err e;
 
 	if ((e = operation_get_key(a)) != E_OK)
 		return e;
-	e = csr_build(&a->job->spec, a->public_key, sign_with_key, a, a->der, &reason);
+	e = csr_build(&a->job->spec, a->public_key, &signer, a->der, &reason);
 	if (e != E_OK && reason)
 		session_explain(s, "csr: %s", reason);
 	if (e != E_OK)

@@ -31,6 +31,8 @@ enum err book_new(struct journal *journal, const struct journal_report *report, 
 	b->report = *report;
 	b->stock = stock;
 	b->opens = journal_opens(journal);
+	TAILQ_INIT(&b->found);
+	TAILQ_INIT(&b->doomed);
 	e = random_fill(b->run, sizeof(b->run));
 	if (e == E_OK)
 		e = journal_list(journal, JOURNAL_RESERVED | JOURNAL_MADE, &b->left, &b->left_len);
@@ -45,13 +47,13 @@ enum err book_new(struct journal *journal, const struct journal_report *report, 
 	return E_OK;
 }
 
-static void doomed_free(struct doomed *doomed)
+static void doomed_free(struct doomed_list *list)
 {
-	while (doomed) {
-		struct doomed *next = doomed->next;
+	struct doomed *doomed;
 
+	while ((doomed = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, doomed, next);
 		free(doomed);
-		doomed = next;
 	}
 }
 
@@ -59,14 +61,9 @@ void book_free(struct book *b)
 {
 	if (!b)
 		return;
-	while (b->found) {
-		struct stock_key *next = b->found->next;
-
-		stock_key_free(b->found);
-		b->found = next;
-	}
+	stock_list_free(&b->found);
 	free(b->left);
-	doomed_free(b->doomed);
+	doomed_free(&b->doomed);
 	word_release(&b->known.word);
 	pthread_mutex_destroy(&b->word_lock);
 	pthread_mutex_destroy(&b->names_lock);
@@ -236,14 +233,15 @@ enum err book_tell(struct book *b, struct session *s, bool all)
 /* ---- blocks ---- */
 
 /* In the journal first: it is never behind the token's word unless it was copied back. */
-static enum err open_keys(struct book *b, struct session *s, const struct stock_key *keys)
+static enum err open_keys(struct book *b, struct session *s, const struct stock_list *keys)
 {
 	const char *names[STOCK_BLOCK];
+	const struct stock_key *key;
 	size_t len = 0;
 	enum err e;
 
-	for (const struct stock_key *key = keys; key && len < STOCK_BLOCK; key = key->next)
-		names[len++] = key->name;
+	TAILQ_FOREACH(key, keys, next)
+	names[len++] = key->name;
 	FAILPOINT("stock.open.before");
 	if ((e = check_word(b, s)) != E_OK)
 		return e;
@@ -260,21 +258,21 @@ static enum err open_keys(struct book *b, struct session *s, const struct stock_
 
 static enum err open_block_locked(struct book *b, struct session *s, enum key_type type, bool ahead)
 {
-	struct stock_key *keys;
+	struct stock_list keys = TAILQ_HEAD_INITIALIZER(keys);
 	enum err e = E_OK;
 
 	if (!ahead && !stock_needs_opening(b->stock, type)) /* somebody was faster */
 		return E_OK;
-	keys = stock_take_closed(b->stock, type);
-	if (!keys)
+	stock_take_closed(b->stock, type, &keys);
+	if (TAILQ_EMPTY(&keys))
 		return E_OK;
 	/* Where the token keeps no word, no ready key outlives the process anyway. */
 	if (s->token->data != TOKEN_DATA_NONE)
-		e = open_keys(b, s, keys);
+		e = open_keys(b, s, &keys);
 	if (e == E_OK)
-		stock_put_open(b->stock, keys);
+		stock_put_open(b->stock, &keys);
 	else
-		stock_give_back(b->stock, keys);
+		stock_give_back(b->stock, &keys);
 	return e;
 }
 
@@ -380,11 +378,10 @@ static void doom(struct book *b, const char *name, uint32_t objects, const char 
 		snprintf(doomed->name, sizeof(doomed->name), "%s", name);
 		snprintf(doomed->why, sizeof(doomed->why), "%s", why);
 		doomed->objects = objects;
-		doomed->next = b->doomed;
-		b->doomed = doomed;
+		TAILQ_INSERT_TAIL(&b->doomed, doomed, next);
 	}
 	b->untidy |= !doomed; /* the next start does it */
-	stock_set_untidy(b->stock, b->doomed != NULL);
+	stock_set_untidy(b->stock, !TAILQ_EMPTY(&b->doomed));
 	pthread_mutex_unlock(&b->doomed_lock);
 }
 
@@ -407,9 +404,9 @@ static struct doomed *take_doomed(struct book *b)
 	struct doomed *doomed;
 
 	pthread_mutex_lock(&b->doomed_lock);
-	doomed = b->doomed;
+	doomed = TAILQ_FIRST(&b->doomed);
 	if (doomed)
-		b->doomed = doomed->next;
+		TAILQ_REMOVE(&b->doomed, doomed, next);
 	else
 		stock_set_untidy(b->stock, false);
 	pthread_mutex_unlock(&b->doomed_lock);
@@ -419,8 +416,7 @@ static struct doomed *take_doomed(struct book *b)
 static void put_doomed(struct book *b, struct doomed *doomed)
 {
 	pthread_mutex_lock(&b->doomed_lock);
-	doomed->next = b->doomed;
-	b->doomed = doomed;
+	TAILQ_INSERT_TAIL(&b->doomed, doomed, next);
 	pthread_mutex_unlock(&b->doomed_lock);
 }
 
@@ -456,7 +452,7 @@ bool book_is_tidy(struct book *b)
 	bool tidy;
 
 	pthread_mutex_lock(&b->doomed_lock);
-	tidy = !b->doomed && !b->untidy;
+	tidy = TAILQ_EMPTY(&b->doomed) && !b->untidy;
 	pthread_mutex_unlock(&b->doomed_lock);
 	return tidy;
 }

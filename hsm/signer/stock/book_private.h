@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "hsm/signer/key/inventory.h"
 #include "hsm/signer/stock/book.h"
 #include "hsm/signer/stock/word.h"
 
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #define RESERVE_NAMES 16
 
@@ -23,11 +25,12 @@ struct reserved {
 
 /* A key that may be on the token and is to go, or that is gone, which is to be written yet. */
 struct doomed {
-	struct doomed *next;
+	TAILQ_ENTRY(doomed) next;
 	char name[KEY_NAME_SIZE];
 	char why[160];
 	uint32_t objects; /* that were destroyed already */
 };
+TAILQ_HEAD(doomed_list, doomed);
 
 /* Of the journal, at the start. */
 enum book_verdict {
@@ -69,11 +72,13 @@ struct book {
 	enum book_verdict verdict;
 	struct journal_key *left; /* by an earlier run, still to be settled */
 	size_t left_len;
-	struct stock_key *found; /* ready keys of it */
+	struct stock_list found; /* ready keys of it */
+	struct inventory inventory; /* taken when there is much to settle */
+	bool is_listed;
 	struct book_tally tally;
 
 	pthread_mutex_t doomed_lock;
-	struct doomed *doomed;
+	struct doomed_list doomed;
 	bool untidy; /* something is doomed that is not in the list, for want of memory */
 };
 

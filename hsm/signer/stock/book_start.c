@@ -146,6 +146,11 @@ static enum fate fate_of(const struct book *b, const struct journal_key *key)
 	return word_has(&b->known.word, key->name) ? FATE_DESTROY : FATE_LEAVE;
 }
 
+static bool may_be_there(const struct book *b, const char *name)
+{
+	return !b->is_listed || inventory_has(&b->inventory, name);
+}
+
 static enum err write_gone(struct book *b, const char *name, uint32_t objects, const char *why)
 {
 	enum err e = journal_destroyed(b->journal, name, objects, why, NULL);
@@ -153,27 +158,26 @@ static enum err write_gone(struct book *b, const char *name, uint32_t objects, c
 	return e == E_NOTFOUND ? E_OK : e;
 }
 
-static enum err destroy_left(struct book *b, struct session *s, const struct inventory *inventory,
-			     const struct journal_key *key, const char *why, size_t *count)
+static enum err destroy_left(struct book *b, struct session *s, const struct journal_key *key,
+			     const char *why, size_t *count)
 {
 	uint32_t destroyed = 0;
 	enum err e = E_OK;
 
-	if (!inventory || inventory_has(inventory, key->name))
+	if (may_be_there(b, key->name))
 		e = stock_key_destroy(s, key->name, &destroyed);
 	*count += e == E_OK && destroyed;
 	return e == E_OK ? write_gone(b, key->name, destroyed, why) : e;
 }
 
 /* What was never made may be given to a new key; of the rest nothing may be left. */
-static enum err settle_reserved(struct book *b, struct session *s, const struct inventory *inventory,
-				const struct journal_key *key)
+static enum err settle_reserved(struct book *b, struct session *s, const struct journal_key *key)
 {
 	struct reserved *reserved = &b->reserved[key->type];
 	uint32_t destroyed = 0;
 	enum err e = E_OK;
 
-	if (!inventory || inventory_has(inventory, key->name))
+	if (may_be_there(b, key->name))
 		e = stock_key_destroy(s, key->name, &destroyed);
 	if (e != E_OK)
 		return e;
@@ -192,28 +196,26 @@ static enum err settle_reserved(struct book *b, struct session *s, const struct 
 	return write_gone(b, key->name, destroyed, destroyed ? "half made when the signer ended" : "never made");
 }
 
-static enum err take_over_key(struct book *b, struct session *s, const struct inventory *inventory,
-			      const struct journal_key *key)
+static enum err take_over_key(struct book *b, struct session *s, const struct journal_key *key)
 {
-	enum stock_key_state state = STOCK_KEY_GONE;
-	struct stock_key *ready = NULL;
+	struct stock_key_look look = {0};
 	enum err e;
 
 	if (!(s->token->key_types & KEY_TYPE_BIT(key->type)))
 		return E_OK; /* it will again, perhaps */
-	if ((e = stock_key_look_up(s, inventory, key->name, key->type, &ready, &state)) != E_OK)
+	if ((e = stock_key_look_up(s, b->is_listed ? &b->inventory : NULL, key->name, key->type,
+				   &look)) != E_OK)
 		return e;
-	switch (state) {
+	switch (look.state) {
 	case STOCK_KEY_READY:
-		ready->next = b->found;
-		b->found = ready;
+		TAILQ_INSERT_TAIL(&b->found, look.key, next);
 		b->tally.ready[key->type]++;
 		return E_OK;
 	case STOCK_KEY_GONE:
 		b->tally.gone++;
 		return write_gone(b, key->name, 0, "no longer on the token");
 	case STOCK_KEY_BAD:
-		return destroy_left(b, s, inventory, key, "it did not pass at the start", &b->tally.bad);
+		return destroy_left(b, s, key, "it did not pass at the start", &b->tally.bad);
 	case STOCK_KEY_UNREAD:
 		b->tally.unread++;
 		break;
@@ -221,15 +223,14 @@ static enum err take_over_key(struct book *b, struct session *s, const struct in
 	return E_OK;
 }
 
-static enum err settle_left(struct book *b, struct session *s, const struct inventory *inventory,
-			    const struct journal_key *key)
+static enum err settle_left(struct book *b, struct session *s, const struct journal_key *key)
 {
 	switch (fate_of(b, key)) {
 	case FATE_KEEP:
-		return key->state == JOURNAL_RESERVED ? settle_reserved(b, s, inventory, key)
-						      : take_over_key(b, s, inventory, key);
+		return key->state == JOURNAL_RESERVED ? settle_reserved(b, s, key)
+						      : take_over_key(b, s, key);
 	case FATE_DESTROY:
-		return destroy_left(b, s, inventory, key, "ready, and not to be used after the start",
+		return destroy_left(b, s, key, "ready, and not to be used after the start",
 				    &b->tally.spent);
 	case FATE_LEAVE:
 		b->tally.left++;
@@ -273,18 +274,18 @@ static void tell_tally(struct book *b, const struct session *s)
 
 static enum err settle_all(struct book *b, struct session *s)
 {
-	struct inventory inventory = {0};
-	bool listed = b->left_len > SEARCH_MAX;
-	enum err e = listed ? inventory_take(s, &inventory) : E_OK;
+	enum err e = E_OK;
 
+	b->is_listed = b->left_len > SEARCH_MAX;
+	if (b->is_listed)
+		e = inventory_take(s, &b->inventory);
 	while (e == E_OK && b->left_len) {
-		e = session_must_stop(s)
-			? session_break_off(s)
-			: settle_left(b, s, listed ? &inventory : NULL, &b->left[b->left_len - 1]);
+		e = session_must_stop(s) ? session_break_off(s)
+					 : settle_left(b, s, &b->left[b->left_len - 1]);
 		if (e == E_OK)
 			b->left_len--;
 	}
-	inventory_release(&inventory);
+	inventory_release(&b->inventory);
 	return e;
 }
 
@@ -338,6 +339,7 @@ static enum err take_over_locked(struct book *b, struct session *s)
 
 enum err book_take_over(struct book *b, struct session *s)
 {
+	struct stock_key *key;
 	enum err e;
 
 	pthread_mutex_lock(&b->word_lock);
@@ -345,11 +347,9 @@ enum err book_take_over(struct book *b, struct session *s)
 	pthread_mutex_unlock(&b->word_lock);
 	if (e != E_OK)
 		return e;
-	while (b->found) {
-		struct stock_key *next = b->found->next;
-
-		stock_put(b->stock, b->found);
-		b->found = next;
+	while ((key = TAILQ_FIRST(&b->found))) {
+		TAILQ_REMOVE(&b->found, key, next);
+		stock_put(b->stock, key);
 	}
 	if (s->token->data != TOKEN_DATA_NONE)
 		stock_is_told(b->stock, 0); /* as the word that is there */

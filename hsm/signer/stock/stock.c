@@ -16,8 +16,7 @@
 #define TELL_EVERY_MS 10000
 
 struct row {
-	struct stock_key *first;
-	struct stock_key **end;
+	struct stock_list keys;
 	uint64_t len;
 };
 
@@ -122,8 +121,8 @@ enum err stock_new(const struct stock_options *options, struct stock **ret_stock
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		struct line *line = &stock->lines[type];
 
-		line->closed.end = &line->closed.first;
-		line->open.end = &line->open.first;
+		TAILQ_INIT(&line->closed.keys);
+		TAILQ_INIT(&line->open.keys);
 		line->wished = options->targets[type];
 	}
 	take_key_types(stock, options->key_types);
@@ -131,12 +130,12 @@ enum err stock_new(const struct stock_options *options, struct stock **ret_stock
 	return E_OK;
 }
 
-static void free_keys(struct row *row)
+void stock_list_free(struct stock_list *keys)
 {
-	while (row->first) {
-		struct stock_key *key = row->first;
+	struct stock_key *key;
 
-		row->first = key->next;
+	while ((key = TAILQ_FIRST(keys))) {
+		TAILQ_REMOVE(keys, key, next);
 		stock_key_free(key);
 	}
 }
@@ -146,8 +145,8 @@ void stock_free(struct stock *stock)
 	if (!stock)
 		return;
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
-		free_keys(&stock->lines[type].closed);
-		free_keys(&stock->lines[type].open);
+		stock_list_free(&stock->lines[type].closed.keys);
+		stock_list_free(&stock->lines[type].open.keys);
 	}
 	pthread_mutex_destroy(&stock->lock);
 	free(stock);
@@ -206,23 +205,18 @@ void stock_key_free(struct stock_key *key)
 
 static void row_append(struct row *row, struct stock_key *key)
 {
-	key->next = NULL;
-	*row->end = key;
-	row->end = &key->next;
+	TAILQ_INSERT_TAIL(&row->keys, key, next);
 	row->len++;
 }
 
 static struct stock_key *row_take(struct row *row)
 {
-	struct stock_key *key = row->first;
+	struct stock_key *key = TAILQ_FIRST(&row->keys);
 
-	if (!key)
-		return NULL;
-	row->first = key->next;
-	if (!row->first)
-		row->end = &row->first;
-	row->len--;
-	key->next = NULL;
+	if (key) {
+		TAILQ_REMOVE(&row->keys, key, next);
+		row->len--;
+	}
 	return key;
 }
 
@@ -241,7 +235,7 @@ bool stock_has_ready(struct stock *stock, enum key_type type)
 	bool any;
 
 	pthread_mutex_lock(&stock->lock);
-	any = (stock->lines[type].open.first || stock->lines[type].closed.first) && !stock->off;
+	any = (stock->lines[type].open.len || stock->lines[type].closed.len) && !stock->off;
 	pthread_mutex_unlock(&stock->lock);
 	return any;
 }
@@ -251,8 +245,8 @@ bool stock_needs_opening(struct stock *stock, enum key_type type)
 	bool needs;
 
 	pthread_mutex_lock(&stock->lock);
-	needs = !stock->off && !stock->lines[type].open.first &&
-		(stock->lines[type].closed.first || stock->lines[type].opening);
+	needs = !stock->off && !stock->lines[type].open.len &&
+		(stock->lines[type].closed.len || stock->lines[type].opening);
 	pthread_mutex_unlock(&stock->lock);
 	return needs;
 }
@@ -265,58 +259,54 @@ void stock_put(struct stock *stock, struct stock_key *key)
 	pthread_mutex_unlock(&stock->lock);
 }
 
-struct stock_key *stock_take_closed(struct stock *stock, enum key_type type)
+void stock_take_closed(struct stock *stock, enum key_type type, struct stock_list *to)
 {
-	struct row taken = {.end = &taken.first};
 	struct stock_key *key;
 	struct line *line;
 
 	pthread_mutex_lock(&stock->lock);
 	line = &stock->lines[type];
-	while (!stock->off && line->open.len + taken.len < STOCK_BLOCK && (key = row_take(&line->closed)))
-		row_append(&taken, key);
+	for (uint64_t open = line->open.len;
+	     !stock->off && open < STOCK_BLOCK && (key = row_take(&line->closed)); open++)
+		TAILQ_INSERT_TAIL(to, key, next);
 	pthread_mutex_unlock(&stock->lock);
-	return taken.first;
 }
 
-void stock_put_open(struct stock *stock, struct stock_key *keys)
+void stock_put_open(struct stock *stock, struct stock_list *keys)
 {
-	struct stock_key *next;
+	struct stock_key *key;
 
 	pthread_mutex_lock(&stock->lock);
-	for (; keys; keys = next) {
-		next = keys->next;
-		row_append(&stock->lines[keys->key.type].open, keys);
+	while ((key = TAILQ_FIRST(keys))) {
+		TAILQ_REMOVE(keys, key, next);
+		row_append(&stock->lines[key->key.type].open, key);
 	}
 	pthread_mutex_unlock(&stock->lock);
 }
 
-void stock_give_back(struct stock *stock, struct stock_key *keys)
+/* To the front of the line, in their order. */
+void stock_give_back(struct stock *stock, struct stock_list *keys)
 {
-	struct stock_key *last = keys;
-	struct row *row;
-	uint64_t len = 1;
+	struct stock_key *key;
 
-	if (!keys)
-		return;
-	for (; last->next; last = last->next)
-		len++;
 	pthread_mutex_lock(&stock->lock);
-	row = &stock->lines[keys->key.type].closed;
-	last->next = row->first;
-	if (!row->first)
-		row->end = &last->next;
-	row->first = keys;
-	row->len += len;
+	while ((key = TAILQ_LAST(keys, stock_list))) {
+		struct row *row = &stock->lines[key->key.type].closed;
+
+		TAILQ_REMOVE(keys, key, next);
+		TAILQ_INSERT_HEAD(&row->keys, key, next);
+		row->len++;
+	}
 	pthread_mutex_unlock(&stock->lock);
 }
 
 static size_t row_names(const struct row *row, char (*names)[KEY_NAME_SIZE])
 {
+	const struct stock_key *key;
 	size_t len = 0;
 
-	for (const struct stock_key *key = row->first; key; key = key->next)
-		memcpy(names[len++], key->name, KEY_NAME_SIZE);
+	TAILQ_FOREACH(key, &row->keys, next)
+	memcpy(names[len++], key->name, KEY_NAME_SIZE);
 	return len;
 }
 

@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #define STOCK_BLOCK 16   /* keys of a type that are open, at most: what a crash may cost */
 #define STOCK_OPEN_LOW 2 /* open keys at which the next block is opened ahead */
@@ -43,12 +44,13 @@ struct stock_options {
 
 /* A key that passed every check of a new one. */
 struct stock_key {
-	struct stock_key *next; /* the ledger's */
+	TAILQ_ENTRY(stock_key) next; /* of whoever has it */
 	char name[KEY_NAME_SIZE];
 	struct key key;          /* its handles may be out of date */
 	uint64_t epoch;          /* session_epoch() of the handles */
 	struct spki *public_key; /* as read from the token and checked; owned */
 };
+TAILQ_HEAD(stock_list, stock_key);
 
 /* E_NOMEM. */
 MUST_USE enum err stock_new(const struct stock_options *options, struct stock **ret_stock);
@@ -72,6 +74,7 @@ void stock_saw_others(struct stock *stock, uint32_t nodes, uint32_t keys);
 /* Takes the public key; NULL when out of memory, and then it does not. */
 struct stock_key *stock_key_alloc(const char *name, const struct key *key, struct spki *public_key);
 void stock_key_free(struct stock_key *key); /* NULL is fine */
+void stock_list_free(struct stock_list *keys);
 
 /* ---- ready keys ---- */
 
@@ -85,12 +88,12 @@ bool stock_needs_opening(struct stock *stock, enum key_type type);
 void stock_put(struct stock *stock, struct stock_key *key);
 
 /*
- * Takes closed keys out, as many as may be opened now (≤ STOCK_BLOCK), the oldest first; a list, owned.  Keys
- * that are to be open are given to stock_put_open, others to stock_give_back.
+ * Appends closed keys to `to`, as many as may be opened now (≤ STOCK_BLOCK), the oldest first.  Keys that are
+ * open from here on are given to stock_put_open, others to stock_give_back; both empty the list.
  */
-struct stock_key *stock_take_closed(struct stock *stock, enum key_type type);
-void stock_put_open(struct stock *stock, struct stock_key *keys);
-void stock_give_back(struct stock *stock, struct stock_key *keys);
+void stock_take_closed(struct stock *stock, enum key_type type, struct stock_list *to);
+void stock_put_open(struct stock *stock, struct stock_list *keys);
+void stock_give_back(struct stock *stock, struct stock_list *keys);
 
 /* Names of all that are closed; with all: of the open ones, too.  *ret_names is owned.  E_NOMEM. */
 MUST_USE enum err stock_names(struct stock *stock, bool all, char (**ret_names)[KEY_NAME_SIZE],

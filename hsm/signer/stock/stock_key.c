@@ -91,7 +91,12 @@ static bool is_lost(const struct session *s)
 	return ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last);
 }
 
-/* The objects of one class that have the label, no more than two: more is no pair. */
+/* How many of a label there are of each class, and the handles of the first. */
+struct halves {
+	size_t private_keys;
+	size_t public_keys;
+};
+
 static enum err find_class(struct session *s, CK_OBJECT_CLASS class, const char *name,
 			   CK_OBJECT_HANDLE *ret_first, size_t *ret_len)
 {
@@ -99,17 +104,19 @@ static enum err find_class(struct session *s, CK_OBJECT_CLASS class, const char 
 	CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
 				   {CKA_TOKEN, &yes, sizeof(yes)},
 				   {CKA_LABEL, (void *)(uintptr_t)name, strlen(name)}};
-	CK_OBJECT_HANDLE *handles = NULL;
-	enum err e = object_search(s, template, 3, INVENTORY_OBJECTS_MAX, &handles, ret_len);
+	struct object_handles found = {0};
+	enum err e = object_search(s, template, 3, INVENTORY_OBJECTS_MAX, &found);
 
-	if (e == E_OK)
-		*ret_first = *ret_len ? handles[0] : CK_INVALID_HANDLE;
-	free(handles);
+	if (e == E_OK) {
+		*ret_first = found.len ? found.at[0] : CK_INVALID_HANDLE;
+		*ret_len = found.len;
+	}
+	free(found.at);
 	return e;
 }
 
 static enum err find_pair(struct session *s, const struct inventory *inventory, const char *name,
-			  struct key *key, size_t *ret_private, size_t *ret_public)
+			  struct key *key, struct halves *ret_halves)
 {
 	enum err e;
 
@@ -117,39 +124,44 @@ static enum err find_pair(struct session *s, const struct inventory *inventory, 
 		uint8_t id[KEY_ID_BYTES];
 		bool is_pair = inventory_find_pair(inventory, name, &key->private_key, &key->public_key, id);
 
-		*ret_private = is_pair || inventory_has(inventory, name);
-		*ret_public = is_pair;
+		ret_halves->private_keys = is_pair || inventory_has(inventory, name);
+		ret_halves->public_keys = is_pair;
 		return E_OK;
 	}
-	e = find_class(s, CKO_PRIVATE_KEY, name, &key->private_key, ret_private);
-	return e == E_OK ? find_class(s, CKO_PUBLIC_KEY, name, &key->public_key, ret_public) : e;
+	e = find_class(s, CKO_PRIVATE_KEY, name, &key->private_key, &ret_halves->private_keys);
+	if (e == E_OK)
+		e = find_class(s, CKO_PUBLIC_KEY, name, &key->public_key, &ret_halves->public_keys);
+	return e;
 }
 
 enum err stock_key_look_up(struct session *s, const struct inventory *inventory, const char *name,
-			   enum key_type type, struct stock_key **ret_key, enum stock_key_state *ret_state)
+			   enum key_type type, struct stock_key_look *ret_look)
 {
+	struct stock_key_look look = {.state = STOCK_KEY_GONE};
 	struct key key = {.type = type};
-	size_t private_keys = 0, public_keys = 0;
+	struct halves halves = {0};
 	enum err e;
 
 	if (!key_name_parse(name, key.id))
 		return E_BUG;
 	s->last = CKR_OK;
-	if ((e = find_pair(s, inventory, name, &key, &private_keys, &public_keys)) != E_OK)
+	if ((e = find_pair(s, inventory, name, &key, &halves)) != E_OK)
 		return e;
-	*ret_state = private_keys || public_keys ? STOCK_KEY_BAD : STOCK_KEY_GONE;
-	if (private_keys != 1 || public_keys != 1)
-		return E_OK;
-	e = stock_key_check(s, name, &key, ret_key);
-	if (e == E_OK)
-		*ret_state = STOCK_KEY_READY;
-	else if (is_lost(s) || e == E_NOMEM)
-		return e;
-	else if (!(e == E_HSM && s->last == CKR_OK)) {
-		if ((e = session_check_login(s, session_logins(s))) != E_OK) /* that is why */
+	if (halves.private_keys == 1 && halves.public_keys == 1) {
+		e = stock_key_check(s, name, &key, &look.key);
+		if (is_lost(s) || e == E_NOMEM)
 			return e;
-		*ret_state = STOCK_KEY_UNREAD;
+		if (e != E_OK && !(e == E_HSM && s->last == CKR_OK)) {
+			look.state = STOCK_KEY_UNREAD;
+			if ((e = session_check_login(s, session_logins(s))) != E_OK) /* that is why */
+				return e;
+		} else {
+			look.state = e == E_OK ? STOCK_KEY_READY : STOCK_KEY_BAD;
+		}
+	} else if (halves.private_keys || halves.public_keys) {
+		look.state = STOCK_KEY_BAD;
 	}
+	*ret_look = look;
 	return E_OK;
 }
 
@@ -173,27 +185,27 @@ static enum err find_ids(struct session *s, const char *label, uint8_t (**ret_id
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = {{CKA_TOKEN, &yes, sizeof(yes)},
 				   {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)}};
-	CK_OBJECT_HANDLE *handles = NULL;
+	struct object_handles found = {0};
 	uint8_t(*ids)[KEY_ID_BYTES];
-	size_t handles_len = 0, len = 0;
-	enum err e = object_search(s, template, 2, 2 * INVENTORY_OBJECTS_MAX, &handles, &handles_len);
+	size_t len = 0;
+	enum err e = object_search(s, template, 2, 2 * INVENTORY_OBJECTS_MAX, &found);
 
 	if (e != E_OK)
 		return e;
-	ids = calloc(handles_len + 1, sizeof(*ids));
+	ids = calloc(found.len + 1, sizeof(*ids));
 	if (!ids)
 		e = E_NOMEM;
-	for (size_t i = 0; i < handles_len && e == E_OK; i++) {
+	for (size_t i = 0; i < found.len && e == E_OK; i++) {
 		uint8_t id[256];
 		CK_ATTRIBUTE attribute = {CKA_ID, id, sizeof(id)};
 
-		e = session_must_stop(s) ? session_break_off(s) : object_read(s, handles[i], &attribute, 1);
+		e = session_must_stop(s) ? session_break_off(s) : object_read(s, found.at[i], &attribute, 1);
 		if (e == E_OK && attribute.ulValueLen == KEY_ID_BYTES)
 			memcpy(ids[len++], id, KEY_ID_BYTES);
 		if (e == E_HSM && s->last == CKR_OK) /* it has none; else nobody knows */
 			e = E_OK;
 	}
-	free(handles);
+	free(found.at);
 	if (e != E_OK) {
 		free(ids);
 		return e;
@@ -229,12 +241,11 @@ enum err stock_key_count_objects(struct session *s, uint64_t *ret_objects)
 {
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = {{CKA_TOKEN, &yes, sizeof(yes)}};
-	CK_OBJECT_HANDLE *handles = NULL;
-	size_t len = 0;
-	enum err e = object_search(s, template, 1, 2 * INVENTORY_OBJECTS_MAX, &handles, &len);
+	struct object_handles found = {0};
+	enum err e = object_search(s, template, 1, 2 * INVENTORY_OBJECTS_MAX, &found);
 
 	if (e == E_OK)
-		*ret_objects = len;
-	free(handles);
+		*ret_objects = found.len;
+	free(found.at);
 	return e;
 }

@@ -27,15 +27,18 @@ MUST_USE enum err stock_key_make(struct session *s, const char *name, enum key_t
 				 struct stock_key **ret_key, struct stock_key_rest *ret_rest);
 
 enum stock_key_state {
-	STOCK_KEY_READY,  /* a whole pair that passed every check of a new one: *ret_key, owned */
+	STOCK_KEY_READY,  /* a whole pair that passed every check of a new one */
 	STOCK_KEY_GONE,   /* the token has nothing of that name */
 	STOCK_KEY_BAD,    /* a half pair, or it did not pass */
 	STOCK_KEY_UNREAD, /* the token could not report on it */
 };
+struct stock_key_look {
+	enum stock_key_state state;
+	struct stock_key *key; /* with STOCK_KEY_READY; owned */
+};
 /* inventory: of this session, just taken; NULL: it is searched for.  As session_fail; E_LIMIT, E_NOMEM. */
 MUST_USE enum err stock_key_look_up(struct session *s, const struct inventory *inventory, const char *name,
-				    enum key_type type, struct stock_key **ret_key,
-				    enum stock_key_state *ret_state);
+				    enum key_type type, struct stock_key_look *ret_look);
 
 /* As object_destroy: nothing of that name is left. */
 MUST_USE enum err stock_key_destroy(struct session *s, const char *name, uint32_t *ret_destroyed);

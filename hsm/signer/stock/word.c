@@ -134,24 +134,24 @@ void word_objects_free(struct word_object *words, size_t len)
 
 enum err word_read_all(struct session *s, struct word_object **ret_words, size_t *ret_len)
 {
-	CK_OBJECT_HANDLE *objects = NULL;
+	struct object_handles objects = {0};
 	struct word_object *words = NULL;
-	size_t objects_len = 0, len = 0;
-	enum err e = data_object_search(s, &objects, &objects_len);
+	size_t len = 0;
+	enum err e = data_object_search(s, &objects);
 
 	if (e != E_OK)
 		return e;
-	words = calloc(objects_len + 1, sizeof(*words));
+	words = calloc(objects.len + 1, sizeof(*words));
 	if (!words)
 		e = E_NOMEM;
-	for (size_t i = 0; i < objects_len && e == E_OK; i++) {
-		e = session_must_stop(s) ? session_break_off(s) : word_read(s, objects[i], &words[len].word);
+	for (size_t i = 0; i < objects.len && e == E_OK; i++) {
+		e = session_must_stop(s) ? session_break_off(s) : word_read(s, objects.at[i], &words[len].word);
 		if (e == E_OK)
-			words[len++].object = objects[i];
+			words[len++].object = objects.at[i];
 		else if (e == E_NOTFOUND)
 			e = E_OK; /* something else of ours, or it has just gone */
 	}
-	free(objects);
+	free(objects.at);
 	if (e != E_OK) {
 		word_objects_free(words, len);
 		return e;

@@ -3,7 +3,6 @@
 #include "hsm/signer/token/data_object.h"
 
 #include "hsm/signer/token/ckr.h"
-#include "hsm/signer/token/object.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,13 +33,13 @@ enum err data_object_make(struct session *s, const char *label, const struct buf
 	return E_OK;
 }
 
-enum err data_object_search(struct session *s, CK_OBJECT_HANDLE **ret_objects, size_t *ret_len)
+enum err data_object_search(struct session *s, struct object_handles *ret_objects)
 {
 	CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
 				   {CKA_TOKEN, &yes, sizeof(yes)},
 				   {CKA_APPLICATION, application, sizeof(application) - 1}};
 
-	return object_search(s, template, 3, OBJECTS_MAX, ret_objects, ret_len);
+	return object_search(s, template, 3, OBJECTS_MAX, ret_objects);
 }
 
 enum err data_object_read(struct session *s, CK_OBJECT_HANDLE object, struct buf *value)

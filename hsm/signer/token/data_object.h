@@ -10,6 +10,7 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "hsm/signer/token/object.h"
 #include "hsm/signer/token/session.h"
 
 #include <stdbool.h>
@@ -21,8 +22,8 @@
 MUST_USE enum err data_object_make(struct session *s, const char *label, const struct buf *value, bool fixed,
 				   CK_OBJECT_HANDLE *ret_object);
 
-/* All of ours.  *ret_objects is owned.  As object_search. */
-MUST_USE enum err data_object_search(struct session *s, CK_OBJECT_HANDLE **ret_objects, size_t *ret_len);
+/* All of ours.  As object_search. */
+MUST_USE enum err data_object_search(struct session *s, struct object_handles *ret_objects);
 
 /* Appends the value.  E_HSM: the object has none, or one that is too long; E_NOMEM; else as session_fail. */
 MUST_USE enum err data_object_read(struct session *s, CK_OBJECT_HANDLE object, struct buf *value);

@@ -64,7 +64,7 @@ static enum err object_collect(struct session *s, size_t max, CK_OBJECT_HANDLE *
 }
 
 enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t template_len, size_t max,
-		       CK_OBJECT_HANDLE **ret_handles, size_t *ret_len)
+		       struct object_handles *ret_handles)
 {
 	CK_OBJECT_HANDLE *handles = NULL;
 	const uint64_t logins = session_logins(s);
@@ -84,8 +84,7 @@ enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t templat
 		free(handles);
 		return e;
 	}
-	*ret_handles = handles;
-	*ret_len = len;
+	*ret_handles = (struct object_handles){handles, len};
 	return E_OK;
 }
 
@@ -185,12 +184,13 @@ static enum err find_keys(struct session *s, const struct object_query *query, s
 		template[template_len++] =
 		    (CK_ATTRIBUTE){CKA_ID, (void *)(uintptr_t)query->key_id, KEY_ID_BYTES};
 	for (int tries = 0;; tries++) {
+		struct object_handles found = {0};
 		struct matches m = {0};
-		size_t len = 0;
 
-		e = object_search(s, template, template_len, SAME_LABEL_MAX, &m.handles, &len);
+		e = object_search(s, template, template_len, SAME_LABEL_MAX, &found);
+		m.handles = found.at;
 		if (e == E_OK)
-			e = sort_out(s, &m, len);
+			e = sort_out(s, &m, found.len);
 		if (e == E_OK) {
 			*ret_matches = m;
 			return E_OK;

@@ -22,6 +22,11 @@ struct object_query {
 	const uint8_t *key_id; /* KEY_ID_BYTES, or NULL for any */
 };
 
+struct object_handles {
+	CK_OBJECT_HANDLE *at;
+	size_t len;
+};
+
 /* Counts and the first CKA_ID found, cut or zero-padded to KEY_ID_BYTES. */
 struct object_found {
 	size_t private_keys;
@@ -68,11 +73,11 @@ MUST_USE enum err object_read(struct session *s, CK_OBJECT_HANDLE object, CK_ATT
 			      size_t len);
 
 /*
- * Every handle that fits the template, at most max.  *ret_handles is owned.
+ * Every handle that fits the template, at most max.  ret_handles->at is owned: free(3).
  * E_LIMIT, E_NOMEM, as session_fail; so when the user was logged out meanwhile,
  * since then private objects are not found.
  */
 MUST_USE enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t template_len, size_t max,
-				CK_OBJECT_HANDLE **ret_handles, size_t *ret_len);
+				struct object_handles *ret_handles);
 
 #endif
