@@ -92,8 +92,10 @@ static void new_names_are_new(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		assert_int_equal(key_name_new(names[i]), E_OK);
+		assert_int_equal(key_name_new(i % 2 ? "node-1" : "node-2", names[i]), E_OK);
 		assert_true(key_name_parse(names[i], bytes));
+		assert_int_equal(key_name_is_of_node(bytes, "node-1"), i % 2);
+		assert_int_equal(key_name_is_of_node(bytes, "node-2"), !(i % 2));
 		for (size_t earlier = 0; earlier < i; earlier++)
 			assert_string_not_equal(names[earlier], names[i]);
 	}

@@ -17,7 +17,7 @@ enum err journal_reserve(struct journal *j, enum key_type type, size_t count,
 	enum err e = count >= 1 && count <= JOURNAL_NAMES_MAX ? E_OK : E_LIMIT;
 
 	for (size_t i = 0; i < count && e == E_OK; i++)
-		e = key_name_new(entry.names[i]);
+		e = key_name_new(j->node, entry.names[i]);
 	if (e == E_OK)
 		e = journal_append(j, &entry, ret_index);
 	if (e == E_OK)

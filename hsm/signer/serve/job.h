@@ -45,6 +45,12 @@ static inline bool job_is_list(const struct job *job)
 	return job->type == MESSAGE_LIST_KEYS || job->type == MESSAGE_LIST_POOLS;
 }
 
+/* What it is about, and no other job at the same time: its CSR, or its key; "": neither. */
+static inline const char *job_subject(const struct job *job)
+{
+	return job->label[0] ? job->label : job->csr_id;
+}
+
 struct job *job_new(uint64_t connection, uint32_t request_id,
 		    enum message_type type); /* NULL: out of memory */
 void job_free(struct job *job);              /* NULL is fine */
