@@ -30,8 +30,9 @@ struct replay {
 	struct journal_report *report;
 	struct live live; /* zeros when there is none: then all entries count */
 	bool has_live;
-	uint64_t next;   /* index of the next entry */
-	bool knows_head; /* not before the first entry of a bundle in the middle */
+	uint64_t next;     /* index of the next entry */
+	bool knows_head;   /* not before the first entry of a bundle in the middle */
+	const char *wrong; /* with the next entry */
 };
 
 /* ---- what is wrong ---- */
@@ -54,67 +55,61 @@ static enum err replay_say_unread(const struct replay *r, const char *file, enum
 
 /* ---- entries ---- */
 
-/* Takes the step; NULL or what is wrong with it.  *ret_error: E_STORE or E_NOMEM. */
-static const char *replay_step(struct replay *r, const struct journal_entry *entry, enum err *ret_error)
+static enum err replay_find_wrong(struct replay *r, const char *what)
+{
+	r->wrong = what;
+	return E_STORE;
+}
+
+static enum err replay_step(struct replay *r, const struct journal_entry *entry)
 {
 	enum err e = names_claim(r->j->names, entry);
 
-	if (e == E_OK) {
+	if (e == E_OK)
 		names_take(r->j->names, entry, entry->index);
-		return NULL;
-	}
-	*ret_error = e == E_NOMEM ? e : E_STORE;
-	return "its key cannot have taken that step";
+	else if (e != E_NOMEM)
+		return replay_find_wrong(r, "its key cannot have taken that step");
+	return e;
 }
 
-/* NULL or what is wrong with it. */
-static const char *replay_entry(struct replay *r, const uint8_t *text, size_t len, enum err *ret_error)
+/* E_STORE: r->wrong says what is; E_NOMEM. */
+static enum err replay_entry(struct replay *r, const uint8_t *text, size_t len)
 {
 	uint8_t *head = r->j->head;
 	struct journal_entry entry;
 	enum err e = entry_read(text, len, &entry);
 
-	*ret_error = e == E_NOMEM ? e : E_STORE;
 	if (e != E_OK)
-		return "this is no entry that this version knows";
+		return e == E_NOMEM ? e : replay_find_wrong(r, "this is no entry that this version knows");
 	if (entry.index != r->next)
-		return "it has another index";
+		return replay_find_wrong(r, "it has another index");
 	if (r->knows_head && memcmp(entry.prev, head, JOURNAL_HASH_BYTES) != 0)
-		return "the entry before it is not the one that it follows";
-	if ((e = entry_leaf_hash(text, len, head)) != E_OK) {
-		*ret_error = e;
-		return err_str(e);
-	}
+		return replay_find_wrong(r, "the entry before it is not the one that it follows");
+	if ((e = entry_leaf_hash(text, len, head)) != E_OK)
+		return e;
 	r->knows_head = true;
 	if (r->next + 1 == r->live.entries && memcmp(head, r->live.leaf, JOURNAL_HASH_BYTES) != 0)
-		return "it is not the one that the snapshot 'live' was made after";
-	if (r->next >= r->live.entries) {
-		const char *wrong = replay_step(r, &entry, ret_error);
-
-		if (wrong)
-			return wrong;
-	}
-	r->next++;
-	return NULL;
+		return replay_find_wrong(r, "it is not the one that 'live' was written after");
+	if (r->next >= r->live.entries)
+		e = replay_step(r, &entry);
+	if (e == E_OK)
+		r->next++;
+	return e;
 }
 
 /* The whole entries of a bundle, at most JOURNAL_BUNDLE_LEN.  *ret_offset: behind the last of them. */
 static enum err replay_bundle(struct replay *r, const char *file, const struct buf *bundle,
 			      size_t *ret_offset)
 {
-	size_t len, before, offset = 0;
+	size_t len, before = 0, offset = 0;
 	const uint8_t *text;
-	enum err e;
 
-	for (size_t i = 0; i < JOURNAL_BUNDLE_LEN; i++) {
-		const char *wrong;
+	for (size_t i = 0; i < JOURNAL_BUNDLE_LEN && bundle_next(bundle, &offset, &text, &len); i++) {
+		enum err e = replay_entry(r, text, len);
 
+		if (e != E_OK)
+			return e == E_STORE ? replay_say_damaged(r, file, before, r->wrong) : e;
 		before = offset;
-		if (!bundle_next(bundle, &offset, &text, &len))
-			break;
-		wrong = replay_entry(r, text, len, &e);
-		if (wrong)
-			return e == E_NOMEM ? e : replay_say_damaged(r, file, before, wrong);
 	}
 	*ret_offset = offset;
 	return E_OK;
