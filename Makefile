@@ -55,7 +55,7 @@ endif
 
 BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
 	base/log_queue.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/utf8.c base/uuid.c
-SERVICE_SRC := systemd/service.c systemd/journal.c
+SERVICE_SRC := systemd/service.c systemd/journald.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 LOOP_SRC := loop/timer.c
@@ -72,13 +72,14 @@ API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c 
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/confirm.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c
+JOURNAL_SRC := $(addprefix hsm/signer/journal/,bundle.c entry.c journal.c journal_open.c journal_steps.c live.c names.c tail.c)
 SIGNER_SRC := hsm/signer/main.c \
-	$(addprefix hsm/signer/token/,ckr.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
+	$(addprefix hsm/signer/token/,ckr.c data_object.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
 	pin_guard.c quirks.c remains.c served.c session.c state_dir.c token_info.c watchdog.c) \
 	$(addprefix hsm/signer/key/,inventory.c key.c key_inspect.c key_kind.c key_map.c probe.c \
 	probe_memory.c public_key.c sign.c spki.c weak_key.c) \
 	$(addprefix hsm/signer/csr/,csr_build.c csr_check.c csr_verify.c) \
-	$(addprefix hsm/signer/stock/,stock.c stock_fill.c stock_key.c) \
+	$(addprefix hsm/signer/stock/,book.c book_start.c stock.c stock_fill.c stock_key.c word.c) \
 	$(addprefix hsm/signer/serve/,connection.c ending.c in_force.c inspect.c job.c job_queue.c listener.c notify.c \
 	operation.c outage.c server.c stores.c worker.c workers.c)
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
@@ -97,7 +98,7 @@ API_LIBS := -ljson-c -lcrypto -lpsl -lidn2
 DAEMON_LIBS := -levent_core
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
-ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
+ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(JOURNAL_SRC) $(CLI_SRC)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/bin/csrd $(B)/bin/csrd-hsm $(B)/bin/csrctl
@@ -129,6 +130,7 @@ $(eval $(call archive,base,$(BASE_SRC)))
 $(eval $(call archive,service,$(SERVICE_SRC)))
 $(eval $(call archive,config,$(CONFIG_SRC)))
 $(eval $(call archive,wire,$(WIRE_SRC)))
+$(eval $(call archive,journal,$(JOURNAL_SRC)))
 $(eval $(call archive,loop,$(LOOP_SRC)))
 $(eval $(call archive,hsm,$(HSM_SRC)))
 $(eval $(call archive,store,$(STORE_SRC)))
@@ -141,7 +143,7 @@ $(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libloo
 	$(say) LD $@
 	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libjournal.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(SIGNER_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)

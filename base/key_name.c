@@ -19,7 +19,8 @@ void key_name_format(char name[KEY_NAME_SIZE], const uint8_t bytes[KEY_NAME_BYTE
 	memcpy(name, KEY_NAME_PREFIX, PREFIX_LEN);
 	name += PREFIX_LEN;
 	for (size_t i = 0; i < KEY_NAME_BYTES; i++) {
-		bits = (bits << 8 | bytes[i]) & 0xfff; /* at most 4 of the byte before are still to be written */
+		bits =
+		    (bits << 8 | bytes[i]) & 0xfff; /* at most 4 of the byte before are still to be written */
 		for (kept += 8; kept >= DIGIT_BITS; kept -= DIGIT_BITS)
 			*name++ = digits[bits >> (kept - DIGIT_BITS) & 0x1f];
 	}
@@ -53,12 +54,32 @@ bool key_name_parse(const char *text, uint8_t ret_bytes[KEY_NAME_BYTES])
 	return true;
 }
 
-enum err key_name_new(char ret_name[KEY_NAME_SIZE])
+/* Not to be relied on: it tells the keys of nodes that share a token apart, and protects nothing. */
+static void put_node(uint8_t bytes[KEY_NAME_NODE_BYTES], const char *node)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (; *node; node++)
+		hash = (hash ^ (uint8_t)*node) * 16777619u;
+	for (size_t i = 0; i < KEY_NAME_NODE_BYTES; i++)
+		bytes[i] = (uint8_t)(hash >> 8 * i);
+}
+
+enum err key_name_new(const char *node, char ret_name[KEY_NAME_SIZE])
 {
 	uint8_t bytes[KEY_NAME_BYTES];
 	enum err e = random_fill(bytes, sizeof(bytes));
 
+	put_node(bytes, node);
 	if (e == E_OK)
 		key_name_format(ret_name, bytes);
 	return e;
+}
+
+bool key_name_is_of_node(const uint8_t bytes[KEY_NAME_BYTES], const char *node)
+{
+	uint8_t of_node[KEY_NAME_NODE_BYTES];
+
+	put_node(of_node, node);
+	return memcmp(bytes, of_node, sizeof(of_node)) == 0;
 }

@@ -25,7 +25,7 @@
 #include "hsm/hsm.h"
 #include "loop/timer.h"
 #include "store/store.h"
-#include "systemd/journal.h"
+#include "systemd/journald.h"
 #include "systemd/service.h"
 
 #include <errno.h>
@@ -712,7 +712,7 @@ int main(int argc, char **argv)
 	log_open("csrd", LOG_LEVEL_INFO);
 	if (check)
 		return check_config(config_path, quiet);
-	journal_open("csrd");
+	journald_open("csrd");
 	if (log_start_thread() != E_OK)
 		return EXIT_CODE_SYSTEM;
 	exit_code = csrd_run(config_path);

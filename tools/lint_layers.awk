@@ -10,8 +10,8 @@ BEGIN {
 	may["loop"] = "base loop"
 	may["hsm"] = "base loop hsm"
 	may["hsm/signer/token"] = "base hsm hsm/signer/token"
-	may["hsm/signer/journal"] = "base hsm/signer/token hsm/signer/journal"
-	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key"
+	may["hsm/signer/journal"] = "base hsm/signer/journal"
+	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/key"
 	may["hsm/signer/csr"] = "base hsm hsm/signer/key hsm/signer/csr"
 	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key hsm/signer/stock"
 	may["hsm/signer/serve"] = may["hsm/signer/stock"] " systemd config hsm/signer/csr hsm/signer/serve"
@@ -23,6 +23,8 @@ BEGIN {
 	may["daemon"] = "base systemd config loop hsm store api daemon"
 
 	# file → header of a folder above its own
+	may_also["hsm/signer/journal/tail.h"] = "hsm/signer/token/state_dir.h"
+	may_also["hsm/signer/journal/journal_private.h"] = "hsm/signer/token/state_dir.h"
 	may_also["hsm/signer/token/judge.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
 	may_also["hsm/signer/token/module.c"] = "hsm/signer/key/key_kind.h" # a table
 
@@ -43,7 +45,7 @@ BEGIN {
 	library("libp11.h", "hsm/signer/token/module.c")
 	library("p11-kit/", "hsm/signer/token/ hsm/signer/key/key_kind.h hsm/signer/serve/inspect.c")
 	library("pkcs11.h", "")
-	library("openssl/", "api/ daemon/ hsm/signer/token/ hsm/signer/key/ hsm/signer/csr/ cli/digest.c")
+	library("openssl/", "api/ daemon/ hsm/signer/token/ hsm/signer/journal/ hsm/signer/key/ hsm/signer/csr/ cli/digest.c")
 	library("ini.h", "config/config.c")
 	library("libpsl.h", "api/san_suffixes.c")
 	library("idn2.h", "api/san_host.c")

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define ID "0a000000-0000-4000-8000-00000000000a"
-#define LABEL "csrd:" ID
+#define LABEL signer_label(ID)
 #define CALLS_MAX 80 /* of one function in one request */
 #define POOL_KEYS 3
 

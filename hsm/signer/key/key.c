@@ -53,6 +53,7 @@ static void fill_public(struct attribute_list *t, uint32_t options)
 	put_no(t, options, TEMPLATE_PUBLIC_NO_ENCRYPT, CKA_ENCRYPT);
 	put_no(t, options, TEMPLATE_PUBLIC_NO_WRAP, CKA_WRAP);
 	put_no(t, options, TEMPLATE_PUBLIC_NO_DERIVE, CKA_DERIVE);
+	put_no(t, options, TEMPLATE_PUBLIC_NO_CHANGE, CKA_MODIFIABLE);
 }
 
 static void fill_private(struct attribute_list *t, const struct template_profile *profile)
@@ -67,6 +68,7 @@ static void fill_private(struct attribute_list *t, const struct template_profile
 	put_no(t, profile->options, TEMPLATE_NO_UNWRAP, CKA_UNWRAP);
 	put_no(t, profile->options, TEMPLATE_NO_DERIVE, CKA_DERIVE);
 	put_no(t, profile->options, TEMPLATE_NO_COPY, CKA_COPYABLE);
+	put_no(t, profile->options, TEMPLATE_NO_CHANGE, CKA_MODIFIABLE);
 	if ((profile->options & TEMPLATE_MECHANISMS) && profile->mechanisms_len)
 		key_put(t, CKA_ALLOWED_MECHANISMS, profile->mechanisms,
 			profile->mechanisms_len * sizeof(profile->mechanisms[0]));
@@ -143,9 +145,9 @@ static bool key_begins(const uint8_t *whole, size_t whole_len, const uint8_t *st
 	return start_len && start_len <= whole_len && memcmp(whole, start, start_len) == 0;
 }
 
-/* Of a pair that is new whatever says one of the two is ours; else both, or it may be somebody's by now. */
+/* Whatever says one of the two is ours. */
 static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const char *label,
-			       const uint8_t *id, bool is_new)
+			       const uint8_t *id)
 {
 	uint8_t kept_label[256], kept_id[256];
 	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, kept_label, sizeof(kept_label)},
@@ -159,8 +161,6 @@ static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const
 		return session_fail(s, "C_GetAttributeValue", rv);
 	by_label = key_begins((const uint8_t *)label, strlen(label), kept_label, attributes[0].ulValueLen);
 	by_id = key_begins(id, KEY_ID_BYTES, kept_id, attributes[1].ulValueLen);
-	if (!is_new && !(by_label && by_id))
-		return E_OK;
 	if (!by_label && !by_id) {
 		session_explain(s, "the token keeps a new key under a label and an id that are not ours");
 		return E_HSM;
@@ -170,22 +170,12 @@ static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const
 	return rv == CKR_OK ? E_OK : session_fail(s, "C_DestroyObject", rv);
 }
 
-static enum err destroy_pair(struct session *s, const struct key *key, const char *label, bool is_new)
-{
-	enum err e = destroy_handle(s, key->private_key, label, key->id, is_new);
-	enum err public_e = destroy_handle(s, key->public_key, label, key->id, is_new);
-
-	return e != E_OK ? e : public_e;
-}
-
 enum err key_destroy_handles(struct session *s, const struct key *key, const char *label)
 {
-	return destroy_pair(s, key, label, true);
-}
+	enum err e = destroy_handle(s, key->private_key, label, key->id);
+	enum err public_e = destroy_handle(s, key->public_key, label, key->id);
 
-enum err key_destroy_cut(struct session *s, const struct key *key, const char *label)
-{
-	return destroy_pair(s, key, label, false);
+	return e != E_OK ? e : public_e;
 }
 
 /* ---- reading back ---- */

@@ -49,12 +49,6 @@ MUST_USE enum err key_read_back(struct session *s, const char *label, struct key
  */
 MUST_USE enum err key_destroy_handles(struct session *s, const struct key *key, const char *label);
 
-/*
- * Likewise for a pair that was given that label and is not found under it: what
- * has the beginning of it and the id goes; anything else is let be.
- */
-MUST_USE enum err key_destroy_cut(struct session *s, const struct key *key, const char *label);
-
 /* What the token reports about any private key now: enum key_protection bits.  As session_fail. */
 MUST_USE enum err key_protection_read(struct session *s, CK_OBJECT_HANDLE private_key,
 				      uint32_t *ret_protection);

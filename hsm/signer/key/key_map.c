@@ -3,6 +3,7 @@
 #include "hsm/signer/key/key_map.h"
 
 #include "base/clock.h"
+#include "base/key_label.h"
 #include "hsm/signer/key/inventory.h"
 #include "hsm/signer/token/object.h"
 
@@ -71,7 +72,7 @@ static bool is_still(struct session *s, CK_OBJECT_HANDLE handle, CK_OBJECT_CLASS
 		     const uint8_t key_id[KEY_ID_BYTES])
 {
 	CK_OBJECT_CLASS class = CK_UNAVAILABLE_INFORMATION;
-	char label_now[OBJECT_LABEL_SIZE];
+	char label_now[KEY_LABEL_SIZE];
 	uint8_t id[KEY_ID_BYTES];
 	CK_ATTRIBUTE attributes[] = {{CKA_CLASS, &class, sizeof(class)},
 				     {CKA_LABEL, label_now, sizeof(label_now)},

@@ -6,18 +6,12 @@
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/remains.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SEARCH_BATCH 256
 #define SAME_LABEL_MAX 1024 /* objects under one label; more is a token gone wrong */
 #define DESTROY_ROUNDS 3
-
-void object_label(char label[OBJECT_LABEL_SIZE], const char *csr_id)
-{
-	snprintf(label, OBJECT_LABEL_SIZE, "%s%s", OBJECT_LABEL_PREFIX, csr_id);
-}
 
 /* ---- search ---- */
 
@@ -70,7 +64,7 @@ static enum err object_collect(struct session *s, size_t max, CK_OBJECT_HANDLE *
 }
 
 enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t template_len, size_t max,
-		       CK_OBJECT_HANDLE **ret_handles, size_t *ret_len)
+		       struct object_handles *ret_handles)
 {
 	CK_OBJECT_HANDLE *handles = NULL;
 	const uint64_t logins = session_logins(s);
@@ -90,8 +84,7 @@ enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t templat
 		free(handles);
 		return e;
 	}
-	*ret_handles = handles;
-	*ret_len = len;
+	*ret_handles = (struct object_handles){handles, len};
 	return E_OK;
 }
 
@@ -191,12 +184,13 @@ static enum err find_keys(struct session *s, const struct object_query *query, s
 		template[template_len++] =
 		    (CK_ATTRIBUTE){CKA_ID, (void *)(uintptr_t)query->key_id, KEY_ID_BYTES};
 	for (int tries = 0;; tries++) {
+		struct object_handles found = {0};
 		struct matches m = {0};
-		size_t len = 0;
 
-		e = object_search(s, template, template_len, SAME_LABEL_MAX, &m.handles, &len);
+		e = object_search(s, template, template_len, SAME_LABEL_MAX, &found);
+		m.handles = found.at;
 		if (e == E_OK)
-			e = sort_out(s, &m, len);
+			e = sort_out(s, &m, found.len);
 		if (e == E_OK) {
 			*ret_matches = m;
 			return E_OK;
@@ -440,15 +434,14 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 	return E_HSM;
 }
 
-enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES])
+enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES], uint32_t *ret_destroyed)
 {
 	const struct object_query query = {NULL, key_id};
 	const atomic_bool *stop = s->stop;
-	uint32_t destroyed;
 	enum err e;
 
 	s->stop = NULL;
-	e = object_destroy(s, &query, &destroyed);
+	e = object_destroy(s, &query, ret_destroyed);
 	s->stop = stop;
 	return e;
 }
