@@ -183,6 +183,18 @@ void store_csr_leftover(struct store *store, const char *id, bool gone, const st
 void store_csr_get(struct store *store, const struct store_scope *scope, const char *id, store_csr_fn done,
 		   void *arg);
 
+/* A CSR, read together with who asks for it. */
+struct store_csr_ask {
+	enum principal_kind kind; /* as for store_principal_find */
+	uint8_t secret_hash[STORE_HASH_BYTES];
+	struct store_scope scope; /* these two as for store_csr_get */
+	const char *id;
+};
+/* caller and e: as for store_principal_find.  record and record_e: as for store_csr_get, by whoever asks. */
+typedef void (*store_csr_ask_fn)(void *arg, enum err e, struct principal *caller, enum err record_e,
+				 struct csr_record *record);
+void store_csr_ask(struct store *store, const struct store_csr_ask *in, store_csr_ask_fn done, void *arg);
+
 enum store_order { STORE_ORDER_CREATED_AT = 1, STORE_ORDER_NAME, STORE_ORDER_ACCOUNT_TAG };
 #define CSR_STATE_BIT(state) (1u << (unsigned)(state))
 /*
