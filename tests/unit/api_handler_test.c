@@ -398,7 +398,8 @@ static void expect_audit(struct fixture *f, const char *id, const char *actions)
 {
 	struct row row = {0};
 
-	store_audit_list(f->store, id, on_audit, &row);
+	store_audit_list(f->store, &(struct store_trail_query){.object = id, .limit = STORE_LIST_MAX},
+			 on_audit, &row);
 	store_wait(f->store, &row.done);
 	assert_int_equal(row.e, E_OK);
 	assert_string_equal(row.actions, actions);
