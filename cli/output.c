@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define JSON_BYTES_MAX ((size_t)256 * 1024 * 1024) /* that are not printed yet */
-#define JSON_BYTES_MUCH ((size_t)1024 * 1024)
+#define JSON_BYTES_MUCH ((size_t)256 * 1024)
 #define FACT_NAME_WIDTH 20
 #define VALUE_WIDTH_MIN 20
 
