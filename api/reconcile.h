@@ -23,8 +23,8 @@
  *                 no key             → row destroyed
  *
  * Where the signer does not vouch for the store (the store may have gone back:
- * daemon/vouch.h), open rows with a key, and keys whose CSRs have no row, are reported as
- * if set aside, and nothing is changed at all.
+ * daemon/vouch.h), open rows with a key are reported as if set aside, used keys whose CSRs
+ * have no row as unknown, and nothing is changed at all.
  *
  * The order in which row and key end is that of api/settle.h.
  *
@@ -61,7 +61,7 @@ enum reconcile_finding {
 	RECONCILE_MISSING,     /* active row without a whole key pair */
 	RECONCILE_UNKNOWN,     /* key with a label of ours and no row */
 	RECONCILE_BUSY,        /* being worked on, or too young: left for the next pass */
-	RECONCILE_SET_ASIDE,   /* key of a CSR that was open when the store went back */
+	RECONCILE_SET_ASIDE,   /* key of a row that was open when the store went back */
 };
 const char *reconcile_finding_name(enum reconcile_finding finding);
 

@@ -52,12 +52,10 @@ static void unsettled_on_key(void *arg, enum err e, const char *detail,
 		reconcile_settle_row(r);
 		return;
 	}
-	if (!r->row.is_none)
-		reconcile_tell_row(r, RECONCILE_UNKNOWN, r->presence);
-	else if (r->options.vouched)
+	if (r->row.is_none && r->options.vouched)
 		reconcile_tell_row(r, RECONCILE_PENDING, r->presence);
 	else if (r->presence != MESSAGE_KEY_NONE)
-		reconcile_tell_row(r, RECONCILE_SET_ASIDE, r->presence);
+		reconcile_tell_row(r, RECONCILE_UNKNOWN, r->presence);
 	reconcile_next(r);
 }
 

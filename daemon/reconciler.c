@@ -28,6 +28,7 @@
 /* What one token is due, and what was said of it last. */
 struct due {
 	bool settle;
+	bool follows; /* settle once more when `soon` fires */
 	uint64_t compared_ms;           /* clock_ms of the last whole comparison; 0: never */
 	uint64_t digests[FINDINGS_LEN]; /* of what stays, by kind; 0: nothing */
 	uint64_t counts[2]; /* likewise, of the line of counts: passes without and with a comparison */
@@ -48,6 +49,11 @@ struct reconciler {
 	struct timer interval;
 	struct timer soon;
 	uint64_t retry_ms;
+	/*
+	 * A signer may be at work still on what was asked of it before, and use a key after it told which are
+	 * unsettled: more passes follow, ever later.
+	 */
+	bool follows;
 	struct due *dues; /* in the order of the hsms */
 	size_t running;   /* index of the token whose pass runs */
 	struct tally tallies[FINDINGS_LEN];
@@ -231,10 +237,16 @@ static void reconciler_on_done(void *arg, enum err e, const struct reconcile_rep
 	if (e != E_OK || report->busy > 0) {
 		due->settle = true;
 		retry_later(r);
-	} else {
-		r->retry_ms = RETRY_MIN_MS;
-		start_next(r);
+		return;
 	}
+	if (r->follows && r->retry_ms < RETRY_MAX_MS) {
+		due->follows = true;
+		retry_later(r);
+	} else {
+		r->follows = false;
+		r->retry_ms = RETRY_MIN_MS;
+	}
+	start_next(r);
 }
 
 /* On a store that is not shared this process knows all that is being worked on; else others may be at it. */
@@ -288,7 +300,13 @@ static void start_next(struct reconciler *r)
 
 static void on_soon(void *arg)
 {
-	start_next(arg);
+	struct reconciler *r = arg;
+
+	for (size_t i = 0; i < r->options.hsms_len; i++) {
+		r->dues[i].settle = r->dues[i].settle || r->dues[i].follows;
+		r->dues[i].follows = false;
+	}
+	start_next(r);
 }
 
 static void on_interval(void *arg)
@@ -306,6 +324,8 @@ void reconciler_link_up(struct reconciler *r, const struct hsm *hsm)
 	for (size_t i = 0; i < r->options.hsms_len; i++)
 		if (r->options.hsms[i] == hsm)
 			r->dues[i].settle = true;
+	r->follows = true;
+	r->retry_ms = RETRY_MIN_MS;
 	look_again_in(r, 0);
 }
 
@@ -313,6 +333,8 @@ void reconciler_want(struct reconciler *r)
 {
 	for (size_t i = 0; i < r->options.hsms_len; i++)
 		r->dues[i].settle = true;
+	r->follows = true;
+	r->retry_ms = RETRY_MIN_MS;
 	look_again_in(r, SOON_MS);
 }
 

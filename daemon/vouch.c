@@ -200,6 +200,7 @@ static void token_end_keeping(struct token *t)
 			  "signer '%s' keeps the keys of CSRs of which it does not know whether they stand "
 			  "(%" PRIu64 "), whatever this store says of them: run 'csrctl verify --token %s'",
 			  name, t->kept, name);
+	FAILPOINT("set-aside.kept");
 	t->known = true;
 	memcpy(t->lineage, t->fresh, sizeof(t->lineage));
 	token_note(t);
