@@ -150,6 +150,7 @@ class LifecycleTest(harness.Case):
             self.assert_unavailable(call.wait())
             database.execute("ROLLBACK")
         self.assertEqual(s.create().status, 201)
+        s.wait_settled()  # the store that could take no row could not be told that none comes, either
         s.check_sane(self, [kept["id"]])
         s.stop()
 
