@@ -204,6 +204,7 @@ static void report_comparison(struct report *report)
 		json_put_int_member(w, "unknown", c.unknown);
 		json_put_int_member(w, "set_aside", c.set_aside);
 		json_put_int_member(w, "unread", c.unread);
+		json_put_int_member(w, "unclear", c.unclear);
 		json_close(w);
 		return;
 	}
