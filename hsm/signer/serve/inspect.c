@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 #include "hsm/signer/key/key_kind.h"
 #include "hsm/signer/key/probe.h"
+#include "hsm/signer/token/module_file.h"
 #include "hsm/signer/token/pin_guard.h"
 #include "hsm/signer/token/served.h"
 #include "hsm/signer/token/state_dir.h"
@@ -20,6 +21,7 @@
 #include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -284,6 +286,17 @@ static void put_library(struct document *d, const struct module *module)
 	put_version(d, "version", info.libraryVersion);
 }
 
+/* What on the way to the module's file others may change, if that was it. */
+static void put_refused(struct document *d, const char *module_path)
+{
+	char *path;
+
+	if (module_file_find_refused(module_path, &path) != E_OK)
+		return;
+	put_text(d, "open_to_others", path);
+	free(path);
+}
+
 static enum exit_code look_at_module(struct inspection *in, struct module **ret_module)
 {
 	struct document *d = &in->document;
@@ -297,6 +310,8 @@ static enum exit_code look_at_module(struct inspection *in, struct module **ret_
 	inspect_put_bool(d, "loaded", e == E_OK);
 	if (e == E_OK)
 		put_library(d, *ret_module);
+	else if (e == E_CONFIG)
+		put_refused(d, in->settings->module);
 	close_value(d, '}');
 	if (e == E_HSM && in->served[0]) /* as main: many do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
@@ -421,18 +436,20 @@ static enum exit_code look_at_token(struct inspection *in, struct module *module
 	struct document *d = &in->document;
 	enum err e = module_find_token(module, in->settings->uri, &token);
 	bool found = e == E_OK || e == E_UNSUPPORTED;
+	bool exchanged = found && in->served[0] && strcmp(in->served, token.serial) != 0;
 
 	open_value(d, "token", '{');
 	put_text(d, "uri", in->settings->uri);
 	inspect_put_bool(d, "found", found);
-	if (found)
+	if (found) {
+		inspect_put_bool(d, "exchanged", exchanged);
 		put_token_info(d, &token);
-	if (found)
 		put_probe(in, &token);
+	}
 	close_value(d, '}');
 	if (found)
 		put_key_types(d, &token);
-	if (found && in->served[0] && strcmp(in->served, token.serial) != 0) {
+	if (exchanged) {
 		log_error("token '%s' was exchanged: serial '%s' is there, '%s' was served before",
 			  token.label, token.serial, in->served);
 		return EXIT_CODE_NO_TOKEN;
