@@ -81,11 +81,11 @@ static int tear_down(void **state)
 /* It is found, and this is where. */
 static void expect_found(const char *name, const char *place)
 {
-	char *path = NULL;
+	char *path = NULL, *refused = NULL;
 
 	assert_int_equal(module_file_find(at(name), &path), E_OK);
 	assert_string_equal(path, at(place));
-	assert_int_equal(module_file_find_refused(at(name), &(char *){NULL}), E_NOTFOUND);
+	assert_int_equal(module_file_find_refused(at(name), &refused), E_NOTFOUND);
 	free(path);
 }
 

@@ -287,7 +287,7 @@ static void put_library(struct document *d, const struct module *module)
 }
 
 /* What on the way to the module's file others may change, if that was it. */
-static void put_refused(struct document *d, const char *module_path)
+static void inspect_put_open(struct document *d, const char *module_path)
 {
 	char *path;
 
@@ -311,7 +311,7 @@ static enum exit_code look_at_module(struct inspection *in, struct module **ret_
 	if (e == E_OK)
 		put_library(d, *ret_module);
 	else if (e == E_CONFIG)
-		put_refused(d, in->settings->module);
+		inspect_put_open(d, in->settings->module);
 	close_value(d, '}');
 	if (e == E_HSM && in->served[0]) /* as main: many do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
