@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
+
+LIST_HEAD(session_list, session);
 
 struct gate {
 	struct module *module;
@@ -27,7 +30,7 @@ struct gate {
 	enum token_state state;
 	char reason[TOKEN_REASON_SIZE];
 	bool exclusive; /* nobody may enter */
-	struct session *inside;
+	struct session_list inside;
 	uint64_t entries; /* how often somebody came in */
 
 	/*
@@ -37,7 +40,7 @@ struct gate {
 	pthread_mutex_t sessions_lock;
 	/* Under both to write, under either to read: who only asks does not wait for the module. */
 	pthread_mutex_t list_lock;
-	struct session *sessions;
+	struct session_list sessions; /* those whose handle is valid */
 	uint64_t module_epoch;
 	bool opening; /* somebody is */
 	atomic_uint_fast64_t epoch;
@@ -58,6 +61,8 @@ enum err gate_new(struct module *module, struct token *token, struct login *logi
 	g->login = login;
 	g->state = TOKEN_NO_KEYS;
 	snprintf(g->reason, sizeof(g->reason), "it was not tried yet");
+	LIST_INIT(&g->inside);
+	LIST_INIT(&g->sessions);
 	atomic_init(&g->epoch, 1);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_mutex_init(&g->sessions_lock, NULL);
@@ -119,23 +124,18 @@ uint64_t gate_logins(const struct gate *g)
 
 static void gate_forget_locked(struct gate *g, struct session *s)
 {
+	if (s->handle == CK_INVALID_HANDLE)
+		return;
 	pthread_mutex_lock(&g->list_lock);
-	for (struct session **at = &g->sessions; *at; at = &(*at)->next) {
-		if (*at != s)
-			continue;
-		*at = s->next;
-		break;
-	}
+	LIST_REMOVE(s, open);
 	pthread_mutex_unlock(&g->list_lock);
 	s->handle = CK_INVALID_HANDLE;
-	s->next = NULL;
 }
 
 static void gate_remember_locked(struct gate *g, struct session *s)
 {
 	pthread_mutex_lock(&g->list_lock);
-	s->next = g->sessions;
-	g->sessions = s;
+	LIST_INSERT_HEAD(&g->sessions, s, open);
 	s->epoch = gate_epoch(g);
 	s->module_epoch = g->module_epoch;
 	pthread_mutex_unlock(&g->list_lock);
@@ -151,7 +151,9 @@ static void gate_set_opening_locked(struct gate *g, bool opening)
 /* A handle may have died and been given to another session of ours; that one is not to be closed. */
 static bool gate_is_of_another_locked(const struct gate *g, const struct session *s)
 {
-	for (const struct session *other = g->sessions; other; other = other->next)
+	const struct session *other;
+
+	LIST_FOREACH (other, &g->sessions, open)
 		if (other != s && other->handle == s->handle && other->module_epoch == s->module_epoch &&
 		    other->epoch > s->epoch)
 			return true;
@@ -170,7 +172,9 @@ static void gate_close_locked(struct gate *g, struct session *s)
 /* A session of an earlier epoch may be void. */
 static bool gate_has_sessions_locked(const struct gate *g)
 {
-	for (const struct session *s = g->sessions; s; s = s->next)
+	const struct session *s;
+
+	LIST_FOREACH (s, &g->sessions, open)
 		if (s->module_epoch == g->module_epoch && s->epoch == gate_epoch(g))
 			return true;
 	return false;
@@ -193,6 +197,8 @@ static enum err gate_open_locked(struct gate *g, struct session *s)
 
 	rv = g->token->p11->C_OpenSession(g->token->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
 					  &s->handle);
+	if (rv == CKR_OK && s->handle == CK_INVALID_HANDLE)
+		rv = CKR_SESSION_HANDLE_INVALID; /* or it would be in the list as one that is not open */
 	if (rv != CKR_OK) {
 		s->handle = CK_INVALID_HANDLE;
 		e = session_fail(s, "C_OpenSession", rv);
@@ -244,26 +250,16 @@ void gate_close_session(struct gate *g, struct session *s)
 static void gate_put_inside_locked(struct gate *g, struct session *s)
 {
 	s->inside_since_ms = clock_ms();
-	s->next_inside = g->inside;
-	g->inside = s;
-}
-
-static void gate_take_inside_locked(struct gate *g, struct session *s)
-{
-	struct session **at = &g->inside;
-
-	while (*at != s)
-		at = &(*at)->next_inside;
-	*at = s->next_inside;
-	s->next_inside = NULL;
+	LIST_INSERT_HEAD(&g->inside, s, inside);
 }
 
 /* Since when the one is inside who came first. */
 static uint64_t gate_oldest_inside_locked(const struct gate *g)
 {
 	uint64_t since_ms = UINT64_MAX;
+	const struct session *s;
 
-	for (const struct session *s = g->inside; s; s = s->next_inside)
+	LIST_FOREACH (s, &g->inside, inside)
 		if (s->inside_since_ms < since_ms)
 			since_ms = s->inside_since_ms;
 	return since_ms;
@@ -290,7 +286,7 @@ enum err gate_enter(struct gate *g, struct session *s, bool creating, char ret_r
 void gate_leave(struct gate *g, struct session *s)
 {
 	pthread_mutex_lock(&g->lock);
-	gate_take_inside_locked(g, s);
+	LIST_REMOVE(s, inside);
 	pthread_cond_broadcast(&g->changed);
 	pthread_mutex_unlock(&g->lock);
 }
@@ -300,7 +296,8 @@ bool gate_is_shared(struct gate *g, uint64_t *entries)
 	bool shared;
 
 	pthread_mutex_lock(&g->lock);
-	shared = (g->inside && g->inside->next_inside) || g->entries != *entries;
+	shared =
+	    (!LIST_EMPTY(&g->inside) && LIST_NEXT(LIST_FIRST(&g->inside), inside)) || g->entries != *entries;
 	*entries = g->entries;
 	pthread_mutex_unlock(&g->lock);
 	return shared;
@@ -330,7 +327,7 @@ void gate_set_state(struct gate *g, enum token_state state, const char *reason)
 
 static bool gate_is_held_up_locked(const struct gate *g, uint64_t within_ms)
 {
-	return g->inside && clock_ms() - gate_oldest_inside_locked(g) >= within_ms;
+	return !LIST_EMPTY(&g->inside) && clock_ms() - gate_oldest_inside_locked(g) >= within_ms;
 }
 
 bool gate_is_held_up(struct gate *g, uint64_t within_ms)
@@ -354,9 +351,9 @@ static bool gate_take_locked(struct gate *g, uint64_t within_ms)
 	if (g->exclusive || gate_is_held_up_locked(g, within_ms))
 		return false;
 	g->exclusive = true;
-	while (g->inside && in_time)
+	while (!LIST_EMPTY(&g->inside) && in_time)
 		in_time = gate_wait_until_locked(g, until_ms);
-	if (g->inside) {
+	if (!LIST_EMPTY(&g->inside)) {
 		g->exclusive = false;
 		pthread_cond_broadcast(&g->changed);
 		return false;
@@ -380,7 +377,7 @@ bool gate_begin_alone(struct gate *g, struct session *s)
 	bool taken;
 
 	pthread_mutex_lock(&g->lock);
-	gate_take_inside_locked(g, s);
+	LIST_REMOVE(s, inside);
 	pthread_cond_broadcast(&g->changed);
 	taken = gate_take_locked(g, GATE_ALONE_WITHIN_MS);
 	while (!taken && g->exclusive)
