@@ -114,9 +114,7 @@ void reconcile_settle_row(struct reconcile *r);
 void reconcile_compare_begin(struct reconcile *r);
 /* One page of rows at most; then the loop has its turn. */
 void reconcile_compare_next(struct reconcile *r);
-/* The current row is active and its key was not found: is it there now, and is the row still active? */
-void reconcile_compare_ask_missing(struct reconcile *r);
-/* The same when the key is known not to be there. */
+/* The current row was active and its key was not found: is it still active? */
 void reconcile_compare_reread_missing(struct reconcile *r);
 
 /* ---- reconcile_doubt.c: keys that the list lacks, when many: one more list answers for them ---- */

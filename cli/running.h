@@ -28,7 +28,7 @@ key_type_set running_key_types(const struct json_doc *doc, const char *token);
 /* What the last comparison of a token with the store has found. */
 struct running_comparison {
 	int64_t at_us;
-	int64_t checked, missing, unknown, set_aside, unread;
+	int64_t checked, missing, unknown, set_aside, unread, unclear;
 };
 /* False: there was none yet. */
 bool running_last_comparison(const struct json_doc *doc, const char *token,

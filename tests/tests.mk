@@ -66,6 +66,8 @@ $(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,token/lo
 $(B)/tests/unit/login_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/judge_test,$(addprefix $(B)/hsm/signer/,token/gate.o token/judge.o token/ckr.o token/remains.o) $(A_base),-Wl$(comma)--wrap=clock_ms))
 $(B)/tests/unit/judge_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(eval $(call test_program,unit/gate_test,$(addprefix $(B)/hsm/signer/token/,gate.o remains.o watchdog.o) $(A_base),-Wl$(comma)--wrap=clock_ms))
+$(B)/tests/unit/gate_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/job_queue_test,$(addprefix $(B)/hsm/signer/serve/,job.o job_queue.o) $(B)/libwire.a $(A_base),))
 $(B)/tests/unit/job_queue_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/module_file_test,$(B)/hsm/signer/token/module_file.o $(A_base),))

@@ -414,7 +414,7 @@ class Csrs(harness.Case):
         self.assertEqual({k: v for k, v in clean.items() if k not in ("token", "applied", "vouched", "checked",
                                                                          "findings")},
                          dict.fromkeys(("pending", "deleting", "leftover", "missing", "unknown", "busy", "set_aside",
-                                        "half_pairs", "unread", "left"), 0))
+                                        "half_pairs", "unread", "unclear", "left"), 0))
         self.assertTrue(clean["vouched"])
         self.assertEqual((clean["token"], clean["applied"], clean["findings"]), ("default", False, []))
         self.assertEqual(clean["checked"], 4)
