@@ -53,13 +53,13 @@ endif
 
 # ---- what is built -----------------------------------------------------------
 
-BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/key.c base/log.c \
-	base/log_queue.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/utf8.c base/uuid.c
+BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/json.c base/key.c base/log.c \
+	base/log_queue.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
 SERVICE_SRC := systemd/service.c systemd/journal.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 LOOP_SRC := loop/timer.c
-HSM_SRC := hsm/hsm.c
+HSM_SRC := hsm/hsm.c hsm/hsm_call.c hsm/hsm_link.c
 STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c \
 	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
 	store/sql_text.c store/store.c store/store_url.c store/upkeep.c store/walk.c \
@@ -79,14 +79,14 @@ SIGNER_SRC := hsm/signer/main.c \
 	probe_memory.c public_key.c sign.c spki.c weak_key.c) \
 	$(addprefix hsm/signer/csr/,csr_build.c csr_check.c csr_verify.c) \
 	$(addprefix hsm/signer/stock/,stock.c stock_fill.c stock_key.c) \
-	$(addprefix hsm/signer/serve/,connection.c ending.c in_force.c inspect.c job.c listener.c notify.c \
-	operation.c outage.c server.c stores.c workers.c)
+	$(addprefix hsm/signer/serve/,connection.c ending.c in_force.c inspect.c job.c job_queue.c listener.c notify.c \
+	operation.c outage.c server.c stores.c worker.c workers.c)
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
 	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_pool.c cli/cmd_principal.c cli/cmd_reconcile.c \
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
 CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
-CLI_SRC += cli/audit_output.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
+CLI_SRC += cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
 
 BASE_LIBS :=
 SERVICE_LIBS := -lsystemd

@@ -11,6 +11,8 @@
 #include "store/record.h"
 #include "store/store.h"
 
+#include <sys/queue.h>
+
 #define CALL_BYTES_MAX 1024
 #define CALL_SPARE_MAX 64
 
@@ -39,7 +41,7 @@ struct store {
 struct call {
 	struct store_op queued; /* first */
 	struct store *store;
-	struct call_text *texts;
+	SLIST_HEAD(, call_text) texts;
 	bool spare; /* of store->spare: not from the heap */
 	void *arg;
 };
@@ -63,6 +65,9 @@ struct audit_origin call_keep_origin(struct call *call, const struct audit_origi
 
 /* For a call that ends before it is queued; the first error stays. */
 void call_refuse(struct call *call, enum err e);
+
+/* E_INVAL: a page of a list has 1 … STORE_LIST_MAX rows. */
+void call_check_limit(struct call *call, unsigned limit);
 
 /* A call that reports only how it ended. */
 struct call_done {
