@@ -22,8 +22,8 @@
 
 #define SETUP_CREDENTIALS "/etc/csrd/credentials"
 #define SETUP_SOFTHSM_CONF "/etc/csrd/softhsm2.conf"
-#define SETUP_SOFTHSM_LABEL "csrd"
-#define SETUP_PATH_MAX 256 /* of paths made from a token's name, which has at most 32 characters */
+#define SETUP_SOFTHSM_LABEL "csrd" /* of [token default]'s trial token; others have their section's name */
+#define SETUP_PATH_MAX 256         /* of paths made from a token's name, which has at most 32 characters */
 #define SETUP_PIN_MAX 255
 
 struct setup {
@@ -53,6 +53,7 @@ struct setup {
 	struct buf pin; /* to be stored; empty: one is there, or it was stored before this run */
 	bool pin_changed;
 	bool pin_is_made_up; /* for a trial token that is new */
+	const char *trial_label;
 	bool units_changed;  /* of the signer */
 	bool socket_changed; /* addresses of csrd.socket */
 	char account_id[33];
@@ -88,7 +89,7 @@ MUST_USE enum exit_code setup_pin_store(struct setup *s);
 #define SETUP_SOFTHSM_VARIABLE "SOFTHSM2_CONF=" SETUP_SOFTHSM_CONF
 const char *setup_softhsm_module(void); /* NULL: not installed */
 /* Refuses a token that is there while its PIN is not: a new PIN would be a wrong one. */
-MUST_USE enum exit_code setup_softhsm_check(const struct setup *s);
+MUST_USE enum exit_code setup_softhsm_check(struct setup *s);
 MUST_USE enum exit_code setup_softhsm_make(struct setup *s);
 
 /* ---- setup_units.c: systemd ---- */
