@@ -13,10 +13,10 @@
 
 #define ARG_TAG_BYTES 16 /* a fresh account or zone id: that many random bytes in hex */
 
-/* Takes the given id, or a fresh one of 32 hexadecimal digits for NULL.  E_INVAL, E_IO. */
+/* The given id, or for NULL a new one of 32 hexadecimal digits.  E_INVAL, E_IO. */
 MUST_USE enum err arg_tag(const char *text, char ret_tag[STORE_TAG_SIZE]);
 
-/* "WHICH", "WHICH:read" or "WHICH:write": how long WHICH is; without a word it is read.  E_INVAL. */
+/* "WHICH", "WHICH:read" or "WHICH:write"; *ret_len is the length of WHICH.  Read by default.  E_INVAL. */
 MUST_USE enum err arg_grant(const char *text, size_t *ret_len, enum grant_permission *ret_permission);
 
 /* A number, or "unlimited".  E_INVAL. */
