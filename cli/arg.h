@@ -31,8 +31,8 @@ MUST_USE enum err arg_hex(const char *text, uint8_t *ret_bytes, size_t len);
 /* 1–255 characters of UTF-8, at least one of them visible and none unsafe (base/utf8.h). */
 bool arg_name_is_valid(const char *text);
 #define ARG_NAME_RULE                                                                                        \
-	"1-255 characters of UTF-8, at least one of them to be seen, none a control, invisible, "            \
-	"private-use or unassigned one"
+	"1-255 characters of UTF-8, at least one of them visible, none of them a control, invisible, "       \
+	"private-use or unassigned character"
 
 /* Something@something of visible ASCII, at most 254 bytes. */
 bool arg_email_is_valid(const char *text);
