@@ -299,7 +299,7 @@ enum exit_code cmd_reconcile(struct cli *cli, int argc, char **argv)
 		return code;
 	e = upkeep_is_served(cli->config->store.url, &pass.served);
 	if (e != E_OK && e != E_UNSUPPORTED)
-		return cli_fail(e, "cannot see whether a csrd runs on '%s': %s", cli->config->store.url,
+		return cli_fail(e, "cannot see whether a csrd runs on '%s': %s", cli_store_name(cli),
 				err_str(e));
 	if (cli->json) {
 		output_json_begin(&pass.j);

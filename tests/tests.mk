@@ -52,6 +52,7 @@ $(eval $(call test_program,contract/store_load_test,$(B)/tests/contract/store_co
 $(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_walk_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/sql_text_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/settle_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconcile_test,$(B)/libapi.a $(A_store),$(STORE_LIBS)))

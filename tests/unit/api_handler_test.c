@@ -398,7 +398,8 @@ static void expect_audit(struct fixture *f, const char *id, const char *actions)
 {
 	struct row row = {0};
 
-	store_audit_list(f->store, id, on_audit, &row);
+	store_audit_list(f->store, &(struct store_trail_query){.object = id, .limit = STORE_LIST_MAX},
+			 on_audit, &row);
 	store_wait(f->store, &row.done);
 	assert_int_equal(row.e, E_OK);
 	assert_string_equal(row.actions, actions);
@@ -960,6 +961,34 @@ static void a_create_asks_the_store_once(void **state)
 	create_costs(*state, keyed_call(small, GOOD_BODY, "new"), 403, 1403, 1, 0);
 	create_costs(*state, new_call(HTTP_POST, small, GOOD_BODY), 403, 1403, 1, 0);
 	create_costs(*state, keyed_call(small, "{}", "key"), 400, 1405, 1, 0);
+}
+
+static void on_pinged(void *arg, enum err e)
+{
+	assert_int_equal(e, E_OK);
+	*(bool *)arg = true;
+}
+
+/* The record comes with who asks for it: one operation, whichever thread of the store takes it, reads both.
+ */
+static void a_get_asks_the_store_once(void **state)
+{
+	struct fixture *f = *state;
+	char id[CSR_ID_SIZE], path[160];
+	bool pinged = false;
+
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	struct call get = item_call(HTTP_GET, ACCOUNT_CSRS, id, path);
+	store_memory_pause();
+	store_ping(f->store, on_pinged, &pinged);
+	store_memory_wait_paused(); /* the thread has taken all that there was */
+	start(f, &get);
+	assert_int_equal(store_queued(f->store), 1);
+	store_memory_resume();
+	wait_for_reply(f, &get);
+	expect(&get, 200, 0);
+	call_release(&get);
+	assert_true(pinged);
 }
 
 /* F135 */
@@ -2215,6 +2244,7 @@ int main(void)
 	    TEST(the_table_is_that_of_the_contract),
 	    TEST(a_quota_ends),
 	    TEST(a_create_asks_the_store_once),
+	    TEST(a_get_asks_the_store_once),
 	    TEST(the_same_key_answers_the_same),
 	    TEST(the_same_key_with_another_body_is_refused),
 	    TEST(a_byte_order_mark_is_no_part_of_the_request),

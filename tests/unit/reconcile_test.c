@@ -535,7 +535,8 @@ static void test_pending_with_a_key_is_failed_and_the_key_destroyed(void **state
 		assert_null(key_of(&h->hsm, id));
 		assert_quiet_pass(h);
 		last.done = false;
-		store_audit_list(h->store, id, on_audit, &last);
+		store_audit_list(h->store, &(struct store_trail_query){.object = id, .limit = STORE_LIST_MAX},
+				 on_audit, &last);
 		store_wait(h->store, &last.done);
 		assert_string_equal(last.action, "csr.failed");
 		assert_string_equal(last.actor, "operator:test");
@@ -581,7 +582,8 @@ static void destroy_is_told_of(void *arg, enum call_kind kind, const char *id)
 
 	if (kind != CALL_DESTROY)
 		return;
-	store_audit_list(h->store, id, on_audit, &last);
+	store_audit_list(h->store, &(struct store_trail_query){.object = id, .limit = STORE_LIST_MAX},
+			 on_audit, &last);
 	store_wait(h->store, &last.done);
 	assert_string_equal(last.action, "csr.leftover");
 	assert_string_equal(last.actor, "operator:test");
@@ -1422,7 +1424,8 @@ static void assert_trail(struct house *h, const char *id, const char *expected)
 {
 	struct trail trail = {0};
 
-	store_audit_list(h->store, id, on_trail, &trail);
+	store_audit_list(h->store, &(struct store_trail_query){.object = id, .limit = STORE_LIST_MAX},
+			 on_trail, &trail);
 	store_wait(h->store, &trail.done);
 	assert_string_equal(trail.actions, expected);
 }

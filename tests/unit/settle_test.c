@@ -142,7 +142,8 @@ static void on_trail(void *arg, enum err e, const struct audit_record *records, 
 
 static void assert_trail(struct fixture *f, const char *expected)
 {
-	store_audit_list(f->store, ID, on_trail, f);
+	store_audit_list(f->store, &(struct store_trail_query){.object = ID, .limit = STORE_LIST_MAX},
+			 on_trail, f);
 	await(f);
 	assert_string_equal(f->trail, expected);
 }
