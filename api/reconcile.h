@@ -22,9 +22,9 @@
  *
  * The order in which row and key end is that of api/settle.h.
  *
- * A key of a failed or destroyed row is destroyed after an audit record of it
- * is durable ("csr.leftover"), one however often it is tried; another tells when
- * it has gone ("csr.leftover-destroyed").
+ * A key of a failed or destroyed row is destroyed once an audit record of it is
+ * durable ("csr.leftover"): one record, however often it is tried.  Another says
+ * when the key is gone ("csr.leftover-destroyed").
  *
  * Where objects on the token cannot be read the list of its keys may lack some:
  * leftover and unknown keys among them are not found in that pass, which says
@@ -34,8 +34,8 @@
  * concluded from it: those rows are only counted (unclear).
  *
  * A pass that cannot reach the store or the signer ends early with its error;
- * what it did until then stays.  A key that the token will not let go of is
- * counted busy, the pass goes on, and ends with that error.
+ * what it did until then stays.  A key that the token does not destroy is counted
+ * as busy; the pass goes on, and ends with that error.
  */
 #ifndef CSRD_API_RECONCILE_H
 #define CSRD_API_RECONCILE_H
@@ -93,7 +93,7 @@ struct reconcile_options {
 			   enum message_key_presence presence);
 	/* True for a CSR that this process works on right now.  NULL is fine. */
 	bool (*is_in_work)(void *arg, const char *csr_id);
-	/* Called between two steps; true ends the pass with E_UNAVAIL, the hsm untouched. NULL is fine. */
+	/* Called between steps; true ends the pass with E_UNAVAIL, and hsm is not touched. NULL is fine. */
 	bool (*should_stop)(void *arg);
 	void *arg;
 };

@@ -389,7 +389,7 @@ static void say_no_document(struct look *look, enum err e)
 
 	if (e == E_TIMEOUT || (e == E_OK && look->status == EXIT_CODE_TOKEN_FAILED)) {
 		doctor_say(d, doctor_token_bad(look), "module", name, "%s",
-			   e == E_TIMEOUT ? "csrd-hsm -i does not come to an end" : last_error(look));
+			   e == E_TIMEOUT ? "csrd-hsm -i does not finish" : last_error(look));
 		doctor_token_put_remedy(
 		    look, "see whether the HSM is on and can be reached; try the vendor's tool");
 	} else if (e != E_OK) {

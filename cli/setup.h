@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * csrctl setup: turns a fresh installation into a service.  Each step looks at
- * what is there, does what is missing, and refuses to change what somebody has
- * set otherwise; so a run that was cut short can be repeated.
+ * csrctl setup: turns a fresh installation into a service.  Each step checks what
+ * is there, does what is missing, and refuses to change what somebody has set
+ * differently; so a run that was cut short can be repeated.
  *
- * The steps, in this order, by file.  Each says what is wrong and answers its
- * exit code; what was done before it stays.
+ * The steps, in this order, by file.  Each says what is wrong and returns the exit
+ * code; what was done before it stays.
  */
 #ifndef CSRD_CLI_SETUP_H
 #define CSRD_CLI_SETUP_H
@@ -96,7 +96,7 @@ MUST_USE enum exit_code setup_softhsm_make(struct setup *s);
 #define SETUP_DROP_IN_HEAD "# Written by csrctl setup, which writes it anew: put nothing else here.\n"
 /* Runs "systemctl WORDS…"; a status other than 0 is a failure.  output: NULL when nobody wants it. */
 MUST_USE enum exit_code setup_systemctl(const char *const *words, struct buf *output);
-/* Sets *ret_changed when it wrote.  No file for an empty text, unless there was one of ours before. */
+/* Sets *ret_changed if it wrote.  No file for an empty text, unless there was one of ours before. */
 MUST_USE enum exit_code setup_write_drop_in(const struct setup *s, const char *unit, const struct buf *text,
 					    bool *ret_changed);
 MUST_USE enum exit_code setup_units_inspect(struct setup *s); /* finds the token, as the signer will */
@@ -104,7 +104,7 @@ MUST_USE enum exit_code setup_units_write(struct setup *s);   /* drop-ins */
 MUST_USE enum exit_code setup_units_start(struct setup *s);   /* enables, starts, waits until ready */
 
 /* ---- setup_port.c: csrd.socket, with which systemd holds the port of [http] listen ---- */
-bool setup_port_is_held(const struct setup *s); /* config is there; false: csrd opens its addresses itself */
+bool setup_port_is_held(const struct setup *s); /* after cli_open_config; false: csrd opens its addresses */
 MUST_USE enum exit_code setup_port_write(struct setup *s);      /* its drop-in */
 MUST_USE enum exit_code setup_port_hold(const struct setup *s); /* csrd may be stopped after it */
 

@@ -261,7 +261,7 @@ enum exit_code setup_conf_check(struct setup *s)
 	}
 	if (code == EXIT_CODE_OK && status != 0) {
 		code =
-		    cli_fail(E_CONFIG, "'%s' would not be right; nothing was changed:", s->cli->config_path);
+		    cli_fail(E_CONFIG, "'%s' would not be valid; nothing was changed:", s->cli->config_path);
 		setup_show_output(&said);
 	}
 	buf_release(&program);

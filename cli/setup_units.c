@@ -127,8 +127,7 @@ static enum exit_code inspect_by_unit(struct setup *s, struct inspection *look)
 	if (e == E_NOTFOUND)
 		return cli_fail(e, "there is no csrd-hsm beside csrctl");
 	if (e == E_TIMEOUT)
-		return cli_fail(e, "csrd-hsm@%s does not come to an end when it looks for the token",
-				s->token);
+		return cli_fail(e, "csrd-hsm@%s does not finish looking for the token", s->token);
 	return e == E_OK ? EXIT_CODE_OK
 			 : cli_fail(e, "cannot look for the token from inside the unit csrd-hsm@%s: %s",
 				    s->token, e == E_IO ? strerror(errno) : err_str(e));
@@ -149,11 +148,8 @@ static void say_not_found(const struct setup *s, struct inspection *look)
 	else if (look->by_unit)
 		cli_note(
 		    "'%s' was not changed. The unit sees no /home, no network and no device, and runs code "
-		    "of "
-		    "/usr/lib and of the module's folder alone: what it needs more is in the drop-ins in "
-		    "/usr/share/doc/csrd/examples; systemctl edit csrd-hsm@%s. --no-inspect goes on without "
-		    "this "
-		    "look",
+		    "only from /usr/lib and the module's folder: drop-ins for what else it needs are in "
+		    "/usr/share/doc/csrd/examples; systemctl edit csrd-hsm@%s. --no-inspect skips this check",
 		    s->cli->config_path, s->token);
 	else
 		cli_note("'%s' was not changed. --no-inspect skips this check", s->cli->config_path);

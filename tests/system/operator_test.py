@@ -235,7 +235,7 @@ class Changing(ListCase):
             (("account", "set", "acme"), USAGE, "--name or --quota is missing"),
             (("account", "set", "nobody", "--quota", "1"), FAILURE, "no such account 'nobody'"),
             (("account", "set", "acme", "--quota", "x"), USAGE, "--quota 'x'"),
-            (("account", "rename", "acme", "x\ny"), USAGE, "none a control"),
+            (("account", "rename", "acme", "x\ny"), USAGE, "none of them a control"),
             (("zone", "rename", "z1"), USAGE, "an argument is missing"),
         ):
             with self.subTest(arguments=arguments):
