@@ -524,18 +524,19 @@ static void values_out_of_type_or_range_are_refused(void **state)
 /* The url of a store where it does not belong, or half right. */
 static void password_of_a_url_is_not_repeated(void **state) /* F275, F306 */
 {
+	static const char misplaced[] = "[log]\nreads = postgresql://user:secret@host/d\n" TOKEN;
 	struct fixture *f = *state;
 
 	refuses_key(f, "store", "url = sqlite://user:secret@host/d",
 		    "url: the value is not accepted, it must be sqlite: and the absolute path of a file");
-	refuses_key(f, "store", "url postgresql://user:secret@host/d?sslmode=require",
-		    "url postgresql://user:***@host/d?sslmode: unknown key, accepted are url, queue_max, "
-		    "readers");
-	refuses_key(f, "log", "reads = postgresql://user:secret@host/d",
-		    "reads: 'postgresql://user:***@host/d' is not accepted, it must be yes or no");
+	refuses(f, "[store]\nurl postgresql://user:secret@host/d?sslmode=require\n" TOKEN,
+		"@:2: the line is none of: key = value, [section], # comment\n");
 	refuses_key(f, "policy", "key_types = postgresql://host/d?password=secret",
 		    "key_types: 'postgresql://host/d?password=*** is no key type, accepted are rsa2048, "
-		    "rsa3072, rsa4096, p256v1, p384v1, ed25519");
+		    "p256v1, rsa3072, rsa4096, p384v1, ed25519");
+	assert_int_equal(load_bytes(f, misplaced, strlen(misplaced)), E_CONFIG);
+	assert_non_null(strstr(buf_text(&f->report), "'postgresql://user:***@host/d' is not accepted"));
+	assert_null(strstr(buf_text(&f->report), "secret"));
 }
 
 static void socket_path_must_fit_an_address(void **state)
