@@ -66,7 +66,9 @@ void api_tick(struct api *api)
 
 bool api_works_on(const struct api *api, const char *csr_id)
 {
-	for (const struct op *op = api->ops; op; op = op->next) {
+	const struct op *op;
+
+	LIST_FOREACH (op, &api->ops, next) {
 		if (strcmp(op->works_on, csr_id) == 0)
 			return true;
 	}

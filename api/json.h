@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON, strictly (RFC 8259), and the only place that knows json-c.
+ * JSON read strictly (RFC 8259), and the only place that knows json-c.
  *
- * Reading: what is JSON is judged here; json-c, whose parser changes its mind
+ * What is JSON is judged here; json-c, whose parser changes its mind
  * from release to release, only holds the values.  Refused are: bytes that are
  * not UTF-8, a name given twice in one object (compared after
  * unescaping), \u0000, lone surrogates, raw control characters, anything that
@@ -10,7 +10,7 @@
  * than JSON_DEPTH_MAX levels, anything after the value, and a value that is
  * not an object.  One byte order mark in front is skipped (RFC 8259 §8.1).
  *
- * Writing: puts onto a `struct buf`; ask buf_status once at the end.
+ * Writing is base/json.h's, which comes with this.
  */
 #ifndef CSRD_API_JSON_H
 #define CSRD_API_JSON_H
@@ -18,6 +18,7 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/json.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -77,40 +78,5 @@ MUST_USE enum err json_integer(struct json_value number, int64_t *ret_value);
 /* Of a JSON_ARRAY; 0 and JSON_ABSENT for any other kind. */
 size_t json_array_len(struct json_value array);
 struct json_value json_array_item(struct json_value array, size_t index);
-
-/* ---- writing ---- */
-
-#define JSON_WRITER_DEPTH 16
-
-struct json_writer {
-	struct buf *out;
-	unsigned depth;
-	char closers[JSON_WRITER_DEPTH];
-	bool need_comma;
-};
-/* out is borrowed while the writer is used. */
-void json_writer_init(struct json_writer *w, struct buf *out);
-
-void json_open_object(struct json_writer *w);
-void json_open_array(struct json_writer *w);
-/* Ends the innermost object or array. */
-void json_close(struct json_writer *w);
-
-/* The name of the next value, inside an object. */
-void json_put_name(struct json_writer *w, const char *name);
-/* NULL is written as null; bytes that are not UTF-8 as U+FFFD. */
-void json_put_text(struct json_writer *w, const char *text);
-void json_put_int(struct json_writer *w, int64_t value);
-void json_put_bool(struct json_writer *w, bool value);
-void json_put_null(struct json_writer *w);
-/* A value that is JSON already. */
-void json_put_raw(struct json_writer *w, const char *json);
-
-/* A name and its value. */
-void json_put_text_member(struct json_writer *w, const char *name, const char *text);
-void json_put_int_member(struct json_writer *w, const char *name, int64_t value);
-void json_put_bool_member(struct json_writer *w, const char *name, bool value);
-/* RFC 3339 in UTC; wall_us counts microseconds since 1970. */
-void json_put_time_member(struct json_writer *w, const char *name, int64_t wall_us);
 
 #endif

@@ -25,11 +25,7 @@ struct op *op_new(struct api *api, struct request *request)
 	op->api = api;
 	op->request = request;
 	op->started_ms = clock_ms();
-	op->next = api->ops;
-	op->link = &api->ops;
-	if (op->next)
-		op->next->link = &op->next;
-	api->ops = op;
+	LIST_INSERT_HEAD(&api->ops, op, next);
 	api->in_flight++;
 	return op;
 }
@@ -39,9 +35,7 @@ static struct request *op_end(struct op *op)
 {
 	struct request *request = op->request;
 
-	*op->link = op->next;
-	if (op->next)
-		op->next->link = op->link;
+	LIST_REMOVE(op, next);
 	op->api->in_flight--;
 	op_let_go(op);
 	if (op->state)

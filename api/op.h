@@ -45,7 +45,7 @@ struct wait {
 struct api {
 	struct api_options options;
 	struct san_suffixes *suffixes; /* NULL when this machine has none */
-	struct op *ops;                /* in flight */
+	LIST_HEAD(, op) ops;           /* in flight, the newest first */
 	unsigned in_flight;
 	unsigned waiting; /* those of them that wait for another */
 	uint64_t tick_ms; /* the turn that the daemon was asked for; 0: none */
@@ -69,8 +69,7 @@ struct op {
 	uint64_t started_ms;
 	void *state; /* the handler's own, owned */
 	void (*state_free)(void *state);
-	struct op *next;
-	struct op **link; /* what points here in api->ops */
+	LIST_ENTRY(op) next; /* in api->ops */
 };
 
 /* Handlers, as the table in route.c names them. */

@@ -70,8 +70,11 @@ void wait_start(struct op *op, const char *csr_id, const char *refusal, void (*l
 static void wait_mark(struct api *api, const char *csr_id)
 {
 	bool any = false;
+	struct op *op;
 
-	for (struct op *op = api->ops; op && api->waiting > 0; op = op->next) {
+	if (api->waiting == 0)
+		return;
+	LIST_FOREACH (op, &api->ops, next) {
 		if (!wait_is_on(op) || (csr_id && strcmp(op->wait.csr_id, csr_id) != 0))
 			continue;
 		op->wait.look_ms = 0;
@@ -106,16 +109,16 @@ void wait_tick(struct api *api)
 {
 	uint64_t now_ms = clock_ms();
 	uint64_t next_ms = UINT64_MAX;
-	struct op *next;
+	struct op *op, *next;
 
 	api->tick_ms = 0;
 	/* An op that is answered frees itself and no other; what comes newly stands in front. */
-	for (struct op *op = api->ops; op; op = next) {
-		next = op->next;
+	for (op = LIST_FIRST(&api->ops); op; op = next) {
+		next = LIST_NEXT(op, next);
 		if (wait_is_on(op) && wait_due_ms(op) <= now_ms)
 			wait_over(op, now_ms);
 	}
-	for (const struct op *op = api->ops; op; op = op->next) {
+	LIST_FOREACH (op, &api->ops, next) {
 		if (wait_is_on(op) && wait_due_ms(op) < next_ms)
 			next_ms = wait_due_ms(op);
 	}

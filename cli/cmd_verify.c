@@ -91,13 +91,19 @@ static void cmd_verify_on_problem(void *arg, const char *object, const char *tex
 
 static enum exit_code check_store(struct verify *v)
 {
-	const struct upkeep_watch watch = {.go_on = cmd_verify_go_on};
+	const struct upkeep_check check = {
+	    .url = v->cli->config->store.url,
+	    .full = v->full,
+	    .watch = {.go_on = cmd_verify_go_on},
+	    .on_problem = cmd_verify_on_problem,
+	    .arg = v,
+	};
 	enum exit_code code = cli_become_store_owner(v->cli);
 	enum err e;
 
 	if (code != EXIT_CODE_OK)
 		return code;
-	e = upkeep_check(v->cli->config->store.url, v->full, &watch, cmd_verify_on_problem, v, &v->summary);
+	e = upkeep_check(&check, &v->summary);
 	progress_clear();
 	if (progress_is_interrupted())
 		return cli_fail(E_DENIED, "interrupted");

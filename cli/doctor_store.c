@@ -95,12 +95,15 @@ static void say_contents(struct doctor *d, const struct upkeep_summary *s)
 
 static void check_database(struct doctor *d)
 {
-	const struct upkeep_watch watch = {.go_on = doctor_store_go_on};
 	struct upkeep_summary summary;
 	struct damage damage = {0};
-
-	enum err e =
-	    upkeep_check(d->config->store.url, false, &watch, doctor_store_on_problem, &damage, &summary);
+	const struct upkeep_check check = {
+	    .url = d->config->store.url,
+	    .watch = {.go_on = doctor_store_go_on},
+	    .on_problem = doctor_store_on_problem,
+	    .arg = &damage,
+	};
+	enum err e = upkeep_check(&check, &summary);
 
 	if (e != E_OK) {
 		doctor_say(d, e == E_DENIED ? DOCTOR_SKIP : DOCTOR_FAIL, "store", NULL, "cannot be read: %s",

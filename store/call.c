@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct call_text {
-	struct call_text *next;
+	SLIST_ENTRY(call_text) next;
 	char text[];
 };
 
@@ -45,11 +45,10 @@ void call_submit(struct call *call)
 void call_free(struct call *call)
 {
 	struct store *store = call->store;
+	struct call_text *text;
 
-	while (call->texts) {
-		struct call_text *text = call->texts;
-
-		call->texts = text->next;
+	while ((text = SLIST_FIRST(&call->texts))) {
+		SLIST_REMOVE_HEAD(&call->texts, next);
 		free(text);
 	}
 	if (call->spare)
@@ -73,8 +72,7 @@ const char *call_keep(struct call *call, const char *text)
 		return NULL;
 	}
 	memcpy(kept->text, text, size);
-	kept->next = call->texts;
-	call->texts = kept;
+	SLIST_INSERT_HEAD(&call->texts, kept, next);
 	return kept->text;
 }
 

@@ -11,6 +11,8 @@
 #include "store/record.h"
 #include "store/store.h"
 
+#include <sys/queue.h>
+
 #define CALL_BYTES_MAX 1024
 #define CALL_SPARE_MAX 64
 
@@ -39,7 +41,7 @@ struct store {
 struct call {
 	struct store_op queued; /* first */
 	struct store *store;
-	struct call_text *texts;
+	SLIST_HEAD(, call_text) texts;
 	bool spare; /* of store->spare: not from the heap */
 	void *arg;
 };

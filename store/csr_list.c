@@ -341,20 +341,20 @@ static enum err csr_list_read_numbered(struct sql *sql, struct fences *fences,
 	const struct fence_list list = {
 	    .scope = query->scope, .account_id = account_id, .order = query->order, .total = page->total};
 	struct store_csr_query ascending = *query;
-	uint64_t end = query->offset + query->limit, skip = 0;
-	struct walk_mark mark;
+	uint64_t end = query->offset + query->limit;
+	struct fence_place place;
 
 	if (query->offset <= FENCE_NEAR || end + FENCE_NEAR >= page->total)
 		return csr_list_read_counted(sql, query, account_id, page);
 	ascending.descending = false;
-	enum err e = fences_find(fences, sql, &list, query->descending ? page->total - end : query->offset,
-				 &mark, &skip);
+	enum err e =
+	    fences_find(fences, sql, &list, query->descending ? page->total - end : query->offset, &place);
 	if (e == E_NOTFOUND)
 		return csr_list_read_counted(sql, query, account_id, page);
 	if (e != E_OK)
 		return e;
-	e = csr_list_read_behind(sql, &ascending, account_id, &mark, skip, page);
-	walk_mark_release(&mark);
+	e = csr_list_read_behind(sql, &ascending, account_id, &place.mark, place.skip, page);
+	walk_mark_release(&place.mark);
 	if (query->descending)
 		csr_list_reverse(page);
 	return e;

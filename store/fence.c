@@ -305,8 +305,7 @@ static enum err line_update(struct line *line, struct sql *sql, const struct fen
 	return e;
 }
 
-static enum err line_find(const struct line *line, uint64_t rank, struct walk_mark *ret_mark,
-			  uint64_t *ret_skip)
+static enum err line_find(const struct line *line, uint64_t rank, struct fence_place *ret_place)
 {
 	for (size_t i = 0; i < line->fences_len; i++) {
 		const struct fence *fence = &line->fences[i];
@@ -315,23 +314,23 @@ static enum err line_find(const struct line *line, uint64_t rank, struct walk_ma
 			rank -= fence->rows;
 			continue;
 		}
-		if (!walk_mark_copy(&fence->mark, ret_mark))
+		if (!walk_mark_copy(&fence->mark, &ret_place->mark))
 			return E_NOMEM;
-		*ret_skip = rank;
+		ret_place->skip = rank;
 		return E_OK;
 	}
 	return E_NOTFOUND;
 }
 
 enum err fences_find(struct fences *fences, struct sql *sql, const struct fence_list *list, uint64_t rank,
-		     struct walk_mark *ret_mark, uint64_t *ret_skip)
+		     struct fence_place *ret_place)
 {
 	pthread_mutex_lock(&fences->lock);
 	struct line *line = fences_line(fences, list);
 	line->used = ++fences->used;
 	enum err e = line_update(line, sql, list);
 	if (e == E_OK)
-		e = line_find(line, rank, ret_mark, ret_skip);
+		e = line_find(line, rank, ret_place);
 	else
 		line_release(line);
 	pthread_mutex_unlock(&fences->lock);

@@ -35,11 +35,15 @@ struct fence_list {
 	uint64_t total; /* as the scope counts it */
 };
 /*
- * Where the row number `rank` is, from 0: behind the row *ret_mark by *ret_skip
- * others.  Those are rows that have a name, or rows that have none, all of them.
- * E_NOTFOUND: there is none.
+ * Behind the row `mark` by `skip` others.  Those are rows that have a name, or
+ * rows that have none, all of them.
  */
+struct fence_place {
+	struct walk_mark mark;
+	uint64_t skip;
+};
+/* Where the row number `rank` is, from 0.  E_NOTFOUND: there is none. */
 MUST_USE enum err fences_find(struct fences *fences, struct sql *sql, const struct fence_list *list,
-			      uint64_t rank, struct walk_mark *ret_mark, uint64_t *ret_skip);
+			      uint64_t rank, struct fence_place *ret_place);
 
 #endif

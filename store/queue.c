@@ -26,10 +26,7 @@
 #define BATCH_MAX 256
 #define DISPATCH_MS 5 /* callbacks of one queue_dispatch: the loop has others to serve */
 
-struct op_list {
-	struct store_op *first;
-	struct store_op **end;
-};
+STAILQ_HEAD(op_list, store_op);
 
 /* What waits for the same threads. */
 struct lane {
@@ -66,50 +63,16 @@ struct queue {
 	void *on_commit_arg;
 };
 
-/* ---- lists ---- */
-
-static void queue_list_init(struct op_list *list)
-{
-	list->first = NULL;
-	list->end = &list->first;
-}
-
-static void list_append(struct op_list *list, struct store_op *op)
-{
-	op->next = NULL;
-	*list->end = op;
-	list->end = &op->next;
-}
-
-static struct store_op *queue_list_take(struct op_list *list)
-{
-	struct store_op *op = list->first;
-
-	list->first = op->next;
-	if (!list->first)
-		queue_list_init(list);
-	return op;
-}
-
-static void list_move_all(struct op_list *from, struct op_list *to)
-{
-	if (!from->first)
-		return;
-	*to->end = from->first;
-	to->end = from->end;
-	queue_list_init(from);
-}
-
 /* ---- to and from the threads ---- */
 
 /* Hands operations back to the owner, who was told already when earlier ones wait for it. */
 static void queue_finish_locked(struct queue *queue, struct op_list *done)
 {
-	bool told = queue->finished.first != NULL;
+	bool told = !STAILQ_EMPTY(&queue->finished);
 	uint64_t one = 1;
 	ssize_t n = 0;
 
-	list_move_all(done, &queue->finished);
+	STAILQ_CONCAT(&queue->finished, done);
 	if (!told)
 		n = write(queue->wake_fd, &one, sizeof(one));
 	(void)n; /* cannot be full: queue_dispatch reads it when it empties `finished` */
@@ -122,21 +85,20 @@ static void queue_finish_locked(struct queue *queue, struct op_list *done)
 void queue_submit(struct queue *queue, struct store_op *op)
 {
 	struct lane *lane = op->kind == STORE_OP_READS && queue->has_readers ? &queue->reads : &queue->writes;
-	struct op_list refused;
+	struct op_list refused = STAILQ_HEAD_INITIALIZER(refused);
 	bool wake = false;
 
-	queue_list_init(&refused);
 	pthread_mutex_lock(&queue->lock);
 	if (op->e == E_OK && queue->closing)
 		op->e = E_UNAVAIL;
 	if (op->e == E_OK && lane->len >= queue->max)
 		op->e = E_BUSY;
 	if (op->e == E_OK) {
-		list_append(&lane->queued, op);
+		STAILQ_INSERT_TAIL(&lane->queued, op, next);
 		lane->len++;
 		wake = lane->idle > 0;
 	} else {
-		list_append(&refused, op);
+		STAILQ_INSERT_TAIL(&refused, op, next);
 		queue_finish_locked(queue, &refused);
 	}
 	pthread_mutex_unlock(&queue->lock);
@@ -152,29 +114,28 @@ int queue_fd(const struct queue *queue)
 void queue_dispatch(struct queue *queue)
 {
 	uint64_t started_ms = clock_ms();
-	struct op_list finished;
+	struct op_list finished = STAILQ_HEAD_INITIALIZER(finished);
+	struct store_op *op;
 	bool committed = false;
 	uint64_t count;
 
-	queue_list_init(&finished);
 	pthread_mutex_lock(&queue->lock);
 	ssize_t n = read(queue->wake_fd, &count, sizeof(count));
 	(void)n; /* EAGAIN: called without need */
-	list_move_all(&queue->finished, &finished);
+	STAILQ_CONCAT(&finished, &queue->finished);
 	pthread_mutex_unlock(&queue->lock);
 
-	while (finished.first && clock_ms() - started_ms <= DISPATCH_MS) {
-		struct store_op *op = queue_list_take(&finished);
-
+	while ((op = STAILQ_FIRST(&finished)) && clock_ms() - started_ms <= DISPATCH_MS) {
+		STAILQ_REMOVE_HEAD(&finished, next);
 		committed = committed || (op->kind == STORE_OP_WRITES && op->e == E_OK);
 		op->finish(op);
 	}
 	if (committed && queue->on_commit)
 		queue->on_commit(queue->on_commit_arg);
-	if (!finished.first)
+	if (STAILQ_EMPTY(&finished))
 		return;
 	pthread_mutex_lock(&queue->lock);
-	list_move_all(&queue->finished, &finished);
+	STAILQ_CONCAT(&finished, &queue->finished);
 	queue_finish_locked(queue, &finished);
 	pthread_mutex_unlock(&queue->lock);
 }
@@ -220,12 +181,16 @@ static enum err batch_run_guarded(struct sql *sql, struct store_op *op)
 }
 
 /* What writes, or what does not, in one transaction. */
-static enum err batch_run_transaction(struct sql *sql, struct store_op *batch, bool writes)
+static enum err batch_run_transaction(struct sql *sql, const struct op_list *batch, bool writes)
 {
 	enum err e = sql_begin(sql, writes);
+	struct store_op *op;
+
 	if (e != E_OK)
 		return e;
-	for (struct store_op *op = batch; op && e == E_OK; op = op->next) {
+	STAILQ_FOREACH (op, batch, next) {
+		if (e != E_OK)
+			break;
 		if ((op->kind == STORE_OP_WRITES) != writes)
 			continue;
 		if (writes)
@@ -241,14 +206,17 @@ static enum err batch_run_transaction(struct sql *sql, struct store_op *batch, b
 }
 
 /* When a transaction cannot be had, or is lost, all that was to be done in it fails. */
-static void batch_run(struct sql *sql, struct store_op *batch, bool writes)
+static void batch_run(struct sql *sql, const struct op_list *batch, bool writes)
 {
+	struct store_op *op;
 	bool any = false;
 
-	for (struct store_op *op = batch; op; op = op->next)
+	STAILQ_FOREACH (op, batch, next)
 		any = any || (op->kind == STORE_OP_WRITES) == writes;
 	enum err e = any ? batch_run_transaction(sql, batch, writes) : E_OK;
-	for (struct store_op *op = batch; e != E_OK && op; op = op->next) {
+	if (e == E_OK)
+		return;
+	STAILQ_FOREACH (op, batch, next) {
 		if ((op->kind == STORE_OP_WRITES) == writes)
 			op->e = e;
 	}
@@ -269,11 +237,12 @@ static bool queue_is_outage(enum err e)
 	}
 }
 
-static void queue_note_writes(struct queue *queue, const struct store_op *batch)
+static void queue_note_writes(struct queue *queue, const struct op_list *batch)
 {
 	bool done = false, failed = false;
+	const struct store_op *op;
 
-	for (const struct store_op *op = batch; op; op = op->next) {
+	STAILQ_FOREACH (op, batch, next) {
 		if (op->kind != STORE_OP_WRITES)
 			continue;
 		done = done || op->e == E_OK;
@@ -284,9 +253,11 @@ static void queue_note_writes(struct queue *queue, const struct store_op *batch)
 }
 
 /* After a write that failed a probe finds out whether that is over: nobody else may write for a long time. */
-static void queue_settle_probes(struct queue *queue, struct sql *sql, struct store_op *batch)
+static void queue_settle_probes(struct queue *queue, struct sql *sql, const struct op_list *batch)
 {
-	for (struct store_op *op = batch; op; op = op->next) {
+	struct store_op *op;
+
+	STAILQ_FOREACH (op, batch, next) {
 		if (op->kind != STORE_OP_PROBES || op->e != E_OK || !queue->write_failed)
 			continue;
 		op->e = sql_try_write(sql);
@@ -295,7 +266,7 @@ static void queue_settle_probes(struct queue *queue, struct sql *sql, struct sto
 	}
 }
 
-static void worker_run(struct worker *worker, struct store_op *batch)
+static void worker_run(struct worker *worker, const struct op_list *batch)
 {
 	if (worker->lane == &worker->queue->writes) {
 		FAILPOINT("store.batch");
@@ -312,9 +283,8 @@ static void *worker_thread(void *arg)
 	struct worker *worker = arg;
 	struct queue *queue = worker->queue;
 	struct lane *lane = worker->lane;
-	struct op_list batch;
+	struct op_list batch = STAILQ_HEAD_INITIALIZER(batch);
 
-	queue_list_init(&batch);
 	pthread_mutex_lock(&queue->lock);
 	for (;;) {
 		while (lane->len == 0 && !queue->closing) {
@@ -325,13 +295,16 @@ static void *worker_thread(void *arg)
 		if (lane->len == 0)
 			break;
 		for (unsigned i = 0; lane->len > 0 && i < lane->batch_max; i++) {
-			list_append(&batch, queue_list_take(&lane->queued));
+			struct store_op *op = STAILQ_FIRST(&lane->queued);
+
+			STAILQ_REMOVE_HEAD(&lane->queued, next);
+			STAILQ_INSERT_TAIL(&batch, op, next);
 			lane->len--;
 		}
 		worker->since_ms = clock_ms();
 		pthread_mutex_unlock(&queue->lock);
 
-		worker_run(worker, batch.first);
+		worker_run(worker, &batch);
 
 		pthread_mutex_lock(&queue->lock);
 		worker->since_ms = 0;
@@ -345,7 +318,7 @@ static void *worker_thread(void *arg)
 
 static void lane_init(struct lane *lane, unsigned batch_max)
 {
-	queue_list_init(&lane->queued);
+	STAILQ_INIT(&lane->queued);
 	lane->batch_max = batch_max;
 	pthread_cond_init(&lane->work, NULL);
 }
@@ -377,7 +350,7 @@ enum err queue_new(const struct queue_options *options, struct queue **ret_queue
 		return E_NOMEM;
 	queue->max = options->max;
 	queue->has_readers = options->readers_len > 0;
-	queue_list_init(&queue->finished);
+	STAILQ_INIT(&queue->finished);
 	lane_init(&queue->writes, BATCH_MAX);
 	lane_init(&queue->reads,
 		  1); /* or what is quick would wait for what is long, beside a thread that is idle */
@@ -414,7 +387,7 @@ void queue_free(struct queue *queue)
 	while (more) {
 		queue_dispatch(queue);
 		pthread_mutex_lock(&queue->lock);
-		more = queue->finished.first != NULL;
+		more = !STAILQ_EMPTY(&queue->finished);
 		pthread_mutex_unlock(&queue->lock);
 	}
 	fd_close(&queue->wake_fd);

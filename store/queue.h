@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct queue;
 struct sql;
@@ -35,7 +36,7 @@ enum store_op_kind {
  * done, whatever `run` itself returned.
  */
 struct store_op {
-	struct store_op *next; /* the queue's */
+	STAILQ_ENTRY(store_op) next; /* the queue's */
 	enum store_op_kind kind;
 	enum err e;
 	enum err (*run)(struct store_op *op, struct sql *sql); /* on a thread of the queue */

@@ -78,11 +78,10 @@ enum err upkeep_restore(const struct upkeep_restore *in, struct upkeep_summary *
 	return e == E_OK ? sqlite_restore(path, in, ret_summary, ret_kept) : e;
 }
 
-enum err upkeep_check(const char *url, bool full, const struct upkeep_watch *watch,
-		      upkeep_problem_fn on_problem, void *arg, struct upkeep_summary *ret_summary)
+enum err upkeep_check(const struct upkeep_check *in, struct upkeep_summary *ret_summary)
 {
 	const char *path;
-	enum err e = path_of(url, &path);
+	enum err e = path_of(in->url, &path);
 
-	return e == E_OK ? sqlite_check(path, full, watch, on_problem, arg, ret_summary) : e;
+	return e == E_OK ? sqlite_check(path, in, ret_summary) : e;
 }

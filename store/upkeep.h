@@ -85,13 +85,19 @@ MUST_USE enum err upkeep_restore(const struct upkeep_restore *in, struct upkeep_
 /* object: what it is about, such as "table csrs" or an id. */
 typedef void (*upkeep_problem_fn)(void *arg, const char *object, const char *text);
 
+struct upkeep_check {
+	const char *url;
+	bool full; /* the indexes too */
+	struct upkeep_watch watch;
+	upkeep_problem_fn on_problem;
+	void *arg; /* on_problem's */
+};
 /*
  * Reads the database as it is at one instant and tells everything that is not
  * as this program leaves it: pages (with `full` the indexes too), constraints,
  * references, the schema's own rules, counters, the audit trail's sequence,
  * states against the audit trail.  E_OK also with problems.
  */
-MUST_USE enum err upkeep_check(const char *url, bool full, const struct upkeep_watch *watch,
-			       upkeep_problem_fn on_problem, void *arg, struct upkeep_summary *ret_summary);
+MUST_USE enum err upkeep_check(const struct upkeep_check *in, struct upkeep_summary *ret_summary);
 
 #endif

@@ -26,6 +26,7 @@ STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory
 
 # One line a test program, in the order of the folders they test.
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
+$(eval $(call test_program,unit/base_json_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
 $(eval $(call test_program,unit/log_queue_test,$(A_base),))
 $(eval $(call test_program,unit/thread_test,$(A_base),))
@@ -65,6 +66,8 @@ $(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,token/lo
 $(B)/tests/unit/login_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/judge_test,$(addprefix $(B)/hsm/signer/,token/gate.o token/judge.o token/ckr.o token/remains.o) $(A_base),-Wl$(comma)--wrap=clock_ms))
 $(B)/tests/unit/judge_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(eval $(call test_program,unit/job_queue_test,$(addprefix $(B)/hsm/signer/serve/,job.o job_queue.o) $(B)/libwire.a $(A_base),))
+$(B)/tests/unit/job_queue_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/module_file_test,$(B)/hsm/signer/token/module_file.o $(A_base),))
 $(eval $(call test_program,unit/outage_test,$(addprefix $(B)/hsm/signer/,serve/outage.o token/state_dir.o) $(A_base),))
 $(eval $(call test_program,unit/watchdog_test,$(B)/hsm/signer/token/watchdog.o $(A_base),-Wl$(comma)--wrap=clock_ms))

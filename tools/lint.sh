@@ -9,7 +9,7 @@
 #   text      trailing blanks, long lines, mixed indentation, forbidden words
 #   format    clang-format 14 (Debian 12's) has nothing to change
 #   dialect   NULL and error tests, initialisers, names of statics, length of functions, parameters,
-#             private headers (tools/lint_dialect.py)
+#             lists, private headers (tools/lint_dialect.py)
 #   shell     shellcheck over every shell script
 #   python    every Python file compiles
 #   headers   every header compiles alone
@@ -21,7 +21,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 2
 
 ALL="layers banned text format dialect shell python headers build"
-DIALECT="spdx null error init statics length parameters private"
+DIALECT="spdx null error init statics length parameters list private"
 mend=false
 if [ "${1:-}" = --mend ]; then
 	mend=true

@@ -10,9 +10,10 @@ BEGIN {
 	may["loop"] = "base loop"
 	may["hsm"] = "base loop hsm"
 	may["hsm/signer/token"] = "base hsm hsm/signer/token"
-	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/key"
+	may["hsm/signer/journal"] = "base hsm/signer/token hsm/signer/journal"
+	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key"
 	may["hsm/signer/csr"] = "base hsm hsm/signer/key hsm/signer/csr"
-	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/key hsm/signer/stock"
+	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key hsm/signer/stock"
 	may["hsm/signer/serve"] = may["hsm/signer/stock"] " systemd config hsm/signer/csr hsm/signer/serve"
 	may["hsm/signer"] = may["hsm/signer/serve"]
 	may["store"] = "base store store/sqlite"
@@ -24,8 +25,6 @@ BEGIN {
 	# file → header of a folder above its own
 	may_also["hsm/signer/token/judge.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
 	may_also["hsm/signer/token/module.c"] = "hsm/signer/key/key_kind.h" # a table
-	may_also["hsm/signer/token/session.c"] = "hsm/signer/key/key_map.h" # which ends with its session
-	may_also["hsm/signer/key/inventory.c"] = "hsm/signer/stock/stock.h" # for the labels
 
 	# file → header of its own folder that it is not to know
 	may_not["hsm/signer/csr/csr_verify.c"] = "hsm/signer/csr/csr_build.h" # a mistake in the one is not to be one in both
@@ -35,7 +34,7 @@ BEGIN {
 	generated["utf8_class.inc"] = "base"
 
 	# library header → where it may be known; a folder ends in '/'
-	library("event2/", "loop/ daemon/ hsm/hsm.c cli/loop.c")
+	library("event2/", "loop/ daemon/ hsm/hsm_link.c hsm/hsm_private.h cli/loop.c")
 	library("event.h", "")
 	library("evhttp.h", "")
 	library("sqlite3.h", "store/sqlite/")

@@ -175,19 +175,18 @@ static enum err check_rows(const struct check *c)
 	return e;
 }
 
-enum err sqlite_check(const char *path, bool full, const struct upkeep_watch *watch,
-		      upkeep_problem_fn on_problem, void *arg, struct upkeep_summary *ret_summary)
+enum err sqlite_check(const char *path, const struct upkeep_check *in, struct upkeep_summary *ret_summary)
 {
-	struct check c = {.tell = on_problem, .arg = arg};
+	struct check c = {.tell = in->on_problem, .arg = in->arg};
 	struct upkeep_summary s = {0};
-	enum err e = sqlite_file_open(&c.f, path, SQLITE_OPEN_READWRITE, path, watch);
+	enum err e = sqlite_file_open(&c.f, path, SQLITE_OPEN_READWRITE, path, &in->watch);
 
 	if (e == E_OK)
 		e = sqlite_file_run(&c.f, "PRAGMA query_only = ON; BEGIN", "begin a transaction");
 	if (e == E_OK)
 		e = sqlite_file_recognise(&c.f, &s.schema_version);
 	if (e == E_OK)
-		e = sqlite_file_integrity(&c.f, full, on_problem, arg);
+		e = sqlite_file_integrity(&c.f, in->full, in->on_problem, in->arg);
 	if (e == E_OK)
 		e = check_schema(&c, s.schema_version);
 	if (e == E_OK)

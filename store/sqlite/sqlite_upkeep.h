@@ -11,7 +11,7 @@ MUST_USE enum err sqlite_backup(const char *path, int fd, const struct upkeep_wa
 				struct upkeep_summary *ret_summary);
 MUST_USE enum err sqlite_restore(const char *path, const struct upkeep_restore *in,
 				 struct upkeep_summary *ret_summary, char **ret_kept);
-MUST_USE enum err sqlite_check(const char *path, bool full, const struct upkeep_watch *watch,
-			       upkeep_problem_fn on_problem, void *arg, struct upkeep_summary *ret_summary);
+MUST_USE enum err sqlite_check(const char *path, const struct upkeep_check *in,
+			       struct upkeep_summary *ret_summary);
 
 #endif

@@ -1165,13 +1165,14 @@ static void upkeep_of_other_databases_is_refused(void **state)
 {
 	const struct upkeep_watch watch = {.go_on = go_on_until};
 	const struct upkeep_restore restore = {.url = "postgresql://user@host/csrd", .fd = -1, .name = "x"};
+	const struct upkeep_check check = {.url = restore.url, .full = true, .watch = watch};
 	struct upkeep_summary summary;
 	char *kept;
 
 	(void)state;
 	assert_int_equal(upkeep_backup(restore.url, -1, &watch, &summary), E_UNSUPPORTED);
 	assert_int_equal(upkeep_restore(&restore, &summary, &kept), E_UNSUPPORTED);
-	assert_int_equal(upkeep_check(restore.url, true, &watch, NULL, NULL, &summary), E_UNSUPPORTED);
+	assert_int_equal(upkeep_check(&check, &summary), E_UNSUPPORTED);
 }
 
 int main(void)

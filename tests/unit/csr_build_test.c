@@ -146,6 +146,7 @@ static enum err verify(const struct buf *der, const struct csr_spec *spec, EVP_P
 
 static enum err build(const struct csr_spec *spec, struct soft_key *key, struct buf *der, const char **reason)
 {
+	const struct csr_build_signer signer = {.sign = soft_sign, .arg = key};
 	struct spki *public_key;
 	const char *unused;
 	enum err e;
@@ -155,7 +156,7 @@ static enum err build(const struct csr_spec *spec, struct soft_key *key, struct 
 		key->digest = EVP_get_digestbyname(types[spec->key_type].digest);
 	assert_int_equal(csr_check(spec, &unused), E_OK);
 	public_key = public_half(key->pair);
-	e = csr_build(spec, public_key, soft_sign, key, der, reason ? reason : &unused);
+	e = csr_build(spec, public_key, &signer, der, reason ? reason : &unused);
 	spki_free(public_key);
 	return e;
 }

@@ -158,7 +158,7 @@ static enum err put_signature(X509_REQ *req, const struct buf *signature)
 	return E_OK;
 }
 
-static enum err sign_request(X509_REQ *req, csr_build_sign_fn sign, void *arg)
+static enum err sign_request(X509_REQ *req, const struct csr_build_signer *signer)
 {
 	unsigned char *tbs = NULL;
 	int len = i2d_re_X509_REQ_tbs(req, &tbs);
@@ -166,7 +166,7 @@ static enum err sign_request(X509_REQ *req, csr_build_sign_fn sign, void *arg)
 	enum err e = E_NOMEM;
 
 	buf_init(&signature, SIGNATURE_MAX_BYTES);
-	if (len > 0 && (e = sign(arg, tbs, (size_t)len, &signature)) == E_OK)
+	if (len > 0 && (e = signer->sign(signer->arg, tbs, (size_t)len, &signature)) == E_OK)
 		e = put_signature(req, &signature);
 	OPENSSL_free(tbs);
 	buf_release(&signature);
@@ -198,8 +198,8 @@ static enum err finish(X509_REQ *req, const struct csr_spec *spec, const struct 
 	return e;
 }
 
-enum err csr_build(const struct csr_spec *spec, const struct spki *public_key, csr_build_sign_fn sign,
-		   void *arg, struct buf *der, const char **ret_reason)
+enum err csr_build(const struct csr_spec *spec, const struct spki *public_key,
+		   const struct csr_build_signer *signer, struct buf *der, const char **ret_reason)
 {
 	X509_REQ *req = X509_REQ_new();
 	enum err e = E_NOMEM;
@@ -210,7 +210,7 @@ enum err csr_build(const struct csr_spec *spec, const struct spki *public_key, c
 		goto out;
 	if ((e = spki_put(public_key, X509_REQ_get_X509_PUBKEY(req))) != E_OK ||
 	    (e = csr_build_put_subject(req, spec)) != E_OK || (e = put_extensions(req, spec)) != E_OK ||
-	    (e = put_algorithm(req, spec->key_type)) != E_OK || (e = sign_request(req, sign, arg)) != E_OK)
+	    (e = put_algorithm(req, spec->key_type)) != E_OK || (e = sign_request(req, signer)) != E_OK)
 		goto out;
 	e = finish(req, spec, public_key, der, ret_reason);
 out:

@@ -21,6 +21,10 @@
  * ECDSA-Sig-Value for EC, the 64 octets of RFC 8032 §5.1.6 for Ed25519.
  */
 typedef enum err (*csr_build_sign_fn)(void *arg, const uint8_t *data, size_t len, struct buf *signature);
+struct csr_build_signer {
+	csr_build_sign_fn sign;
+	void *arg;
+};
 
 /*
  * Appends the DER of a request that was parsed again and verified
@@ -30,6 +34,6 @@ typedef enum err (*csr_build_sign_fn)(void *arg, const uint8_t *data, size_t len
  * (*ret_reason is then NULL).
  */
 MUST_USE enum err csr_build(const struct csr_spec *spec, const struct spki *public_key,
-			    csr_build_sign_fn sign, void *arg, struct buf *der, const char **ret_reason);
+			    const struct csr_build_signer *signer, struct buf *der, const char **ret_reason);
 
 #endif

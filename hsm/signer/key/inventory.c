@@ -2,8 +2,8 @@
 /* Lists the token's key objects and pairs them. */
 #include "hsm/signer/key/inventory.h"
 
+#include "base/node.h"
 #include "hsm/message.h"
-#include "hsm/signer/stock/stock.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/object.h"
 #include "hsm/signer/token/remains.h"
@@ -96,7 +96,7 @@ static size_t find_node(const struct inventory *inv, const char *name)
 /* "csrd-pool:<node>:<type>"; what is no such label is nobody's. */
 static enum err count_ready(struct inventory *inv, const char *label, size_t label_len, bool is_public)
 {
-	const char *start = label + strlen(STOCK_LABEL_PREFIX);
+	const char *start = label + strlen(OBJECT_LABEL_PREFIX_STOCK);
 	const char *end = memrchr(label, ':', label_len);
 	char name[NODE_NAME_MAX + 1];
 	void *nodes = inv->nodes;
@@ -146,7 +146,7 @@ static enum err inventory_look_at(struct session *s, CK_OBJECT_HANDLE handle, bo
 	*ret_read = rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
 	if (!*ret_read || label_len > sizeof(label))
 		return E_OK;
-	if (inventory_begins(label, label_len, STOCK_LABEL_PREFIX))
+	if (inventory_begins(label, label_len, OBJECT_LABEL_PREFIX_STOCK))
 		return count_ready(inv, label, label_len, is_public);
 	if (!inventory_begins(label, label_len, OBJECT_LABEL_PREFIX))
 		return E_OK;

@@ -38,6 +38,7 @@ static bool key_map_is_wanted(struct session *s)
 
 	if (!s->map && !(s->map = calloc(1, sizeof(*s->map))))
 		return false;
+	s->map_release = key_map_drop;
 	if (now_ms - s->map->looked_ms > LOOKS_WITHIN_MS)
 		s->map->looks = 0;
 	s->map->looked_ms = now_ms;

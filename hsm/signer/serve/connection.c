@@ -26,6 +26,7 @@ struct connection *connection_new(uint64_t id, int fd, const struct fd_peer *pee
 	c->peer = *peer;
 	c->phase = CONNECTION_HELLO;
 	c->hello_until_ms = hello_until_ms;
+	TAILQ_INIT(&c->lists);
 	buf_init(&c->in, FRAME_BYTES_MAX + READ_BYTES);
 	buf_init(&c->out, OUT_MAX);
 	return c;
@@ -35,12 +36,7 @@ void connection_free(struct connection *c)
 {
 	if (!c)
 		return;
-	while (c->lists) {
-		struct job *job = c->lists;
-
-		c->lists = job->next;
-		job_free(job);
-	}
+	job_list_free(&c->lists);
 	fd_close(&c->fd);
 	buf_release(&c->in);
 	buf_release(&c->out);
@@ -54,7 +50,7 @@ bool connection_is_choked(const struct connection *c)
 
 bool connection_wants_write(const struct connection *c)
 {
-	return c->out.len > 0 || c->lists;
+	return c->out.len > 0 || !TAILQ_EMPTY(&c->lists);
 }
 
 enum err connection_read(struct connection *c)
@@ -100,19 +96,15 @@ enum err connection_reply(struct connection *c, uint32_t request_id, uint16_t ty
 
 void connection_reply_list(struct connection *c, struct job *job)
 {
-	struct job **end = &c->lists;
-
-	while (*end)
-		end = &(*end)->next;
-	job->next = NULL;
-	*end = job;
+	TAILQ_INSERT_TAIL(&c->lists, job, next);
 }
 
 /* Makes parts while there is room for them. */
 static enum err pump_lists(struct connection *c)
 {
-	while (c->lists && !connection_is_choked(c)) {
-		struct job *job = c->lists;
+	struct job *job;
+
+	while ((job = TAILQ_FIRST(&c->lists)) && !connection_is_choked(c)) {
 		struct buf payload;
 		bool last;
 		enum err e;
@@ -126,7 +118,7 @@ static enum err pump_lists(struct connection *c)
 		if (e != E_OK)
 			return e;
 		if (last) {
-			c->lists = job->next;
+			TAILQ_REMOVE(&c->lists, job, next);
 			c->listing = false;
 			job_free(job);
 		}

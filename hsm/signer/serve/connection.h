@@ -27,9 +27,9 @@ struct connection {
 	uint64_t hello_until_ms;
 	struct buf in;
 	struct buf out;
-	enum err broken;   /* an answer could not be put: the connection is to be dropped */
-	struct job *lists; /* finished LIST_KEYS jobs whose parts are still to be sent */
-	bool listing;      /* a LIST_KEYS was begun, and not all of its answer is on its way */
+	enum err broken;       /* an answer could not be put: the connection is to be dropped */
+	struct job_list lists; /* finished LIST_KEYS jobs whose parts are still to be sent */
+	bool listing;          /* a LIST_KEYS was begun, and not all of its answer is on its way */
 };
 
 /* Takes the descriptor, also on failure.  NULL: out of memory. */

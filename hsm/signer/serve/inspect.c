@@ -3,9 +3,9 @@
 #include "hsm/signer/serve/inspect.h"
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "base/utf8.h"
 #include "hsm/signer/key/key_kind.h"
 #include "hsm/signer/key/probe.h"
 #include "hsm/signer/token/pin_guard.h"
@@ -28,99 +28,28 @@
 #define PIN_BYTES_MAX 255
 #define SERVICE_USER "csrd-hsm"
 
-/* ---- JSON (RFC 8259), for which the signer links no library ---- */
-
-struct document {
-	struct buf text;
-	unsigned depth;
-	bool need_comma;
-};
-
-static void inspect_put_line(struct document *d)
-{
-	buf_put_str(&d->text, d->need_comma ? ",\n" : "\n");
-	for (unsigned i = 0; i < d->depth; i++)
-		buf_put_str(&d->text, "  ");
-	d->need_comma = true;
-}
-
-static void put_string(struct document *d, const char *text)
-{
-	size_t len = strlen(text), pos = 0;
-
-	buf_put_u8(&d->text, '"');
-	while (pos < len) {
-		size_t start = pos;
-		uint32_t c;
-
-		if (!utf8_next(text, len, &pos, &c)) {
-			pos = start + 1;
-			buf_put_str(&d->text, "\\ufffd");
-		} else if (c == '"' || c == '\\') {
-			buf_printf(&d->text, "\\%c", (int)c);
-		} else if (c < 0x20 || c == 0x7f) {
-			buf_printf(&d->text, "\\u%04x", (unsigned)c);
-		} else {
-			buf_put(&d->text, text + start, pos - start);
-		}
-	}
-	buf_put_u8(&d->text, '"');
-}
-
-/* The names are ours: nothing to escape.  NULL: an item of an array. */
-static void inspect_put_name(struct document *d, const char *name)
-{
-	inspect_put_line(d);
-	if (name)
-		buf_printf(&d->text, "\"%s\": ", name);
-}
-
-static void open_value(struct document *d, const char *name, char bracket)
-{
-	inspect_put_name(d, name);
-	buf_put_u8(&d->text, (uint8_t)bracket);
-	d->depth++;
-	d->need_comma = false;
-}
-
-static void close_value(struct document *d, char bracket)
-{
-	d->depth--;
-	d->need_comma = false;
-	inspect_put_line(d);
-	buf_put_u8(&d->text, (uint8_t)bracket);
-}
-
-static void put_text(struct document *d, const char *name, const char *text)
-{
-	inspect_put_name(d, name);
-	put_string(d, text);
-}
-
-static void inspect_put_bool(struct document *d, const char *name, bool value)
-{
-	inspect_put_name(d, name);
-	buf_put_str(&d->text, value ? "true" : "false");
-}
+/* ---- values of PKCS#11 ---- */
 
 /* null for what the token does not tell. */
-static void put_number(struct document *d, const char *name, unsigned long value)
+static void put_number(struct json_writer *w, const char *name, unsigned long value)
 {
-	inspect_put_name(d, name);
-	if (value == CK_UNAVAILABLE_INFORMATION)
-		buf_put_str(&d->text, "null");
-	else
-		buf_printf(&d->text, "%lu", value);
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lu", value);
+	json_put_name(w, name);
+	json_put_raw(w, value == CK_UNAVAILABLE_INFORMATION ? "null" : text);
 }
 
-static void put_version(struct document *d, const char *name, CK_VERSION version)
+static void put_version(struct json_writer *w, const char *name, CK_VERSION version)
 {
-	inspect_put_name(d, name);
-	buf_printf(&d->text, "\"%u.%u\"", version.major, version.minor);
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u.%u", version.major, version.minor);
+	json_put_text_member(w, name, text);
 }
 
 /* Texts of PKCS#11 are padded with blanks (v2.40 §3.1). */
-static void put_padded(struct document *d, const char *name, const unsigned char *text, size_t len)
+static void put_padded(struct json_writer *w, const char *name, const unsigned char *text, size_t len)
 {
 	char copy[65];
 
@@ -128,12 +57,15 @@ static void put_padded(struct document *d, const char *name, const unsigned char
 		len--;
 	memcpy(copy, text, len);
 	copy[len] = '\0';
-	put_text(d, name, copy);
+	json_put_text_member(w, name, copy);
 }
+
+/* ---- what was seen ---- */
 
 struct inspection {
 	const struct config_token *settings;
-	struct document document;
+	struct buf document;
+	struct json_writer writer;
 	enum err state_error;
 	struct state_dir *state; /* NULL unless state_error is E_OK */
 	char served[17];         /* serial number of the token served before; "" for none */
@@ -157,15 +89,16 @@ static const char *word_of(enum err e)
 	}
 }
 
-static void put_owner(struct document *d, const char *path)
+static void put_owner(struct json_writer *w, const char *path)
 {
 	struct stat st;
+	char mode[8];
 
 	if (stat(path, &st))
 		return;
-	put_number(d, "owner", st.st_uid);
-	inspect_put_name(d, "mode");
-	buf_printf(&d->text, "\"%04o\"", (unsigned)st.st_mode & 07777u);
+	put_number(w, "owner", st.st_uid);
+	snprintf(mode, sizeof(mode), "%04o", (unsigned)st.st_mode & 07777u);
+	json_put_text_member(w, "mode", mode);
 }
 
 /* ---- root reads the PIN file alone: no folder of others, and it runs no vendor's code ---- */
@@ -233,71 +166,74 @@ static const char *refused_word(const struct inspection *in, const struct secret
 /* The PIN is compared with the marker, and gone again before the module's code runs. */
 static enum exit_code look_at_pin(struct inspection *in)
 {
-	struct document *d = &in->document;
+	struct json_writer *w = &in->writer;
 	const char *path = in->settings->pin_file;
 	struct secret *pin = NULL;
 	enum err e = secret_read_file(path, PIN_BYTES_MAX, &pin);
 	enum exit_code code;
 	struct stat st;
 
-	open_value(d, "pin", '{');
-	put_text(d, "file", path);
+	json_put_name(w, "pin");
+	json_open_object(w);
+	json_put_text_member(w, "file", path);
 	if (e == E_DENIED && stat(path, &st) == 0 && (st.st_mode & S_IRWXO))
-		put_text(d, "state", "open-to-others");
+		json_put_text_member(w, "state", "open-to-others");
 	else
-		put_text(d, "state", word_of(e));
-	put_owner(d, path);
+		json_put_text_member(w, "state", word_of(e));
+	put_owner(w, path);
 	code = drop_root(in);
 	if (code == EXIT_CODE_OK)
 		inspect_open_state(in);
-	put_text(d, "refused", refused_word(in, pin));
-	close_value(d, '}');
+	json_put_text_member(w, "refused", refused_word(in, pin));
+	json_close(w);
 	secret_free(pin);
 	return code;
 }
 
 static void look_at_state(struct inspection *in)
 {
-	struct document *d = &in->document;
+	struct json_writer *w = &in->writer;
 	const char *path = in->settings->state_dir;
 
-	open_value(d, "state_dir", '{');
-	put_text(d, "path", path);
-	put_text(d, "state", word_of(in->state_error));
-	put_owner(d, path);
+	json_put_name(w, "state_dir");
+	json_open_object(w);
+	json_put_text_member(w, "path", path);
+	json_put_text_member(w, "state", word_of(in->state_error));
+	put_owner(w, path);
 	if (in->served[0])
-		put_text(d, "served_serial", in->served);
-	close_value(d, '}');
+		json_put_text_member(w, "served_serial", in->served);
+	json_close(w);
 }
 
 /* ---- the module ---- */
 
-static void put_library(struct document *d, const struct module *module)
+static void put_library(struct json_writer *w, const struct module *module)
 {
 	CK_INFO info;
 
 	if (module_functions(module)->C_GetInfo(&info) != CKR_OK)
 		return;
-	put_version(d, "cryptoki", info.cryptokiVersion);
-	put_padded(d, "manufacturer", info.manufacturerID, sizeof(info.manufacturerID));
-	put_padded(d, "library", info.libraryDescription, sizeof(info.libraryDescription));
-	put_version(d, "version", info.libraryVersion);
+	put_version(w, "cryptoki", info.cryptokiVersion);
+	put_padded(w, "manufacturer", info.manufacturerID, sizeof(info.manufacturerID));
+	put_padded(w, "library", info.libraryDescription, sizeof(info.libraryDescription));
+	put_version(w, "version", info.libraryVersion);
 }
 
 static enum exit_code look_at_module(struct inspection *in, struct module **ret_module)
 {
-	struct document *d = &in->document;
+	struct json_writer *w = &in->writer;
 	enum err e = module_load(in->settings->module, in->settings->module_init_args, ret_module);
 
 	if (e == E_NOMEM)
 		log_error("out of memory");
-	open_value(d, "module", '{');
-	put_text(d, "path", in->settings->module);
-	put_owner(d, in->settings->module);
-	inspect_put_bool(d, "loaded", e == E_OK);
+	json_put_name(w, "module");
+	json_open_object(w);
+	json_put_text_member(w, "path", in->settings->module);
+	put_owner(w, in->settings->module);
+	json_put_bool_member(w, "loaded", e == E_OK);
 	if (e == E_OK)
-		put_library(d, *ret_module);
-	close_value(d, '}');
+		put_library(w, *ret_module);
+	json_close(w);
 	if (e == E_HSM && in->served[0]) /* as main: many do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
 	return e != E_OK ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;
@@ -305,7 +241,7 @@ static enum exit_code look_at_module(struct inspection *in, struct module **ret_
 
 /* ---- the token ---- */
 
-static void put_flags(struct document *d, CK_FLAGS flags)
+static void put_flags(struct json_writer *w, CK_FLAGS flags)
 {
 	static const struct {
 		CK_FLAGS flag;
@@ -322,32 +258,33 @@ static void put_flags(struct document *d, CK_FLAGS flags)
 	    {CKF_PROTECTED_AUTHENTICATION_PATH, "protected_authentication_path"},
 	};
 
-	open_value(d, "flags", '{');
+	json_put_name(w, "flags");
+	json_open_object(w);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		inspect_put_bool(d, names[i].name, flags & names[i].flag);
-	close_value(d, '}');
+		json_put_bool_member(w, names[i].name, flags & names[i].flag);
+	json_close(w);
 }
 
-static void put_token_info(struct document *d, const struct token *token)
+static void put_token_info(struct json_writer *w, const struct token *token)
 {
 	CK_TOKEN_INFO info;
 
-	put_number(d, "slot", token->slot);
+	put_number(w, "slot", token->slot);
 	if (token_info_read(token->p11, token->slot, NULL, &info) != CKR_OK)
 		return;
-	put_padded(d, "label", info.label, sizeof(info.label));
-	put_padded(d, "serial", info.serialNumber, sizeof(info.serialNumber));
-	put_padded(d, "manufacturer", info.manufacturerID, sizeof(info.manufacturerID));
-	put_padded(d, "model", info.model, sizeof(info.model));
-	put_version(d, "hardware", info.hardwareVersion);
-	put_version(d, "firmware", info.firmwareVersion);
-	put_flags(d, info.flags);
-	put_number(d, "free_public_memory", info.ulFreePublicMemory);
-	put_number(d, "free_private_memory", info.ulFreePrivateMemory);
-	put_number(d, "sessions", info.ulSessionCount);
-	put_number(d, "sessions_max", info.ulMaxSessionCount); /* 0: as many as one likes */
-	put_number(d, "rw_sessions", info.ulRwSessionCount);
-	put_number(d, "rw_sessions_max", info.ulMaxRwSessionCount);
+	put_padded(w, "label", info.label, sizeof(info.label));
+	put_padded(w, "serial", info.serialNumber, sizeof(info.serialNumber));
+	put_padded(w, "manufacturer", info.manufacturerID, sizeof(info.manufacturerID));
+	put_padded(w, "model", info.model, sizeof(info.model));
+	put_version(w, "hardware", info.hardwareVersion);
+	put_version(w, "firmware", info.firmwareVersion);
+	put_flags(w, info.flags);
+	put_number(w, "free_public_memory", info.ulFreePublicMemory);
+	put_number(w, "free_private_memory", info.ulFreePrivateMemory);
+	put_number(w, "sessions", info.ulSessionCount);
+	put_number(w, "sessions_max", info.ulMaxSessionCount); /* 0: as many as one likes */
+	put_number(w, "rw_sessions", info.ulRwSessionCount);
+	put_number(w, "rw_sessions_max", info.ulMaxRwSessionCount);
 }
 
 /* What an earlier start of the signer found out with throw-away keys, if it still holds. */
@@ -356,27 +293,27 @@ static void put_probe(struct inspection *in, struct token *token)
 	token->state = in->state;
 	token->module_path = in->settings->module;
 	if (in->state && probe_recall(token))
-		put_text(&in->document, "probe", token->capabilities);
+		json_put_text_member(&in->writer, "probe", token->capabilities);
 }
 
-static void put_mechanism(struct document *d, const struct token *token, CK_MECHANISM_TYPE type,
+static void put_mechanism(struct json_writer *w, const struct token *token, CK_MECHANISM_TYPE type,
 			  const char *name, CK_FLAGS use)
 {
 	CK_MECHANISM_INFO info;
 	bool known = token->p11->C_GetMechanismInfo(token->slot, type, &info) == CKR_OK;
 
-	open_value(d, NULL, '{');
-	put_text(d, "name", name);
-	inspect_put_bool(d, "offered", known && (info.flags & use));
+	json_open_object(w);
+	json_put_text_member(w, "name", name);
+	json_put_bool_member(w, "offered", known && (info.flags & use));
 	if (known) {
-		put_number(d, "size_min", info.ulMinKeySize);
-		put_number(d, "size_max", info.ulMaxKeySize);
+		put_number(w, "size_min", info.ulMinKeySize);
+		put_number(w, "size_max", info.ulMaxKeySize);
 	}
-	close_value(d, '}');
+	json_close(w);
 }
 
 /* Of an RSA type either of the two signature mechanisms will do. */
-static void put_mechanisms(struct document *d, const struct token *token, enum key_family family)
+static void put_mechanisms(struct json_writer *w, const struct token *token, enum key_family family)
 {
 	static const struct {
 		enum key_family family;
@@ -394,44 +331,47 @@ static void put_mechanisms(struct document *d, const struct token *token, enum k
 	    {KEY_FAMILY_EDWARDS, CKM_EDDSA, "CKM_EDDSA", CKF_SIGN},
 	};
 
-	open_value(d, "mechanisms", '[');
+	json_put_name(w, "mechanisms");
+	json_open_array(w);
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
 		if (needed[i].family == family)
-			put_mechanism(d, token, needed[i].type, needed[i].name, needed[i].use);
-	close_value(d, ']');
+			put_mechanism(w, token, needed[i].type, needed[i].name, needed[i].use);
+	json_close(w);
 }
 
-static void put_key_types(struct document *d, const struct token *token)
+static void put_key_types(struct json_writer *w, const struct token *token)
 {
-	open_value(d, "key_types", '[');
+	json_put_name(w, "key_types");
+	json_open_array(w);
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
-		open_value(d, NULL, '{');
-		put_text(d, "key_type", key_type_name((enum key_type)type));
-		inspect_put_bool(d, "offered", token->key_types & KEY_TYPE_BIT(type));
-		put_mechanisms(d, token, key_kind((enum key_type)type)->family);
-		close_value(d, '}');
+		json_open_object(w);
+		json_put_text_member(w, "key_type", key_type_name((enum key_type)type));
+		json_put_bool_member(w, "offered", token->key_types & KEY_TYPE_BIT(type));
+		put_mechanisms(w, token, key_kind((enum key_type)type)->family);
+		json_close(w);
 	}
-	close_value(d, ']');
+	json_close(w);
 }
 
 /* E_UNSUPPORTED fills the token in too: what its mechanisms lack is then the question. */
 static enum exit_code look_at_token(struct inspection *in, struct module *module)
 {
 	struct token token = {.allow_usage = in->settings->allow_usage, .template_limit = TEMPLATE_ALL};
-	struct document *d = &in->document;
+	struct json_writer *w = &in->writer;
 	enum err e = module_find_token(module, in->settings->uri, &token);
 	bool found = e == E_OK || e == E_UNSUPPORTED;
 
-	open_value(d, "token", '{');
-	put_text(d, "uri", in->settings->uri);
-	inspect_put_bool(d, "found", found);
+	json_put_name(w, "token");
+	json_open_object(w);
+	json_put_text_member(w, "uri", in->settings->uri);
+	json_put_bool_member(w, "found", found);
 	if (found)
-		put_token_info(d, &token);
+		put_token_info(w, &token);
 	if (found)
 		put_probe(in, &token);
-	close_value(d, '}');
+	json_close(w);
 	if (found)
-		put_key_types(d, &token);
+		put_key_types(w, &token);
 	if (found && in->served[0] && strcmp(in->served, token.serial) != 0) {
 		log_error("token '%s' was exchanged: serial '%s' is there, '%s' was served before",
 			  token.label, token.serial, in->served);
@@ -445,15 +385,15 @@ static enum exit_code look_at_token(struct inspection *in, struct module *module
 /* ---- all ---- */
 
 /* Before anything is closed: a module may crash on its way out. */
-static enum exit_code inspect_print(struct document *d)
+static enum exit_code inspect_print(struct inspection *in)
 {
+	struct buf *b = &in->document;
 	enum err e;
 
-	close_value(d, '}');
-	buf_put_str(&d->text, "\n");
-	e = buf_status(&d->text);
-	if (e == E_OK && fwrite(d->text.data + 1, 1, d->text.len - 1, stdout) == d->text.len - 1 &&
-	    fflush(stdout) == 0)
+	json_close(&in->writer);
+	buf_put_str(b, "\n");
+	e = buf_status(b);
+	if (e == E_OK && fwrite(b->data, 1, b->len, stdout) == b->len && fflush(stdout) == 0)
 		return EXIT_CODE_OK;
 	log_error("cannot write the document: %s", e != E_OK ? err_str(e) : strerror(errno));
 	return EXIT_CODE_SYSTEM;
@@ -465,18 +405,20 @@ enum exit_code inspect_run(const struct config_token *settings, struct module **
 	enum exit_code code, printed;
 
 	*ret_module = NULL;
-	buf_init(&in.document.text, DOCUMENT_BYTES_MAX);
-	open_value(&in.document, NULL, '{');
-	put_text(&in.document, "name", settings->name);
+	buf_init(&in.document, DOCUMENT_BYTES_MAX);
+	json_writer_init(&in.writer, &in.document);
+	json_write_in_lines(&in.writer);
+	json_open_object(&in.writer);
+	json_put_text_member(&in.writer, "name", settings->name);
 	code = look_at_pin(&in);
 	look_at_state(&in);
 	if (code == EXIT_CODE_OK)
 		code = look_at_module(&in, ret_module);
 	if (code == EXIT_CODE_OK)
 		code = look_at_token(&in, *ret_module);
-	put_number(&in.document, "exit_code", (unsigned long)code);
-	printed = inspect_print(&in.document);
-	buf_release(&in.document.text);
+	json_put_int_member(&in.writer, "exit_code", code);
+	printed = inspect_print(&in);
+	buf_release(&in.document);
 	state_dir_close(in.state);
 	return printed ? printed : code;
 }

@@ -29,6 +29,16 @@ void job_free(struct job *job)
 	free(job);
 }
 
+void job_list_free(struct job_list *list)
+{
+	struct job *job;
+
+	while ((job = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, job, next);
+		job_free(job);
+	}
+}
+
 void job_fail(struct job *job, enum err code, const char *detail)
 {
 	/* The encoder only reads it. */

@@ -15,9 +15,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct job {
-	struct job *next;
+	TAILQ_ENTRY(job) next; /* of whoever owns it */
 
 	uint64_t connection; /* its id: never used twice */
 	uint32_t request_id;
@@ -35,6 +36,7 @@ struct job {
 	size_t inventory_at;
 	uint32_t destroyed; /* objects, DESTROY_KEY and DESTROY_POOL */
 };
+TAILQ_HEAD(job_list, job);
 
 /* Goes over the whole token: one at a time, and no longer than its client waits. */
 static inline bool job_is_list(const struct job *job)
@@ -45,6 +47,7 @@ static inline bool job_is_list(const struct job *job)
 struct job *job_new(uint64_t connection, uint32_t request_id,
 		    enum message_type type); /* NULL: out of memory */
 void job_free(struct job *job);              /* NULL is fine */
+void job_list_free(struct job_list *list);   /* with the jobs in it */
 
 /* Makes the reply an error; code is one of those of struct message_error. */
 void job_fail(struct job *job, enum err code, const char *detail);

@@ -171,13 +171,14 @@ static enum err operation_get_key(struct attempt *a)
 
 static enum err attempt_create(struct attempt *a)
 {
+	const struct csr_build_signer signer = {.sign = sign_with_key, .arg = a};
 	struct session *s = a->session;
 	const char *reason = NULL;
 	enum err e;
 
 	if ((e = operation_get_key(a)) != E_OK)
 		return e;
-	e = csr_build(&a->job->spec, a->public_key, sign_with_key, a, a->der, &reason);
+	e = csr_build(&a->job->spec, a->public_key, &signer, a->der, &reason);
 	if (e != E_OK && reason)
 		session_explain(s, "csr: %s", reason);
 	if (e != E_OK)

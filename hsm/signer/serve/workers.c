@@ -1,150 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A bounded queue of jobs and the threads that carry them to the token. */
+/* All threads together: what they share, and what the server asks of them. */
 #include "hsm/signer/serve/workers.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "hsm/signer/serve/operation.h"
-#include "hsm/signer/stock/stock_fill.h"
-#include "hsm/signer/token/session.h"
-#include "hsm/signer/token/watchdog.h"
+#include "hsm/signer/serve/workers_private.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-struct worker {
-	struct workers *workers;
-	struct session session;
-	pthread_t thread;
-	bool started;
+/* ---- for the threads ---- */
 
-	/* under the lock of the workers: what it is at, since when */
-	bool busy;
-	enum message_type type;
-	char csr_id[CSR_ID_SIZE];
-	uint64_t since_ms;
-	uint64_t used_ms;    /* when its session was last used */
-	struct job *job;     /* NULL: none */
-	bool sessionless;    /* the token has no session to spare for it: it takes no jobs */
-	uint64_t open_at_ms; /* then: when it tries again, … */
-	uint64_t open_every_ms;
-};
-
-#define OPEN_FIRST_MS 1000 /* between tries to open a session that the token has not to spare; doubles … */
-#define OPEN_MAX_MS 10000  /* … to here */
-
-struct job_list {
-	struct job *first;
-	struct job **end;
-};
-
-struct workers {
-	pthread_mutex_t lock;
-	pthread_cond_t work;
-	int wake_fd;
-	size_t queue_max;
-	struct gate *gate;
-	struct judge *judge;
-	uint64_t keep_alive_ms;
-	char refusal[TOKEN_REASON_SIZE]; /* the server's: why the last job was refused */
-	struct stock *stock;             /* made ahead; NULL: none */
-
-	/* under the lock */
-	struct job_list waiting;
-	struct job_list done;
-	size_t waiting_len;
-	bool draining;
-	bool stopping;
-	atomic_bool break_off; /* what no caller waits for; read without the lock */
-	unsigned tending;      /* threads that look after the token */
-	uint64_t created;
-	uint64_t destroyed;
-	uint64_t failed;
-
-	unsigned threads;
-	struct worker each[];
-};
-
-/* ---- lists ---- */
-
-static void workers_list_init(struct job_list *list)
-{
-	list->first = NULL;
-	list->end = &list->first;
-}
-
-static void list_put(struct job_list *list, struct job *job)
-{
-	job->next = NULL;
-	*list->end = job;
-	list->end = &job->next;
-}
-
-static void list_put_first(struct job_list *list, struct job *job)
-{
-	job->next = list->first;
-	list->first = job;
-	if (!job->next)
-		list->end = &job->next;
-}
-
-static struct job *workers_list_take(struct job_list *list)
-{
-	struct job *job = list->first;
-
-	if (!job)
-		return NULL;
-	list->first = job->next;
-	if (!list->first)
-		list->end = &list->first;
-	job->next = NULL;
-	return job;
-}
-
-/* The one behind `before`, which is in the list and not its last. */
-static struct job *list_take_after(struct job_list *list, struct job *before)
-{
-	struct job *job = before->next;
-
-	before->next = job->next;
-	if (!before->next)
-		list->end = &before->next;
-	job->next = NULL;
-	return job;
-}
-
-/* Those for which `pick` says yes, out of `from` into `to`, in their order. */
-static size_t list_move_if(struct job_list *from, struct job_list *to,
-			   bool (*pick)(const struct job *, uint64_t), uint64_t arg)
-{
-	struct job_list kept;
-	struct job *job;
-	size_t moved = 0;
-
-	workers_list_init(&kept);
-	while ((job = workers_list_take(from))) {
-		bool picked = pick(job, arg);
-
-		moved += picked;
-		list_put(picked ? to : &kept, job);
-	}
-	while ((job = workers_list_take(&kept)))
-		list_put(from, job);
-	return moved;
-}
-
-/* ---- the threads ---- */
-
-static void wake_server(struct workers *workers)
+void workers_wake_server(struct workers *workers)
 {
 	uint64_t one = 1;
 
@@ -153,61 +27,37 @@ static void wake_server(struct workers *workers)
 		log_error("cannot wake the server: %s", strerror(errno));
 }
 
-/* Says whether the server is to be woken: it takes all that is there when it is awake. */
-static bool put_done_locked(struct workers *workers, struct job *job)
+void workers_finish_locked(struct workers *workers, struct job *job)
 {
-	bool first = !workers->done.first;
-
-	list_put(&workers->done, job);
-	if (job->result != E_OK)
-		workers->failed++;
-	else if (job->type == MESSAGE_CREATE_CSR)
-		workers->created++;
-	else if (job->type == MESSAGE_DESTROY_KEY && job->destroyed)
-		workers->destroyed++;
-	return first;
+	if (job_queue_finish(&workers->queue, job))
+		workers_wake_server(workers);
 }
 
-static void finish_locked(struct workers *workers, struct job *job)
+static void workers_fail_waiting_locked(struct workers *workers, job_pick_fn pick, const void *arg,
+					enum err e, const char *detail)
 {
-	if (put_done_locked(workers, job))
-		wake_server(workers);
+	if (job_queue_fail_if(&workers->queue, pick, arg, e, detail))
+		workers_wake_server(workers);
 }
 
-static void end_waiting_locked(struct workers *workers, bool (*pick)(const struct job *, uint64_t),
-			       uint64_t arg, enum err e, const char *detail)
-{
-	struct job_list ended;
-	struct job *job;
-
-	workers_list_init(&ended);
-	workers->waiting_len -= list_move_if(&workers->waiting, &ended, pick, arg);
-	while ((job = workers_list_take(&ended))) {
-		job_fail(job, e, detail);
-		finish_locked(workers, job);
-	}
-}
-
-static bool is_any(const struct job *job, uint64_t arg)
+static bool is_any(const struct job *job, const void *arg)
 {
 	(void)job;
 	(void)arg;
 	return true;
 }
 
-/* It needs a new key: a ready one can be claimed of a token that makes none, because it is full. */
-static bool makes_key(const struct workers *workers, const struct job *job)
+bool workers_makes_key(const struct workers *workers, const struct job *job)
 {
 	return job->type == MESSAGE_CREATE_CSR && !stock_has_ready(workers->stock, job->spec.key_type);
 }
 
-static bool makes_key_of(const struct job *job, uint64_t workers)
+static bool makes_key_of(const struct job *job, const void *workers)
 {
-	return makes_key((const struct workers *)(uintptr_t)workers, job);
+	return workers_makes_key(workers, job);
 }
 
-/* What waits and cannot be done is told so at once. */
-static void end_refused_locked(struct workers *workers)
+void workers_end_refused_locked(struct workers *workers)
 {
 	char reason[TOKEN_REASON_SIZE];
 
@@ -215,26 +65,15 @@ static void end_refused_locked(struct workers *workers)
 	case TOKEN_UP:
 		break;
 	case TOKEN_NO_KEYS:
-		end_waiting_locked(workers, makes_key_of, (uintptr_t)workers, E_UNAVAIL, reason);
+		workers_fail_waiting_locked(workers, makes_key_of, workers, E_UNAVAIL, reason);
 		break;
 	case TOKEN_DOWN:
-		end_waiting_locked(workers, is_any, 0, E_UNAVAIL, reason);
+		workers_fail_waiting_locked(workers, is_any, NULL, E_UNAVAIL, reason);
 		break;
 	}
 }
 
-/* After work, without the lock: whoever met trouble has it judged before anybody hears of the failure. */
-static void have_judged(struct worker *w)
-{
-	struct judge *judge = w->workers->judge;
-
-	if (w->session.trouble && judge_wants_repair(judge, clock_ms()))
-		judge_repair(judge, &w->session);
-}
-
-/* ---- threads without a session ---- */
-
-static unsigned able_locked(const struct workers *workers)
+unsigned workers_able_locked(const struct workers *workers)
 {
 	unsigned able = 0;
 
@@ -244,242 +83,12 @@ static unsigned able_locked(const struct workers *workers)
 }
 
 /* Not every thread may take every job. */
-static void wake_locked(struct workers *workers)
+void workers_wake_locked(struct workers *workers)
 {
-	if (able_locked(workers) < workers->threads)
+	if (workers_able_locked(workers) < workers->threads)
 		pthread_cond_broadcast(&workers->work);
 	else
 		pthread_cond_signal(&workers->work);
-}
-
-/* The token has no session for it, while others have theirs: it leaves the work to those. */
-static void set_sessionless_locked(struct worker *w)
-{
-	struct workers *workers = w->workers;
-	bool first = !w->sessionless;
-
-	w->sessionless = true;
-	w->open_every_ms = first ? OPEN_FIRST_MS : 2 * w->open_every_ms;
-	if (w->open_every_ms > OPEN_MAX_MS)
-		w->open_every_ms = OPEN_MAX_MS;
-	w->open_at_ms = clock_ms() + w->open_every_ms;
-	if (first)
-		log_warn("the token has no more sessions to spare: %u of %u threads work",
-			 able_locked(workers), workers->threads);
-	pthread_cond_broadcast(&workers->work);
-}
-
-/* After any use of its session. */
-static void look_at_session_locked(struct worker *w)
-{
-	struct workers *workers = w->workers;
-	bool open = w->session.handle != CK_INVALID_HANDLE;
-
-	if (!open && w->session.last == CKR_SESSION_COUNT && gate_has_sessions(workers->gate)) {
-		set_sessionless_locked(w);
-	} else if (open && w->sessionless) {
-		w->sessionless = false;
-		log_notice("the token has a session again: %u of %u threads work", able_locked(workers),
-			   workers->threads);
-	}
-}
-
-/* Where nobody has one this thread is as good as any: it finds out, and has the token judged. */
-static bool is_able_locked(struct worker *w)
-{
-	if (w->sessionless && !gate_has_sessions(w->workers->gate))
-		w->sessionless = false;
-	return !w->sessionless;
-}
-
-/* ---- work ---- */
-
-/* False: as operation_run. */
-static bool carry_out(struct worker *w, struct job *job)
-{
-	struct session *s = &w->session;
-	bool done;
-
-	if (session_begin(s, makes_key(w->workers, job)) != E_OK) {
-		job_fail(job, E_UNAVAIL, s->failure);
-		return true;
-	}
-	if (clock_ms() > job->deadline_ms) { /* it may have waited for the module */
-		session_end(s);
-		job_fail(job, E_TIMEOUT, "its time was up before the token was free");
-		return true;
-	}
-	if (job_is_list(job) || job->type == MESSAGE_DESTROY_POOL) {
-		s->stop = &job->gone;
-		s->stop_at_ms = job->deadline_ms;
-	}
-	watchdog_set_csr(job->csr_id);
-	done = operation_run(s, w->workers->stock, job);
-	watchdog_set_csr("");
-	s->stop = NULL;
-	s->stop_at_ms = 0;
-	session_end(s);
-	if (done)
-		have_judged(w);
-	return done;
-}
-
-/* Nothing was done for it: to the front of the queue, unless it would not be in there any more. */
-static void give_back_locked(struct workers *workers, struct job *job)
-{
-	if (atomic_load(&job->gone)) {
-		job_free(job);
-	} else if (workers->draining) {
-		job_fail(job, E_UNAVAIL, "the signer is stopping");
-		finish_locked(workers, job);
-	} else {
-		list_put_first(&workers->waiting, job);
-		workers->waiting_len++;
-		wake_locked(workers);
-	}
-}
-
-static void work(struct worker *w, struct job *job)
-{
-	struct workers *workers = w->workers;
-	bool done;
-
-	w->busy = true;
-	w->job = job;
-	w->type = job->type;
-	w->since_ms = clock_ms();
-	memcpy(w->csr_id, job->csr_id, sizeof(w->csr_id));
-	stock_caller_begins(workers->stock);
-	pthread_mutex_unlock(&workers->lock);
-	done = carry_out(w, job);
-	pthread_mutex_lock(&workers->lock);
-	stock_caller_ends(workers->stock, clock_ms());
-	w->busy = false;
-	w->job = NULL;
-	w->used_ms = clock_ms();
-	w->csr_id[0] = '\0';
-	look_at_session_locked(w);
-	if (!done) {
-		give_back_locked(workers, job);
-		return;
-	}
-	if (job->destroyed)
-		judge_made_room(workers->judge);
-	if (job_is_list(job))
-		wake_locked(workers); /* for the next list */
-	end_refused_locked(workers);
-	if (!put_done_locked(workers, job))
-		return;
-	/* Woken with the lock held it would go to sleep again at once, on that. */
-	pthread_mutex_unlock(&workers->lock);
-	wake_server(workers);
-	pthread_mutex_lock(&workers->lock);
-}
-
-/* Begun by stock_begin.  A thread at it is at work like any other: nothing is closed under it. */
-static void fill_stock(struct worker *w, enum stock_work what, enum key_type type)
-{
-	struct workers *workers = w->workers;
-	enum err e;
-
-	w->busy = true;
-	w->type = 0;
-	w->since_ms = clock_ms();
-	pthread_mutex_unlock(&workers->lock);
-	w->session.stop = &workers->break_off;
-	e = session_begin(&w->session, what == STOCK_FILL);
-	if (e == E_OK) {
-		e = stock_fill_run(&w->session, workers->stock, what, type);
-		session_end(&w->session);
-		have_judged(w);
-	}
-	w->session.stop = NULL;
-	pthread_mutex_lock(&workers->lock);
-	w->busy = false;
-	w->used_ms = clock_ms();
-	stock_end(workers->stock, what, type, e, clock_ms());
-	look_at_session_locked(w);
-	end_refused_locked(workers);
-	/* Other threads may fill now; the server may wait for us. */
-	if (what != STOCK_FILL || workers->draining)
-		pthread_cond_broadcast(&workers->work);
-	if (workers->draining)
-		wake_server(workers);
-}
-
-/* Looks after the token with this thread's session: a repair, or a sign of life. */
-static void tend(struct worker *w, void (*how)(struct judge *, struct session *))
-{
-	struct workers *workers = w->workers;
-
-	workers->tending++;
-	pthread_mutex_unlock(&workers->lock);
-	w->session.stop = &workers->break_off;
-	how(workers->judge, &w->session);
-	w->session.stop = NULL;
-	pthread_mutex_lock(&workers->lock);
-	workers->tending--;
-	w->used_ms = clock_ms();
-	look_at_session_locked(w);
-	end_refused_locked(workers);
-	if (workers->draining || judge_is_hopeless(workers->judge, w->used_ms))
-		wake_server(workers); /* which waits for this one, too, or is to end */
-}
-
-static uint64_t keep_alive_in_ms(const struct worker *w, uint64_t now_ms)
-{
-	uint64_t at_ms = w->used_ms + w->workers->keep_alive_ms;
-
-	return now_ms >= at_ms ? 0 : at_ms - now_ms;
-}
-
-static bool is_usable(struct workers *workers)
-{
-	char reason[TOKEN_REASON_SIZE];
-
-	return gate_state(workers->gate, reason) == TOKEN_UP;
-}
-
-/* What an earlier run left is taken over even of a token that makes no keys. */
-static bool may_fill(struct workers *workers)
-{
-	char reason[TOKEN_REASON_SIZE];
-
-	switch (gate_state(workers->gate, reason)) {
-	case TOKEN_UP:
-		return !judge_awaits_renewal(workers->judge);
-	case TOKEN_NO_KEYS:
-		return !stock_is_taken_over(workers->stock);
-	case TOKEN_DOWN:
-		break;
-	}
-	return false;
-}
-
-static void wait_for_work(struct worker *w, uint64_t now_ms)
-{
-	struct workers *workers = w->workers;
-	uint64_t ms = keep_alive_in_ms(w, now_ms), repair_ms = judge_repair_in_ms(workers->judge, now_ms);
-	uint64_t stock_ms = stock_wait_ms(workers->stock, now_ms);
-
-	if (!ms) /* not now: the token is down */
-		ms = workers->keep_alive_ms;
-	if (w->sessionless)
-		ms = now_ms < w->open_at_ms ? w->open_at_ms - now_ms : OPEN_FIRST_MS;
-	if (repair_ms < ms && !workers->draining && !w->sessionless)
-		ms = repair_ms ? repair_ms : 1;
-	if (stock_ms < ms && !workers->draining && !w->sessionless && may_fill(workers))
-		ms = stock_ms ? stock_ms : 1;
-	(void)thread_cond_wait_until(&workers->work, &workers->lock, clock_ms() + ms);
-}
-
-/* For an idle thread. */
-static enum stock_work begin_fill_locked(struct workers *workers, uint64_t now_ms, enum key_type *ret_type)
-{
-	if (workers->draining || !may_fill(workers))
-		return STOCK_NOTHING;
-	stock_set_key_types(workers->stock, token_makes(workers->each[0].session.token));
-	return stock_begin(workers->stock, now_ms, ret_type);
 }
 
 /*
@@ -487,11 +96,10 @@ static enum stock_work begin_fill_locked(struct workers *workers, uint64_t now_m
  * takes a full token a long time, and several must not keep a create waiting.
  * And there is one list at a time, which takes longest of all.
  */
-static struct job *take_job_locked(struct workers *workers)
+struct job *workers_take_job_locked(struct workers *workers)
 {
-	struct job *job = workers->waiting.first, *before = NULL;
-	unsigned others = 0, able = able_locked(workers);
-	bool creates_only, listing = false;
+	unsigned others = 0, able = workers_able_locked(workers);
+	bool listing = false;
 
 	for (unsigned i = 0; i < workers->threads; i++) {
 		const struct worker *w = &workers->each[i];
@@ -499,58 +107,7 @@ static struct job *take_job_locked(struct workers *workers)
 		others += w->busy && w->type && w->type != MESSAGE_CREATE_CSR;
 		listing |= w->job && job_is_list(w->job);
 	}
-	creates_only = able > 1 && others >= able - 1;
-	while (job && job->type != MESSAGE_CREATE_CSR && (creates_only || (listing && job_is_list(job)))) {
-		before = job;
-		job = job->next;
-	}
-	if (!job)
-		return NULL;
-	return before ? list_take_after(&workers->waiting, before) : workers_list_take(&workers->waiting);
-}
-
-static void *workers_run(void *arg)
-{
-	struct worker *w = arg;
-	struct workers *workers = w->workers;
-
-	pthread_mutex_lock(&workers->lock);
-	while (!workers->stopping) {
-		uint64_t now = clock_ms();
-		enum key_type type = KEY_TYPE_MAX;
-		enum stock_work what;
-		struct job *job;
-
-		if (!is_able_locked(w)) { /* those who are do the rest */
-			if (now >= w->open_at_ms && is_usable(workers))
-				tend(w, judge_try_session);
-			else
-				wait_for_work(w, now);
-			continue;
-		}
-		if (!workers->draining && judge_wants_repair(workers->judge, now)) {
-			tend(w, judge_repair);
-			continue;
-		}
-		job = take_job_locked(workers);
-		if (job) {
-			workers->waiting_len--;
-			if (now > job->deadline_ms) {
-				job_fail(job, E_TIMEOUT, "its time was up before a thread was free");
-				finish_locked(workers, job);
-			} else {
-				work(w, job);
-			}
-		} else if (!workers->draining && keep_alive_in_ms(w, now) == 0 && is_usable(workers)) {
-			tend(w, judge_keep_alive);
-		} else if ((what = begin_fill_locked(workers, now, &type)) != STOCK_NOTHING) {
-			fill_stock(w, what, type);
-		} else {
-			wait_for_work(w, now);
-		}
-	}
-	pthread_mutex_unlock(&workers->lock);
-	return NULL;
+	return job_queue_take(&workers->queue, able > 1 && others >= able - 1, listing);
 }
 
 /* ---- life ---- */
@@ -572,9 +129,7 @@ static enum err workers_open_sessions(struct workers *workers, const struct work
 		w->used_ms = clock_ms();
 		e = more ? session_open(&w->session) : E_BUSY;
 		if (e != E_OK && i > 0 && (!more || w->session.last == CKR_SESSION_COUNT)) {
-			w->sessionless = true;
-			w->open_every_ms = OPEN_MAX_MS;
-			w->open_at_ms = w->used_ms + OPEN_MAX_MS;
+			worker_begin_sessionless(w);
 			more = false;
 		} else if (e != E_OK) {
 			log_error("cannot open session %u of %u on token '%s': %s", i + 1, workers->threads,
@@ -585,7 +140,7 @@ static enum err workers_open_sessions(struct workers *workers, const struct work
 	}
 	if (!more)
 		log_warn("the token has no more sessions to spare: %u of %u threads work",
-			 able_locked(workers), workers->threads);
+			 workers_able_locked(workers), workers->threads);
 	return E_OK;
 }
 
@@ -613,8 +168,7 @@ enum err workers_new(const struct worker_options *options, struct workers **ret_
 	workers->judge = options->judge;
 	workers->keep_alive_ms = options->keep_alive_ms;
 	workers->threads = options->threads;
-	workers_list_init(&workers->waiting);
-	workers_list_init(&workers->done);
+	job_queue_init(&workers->queue);
 	if (workers->wake_fd < 0)
 		log_error("cannot make an eventfd for the threads: %s", strerror(errno));
 	pthread_mutex_init(&workers->lock, NULL);
@@ -640,7 +194,7 @@ enum err workers_start(struct workers *workers)
 {
 	for (unsigned i = 0; i < workers->threads; i++) {
 		struct worker *w = &workers->each[i];
-		int rc = pthread_create(&w->thread, NULL, workers_run, w);
+		int rc = pthread_create(&w->thread, NULL, worker_run, w);
 
 		if (rc) {
 			log_error("cannot start thread %u: %s", i + 1, strerror(rc));
@@ -649,14 +203,6 @@ enum err workers_start(struct workers *workers)
 		w->started = true;
 	}
 	return E_OK;
-}
-
-static void free_list(struct job_list *list)
-{
-	struct job *job;
-
-	while ((job = workers_list_take(list)))
-		job_free(job);
 }
 
 void workers_free(struct workers *workers)
@@ -674,8 +220,7 @@ void workers_free(struct workers *workers)
 	}
 	pthread_cond_destroy(&workers->work);
 	pthread_mutex_destroy(&workers->lock);
-	free_list(&workers->waiting);
-	free_list(&workers->done);
+	job_queue_release(&workers->queue);
 	fd_close(&workers->wake_fd);
 	free(workers);
 }
@@ -696,10 +241,7 @@ static bool csr_is_taken_locked(const struct workers *workers, const char *csr_i
 		if (workers->each[i].busy && workers->each[i].type != MESSAGE_INSPECT_KEY &&
 		    strcmp(workers->each[i].csr_id, csr_id) == 0)
 			return true;
-	for (const struct job *job = workers->waiting.first; job; job = job->next)
-		if (job->type != MESSAGE_INSPECT_KEY && strcmp(job->csr_id, csr_id) == 0)
-			return true;
-	return false;
+	return job_queue_changes(&workers->queue, csr_id);
 }
 
 /* The reason is in workers->refusal. */
@@ -707,10 +249,10 @@ static bool is_refused_locked(struct workers *workers, const struct job *job)
 {
 	enum token_state state = gate_state(workers->gate, workers->refusal);
 
-	if (state == TOKEN_UP || (state == TOKEN_NO_KEYS && !makes_key(workers, job)))
+	if (state == TOKEN_UP || (state == TOKEN_NO_KEYS && !workers_makes_key(workers, job)))
 		return false;
 	judge_hurry(workers->judge);
-	wake_locked(workers);
+	workers_wake_locked(workers);
 	return true;
 }
 
@@ -728,13 +270,12 @@ enum err workers_submit(struct workers *workers, struct job *job, const char **r
 	} else if (csr_is_taken_locked(workers, job->csr_id)) {
 		*ret_reason = "another request for the same csr is at work";
 		e = E_BUSY;
-	} else if (workers->waiting_len >= workers->queue_max) {
+	} else if (workers->queue.waiting_len >= workers->queue_max) {
 		*ret_reason = "the queue is full";
 		e = E_BUSY;
 	} else {
-		list_put(&workers->waiting, job);
-		workers->waiting_len++;
-		wake_locked(workers);
+		job_queue_put(&workers->queue, job);
+		workers_wake_locked(workers);
 	}
 	pthread_mutex_unlock(&workers->lock);
 	return e;
@@ -746,7 +287,7 @@ struct job *workers_take_done(struct workers *workers)
 	uint64_t count;
 
 	pthread_mutex_lock(&workers->lock);
-	job = workers_list_take(&workers->done);
+	job = job_queue_take_done(&workers->queue);
 	/* The descriptor is emptied with the list, under the lock: no wake-up is lost. */
 	if (!job && read(workers->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		log_error("cannot read the wake-up descriptor: %s", strerror(errno));
@@ -754,44 +295,37 @@ struct job *workers_take_done(struct workers *workers)
 	return job;
 }
 
-static bool is_of_connection(const struct job *job, uint64_t connection)
+static bool is_of_connection(const struct job *job, const void *connection)
 {
-	return job->connection == connection;
+	return job->connection == *(const uint64_t *)connection;
 }
 
 void workers_drop_connection(struct workers *workers, uint64_t connection)
 {
-	struct job_list dropped;
+	struct job_list dropped = TAILQ_HEAD_INITIALIZER(dropped);
 
-	workers_list_init(&dropped);
 	pthread_mutex_lock(&workers->lock);
-	workers->waiting_len -= list_move_if(&workers->waiting, &dropped, is_of_connection, connection);
+	job_queue_move_if(&workers->queue, is_of_connection, &connection, &dropped);
 	for (unsigned i = 0; i < workers->threads; i++)
-		if (workers->each[i].job && is_of_connection(workers->each[i].job, connection))
+		if (workers->each[i].job && is_of_connection(workers->each[i].job, &connection))
 			atomic_store(&workers->each[i].job->gone, true);
 	pthread_mutex_unlock(&workers->lock);
-	free_list(&dropped);
+	job_list_free(&dropped);
 }
 
-static bool is_past(const struct job *job, uint64_t now_ms)
+static bool is_past(const struct job *job, const void *now_ms)
 {
-	return now_ms > job->deadline_ms;
+	return *(const uint64_t *)now_ms > job->deadline_ms;
 }
 
 int workers_expire(struct workers *workers, uint64_t now_ms)
 {
-	uint64_t next = UINT64_MAX;
-	bool any_past = false;
+	uint64_t next;
 
 	pthread_mutex_lock(&workers->lock);
-	for (const struct job *job = workers->waiting.first; job; job = job->next) {
-		any_past |= is_past(job, now_ms);
-		if (!is_past(job, now_ms) && job->deadline_ms < next)
-			next = job->deadline_ms;
-	}
-	if (any_past)
-		end_waiting_locked(workers, is_past, now_ms, E_TIMEOUT,
-				   "its time was up before a thread was free");
+	workers_fail_waiting_locked(workers, is_past, &now_ms, E_TIMEOUT,
+				    "its time was up before a thread was free");
+	next = job_queue_deadline_ms(&workers->queue);
 	pthread_mutex_unlock(&workers->lock);
 	if (next == UINT64_MAX)
 		return -1;
@@ -803,7 +337,7 @@ void workers_drain(struct workers *workers)
 	pthread_mutex_lock(&workers->lock);
 	workers->draining = true;
 	atomic_store(&workers->break_off, true);
-	end_waiting_locked(workers, is_any, 0, E_UNAVAIL, "the signer is stopping");
+	workers_fail_waiting_locked(workers, is_any, NULL, E_UNAVAIL, "the signer is stopping");
 	pthread_mutex_unlock(&workers->lock);
 }
 
@@ -821,8 +355,7 @@ bool workers_is_idle(struct workers *workers)
 	bool idle;
 
 	pthread_mutex_lock(&workers->lock);
-	idle =
-	    !workers->waiting.first && !workers->done.first && !workers->tending && busy_locked(workers) == 0;
+	idle = job_queue_is_empty(&workers->queue) && !workers->tending && busy_locked(workers) == 0;
 	pthread_mutex_unlock(&workers->lock);
 	return idle;
 }
@@ -832,7 +365,7 @@ bool workers_serves_nobody(struct workers *workers)
 	bool nobody;
 
 	pthread_mutex_lock(&workers->lock);
-	nobody = !workers->waiting.first && !workers->done.first;
+	nobody = job_queue_is_empty(&workers->queue);
 	for (unsigned i = 0; i < workers->threads; i++)
 		nobody &= !workers->each[i].busy || !workers->each[i].type;
 	pthread_mutex_unlock(&workers->lock);
@@ -846,14 +379,14 @@ void workers_status(struct workers *workers, uint64_t now_ms, struct message_sta
 	pthread_mutex_lock(&workers->lock);
 	reply->threads = workers->threads;
 	reply->busy = busy_locked(workers);
-	reply->queued = (uint32_t)workers->waiting_len;
-	reply->created = workers->created;
-	reply->destroyed = workers->destroyed;
-	reply->failed = workers->failed;
+	reply->queued = (uint32_t)workers->queue.waiting_len;
+	reply->created = workers->queue.created;
+	reply->destroyed = workers->queue.destroyed;
+	reply->failed = workers->queue.failed;
 	reply->usable = gate_state(workers->gate, reason) == TOKEN_UP;
-	if (reply->usable && able_locked(workers) < workers->threads)
+	if (reply->usable && workers_able_locked(workers) < workers->threads)
 		snprintf(reason, sizeof(reason), "%u of %u sessions: the token has no more to spare",
-			 able_locked(workers), workers->threads);
+			 workers_able_locked(workers), workers->threads);
 	reply->detail = strdup(reason);
 	reply->token_flags = judge_token_flags(workers->judge);
 	reply->capabilities = judge_capabilities(workers->judge);

@@ -143,7 +143,7 @@ void stock_free(struct stock *stock)
 
 void stock_label_of_node(const char *node, enum key_type type, char label[STOCK_LABEL_SIZE])
 {
-	snprintf(label, STOCK_LABEL_SIZE, "%s%.*s:%s", STOCK_LABEL_PREFIX, NODE_NAME_MAX, node,
+	snprintf(label, STOCK_LABEL_SIZE, "%s%.*s:%s", OBJECT_LABEL_PREFIX_STOCK, NODE_NAME_MAX, node,
 		 key_type_name(type));
 }
 

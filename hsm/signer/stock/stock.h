@@ -20,13 +20,13 @@
 #include "hsm/message.h"
 #include "hsm/signer/key/key.h"
 #include "hsm/signer/key/spki.h"
+#include "hsm/signer/token/object.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define STOCK_LABEL_PREFIX "csrd-pool:"
-#define STOCK_LABEL_SIZE (sizeof(STOCK_LABEL_PREFIX) + NODE_NAME_MAX + 16)
+#define STOCK_LABEL_SIZE (sizeof(OBJECT_LABEL_PREFIX_STOCK) + NODE_NAME_MAX + 16)
 
 struct stock;
 struct stock_options {

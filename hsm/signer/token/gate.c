@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
+
+LIST_HEAD(session_list, session);
 
 struct gate {
 	struct module *module;
@@ -27,12 +30,12 @@ struct gate {
 	enum token_state state;
 	char reason[TOKEN_REASON_SIZE];
 	bool exclusive; /* nobody may enter */
-	struct session *inside;
+	struct session_list inside;
 	uint64_t entries; /* how often somebody came in */
 
 	/* Opening and closing, one at a time: a closed handle may be given to the next who opens. */
 	pthread_mutex_t sessions_lock;
-	struct session *sessions;
+	struct session_list sessions; /* those whose handle is valid */
 	uint64_t module_epoch;
 	atomic_uint_fast64_t epoch;
 };
@@ -52,6 +55,8 @@ enum err gate_new(struct module *module, struct token *token, struct login *logi
 	g->login = login;
 	g->state = TOKEN_NO_KEYS;
 	snprintf(g->reason, sizeof(g->reason), "it was not tried yet");
+	LIST_INIT(&g->inside);
+	LIST_INIT(&g->sessions);
 	atomic_init(&g->epoch, 1);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_mutex_init(&g->sessions_lock, NULL);
@@ -83,22 +88,20 @@ uint64_t gate_logins(const struct gate *g)
 	return login_attempts(g->login);
 }
 
-static void gate_forget_locked(struct gate *g, struct session *s)
+static void gate_forget_locked(struct session *s)
 {
-	for (struct session **at = &g->sessions; *at; at = &(*at)->next) {
-		if (*at != s)
-			continue;
-		*at = s->next;
-		break;
-	}
+	if (s->handle == CK_INVALID_HANDLE)
+		return;
+	LIST_REMOVE(s, open);
 	s->handle = CK_INVALID_HANDLE;
-	s->next = NULL;
 }
 
 /* A handle may have died and been given to another session of ours; that one is not to be closed. */
 static bool gate_is_of_another_locked(const struct gate *g, const struct session *s)
 {
-	for (const struct session *other = g->sessions; other; other = other->next)
+	const struct session *other;
+
+	LIST_FOREACH (other, &g->sessions, open)
 		if (other != s && other->handle == s->handle && other->module_epoch == s->module_epoch &&
 		    other->epoch > s->epoch)
 			return true;
@@ -111,13 +114,15 @@ static void gate_close_locked(struct gate *g, struct session *s)
 		return;
 	if (s->module_epoch == g->module_epoch && !gate_is_of_another_locked(g, s))
 		g->token->p11->C_CloseSession(s->handle); /* nothing can be done about a refusal */
-	gate_forget_locked(g, s);
+	gate_forget_locked(s);
 }
 
 /* A session of an earlier epoch may be void. */
 static bool gate_has_sessions_locked(const struct gate *g)
 {
-	for (const struct session *s = g->sessions; s; s = s->next)
+	const struct session *s;
+
+	LIST_FOREACH (s, &g->sessions, open)
 		if (s->module_epoch == g->module_epoch && s->epoch == gate_epoch(g))
 			return true;
 	return false;
@@ -140,14 +145,15 @@ static enum err gate_open_locked(struct gate *g, struct session *s)
 
 	rv = g->token->p11->C_OpenSession(g->token->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
 					  &s->handle);
+	if (rv == CKR_OK && s->handle == CK_INVALID_HANDLE)
+		rv = CKR_SESSION_HANDLE_INVALID; /* or it would be in the list as one that is not open */
 	if (rv != CKR_OK) {
 		s->handle = CK_INVALID_HANDLE;
 		e = session_fail(s, "C_OpenSession", rv);
 		s->trouble |= !gate_has_sessions_locked(g); /* nobody else's work frees one */
 		return e;
 	}
-	s->next = g->sessions;
-	g->sessions = s;
+	LIST_INSERT_HEAD(&g->sessions, s, open);
 	s->epoch = gate_epoch(g);
 	s->module_epoch = g->module_epoch;
 	e = login_ensure(g->login, s->handle, &rv);
@@ -194,26 +200,16 @@ void gate_close_session(struct gate *g, struct session *s)
 static void gate_put_inside_locked(struct gate *g, struct session *s)
 {
 	s->inside_since_ms = clock_ms();
-	s->next_inside = g->inside;
-	g->inside = s;
-}
-
-static void gate_take_inside_locked(struct gate *g, struct session *s)
-{
-	struct session **at = &g->inside;
-
-	while (*at != s)
-		at = &(*at)->next_inside;
-	*at = s->next_inside;
-	s->next_inside = NULL;
+	LIST_INSERT_HEAD(&g->inside, s, inside);
 }
 
 /* Since when the one is inside who came first. */
 static uint64_t gate_oldest_inside_locked(const struct gate *g)
 {
 	uint64_t since_ms = UINT64_MAX;
+	const struct session *s;
 
-	for (const struct session *s = g->inside; s; s = s->next_inside)
+	LIST_FOREACH (s, &g->inside, inside)
 		if (s->inside_since_ms < since_ms)
 			since_ms = s->inside_since_ms;
 	return since_ms;
@@ -240,7 +236,7 @@ enum err gate_enter(struct gate *g, struct session *s, bool creating, char ret_r
 void gate_leave(struct gate *g, struct session *s)
 {
 	pthread_mutex_lock(&g->lock);
-	gate_take_inside_locked(g, s);
+	LIST_REMOVE(s, inside);
 	pthread_cond_broadcast(&g->changed);
 	pthread_mutex_unlock(&g->lock);
 }
@@ -250,7 +246,8 @@ bool gate_is_shared(struct gate *g, uint64_t *entries)
 	bool shared;
 
 	pthread_mutex_lock(&g->lock);
-	shared = (g->inside && g->inside->next_inside) || g->entries != *entries;
+	shared =
+	    (!LIST_EMPTY(&g->inside) && LIST_NEXT(LIST_FIRST(&g->inside), inside)) || g->entries != *entries;
 	*entries = g->entries;
 	pthread_mutex_unlock(&g->lock);
 	return shared;
@@ -280,7 +277,7 @@ void gate_set_state(struct gate *g, enum token_state state, const char *reason)
 
 static bool gate_is_held_up_locked(const struct gate *g, uint64_t within_ms)
 {
-	return g->inside && clock_ms() - gate_oldest_inside_locked(g) >= within_ms;
+	return !LIST_EMPTY(&g->inside) && clock_ms() - gate_oldest_inside_locked(g) >= within_ms;
 }
 
 bool gate_is_held_up(struct gate *g, uint64_t within_ms)
@@ -304,9 +301,9 @@ static bool gate_take_locked(struct gate *g, uint64_t within_ms)
 	if (g->exclusive || gate_is_held_up_locked(g, within_ms))
 		return false;
 	g->exclusive = true;
-	while (g->inside && in_time)
+	while (!LIST_EMPTY(&g->inside) && in_time)
 		in_time = thread_cond_wait_until(&g->changed, &g->lock, until_ms);
-	if (g->inside) {
+	if (!LIST_EMPTY(&g->inside)) {
 		g->exclusive = false;
 		pthread_cond_broadcast(&g->changed);
 		return false;
@@ -330,7 +327,7 @@ bool gate_begin_alone(struct gate *g, struct session *s)
 	bool taken;
 
 	pthread_mutex_lock(&g->lock);
-	gate_take_inside_locked(g, s);
+	LIST_REMOVE(s, inside);
 	pthread_cond_broadcast(&g->changed);
 	taken = gate_take_locked(g, GATE_ALONE_WITHIN_MS);
 	while (!taken && g->exclusive)
@@ -362,7 +359,7 @@ enum err gate_restart_module(struct gate *g, struct session *s)
 	g->token->p11->C_CloseAllSessions(g->token->slot);
 	g->module_epoch++;
 	atomic_fetch_add(&g->epoch, 1);
-	gate_forget_locked(g, s);
+	gate_forget_locked(s);
 	e = module_restart(g->module, g->token, reason);
 	if (e == E_OK)
 		remains_clear(g->remains);

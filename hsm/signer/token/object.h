@@ -17,7 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OBJECT_LABEL_PREFIX "csrd:"
+#define OBJECT_LABEL_PREFIX "csrd:"            /* of a CSR's key */
+#define OBJECT_LABEL_PREFIX_STOCK "csrd-pool:" /* of a ready one (stock.h) */
 #define OBJECT_LABEL_SIZE (sizeof(OBJECT_LABEL_PREFIX) - 1 + CSR_ID_SIZE)
 void object_label(char label[OBJECT_LABEL_SIZE], const char *csr_id);
 

@@ -3,7 +3,6 @@
 #include "hsm/signer/token/session.h"
 
 #include "base/clock.h"
-#include "hsm/signer/key/key_map.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/token_info.h"
 
@@ -100,7 +99,8 @@ enum err session_open(struct session *s)
 
 void session_close(struct session *s)
 {
-	key_map_drop(s);
+	if (s->map)
+		s->map_release(s);
 	if (s->handle != CK_INVALID_HANDLE)
 		gate_close_session(s->gate, s);
 }

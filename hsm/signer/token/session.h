@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct session {
 	struct gate *gate;
@@ -36,14 +37,15 @@ struct session {
 
 	uint64_t entries; /* see gate_is_shared */
 
-	struct key_map *map; /* key_map.c's own */
+	struct key_map *map;                    /* key_map.c's own, … */
+	void (*map_release)(struct session *s); /* … and how it goes when the session is closed */
 
 	/* gate.c's own */
 	uint64_t epoch;
 	uint64_t module_epoch;
-	struct session *next;
-	struct session *next_inside; /* of those inside the module, */
-	uint64_t inside_since_ms;    /* … which it came into then */
+	LIST_ENTRY(session) open;
+	LIST_ENTRY(session) inside; /* of those inside the module, */
+	uint64_t inside_since_ms;   /* … which it came into then */
 };
 
 void session_init(struct session *s, struct gate *gate, struct judge *judge, const struct token *token);
