@@ -596,7 +596,7 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 		p->config = NULL;
 	}
 out:
-	/* the url of a store may stand at the wrong place, even as the name of a key */
+	/* the url of a store may stand behind another key */
 	url_put_masked(report, buf_text(&problems));
 	buf_release(&problems);
 	config_free(p->config);
