@@ -532,6 +532,11 @@ static void password_of_a_url_is_not_repeated(void **state) /* F275, F306 */
 		"@:2: the line is not key = value, [section] or # comment\n");
 	refuses_key(f, "log", "reads = postgresql://user:secret@host/d",
 		    "reads: 'postgresql://user:***@host/d' is not accepted, it must be yes or no");
+	refuses_key(f, "log", "reads = postgresql://user:sec ret@host/d",
+		    "reads: 'postgresql://user:***@host/d' is not accepted, it must be yes or no");
+	refuses_key(f, "policy", "key_types = postgresql://user:sec,ret@host/d",
+		    "key_types: 'postgresql://user:*** is not a key type, accepted are rsa2048, p256v1, "
+		    "rsa3072, rsa4096, p384v1, ed25519");
 	refuses_key(f, "policy", "key_types = postgresql://host/d?password=secret",
 		    "key_types: 'postgresql://host/d?password=*** is not a key type, accepted are rsa2048, "
 		    "p256v1, rsa3072, rsa4096, p384v1, ed25519");
