@@ -329,5 +329,6 @@ void csr_make_start(struct op *op)
 		return;
 	}
 	memcpy(record->id, create->id, sizeof(record->id));
+	op_log(op, LOG_LEVEL_DEBUG, "asks the signer for a key and a CSR");
 	hsm_create_csr(create->hsm, create->id, &record->spec, op_hsm_deadline_ms(op), make_on_signed, op);
 }

@@ -8,7 +8,7 @@
  * pending and deleting rows, each settled by itself.  Then keys: all rows are
  * looked up in the signer's list, and what is left of that has no row.  The list
  * is a snapshot and creates and deletes go on meanwhile, so whatever looks wrong
- * is asked for again before it counts: key by key, or, when very many are
+ * is asked for again before it counts: key by key, or, when many are
  * missing, by one more list.
  */
 #include "api/reconcile_pass.h"

@@ -2,6 +2,8 @@
 /* URLs in what people see. */
 #include "base/url.h"
 
+#include "base/str.h"
+
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
@@ -9,6 +11,7 @@
 #define MASK "***"
 #define AUTHORITY "://"
 #define BLANKS " \t\r\n"
+#define AFTER_PORT "/?#'\",;:)"
 #define PARAMETER "password=" /* sslpassword, too */
 
 static void url_put_part(struct buf *b, const char *from, const char *to)
@@ -36,34 +39,61 @@ static void url_put_parameters(struct buf *b, const char *at, const char *end)
 	url_put_part(b, from, end);
 }
 
-/* A word, which may be a URL, or have one in it. */
-static void url_put_word(struct buf *b, const char *word, const char *end)
+static bool url_is_port(const char *at, const char *end)
+{
+	while (at < end && str_ascii_is_digit(*at))
+		at++;
+	return at == end || strchr(AFTER_PORT, *at);
+}
+
+/* The ':' of user and password, or of what may be these and has no '@': a part of a list, or cut off. */
+static const char *url_find_colon(const char *authority, const char *end)
+{
+	const char *host = memrchr(authority, '@', (size_t)(end - authority));
+	const char *address = authority;
+	const char *colon;
+
+	if (host)
+		return memchr(authority, ':', (size_t)(host - authority));
+	if (address < end && *address == '[') /* of IPv6 */
+		address += strcspn(address, "]" BLANKS);
+	colon = address + strcspn(address, ":/?#" BLANKS);
+	return colon < end && *colon == ':' && !url_is_port(colon + 1, end) ? colon : NULL;
+}
+
+/* A word, which may be a URL, or have one in it; returns where it ended.  A blank does not end a password. */
+static const char *url_put_word(struct buf *b, const char *word, const char *end)
 {
 	const char *at = memmem(word, (size_t)(end - word), AUTHORITY, strlen(AUTHORITY));
-	const char *host = at ? memrchr(word, '@', (size_t)(end - word)) : NULL;
+	const char *colon = at ? url_find_colon(at + strlen(AUTHORITY), end) : NULL;
 
 	if (!at) {
 		url_put_part(b, word, end);
-		return;
+		return end;
 	}
-	at += strlen(AUTHORITY);
-	const char *colon = host && host > at ? memchr(at, ':', (size_t)(host - at)) : NULL;
 	if (colon) {
+		const char *host = memrchr(colon, '@', (size_t)(end - colon));
+		const char *later = end + strcspn(end, "@\n");
+
+		if (!host && *later == '@') {
+			host = later;
+			end = later + strcspn(later, BLANKS);
+		}
 		url_put_part(b, word, colon + 1);
 		buf_put_str(b, MASK);
-		word = host;
+		word = host ? host : end;
 	}
 	url_put_parameters(b, word, end);
+	return end;
 }
 
 void url_put_masked(struct buf *b, const char *text)
 {
 	while (*text) {
-		size_t blanks = strspn(text, BLANKS), len = strcspn(text + blanks, BLANKS);
+		size_t blanks = strspn(text, BLANKS);
 
 		buf_put(b, text, blanks);
 		text += blanks;
-		url_put_word(b, text, text + len);
-		text += len;
+		text = url_put_word(b, text, text + strcspn(text, BLANKS));
 	}
 }

@@ -8,7 +8,8 @@
 /*
  * Puts a text of any kind with "***" in place of each password of a URL in it:
  * "db://NAME:***@host/db?password=***".  Whatever may be part of one is masked, if
- * in doubt more than that: a '@' or '/' that ought to have been escaped ends none.
+ * in doubt more than that: a '@', '/' or blank that ought to have been escaped ends none,
+ * and where a URL has lost its '@', what is not a port is a password.
  */
 void url_put_masked(struct buf *b, const char *text);
 

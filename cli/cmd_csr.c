@@ -229,13 +229,13 @@ static enum exit_code cmd_csr_show_text(struct cli *cli, struct show *show)
 	enum exit_code code;
 
 	print_record(show->names, show->record);
+	putchar('\n'); /* before the history, which is printed as it comes when it is long */
 	output_list_begin(&show->history, false, NULL, columns, sizeof(columns) / sizeof(columns[0]));
 	code = fetch_history(cli, show);
 	if (code != EXIT_CODE_OK) {
 		output_list_drop(&show->history);
 		return code;
 	}
-	putchar('\n');
 	code = output_list_end(&show->history);
 	if (show->record->pem)
 		printf("\n%s", show->record->pem);

@@ -322,7 +322,7 @@ static void open_section(struct parse *p, const char *name)
 
 /* ---- lines ---- */
 
-static const char not_a_line[] = "the line is none of: key = value, [section], # comment";
+static const char not_a_line[] = "the line is not key = value, [section] or # comment";
 
 static void bad_line(struct parse *p, const char *why)
 {
@@ -596,7 +596,7 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 		p->config = NULL;
 	}
 out:
-	/* the url of a store may stand at the wrong place, even as the name of a key */
+	/* the url of a store may stand behind another key */
 	url_put_masked(report, buf_text(&problems));
 	buf_release(&problems);
 	config_free(p->config);

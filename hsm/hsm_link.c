@@ -172,6 +172,7 @@ static bool link_take_hello(struct hsm *hsm, const struct frame *frame)
 	return ok;
 }
 
+/* False: the link is down, and so nothing is left of what it sent; the caller may have declined it. */
 static bool link_take_answer(struct hsm *hsm, const struct frame *frame)
 {
 	struct hsm_call *call = hsm_call_find(hsm, frame->request_id);
@@ -184,7 +185,7 @@ static bool link_take_answer(struct hsm *hsm, const struct frame *frame)
 	type = call->kind->type;
 	if (hsm_call_take_answer(call, frame) == E_OK) {
 		hsm->answered = true;
-		return true;
+		return hsm->fd >= 0;
 	}
 	link_down(hsm, true, "its answer of type 0x%04x to a request of type 0x%04x makes no sense",
 		  frame->type, type);

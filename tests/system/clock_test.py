@@ -91,13 +91,13 @@ class ClockTest(harness.Case):
         s.arm("csrd", "create.before-commit", sleep=True)
         caller = harness.threading.Thread(target=self.create_until_it_ends, daemon=True)
         caller.start()
-        harness.wait_for("the failpoint", lambda: not s.failpoint_path("csrd").exists())
+        s.wait_at_failpoint("csrd")
         for ahead in (MINUTES, YEARS, -MINUTES):
             s.ahead = ahead
             done = s.csrctl("reconcile", "--apply", check=False)
             report = harness.json.loads(done.stdout)
             self.assertEqual((done.returncode, report["busy"], report["pending"]), (1, 1, 0), done.stdout)
-            self.assertEqual(s.rows()[csr_id], "pending")
+            self.assertEqual(len(s.p11.labels()), 1)
         s.ahead = 0
         report = s.csrctl("reconcile", "--apply", "--min-age", "0s")
         self.assertEqual(report["pending"], 1)

@@ -177,7 +177,7 @@ class BusyTest(ConnectionsCase):
         self.addCleanup(self.service_.hsm.signal, signal.SIGCONT)
 
     def wait_pending(self, count):
-        harness.wait_for("%d creates at work" % count, lambda: len(self.service_.rows("pending")) == count)
+        self.service_.wait_at_signer(count)
 
     def test_f147_who_comes_while_all_are_busy_waits(self):
         """Listening goes on while idle connections could make room.  When they had become busy, the next client was
@@ -306,7 +306,7 @@ class BusyTest(ConnectionsCase):
         client.send(body)
         self.wait_pending(1)
         client.socket.close()
-        self.service_.csrd.wait_log("broke while its request is at work")
+        self.service_.csrd.wait_log("broke while its request was in progress")
         self.service_.hsm.signal(signal.SIGCONT)
         self.service_.csrd.wait_log("the client left before its answer, a 201")
         self.assertEqual(list(self.service_.rows().values()), ["active"])

@@ -67,6 +67,7 @@ class CrashCsrdTest(CrashCase):
     def test_create_before_confirm(self):
         """J6: it was answered, and the signer does not know."""
         def one_round():
+            self.s.wait_confirmed()
             self.crash(CREATE[2], self.acknowledge)
         self.rounds(CREATE[2], one_round)
         self.assertEqual(set(self.final_active), set(self.acknowledged))

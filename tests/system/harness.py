@@ -434,9 +434,31 @@ class Service:
 
     # -- looking behind
 
+    def wait_at_failpoint(self, program):
+        wait_for("the failpoint of '%s'" % program, lambda: not self.failpoint_path(program).exists())
+
+    def wait_at_signer(self, count=1):
+        """Until so many creates wait for the signer, as csrd's log of level debug says it."""
+        def look():
+            log = self.csrd.log()
+            answered = set(re.findall(r"POST '.*: \d+ in .* csr=(\S+)", log))
+            return len(set(re.findall(r"asks the signer for a key.* csr=(\S+)", log)) - answered) == count
+        return wait_for("%d creates at the signer" % count, look)
+
     def wait_at_work(self):
         """Until the signer is at a request."""
         return wait_for("a request at work", lambda: self.csrctl("status")["tokens"][0]["busy"], every=0.05)
+
+    def wait_confirmed(self):
+        """Until the signer knows that each CSR of the store stands, as its journal says it."""
+        def confirmed():
+            folder = self.folder / "state" / "journal"
+            texts = b"".join(path.read_bytes() for path in (folder / "tail", *folder.glob("tile/entries/**/*"))
+                             if path.is_file())
+            bound = set(re.findall(r"csrd-[a-z2-7]{26}", " ".join(re.findall(
+                r'"action":"bound"[^{}]*', texts.decode("utf-8", "replace")))))
+            return set(self.key_labels("active").values()) <= bound
+        return wait_for("confirmed keys", confirmed, every=0.02)
 
     def rows(self, *states):
         """What the store holds: id → state, of the given states or all."""
@@ -461,6 +483,10 @@ class Service:
 
     def is_settled(self):
         if self.rows("pending", "deleting"):
+            return False
+        # A signer at work, for a csrd that is dead even, uses a key that it does not know the end of a moment later.
+        tokens = json.loads(self.csrctl("status", check=False).stdout)["tokens"]
+        if any(token.get("busy") or token.get("queued") for token in tokens):
             return False
         done = self.csrctl("reconcile", check=False)
         if done.returncode == 69:  # EX_UNAVAILABLE: there is no signer

@@ -164,6 +164,7 @@ class SlowSignerTest(faults.FaultCase):
             answer = self.create()
             self.assertEqual((answer.status, answer.codes, answer.headers["Retry-After"]), (503, [1503], "5"))
         self.s.shim.clear()
+        harness.wait_for("idle threads", lambda: not self.s.csrctl("status")["tokens"][0]["busy"])
         harness.wait_for("the keys that nobody got to go", lambda: not self.s.p11.labels(), harness.PATIENCE * 2)
         answer = self.create()
         self.assertEqual(answer.status, 201)

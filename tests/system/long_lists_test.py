@@ -61,6 +61,21 @@ class LongLists(StoreCase):
         self.assertEqual(self.json("token", "revoke", "token %d" % (ROWS - 1))["id"],
                          "00000000-0000-4000-8000-%012d" % (ROWS - 1))
 
+    def test_the_history_of_one_csr_is_one_table(self):
+        self.ctl("account", "add", "first")
+        csr = "10000000-0000-4000-8000-000000000000"
+        self.fill(("INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, updated_us, key_type,"
+                   " country, province, locality, organization, common_name, sans) SELECT '%s', 'first', 'default',"
+                   " 'operator:x', 1, 1000000, 1000000, 2, 'SE', 'a', 'b', 'c', 'host.example.org', 'dns host.example.org' || char(10)"
+                   " FROM n" % csr, 1),
+                  ("INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"
+                   " SELECT 1000000, 'csr.pending', '%s', 'system', '', '', 'event-' || i FROM n" % csr, ROWS))
+        facts, table = self.ctl("csr", "show", csr).stdout.split("\n\n")
+        self.assertIn("host.example.org", facts)
+        lines = table.splitlines()
+        self.assertEqual(lines[0].split()[:2], ["AT", "ACTION"])
+        self.assertEqual([line.split()[-1] for line in lines[1:]], ["event-%d" % i for i in range(ROWS)])
+
     def test_trail_takes_no_more_memory_than_a_part_of_it(self):
         self.ctl("account", "add", "first")
         self.fill(("INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"

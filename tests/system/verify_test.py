@@ -291,6 +291,7 @@ class Verify(harness.Case):
         self.assertEqual(service.delete(ids[0]).status, 200)
         service.csrd.terminate()
         service.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", label, "--id", key_id)
+        self.database(service, ("UPDATE csrs SET updated_us = 1",))
         found, _ = self.verify(service)
         self.assertEqual({("leftover-key", ids[0])}, found)
 
@@ -302,7 +303,7 @@ class Verify(harness.Case):
         service.wait_ready()
         caller = harness.threading.Thread(target=lambda: self.create_until_it_ends(service), daemon=True)
         caller.start()
-        harness.wait_for("the failpoint", lambda: not service.failpoint_path("csrd").exists())
+        service.wait_at_failpoint("csrd")
         found, told = self.verify(service)
         self.assertEqual((found, told["in_work"]), (set(), 1))
         service.csrd.kill()

@@ -208,6 +208,18 @@ static void wait_for_hsm(struct fixture *f, struct call *call)
 	}
 }
 
+/* Until so many calls are with the HSM. */
+static void wait_for_hsm_calls(struct fixture *f, unsigned calls)
+{
+	uint64_t until = clock_ms() + PATIENCE_MS;
+
+	while (hsm_in_flight(f->hsm) < calls) {
+		store_turn(f);
+		if (clock_ms() > until)
+			fail_msg("%u calls are with the HSM, and not %u", hsm_in_flight(f->hsm), calls);
+	}
+}
+
 /* Until so many wait for others. */
 static void wait_for_waiters(struct fixture *f, unsigned waiters)
 {
@@ -682,8 +694,7 @@ static void a_create_is_in_work_to_its_end(void **state)
 	start(f, &call);
 	wait_for_hsm(f, &call);
 	hsm_fake_run(f->hsm); /* made */
-	while (hsm_in_flight(f->hsm) == 0)
-		store_turn(f);
+	wait_for_hsm(f, &call);
 	snprintf(id, sizeof(id), "%s", failed(f).id);
 	assert_true(api_works_on(f->api, id));
 	wait_for_reply(f, &call); /* destroyed */
@@ -1334,8 +1345,7 @@ static void of_two_processes_one_makes_the_csr(void **state)
 	f->api = there;
 	start(f, &second);
 	f->api = here;
-	while (hsm_in_flight(f->hsm) < 2)
-		store_turn(f);
+	wait_for_hsm_calls(f, 2);
 	wait_for_reply(f, &first);
 	wait_for_reply(f, &second);
 	expect(&first, 201, 0);
@@ -1373,8 +1383,7 @@ static void a_create_that_comes_second_leaves_no_key(void **state)
 		wait_for_hsm(f, &first);
 		f->api = here;
 		start(f, &second[i]);
-		while (hsm_in_flight(f->hsm) < 2)
-			store_turn(f);
+		wait_for_hsm_calls(f, 2);
 		wait_for_reply(f, &first);
 		expect(&first, 201, 0);
 		call_release(&first);

@@ -79,14 +79,14 @@ static const struct config *loads(struct fixture *f, const char *text)
 	return f->config;
 }
 
-/* `expected`: the whole report; each "@" in it stands for the path of the file. */
+/* `expected`: the whole report; each "@:" in it stands for the path of the file and a colon. */
 static void check_report(struct fixture *f, const char *expected)
 {
 	struct buf full;
 
 	buf_init(&full, 65536);
 	for (; *expected; expected++) {
-		if (*expected == '@')
+		if (expected[0] == '@' && expected[1] == ':')
 			buf_put_str(&full, f->path);
 		else
 			buf_put_u8(&full, (uint8_t)*expected);
@@ -445,7 +445,7 @@ static void what_is_given_twice_is_refused(void **state)
 static void lines_of_no_form_are_refused(void **state)
 {
 	struct fixture *f = *state;
-	static const char form[] = "the line is none of: key = value, [section], # comment\n";
+	static const char form[] = "the line is not key = value, [section] or # comment\n";
 	static const char *const lines[] = {"level", "level info", "level: info", "= info", "level # = info"};
 
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -477,7 +477,7 @@ static void long_lines_are_refused_whole(void **state)
 	snprintf(text, sizeof(text), "[store]\n%s\n[policy]\nkey_types = x\n" TOKEN, line);
 	refuses(f, text,
 		"@:2: the line is longer than 2048 bytes\n"
-		"@:4: [policy] key_types: 'x' is no key type, accepted are " KEY_TYPES "\n");
+		"@:4: [policy] key_types: 'x' is not a key type, accepted are " KEY_TYPES "\n");
 	line[2048] = '\0';
 	snprintf(text, sizeof(text), "[store]\n%s\n" TOKEN, line);
 	assert_string_equal(loads(f, text)->store.url, line + 6);
@@ -528,14 +528,18 @@ static void password_of_a_url_is_not_repeated(void **state) /* F275, F306 */
 
 	refuses_key(f, "store", "url = sqlite://user:secret@host/d",
 		    "url: the value is not accepted, it must be sqlite: and the absolute path of a file");
-	refuses_key(f, "store", "url postgresql://user:secret@host/d?sslmode=require",
-		    "url postgresql://user:***@host/d?sslmode: unknown key, accepted are url, queue_max, "
-		    "readers");
+	refuses(f, "[store]\nurl postgresql://user:secret@host/d?sslmode=require\n" TOKEN,
+		"@:2: the line is not key = value, [section] or # comment\n");
 	refuses_key(f, "log", "reads = postgresql://user:secret@host/d",
 		    "reads: 'postgresql://user:***@host/d' is not accepted, it must be yes or no");
+	refuses_key(f, "log", "reads = postgresql://user:sec ret@host/d",
+		    "reads: 'postgresql://user:***@host/d' is not accepted, it must be yes or no");
+	refuses_key(f, "policy", "key_types = postgresql://user:sec,ret@host/d",
+		    "key_types: 'postgresql://user:*** is not a key type, accepted are rsa2048, p256v1, "
+		    "rsa3072, rsa4096, p384v1, ed25519");
 	refuses_key(f, "policy", "key_types = postgresql://host/d?password=secret",
-		    "key_types: 'postgresql://host/d?password=*** is no key type, accepted are rsa2048, "
-		    "rsa3072, rsa4096, p256v1, p384v1, ed25519");
+		    "key_types: 'postgresql://host/d?password=*** is not a key type, accepted are rsa2048, "
+		    "p256v1, rsa3072, rsa4096, p384v1, ed25519");
 }
 
 static void socket_path_must_fit_an_address(void **state)
@@ -559,11 +563,11 @@ static void lists_are_checked_item_by_item(void **state)
 	struct fixture *f = *state;
 
 	refuses_key(f, "policy", "key_types = rsa2048, rsa1024",
-		    "key_types: 'rsa1024' is no key type, accepted are " KEY_TYPES);
+		    "key_types: 'rsa1024' is not a key type, accepted are " KEY_TYPES);
 	refuses_key(f, "policy", "key_types = rsa2048, rsa2048", "key_types: 'rsa2048' is named twice");
 	refuses_key(f, "policy", "key_types = rsa2048,", "key_types: an item between the commas is empty");
 	refuses_key(f, "policy", "san_types = dns,DNS",
-		    "san_types: 'DNS' is no type of name, accepted are dns, ip, email, uri");
+		    "san_types: 'DNS' is not a type of name, accepted are dns, ip, email, uri");
 	refuses_key(f, "token a", "client_users = a,,b", "client_users: an item between the commas is empty");
 	refuses_key(f, "token a", "client_users = a, b c",
 		    "client_users: 'b c' is not accepted, it must be the name or the number of a user");
@@ -702,7 +706,7 @@ static void all_mistakes_are_reported_together_in_the_order_of_lines(void **stat
 	    "unix:/PATH; "
 	    "names are not looked up\n"
 	    "@:3: [http] max_connections: '5x' is not accepted, it must be a number from 1 to 65536\n"
-	    "@:4: the line is none of: key = value, [section], # comment\n"
+	    "@:4: the line is not key = value, [section] or # comment\n"
 	    "@:5: [what]: unknown section, accepted are [http], [store], [policy], [log] and [token NAME]\n"
 	    "@:8: [token a] module: 'm' is not accepted, it must be the absolute path of a file\n"
 	    "@:9: [token a] threads: '99' is not accepted, it must be a number from 1 to 64\n"

@@ -1307,6 +1307,38 @@ static void link_that_is_declined_is_tried_again(void **state)
 	assert_int_equal(f->links_up, 1);
 }
 
+static void note_done_and_declined(void *arg, enum err e, const char *detail)
+{
+	hsm_decline(current->hsm, "not this one");
+	told(arg, e, detail);
+}
+
+/* What came with the answer is of the link that is gone. */
+static void link_may_be_declined_by_the_callback_of_a_call(void **state)
+{
+	struct fixture *f = *state;
+	struct message_store store = {.lineage = {7}, .sequence = 43};
+	struct frame frame;
+
+	current = f;
+	hellos = 0;
+	f->options.on_hello = on_hello;
+	hsm_starts(f);
+	signer_greets(f);
+	WAIT_FOR(f, hellos == 1);
+	hsm_note_store(f->hsm, &store, clock_ms() + 10000, note_done_and_declined, &f->results[0]);
+	frame = signer_reads(f, MESSAGE_NOTE_STORE);
+	signer_sends_nothing_but_yes(f, frame.request_id, MESSAGE_NOTE_STORE);
+	WAIT_FOR(f, f->told == 1);
+	assert_told(f, 0, E_OK);
+	assert_string_equal(hsm_down_reason(f->hsm), "not this one");
+	signer_hangs_up(f);
+	signer_greets(f);
+	WAIT_FOR(f, hellos == 2);
+	hsm_accept(f->hsm);
+	assert_int_equal(f->links_up, 1);
+}
+
 #define LINK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1352,6 +1384,7 @@ int main(void)
 	    LINK_TEST(callback_may_call_again),
 	    LINK_TEST(link_waits_until_it_is_accepted),
 	    LINK_TEST(link_that_is_declined_is_tried_again),
+	    LINK_TEST(link_may_be_declined_by_the_callback_of_a_call),
 	};
 
 	log_open("hsm_link_test", LOG_LEVEL_ERROR);
