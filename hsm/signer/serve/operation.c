@@ -615,8 +615,7 @@ static void ask(struct session *s, struct book *book, struct job *job, const cha
 
 struct lives {
 	struct journal *journal;
-	const struct word_object *words; /* of all nodes */
-	size_t words_len;
+	struct word_list words; /* of all nodes */
 	const char *own;
 };
 
@@ -630,9 +629,9 @@ static enum message_key_life life_of(void *arg, const char *label)
 		return MESSAGE_LIFE_NONE;
 	if (journal_find(lives->journal, label, &key) == E_OK)
 		return key.state == JOURNAL_USED ? MESSAGE_LIFE_USED : MESSAGE_LIFE_READY;
-	for (size_t i = 0; i < lives->words_len; i++)
-		if (strcmp(lives->words[i].word.node, lives->own) != 0 &&
-		    key_name_is_of_node(bytes, lives->words[i].word.node))
+	for (size_t i = 0; i < lives->words.len; i++)
+		if (strcmp(lives->words.at[i].word.node, lives->own) != 0 &&
+		    key_name_is_of_node(bytes, lives->words.at[i].word.node))
 			return MESSAGE_LIFE_OTHER;
 	return MESSAGE_LIFE_NONE;
 }
@@ -653,20 +652,18 @@ static enum err count_word(struct inventory *inventory, const struct word *word)
 static enum err list_once(struct session *s, struct book *book, struct job *job)
 {
 	struct lives lives = {.journal = book_journal(book), .own = stock_node(book_stock(book))};
-	struct word_object *words = NULL;
 	enum err e = inventory_take(s, &job->inventory);
 
 	if (e == E_OK && s->token->data != TOKEN_DATA_NONE &&
-	    (e = word_read_all(s, &words, &lives.words_len)) != E_OK)
+	    (e = word_read_all(s, &lives.words)) != E_OK)
 		inventory_release(&job->inventory);
 	if (e != E_OK)
 		return e;
-	lives.words = words;
 	inventory_tell_lives(&job->inventory, life_of, &lives);
-	for (size_t i = 0; i < lives.words_len && e == E_OK; i++)
-		if (strcmp(words[i].word.node, lives.own) != 0)
-			e = count_word(&job->inventory, &words[i].word);
-	word_objects_free(words, lives.words_len);
+	for (size_t i = 0; i < lives.words.len && e == E_OK; i++)
+		if (strcmp(lives.words.at[i].word.node, lives.own) != 0)
+			e = count_word(&job->inventory, &lives.words.at[i].word);
+	word_list_release(&lives.words);
 	if (e != E_OK)
 		inventory_release(&job->inventory);
 	else if (job->inventory.unread)
@@ -727,17 +724,16 @@ static enum err destroy_word(struct session *s, struct job *job, const struct wo
 
 static enum err destroy_stock_once(struct session *s, struct book *book, struct job *job)
 {
-	struct word_object *words = NULL;
-	size_t len = 0;
+	struct word_list words = {0};
 	enum err e = destroy_stock_0_1(s, job);
 
 	(void)book;
 	if (e == E_OK && s->token->data != TOKEN_DATA_NONE)
-		e = word_read_all(s, &words, &len);
-	for (size_t i = 0; i < len && e == E_OK; i++)
-		if (strcmp(words[i].word.node, job->node) == 0)
-			e = destroy_word(s, job, &words[i]);
-	word_objects_free(words, len);
+		e = word_read_all(s, &words);
+	for (size_t i = 0; i < words.len && e == E_OK; i++)
+		if (strcmp(words.at[i].word.node, job->node) == 0)
+			e = destroy_word(s, job, &words.at[i]);
+	word_list_release(&words);
 	return e;
 }
 

@@ -100,31 +100,44 @@ static enum err refuse_foreign(struct book *b, struct session *s)
 	return E_UNAVAIL;
 }
 
-/* Of all words on the token those of this node: the one that is known must be there, and no other but strays. */
+/* One of this node's words.  True: somebody else wrote it. */
+static bool look_at_word(struct book *b, struct session *s, const struct word_object *object, bool *found)
+{
+	if (b->has_word && word_is_same(&object->word, &b->known.word)) {
+		b->known.object = object->object;
+		b->known_epoch = session_epoch(s);
+		*found = true;
+		return false;
+	}
+	if (!is_stray(b, &object->word))
+		return true;
+	if (data_object_destroy(s, object->object) != E_OK)
+		log_debug("an outdated word is left on the token: %s", s->failure);
+	return false;
+}
+
+/* The one that is known must be there, and no other of this node but strays. */
 static enum err look_for_word(struct book *b, struct session *s)
 {
-	struct word_object *words = NULL;
 	bool found = false, foreign = false;
-	size_t len = 0;
-	enum err e = word_read_all(s, &words, &len);
+	struct word_list words = {0};
+	bool is_sure;
+	enum err e = word_read_all(s, &words);
 
-	for (size_t i = 0; i < len && e == E_OK; i++) {
-		if (strcmp(words[i].word.node, stock_node(b->stock)) != 0)
-			continue;
-		if (b->has_word && word_is_same(&words[i].word, &b->known.word)) {
-			b->known.object = words[i].object;
-			b->known_epoch = session_epoch(s);
-			found = true;
-		} else if (!is_stray(b, &words[i].word)) {
-			foreign = true;
-		} else if (data_object_destroy(s, words[i].object) != E_OK) {
-			log_debug("an outdated word is left on the token: %s", s->failure);
-		}
-	}
-	word_objects_free(words, len);
+	for (size_t i = 0; i < words.len; i++)
+		if (strcmp(words.at[i].word.node, stock_node(b->stock)) == 0)
+			foreign |= look_at_word(b, s, &words.at[i], &found);
+	is_sure = !words.unread;
+	word_list_release(&words);
 	if (e != E_OK)
 		return e;
-	return foreign || (b->has_word && !found) ? refuse_foreign(b, s) : E_OK;
+	if (foreign || (b->has_word && !found && is_sure))
+		return refuse_foreign(b, s);
+	if (b->has_word && !found) {
+		session_explain(s, "the word on the ready keys cannot be read");
+		return E_HSM;
+	}
+	return E_OK;
 }
 
 /* Nobody else has written in our name.  Usually one read. */

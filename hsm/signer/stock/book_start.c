@@ -32,30 +32,38 @@ static const struct word_object *newer(const struct word_object *a, const struct
 	return a->word.serial > b->word.serial ? a : b;
 }
 
+static bool is_own(const struct book *b, const struct word_object *object)
+{
+	return strcmp(object->word.node, stock_node(b->stock)) == 0;
+}
+
 /* Of this node's words the newest one is known from here on; what a crash left beside it goes. */
 static enum err find_word(struct book *b, struct session *s)
 {
-	struct word_object *words = NULL;
 	const struct word_object *newest = NULL;
-	size_t len = 0;
-	enum err e = word_read_all(s, &words, &len);
+	struct word_list words = {0};
+	enum err e = word_read_all(s, &words);
 
 	if (e != E_OK)
 		return e;
-	for (size_t i = 0; i < len; i++)
-		if (strcmp(words[i].word.node, stock_node(b->stock)) == 0)
-			newest = newer(newest, &words[i]);
-	for (size_t i = 0; i < len && e == E_OK; i++)
-		if (&words[i] != newest && strcmp(words[i].word.node, stock_node(b->stock)) == 0)
-			e = data_object_destroy(s, words[i].object);
+	if (words.unread) {
+		session_explain(s, "%zu data objects of csrd on the token cannot be read", words.unread);
+		e = E_HSM;
+	}
+	for (size_t i = 0; i < words.len; i++)
+		if (is_own(b, &words.at[i]))
+			newest = newer(newest, &words.at[i]);
+	for (size_t i = 0; i < words.len && e == E_OK; i++)
+		if (&words.at[i] != newest && is_own(b, &words.at[i]))
+			e = data_object_destroy(s, words.at[i].object);
 	if (e == E_OK && newest) {
 		word_release(&b->known.word);
 		b->known = *newest;
 		b->known_epoch = session_epoch(s);
 		b->has_word = true;
-		words[newest - words].word.names = NULL; /* the book's now */
+		words.at[newest - words.at].word.names = NULL; /* the book's now */
 	}
-	word_objects_free(words, len);
+	word_list_release(&words);
 	return e;
 }
 

@@ -82,5 +82,6 @@ enum err data_object_destroy(struct session *s, CK_OBJECT_HANDLE object)
 {
 	CK_RV rv = s->token->p11->C_DestroyObject(s->handle, object);
 
+	s->stale = true;
 	return rv == CKR_OK || ckr_is_object_gone(rv) ? E_OK : session_fail(s, "C_DestroyObject", rv);
 }
