@@ -384,7 +384,7 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 	enum err e = E_BUG;
 
 	for (;;) {
-		bool turned_away, in_order, disturbed, shared = session_is_shared(s);
+		bool turned_away, in_order, disturbed, refused, shared = session_is_shared(s);
 		uint64_t epoch = session_epoch(s);
 		uint32_t destroyed = 0;
 
@@ -393,10 +393,7 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 			return E_OK;
 		if (e == E_UNSUPPORTED && (s->token->proved_types & KEY_TYPE_BIT(a->job->spec.key_type)))
 			e = E_HSM; /* it made such a key before */
-		if (a->is_lost)
-			s->trouble = false; /* about the key, and the token is well */
-		s->trouble |= e == E_HSM && !a->is_lost;
-		s->doubt |= e == E_HSM && !a->is_lost && ckr_is_refusal(s->last);
+		refused = ckr_is_refusal(s->last);
 		turned_away = ckr_is_session_lost(s->last);
 		shared |= session_is_shared(s);
 		disturbed = e == E_HSM && shared && (a->misread || ckr_may_pass(s->last));
@@ -408,6 +405,8 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 			if (!a->touched)
 				break;
 			write_failed(a, false, 0, detail);
+			s->trouble |= e == E_HSM;
+			s->doubt |= e == E_HSM && refused;
 			s->unproven |= !session_needs_reopening(s);
 			snprintf(detail + len, DETAIL_SIZE - len, "; the clean-up failed too: %s",
 				 s->failure);
@@ -415,11 +414,16 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 		}
 		write_failed(a, true, destroyed, detail);
 		turned_away |= in_order && session_epoch(s) != epoch;
+		/* Whatever the module said: a whole key is two objects. */
+		a->is_lost |= a->from_stock && e == E_HSM && in_order && destroyed < 2;
 		if (a->is_lost) {
+			s->trouble = s->doubt = false; /* about the key, and the token is well */
 			log_warn("a key of the pool is no longer on the token, or cannot be used: %s", detail);
 			a->without_stock = ++lost >= CLAIM_TRIES;
 			continue;
 		}
+		s->trouble |= e == E_HSM;
+		s->doubt |= e == E_HSM && refused;
 		if ((turned_away || disturbed) && again < 0)
 			again = RETRIES;
 		if (again-- <= 0)
