@@ -187,7 +187,7 @@ static void sixteen_warm_creates_are_thirty_two_calls_and_a_block(void **state)
 	long before[COUNTED];
 
 	f->threads = 2;
-	start(f, "", NODE "pool_p256v1 = 16\npool_pause = 1h\nkeep_alive = 1h\n", &c);
+	start(f, "", NODE "pool_p256v1 = 16\npool_pause = 1m\nkeep_alive = 1h\n", &c);
 	wait_ready(&c, 16);
 	while (signer_shim_count(f, "C_CreateObject") < 3) { /* probe, names, and that the stock is full */
 		assert_true(clock_ms() < deadline);
@@ -235,6 +235,7 @@ static void the_pool_of_another_node_is_left_alone(void **state)
 	start(f, "", EXTRA "pool_p256v1 = 2\n", &c);
 	wait_ready(&c, 2);
 	stop(f, &c);
+	f->state_dir = "state-2"; /* of another machine */
 	start(f, "", "node = node-2\npool_p256v1 = 1\n", &c);
 	wait_ready(&c, 1);
 	expect_pool(&c, 1);
@@ -308,10 +309,12 @@ static void ready_keys_of_nodes_that_are_gone_F230(void **state)
 	start(f, "", EXTRA "pool_p256v1 = 2\n", &c);
 	wait_ready(&c, 2);
 	stop(f, &c);
+	f->state_dir = "state-2";
 	start(f, "", "node = one\npool_p256v1 = 3\n", &c);
 	wait_ready(&c, 3);
 	destroy_ready(f, &c, CKO_PUBLIC_KEY); /* halves are keys, too */
 	stop(f, &c);
+	f->state_dir = "state-3";
 	start(f, "", "node = now\npool_p256v1 = 1\npool_pause = 1m\n", &c);
 	wait_ready(&c, 1);
 	create(f, &c, 0, seen);
@@ -717,7 +720,7 @@ static void a_kill_costs_one_block_J3(void **state)
 	uint8_t seen[24][KEY_SPKI_HASH_BYTES];
 	struct signer_client c;
 
-	start(f, "", NODE "pool_p256v1 = 20\npool_pause = 1h\npool_quiet = 1h\n", &c);
+	start(f, "", NODE "pool_p256v1 = 20\npool_pause = 1m\npool_quiet = 1m\n", &c);
 	signer_wait_for_stock(&c, 20);
 	create(f, &c, 0, seen);
 	create(f, &c, 1, seen);
