@@ -142,13 +142,11 @@ static void authenticate(struct op *op)
 		op_refuse(op, code, code == PROBLEM_NO_CREDENTIAL ? auth_missing(op->request) : NULL);
 		return;
 	}
-	if (rule->look) {
+	if (rule->look)
 		rule->look(op);
-		return;
-	}
-	store_principal_find(op->api->options.store, op->claim.kind, op->claim.secret_hash, on_principal, op);
-	if (rule->prefetch)
-		rule->prefetch(op);
+	else
+		store_principal_find(op->api->options.store, op->claim.kind, op->claim.secret_hash,
+				     on_principal, op);
 }
 
 void api_handle(struct api *api, struct request *request)

@@ -31,6 +31,9 @@ struct api_options {
 	 */
 	void (*want_reconcile)(void *arg);
 	void *want_reconcile_arg;
+	/* Called when the row of a new CSR is durable: its signer may know, at any time.  NULL is fine. */
+	void (*want_confirm)(void *arg, struct hsm *hsm, const char *key_label);
+	void *want_confirm_arg;
 	/*
 	 * Requests one call of api_tick at that time of clock_ms() (or a little later), which replaces
 	 * the one requested before.  Not from inside this call.

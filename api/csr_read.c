@@ -20,33 +20,18 @@
 
 /* ---- one ---- */
 
-/*
- * The record is asked for together with the principal, so that the store is
- * woken once; it is looked at only when the op has been permitted, and may
- * come before or after that.
- */
-struct prefetch {
-	struct op *op; /* NULL: refused meanwhile */
-	bool permitted;
-	bool came;
+/* What the store has, whether or not the caller may see it. */
+struct asked {
 	enum err e;
 	struct csr_record *record; /* owned */
 };
 
-static void prefetch_free(struct prefetch *prefetch)
+static void asked_free(void *state)
 {
-	csr_record_free(prefetch->record);
-	free(prefetch);
-}
+	struct asked *asked = state;
 
-/* The op ends; what it asked for may still come. */
-static void prefetch_leave(void *state)
-{
-	struct prefetch *prefetch = state;
-
-	prefetch->op = NULL;
-	if (prefetch->came)
-		prefetch_free(prefetch);
+	csr_record_free(asked->record);
+	free(asked);
 }
 
 static void reply_record(struct op *op, enum err e, const struct csr_record *record)
@@ -73,49 +58,38 @@ out:
 	buf_release(&b);
 }
 
-/* The reply ends the op, and so the prefetch. */
-static void reply_when_ready(struct prefetch *prefetch)
+static void csr_read_on_asked(void *arg, enum err e, struct principal *caller, enum err record_e,
+			      struct csr_record *record)
 {
-	if (prefetch->permitted && prefetch->came)
-		reply_record(prefetch->op, prefetch->e, prefetch->record);
+	struct op *op = arg;
+	struct asked *asked = op->state;
+
+	asked->e = record_e;
+	asked->record = record;
+	op_admit(op, e, caller);
 }
 
-static void csr_read_on_record(void *arg, enum err e, struct csr_record *record)
+/* One question for the record and for who wants it. */
+void csr_get_look(struct op *op)
 {
-	struct prefetch *prefetch = arg;
+	struct asked *asked = calloc(1, sizeof(*asked));
+	struct store_csr_ask in = {.kind = op->claim.kind, .scope = op->route.scope, .id = op->route.csr_id};
 
-	prefetch->came = true;
-	prefetch->e = e;
-	prefetch->record = record;
-	if (prefetch->op)
-		reply_when_ready(prefetch);
-	else
-		prefetch_free(prefetch);
-}
-
-void csr_get_prefetch(struct op *op)
-{
-	struct prefetch *prefetch = op->route.csr_id[0] != '\0' ? calloc(1, sizeof(*prefetch)) : NULL;
-
-	if (!prefetch)
-		return; /* without an id the op is refused; csr_get_start says that memory is out */
-	prefetch->op = op;
-	op->state = prefetch;
-	op->state_free = prefetch_leave;
-	store_csr_get(op->api->options.store, &op->route.scope, op->route.csr_id, csr_read_on_record,
-		      prefetch);
+	if (!asked) {
+		op_refuse_err(op, E_NOMEM, NULL);
+		return;
+	}
+	op->state = asked;
+	op->state_free = asked_free;
+	memcpy(in.secret_hash, op->claim.secret_hash, sizeof(in.secret_hash));
+	store_csr_ask(op->api->options.store, &in, csr_read_on_asked, op);
 }
 
 void csr_get_start(struct op *op)
 {
-	struct prefetch *prefetch = op->state;
+	const struct asked *asked = op->state;
 
-	if (!prefetch) {
-		op_refuse_err(op, E_NOMEM, NULL);
-		return;
-	}
-	prefetch->permitted = true;
-	reply_when_ready(prefetch);
+	reply_record(op, asked->e, asked->record);
 }
 
 void csr_refuse_no_id(struct op *op)

@@ -76,8 +76,8 @@ struct op {
 void csr_create_look(struct op *op);
 void csr_create_start(struct op *op);
 void csr_delete_start(struct op *op);
+void csr_get_look(struct op *op);
 void csr_get_start(struct op *op);
-void csr_get_prefetch(struct op *op);
 void csr_refuse_no_id(struct op *op); /* for ".../custom_csrs/" */
 void csr_list_start(struct op *op);
 void token_verify_start(struct op *op);

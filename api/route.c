@@ -14,17 +14,17 @@
 #define COLLECTION "{base}/{scope}/custom_csrs"
 
 static const struct route_rule routes[] = {
-    {HTTP_GET, COLLECTION, GRANT_READ, false, csr_list_start, NULL, NULL},
-    {HTTP_POST, COLLECTION, GRANT_WRITE, false, csr_create_start, NULL, csr_create_look},
-    {HTTP_GET, COLLECTION "/{csr}", GRANT_READ, false, csr_get_start, csr_get_prefetch, NULL},
-    {HTTP_DELETE, COLLECTION "/{csr}", GRANT_WRITE, false, csr_delete_start, NULL, NULL},
-    {HTTP_GET, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL, NULL},
-    {HTTP_POST, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL, NULL},
-    {HTTP_DELETE, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL, NULL},
-    {HTTP_GET, "{base}/accounts/{account}/tokens/verify", 0, false, token_verify_start, NULL, NULL},
-    {HTTP_GET, "{base}/user/tokens/verify", 0, false, token_verify_start, NULL, NULL},
-    {HTTP_GET, "/healthz", 0, true, health_alive, NULL, NULL},
-    {HTTP_GET, "/readyz", 0, true, health_ready, NULL, NULL},
+    {HTTP_GET, COLLECTION, GRANT_READ, false, csr_list_start, NULL},
+    {HTTP_POST, COLLECTION, GRANT_WRITE, false, csr_create_start, csr_create_look},
+    {HTTP_GET, COLLECTION "/{csr}", GRANT_READ, false, csr_get_start, csr_get_look},
+    {HTTP_DELETE, COLLECTION "/{csr}", GRANT_WRITE, false, csr_delete_start, NULL},
+    {HTTP_GET, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL},
+    {HTTP_POST, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL},
+    {HTTP_DELETE, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL},
+    {HTTP_GET, "{base}/accounts/{account}/tokens/verify", 0, false, token_verify_start, NULL},
+    {HTTP_GET, "{base}/user/tokens/verify", 0, false, token_verify_start, NULL},
+    {HTTP_GET, "/healthz", 0, true, health_alive, NULL},
+    {HTTP_GET, "/readyz", 0, true, health_ready, NULL},
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))

@@ -32,11 +32,9 @@ struct route_rule {
 	bool is_open;                     /* no credential is needed */
 	void (*start)(struct op *op);     /* called once the principal is authorised */
 	/*
-	 * NULL, or called before it is known whether the op is permitted: sends a read to the store in the
-	 * same turn as the one of the principal.
+	 * NULL, or called before it is known whether the op is permitted: asks the store, in one question,
+	 * for the principal and for what `start` will need, and calls op_admit with the answer.
 	 */
-	void (*prefetch)(struct op *op);
-	/* NULL, or called in place of both: asks the store for the principal and more, and calls op_admit. */
 	void (*look)(struct op *op);
 };
 

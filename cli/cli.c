@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/url.h"
 #include "cli/command.h"
 #include "store/store_url.h"
 
@@ -247,9 +248,21 @@ enum exit_code cli_become_store_owner(const struct cli *cli)
 	return code;
 }
 
+const char *cli_store_name(const struct cli *cli)
+{
+	static char name[4200]; /* a path, and what stands before it */
+	struct buf shown;
+
+	buf_init(&shown, 2 * sizeof(name));
+	url_put_masked(&shown, cli->config->store.url);
+	snprintf(name, sizeof(name), "%s", buf_text(&shown));
+	buf_release(&shown);
+	return name;
+}
+
 enum exit_code cli_store_failed(const struct cli *cli, enum err e, const char *what)
 {
-	const char *url = cli->config->store.url;
+	const char *url = cli_store_name(cli);
 
 	switch (e) {
 	case E_NOTFOUND:

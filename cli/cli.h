@@ -81,6 +81,8 @@ void cli_note(const char *format, ...) PRINTF_LIKE(1, 2);
  */
 MUST_USE enum exit_code cli_open_config(struct cli *cli);
 MUST_USE enum exit_code cli_open_store(struct cli *cli, bool create); /* the configuration too */
+/* The url of the store as people may see it.  Static; config is there. */
+const char *cli_store_name(const struct cli *cli);
 /* The part of it that root needs before it touches the store by other means; config is there. */
 MUST_USE enum exit_code cli_become_store_owner(const struct cli *cli);
 

@@ -4,6 +4,7 @@
 #include "cli/arg.h"
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "cli/each.h"
 #include "cli/names.h"
 #include "cli/output.h"
 
@@ -172,7 +173,6 @@ enum exit_code cmd_zone_add(struct cli *cli, int argc, char **argv)
 struct list {
 	struct names *names; /* of a list of zones */
 	struct output_list out;
-	struct cli_wait wait;
 };
 
 static void cmd_account_put_json(struct json_writer *w, const char *id, const char *account,
@@ -203,39 +203,33 @@ static void cmd_account_put_row(struct output_table *t, const char *id, const ch
 	output_table_put(t, name);
 }
 
-static void cmd_account_on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
+static enum err cmd_account_list_account(void *arg, const struct account_record *a)
 {
 	struct list *list = arg;
 
-	for (size_t i = 0; e == E_OK && i < len; i++) {
-		const struct account_record *a = &accounts[i];
-
-		if (list->out.json)
-			cmd_account_put_json(&list->out.j.w, a->id, NULL, NULL, a->name, a->csr_quota,
-					     a->csr_count, a->created_us);
-		else
-			cmd_account_put_row(&list->out.table, a->id, NULL, a->name, a->csr_quota,
-					    a->csr_count, a->created_us);
-	}
-	cli_on_done(&list->wait, e);
+	if (list->out.json)
+		cmd_account_put_json(&list->out.j.w, a->id, NULL, NULL, a->name, a->csr_quota, a->csr_count,
+				     a->created_us);
+	else
+		cmd_account_put_row(&list->out.table, a->id, NULL, a->name, a->csr_quota, a->csr_count,
+				    a->created_us);
+	output_list_next(&list->out);
+	return E_OK;
 }
 
-static void cmd_account_on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
+static enum err cmd_account_list_zone(void *arg, const struct zone_record *z)
 {
 	struct list *list = arg;
+	const char *account = names_of_scope(list->names, STORE_ACCOUNT, z->account_id);
 
-	for (size_t i = 0; e == E_OK && i < len; i++) {
-		const struct zone_record *z = &zones[i];
-		const char *account = names_of_scope(list->names, STORE_ACCOUNT, z->account_id);
-
-		if (list->out.json)
-			cmd_account_put_json(&list->out.j.w, z->id, z->account_id, account, z->name,
-					     z->csr_quota, z->csr_count, z->created_us);
-		else
-			cmd_account_put_row(&list->out.table, z->id, account ? account : z->account_id,
-					    z->name, z->csr_quota, z->csr_count, z->created_us);
-	}
-	cli_on_done(&list->wait, e);
+	if (list->out.json)
+		cmd_account_put_json(&list->out.j.w, z->id, z->account_id, account, z->name, z->csr_quota,
+				     z->csr_count, z->created_us);
+	else
+		cmd_account_put_row(&list->out.table, z->id, account ? account : z->account_id, z->name,
+				    z->csr_quota, z->csr_count, z->created_us);
+	output_list_next(&list->out);
+	return E_OK;
 }
 
 static enum exit_code begin_list(struct cli *cli, int argc, char **argv)
@@ -249,13 +243,12 @@ static enum exit_code begin_list(struct cli *cli, int argc, char **argv)
 	return code == EXIT_CODE_OK ? cli_open_store(cli, false) : code;
 }
 
-static enum exit_code end_list(struct cli *cli, struct list *list, const char *what)
+static enum exit_code end_list(struct list *list, enum err e, const char *what)
 {
-	store_wait(cli->store, &list->wait.done);
-	if (list->wait.e == E_OK)
+	if (e == E_OK)
 		return output_list_end(&list->out);
 	output_list_drop(&list->out);
-	return cli_fail(list->wait.e, "cannot list the %s: %s", what, err_str(list->wait.e));
+	return cli_fail(e, "cannot list the %s: %s", what, err_str(e));
 }
 
 enum exit_code cmd_account_list(struct cli *cli, int argc, char **argv)
@@ -270,8 +263,7 @@ enum exit_code cmd_account_list(struct cli *cli, int argc, char **argv)
 	if (code != EXIT_CODE_OK)
 		return code;
 	output_list_begin(&list.out, cli->json, "accounts", columns, sizeof(columns) / sizeof(columns[0]));
-	store_account_list(cli->store, cmd_account_on_accounts, &list);
-	return end_list(cli, &list, "accounts");
+	return end_list(&list, each_account(cli, cmd_account_list_account, &list), "accounts");
 }
 
 enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv)
@@ -288,8 +280,7 @@ enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv)
 	if (code != EXIT_CODE_OK)
 		return code;
 	output_list_begin(&list.out, cli->json, "zones", columns, sizeof(columns) / sizeof(columns[0]));
-	store_zone_list(cli->store, cmd_account_on_zones, &list);
-	code = end_list(cli, &list, "zones");
+	code = end_list(&list, each_zone(cli, cmd_account_list_zone, &list), "zones");
 	names_free(list.names);
 	return code;
 }

@@ -122,6 +122,7 @@ static void on_records(void *arg, enum err e, const struct audit_record *records
 			audit_output_json(&trail->out.j.w, trail->names, &records[i], true);
 		else
 			cmd_audit_put_row(trail, &records[i]);
+		output_list_next(&trail->out);
 		trail->query.below_sequence = records[i].sequence;
 	}
 	trail->rows += trail->page_rows;

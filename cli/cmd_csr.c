@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/csr_output.h"
+#include "cli/each.h"
 #include "cli/names.h"
 #include "cli/output.h"
 
@@ -33,26 +34,23 @@ static void cmd_csr_on_record(void *arg, enum err e, struct csr_record *record)
 	cli_on_done(&show->wait, e);
 }
 
-static void on_history(void *arg, enum err e, const struct audit_record *records, size_t len)
+static enum err cmd_csr_show_event(void *arg, const struct audit_record *a)
 {
 	struct show *show = arg;
 	struct output_table *t = &show->history.table;
 
-	for (size_t i = 0; e == E_OK && i < len; i++) {
-		const struct audit_record *a = &records[i];
-
-		if (show->json) {
-			audit_output_json(&show->j.w, show->names, a, false);
-			continue;
-		}
-		output_table_put_time(t, a->at_us, NULL);
-		output_table_put(t, a->action);
-		audit_output_actor(t, show->names, a->actor);
-		output_table_put(t, a->peer);
-		output_table_put(t, a->request_id);
-		output_table_put(t, a->detail);
+	if (show->json) {
+		audit_output_json(&show->j.w, show->names, a, false);
+		return E_OK;
 	}
-	cli_on_done(&show->wait, e);
+	output_table_put_time(t, a->at_us, NULL);
+	output_table_put(t, a->action);
+	audit_output_actor(t, show->names, a->actor);
+	output_table_put(t, a->peer);
+	output_table_put(t, a->request_id);
+	output_table_put(t, a->detail);
+	output_list_next(&show->history);
+	return E_OK;
 }
 
 static void cmd_csr_put_subject(struct json_writer *w, const struct csr_spec *spec)
@@ -85,6 +83,7 @@ static void cmd_csr_put_key(struct json_writer *w, const struct csr_record *r)
 	str_hex(spki, r->spki_sha256, KEY_SPKI_HASH_BYTES);
 	json_put_name(w, "key");
 	json_open_object(w);
+	json_put_text_member(w, "label", r->key_label);
 	json_put_text_member(w, "id", id);
 	json_put_text_member(w, "spki_sha256", spki);
 	json_put_name(w, "protection");
@@ -105,12 +104,9 @@ static void cmd_csr_put_key(struct json_writer *w, const struct csr_record *r)
 
 static enum exit_code fetch_history(struct cli *cli, struct show *show)
 {
-	show->wait = (struct cli_wait){0};
-	store_audit_list(cli->store, show->record->id, on_history, show);
-	store_wait(cli->store, &show->wait.done);
-	if (show->wait.e != E_OK)
-		return cli_fail(show->wait.e, "cannot read the history: %s", err_str(show->wait.e));
-	return EXIT_CODE_OK;
+	enum err e = each_record(cli, show->record->id, cmd_csr_show_event, show);
+
+	return e == E_OK ? EXIT_CODE_OK : cli_fail(e, "cannot read the history: %s", err_str(e));
 }
 
 static enum exit_code cmd_csr_show_json(struct cli *cli, struct show *show)
@@ -145,6 +141,7 @@ static void print_key(const struct csr_record *r)
 	str_hex(spki, r->spki_sha256, KEY_SPKI_HASH_BYTES);
 	buf_init(&protection, 1024);
 	key_protection_format(r->protection, &protection);
+	output_fact("key label", r->key_label);
 	output_fact("key id", id);
 	output_fact("SPKI SHA-256", spki);
 	output_fact("protection", buf_text(&protection));

@@ -192,11 +192,12 @@ static void cmd_csr_list_on_page(void *arg, enum err e, const struct store_csr_p
 	for (size_t i = 0; e == E_OK && i < page->records_len; i++) {
 		if (!list->out.json) {
 			cmd_csr_list_put_row(list, &page->records[i]);
-			continue;
+		} else {
+			json_open_object(&list->out.j.w);
+			csr_output_members(&list->out.j.w, list->names, &page->records[i]);
+			json_close(&list->out.j.w);
 		}
-		json_open_object(&list->out.j.w);
-		csr_output_members(&list->out.j.w, list->names, &page->records[i]);
-		json_close(&list->out.j.w);
+		output_list_next(&list->out);
 	}
 	if (e == E_OK) {
 		list->page_rows = page->records_len;

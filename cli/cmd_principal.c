@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "cli/each.h"
 #include "cli/names.h"
 #include "cli/output.h"
 #include "cli/principal_words.h"
@@ -29,7 +30,6 @@ struct list {
 	int64_t now_us;
 	size_t soon; /* that end within SOON_DAYS */
 	struct output_list out;
-	struct cli_wait wait;
 };
 
 static void cmd_principal_put_json(struct list *list, const struct principal *p)
@@ -68,19 +68,18 @@ static bool ends_soon(const struct principal *p, int64_t now_us)
 	       p->expires_us - now_us < (int64_t)SOON_DAYS * 24 * 3600 * 1000000;
 }
 
-static void cmd_principal_on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
+static enum err cmd_principal_list_one(void *arg, const struct principal *p)
 {
 	struct list *list = arg;
 
-	for (size_t i = 0; e == E_OK && i < len; i++) {
-		if (ends_soon(&principals[i], list->now_us))
-			list->soon++;
-		if (list->out.json)
-			cmd_principal_put_json(list, &principals[i]);
-		else
-			cmd_principal_put_row(list, &principals[i]);
-	}
-	cli_on_done(&list->wait, e);
+	if (ends_soon(p, list->now_us))
+		list->soon++;
+	if (list->out.json)
+		cmd_principal_put_json(list, p);
+	else
+		cmd_principal_put_row(list, p);
+	output_list_next(&list->out);
+	return E_OK;
 }
 
 static enum exit_code list_all(struct cli *cli, int argc, char **argv, const struct principal_words *kind,
@@ -89,6 +88,7 @@ static enum exit_code list_all(struct cli *cli, int argc, char **argv, const str
 	static const struct option options[] = {CLI_OPTIONS};
 	struct list list = {.kind = kind, .now_us = clock_wall_us()};
 	enum exit_code code;
+	enum err e;
 
 	if (cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options) != -1)
 		return EXIT_CODE_USAGE;
@@ -100,12 +100,11 @@ static enum exit_code list_all(struct cli *cli, int argc, char **argv, const str
 	if (code != EXIT_CODE_OK)
 		return code;
 	output_list_begin(&list.out, cli->json, kind->array, columns, columns_len);
-	store_principal_list(cli->store, kind->kind, cmd_principal_on_principals, &list);
-	store_wait(cli->store, &list.wait.done);
+	e = each_principal(cli, kind->kind, cmd_principal_list_one, &list);
 	names_free(list.names);
-	if (list.wait.e != E_OK) {
+	if (e != E_OK) {
 		output_list_drop(&list.out);
-		return cli_fail(list.wait.e, "cannot list the %s: %s", kind->array, err_str(list.wait.e));
+		return cli_fail(e, "cannot list the %s: %s", kind->array, err_str(e));
 	}
 	code = output_list_end(&list.out);
 	if (list.soon > 0)
@@ -140,14 +139,24 @@ enum exit_code cmd_user_list(struct cli *cli, int argc, char **argv)
 
 #define PREFIX_CHARS_MIN 4
 
+struct candidate {
+	char id[CSR_ID_SIZE];
+	char *name; /* owned */
+	int64_t revoked_us;
+	size_t found; /* how many there are; it is the last one */
+};
+
 struct search {
 	const char *text; /* id, its first characters, or the name of one that is not revoked */
-	char id[CSR_ID_SIZE];
-	char *name;
-	int64_t revoked_us;
-	size_t found;
-	struct cli_wait wait;
+	struct candidate named, begins;
 };
+
+static void search_release(struct search *search)
+{
+	free(search->named.name);
+	free(search->begins.name);
+	search->named = search->begins = (struct candidate){.found = 0};
+}
 
 static bool is_named(const struct principal *p, const char *text)
 {
@@ -159,72 +168,91 @@ static bool begins_with(const struct principal *p, const char *text)
 	return strlen(text) >= PREFIX_CHARS_MIN && strncasecmp(p->id, text, strlen(text)) == 0;
 }
 
-static enum err take_found(struct search *search, const struct principal *p)
+static enum err candidate_take(struct candidate *candidate, const struct principal *p)
 {
-	search->found++;
-	memcpy(search->id, p->id, sizeof(search->id));
-	search->revoked_us = p->revoked_us;
-	free(search->name);
-	return str_dup_opt(p->name, &search->name) ? E_OK : E_NOMEM;
+	candidate->found++;
+	memcpy(candidate->id, p->id, sizeof(candidate->id));
+	candidate->revoked_us = p->revoked_us;
+	free(candidate->name);
+	candidate->name = NULL;
+	return str_dup_opt(p->name, &candidate->name) ? E_OK : E_NOMEM;
+}
+
+static enum err search_try(void *arg, const struct principal *p)
+{
+	struct search *search = arg;
+	enum err e = is_named(p, search->text) ? candidate_take(&search->named, p) : E_OK;
+
+	return e == E_OK && begins_with(p, search->text) ? candidate_take(&search->begins, p) : e;
 }
 
 /* By name first: a name may look like the first characters of another's id. */
-static void cmd_principal_on_search(void *arg, enum err e, const struct principal *principals, size_t len)
+static const struct candidate *search_best(const struct search *search)
 {
-	struct search *search = arg;
-
-	search->found = 0;
-	for (size_t i = 0; e == E_OK && i < len; i++)
-		if (is_named(&principals[i], search->text))
-			e = take_found(search, &principals[i]);
-	for (size_t i = 0, named = search->found; e == E_OK && named == 0 && i < len; i++)
-		if (begins_with(&principals[i], search->text))
-			e = take_found(search, &principals[i]);
-	cli_on_done(&search->wait, e);
+	return search->named.found > 0 ? &search->named : &search->begins;
 }
 
+/* *ret_found is the search's. */
 static enum exit_code cmd_principal_find(struct cli *cli, const struct principal_words *kind,
-					 struct search *search)
+					 struct search *search, const struct candidate **ret_found)
 {
-	search->wait = (struct cli_wait){0};
-	store_principal_list(cli->store, kind->kind, cmd_principal_on_search, search);
-	store_wait(cli->store, &search->wait.done);
-	if (search->wait.e != E_OK)
-		return cli_fail(search->wait.e, "cannot list the %s: %s", kind->array,
-				err_str(search->wait.e));
-	if (search->found > 1)
+	search_release(search);
+	enum err e = each_principal(cli, kind->kind, search_try, search);
+	const struct candidate *best = search_best(search);
+
+	if (e != E_OK)
+		return cli_fail(e, "cannot list the %s: %s", kind->array, err_str(e));
+	if (best->found > 1)
 		return cli_fail(E_EXISTS,
 				"%zu %s are called '%s' or begin so: give the id, see 'csrctl %s list'",
-				search->found, kind->array, search->text, kind->noun);
-	if (search->found == 0)
+				best->found, kind->array, search->text, kind->noun);
+	if (best->found == 0)
 		return cli_fail(E_NOTFOUND, "no such %s '%s': see 'csrctl %s list'", kind->noun, search->text,
 				kind->noun);
+	*ret_found = best;
 	return EXIT_CODE_OK;
 }
 
 static enum exit_code print_revoked(const struct cli *cli, const struct principal_words *kind,
-				    const struct search *search)
+				    const struct candidate *revoked)
 {
 	struct output_json j;
 
 	if (cli->json) {
 		output_json_begin(&j);
-		json_put_text_member(&j.w, "id", search->id);
-		json_put_text_member(&j.w, kind->name, search->name);
-		json_put_time_member(&j.w, "revoked_at", search->revoked_us);
+		json_put_text_member(&j.w, "id", revoked->id);
+		json_put_text_member(&j.w, kind->name, revoked->name);
+		json_put_time_member(&j.w, "revoked_at", revoked->revoked_us);
 		return output_json_end(&j);
 	}
-	output_fact("id", search->id);
-	output_fact(kind->name, search->name);
-	output_fact_time("revoked", search->revoked_us, NULL);
+	output_fact("id", revoked->id);
+	output_fact(kind->name, revoked->name);
+	output_fact_time("revoked", revoked->revoked_us, NULL);
 	return EXIT_CODE_OK;
+}
+
+static enum exit_code revoke_found(struct cli *cli, const struct principal_words *kind,
+				   const struct candidate *found)
+{
+	struct cli_wait wait = {0};
+
+	if (found->revoked_us) {
+		cli_note("the %s '%s' was revoked before", kind->noun, found->name);
+		return EXIT_CODE_OK;
+	}
+	store_principal_revoke(cli->store, kind->kind, found->id, &cli->origin, cli_on_done, &wait);
+	store_wait(cli->store, &wait.done);
+	return wait.e == E_OK ? EXIT_CODE_OK
+			      : cli_fail(wait.e, "cannot revoke the %s '%s': %s", kind->noun, found->name,
+					 err_str(wait.e));
 }
 
 static enum exit_code revoke(struct cli *cli, int argc, char **argv, const struct principal_words *kind)
 {
 	static const struct option options[] = {CLI_OPTIONS};
 	struct search search = {0};
-	struct cli_wait wait = {0};
+	const struct candidate *found;
+	char id[CSR_ID_SIZE];
 	enum exit_code code;
 
 	if (cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options) != -1)
@@ -235,26 +263,17 @@ static enum exit_code revoke(struct cli *cli, int argc, char **argv, const struc
 	if (code != EXIT_CODE_OK)
 		return code;
 	search.text = argv[optind];
-	code = cmd_principal_find(cli, kind, &search);
-	if (code != EXIT_CODE_OK)
-		goto out;
-	if (search.revoked_us) {
-		cli_note("the %s '%s' was revoked before", kind->noun, search.name);
-	} else {
-		store_principal_revoke(cli->store, kind->kind, search.id, &cli->origin, cli_on_done, &wait);
-		store_wait(cli->store, &wait.done);
-		if (wait.e != E_OK) {
-			code = cli_fail(wait.e, "cannot revoke the %s '%s': %s", kind->noun, search.name,
-					err_str(wait.e));
-			goto out;
-		}
-		search.text = search.id; /* the time is the store's */
-		code = cmd_principal_find(cli, kind, &search);
+	code = cmd_principal_find(cli, kind, &search, &found);
+	if (code == EXIT_CODE_OK)
+		code = revoke_found(cli, kind, found);
+	if (code == EXIT_CODE_OK && !found->revoked_us) {
+		memcpy(id, found->id, sizeof(id));
+		search.text = id; /* the time is the store's */
+		code = cmd_principal_find(cli, kind, &search, &found);
 	}
 	if (code == EXIT_CODE_OK)
-		code = print_revoked(cli, kind, &search);
-out:
-	free(search.name);
+		code = print_revoked(cli, kind, found);
+	search_release(&search);
 	return code;
 }
 

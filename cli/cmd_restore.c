@@ -83,7 +83,7 @@ static enum exit_code cmd_restore_print(const struct cli *cli, const char *from,
 
 	if (cli->json) {
 		output_json_begin(&j);
-		json_put_text_member(&j.w, "store", cli->config->store.url);
+		json_put_text_member(&j.w, "store", cli_store_name(cli));
 		json_put_text_member(&j.w, "file", from);
 		json_put_text_member(&j.w, "sha256", sha256);
 		output_json_text_opt(&j.w, "kept", kept);
@@ -93,7 +93,7 @@ static enum exit_code cmd_restore_print(const struct cli *cli, const char *from,
 		json_put_text_member(&j.w, "next", next_steps);
 		return output_json_end(&j);
 	}
-	output_fact("store", cli->config->store.url);
+	output_fact("store", cli_store_name(cli));
 	output_fact("restored from", from);
 	output_fact("sha256", sha256);
 	output_fact("old store kept", kept ? kept : "there was none");
@@ -105,7 +105,7 @@ static enum exit_code cmd_restore_print(const struct cli *cli, const char *from,
 
 static enum exit_code cmd_restore_failed(const struct cli *cli, const char *path, enum err e)
 {
-	const char *url = cli->config->store.url;
+	const char *url = cli_store_name(cli);
 
 	if (progress_is_interrupted() && e == E_TIMEOUT)
 		return cli_fail(E_DENIED, "interrupted: nothing was changed");

@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "base/uuid.h"
+#include "cli/each.h"
 #include "cli/output.h"
 
 #include <stdlib.h>
@@ -27,72 +28,83 @@ enum table { ACCOUNTS, ZONES, TOKENS, USERS, TABLES };
 struct names {
 	struct entries tables[TABLES];
 	struct entries *filling;
-	struct cli_wait wait;
 };
 
 /* ---- loading ---- */
 
-static enum err take_entry(struct entries *entries, size_t i, const char *id, const char *name)
+/* Room doubles whenever len is a power of two. */
+static enum err names_make_room(struct entries *entries)
 {
-	enum err e = str_copy(entries->at[i].id, sizeof(entries->at[i].id), id);
+	if ((entries->len & (entries->len - 1)) != 0)
+		return E_OK;
+	struct entry *at = reallocarray(entries->at, entries->len == 0 ? 1 : 2 * entries->len, sizeof(*at));
+	if (!at)
+		return E_NOMEM;
+	entries->at = at;
+	return E_OK;
+}
 
-	if (e == E_OK && !str_dup_opt(name, &entries->at[i].name))
+static enum err names_take(struct names *names, const char *id, const char *name)
+{
+	struct entries *entries = names->filling;
+	struct entry entry = {.name = NULL};
+	enum err e = names_make_room(entries);
+
+	if (e == E_OK)
+		e = str_copy(entry.id, sizeof(entry.id), id);
+	if (e == E_OK && !str_dup_opt(name, &entry.name))
 		e = E_NOMEM;
+	if (e == E_OK)
+		entries->at[entries->len++] = entry;
 	return e;
 }
 
-static enum err make_room(struct names *names, enum err e, size_t len)
+static enum err names_take_account(void *arg, const struct account_record *account)
 {
-	if (e != E_OK)
-		return e;
-	names->filling->at = calloc(len + 1, sizeof(*names->filling->at));
-	names->filling->len = names->filling->at ? len : 0;
-	return names->filling->at ? E_OK : E_NOMEM;
+	return names_take(arg, account->id, account->name);
 }
 
-static void names_on_accounts(void *arg, enum err e, const struct account_record *accounts, size_t len)
+static enum err names_take_zone(void *arg, const struct zone_record *zone)
 {
-	struct names *names = arg;
-
-	e = make_room(names, e, len);
-	for (size_t i = 0; e == E_OK && i < len; i++)
-		e = take_entry(names->filling, i, accounts[i].id, accounts[i].name);
-	cli_on_done(&names->wait, e);
+	return names_take(arg, zone->id, zone->name);
 }
 
-static void names_on_zones(void *arg, enum err e, const struct zone_record *zones, size_t len)
+static enum err names_take_principal(void *arg, const struct principal *principal)
 {
-	struct names *names = arg;
-
-	e = make_room(names, e, len);
-	for (size_t i = 0; e == E_OK && i < len; i++)
-		e = take_entry(names->filling, i, zones[i].id, zones[i].name);
-	cli_on_done(&names->wait, e);
+	return names_take(arg, principal->id, principal->name);
 }
 
-static void names_on_principals(void *arg, enum err e, const struct principal *principals, size_t len)
+static int names_compare(const void *a, const void *b)
 {
-	struct names *names = arg;
-
-	e = make_room(names, e, len);
-	for (size_t i = 0; e == E_OK && i < len; i++)
-		e = take_entry(names->filling, i, principals[i].id, principals[i].name);
-	cli_on_done(&names->wait, e);
+	return strcmp(((const struct entry *)a)->id, ((const struct entry *)b)->id);
 }
 
+/* By id, as find_name wants it. */
 static enum err names_fill(struct cli *cli, struct names *names, enum table table)
 {
-	names->wait = (struct cli_wait){0};
-	names->filling = &names->tables[table];
-	if (table == ACCOUNTS)
-		store_account_list(cli->store, names_on_accounts, names);
-	else if (table == ZONES)
-		store_zone_list(cli->store, names_on_zones, names);
-	else
-		store_principal_list(cli->store, table == TOKENS ? PRINCIPAL_TOKEN : PRINCIPAL_USER,
-				     names_on_principals, names);
-	store_wait(cli->store, &names->wait.done);
-	return names->wait.e;
+	struct entries *entries = &names->tables[table];
+	enum err e = E_BUG;
+
+	names->filling = entries;
+	switch (table) {
+	case ACCOUNTS:
+		e = each_account(cli, names_take_account, names);
+		break;
+	case ZONES:
+		e = each_zone(cli, names_take_zone, names);
+		break;
+	case TOKENS:
+		e = each_principal(cli, PRINCIPAL_TOKEN, names_take_principal, names);
+		break;
+	case USERS:
+		e = each_principal(cli, PRINCIPAL_USER, names_take_principal, names);
+		break;
+	case TABLES:
+		break;
+	}
+	if (entries->len > 0)
+		qsort(entries->at, entries->len, sizeof(*entries->at), names_compare);
+	return e;
 }
 
 enum exit_code names_load(struct cli *cli, struct names **ret_names)
@@ -126,10 +138,13 @@ void names_free(struct names *names)
 
 static const char *find_name(const struct entries *entries, const char *id)
 {
-	for (size_t i = 0; i < entries->len; i++)
-		if (!strcmp(entries->at[i].id, id))
-			return entries->at[i].name && *entries->at[i].name ? entries->at[i].name : NULL;
-	return NULL;
+	struct entry wanted = {.name = NULL};
+	const struct entry *found;
+
+	if (entries->len == 0 || str_copy(wanted.id, sizeof(wanted.id), id) != E_OK)
+		return NULL;
+	found = bsearch(&wanted, entries->at, entries->len, sizeof(*entries->at), names_compare);
+	return found && found->name && *found->name ? found->name : NULL;
 }
 
 const char *names_of_scope(const struct names *names, enum store_scope_kind kind, const char *id)

@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JSON_BYTES_MAX ((size_t)256 * 1024 * 1024)
+#define JSON_BYTES_MAX ((size_t)256 * 1024 * 1024) /* that are not printed yet */
+#define JSON_BYTES_MUCH ((size_t)256 * 1024)
 #define FACT_NAME_WIDTH 20
 #define VALUE_WIDTH_MIN 20
 
@@ -132,6 +133,18 @@ void output_list_begin(struct output_list *list, bool json, const char *name,
 	output_json_begin(&list->j);
 	json_put_name(&list->j.w, name);
 	json_open_array(&list->j.w);
+}
+
+void output_list_next(struct output_list *list)
+{
+	struct buf *b = &list->j.buf;
+
+	if (!list->json) {
+		output_table_next(&list->table);
+	} else if (b->len >= JSON_BYTES_MUCH && buf_status(b) == E_OK) {
+		fwrite(b->data, 1, b->len, stdout);
+		buf_reset(b);
+	}
 }
 
 enum exit_code output_list_end(struct output_list *list)

@@ -45,9 +45,11 @@ struct output_list {
 /* column is borrowed.  The caller puts table cells, or objects onto j.w. */
 void output_list_begin(struct output_list *list, bool json, const char *name,
 		       const struct output_column *column, size_t columns);
-/* Prints and releases it. */
+/* After each row of a list that may be long: prints what is there when it has become much. */
+void output_list_next(struct output_list *list);
+/* Prints the rest and releases it. */
 enum exit_code output_list_end(struct output_list *list);
-/* Releases it unprinted. */
+/* Releases it, and prints no more of it. */
 void output_list_drop(struct output_list *list);
 
 /* ---- one thing ---- */

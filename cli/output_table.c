@@ -97,21 +97,27 @@ static const char *cell(const struct output_table *t, size_t row, size_t column)
 	return row == 0 ? t->column[column].title : t->cells[(row - 1) * t->columns + column].text;
 }
 
-/* Sets the width of each column and answers that of the whole. */
-static size_t measure(const struct output_table *t, size_t *widths)
+/* Makes each column as wide as it has to be and answers the width of the whole. */
+static size_t measure(const struct output_table *t)
 {
 	size_t all = CELL_GAP * (t->columns - 1);
 
 	for (size_t c = 0; c < t->columns; c++) {
-		widths[c] = 0;
 		for (size_t row = 0; row <= rows_of(t); row++) {
 			size_t width = terminal_width_of(cell(t, row, c));
 
-			widths[c] = width > widths[c] ? width : widths[c];
+			t->widths[c] = width > t->widths[c] ? width : t->widths[c];
 		}
-		all += widths[c];
+		all += t->widths[c];
 	}
 	return all;
+}
+
+/* The same after something was shortened. */
+static size_t measure_anew(const struct output_table *t)
+{
+	memset(t->widths, 0, t->columns * sizeof(*t->widths));
+	return measure(t);
 }
 
 static void use_brief(struct output_table *t)
@@ -136,41 +142,42 @@ static void cut_ids(struct output_table *t)
 }
 
 /* The last column, which is what the others are about, is cut when it is half as wide again as they are. */
-static size_t weight_of(const struct output_table *t, const size_t *widths, size_t column)
+static size_t weight_of(const struct output_table *t, size_t column)
 {
-	return column + 1 == t->columns ? widths[column] * 2 / 3 : widths[column];
+	return column + 1 == t->columns ? t->widths[column] * 2 / 3 : t->widths[column];
 }
 
 /* Takes what is too much from the widest columns of texts. */
-static void cut_texts(const struct output_table *t, size_t *widths, size_t too_much)
+static void cut_texts(const struct output_table *t, size_t too_much)
 {
 	for (; too_much > 0; too_much--) {
 		size_t widest = t->columns;
 
 		for (size_t c = 0; c < t->columns; c++)
-			if (t->column[c].fit == OUTPUT_CUT && widths[c] > CUT_CHARS &&
-			    (widest == t->columns || weight_of(t, widths, c) > weight_of(t, widths, widest)))
+			if (t->column[c].fit == OUTPUT_CUT && t->widths[c] > CUT_CHARS &&
+			    (widest == t->columns || weight_of(t, c) > weight_of(t, widest)))
 				widest = c;
 		if (widest == t->columns)
 			return;
-		widths[widest]--;
+		t->widths[widest]--;
 	}
 }
 
-static void make_fit(struct output_table *t, size_t *widths)
+/* What was shortened for earlier rows is shortened for all that follow. */
+static void make_fit(struct output_table *t)
 {
-	size_t room = terminal_width(), all = measure(t, widths);
+	static void (*const shorten[])(struct output_table * t) = {use_brief, cut_ids};
+	size_t room = terminal_width(), all;
 
-	if (room == 0 || all <= room)
-		return;
-	use_brief(t);
-	all = measure(t, widths);
-	if (all > room) {
-		cut_ids(t);
-		all = measure(t, widths);
+	for (unsigned i = 0; i < t->narrow; i++)
+		shorten[i](t);
+	all = measure(t);
+	while (room > 0 && all > room && t->narrow < sizeof(shorten) / sizeof(shorten[0])) {
+		shorten[t->narrow++](t);
+		all = measure_anew(t);
 	}
-	if (all > room)
-		cut_texts(t, widths, all - room);
+	if (room > 0 && all > room)
+		cut_texts(t, all - room);
 }
 
 static void print_cell(const char *text, size_t width, bool is_last)
@@ -190,29 +197,56 @@ static void print_cell(const char *text, size_t width, bool is_last)
 	printf("…%*s", is_last ? 0 : CELL_GAP, "");
 }
 
-enum exit_code output_table_end(struct output_table *t)
+static void output_table_print_rows(const struct output_table *t, size_t first)
 {
-	size_t *widths = calloc(t->columns, sizeof(*widths));
-	bool failed = t->failed || !widths;
-
-	if (!failed)
-		make_fit(t, widths);
-	for (size_t row = 0; !failed && row <= rows_of(t); row++) {
+	for (size_t row = first; row <= rows_of(t); row++) {
 		for (size_t c = 0; c < t->columns; c++)
-			print_cell(cell(t, row, c), widths[c], c + 1 == t->columns);
+			print_cell(cell(t, row, c), t->widths[c], c + 1 == t->columns);
 		putchar('\n');
 	}
-	free(widths);
+}
+
+static void output_table_release_cells(struct output_table *t)
+{
+	for (size_t i = 0; i < t->cells_len; i++) {
+		free(t->cells[i].text);
+		free(t->cells[i].brief);
+	}
+	t->cells_len = 0;
+}
+
+static void output_table_print(struct output_table *t)
+{
+	bool is_first = !t->widths;
+
+	if (is_first)
+		t->widths = calloc(t->columns, sizeof(*t->widths));
+	t->failed = t->failed || !t->widths;
+	if (!t->failed) {
+		make_fit(t);
+		output_table_print_rows(t, is_first ? 0 : 1);
+	}
+	output_table_release_cells(t);
+}
+
+void output_table_next(struct output_table *t)
+{
+	if (rows_of(t) >= OUTPUT_TABLE_ROWS)
+		output_table_print(t);
+}
+
+enum exit_code output_table_end(struct output_table *t)
+{
+	output_table_print(t);
+	bool failed = t->failed;
 	output_table_release(t);
 	return failed ? cli_fail(E_NOMEM, "%s", err_str(E_NOMEM)) : EXIT_CODE_OK;
 }
 
 void output_table_release(struct output_table *t)
 {
-	for (size_t i = 0; i < t->cells_len; i++) {
-		free(t->cells[i].text);
-		free(t->cells[i].brief);
-	}
+	output_table_release_cells(t);
 	free(t->cells);
+	free(t->widths);
 	memset(t, 0, sizeof(*t));
 }

@@ -3,6 +3,7 @@
 #include "base/secret.h"
 #include "base/str.h"
 #include "cli/arg.h"
+#include "cli/each.h"
 #include "cli/setup.h"
 
 #include <errno.h>
@@ -16,24 +17,21 @@
 struct search {
 	struct setup *s;
 	bool found;
-	struct cli_wait wait;
 };
 
 /* ---- the account ---- */
 
 /* The one that was named, or any. */
-static void setup_account_on_accounts(void *arg, enum err e, const struct account_record *accounts,
-				      size_t len)
+static enum err setup_account_try_account(void *arg, const struct account_record *account)
 {
 	struct search *search = arg;
+	const char *wanted = search->s->account;
 
-	for (size_t i = 0; e == E_OK && i < len && !search->found; i++) {
-		if (search->s->account && strcmp(search->s->account, accounts[i].id) != 0)
-			continue;
-		memcpy(search->s->account_id, accounts[i].id, sizeof(search->s->account_id));
-		search->found = true;
-	}
-	cli_on_done(&search->wait, e);
+	if (search->found || (wanted && strcmp(wanted, account->id) != 0))
+		return E_OK;
+	memcpy(search->s->account_id, account->id, sizeof(search->s->account_id));
+	search->found = true;
+	return E_OK;
 }
 
 static enum exit_code add_account(struct setup *s)
@@ -57,11 +55,10 @@ static enum exit_code add_account(struct setup *s)
 static enum exit_code find_or_add_account(struct setup *s)
 {
 	struct search search = {.s = s};
+	enum err e = each_account(s->cli, setup_account_try_account, &search);
 
-	store_account_list(s->cli->store, setup_account_on_accounts, &search);
-	store_wait(s->cli->store, &search.wait.done);
-	if (search.wait.e != E_OK)
-		return cli_fail(search.wait.e, "cannot list the accounts: %s", err_str(search.wait.e));
+	if (e != E_OK)
+		return cli_fail(e, "cannot list the accounts: %s", err_str(e));
 	if (!search.found)
 		return add_account(s);
 	setup_done(s, "kept    account %s", s->account_id);
@@ -79,14 +76,13 @@ static bool may_write(const struct principal *p, const char *account)
 	return false;
 }
 
-static void on_tokens(void *arg, enum err e, const struct principal *principals, size_t len)
+static enum err setup_account_try_token(void *arg, const struct principal *token)
 {
 	struct search *search = arg;
 
-	for (size_t i = 0; e == E_OK && i < len; i++)
-		if (!principals[i].revoked_us && may_write(&principals[i], search->s->account_id))
-			search->found = true;
-	cli_on_done(&search->wait, e);
+	if (!token->revoked_us && may_write(token, search->s->account_id))
+		search->found = true;
+	return E_OK;
 }
 
 static enum exit_code add_token(struct setup *s)
@@ -119,11 +115,10 @@ static enum exit_code add_token(struct setup *s)
 static enum exit_code find_or_add_token(struct setup *s)
 {
 	struct search search = {.s = s};
+	enum err e = each_principal(s->cli, PRINCIPAL_TOKEN, setup_account_try_token, &search);
 
-	store_principal_list(s->cli->store, PRINCIPAL_TOKEN, on_tokens, &search);
-	store_wait(s->cli->store, &search.wait.done);
-	if (search.wait.e != E_OK)
-		return cli_fail(search.wait.e, "cannot list the API tokens: %s", err_str(search.wait.e));
+	if (e != E_OK)
+		return cli_fail(e, "cannot list the API tokens: %s", err_str(e));
 	if (!search.found)
 		return add_token(s);
 	setup_done(s,

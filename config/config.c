@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/url.h"
 #include "base/utf8.h"
 #include "config/config_table.h"
 
@@ -561,12 +562,14 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 		     struct config **ret_config)
 {
 	struct parse *p = calloc(1, sizeof(*p));
+	struct buf problems;
 	enum err e = E_NOMEM;
 
 	if (!p)
 		return E_NOMEM;
+	buf_init(&problems, report->max);
 	p->path = path;
-	p->report = report;
+	p->report = &problems;
 	buf_init(&p->text, FILE_BYTES_MAX);
 	p->config = calloc(1, sizeof(*p->config));
 	if (!p->config)
@@ -593,6 +596,9 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 		p->config = NULL;
 	}
 out:
+	/* the url of a store may stand at the wrong place, even as the name of a key */
+	url_put_masked(report, buf_text(&problems));
+	buf_release(&problems);
 	config_free(p->config);
 	buf_release(&p->text);
 	free(p);
@@ -659,6 +665,17 @@ static enum err format_value(const struct config_key *key, const void *base, str
 	return buf_status(b);
 }
 
+static void put_difference(const struct config_key *key, const struct config_token *token, const char *old,
+			   const char *fresh, struct buf *report)
+{
+	buf_printf(report, "[%s%s%s] %s: changed from '", key->section, token ? " " : "",
+		   token ? token->name : "", key->name);
+	config_key_put_shown(key, old, report);
+	buf_put_str(report, "' to '");
+	config_key_put_shown(key, fresh, report);
+	buf_put_str(report, "', needs a restart\n");
+}
+
 static enum err name_difference(const struct config_key *key, const struct config_token *token,
 				const void *before, const void *after, struct buf *report)
 {
@@ -671,9 +688,7 @@ static enum err name_difference(const struct config_key *key, const struct confi
 	if (e == E_OK)
 		e = format_value(key, after, &fresh);
 	if (e == E_OK && strcmp(buf_text(&old), buf_text(&fresh)) != 0)
-		buf_printf(report, "[%s%s%s] %s: changed from '%s' to '%s', needs a restart\n", key->section,
-			   token ? " " : "", token ? token->name : "", key->name, buf_text(&old),
-			   buf_text(&fresh));
+		put_difference(key, token, buf_text(&old), buf_text(&fresh), report);
 	buf_release(&old);
 	buf_release(&fresh);
 	return e;
@@ -729,11 +744,13 @@ static void show_key(size_t i, const void *base, const unsigned *lines, struct b
 
 	buf_init(&value, FILE_BYTES_MAX);
 	config_key_format(&config_table[i], base, &value);
-	if (value.len == 0) /* an empty value could not be read again */
+	if (value.len == 0) { /* an empty value could not be read again */
 		buf_printf(b, "# %s is not set\n", config_table[i].name);
-	else
-		buf_printf(b, "%s = %s%s\n", config_table[i].name, buf_text(&value),
-			   lines[i] > 0 ? "" : " # default");
+	} else {
+		buf_printf(b, "%s = ", config_table[i].name);
+		config_key_put_shown(&config_table[i], buf_text(&value), b);
+		buf_put_str(b, lines[i] > 0 ? "\n" : " # default\n");
+	}
 	buf_release(&value);
 }
 
@@ -767,16 +784,22 @@ static enum err tell_value(size_t i, const void *base, const struct config_token
 				     .name = key->name,
 				     .line = line,
 				     .reloadable = key->reloadable};
-	struct buf text;
+	struct buf text, shown;
 	enum err e;
 
 	buf_init(&text, FILE_BYTES_MAX);
+	buf_init(&shown, FILE_BYTES_MAX);
 	config_key_format(key, base, &text);
 	e = buf_status(&text);
-	value.text = buf_text(&text);
+	if (e == E_OK) {
+		config_key_put_shown(key, buf_text(&text), &shown);
+		e = buf_status(&shown);
+	}
+	value.text = buf_text(&shown);
 	if (e == E_OK)
 		each(arg, &value);
 	buf_release(&text);
+	buf_release(&shown);
 	return e;
 }
 

@@ -6,6 +6,7 @@
 #include "base/csr.h"
 #include "base/node.h"
 #include "base/str.h"
+#include "base/url.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -229,8 +230,9 @@ static enum err set_socket(const struct config_key *key, char **value, const cha
 static enum err set_store_url(const struct config_key *key, char **value, const char *text, struct buf *why)
 {
 	static const char accepted[] = "sqlite: and the absolute path of a file";
+	bool names_host = str_starts_with(text, "sqlite://") && text[strlen("sqlite://")] != '/';
 
-	if (!str_starts_with(text, "sqlite:")) { /* the url of a server may hold a password */
+	if (!str_starts_with(text, "sqlite:") || names_host) { /* the url of a server may hold a password */
 		buf_printf(why, "the value is not accepted, it must be %s", accepted);
 		return E_INVAL;
 	}
@@ -644,6 +646,14 @@ void config_key_format(const struct config_key *key, const void *base, struct bu
 		key_protection_format(*(const uint32_t *)value, b);
 		break;
 	}
+}
+
+void config_key_put_shown(const struct config_key *key, const char *text, struct buf *b)
+{
+	if (key->type == CONFIG_STORE_URL)
+		url_put_masked(b, text);
+	else
+		buf_put_str(b, text);
 }
 
 static size_t plain_size(enum config_type type)

@@ -62,6 +62,9 @@ MUST_USE enum err config_key_set(const struct config_key *key, void *base, const
 /* The value as it would stand in the file; nothing for an empty or unset one. */
 void config_key_format(const struct config_key *key, const void *base, struct buf *b);
 
+/* What config_key_format made of it, as people may see it: without the password of a store's url. */
+void config_key_put_shown(const struct config_key *key, const char *text, struct buf *b);
+
 /* Copies the value; for reloadable keys, whose values own no memory. */
 void config_key_copy(const struct config_key *key, void *base, const void *from);
 

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/secret.h"
 #include "config/config.h"
+#include "daemon/confirm.h"
 #include "daemon/http.h"
 #include "daemon/listen.h"
 #include "daemon/notify.h"
@@ -62,6 +63,7 @@ struct daemon {
 	struct listen *listen;
 	struct reconciler *reconciler;
 	struct vouch *vouch;
+	struct confirm *confirm;
 	struct reload *reload;
 	struct running *running;
 	struct notify *notify;
@@ -71,7 +73,7 @@ struct daemon {
 	struct event *signals[SIGNALS_LEN];
 	bool draining;
 	bool drained;
-	bool flushing; /* the signers are being told where the store stands at the end */
+	bool flushing; /* the signers are being told which CSRs stand, and where the store does, at the end */
 };
 
 /* ---- configuration ---- */
@@ -162,11 +164,18 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 
 /* ---- the way out ---- */
 
-static void on_flushed(void *arg)
+static void csrd_on_noted(void *arg)
 {
 	struct daemon *d = arg;
 
 	event_base_loopbreak(d->base);
+}
+
+static void csrd_on_confirmed(void *arg)
+{
+	struct daemon *d = arg;
+
+	vouch_flush(d->vouch, csrd_on_noted, d);
 }
 
 static void finish_if_drained(struct daemon *d)
@@ -174,7 +183,7 @@ static void finish_if_drained(struct daemon *d)
 	if (!d->draining || !d->drained || api_in_flight(d->api) > 0 || d->flushing)
 		return;
 	d->flushing = true;
-	vouch_flush(d->vouch, on_flushed, d);
+	confirm_flush(d->confirm, csrd_on_confirmed, d);
 }
 
 static void on_drained(void *arg)
@@ -264,6 +273,13 @@ static void on_want_reconcile(void *arg)
 	struct daemon *d = arg;
 
 	reconciler_want(d->reconciler);
+}
+
+static void csrd_on_want_confirm(void *arg, struct hsm *hsm, const char *key_label)
+{
+	struct daemon *d = arg;
+
+	confirm_add(d->confirm, hsm, key_label);
 }
 
 static void on_want_tick(void *arg, uint64_t at_ms)
@@ -389,6 +405,8 @@ static enum err start_services(struct daemon *d)
 	    .hsms_len = hsms_len,
 	    .want_reconcile = on_want_reconcile,
 	    .want_reconcile_arg = d,
+	    .want_confirm = csrd_on_want_confirm,
+	    .want_confirm_arg = d,
 	    .want_tick = on_want_tick,
 	    .want_tick_arg = d,
 	    .waiting_max = (unsigned)(connections_max / 2), /* the others are free for who need not wait */
@@ -406,6 +424,13 @@ static enum err start_services(struct daemon *d)
 	    .store = d->store,
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
+	};
+	struct confirm_options confirm = {
+	    .base = d->base,
+	    .hsms = d->hsms,
+	    .hsms_len = hsms_len,
+	    .on_lost = on_want_reconcile,
+	    .arg = d,
 	};
 	struct notify_options notify = {
 	    .base = d->base,
@@ -432,6 +457,8 @@ static enum err start_services(struct daemon *d)
 		e = running_new(d->config, &d->running);
 	if (e == E_OK)
 		e = vouch_new(&vouch, &d->vouch);
+	if (e == E_OK)
+		e = confirm_new(&confirm, &d->confirm);
 	if (e == E_OK)
 		e = http_new(d->base, &http, &d->http);
 	if (e == E_OK)
@@ -526,6 +553,8 @@ static void csrd_release(struct daemon *d)
 		reconciler_stop(d->reconciler);
 	if (d->vouch)
 		vouch_stop(d->vouch);
+	if (d->confirm)
+		confirm_stop(d->confirm);
 	http_free(d->http);
 	listen_free(d->listen);
 	reload_free(d->reload);
@@ -538,6 +567,7 @@ static void csrd_release(struct daemon *d)
 	reconciler_free(d->reconciler);
 	running_free(d->running);
 	vouch_free(d->vouch);
+	confirm_free(d->confirm);
 	api_free(d->api);
 	for (int i = 0; i < SIGNALS_LEN; i++)
 		if (d->signals[i])

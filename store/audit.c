@@ -22,12 +22,13 @@ enum {
 static const struct sql_text audit_texts[] = {
     [AUDIT_ADD] = {"INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"
 		   " VALUES ($1, $2, $3, $4, $5, $6, $7)"},
-    [AUDIT_LIST] = {"SELECT " AUDIT_COLUMNS " FROM audit WHERE object = $1 ORDER BY sequence"},
+    [AUDIT_LIST] = {"SELECT " AUDIT_COLUMNS " FROM audit"
+		    " WHERE object = $1 AND sequence > $2 ORDER BY sequence LIMIT $3"},
     [AUDIT_SEARCH] = {"SELECT " AUDIT_COLUMNS " FROM audit"
-		      " WHERE ($1 = 0 OR at_us >= $1) AND ($2 = 0 OR at_us < $2)"
-		      " AND ($3 IS NULL OR actor = $3) AND ($4 IS NULL OR object = $4)"
-		      " AND ($5 IS NULL OR action = $5 OR substr(action, 1, length($5) + 1) = $5 || '.')"
-		      " AND ($6 = 0 OR sequence < $6) ORDER BY sequence DESC LIMIT $7"},
+		      " WHERE (at_us >= $1 OR $1 = 0) AND (at_us < $2 OR $2 = 0)"
+		      " AND (actor = $3 OR $3 IS NULL) AND (object = $4 OR $4 IS NULL)"
+		      " AND (action = $5 OR $5 IS NULL OR substr(action, 1, length($5) + 1) = $5 || '.')"
+		      " AND sequence < $6 ORDER BY sequence DESC LIMIT $7"},
     [AUDIT_LAST] = {"SELECT coalesce(max(sequence), 0) AS sequence FROM audit"},
 };
 const struct sql_texts audit_sql = SQL_TEXTS(audit_texts);
@@ -112,7 +113,8 @@ void store_note_backup(struct store *store, const struct audit_origin *origin, s
 struct audit_read {
 	struct call call; /* first */
 	store_audit_fn done;
-	const char *object; /* all of one thing's; NULL: what `search` asks for */
+	bool of_one; /* what `trail` asks for; else `search` */
+	struct store_trail_query trail;
 	struct store_audit_query search;
 	struct call_rows rows;
 };
@@ -139,19 +141,20 @@ static void audit_release_row(void *row)
 static enum err audit_run_read(struct store_op *op, struct sql *sql)
 {
 	struct audit_read *read = (struct audit_read *)op;
-	bool of_one = read->object != NULL;
 	struct sql_query q =
-	    sql_ask(sql, &audit_texts[of_one ? AUDIT_LIST : AUDIT_SEARCH], "read the audit trail");
+	    sql_ask(sql, &audit_texts[read->of_one ? AUDIT_LIST : AUDIT_SEARCH], "read the audit trail");
 
-	if (of_one) {
-		sql_put_text(&q, read->object);
+	if (read->of_one) {
+		sql_put_text(&q, read->trail.object);
+		sql_put_int(&q, read->trail.after_sequence);
+		sql_put_int(&q, read->trail.limit);
 	} else {
 		sql_put_int(&q, read->search.since_us);
 		sql_put_int(&q, read->search.until_us);
 		sql_put_text(&q, read->search.actor);
 		sql_put_text(&q, read->search.object);
 		sql_put_text(&q, read->search.action);
-		sql_put_int(&q, read->search.below_sequence);
+		sql_put_int(&q, read->search.below_sequence ? read->search.below_sequence : INT64_MAX);
 		sql_put_int(&q, read->search.limit);
 	}
 	return call_rows_read(&read->rows, &q);
@@ -180,11 +183,15 @@ static struct audit_read *audit_read_new(struct store *store, store_audit_fn don
 	return read;
 }
 
-void store_audit_list(struct store *store, const char *csr_id, store_audit_fn done, void *arg)
+void store_audit_list(struct store *store, const struct store_trail_query *query, store_audit_fn done,
+		      void *arg)
 {
 	struct audit_read *read = audit_read_new(store, done, arg);
 
-	read->object = call_keep(&read->call, csr_id);
+	read->of_one = true;
+	read->trail = *query;
+	read->trail.object = call_keep(&read->call, query->object);
+	call_check_limit(&read->call, query->limit);
 	call_submit(&read->call);
 }
 
@@ -197,7 +204,6 @@ void store_audit_search(struct store *store, const struct store_audit_query *que
 	read->search.actor = call_keep(&read->call, query->actor);
 	read->search.object = call_keep(&read->call, query->object);
 	read->search.action = call_keep(&read->call, query->action);
-	if (query->limit < 1 || query->limit > STORE_LIST_MAX)
-		call_refuse(&read->call, E_INVAL);
+	call_check_limit(&read->call, query->limit);
 	call_submit(&read->call);
 }

@@ -93,6 +93,12 @@ void call_refuse(struct call *call, enum err e)
 		call->queued.e = e;
 }
 
+void call_check_limit(struct call *call, unsigned limit)
+{
+	if (limit < 1 || limit > STORE_LIST_MAX)
+		call_refuse(call, E_INVAL);
+}
+
 void call_done_finish(struct store_op *op)
 {
 	struct call_done *done = (struct call_done *)op;

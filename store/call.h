@@ -66,6 +66,9 @@ struct audit_origin call_keep_origin(struct call *call, const struct audit_origi
 /* For a call that ends before it is queued; the first error stays. */
 void call_refuse(struct call *call, enum err e);
 
+/* E_INVAL: a page of a list has 1 … STORE_LIST_MAX rows. */
+void call_check_limit(struct call *call, unsigned limit);
+
 /* A call that reports only how it ended. */
 struct call_done {
 	struct call call;

@@ -230,21 +230,27 @@ struct csr_one {
 	struct csr_record *found;
 };
 
-/* Into one->found, which is set whatever it returns, if memory is there. */
-static enum err csr_find_one(struct csr_one *one, struct sql *sql)
+/* scope NULL: wherever it is. */
+static enum err csr_find(struct sql *sql, const struct store_scope *scope, const char *id,
+			 struct csr_record **ret_found)
 {
-	one->found = calloc(1, sizeof(*one->found));
-	if (!one->found)
-		return E_NOMEM;
-	enum err e = csr_row_get(sql, one->id, one->found);
-	if (e == E_OK && one->has_scope && !store_scope_equal(&one->scope, &one->found->scope))
+	struct csr_record *found = calloc(1, sizeof(*found));
+
+	enum err e = found ? csr_row_get(sql, id, found) : E_NOMEM;
+	if (e == E_OK && scope && !store_scope_equal(scope, &found->scope))
 		e = E_NOTFOUND;
+	if (e == E_OK)
+		*ret_found = found;
+	else
+		csr_record_free(found);
 	return e;
 }
 
 static enum err csr_run_get(struct store_op *op, struct sql *sql)
 {
-	return csr_find_one((struct csr_one *)op, sql);
+	struct csr_one *one = (struct csr_one *)op;
+
+	return csr_find(sql, one->has_scope ? &one->scope : NULL, one->id, &one->found);
 }
 
 static enum err csr_run_delete_begin(struct store_op *op, struct sql *sql)
@@ -254,7 +260,7 @@ static enum err csr_run_delete_begin(struct store_op *op, struct sql *sql)
 	    .id = one->id, .from = CSR_ACTIVE, .to = CSR_DELETING, .origin = one->origin};
 	int64_t now_us = clock_wall_us();
 
-	enum err e = csr_find_one(one, sql);
+	enum err e = csr_find(sql, one->has_scope ? &one->scope : NULL, one->id, &one->found);
 	if (e != E_OK || one->found->state == CSR_DELETING)
 		return e;
 	if (one->found->state != CSR_ACTIVE)
@@ -358,6 +364,55 @@ void store_csr_failed(struct store *store, const char *id, const struct audit_or
 	failed->id = call_keep(&failed->done.call, id);
 	failed->origin = call_keep_origin(&failed->done.call, origin);
 	call_submit(&failed->done.call);
+}
+
+/* ---- one CSR, and who asks for it ---- */
+
+struct csr_ask {
+	struct call call; /* first */
+	store_csr_ask_fn done;
+	struct store_csr_ask in;
+	struct principal *caller;
+	enum err found_e;
+	struct csr_record *found;
+};
+
+/* A row that cannot be read does not hide who asked for it. */
+static enum err csr_run_ask(struct store_op *op, struct sql *sql)
+{
+	struct csr_ask *ask = (struct csr_ask *)op;
+
+	enum err e = principal_find(sql, ask->in.kind, ask->in.secret_hash, &ask->caller);
+	if (e == E_OK)
+		ask->found_e = csr_find(sql, &ask->in.scope, ask->in.id, &ask->found);
+	return e;
+}
+
+static void csr_finish_ask(struct store_op *op)
+{
+	struct csr_ask *ask = (struct csr_ask *)op;
+
+	if (op->e != E_OK) {
+		principal_free(ask->caller);
+		csr_record_free(ask->found);
+		ask->caller = NULL;
+		ask->found = NULL;
+		ask->found_e = op->e;
+	}
+	ask->done(ask->call.arg, op->e, ask->caller, ask->found_e, ask->found);
+	call_free(&ask->call);
+}
+
+void store_csr_ask(struct store *store, const struct store_csr_ask *in, store_csr_ask_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct csr_ask), STORE_OP_READS, csr_run_ask,
+					      csr_finish_ask};
+	struct csr_ask *ask = call_new(store, &type, arg);
+
+	ask->done = done;
+	ask->in = *in;
+	ask->in.id = call_keep(&ask->call, in->id);
+	call_submit(&ask->call);
 }
 
 /* ---- a key that ought to be gone ---- */

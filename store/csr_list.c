@@ -25,58 +25,62 @@ struct csr_list {
 
 /* ---- statements ---- */
 
-/* Active CSRs of one scope, straight along an index: SQLite is told which, whatever it thinks of it. */
-#define OF_SCOPE(index)                                                                                      \
-	"SELECT " CSR_ROW_COLUMNS " FROM csrs INDEXED BY " index " WHERE state = 2"                          \
-	" AND account_id = $1 AND zone_id IS NOT DISTINCT FROM $2"
-#define LIST_ACTIVE(index, by)                                                                               \
-	{                                                                                                    \
-		.sqlite = OF_SCOPE(index) " ORDER BY " by " LIMIT $3 OFFSET $4"                              \
-	}
-/* The same behind a row, and $6 others: $4 what its order is by, $5 its id. */
-#define LIST_AFTER(index, where, by)                                                                         \
-	{                                                                                                    \
-		.sqlite = OF_SCOPE(index) " AND " where " ORDER BY " by " LIMIT $3 OFFSET $6"                \
-	}
+/* Active CSRs of one scope, straight along an index: from $1 and $2, its account and zone or NULL. */
+#define OF_SCOPE(index, rest)                                                                                \
+	SQL_ALONG(index, "SELECT " CSR_ROW_COLUMNS " FROM csrs",                                             \
+		  " WHERE state = 2 AND account_id = $1 AND zone_id IS NOT DISTINCT FROM $2" rest)
+#define LIST_ACTIVE(index, by) OF_SCOPE(index, " ORDER BY " by " LIMIT $3 OFFSET $4")
+/* The same behind a row, and $5 others: $4 its id, $6 what else its order is by. */
+#define LIST_AFTER(index, where, by) OF_SCOPE(index, " AND " where " ORDER BY " by " LIMIT $3 OFFSET $5")
 /* $1 states, $2 account or NULL for all, $3 zone or NULL, $4 updated before or 0. */
 #define ANY_WHERE                                                                                            \
 	" WHERE ((1 << state) & $1) <> 0"                                                                    \
-	" AND ($2 IS NULL OR (account_id = $2 AND zone_id IS NOT DISTINCT FROM $3))"                         \
-	" AND ($4 = 0 OR updated_us < $4)"
+	" AND ((account_id = $2 AND zone_id IS NOT DISTINCT FROM $3) OR $2 IS NULL)"                         \
+	" AND (updated_us < $4 OR $4 = 0)"
 #define LIST_ANY(by)                                                                                         \
 	{                                                                                                    \
 		.text =                                                                                      \
 		    "SELECT " CSR_ROW_COLUMNS " FROM csrs" ANY_WHERE " ORDER BY " by " LIMIT $5 OFFSET $6"   \
 	}
 
+/*
+ * Below, `at` is the function that says where in a text another one is, and `line` a
+ * line end: what engines have in common has no names for the two.
+ */
 /* Whether a text holds `what`, whatever the case of ASCII letters. */
-#define IN_NAMES(what)                                                                                       \
-	"(instr(lower(common_name), lower(" what ")) > 0"                                                    \
-	" OR instr(lower(coalesce(name, '')), lower(" what ")) > 0)"
+#define IN_NAMES(at, what)                                                                                   \
+	"(" at "(lower(common_name), lower(" what ")) > 0"                                                   \
+	" OR " at "(lower(coalesce(name, '')), lower(" what ")) > 0)"
 /* The lines of sans without their types. */
-#define SAN_VALUES_OF(type, text) "replace(" text ", char(10) || '" type " ', char(10))"
-#define SAN_VALUES                                                                                           \
+#define SAN_VALUES_OF(line, type, text) "replace(" text ", " line " || '" type " ', " line ")"
+#define SAN_VALUES(line)                                                                                     \
 	SAN_VALUES_OF(                                                                                       \
-	    "dns",                                                                                           \
-	    SAN_VALUES_OF("ip", SAN_VALUES_OF("email", SAN_VALUES_OF("uri", "char(10) || lower(sans)"))))
-#define IN_SANS(what) "instr(" SAN_VALUES ", lower(" what ")) > 0"
+	    line, "dns",                                                                                     \
+	    SAN_VALUES_OF(line, "ip",                                                                        \
+			  SAN_VALUES_OF(line, "email", SAN_VALUES_OF(line, "uri", line " || lower(sans)"))))
+#define IN_SANS(at, line, what) at "(" SAN_VALUES(line) ", lower(" what ")) > 0"
+#define BY_NAME(at, what) " AND (CAST(" what " AS text) IS NULL OR " IN_NAMES(at, what) ")"
+#define BY_SAN(at, line, what) " AND (CAST(" what " AS text) IS NULL OR " IN_SANS(at, line, what) ")"
+#define BY_WORD(at, line, what)                                                                              \
+	" AND (CAST(" what " AS text) IS NULL OR substr(id, 1, length(" what ")) = lower(" what              \
+	") OR " IN_NAMES(at, what) " OR " IN_SANS(at, line, what) ")"
 /* ANY_WHERE and what a store_csr_filter asks, in its order from $5. */
-#define FILTER_WHERE                                                                                         \
-	ANY_WHERE " AND ($5 = 0 OR created_us >= $5) AND ($6 = 0 OR created_us < $6)"                        \
-		  " AND ($7 IS NULL OR substr(id, 1, length($7)) = $7) AND ($8 IS NULL OR token_name = $8)"  \
-		  " AND ($9 IS NULL OR principal_id = $9) AND ($10 = 0 OR key_type = $10)"                   \
-		  " AND ($11 IS NULL OR key_id = $11 OR spki_sha256 = $11)"                                  \
-		  " AND ($12 IS NULL OR " IN_NAMES("$12") ") AND ($13 IS NULL OR " IN_SANS(                  \
-		      "$13") ")"                                                                             \
-			     " AND ($14 IS NULL OR substr(id, 1, length($14)) = lower($14) OR " IN_NAMES(    \
-				 "$14") " OR " IN_SANS("$14") ")"
-#define LIST_FILTERED(by)                                                                                    \
+#define FILTER_WHERE(at, line)                                                                               \
+	ANY_WHERE                                                                                            \
+	" AND (created_us >= $5 OR $5 = 0) AND (created_us < $6 OR $6 = 0)"                                  \
+	" AND (CAST($7 AS text) IS NULL OR substr(id, 1, length($7)) = $7)"                                  \
+	" AND (token_name = $8 OR $8 IS NULL) AND (principal_id = $9 OR $9 IS NULL)"                         \
+	" AND (key_type = $10 OR $10 = 0)"                                                                   \
+	" AND (key_id = $11 OR spki_sha256 = $11 OR $11 IS NULL)" BY_NAME(at, "$12") BY_SAN(at, line, "$13") \
+	    BY_WORD(at, line, "$14")
+#define OF_FILTER(what, rest)                                                                                \
 	{                                                                                                    \
-		.sqlite = "SELECT " CSR_ROW_COLUMNS " FROM csrs" FILTER_WHERE " ORDER BY " by                \
-			  " LIMIT $15 OFFSET $16"                                                            \
+		.text = "SELECT " what " FROM csrs" FILTER_WHERE("strpos", "chr(10)") rest,                  \
+		.sqlite = "SELECT " what " FROM csrs" FILTER_WHERE("instr", "char(10)") rest                 \
 	}
+#define LIST_FILTERED(by) OF_FILTER(CSR_ROW_COLUMNS, " ORDER BY " by " LIMIT $15 OFFSET $16")
 /* The same where $11 is a key: along the indexes of what names one, and no two CSRs share it. */
-#define KEY_WHERE FILTER_WHERE " AND (key_id = $11 OR spki_sha256 = $11)"
+#define OF_KEY " AND (key_id = $11 OR spki_sha256 = $11)"
 
 enum {
 	ACTIVE_TOTAL,
@@ -96,39 +100,39 @@ enum {
 	LIST_NAMELESS_FIRST = LIST_AFTER_FIRST + 6,
 };
 static const struct sql_text csr_list_texts[] = {
-    [ACTIVE_TOTAL] = {"SELECT coalesce((SELECT sum(csr_active) FROM accounts), 0)"
-		      " + coalesce((SELECT sum(csr_active) FROM zones), 0) AS total"},
+    [ACTIVE_TOTAL] = {"SELECT CAST(coalesce((SELECT sum(csr_active) FROM accounts), 0)"
+		      " + coalesce((SELECT sum(csr_active) FROM zones), 0) AS bigint) AS total"},
     [ANY_TOTAL] = {"SELECT count(*) AS total FROM csrs" ANY_WHERE},
-    [FILTER_TOTAL] = {.sqlite = "SELECT count(*) AS total FROM csrs" FILTER_WHERE},
+    [FILTER_TOTAL] = OF_FILTER("count(*) AS total", ""),
     [FILTER_OLDEST] = LIST_FILTERED("created_us, id"),
     [FILTER_NEWEST] = LIST_FILTERED("created_us DESC, id DESC"),
-    [KEY_TOTAL] = {.sqlite = "SELECT count(*) AS total FROM csrs" KEY_WHERE},
-    [KEY_LIST] = {.sqlite = "SELECT " CSR_ROW_COLUMNS " FROM csrs" KEY_WHERE " LIMIT $15 OFFSET $16"},
-    [PASS_UNSETTLED] = {.sqlite = "SELECT " CSR_ROW_COLUMNS " FROM csrs INDEXED BY csrs_unsettled" ANY_WHERE
-				  " AND state IN (1, 3) AND id > $5 ORDER BY id LIMIT $6"},
+    [KEY_TOTAL] = OF_FILTER("count(*) AS total", OF_KEY),
+    [KEY_LIST] = OF_FILTER(CSR_ROW_COLUMNS, OF_KEY " LIMIT $15 OFFSET $16"),
+    [PASS_UNSETTLED] = SQL_ALONG("csrs_unsettled", "SELECT " CSR_ROW_COLUMNS " FROM csrs",
+				 ANY_WHERE " AND state IN (1, 3) AND id > $5 ORDER BY id LIMIT $6"),
     [PASS_ANY] = {"SELECT " CSR_ROW_COLUMNS " FROM csrs" ANY_WHERE " AND id > $5 ORDER BY id LIMIT $6"},
     [LIST_ACTIVE_FIRST + 0] = LIST_ACTIVE("csrs_active_created", "created_us, id"),
     [LIST_ACTIVE_FIRST + 1] = LIST_ACTIVE("csrs_active_created", "created_us DESC, id DESC"),
-    [LIST_ACTIVE_FIRST + 2] = LIST_ACTIVE("csrs_active_name", "name, id"),
-    [LIST_ACTIVE_FIRST + 3] = LIST_ACTIVE("csrs_active_name", "name DESC, id DESC"),
+    [LIST_ACTIVE_FIRST + 2] = LIST_ACTIVE("csrs_active_name", "name NULLS FIRST, id"),
+    [LIST_ACTIVE_FIRST + 3] = LIST_ACTIVE("csrs_active_name", "name DESC NULLS LAST, id DESC"),
     [LIST_ACTIVE_FIRST + 4] = LIST_ACTIVE("csrs_active_id", "id"),
     [LIST_ACTIVE_FIRST + 5] = LIST_ACTIVE("csrs_active_id", "id DESC"),
     [LIST_ANY_FIRST + 0] = LIST_ANY("created_us, id"),
     [LIST_ANY_FIRST + 1] = LIST_ANY("created_us DESC, id DESC"),
-    [LIST_ANY_FIRST + 2] = LIST_ANY("name, id"),
-    [LIST_ANY_FIRST + 3] = LIST_ANY("name DESC, id DESC"),
+    [LIST_ANY_FIRST + 2] = LIST_ANY("name NULLS FIRST, id"),
+    [LIST_ANY_FIRST + 3] = LIST_ANY("name DESC NULLS LAST, id DESC"),
     [LIST_ANY_FIRST + 4] = LIST_ANY("account_id, id"),
     [LIST_ANY_FIRST + 5] = LIST_ANY("account_id DESC, id DESC"),
     [LIST_AFTER_FIRST + 0] =
-	LIST_AFTER("csrs_active_created", "(created_us, id) > ($4, $5)", "created_us, id"),
+	LIST_AFTER("csrs_active_created", "(created_us, id) > ($6, $4)", "created_us, id"),
     [LIST_AFTER_FIRST + 1] =
-	LIST_AFTER("csrs_active_created", "(created_us, id) < ($4, $5)", "created_us DESC, id DESC"),
-    [LIST_AFTER_FIRST + 2] = LIST_AFTER("csrs_active_name", "(name, id) > ($4, $5)", "name, id"),
-    [LIST_AFTER_FIRST + 3] = LIST_AFTER("csrs_active_name", "(name, id) < ($4, $5)", "name DESC, id DESC"),
-    [LIST_AFTER_FIRST + 4] = LIST_AFTER("csrs_active_id", "id > $5", "id"),
-    [LIST_AFTER_FIRST + 5] = LIST_AFTER("csrs_active_id", "id < $5", "id DESC"),
-    [LIST_NAMELESS_FIRST + 0] = LIST_AFTER("csrs_active_name", "name IS NULL AND id > $5", "id"),
-    [LIST_NAMELESS_FIRST + 1] = LIST_AFTER("csrs_active_name", "name IS NULL AND id < $5", "id DESC"),
+	LIST_AFTER("csrs_active_created", "(created_us, id) < ($6, $4)", "created_us DESC, id DESC"),
+    [LIST_AFTER_FIRST + 2] = LIST_AFTER("csrs_active_name", "(name, id) > ($6, $4)", "name, id"),
+    [LIST_AFTER_FIRST + 3] = LIST_AFTER("csrs_active_name", "(name, id) < ($6, $4)", "name DESC, id DESC"),
+    [LIST_AFTER_FIRST + 4] = LIST_AFTER("csrs_active_id", "id > $4", "id"),
+    [LIST_AFTER_FIRST + 5] = LIST_AFTER("csrs_active_id", "id < $4", "id DESC"),
+    [LIST_NAMELESS_FIRST + 0] = LIST_AFTER("csrs_active_name", "name IS NULL AND id > $4", "id"),
+    [LIST_NAMELESS_FIRST + 1] = LIST_AFTER("csrs_active_name", "name IS NULL AND id < $4", "id DESC"),
 };
 const struct sql_texts csr_list_sql = SQL_TEXTS(csr_list_texts);
 
@@ -264,12 +268,12 @@ static enum err csr_list_read_after(struct sql *sql, const struct store_csr_quer
 	sql_put_text(&q, account_id);
 	sql_put_text(&q, query->scope->kind == STORE_ZONE ? query->scope->id : NULL);
 	sql_put_int(&q, query->limit - (int64_t)page->records_len);
-	if (query->order == STORE_ORDER_NAME)
-		sql_put_text(&q, mark->name);
-	else
-		sql_put_int(&q, mark->created_us);
 	sql_put_text(&q, mark->id);
 	sql_put_int(&q, (int64_t)skip);
+	if (query->order == STORE_ORDER_NAME && which < LIST_NAMELESS_FIRST)
+		sql_put_text(&q, mark->name);
+	if (query->order == STORE_ORDER_CREATED_AT)
+		sql_put_int(&q, mark->created_us);
 	return csr_list_read(&q, query->limit, page);
 }
 
@@ -554,9 +558,9 @@ void store_csr_list(struct store *store, const struct store_csr_query *query, st
 	list->query.after_id = call_keep(&list->call, query->after_id);
 	list->query.reader = call_keep(&list->call, query->reader);
 	csr_list_keep_filter(list, query);
-	if (query->limit < 1 || query->limit > STORE_LIST_MAX || query->offset > INT64_MAX ||
-	    (!query->after_id &&
-	     (query->order < STORE_ORDER_CREATED_AT || query->order > STORE_ORDER_ACCOUNT_TAG)))
+	call_check_limit(&list->call, query->limit);
+	if (query->offset > INT64_MAX || (!query->after_id && (query->order < STORE_ORDER_CREATED_AT ||
+							       query->order > STORE_ORDER_ACCOUNT_TAG)))
 		call_refuse(&list->call, E_INVAL);
 	call_submit(&list->call);
 }

@@ -28,8 +28,10 @@ static const struct sql_text directory_texts[] = {
     [ACCOUNT_ADD] = {"INSERT INTO accounts (id, name, csr_quota, created_us) VALUES ($1, $2, $3, $4)"},
     [ZONE_ADD] = {"INSERT INTO zones (id, account_id, name, csr_quota, created_us)"
 		  " VALUES ($1, $2, $3, $4, $5)"},
-    [ACCOUNT_LIST] = {"SELECT id, name, csr_quota, csr_count, created_us FROM accounts ORDER BY id"},
-    [ZONE_LIST] = {"SELECT id, account_id, name, csr_quota, csr_count, created_us FROM zones ORDER BY id"},
+    [ACCOUNT_LIST] = {"SELECT id, name, csr_quota, csr_count, created_us FROM accounts"
+		      " WHERE id > $1 ORDER BY id LIMIT $2"},
+    [ZONE_LIST] = {"SELECT id, account_id, name, csr_quota, csr_count, created_us FROM zones"
+		   " WHERE id > $1 ORDER BY id LIMIT $2"},
     [ACCOUNT_SET] = {"UPDATE accounts SET name = coalesce($2, name), csr_quota = coalesce($3, csr_quota)"
 		     " WHERE id = $1"},
     [ZONE_SET] = {"UPDATE zones SET name = coalesce($2, name), csr_quota = coalesce($3, csr_quota)"
@@ -176,6 +178,8 @@ struct directory_list {
 	struct call call; /* first */
 	store_accounts_fn accounts_done;
 	store_zones_fn zones_done; /* one of the two */
+	const char *after_id;
+	unsigned limit;
 	struct call_rows rows;
 };
 
@@ -219,6 +223,8 @@ static enum err directory_run_list(struct store_op *op, struct sql *sql)
 	struct sql_query q = sql_ask(sql, &directory_texts[zones ? ZONE_LIST : ACCOUNT_LIST],
 				     zones ? "list the zones" : "list the accounts");
 
+	sql_put_text(&q, list->after_id);
+	sql_put_int(&q, list->limit);
 	return call_rows_read(&list->rows, &q);
 }
 
@@ -236,12 +242,23 @@ static void directory_finish_list(struct store_op *op)
 	call_free(&list->call);
 }
 
-static const struct call_type directory_list_type = {sizeof(struct directory_list), STORE_OP_READS,
-						     directory_run_list, directory_finish_list};
-
-void store_account_list(struct store *store, store_accounts_fn done, void *arg)
+static struct directory_list *directory_list_new(struct store *store, const char *after_id, unsigned limit,
+						 void *arg)
 {
-	struct directory_list *list = call_new(store, &directory_list_type, arg);
+	static const struct call_type type = {sizeof(struct directory_list), STORE_OP_READS,
+					      directory_run_list, directory_finish_list};
+	struct directory_list *list = call_new(store, &type, arg);
+
+	list->after_id = call_keep(&list->call, after_id ? after_id : "");
+	list->limit = limit;
+	call_check_limit(&list->call, limit);
+	return list;
+}
+
+void store_account_list(struct store *store, const char *after_id, unsigned limit, store_accounts_fn done,
+			void *arg)
+{
+	struct directory_list *list = directory_list_new(store, after_id, limit, arg);
 
 	list->accounts_done = done;
 	list->rows = (struct call_rows){.size = sizeof(struct account_record),
@@ -250,9 +267,10 @@ void store_account_list(struct store *store, store_accounts_fn done, void *arg)
 	call_submit(&list->call);
 }
 
-void store_zone_list(struct store *store, store_zones_fn done, void *arg)
+void store_zone_list(struct store *store, const char *after_id, unsigned limit, store_zones_fn done,
+		     void *arg)
 {
-	struct directory_list *list = call_new(store, &directory_list_type, arg);
+	struct directory_list *list = directory_list_new(store, after_id, limit, arg);
 
 	list->zones_done = done;
 	list->rows = (struct call_rows){.size = sizeof(struct zone_record),

@@ -37,17 +37,16 @@ struct fences {
 
 /* ---- statements ---- */
 
-/* What the rows behind a row are ordered by, of the index alone: $3 what its order is by, $4 its id. */
+/* What the rows behind a row are ordered by, of the index alone: $3 its id, $4 what else its order is by. */
 #define MARKS(index, what, where, by)                                                                        \
-	{                                                                                                    \
-		.sqlite = "SELECT " what ", id FROM csrs INDEXED BY " index                                  \
-			  " WHERE state = 2 AND account_id = $1 AND zone_id IS NOT DISTINCT FROM $2"         \
-			  " AND " where " ORDER BY " by                                                      \
-	}
+	SQL_ALONG(index, "SELECT " what ", id FROM csrs",                                                    \
+		  " WHERE state = 2 AND account_id = $1 AND zone_id IS NOT DISTINCT FROM $2"                 \
+		  " AND " where " ORDER BY " by)
 /* Which rows joined and left the lists of active CSRs by the audit records behind $1, as far as $2. */
 #define CHANGES(of_scope)                                                                                    \
 	{                                                                                                    \
-		"SELECT (audit.action = 'csr.active') AS joined, csrs.created_us AS created_us,"             \
+		"SELECT CASE WHEN audit.action = 'csr.active' THEN 1 ELSE 0 END AS joined,"                  \
+		" csrs.created_us AS created_us,"                                                            \
 		" csrs.name AS name, csrs.id AS id FROM audit CROSS JOIN csrs"                               \
 		" WHERE csrs.id = audit.object AND audit.sequence > $1 AND audit.sequence <= $2"             \
 		" AND audit.action IN ('csr.active', 'csr.deleting') AND " of_scope                          \
@@ -64,10 +63,10 @@ enum {
 };
 static const struct sql_text fence_texts[] = {
     [MARKS_BY_CREATED] = MARKS("csrs_active_created", "created_us, NULL AS name",
-			       "(created_us, id) > ($3, $4)", "created_us, id"),
-    [MARKS_BY_NAME] = MARKS("csrs_active_name", "0 AS created_us, name", "(name, id) > ($3, $4)", "name, id"),
-    [MARKS_NAMELESS] = MARKS("csrs_active_name", "0 AS created_us, name", "name IS NULL AND id > $4", "id"),
-    [MARKS_BY_ID] = MARKS("csrs_active_id", "0 AS created_us, NULL AS name", "id > $4", "id"),
+			       "(created_us, id) > ($4, $3)", "created_us, id"),
+    [MARKS_BY_NAME] = MARKS("csrs_active_name", "0 AS created_us, name", "(name, id) > ($4, $3)", "name, id"),
+    [MARKS_NAMELESS] = MARKS("csrs_active_name", "0 AS created_us, name", "name IS NULL AND id > $3", "id"),
+    [MARKS_BY_ID] = MARKS("csrs_active_id", "0 AS created_us, NULL AS name", "id > $3", "id"),
     [CHANGES_OF_ACCOUNT] = CHANGES("csrs.account_id = $3 AND csrs.zone_id IS NULL"),
     [CHANGES_OF_ZONE] = CHANGES("csrs.zone_id = $3"),
 };
@@ -166,11 +165,11 @@ static struct sql_query fence_ask(struct sql *sql, const struct fence_list *list
 
 	sql_put_text(&q, list->account_id);
 	sql_put_text(&q, list->scope->kind == STORE_ZONE ? list->scope->id : NULL);
-	if (list->order == STORE_ORDER_NAME)
-		sql_put_text(&q, mark->name);
-	else
-		sql_put_int(&q, mark->created_us);
 	sql_put_text(&q, mark->id);
+	if (which == MARKS_BY_NAME)
+		sql_put_text(&q, mark->name);
+	if (which == MARKS_BY_CREATED)
+		sql_put_int(&q, mark->created_us);
 	return q;
 }
 

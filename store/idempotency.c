@@ -25,9 +25,9 @@ static const struct sql_text idempotency_texts[] = {
 		    " WHERE principal_id = $1 AND scope_kind = $2 AND scope_id = $3 AND key = $4"},
     [KEY_ADD] = {"INSERT INTO idempotency (principal_id, scope_kind, scope_id, key, csr_id,"
 		 " request_hash, created_us) VALUES ($1, $2, $3, $4, $5, $6, $7)"},
-    [KEY_PURGE] = {.sqlite = "DELETE FROM idempotency WHERE rowid IN (SELECT rowid"
-			     " FROM idempotency WHERE created_us < $1"
-			     " ORDER BY created_us LIMIT $2)"},
+    [KEY_PURGE] = {"DELETE FROM idempotency WHERE (principal_id, scope_kind, scope_id, key) IN"
+		   " (SELECT principal_id, scope_kind, scope_id, key FROM idempotency"
+		   " WHERE created_us < $1 ORDER BY created_us LIMIT $2)"},
     [KEY_FORGET] = {"DELETE FROM idempotency WHERE csr_id = $1"},
 };
 const struct sql_texts idempotency_sql = SQL_TEXTS(idempotency_texts);

@@ -13,11 +13,12 @@
 
 /* Open rows of the token $1, NULL for all, that are not set aside yet. */
 #define ASIDE_WHERE(state)                                                                                   \
-	" WHERE state = " #state " AND set_aside_us = 0 AND ($1 IS NULL OR token_name = $1)"
+	" WHERE state = " #state " AND set_aside_us = 0 AND (token_name = $1 OR $1 IS NULL)"
 /* $2 the time, $3 action, $4 actor, $5 detail. */
 #define ASIDE_TELL(state)                                                                                    \
 	"INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"                         \
-	" SELECT $2, $3, id, $4, '', '', $5 FROM csrs" ASIDE_WHERE(state) " ORDER BY id"
+	" SELECT CAST($2 AS bigint), CAST($3 AS text), id, CAST($4 AS text), '', '', CAST($5 AS text)"       \
+	" FROM csrs" ASIDE_WHERE(state) " ORDER BY id"
 
 enum lineage_text {
 	LINEAGE_FIND,

@@ -27,13 +27,17 @@ enum {
 static const struct sql_text principal_texts[] = {
     [PRINCIPAL_FIND] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals"
 			" WHERE secret_hash = $1 AND kind = $2"},
-    [PRINCIPAL_LIST] = {.sqlite = "SELECT " PRINCIPAL_COLUMNS " FROM principals WHERE kind = $1"
-				  " ORDER BY created_us, rowid"},
+    [PRINCIPAL_LIST] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals"
+			" WHERE kind = $1 AND (created_us, id) > ($2, $3) ORDER BY created_us, id LIMIT $4"},
     [PRINCIPAL_ADD] = {"INSERT INTO principals (id, kind, name, secret_hash, created_us, not_before_us,"
 		       " expires_us, revoked_us) VALUES ($1, $2, $3, $4, $5, $6, $7, 0)"},
     [PRINCIPAL_STATE] = {"SELECT revoked_us FROM principals WHERE id = $1 AND kind = $2"},
     [PRINCIPAL_REVOKE] = {"UPDATE principals SET revoked_us = $1 WHERE id = $2"},
-    [GRANT_LIST] = {.sqlite = "SELECT account_id, zone_id, permission FROM grants"
+    /* In the order in which they were given, where an engine knows it. */
+    [GRANT_LIST] = {.text = "SELECT account_id, zone_id, permission FROM grants WHERE principal_id = $1"
+			    " ORDER BY CASE WHEN zone_id IS NULL THEN 1 ELSE 2 END,"
+			    " coalesce(account_id, zone_id)",
+		    .sqlite = "SELECT account_id, zone_id, permission FROM grants"
 			      " WHERE principal_id = $1 ORDER BY rowid"},
     [GRANT_ADD_ACCOUNT] = {"INSERT INTO grants (principal_id, account_id, permission) VALUES ($1, $2, $3)"},
     [GRANT_ADD_ZONE] = {"INSERT INTO grants (principal_id, zone_id, permission) VALUES ($1, $2, $3)"},
@@ -150,7 +154,7 @@ void store_principal_find(struct store *store, enum principal_kind kind,
 struct principal_list {
 	struct call call; /* first */
 	store_principals_fn done;
-	enum principal_kind kind;
+	struct store_principal_query query;
 	struct call_rows rows;
 };
 
@@ -164,7 +168,10 @@ static enum err principal_run_list(struct store_op *op, struct sql *sql)
 	struct principal_list *list = (struct principal_list *)op;
 	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_LIST], "list the principals");
 
-	sql_put_int(&q, list->kind);
+	sql_put_int(&q, list->query.kind);
+	sql_put_int(&q, list->query.after_created_us);
+	sql_put_text(&q, list->query.after_id);
+	sql_put_int(&q, list->query.limit);
 	return call_rows_read(&list->rows, &q);
 }
 
@@ -179,14 +186,17 @@ static void principal_finish_list(struct store_op *op)
 	call_free(&list->call);
 }
 
-void store_principal_list(struct store *store, enum principal_kind kind, store_principals_fn done, void *arg)
+void store_principal_list(struct store *store, const struct store_principal_query *query,
+			  store_principals_fn done, void *arg)
 {
 	static const struct call_type type = {sizeof(struct principal_list), STORE_OP_READS,
 					      principal_run_list, principal_finish_list};
 	struct principal_list *list = call_new(store, &type, arg);
 
 	list->done = done;
-	list->kind = kind;
+	list->query = *query;
+	list->query.after_id = call_keep(&list->call, query->after_id ? query->after_id : "");
+	call_check_limit(&list->call, query->limit);
 	list->rows = (struct call_rows){
 	    .size = sizeof(struct principal), .read = principal_read_row, .release = principal_release_row};
 	call_submit(&list->call);

@@ -13,10 +13,21 @@
 
 #include <stddef.h>
 
+/*
+ * A text for every engine says what PostgreSQL needs to hear (sql_text_test.c holds them to it): the type of
+ * a parameter is told where it first stands, by a column beside it or by CAST; no parameter is left out of
+ * the numbering; where rows without a value come in an order, it is told; a condition is no number.
+ */
 struct sql_text {
-	const char *text;   /* understood by every engine; NULL: no engine but SQLite has this one yet */
+	const char *text;
 	const char *sqlite; /* SQLite's own, where it must differ; else NULL */
 };
+
+/* SQLite is told along which index of the table that ends `from`, whatever it thinks of it. */
+#define SQL_ALONG(index, from, rest)                                                                         \
+	{                                                                                                    \
+		.text = from rest, .sqlite = from " INDEXED BY " index rest                                  \
+	}
 
 /* Those of one file. */
 struct sql_texts {

@@ -184,6 +184,18 @@ void store_csr_leftover(struct store *store, const char *id, bool gone, const st
 void store_csr_get(struct store *store, const struct store_scope *scope, const char *id, store_csr_fn done,
 		   void *arg);
 
+/* A CSR, read together with who asks for it. */
+struct store_csr_ask {
+	enum principal_kind kind; /* as for store_principal_find */
+	uint8_t secret_hash[STORE_HASH_BYTES];
+	struct store_scope scope; /* these two as for store_csr_get */
+	const char *id;
+};
+/* caller and e: as for store_principal_find.  record and record_e: as for store_csr_get, by whoever asks. */
+typedef void (*store_csr_ask_fn)(void *arg, enum err e, struct principal *caller, enum err record_e,
+				 struct csr_record *record);
+void store_csr_ask(struct store *store, const struct store_csr_ask *in, store_csr_ask_fn done, void *arg);
+
 enum store_order { STORE_ORDER_CREATED_AT = 1, STORE_ORDER_NAME, STORE_ORDER_ACCOUNT_TAG };
 #define CSR_STATE_BIT(state) (1u << (unsigned)(state))
 /*
@@ -294,16 +306,39 @@ void store_principal_revoke(struct store *store, enum principal_kind kind, const
 /* That a backup was made (store/upkeep.h): "store.backup" in the audit trail, under the object "store". */
 void store_note_backup(struct store *store, const struct audit_origin *origin, store_done_fn done, void *arg);
 
-typedef void (*store_accounts_fn)(void *arg, enum err e, const struct account_record *accounts, size_t len);
-void store_account_list(struct store *store, store_accounts_fn done, void *arg); /* by id */
-typedef void (*store_zones_fn)(void *arg, enum err e, const struct zone_record *zones, size_t len);
-void store_zone_list(struct store *store, store_zones_fn done, void *arg); /* by id */
-typedef void (*store_principals_fn)(void *arg, enum err e, const struct principal *principals, size_t len);
-void store_principal_list(struct store *store, enum principal_kind kind, store_principals_fn done, void *arg);
+/*
+ * The lists below come a page at a time: `limit` rows (1 … STORE_LIST_MAX, else E_INVAL) behind the last
+ * one of the page before, however many came or went since.  A page with fewer rows is the last.
+ */
 
-/* What happened to one CSR, oldest first; works for the id of an account, zone or principal too. */
+/* By id.  after_id NULL: from the first. */
+typedef void (*store_accounts_fn)(void *arg, enum err e, const struct account_record *accounts, size_t len);
+void store_account_list(struct store *store, const char *after_id, unsigned limit, store_accounts_fn done,
+			void *arg);
+typedef void (*store_zones_fn)(void *arg, enum err e, const struct zone_record *zones, size_t len);
+void store_zone_list(struct store *store, const char *after_id, unsigned limit, store_zones_fn done,
+		     void *arg);
+
+/* In the order in which they were made. */
+struct store_principal_query {
+	enum principal_kind kind;
+	int64_t after_created_us; /* these two are of one principal; 0 and NULL: from the first */
+	const char *after_id;
+	unsigned limit;
+};
+typedef void (*store_principals_fn)(void *arg, enum err e, const struct principal *principals, size_t len);
+void store_principal_list(struct store *store, const struct store_principal_query *query,
+			  store_principals_fn done, void *arg);
+
+/* What happened to one CSR, account, zone or principal, oldest first. */
+struct store_trail_query {
+	const char *object;     /* its id */
+	int64_t after_sequence; /* 0: from the first */
+	unsigned limit;
+};
 typedef void (*store_audit_fn)(void *arg, enum err e, const struct audit_record *records, size_t len);
-void store_audit_list(struct store *store, const char *csr_id, store_audit_fn done, void *arg);
+void store_audit_list(struct store *store, const struct store_trail_query *query, store_audit_fn done,
+		      void *arg);
 
 /* The whole trail, newest first.  All of it must hold; NULL and 0 stand for any. */
 struct store_audit_query {
@@ -312,8 +347,8 @@ struct store_audit_query {
 	const char *actor;      /* the whole actor */
 	const char *object;     /* the whole id */
 	const char *action;     /* "csr.active", or "csr" for all of its kind */
-	int64_t below_sequence; /* for the next page: the lowest sequence of the one before */
-	unsigned limit;         /* 1 … STORE_LIST_MAX; else E_INVAL */
+	int64_t below_sequence; /* of the last record of the page before; 0: from the newest */
+	unsigned limit;
 };
 void store_audit_search(struct store *store, const struct store_audit_query *query, store_audit_fn done,
 			void *arg);

@@ -28,11 +28,13 @@ BEGIN {
 	permitted("hsm_destroy_key", "hsm/hsm.h")
 	permitted("hsm_destroy_key", "hsm/hsm.c")
 	permitted("hsm_destroy_key", "api/settle.c")
-	product("store_csr_move store_csr_leftover", "ends a row without its key: use api/settle.h")
+	product("store_csr_move store_csr_failed store_csr_leftover", "ends a row without its key: use api/settle.h")
 	permitted("store_csr_move", "store/store.h")
 	permitted("store_csr_move", "store/csr.c")
 	permitted("store_csr_move", "api/settle.c")
-	permitted("store_csr_move", "api/csr_create.c") # → active
+	permitted("store_csr_failed", "store/store.h")
+	permitted("store_csr_failed", "store/csr.c")
+	permitted("store_csr_failed", "api/settle.c")
 	permitted("store_csr_leftover", "store/store.h")
 	permitted("store_csr_leftover", "store/csr.c")
 	permitted("store_csr_leftover", "api/settle.c")
@@ -43,6 +45,14 @@ BEGIN {
 		"moves with the clock on the wall: use thread_cond_wait_until")
 	permitted("pthread_cond_timedwait", "base/thread.c")
 	permitted("pthread_condattr_setclock", "base/thread.c")
+	columns = "sqlite3_column_int sqlite3_column_int64 sqlite3_column_text sqlite3_column_blob"
+	product(columns, "reads a column by its number: use sql_int, or sqlite_file_number, and the like")
+	permitted("sqlite3_column_int64", "store/sqlite/sqlite.c") # where names become numbers
+	permitted("sqlite3_column_text", "store/sqlite/sqlite.c")
+	permitted("sqlite3_column_blob", "store/sqlite/sqlite.c")
+	permitted("sqlite3_column_int64", "store/sqlite/sqlite_file.c")
+	permitted("sqlite3_column_text", "store/sqlite/sqlite_file.c")
+	permitted("sqlite3_column_text", "store/sqlite/sqlite_open.c") # of pragmas, which have one
 }
 
 function everywhere(names, why, n, list, i)

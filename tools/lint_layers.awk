@@ -23,8 +23,6 @@ BEGIN {
 	may["daemon"] = "base systemd config loop hsm store api daemon"
 
 	# file → header of a folder above its own
-	may_also["hsm/signer/journal/tail.h"] = "hsm/signer/token/state_dir.h"
-	may_also["hsm/signer/journal/journal_private.h"] = "hsm/signer/token/state_dir.h"
 	may_also["hsm/signer/token/judge.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
 	may_also["hsm/signer/token/module.c"] = "hsm/signer/key/key_kind.h" # a table
 

@@ -19,8 +19,8 @@ struct check {
 /* ---- the rules of the schema: a trigger that was dropped guards nothing ---- */
 
 #define SCHEMA                                                                                               \
-	"SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"    \
-	" ORDER BY 1"
+	"SELECT type || ' ' || name AS name, coalesce(sql, '') AS text FROM sqlite_schema"                   \
+	" WHERE name NOT LIKE 'sqlite_%' ORDER BY 1"
 
 struct schema {
 	char **names;
@@ -41,8 +41,8 @@ static void schema_release(struct schema *s)
 static enum err take_object(void *arg, sqlite3_stmt *row)
 {
 	struct schema *s = arg;
-	const char *name = (const char *)sqlite3_column_text(row, 0);
-	const char *text = (const char *)sqlite3_column_text(row, 1);
+	const char *name = sqlite_file_text(row, "name");
+	const char *text = sqlite_file_text(row, "text");
 	char **names = reallocarray(s->names, s->len + 1, sizeof(*names)), **texts;
 
 	if (names)
@@ -120,8 +120,8 @@ static enum err check_schema(const struct check *c, int version)
 static enum err tell_row(void *arg, sqlite3_stmt *row)
 {
 	const struct check *c = arg;
-	const char *object = (const char *)sqlite3_column_text(row, 0);
-	const char *text = (const char *)sqlite3_column_text(row, 1);
+	const char *object = sqlite_file_text(row, "object");
+	const char *text = sqlite_file_text(row, "text");
 
 	if (!object || !text)
 		return E_NOMEM;
@@ -134,31 +134,35 @@ static enum err tell_row(void *arg, sqlite3_stmt *row)
 #define AT_MOST " LIMIT " STRING_OF(TOLD_MAX)
 
 #define COUNTERS(word, table, column, of_it)                                                                 \
-	"SELECT '" word " ' || id, 'counts ' || csr_count || ' CSRs and has ' || coalesce(held, 0) ||"       \
-	" ', counts ' || csr_active || ' active ones and has ' || coalesce(active, 0) FROM " table           \
+	"SELECT '" word                                                                                      \
+	" ' || id AS object, 'counts ' || csr_count || ' CSRs and has ' || coalesce(held, 0) ||"             \
+	" ', counts ' || csr_active || ' active ones and has ' || coalesce(active, 0) AS text FROM " table   \
 	" LEFT JOIN (SELECT " column " AS scope, sum(state IN (1, 2, 3)) AS held, sum(state = 2) AS active"  \
 	" FROM csrs WHERE " of_it " GROUP BY " column ") ON scope = id"                                      \
 	" WHERE csr_count <> coalesce(held, 0) OR csr_active <> coalesce(active, 0)" AT_MOST
 
-/* Each row is a problem: what it is about, and what is wrong. */
+/* Each row is a problem: `object` is what it is about, `text` what is wrong. */
 static const char *const rules[] = {
-    "SELECT 'audit trail', 'starts with record ' || min(sequence) || ', not 1' FROM audit"
+    "SELECT 'audit trail' AS object, 'starts with record ' || min(sequence) || ', not 1' AS text FROM audit"
     " HAVING min(sequence) <> 1",
-    "SELECT 'audit trail', 'record ' || (sequence - 1) || ' is missing' FROM audit AS a WHERE sequence > 1"
+    "SELECT 'audit trail' AS object, 'record ' || (sequence - 1) || ' is missing' AS text"
+    " FROM audit AS a WHERE sequence > 1"
     " AND NOT EXISTS (SELECT 1 FROM audit WHERE sequence = a.sequence - 1)" AT_MOST,
     /* The moves of state in the trail end where the row is. */
-    "SELECT id, 'the row is as after ' || is_now || ', the audit trail ends with ' ||"
-    " coalesce(told, 'nothing') FROM (SELECT id, CASE state WHEN 1 THEN 'csr.pending'"
+    "SELECT id AS object, 'the row is as after ' || is_now || ', the audit trail ends with ' ||"
+    " coalesce(told, 'nothing') AS text FROM (SELECT id, CASE state WHEN 1 THEN 'csr.pending'"
     " WHEN 2 THEN 'csr.active' WHEN 3 THEN 'csr.deleting' WHEN 4 THEN 'csr.destroyed'"
     " ELSE 'csr.failed' END AS is_now,"
     " (SELECT action FROM audit WHERE object = csrs.id AND action IN ('csr.pending', 'csr.active',"
     " 'csr.deleting', 'csr.destroyed', 'csr.failed') ORDER BY sequence DESC LIMIT 1) AS told"
     " FROM csrs) WHERE told IS NOT is_now" AT_MOST,
-    "SELECT object, 'is in the audit trail and not among the CSRs' FROM audit WHERE action IN ('csr.pending', 'csr.active')"
+    "SELECT object, 'is in the audit trail and not among the CSRs' AS text FROM audit WHERE action IN"
+    " ('csr.pending', 'csr.active')"
     " AND NOT EXISTS (SELECT 1 FROM csrs WHERE id = object)" AT_MOST,
     COUNTERS("account", "accounts", "account_id", "zone_id IS NULL"),
     COUNTERS("zone", "zones", "zone_id", "zone_id IS NOT NULL"),
-    "SELECT c.id, 'is of zone ' || z.id || ' and of another account than that' FROM csrs AS c"
+    "SELECT c.id AS object, 'is of zone ' || z.id || ' and of another account than that' AS text FROM csrs "
+    "AS c"
     " JOIN zones AS z ON z.id = c.zone_id WHERE z.account_id <> c.account_id" AT_MOST,
 };
 

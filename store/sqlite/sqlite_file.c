@@ -121,6 +121,28 @@ enum err sqlite_file_each(const struct sqlite_file *f, const char *sql, sqlite_f
 	return e;
 }
 
+/* -1: none, which SQLite reads as NULL. */
+static int sqlite_file_column(sqlite3_stmt *row, const char *column)
+{
+	for (int i = 0; i < sqlite3_column_count(row); i++) {
+		const char *name = sqlite3_column_name(row, i);
+
+		if (name && strcmp(name, column) == 0)
+			return i;
+	}
+	return -1;
+}
+
+int64_t sqlite_file_number(sqlite3_stmt *row, const char *column)
+{
+	return sqlite3_column_int64(row, sqlite_file_column(row, column));
+}
+
+const char *sqlite_file_text(sqlite3_stmt *row, const char *column)
+{
+	return (const char *)sqlite3_column_text(row, sqlite_file_column(row, column));
+}
+
 struct number {
 	bool found;
 	int64_t value;
@@ -180,13 +202,14 @@ enum err sqlite_file_recognise(const struct sqlite_file *f, int *ret_version)
 struct problems {
 	upkeep_problem_fn tell;
 	void *arg;
+	const char *column; /* of the messages */
 };
 
 /* One message may have several lines; the first names the database that it is about. */
 static enum err take_integrity(void *arg, sqlite3_stmt *row)
 {
 	const struct problems *p = arg;
-	const char *text = (const char *)sqlite3_column_text(row, 0);
+	const char *text = sqlite_file_text(row, p->column);
 	const char *last;
 
 	if (!text)
@@ -200,14 +223,14 @@ static enum err take_integrity(void *arg, sqlite3_stmt *row)
 static enum err take_reference(void *arg, sqlite3_stmt *row)
 {
 	const struct problems *p = arg;
-	const char *table = (const char *)sqlite3_column_text(row, 0);
-	const char *parent = (const char *)sqlite3_column_text(row, 2);
+	const char *table = sqlite_file_text(row, "table");
+	const char *parent = sqlite_file_text(row, "parent");
 	char text[160];
 
 	if (!table || !parent)
 		return E_NOMEM;
 	snprintf(text, sizeof(text), "row %lld names a row of table %s that does not exist",
-		 (long long)sqlite3_column_int64(row, 1), parent);
+		 (long long)sqlite_file_number(row, "rowid"), parent);
 	p->tell(p->arg, table, text);
 	return E_OK;
 }
@@ -215,7 +238,8 @@ static enum err take_reference(void *arg, sqlite3_stmt *row)
 enum err sqlite_file_integrity(const struct sqlite_file *f, bool full,
 			       upkeep_problem_fn sqlite_file_on_problem, void *arg)
 {
-	struct problems p = {.tell = sqlite_file_on_problem, .arg = arg};
+	struct problems p = {
+	    .tell = sqlite_file_on_problem, .arg = arg, .column = full ? "integrity_check" : "quick_check"};
 	enum err e =
 	    sqlite_file_each(f, full ? "PRAGMA integrity_check" : "PRAGMA quick_check", take_integrity, &p);
 
@@ -229,20 +253,20 @@ enum err sqlite_file_integrity(const struct sqlite_file *f, bool full,
 static enum err take_state(void *arg, sqlite3_stmt *row)
 {
 	struct upkeep_summary *s = arg;
-	int state = sqlite3_column_int(row, 0);
+	int64_t state = sqlite_file_number(row, "state");
 
 	if (state < CSR_PENDING || state > CSR_FAILED)
 		return E_STORE;
-	s->csrs[state] = (uint64_t)sqlite3_column_int64(row, 1);
+	s->csrs[state] = (uint64_t)sqlite_file_number(row, "csrs");
 	return E_OK;
 }
 
 static enum err take_future(void *arg, sqlite3_stmt *row)
 {
 	struct upkeep_summary *s = arg;
-	const char *id = (const char *)sqlite3_column_text(row, 0);
+	const char *id = sqlite_file_text(row, "first_id");
 
-	s->future = (uint64_t)sqlite3_column_int64(row, 1);
+	s->future = (uint64_t)sqlite_file_number(row, "csrs");
 	return id && str_copy(s->future_id, sizeof(s->future_id), id) == E_OK ? E_OK : E_STORE;
 }
 
@@ -251,8 +275,8 @@ static enum err count_future(const struct sqlite_file *f, struct upkeep_summary 
 	char sql[160];
 
 	snprintf(sql, sizeof(sql),
-		 "SELECT coalesce(min(id), ''), count(*) FROM csrs WHERE state IN (1, 3) AND updated_us > "
-		 "%" PRId64,
+		 "SELECT coalesce(min(id), '') AS first_id, count(*) AS csrs FROM csrs"
+		 " WHERE state IN (1, 3) AND updated_us > %" PRId64,
 		 clock_wall_us() + CLOCK_SLACK_US);
 	return sqlite_file_each(f, sql, take_future, s);
 }
@@ -280,7 +304,8 @@ enum err sqlite_file_count(const struct sqlite_file *f, struct upkeep_summary *r
 		e = sqlite_file_int(f, NEWEST, &s.newest_us);
 	memset(s.csrs, 0, sizeof(s.csrs));
 	if (e == E_OK)
-		e = sqlite_file_each(f, "SELECT state, count(*) FROM csrs GROUP BY state", take_state, &s);
+		e = sqlite_file_each(f, "SELECT state, count(*) AS csrs FROM csrs GROUP BY state", take_state,
+				     &s);
 	if (e == E_OK)
 		e = count_future(f, &s);
 	if (e == E_OK)

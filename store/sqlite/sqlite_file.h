@@ -29,8 +29,12 @@ void sqlite_file_close(struct sqlite_file *f); /* of a zeroed one: nothing */
 enum err sqlite_file_report(const struct sqlite_file *f, int rc, const char *what);
 
 MUST_USE enum err sqlite_file_run(const struct sqlite_file *f, const char *sql, const char *what);
-/* The first column of the first row; E_STORE when there is none. */
+/* The one column of the first row; E_STORE when there is none. */
 MUST_USE enum err sqlite_file_int(const struct sqlite_file *f, const char *sql, int64_t *ret_value);
+
+/* A column of the row at hand, by the name that the statement gives it; 0 and NULL where it has none. */
+int64_t sqlite_file_number(sqlite3_stmt *row, const char *column);
+const char *sqlite_file_text(sqlite3_stmt *row, const char *column); /* NULL: also out of memory */
 
 /* Called for each row; an error ends the query. */
 typedef enum err (*sqlite_file_row_fn)(void *arg, sqlite3_stmt *row);

@@ -457,8 +457,7 @@ static enum err sqlite_open(const struct store_options *options, const char *loc
 
 	if (location[0] != '/' || location[strlen(location) - 1] == '/' ||
 	    strlen(location) > SQLITE_PLACE_PATH_MAX - 16) {
-		log_error("store url '%s' is not understood: 'sqlite:' and the absolute path of a file",
-			  options->url);
+		log_error("store url is not understood: 'sqlite:' and the absolute path of a file");
 		return E_CONFIG;
 	}
 	s = sqlite_new();

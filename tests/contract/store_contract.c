@@ -303,7 +303,8 @@ enum err contract_audit(struct store *store, const char *object, char *trail, si
 {
 	struct text_answer a = {.text = trail, .size = trail_size};
 
-	store_audit_list(store, object, audit_done, &a);
+	store_audit_list(store, &(struct store_trail_query){.object = object, .limit = STORE_LIST_MAX},
+			 audit_done, &a);
 	store_wait(store, &a.done);
 	*ret_last = a.last;
 	return a.e;
@@ -392,11 +393,11 @@ static void assert_counts(struct store *store, const char *accounts, const char 
 	char list[256];
 	struct text_answer a = {.text = list, .size = sizeof(list)}, z = a;
 
-	store_account_list(store, accounts_done, &a);
+	store_account_list(store, NULL, STORE_LIST_MAX, accounts_done, &a);
 	store_wait(store, &a.done);
 	assert_int_equal(a.e, E_OK);
 	assert_string_equal(list, accounts);
-	store_zone_list(store, zones_done, &z);
+	store_zone_list(store, NULL, STORE_LIST_MAX, zones_done, &z);
 	store_wait(store, &z.done);
 	assert_int_equal(z.e, E_OK);
 	assert_string_equal(list, zones);
@@ -1319,12 +1320,192 @@ static void principals_are_listed_by_kind(void **state)
 	assert_int_equal(add_principal(store, 2, PRINCIPAL_TOKEN, "b", grants, 1), E_OK);
 	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "a", NULL, 0), E_OK);
 	assert_int_equal(add_principal(store, 3, PRINCIPAL_USER, "u", grants, 1), E_OK);
-	store_principal_list(store, PRINCIPAL_TOKEN, principals_done, &tokens);
+	store_principal_list(
+	    store, &(struct store_principal_query){.kind = PRINCIPAL_TOKEN, .limit = STORE_LIST_MAX},
+	    principals_done, &tokens);
 	store_wait(store, &tokens.done);
 	assert_string_equal(list, "b/1 a/0 ");
-	store_principal_list(store, PRINCIPAL_USER, principals_done, &users);
+	store_principal_list(store,
+			     &(struct store_principal_query){.kind = PRINCIPAL_USER, .limit = STORE_LIST_MAX},
+			     principals_done, &users);
 	store_wait(store, &users.done);
 	assert_string_equal(list, "u/1 ");
+}
+
+/* ---- lists by pages (F305) ---- */
+
+static enum err scope_set(struct store *store, const struct store_scope_change *in)
+{
+	struct contract_done d = {0};
+
+	store_scope_set(store, in, &contract_origin, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+/* What a page of any list was: its rows as text, and what the next one begins behind. */
+struct list_page {
+	struct text_answer text;
+	size_t len;
+	char last_id[CSR_ID_SIZE];
+	int64_t last;
+	char room[512];
+};
+
+static void list_page_begin(struct list_page *page)
+{
+	page->text = (struct text_answer){.text = page->room, .size = sizeof(page->room)};
+	page->room[0] = '\0';
+}
+
+static void account_page_done(void *arg, enum err e, const struct account_record *accounts, size_t len)
+{
+	struct list_page *page = arg;
+
+	accounts_done(&page->text, e, accounts, len);
+	page->len = len;
+	if (len > 0)
+		strcpy(page->last_id, accounts[len - 1].id);
+}
+
+static void zone_page_done(void *arg, enum err e, const struct zone_record *zones, size_t len)
+{
+	struct list_page *page = arg;
+
+	zones_done(&page->text, e, zones, len);
+	page->len = len;
+	if (len > 0)
+		strcpy(page->last_id, zones[len - 1].id);
+}
+
+static void principal_page_done(void *arg, enum err e, const struct principal *principals, size_t len)
+{
+	struct list_page *page = arg;
+
+	principals_done(&page->text, e, principals, len);
+	page->len = len;
+	if (len > 0) {
+		strcpy(page->last_id, principals[len - 1].id);
+		page->last = principals[len - 1].created_us;
+	}
+}
+
+static void trail_page_done(void *arg, enum err e, const struct audit_record *records, size_t len)
+{
+	struct list_page *page = arg;
+
+	audit_done(&page->text, e, records, len);
+	page->len = len;
+	if (len > 0)
+		page->last = records[len - 1].sequence;
+}
+
+enum listed { LISTED_ACCOUNTS, LISTED_ZONES, LISTED_TOKENS, LISTED_TRAIL };
+
+/* The page behind the one that `page` is, which it becomes. */
+static enum err read_page(struct store *store, enum listed which, unsigned limit, struct list_page *page)
+{
+	struct store_principal_query tokens = {.kind = PRINCIPAL_TOKEN,
+					       .after_created_us = page->last,
+					       .after_id = page->last_id,
+					       .limit = limit};
+	struct store_trail_query trail = {
+	    .object = CONTRACT_ACCOUNT, .after_sequence = page->last, .limit = limit};
+
+	list_page_begin(page);
+	if (which == LISTED_ACCOUNTS)
+		store_account_list(store, page->last_id, limit, account_page_done, page);
+	else if (which == LISTED_ZONES)
+		store_zone_list(store, page->last_id, limit, zone_page_done, page);
+	else if (which == LISTED_TOKENS)
+		store_principal_list(store, &tokens, principal_page_done, page);
+	else
+		store_audit_list(store, &trail, trail_page_done, page);
+	store_wait(store, &page->text.done);
+	return page->text.e;
+}
+
+static void assert_page(struct store *store, enum listed which, struct list_page *page, const char *expected)
+{
+	assert_int_equal(read_page(store, which, 2, page), E_OK);
+	assert_string_equal(page->room, expected);
+}
+
+static void accounts_and_zones_come_by_pages(void **state)
+{
+	struct store *store = *state;
+	struct list_page accounts = {.len = 0}, zones = {.len = 0};
+
+	for (char id[] = "b"; id[0] <= 'e'; id[0]++) {
+		assert_int_equal(contract_account_add(store, id, 1), E_OK);
+		assert_int_equal(contract_zone_add(store, id, CONTRACT_ACCOUNT, 1), E_OK);
+	}
+	assert_page(store, LISTED_ACCOUNTS, &accounts, "account-1=0 b=0 ");
+	assert_page(store, LISTED_ZONES, &zones, "account-1:b=0 account-1:c=0 ");
+	/* behind what was read, and before it */
+	assert_int_equal(contract_account_add(store, "c-1", 1), E_OK);
+	assert_int_equal(contract_account_add(store, "aa", 1), E_OK);
+	assert_int_equal(contract_zone_add(store, "c-1", CONTRACT_ACCOUNT, 1), E_OK);
+	assert_int_equal(contract_zone_add(store, "aa", CONTRACT_ACCOUNT, 1), E_OK);
+	assert_page(store, LISTED_ACCOUNTS, &accounts, "c=0 c-1=0 ");
+	assert_page(store, LISTED_ACCOUNTS, &accounts, "d=0 e=0 ");
+	assert_page(store, LISTED_ACCOUNTS, &accounts, "");
+	assert_page(store, LISTED_ZONES, &zones, "account-1:c-1=0 account-1:d=0 ");
+	assert_page(store, LISTED_ZONES, &zones, "account-1:e=0 account-1:zone-1=0 ");
+	assert_page(store, LISTED_ZONES, &zones, "");
+}
+
+static void principals_come_by_pages(void **state)
+{
+	static const struct grant grants[] = {{{STORE_ACCOUNT, CONTRACT_ACCOUNT}, GRANT_READ}};
+	struct store *store = *state;
+	struct list_page page = {.len = 0};
+
+	/* the ids go down while the times go up */
+	for (unsigned i = 0; i < 5; i++) {
+		char name[] = {(char)('a' + i), '\0'};
+
+		assert_int_equal(add_principal(store, 9 - i, PRINCIPAL_TOKEN, name, grants, i % 2), E_OK);
+		for (int64_t made = clock_wall_us(); clock_wall_us() <= made;)
+			;
+	}
+	assert_int_equal(add_principal(store, 20, PRINCIPAL_USER, "u", NULL, 0), E_OK);
+	assert_page(store, LISTED_TOKENS, &page, "a/0 b/1 ");
+	assert_int_equal(revoke(store, 9, PRINCIPAL_TOKEN), E_OK);
+	assert_int_equal(revoke(store, 7, PRINCIPAL_TOKEN), E_OK);
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "f", NULL, 0), E_OK);
+	assert_page(store, LISTED_TOKENS, &page, "c/0 d/1 ");
+	assert_page(store, LISTED_TOKENS, &page, "e/0 f/0 ");
+	assert_page(store, LISTED_TOKENS, &page, "");
+}
+
+static void trail_comes_by_pages(void **state)
+{
+	struct store *store = *state;
+	struct store_scope_change change = {.scope = contract_account, .name = "new name"};
+	struct list_page page = {.len = 0};
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(scope_set(store, &change), E_OK);
+	assert_page(store, LISTED_TRAIL, &page, "account.add@tester account.set@tester ");
+	assert_int_equal(scope_set(store, &change), E_OK);
+	assert_page(store, LISTED_TRAIL, &page, "account.set@tester account.set@tester ");
+	assert_page(store, LISTED_TRAIL, &page, "account.set@tester ");
+	assert_page(store, LISTED_TRAIL, &page, "");
+}
+
+static void pages_out_of_range_are_refused(void **state)
+{
+	struct store *store = *state;
+	struct list_page page = {.len = 0};
+
+	for (int which = LISTED_ACCOUNTS; which <= LISTED_TRAIL; which++) {
+		assert_int_equal(read_page(store, (enum listed)which, 0, &page), E_INVAL);
+		assert_int_equal(read_page(store, (enum listed)which, STORE_LIST_MAX + 1, &page), E_INVAL);
+		assert_int_equal(page.len, 0);
+		assert_int_equal(read_page(store, (enum listed)which, STORE_LIST_MAX, &page), E_OK);
+		page = (struct list_page){.len = 0};
+	}
 }
 
 /* ---- together ---- */
@@ -1514,15 +1695,6 @@ static void leftover_is_told_in_the_trail_alone(void **state)
 	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED), E_NOTFOUND);
 }
 
-static enum err scope_set(struct store *store, const struct store_scope_change *in)
-{
-	struct contract_done d = {0};
-
-	store_scope_set(store, in, &contract_origin, contract_done_fn, &d);
-	store_wait(store, &d.done);
-	return d.e;
-}
-
 static void scope_done(void *arg, enum err e, const struct account_record *accounts, size_t len)
 {
 	struct text_answer *a = arg;
@@ -1538,7 +1710,7 @@ static void assert_account(struct store *store, const char *expected)
 	char list[256] = "";
 	struct text_answer a = {.text = list, .size = sizeof(list)};
 
-	store_account_list(store, scope_done, &a);
+	store_account_list(store, NULL, STORE_LIST_MAX, scope_done, &a);
 	store_wait(store, &a.done);
 	assert_string_equal(list, expected);
 }
@@ -1754,6 +1926,10 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(secrets_and_addresses_are_unique),
 	    CASE(revoking_twice_keeps_the_first_time),
 	    CASE(principals_are_listed_by_kind),
+	    CASE(accounts_and_zones_come_by_pages),
+	    CASE(principals_come_by_pages),
+	    CASE(trail_comes_by_pages),
+	    CASE(pages_out_of_range_are_refused),
 	    CASE(failing_operation_leaves_its_neighbours),
 	    CASE(leftover_is_told_in_the_trail_alone),
 	    CASE(leftover_is_told_once),

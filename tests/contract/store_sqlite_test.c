@@ -589,7 +589,7 @@ static void store_of_0_1_is_taken_over(void **state)
 {
 	static const enum csr_state states[] = {CSR_PENDING,   CSR_ACTIVE, CSR_DELETING,
 						CSR_DESTROYED, CSR_FAILED, CSR_DELETING};
-	const struct upkeep_watch watch = {0};
+	const struct upkeep_check check = {.url = url, .full = true, .on_problem = problem_fails};
 	struct upkeep_summary summary;
 	struct csr_record *r;
 
@@ -614,7 +614,7 @@ static void store_of_0_1_is_taken_over(void **state)
 	assert_int_equal(contract_move(store, 3, CSR_DELETING, CSR_DESTROYED), E_OK);
 	contract_make_active(store, 7, &contract_account);
 	store_close(store);
-	assert_int_equal(upkeep_check(url, true, &watch, problem_fails, NULL, &summary), E_OK);
+	assert_int_equal(upkeep_check(&check, &summary), E_OK);
 }
 
 static void missing_table_is_refused(void **state)

@@ -68,6 +68,7 @@ struct hsm {
 	size_t scripts_len;
 	unsigned calls[HSM_FAKE_CALLS];
 	struct csr_spec last_spec;
+	char last_csr_id[CSR_ID_SIZE];
 	uint64_t last_deadline_ms;
 	hsm_link_fn on_link;
 	void *on_link_arg;
@@ -149,6 +150,11 @@ void hsm_fake_mistake_type(struct hsm *hsm, enum key_type type)
 unsigned hsm_fake_calls(const struct hsm *hsm, enum hsm_fake_call call)
 {
 	return hsm->calls[call];
+}
+
+const char *hsm_fake_last_csr_id(const struct hsm *hsm)
+{
+	return hsm->last_csr_id;
 }
 
 const struct csr_spec *hsm_fake_last_spec(const struct hsm *hsm)
@@ -318,6 +324,7 @@ void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *
 	csr_spec_release(&hsm->last_spec);
 	if (csr_spec_copy(spec, &hsm->last_spec) != E_OK)
 		abort();
+	snprintf(hsm->last_csr_id, sizeof(hsm->last_csr_id), "%s", csr_id);
 	call->key_type = spec->key_type;
 	call->done.create = done;
 }

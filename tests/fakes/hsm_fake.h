@@ -58,6 +58,7 @@ size_t hsm_fake_keys_len(const struct hsm *hsm);
 
 /* Calls made since the start, and what the last ones said. */
 unsigned hsm_fake_calls(const struct hsm *hsm, enum hsm_fake_call call);
+const char *hsm_fake_last_csr_id(const struct hsm *hsm); /* of create-csr */
 const struct csr_spec *hsm_fake_last_spec(const struct hsm *hsm);
 uint64_t hsm_fake_last_deadline_ms(const struct hsm *hsm);
 

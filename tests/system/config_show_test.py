@@ -7,6 +7,7 @@ import unittest
 import harness
 
 EXIT_CONFIG = 78
+EXIT_UNAVAILABLE = 69
 
 
 class Config(harness.Case):
@@ -168,6 +169,16 @@ class Config(harness.Case):
                     found = self.check()
                     self.assertEqual([problem[:2] for problem in found], [("default", "uri")], found)
                     self.assertIn(words, found[0][2])
+
+    def test_password_of_the_store_is_not_shown(self):
+        """F306"""
+        self.lines[self.line_of("url") - 1] = "url = sqlite://%s/user:secret@csrd.db" % self.folder
+        shown = "sqlite://%s/user:***@csrd.db" % self.folder
+        self.assertEqual(self.values("url")["store.url"]["value"], shown)
+        for done in (self.ctl("config", "show", as_json=False),
+                     self.ctl("account", "list", as_json=False, status=EXIT_UNAVAILABLE)):
+            self.assertIn(shown, done.stdout + done.stderr)
+            self.assertNotIn("secret", (done.stdout + done.stderr).replace("/secret/pin", ""))
 
     def test_nothing_is_opened(self):
         """Neither the store nor a PIN: it says what is in the file, whoever asks."""

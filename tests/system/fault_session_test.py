@@ -423,12 +423,12 @@ class FaultSessionTest(faults.FaultCase):
                 for _ in range(5):
                     self.assertEqual(s.delete(csr_id).status, 503)
                     self.assertEqual(s.rows()[csr_id], "deleting")
-                    self.assertEqual(s.p11.labels()["csrd:" + csr_id], ["private", "public"])
+                    self.assertEqual(s.p11.labels()[s.label(csr_id)], ["private", "public"])
                     self.assertNotIn(csr_id, faults.audit_objects(s.store_path, "csr.destroyed"))
             finally:
                 token.chmod(0o700)
             harness.wait_for("the delete to be settled", lambda: s.rows()[csr_id] == "destroyed", 20 * faults.SLOW)
-            self.assertNotIn("csrd:" + csr_id, s.p11.labels())
+            self.assertNotIn(s.label(csr_id), s.p11.labels())
         health.check(self)
         self.acknowledged.remove(csr_id)
         self.gone.append(csr_id)

@@ -43,7 +43,7 @@ class FullTokenTest(faults.FaultCase):
         data.write_bytes(b"\x01" * 32)
         for csr_id in ids:
             self.assertEqual(self.s.get(csr_id).status, 200)
-            label = "csrd:" + csr_id
+            label = s.label(csr_id)
             (key,) = [o for o in self.s.p11.objects() if (o["label"], o["class"]) == (label, "private")]
             mechanism = "ECDSA" if key["type"] == "ec" else "SHA256-RSA-PKCS"
             self.s.p11.tool("--sign", "--mechanism", mechanism, "--id", key["id"], "--input-file", data,
@@ -80,7 +80,7 @@ class FullTokenTest(faults.FaultCase):
         filler = self.fill(made)
         self.create_any((500, 503))
         labels = s.p11.labels()
-        self.assertEqual(set(labels), {"csrd:" + i for i in self.acknowledged}, "no orphan")
+        self.assertEqual(set(labels), {s.label(i) for i in self.acknowledged}, "no orphan")
         self.assertEqual({tuple(v) for v in labels.values()}, {("private", "public")})
         self.check_old_keys([r["id"] for r in made[:2]])
         self.delete_any(made[0]["id"], (200,))
@@ -199,7 +199,7 @@ class SharedTokenTest(faults.FaultCase):
     def test_F68_key_destroyed_outside(self):
         s = self.start_supervised()
         lost, kept = self.acknowledged[0], self.acknowledged[1:]
-        (key_id,) = {o["id"] for o in s.p11.objects() if o["label"] == "csrd:" + lost}
+        (key_id,) = {o["id"] for o in s.p11.objects() if o["label"] == s.label(lost)}
         for kind in ("privkey", "pubkey"):
             s.p11.tool("--delete-object", "--type", kind, "--id", key_id)
         report = self.reconcile()
@@ -218,14 +218,14 @@ class SharedTokenTest(faults.FaultCase):
         """The private key of an active CSR is gone and the public one is there: missing, with what is left."""
         s = self.start_supervised()
         broken = self.acknowledged[0]
-        (key_id,) = {o["id"] for o in s.p11.objects() if o["label"] == "csrd:" + broken}
+        (key_id,) = {o["id"] for o in s.p11.objects() if o["label"] == s.label(broken)}
         s.p11.tool("--delete-object", "--type", "privkey", "--id", key_id)
         report = self.reconcile()
         self.assertEqual([(f["finding"], f["csr"], f["key"]) for f in report["findings"]],
                          [("missing", broken, "public-only")])
         self.assertEqual(s.delete(broken).status, 200)
         self.acknowledged.remove(broken)
-        self.assertNotIn("csrd:" + broken, s.p11.labels())
+        self.assertNotIn(s.label(broken), s.p11.labels())
         self.over()
         self.finish()
 

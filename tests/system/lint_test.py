@@ -45,6 +45,8 @@ BREAKS = [
      "store_csr_leftover()"),
     ("banned", "daemon/reload.c", "int f(void) { return pthread_create(0, 0, 0, 0); }\n", "pthread_create()"),
     ("banned", "base/fd.c", "int f(void) { return pthread_cond_timedwait(0, 0, 0); }\n", "pthread_cond_timedwait()"),
+    ("banned", "store/sqlite/sqlite_check.c", "int f(sqlite3_stmt *row) { return sqlite3_column_int(row, 2); }\n",
+     "sqlite3_column_int()"),
     ("text", "base/buf.c", "int a; \n", "trailing blank"),
     ("text", "base/buf.c", "/* " + "long " * 30 + "*/\n", "columns, at most 110"),
     ("text", "base/buf.c", "/* see /" + "work/ */\n", "is not for this tree"),

@@ -190,7 +190,7 @@ class NotifyTest(managed.ManagedCase):
         s = self.s
         s.watchdog = {"csrd": WATCHDOG}
         self.start()
-        s.arm("csrd", "create.after-pending", sleep=True)
+        s.arm("csrd", "create.before-commit", sleep=True)
         call = lifecycle_test.Background(s.create)
         harness.wait_for("the failpoint", lambda: not s.failpoint_path("csrd").exists())
         self.assert_not_fed(self.csrd, time.monotonic())

@@ -7,6 +7,7 @@
 #include "base/key.h"
 #include "base/published.h"
 #include "base/str.h"
+#include "base/url.h"
 #include "base/utf8.h"
 
 #include "base/uuid.h"
@@ -345,6 +346,36 @@ static void what_runs_is_published_where_csrctl_looks(void **state)
 	free(path);
 }
 
+static void passwords_of_urls_are_masked(void **state) /* F306 */
+{
+	static const struct {
+		const char *text, *shown;
+	} table[] = {
+	    {"postgresql://user:secret@host:5432/d?a=b", "postgresql://user:***@host:5432/d?a=b"},
+	    {"postgresql://user:sec@r/e:t@host/d", "postgresql://user:***@host/d"},
+	    {"postgresql://a@example.com:secret@host/d", "postgresql://a@example.com:***@host/d"},
+	    {"db://user:@host", "db://user:***@host"},
+	    {"db://host/d?user=x&password=secret&a=b", "db://host/d?user=x&password=***&a=b"},
+	    {"db://u:secret@host/?SSLPassword=secret", "db://u:***@host/?SSLPassword=***"},
+	    {"1: 'db://a:secret@b' and\n2: 'db://c:secret@d'\n",
+	     "1: 'db://a:***@b' and\n2: 'db://c:***@d'\n"},
+	    {"postgresql://user@host:5432/d", "postgresql://user@host:5432/d"},
+	    {"sqlite:/srv/a:b@c.db", "sqlite:/srv/a:b@c.db"},
+	    {" password=x  a:b@c\t", " password=x  a:b@c\t"},
+	    {"", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct buf b;
+
+		buf_init(&b, 1000);
+		url_put_masked(&b, table[i].text);
+		assert_string_equal(buf_text(&b), table[i].shown);
+		buf_release(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,6 +393,7 @@ int main(void)
 	    cmocka_unit_test(what_runs_is_published_where_csrctl_looks),
 	    cmocka_unit_test(names_go_there_and_back),
 	    cmocka_unit_test(copies_a_csr_spec_and_caps_its_sans),
+	    cmocka_unit_test(passwords_of_urls_are_masked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -521,6 +521,23 @@ static void values_out_of_type_or_range_are_refused(void **state)
 	    "url: 'sqlite:csrd.db' is not accepted, it must be sqlite: and the absolute path of a file");
 }
 
+/* The url of a store where it does not belong, or half right. */
+static void password_of_a_url_is_not_repeated(void **state) /* F275, F306 */
+{
+	struct fixture *f = *state;
+
+	refuses_key(f, "store", "url = sqlite://user:secret@host/d",
+		    "url: the value is not accepted, it must be sqlite: and the absolute path of a file");
+	refuses_key(f, "store", "url postgresql://user:secret@host/d?sslmode=require",
+		    "url postgresql://user:***@host/d?sslmode: unknown key, accepted are url, queue_max, "
+		    "readers");
+	refuses_key(f, "log", "reads = postgresql://user:secret@host/d",
+		    "reads: 'postgresql://user:***@host/d' is not accepted, it must be yes or no");
+	refuses_key(f, "policy", "key_types = postgresql://host/d?password=secret",
+		    "key_types: 'postgresql://host/d?password=*** is no key type, accepted are rsa2048, "
+		    "rsa3072, rsa4096, p256v1, p384v1, ed25519");
+}
+
 static void socket_path_must_fit_an_address(void **state)
 {
 	struct fixture *f = *state;
@@ -775,6 +792,39 @@ static void reload_of_the_same_file_is_silent(void **state)
 
 /* ---- show, and the sample ---- */
 
+static void find_url(void *arg, const struct config_value *value)
+{
+	if (strcmp(value->name, "url") == 0)
+		buf_put_str(arg, value->text);
+}
+
+/* Names of files may look like it, too; what has a password for certain is a later kind of store. */
+static void password_of_the_store_is_not_shown(void **state) /* F306 */
+{
+	static const char file[] = "[store]\nurl = sqlite:///srv/user:secret@host\n" TOKEN;
+	struct fixture *f = *state;
+	struct config *running;
+	struct buf b;
+
+	loads(f, TOKEN);
+	running = f->config;
+	f->config = NULL;
+	loads(f, file);
+	assert_string_equal(f->config->store.url, "sqlite:///srv/user:secret@host");
+	buf_init(&b, 65536);
+	config_show(f->config, &b);
+	assert_non_null(strstr(buf_text(&b), "url = sqlite:///srv/user:***@host\n"));
+	buf_reset(&b);
+	assert_int_equal(config_each_value(f->config, find_url, &b), E_OK);
+	assert_string_equal(buf_text(&b), "sqlite:///srv/user:***@host");
+	buf_release(&b);
+	assert_int_equal(config_reload(running, f->config, &f->report), E_OK);
+	assert_string_equal(buf_text(&f->report),
+			    "[store] url: changed from 'sqlite:/var/lib/csrd/csrd.db' to "
+			    "'sqlite:///srv/user:***@host', needs a restart\n");
+	config_free(running);
+}
+
 static void show_marks_defaults(void **state)
 {
 	struct fixture *f = *state;
@@ -926,6 +976,8 @@ int main(void)
 	    CONFIG_TEST(lists_are_checked_item_by_item),
 	    CONFIG_TEST(addresses_to_listen_on_are_strict),
 	    CONFIG_TEST(plain_http_off_loopback_must_be_asked_for),
+	    CONFIG_TEST(password_of_a_url_is_not_repeated),
+	    CONFIG_TEST(password_of_the_store_is_not_shown),
 	    CONFIG_TEST(token_uri_names_a_token_and_no_secret),
 	    CONFIG_TEST(tokens_must_not_share_what_one_signer_owns),
 	    CONFIG_TEST(tokens_have_a_maximum),

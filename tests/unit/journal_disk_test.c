@@ -219,6 +219,9 @@ static void a_changed_bundle_is_seen(void **state)
 	}
 	file_write(f, "tile/entries/001", bundle.data, bundle.len - 1); /* no bundle has a torn end */
 	open_is_refused(f, bundle.len - 1);
+	buf_put_u8(&bundle, 0); /* nor anything behind it */
+	file_write(f, "tile/entries/001", bundle.data, bundle.len);
+	open_is_refused(f, bundle.len);
 	unlink_file(f, "tile/entries/001");
 	open_is_refused(f, 0);
 	buf_release(&bundle);
@@ -423,10 +426,14 @@ static void a_bundle_waits_for_the_disk(void **state)
 	fixture_open(f);
 	for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		uint64_t complete = 256 * (i + 1);
+		char path[BUNDLE_PATH_SIZE];
+		ino_t inode;
 
+		bundle_path(i, path);
 		while (journal_size(f->j) < complete - 1)
 			notes_append(f, 1);
 		log_forget();
+		inode = inode_of(f, "tail");
 		disk_fail(calls[i], EROFS);
 		notes_append(f, 1);
 		assert_int_equal(journal_probe(f->j, "no", NULL), E_UNAVAIL);
@@ -437,6 +444,8 @@ static void a_bundle_waits_for_the_disk(void **state)
 		notes_append(f, 1);
 		assert_int_equal(log_count("can be written again"), 1);
 		assert_int_equal(chain_check(f), complete + 1);
+		if (calls[i] == DISK_FSYNC) /* nobody knows what is on the disk of the file that was there */
+			assert_int_not_equal(inode_of(f, path), inode);
 		fixture_close(f, false);
 		fixture_open(f);
 		assert_int_equal(f->report.entries, complete + 1);

@@ -32,10 +32,8 @@ static bool disk_refuses(enum disk_call call)
 		_exit(DISK_DIED);
 	if (!(atomic_load(&disk.fails) & 1u << call))
 		return false;
-	if (atomic_load(&disk.fails_in) > 0) {
-		atomic_fetch_sub(&disk.fails_in, 1);
-		return false;
-	}
+	if (atomic_load(&disk.times) > 0 && atomic_fetch_sub(&disk.times, 1) == 1)
+		atomic_fetch_and(&disk.fails, ~(1u << call));
 	errno = disk.error;
 	return true;
 }
@@ -149,7 +147,7 @@ void disk_fail(enum disk_call call, int error)
 void disk_heal(void)
 {
 	atomic_store(&disk.fails, 0);
-	atomic_store(&disk.fails_in, 0);
+	atomic_store(&disk.times, 0);
 }
 
 unsigned disk_count(enum disk_call call)

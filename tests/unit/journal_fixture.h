@@ -22,6 +22,7 @@
 
 #define UUID_1 "11111111-1111-4111-8111-111111111111"
 #define UUID_2 "22222222-2222-4222-8222-222222222222"
+#define UUID_3 "33333333-3333-4333-8333-333333333333"
 
 struct fixture {
 	char home[64];
@@ -76,9 +77,9 @@ enum disk_call {
 extern struct disk {
 	atomic_uint calls[DISK_CALLS];
 	atomic_uint total;
-	unsigned die_at;      /* that call of them all ends the process instead; 0: none */
-	atomic_uint fails;    /* bits of calls that fail */
-	atomic_uint fails_in; /* … after so many calls of that kind went well */
+	unsigned die_at;   /* that call of them all ends the process instead; 0: none */
+	atomic_uint fails; /* bits of calls that fail */
+	atomic_uint times; /* … so often; 0: always */
 	int error;
 	unsigned wait_us; /* for each fdatasync */
 	/* fdatasync stops here while `stopped` */

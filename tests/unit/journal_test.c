@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "hsm/signer/journal/bundle.h"
+#include "hsm/signer/journal/entry.h"
 
 #include <errno.h>
 #include <openssl/sha.h>
@@ -116,6 +117,143 @@ static void entries_have_the_form_of_the_docs(void **state)
 	buf_release(&expected);
 	fixture_open(f); /* the reader takes all of it */
 	assert_int_equal(f->report.entries, 10);
+}
+
+static void only_the_one_text_is_an_entry(void **state)
+{
+#define BEFORE "{\"action\":\"probe\",\"at\":\"" CLOCK_TEXT "\",\"index\":0,\"node\":\"a\",\"prev\":\""
+#define ZEROS "00000000000000000000000000000000000000000000000000000000000000"
+	static const char right[] = BEFORE ZEROS "aa\",\"text\":\"x/\xc3\xa9\",\"v\":1}";
+	static const struct {
+		const char *part, *instead;
+	} changes[] = {
+	    {",", ", "},
+	    {"{", " {"},
+	    {"}", "} "},
+	    {"}", "}}"},
+	    {"}", ""},
+	    {"}", ",}"},
+	    {"}", ",\"v\":1}"},
+	    {"}", ",\"why\":\"x\"}"},
+	    {"}", ",\"zzz\":1}"},
+	    {"\"text\":\"x/\xc3\xa9\",", ""},
+	    {"\"index\":0,\"node\":\"a\"", "\"node\":\"a\",\"index\":0"},
+	    {"\"v\":1", "\"v\":2"},
+	    {"\"v\":1", "\"v\":01"},
+	    {"\"v\":1", "\"v\":1.0"},
+	    {"\"v\":1", "\"v\":\"1\""},
+	    {"\"index\":0", "\"index\":-1"},
+	    {"\"index\":0", "\"index\":00"},
+	    {"\"index\":0", "\"index\":9007199254740992"},
+	    {"\"index\":0", "\"index\":"},
+	    {"aa\"", "AA\""},
+	    {"aa\"", "a\""},
+	    {"aa\"", "aaaa\""},
+	    {"x/", "x\\/"},
+	    {"x/", "\\u0078/"},
+	    {"x/", "\\u0000"},
+	    {"x/", "\\u000A"},
+	    {"x/", "\\u000a"},
+	    {"x/", "\n"},
+	    {"x/", "\\q"},
+	    {"\xc3\xa9", "\xc3"},
+	    {"\xc3\xa9", "\xed\xa0\x80"},
+	    {"T10", "t10"},
+	    {"56Z", "5Z"},
+	    {"Z\"", "+00:00\""},
+	    {"probe", "unknown"},
+	    {"probe", "stop"},
+	    {"\"text\"", "\"te\\u0078t\""},
+	};
+	struct journal_entry entry;
+
+	(void)state;
+	assert_int_equal(entry_read((const uint8_t *)right, strlen(right), &entry), E_OK);
+	assert_string_equal(entry.text, "x/\xc3\xa9");
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		const char *at = strstr(right, changes[i].part);
+		char text[512];
+
+		assert_non_null(at);
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - right), right, changes[i].instead,
+			 at + strlen(changes[i].part));
+		if (entry_read((const uint8_t *)text, strlen(text), &entry) != E_PROTO)
+			fail_msg("taken: %s", text);
+	}
+	for (size_t len = 0; len < strlen(right); len++) {
+		assert_int_equal(entry_read((const uint8_t *)right, len, &entry), E_PROTO);
+		assert_true(entry_is_cut_short((const uint8_t *)right, len));
+	}
+	assert_false(entry_is_cut_short((const uint8_t *)right, strlen(right)));
+}
+
+/* A tail of these entries, of which only action, name and index count. */
+static void forge_tail(struct fixture *f, const struct journal_entry *entries, size_t len)
+{
+	uint8_t head[JOURNAL_HASH_BYTES] = {0};
+	struct buf tail;
+
+	fixture_open(f);
+	fixture_close(f, false);
+	buf_init(&tail, 1 << 16);
+	for (size_t i = 0; i < len; i++) {
+		struct journal_entry entry = entries[i];
+		struct entry_draft draft;
+
+		entry.node = "a";
+		entry.type = KEY_P256V1;
+		entry.id_len = entry.names_len = 1;
+		entry.attributes = entry.why = "x";
+		entry.csr = UUID_1;
+		key_name_format(entry.names[0], (const uint8_t *)"sixteen bytes...");
+		entry.name = entry.names[0];
+		entry_draft_init(&draft);
+		assert_int_equal(entry_draft_write(&entry, &draft), E_OK);
+		assert_int_equal(bundle_put(&tail, &draft, entry.index, head, head), E_OK);
+		entry_draft_release(&draft);
+	}
+	file_write(f, "tail", tail.data, tail.len);
+	buf_release(&tail);
+}
+
+/* The chain is whole, but what it tells cannot have been written by a journal. */
+static void an_impossible_history_is_refused(void **state)
+{
+	static const struct journal_entry right[] = {{.action = ENTRY_RESERVE},
+						     {.action = ENTRY_MADE, .index = 1},
+						     {.action = ENTRY_USED, .index = 2},
+						     {.action = ENTRY_BOUND, .index = 3}};
+	static const struct journal_entry twice[] = {{.action = ENTRY_RESERVE},
+						     {.action = ENTRY_MADE, .index = 1},
+						     {.action = ENTRY_USED, .index = 2},
+						     {.action = ENTRY_USED, .index = 3}};
+	static const struct journal_entry unmade[] = {{.action = ENTRY_RESERVE},
+						      {.action = ENTRY_USED, .index = 1}};
+	static const struct journal_entry unknown[] = {{.action = ENTRY_DESTROYED}};
+	static const struct journal_entry gap[] = {{.action = ENTRY_STOP},
+						   {.action = ENTRY_STOP, .index = 2}};
+	static const struct {
+		const struct journal_entry *entries;
+		size_t len;
+		const char *text;
+	} wrong[] = {{twice, 4, "entry 3: its key cannot have taken that step"},
+		     {unmade, 2, "entry 1: its key cannot have taken that step"},
+		     {unknown, 1, "entry 0: its key cannot have taken that step"},
+		     {gap, 2, "entry 1: it has another index"}};
+	struct fixture *f = *state;
+
+	forge_tail(f, right, 4);
+	fixture_open(f);
+	assert_int_equal(f->report.entries, 4);
+	fixture_close(f, false);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_int_equal(fixture_teardown(state), 0);
+		assert_int_equal(fixture_setup(state), 0);
+		f = *state;
+		forge_tail(f, wrong[i].entries, wrong[i].len);
+		assert_int_equal(fixture_try(f), E_STORE);
+		assert_int_equal(log_count(wrong[i].text), 1);
+	}
 }
 
 static void bundles_have_the_paths_of_tlog_tiles(void **state)
@@ -294,6 +432,13 @@ static void a_csr_has_one_key(void **state)
 	assert_int_equal(name_use(f, second, UUID_1), E_EXISTS);
 	assert_int_equal(name_use(f, second, "not-a-uuid"), E_INVAL);
 	assert_int_equal(name_use(f, second, "11111111-1111-4111-8111-11111111111A"), E_INVAL);
+	disk_fail(DISK_PWRITE, EIO); /* what was not written leaves nothing behind */
+	assert_int_equal(name_use(f, second, UUID_2), E_UNAVAIL);
+	disk_heal();
+	assert_int_equal(name_use(f, second, UUID_3), E_OK);
+	assert_int_equal(journal_destroyed(f->j, second, 2, "the test", NULL), E_OK);
+	name_reserve(f, second);
+	name_make(f, second);
 	assert_int_equal(name_state(f, second), JOURNAL_MADE);
 	assert_int_equal(name_use(f, second, UUID_2), E_OK);
 	assert_int_equal(journal_find_csr(f->j, UUID_2, &key), E_OK);
@@ -583,6 +728,7 @@ static void threads_share_the_disk(void **state)
 		assert_int_equal(owners, 1);
 	}
 	assert_int_equal(chain_check(f), THREADS * APPENDS);
+	assert_true(file_exists(f, "tile/entries/005")); /* no batch went over the end of a bundle */
 	assert_int_equal(disk_count(DISK_PWRITE), disk_count(DISK_FDATASYNC));
 	if (disk_count(DISK_FDATASYNC) > THREADS * APPENDS / 2)
 		fail_msg("%u syncs for %u appends", disk_count(DISK_FDATASYNC), THREADS * APPENDS);
@@ -618,6 +764,7 @@ static void a_step_is_taken_when_it_is_durable(void **state)
 	name_reserve(f, name);
 	name_make(f, name);
 	disk_fail(DISK_FDATASYNC, EIO);
+	atomic_store(&disk.times, 1);
 	disk_stop();
 	assert_int_equal(pthread_create(&first.thread, NULL, user_run, &first), 0);
 	disk_await_stop();
@@ -630,7 +777,6 @@ static void a_step_is_taken_when_it_is_durable(void **state)
 	pthread_join(first.thread, NULL);
 	assert_int_equal(first.result, E_UNAVAIL);
 	assert_int_equal(name_state(f, name), JOURNAL_MADE);
-	disk_heal();
 	disk_stop();
 	assert_int_equal(pthread_create(&first.thread, NULL, user_run, &first), 0);
 	disk_await_stop();
@@ -641,7 +787,23 @@ static void a_step_is_taken_when_it_is_durable(void **state)
 	pthread_join(second.thread, NULL);
 	assert_int_equal(first.result, E_OK);
 	assert_int_equal(second.result, E_BUG);
-	assert_int_equal(chain_check(f), 3);
+	assert_int_equal(journal_destroyed(f->j, name, 2, "the test", NULL), E_OK);
+	/* If the first one fails, the second one is right. */
+	name_reserve(f, name);
+	name_make(f, name);
+	disk_fail(DISK_FDATASYNC, EIO);
+	atomic_store(&disk.times, 1);
+	disk_stop();
+	assert_int_equal(pthread_create(&first.thread, NULL, user_run, &first), 0);
+	disk_await_stop();
+	assert_int_equal(pthread_create(&second.thread, NULL, user_run, &second), 0);
+	disk_go_on();
+	pthread_join(first.thread, NULL);
+	pthread_join(second.thread, NULL);
+	assert_int_equal(first.result, E_UNAVAIL);
+	assert_int_equal(second.result, E_OK);
+	assert_int_equal(journal_find_csr(f->j, UUID_2, &key), E_OK);
+	assert_int_equal(chain_check(f), 7);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -650,6 +812,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(entries_have_the_form_of_the_docs),
+	    cmocka_unit_test(only_the_one_text_is_an_entry),
+	    TEST(an_impossible_history_is_refused),
 	    cmocka_unit_test(bundles_have_the_paths_of_tlog_tiles),
 	    TEST(what_does_not_fit_is_refused),
 	    TEST(a_name_takes_no_other_step),

@@ -129,7 +129,8 @@ static const char *entry_text(const struct journal_entry *entry, const struct fi
 
 /* ---- writing ---- */
 
-/* RFC 8785 §3.2.2.2. */
+/* RFC 8785 §3.2.2.2, which knows more short forms than base/json.h writes and has one text for each string.
+ */
 static void entry_put_string(struct buf *b, const char *text)
 {
 	static const char short_forms[] = {

@@ -260,10 +260,6 @@ static enum err journal_settle_files(struct journal *j, const struct journal_rep
 {
 	enum err e = tail_start(&j->tail, report->clean);
 
-	if (e == E_OK)
-		e = state_dir_remove(j->dir, TAIL_NAME ".new");
-	if (e == E_OK)
-		e = state_dir_remove(j->dir, JOURNAL_LIVE_NAME ".new");
 	if (e == E_OK && tail_is_complete(&j->tail)) {
 		e = tail_seal(&j->tail);
 		if (e == E_OK)

@@ -94,12 +94,11 @@ static enum err tail_move(struct tail *t, const char *path)
 	}
 	if (fstatat(t->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		errno = EEXIST;
-		return E_IO;
+	} else if (errno == ENOENT && renameat(t->dir_fd, TAIL_NAME, t->dir_fd, path) == 0) {
+		t->moved = true;
+		return E_OK;
 	}
-	if (errno != ENOENT || renameat(t->dir_fd, TAIL_NAME, t->dir_fd, path) != 0)
-		return E_IO;
-	t->moved = true;
-	return E_OK;
+	return E_IO;
 }
 
 /* ---- the file ---- */
