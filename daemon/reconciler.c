@@ -28,7 +28,7 @@
 /* What one token is due, and what was said of it last. */
 struct due {
 	bool settle;
-	bool follows; /* settle once more when `soon` fires */
+	bool follows;                   /* settle once more when `soon` fires */
 	uint64_t compared_ms;           /* clock_ms of the last whole comparison; 0: never */
 	uint64_t digests[FINDINGS_LEN]; /* of what stays, by kind; 0: nothing */
 	uint64_t counts[2]; /* likewise, of the line of counts: passes without and with a comparison */

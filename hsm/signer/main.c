@@ -546,7 +546,7 @@ int main(int argc, char **argv)
 	if ((code = forbid_dumps(&s)) || (code = take_signals(&s)) || (code = signer_open_socket(&s)) ||
 	    (code = signer_open_state(&s)) || (code = watch_module(&s)) || (code = load_module(&s)) ||
 	    (code = signer_find_token(&s)) || (code = open_journal(&s)) || (code = make_stock(&s)) ||
-	     (code = signer_open_sessions(&s)))
+	    (code = signer_open_sessions(&s)))
 		close_all(&s, code == EXIT_CODE_TOKEN_FAILED ? signer_pause_start(&s) : code);
 	close_all(&s, signer_serve(&s));
 }

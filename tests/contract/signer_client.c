@@ -225,7 +225,7 @@ static enum err receive_reply(struct signer_client *c, uint32_t id, uint16_t req
 static struct known {
 	char csr_id[CSR_ID_SIZE];
 	char label[KEY_LABEL_SIZE];
-} *known; /* the last one of a CSR counts */
+} * known; /* the last one of a CSR counts */
 static size_t known_len;
 static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER; /* some tests have threads */
 

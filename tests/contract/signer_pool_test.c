@@ -171,8 +171,9 @@ static void run(const struct signer_fixture *f, const char *line)
 
 /* ---- filling and using ---- */
 
-static const char *const counted[] = {"C_SignInit",    "C_Sign",	      "C_GenerateKeyPair",
-				      "C_CreateObject", "C_DestroyObject",    "C_FindObjectsInit",
+static const char *const counted[] = {"C_SignInit",          "C_Sign",
+				      "C_GenerateKeyPair",   "C_CreateObject",
+				      "C_DestroyObject",     "C_FindObjectsInit",
 				      "C_SetAttributeValue", "C_GetAttributeValue"};
 #define COUNTED (sizeof(counted) / sizeof(counted[0]))
 
@@ -455,8 +456,8 @@ static void crash_in_creates(struct signer_fixture *f, const char *point, unsign
 
 static void a_crash_at_each_step_gives_no_key_twice(void **state)
 {
-	static const char *const points[] = {"stock.open.before",      "stock.open.after-journal",
-					     "stock.word.both",	       "stock.open.after-write",
+	static const char *const points[] = {"stock.open.before",        "stock.open.after-journal",
+					     "stock.word.both",          "stock.open.after-write",
 					     "signer.create.after-sign", "signer.create.after-verify"};
 	static unsigned at;
 
@@ -533,7 +534,8 @@ static void a_token_without_data_objects_has_a_stock_of_a_life(void **state)
 	}
 }
 
-/* A signature of the key goes wrong by that rule: the create is refused or goes on, and the key is not left. */
+/* A signature of the key goes wrong by that rule: the create is refused or goes on, and the key is not left.
+ */
 static void failed_use(struct signer_fixture *f, const char *rule, enum err expected)
 {
 	uint8_t seen[1][KEY_SPKI_HASH_BYTES];

@@ -50,8 +50,7 @@ static const struct profile {
     {PROFILE("nshield-ocs", )},
     {PROFILE("opensc-card", .lacks = NO_EDWARDS), .settings = "allow_usage = sign_recover\n",
      .unset = "wrongly set [sign_recover]"},
-    {PROFILE("yubihsm2-2.3", ),
-     .unusable = "id read back differs"},
+    {PROFILE("yubihsm2-2.3", ), .unusable = "id read back differs"},
     {PROFILE("nethsm", ), .rules = "logged-in " SIGNER_PIN "\n", .unusable = "label read back differs"},
     {PROFILE("libkmsp11", .lacks = NO_EDWARDS), .unusable = "C_GenerateKeyPair: CKR_TEMPLATE_INCONSISTENT"},
 };

@@ -17,7 +17,6 @@
 #include "hsm/signer/token/data_object.h"
 #include "hsm/signer/token/object.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,15 +87,10 @@ struct attempt {
 	uint64_t logins;
 };
 
-static enum err operation_digest(const uint8_t *data, size_t len, uint8_t ret_hash[JOURNAL_HASH_BYTES])
-{
-	return EVP_Digest(data, len, ret_hash, NULL, EVP_sha256(), NULL) == 1 ? E_OK : E_NOMEM;
-}
-
 static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct buf *signature)
 {
 	struct attempt *a = arg;
-	enum err e = operation_digest(data, len, a->tbs);
+	enum err e = journal_digest(data, len, a->tbs);
 
 	if (e == E_OK)
 		e = sign_bytes(a->session, &a->key, data, len, signature);
@@ -226,7 +220,7 @@ static enum err write_used(struct attempt *a)
 	    .name = a->name, .csr = a->job->csr_id, .digest = digest, .tbs = a->tbs};
 	struct journal_made made;
 	struct buf attributes;
-	enum err e = operation_digest(a->der->data, a->der->len, digest);
+	enum err e = journal_digest(a->der->data, a->der->len, digest);
 
 	if (e != E_OK)
 		return e;
@@ -418,7 +412,8 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 		a->is_lost |= a->from_stock && e == E_HSM && in_order && destroyed < 2;
 		if (a->is_lost) {
 			s->trouble = s->doubt = false; /* about the key, and the token is well */
-			log_warn("a key of the pool is no longer on the token, or cannot be used: %s", detail);
+			log_warn("a key of the pool is no longer on the token, or cannot be used: %s",
+				 detail);
 			a->without_stock = ++lost >= CLAIM_TRIES;
 			continue;
 		}
@@ -487,7 +482,8 @@ static void operation_create(struct session *s, struct book *book, struct job *j
 
 /* ---- destroy ---- */
 
-/* E_DENIED: it is the stock's, or about to be used; E_UNAVAIL: what becomes of it could not be written down. */
+/* E_DENIED: it is the stock's, or about to be used; E_UNAVAIL: what becomes of it could not be written down.
+ */
 static enum err may_destroy(struct session *s, struct book *book, const char *label, bool *ret_is_written)
 {
 	struct journal_key key;
@@ -658,8 +654,7 @@ static enum err list_once(struct session *s, struct book *book, struct job *job)
 	struct lives lives = {.journal = book_journal(book), .own = stock_node(book_stock(book))};
 	enum err e = inventory_take(s, &job->inventory);
 
-	if (e == E_OK && s->token->data != TOKEN_DATA_NONE &&
-	    (e = word_read_all(s, &lives.words)) != E_OK)
+	if (e == E_OK && s->token->data != TOKEN_DATA_NONE && (e = word_read_all(s, &lives.words)) != E_OK)
 		inventory_release(&job->inventory);
 	if (e != E_OK)
 		return e;
@@ -693,7 +688,7 @@ static void list(struct session *s, struct book *book, struct job *job)
 		job_fail(job, e, err_str(e));
 }
 
-static enum err destroy_stock_0_1(struct session *s, struct job *job)
+static enum err operation_destroy_stock_0_1(struct session *s, struct job *job)
 {
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		char label[sizeof(STOCK_LABEL_PREFIX_0_1) + MESSAGE_NODE_MAX + 16];
@@ -729,7 +724,7 @@ static enum err destroy_word(struct session *s, struct job *job, const struct wo
 static enum err destroy_stock_once(struct session *s, struct book *book, struct job *job)
 {
 	struct word_list words = {0};
-	enum err e = destroy_stock_0_1(s, job);
+	enum err e = operation_destroy_stock_0_1(s, job);
 
 	(void)book;
 	if (e == E_OK && s->token->data != TOKEN_DATA_NONE)

@@ -92,9 +92,10 @@ static bool is_stray(const struct book *b, const struct word *word)
 
 static enum err refuse_foreign(struct book *b, struct session *s)
 {
-	log_error("pool: another signer with the node name '%s' uses token '%s': no ready key is used any more; "
-		  "give each signer a node name of its own",
-		  stock_node(b->stock), s->token->label);
+	log_error(
+	    "pool: another signer with the node name '%s' uses token '%s': no ready key is used any more; "
+	    "give each signer a node name of its own",
+	    stock_node(b->stock), s->token->label);
 	stock_turn_off(b->stock, "off: another signer with this node name uses the token");
 	session_explain(s, "another signer has this node name");
 	return E_UNAVAIL;
@@ -253,8 +254,8 @@ static enum err open_keys(struct book *b, struct session *s, const struct stock_
 	size_t len = 0;
 	enum err e;
 
-	TAILQ_FOREACH(key, keys, next)
-	names[len++] = key->name;
+	TAILQ_FOREACH (key, keys, next)
+		names[len++] = key->name;
 	FAILPOINT("stock.open.before");
 	if ((e = check_word(b, s)) != E_OK)
 		return e;
@@ -310,7 +311,8 @@ static void anchor(struct book *b, struct session *s)
 		return;
 	e = book_tell(b, s, false);
 	if (e != E_OK && log_gate_pass(&b->anchor_gate, TIDY_LOG_EVERY_MS, &(unsigned){0}))
-		log_warn("cannot write how far the journal is to token '%s': %s", s->token->label, s->failure);
+		log_warn("cannot write how far the journal is to token '%s': %s", s->token->label,
+			 s->failure);
 	s->last = CKR_OK;
 	s->failure[0] = '\0';
 }

@@ -45,10 +45,10 @@ struct stock {
 	char lacking[160]; /* of those that are wished for one that it does not make, for people; "": none */
 	bool wanted;       /* any target */
 	bool taken_over;
-	bool alone;   /* what has nothing beside it is under way */
-	bool untidy;  /* there is something to tidy, … */
+	bool alone;                   /* what has nothing beside it is under way */
+	bool untidy;                  /* there is something to tidy, … */
 	uint64_t tidy_ms, tidy_at_ms; /* … after a failure not before this */
-	bool changed; /* the closed ones, since the token was told */
+	bool changed;                 /* the closed ones, since the token was told */
 	uint64_t told_ms;
 	uint64_t fills;
 	uint64_t callers;
@@ -305,8 +305,8 @@ static size_t row_names(const struct row *row, char (*names)[KEY_NAME_SIZE])
 	const struct stock_key *key;
 	size_t len = 0;
 
-	TAILQ_FOREACH(key, &row->keys, next)
-	memcpy(names[len++], key->name, KEY_NAME_SIZE);
+	TAILQ_FOREACH (key, &row->keys, next)
+		memcpy(names[len++], key->name, KEY_NAME_SIZE);
 	return len;
 }
 
@@ -661,8 +661,7 @@ void stock_status(struct stock *stock, uint64_t now_ms, struct message_status_re
 
 		if (!line->target && !ready)
 			continue;
-		*level =
-		    (struct message_pool){(enum key_type)type, (uint32_t)ready, (uint32_t)line->target};
+		*level = (struct message_pool){(enum key_type)type, (uint32_t)ready, (uint32_t)line->target};
 		reply->pools_len++;
 	}
 	reply->pool_detail = strdup(detail_locked(stock, now_ms));

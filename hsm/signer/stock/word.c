@@ -134,11 +134,11 @@ void word_list_release(struct word_list *words)
 }
 
 /* What is about this object alone is no reason to do without the others. */
-static enum err read_into(struct session *s, CK_OBJECT_HANDLE object, struct word_list *words)
+static enum err word_read_into(struct session *s, CK_OBJECT_HANDLE object, struct word_list *words)
 {
 	const bool trouble = s->trouble;
-	enum err e = session_must_stop(s) ? session_break_off(s)
-					  : word_read(s, object, &words->at[words->len].word);
+	enum err e =
+	    session_must_stop(s) ? session_break_off(s) : word_read(s, object, &words->at[words->len].word);
 
 	if (e == E_OK) {
 		words->at[words->len++].object = object;
@@ -164,7 +164,7 @@ enum err word_read_all(struct session *s, struct word_list *ret_words)
 	if (!words.at)
 		e = E_NOMEM;
 	for (size_t i = 0; i < objects.len && e == E_OK; i++)
-		e = read_into(s, objects.at[i], &words);
+		e = word_read_into(s, objects.at[i], &words);
 	free(objects.at);
 	if (e == E_OK)
 		*ret_words = words;

@@ -31,8 +31,8 @@ struct word {
 	uint8_t run[WORD_RUN_BYTES]; /* random: of the process that wrote it */
 	uint64_t serial;             /* of what that process wrote */
 	uint64_t opens;
-	uint64_t entries;              /* of the journal */
-	uint8_t leaf[WORD_LEAF_BYTES]; /* hash of the last of them; zeros for none */
+	uint64_t entries;                 /* of the journal */
+	uint8_t leaf[WORD_LEAF_BYTES];    /* hash of the last of them; zeros for none */
 	uint8_t (*names)[KEY_NAME_BYTES]; /* closed keys, sorted; owned */
 	size_t names_len;
 };

@@ -73,8 +73,8 @@ enum err data_object_has_label(struct session *s, CK_OBJECT_HANDLE object, const
 	enum err e = object_read(s, object, &attribute, 1);
 
 	if (e == E_OK)
-		*ret_has = attribute.ulValueLen == strlen(label) &&
-			   memcmp(actual, label, attribute.ulValueLen) == 0;
+		*ret_has =
+		    attribute.ulValueLen == strlen(label) && memcmp(actual, label, attribute.ulValueLen) == 0;
 	return e;
 }
 
