@@ -361,9 +361,6 @@ static enum exit_code open_journal(struct signer *s)
 	default:
 		return EXIT_CODE_SYSTEM;
 	}
-	if (s->report.cut_bytes)
-		log_notice("the last entry of the journal was half written, and is cut off: %zu bytes",
-			   s->report.cut_bytes);
 	start.clean = s->report.clean;
 	/* If it cannot be written, that was logged; what only reads goes on. */
 	return journal_start(s->journal, &start, NULL) == E_NOMEM ? EXIT_CODE_INTERNAL : EXIT_CODE_OK;

@@ -368,6 +368,7 @@ static void the_ceiling_counts_what_others_have_there(void **state)
 	signer_token_add_public(f, 0, 5);
 	start(f, "", EXTRA "pool_p256v1 = 20\npool_objects_max = 10\n", &c);
 	wait_detail(&c, "not filled: the token holds pool_objects_max objects");
+	signer_wait_for_stock(&c, 3);
 	expect_pool(&c, 3); /* 5, 7, 9: one more was allowed */
 	stop(f, &c);
 }
