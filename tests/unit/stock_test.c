@@ -163,6 +163,25 @@ static void blocks_are_opened(void **state)
 	stock_free(stock);
 }
 
+/* What is on its way from closed to open is there. */
+static void a_block_that_is_being_opened_is_not_made_again(void **state)
+{
+	struct stock *stock = make_running((struct stock_options){.targets = {[KEY_P256V1] = 2}});
+	struct stock_list keys = TAILQ_HEAD_INITIALIZER(keys);
+
+	(void)state;
+	put(stock, KEY_P256V1, 1);
+	put(stock, KEY_P256V1, 2);
+	stock_take_closed(stock, KEY_P256V1, &keys);
+	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
+	assert_true(stock_needs_opening(stock, KEY_P256V1)); /* a caller waits for it */
+	stock_put_open(stock, &keys);
+	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
+	assert_int_equal(take(stock, KEY_P256V1), 1);
+	fill_one(stock, KEY_P256V1);
+	stock_free(stock);
+}
+
 /* When it is full, and not for each single key. */
 static void the_token_is_told_what_is_closed(void **state)
 {
@@ -617,6 +636,7 @@ int main(void)
 	    cmocka_unit_test(keys_are_given_out_once_and_the_oldest_first),
 	    cmocka_unit_test(two_threads_never_get_one_key),
 	    cmocka_unit_test(blocks_are_opened),
+	    cmocka_unit_test(a_block_that_is_being_opened_is_not_made_again),
 	    cmocka_unit_test(the_token_is_told_what_is_closed),
 	    cmocka_unit_test(what_is_doomed_keeps_nobody_waiting),
 	    cmocka_unit_test(without_targets_nothing_is_made),

@@ -236,7 +236,7 @@ enum err book_tell(struct book *b, struct session *s, bool all)
 	enum err e = E_OK;
 
 	pthread_mutex_lock(&b->word_lock);
-	if (s->token->data == TOKEN_DATA_NONE)
+	if (s->token->data == TOKEN_DATA_NONE || (all && !b->serial)) /* or nothing was done in this run */
 		stock_is_told(b->stock, clock_ms());
 	else if ((e = check_word(b, s)) == E_OK)
 		e = book_write_word(b, s, b->opens, all);
