@@ -361,9 +361,6 @@ static enum exit_code open_journal(struct signer *s)
 	default:
 		return EXIT_CODE_SYSTEM;
 	}
-	if (s->report.cut_bytes)
-		log_notice("the last entry of the journal was half written, and is cut off: %zu bytes",
-			   s->report.cut_bytes);
 	start.clean = s->report.clean;
 	/* If it cannot be written, that was logged; what only reads goes on. */
 	return journal_start(s->journal, &start, NULL) == E_NOMEM ? EXIT_CODE_INTERNAL : EXIT_CODE_OK;
@@ -546,7 +543,7 @@ int main(int argc, char **argv)
 	if ((code = forbid_dumps(&s)) || (code = take_signals(&s)) || (code = signer_open_socket(&s)) ||
 	    (code = signer_open_state(&s)) || (code = watch_module(&s)) || (code = load_module(&s)) ||
 	    (code = signer_find_token(&s)) || (code = open_journal(&s)) || (code = make_stock(&s)) ||
-	     (code = signer_open_sessions(&s)))
+	    (code = signer_open_sessions(&s)))
 		close_all(&s, code == EXIT_CODE_TOKEN_FAILED ? signer_pause_start(&s) : code);
 	close_all(&s, signer_serve(&s));
 }

@@ -14,6 +14,7 @@
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,35 +225,39 @@ static enum err receive_reply(struct signer_client *c, uint32_t id, uint16_t req
 static struct known {
 	char csr_id[CSR_ID_SIZE];
 	char label[KEY_LABEL_SIZE];
-} *known; /* the last one of a CSR counts */
+} * known; /* the last one of a CSR counts */
 static size_t known_len;
+static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER; /* some tests have threads */
 
 static void learn(const char *csr_id, const char *label)
 {
+	pthread_mutex_lock(&known_lock);
 	known = reallocarray(known, known_len + 1, sizeof(*known));
 	assert_non_null(known);
 	snprintf(known[known_len].csr_id, CSR_ID_SIZE, "%s", csr_id);
 	snprintf(known[known_len].label, KEY_LABEL_SIZE, "%s", label);
 	known_len++;
+	pthread_mutex_unlock(&known_lock);
 }
 
 const char *signer_label(const char *csr_id)
 {
-	static char texts[8][KEY_LABEL_SIZE];
-	static unsigned next;
+	static _Thread_local char texts[8][KEY_LABEL_SIZE];
+	static _Thread_local unsigned next;
 	char *text = texts[next++ % 8];
+	bool is_known = key_label_is_valid(csr_id);
 
-	if (key_label_is_valid(csr_id)) {
+	if (is_known)
 		snprintf(text, KEY_LABEL_SIZE, "%s", csr_id);
-		return text;
-	}
-	for (size_t i = known_len; i-- > 0;) {
-		if (strcmp(known[i].csr_id, csr_id) == 0) {
+	pthread_mutex_lock(&known_lock);
+	for (size_t i = known_len; i-- > 0 && !is_known;) {
+		is_known = strcmp(known[i].csr_id, csr_id) == 0;
+		if (is_known)
 			snprintf(text, KEY_LABEL_SIZE, "%s", known[i].label);
-			return text;
-		}
 	}
-	key_label_of_csr(text, csr_id);
+	pthread_mutex_unlock(&known_lock);
+	if (!is_known)
+		key_label_of_csr(text, csr_id);
 	return text;
 }
 

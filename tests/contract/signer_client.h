@@ -18,7 +18,7 @@ struct signer_client {
 	int fd;
 	uint32_t next_id;
 	struct buf in;
-	struct buf kept; /* whole frames that came while another was waited for */
+	struct buf kept;            /* whole frames that came while another was waited for */
 	char (*asked)[CSR_ID_SIZE]; /* the CSR of each create, by request id */
 	size_t asked_len;
 };

@@ -273,7 +273,7 @@ static void a_key_under_another_label_is_not_left_F172(void **state)
 	struct signer_client c;
 
 	start(f, &c);
-	signer_set_rules(f, "label-max 40\n"); /* one byte less than is needed */
+	signer_set_rules(f, "label-max 30\n"); /* one byte less than is needed */
 	assert_int_equal(signer_create(&c, ID, KEY_P256V1, NULL), E_HSM);
 	signer_set_rules(f, "");
 	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, NULL), 0);
@@ -330,16 +330,19 @@ static void a_stock_key_under_another_label_is_not_left_F172(void **state)
 /* ---- what may be hidden ---- */
 
 /* The token refuses to destroy it, and then it is not found: somebody else has done it, or it is hidden. */
-static void hide(struct signer_fixture *f, struct signer_client *c)
+static void hide(struct signer_fixture *f, struct signer_client *c, const char *csr_id)
 {
-	assert_int_equal(signer_create(c, ID, KEY_P256V1, NULL), E_OK);
+	const char *label;
+
+	assert_int_equal(signer_create(c, csr_id, KEY_P256V1, NULL), E_OK);
+	label = signer_label(csr_id);
 	signer_set_rules(f, "C_DestroyObject@1 return CKR_FUNCTION_FAILED\n");
-	assert_int_equal(signer_destroy(c, ID, &(uint32_t){0}), E_UNCERTAIN);
+	assert_int_equal(signer_destroy(c, csr_id, &(uint32_t){0}), E_UNCERTAIN);
 	signer_set_rules(f, "");
-	if (signer_token_count(f, CKO_PRIVATE_KEY, LABEL))
-		signer_token_destroy(f, CKO_PRIVATE_KEY, LABEL);
-	if (signer_token_count(f, CKO_PUBLIC_KEY, LABEL))
-		signer_token_destroy(f, CKO_PUBLIC_KEY, LABEL);
+	if (signer_token_count(f, CKO_PRIVATE_KEY, label))
+		signer_token_destroy(f, CKO_PRIVATE_KEY, label);
+	if (signer_token_count(f, CKO_PUBLIC_KEY, label))
+		signer_token_destroy(f, CKO_PUBLIC_KEY, label);
 }
 
 /* Each time the module is reinitialised, at once at first, and then more and more seldom. */
@@ -347,6 +350,7 @@ static void a_module_is_not_renewed_all_the_time_F171(void **state)
 {
 	struct signer_fixture *f = *state;
 	struct message_find_key_reply reply;
+	char csr_id[CSR_ID_SIZE];
 	uint64_t started, deadline;
 	struct signer_client c;
 	enum err e;
@@ -355,8 +359,10 @@ static void a_module_is_not_renewed_all_the_time_F171(void **state)
 	started = clock_ms();
 	deadline = started + CLIENT_DEADLINE_MS;
 	for (unsigned i = 0; i < 4; i++) {
-		hide(f, &c);
-		while ((e = signer_find_get(&c, signer_key_send(&c, MESSAGE_FIND_KEY, ID, CLIENT_DEADLINE_MS),
+		signer_csr_id(csr_id, i);
+		hide(f, &c, csr_id);
+		while ((e = signer_find_get(&c,
+					    signer_key_send(&c, MESSAGE_FIND_KEY, csr_id, CLIENT_DEADLINE_MS),
 					    &reply)) != E_OK) {
 			assert_true(clock_ms() < deadline);
 			usleep(20000);

@@ -1611,7 +1611,7 @@ static const struct signer_case contract_cases[] = {
 
 /* Are of the queue, the socket and the files, in which the module has hardly a part. */
 static const struct signer_case door_cases[] = {
-    CASE(a_csr_or_key_at_work_is_busy),          CASE(a_full_queue_is_busy),
+    CASE(a_csr_or_key_at_work_is_busy),   CASE(a_full_queue_is_busy),
     CASE(a_late_request_is_not_begun),    CASE(requests_of_a_dead_client_are_dropped),
     CASE(a_look_is_in_nobodys_way),       CASE(answers_wait_for_a_slow_reader),
     CASE(hello_comes_first_and_once),     CASE(bad_frames_end_the_connection_and_nothing_else),

@@ -21,7 +21,7 @@
 #define LATEST_US INT64_C(253402300799999999) /* the last one of the year 9999 */
 
 struct append {
-	struct append *next;
+	STAILQ_ENTRY(append) next;
 	const struct journal_entry *entry;
 	struct entry_draft draft;
 	uint64_t index;
@@ -105,43 +105,44 @@ static enum err journal_make_ready(struct journal *j)
 }
 
 /* The first `max` of those who wait. */
-static struct append *journal_detach(struct journal *j, size_t max)
+static void journal_detach(struct journal *j, size_t max, struct append_list *to)
 {
-	struct append *batch = j->queue, **end = &j->queue;
+	struct append *a;
 
-	while (*end && max-- > 0)
-		end = &(*end)->next;
-	if (end == &j->queue)
-		return NULL;
-	j->queue = *end;
-	if (!j->queue)
-		j->queue_end = &j->queue;
-	*end = NULL;
-	return batch;
+	while (max-- > 0 && (a = STAILQ_FIRST(&j->queue))) {
+		STAILQ_REMOVE_HEAD(&j->queue, next);
+		STAILQ_INSERT_TAIL(to, a, next);
+	}
 }
 
 /* One write for the batch.  Without the lock.  `head`: in, the leaf hash of the last entry; out, that of the
  * new one. */
-static enum err journal_write_batch(struct journal *j, struct append *batch, struct buf *bytes,
+static enum err journal_write_batch(struct journal *j, const struct append_list *batch, struct buf *bytes,
 				    uint8_t head[JOURNAL_HASH_BYTES])
 {
 	uint64_t index = entries_of(j);
+	struct append *a;
 	enum err e = E_OK;
 
-	for (struct append *a = batch; a && e == E_OK; a = a->next) {
+	STAILQ_FOREACH (a, batch, next) {
+		if (e != E_OK)
+			break;
 		a->index = index++;
 		e = bundle_put(bytes, &a->draft, a->index, head, head);
 	}
 	return e == E_OK ? tail_write(&j->tail, bytes) : e;
 }
 
-/* Everyone of the batch hears what came of it; and of a pair that it cut in two the other half, if it failed. */
-static void journal_settle(struct journal *j, struct append *batch, enum err e)
+/* Everyone of the batch hears what came of it; and of a pair that it cut in two the other half, if it failed.
+ */
+static void journal_settle(struct journal *j, struct append_list *batch, enum err e)
 {
-	for (struct append *a = batch, *next; a; a = next) {
-		next = a->next; /* the waiter's stack may go as soon as the lock does */
-		if (e != E_OK && a->entry->leads && !next)
-			next = journal_detach(j, 1);
+	struct append *a;
+
+	while ((a = STAILQ_FIRST(batch))) { /* the waiter's stack may go as soon as the lock does */
+		STAILQ_REMOVE_HEAD(batch, next);
+		if (e != E_OK && a->entry->leads && STAILQ_EMPTY(batch))
+			journal_detach(j, 1, batch);
 		if (e == E_OK)
 			names_take(j->names, a->entry, a->index);
 		else
@@ -156,7 +157,8 @@ static void journal_settle(struct journal *j, struct append *batch, enum err e)
 static void journal_write_for_all(struct journal *j)
 {
 	uint8_t head[JOURNAL_HASH_BYTES];
-	struct append *batch;
+	struct append_list batch = STAILQ_HEAD_INITIALIZER(batch);
+	const struct append *a;
 	struct buf bytes;
 	size_t len = 0;
 	enum err e;
@@ -166,14 +168,14 @@ static void journal_write_for_all(struct journal *j)
 	pthread_mutex_unlock(&j->lock);
 	e = journal_make_ready(j);
 	pthread_mutex_lock(&j->lock);
-	batch = journal_detach(j, JOURNAL_BUNDLE_LEN - (e == E_OK ? j->tail.len : 0));
+	journal_detach(j, JOURNAL_BUNDLE_LEN - (e == E_OK ? j->tail.len : 0), &batch);
 	if (e == E_OK) {
 		memcpy(head, j->head, sizeof(head));
 		pthread_mutex_unlock(&j->lock);
-		e = journal_write_batch(j, batch, &bytes, head);
+		e = journal_write_batch(j, &batch, &bytes, head);
 		pthread_mutex_lock(&j->lock);
 	}
-	for (struct append *a = batch; a; a = a->next)
+	STAILQ_FOREACH (a, &batch, next)
 		len++;
 	if (e == E_OK) {
 		tail_add(&j->tail, &bytes, len);
@@ -182,7 +184,7 @@ static void journal_write_for_all(struct journal *j)
 	} else if (e == E_IO) {
 		journal_say_down(j, e);
 	}
-	journal_settle(j, batch, e);
+	journal_settle(j, &batch, e);
 	if (e == E_OK && tail_is_complete(&j->tail)) {
 		pthread_mutex_unlock(&j->lock);
 		e = journal_end_bundle(j); /* if it cannot be, the next append tries again, and says so */
@@ -198,8 +200,7 @@ static void journal_write_for_all(struct journal *j)
 /* Under the lock. */
 static void journal_wait(struct journal *j, struct append *a)
 {
-	*j->queue_end = a;
-	j->queue_end = &a->next;
+	STAILQ_INSERT_TAIL(&j->queue, a, next);
 	while (!a->done) {
 		if (j->writing)
 			pthread_cond_wait(&j->moved, &j->lock);
@@ -276,13 +277,13 @@ enum err journal_append_both(struct journal *j, struct journal_entry *made, stru
 	if (e != E_OK)
 		goto out;
 	made->at_us = used->at_us = journal_now();
-	if ((e = entry_draft_write(made, &a.draft)) != E_OK || (e = entry_draft_write(used, &b.draft)) != E_OK) {
+	if ((e = entry_draft_write(made, &a.draft)) != E_OK ||
+	    (e = entry_draft_write(used, &b.draft)) != E_OK) {
 		names_release(j->names, made);
 		names_release(j->names, used);
 		goto out;
 	}
-	*j->queue_end = &a;
-	j->queue_end = &a.next;
+	STAILQ_INSERT_TAIL(&j->queue, &a, next);
 	journal_wait(j, &b); /* which is behind it */
 	e = a.result != E_OK ? a.result : b.result;
 	if (e == E_OK && ret_index)

@@ -96,8 +96,8 @@ struct journal_made {
 MUST_USE enum err journal_made(struct journal *j, const struct journal_made *made, uint64_t *ret_index);
 
 /*
- * The block to which these keys belong is opened: from here on each may be used at any time.  opens: more than
- * journal_opens(); no names: only the number is kept.
+ * The block to which these keys belong is opened: from here on each may be used at any time.  opens: more
+ * than journal_opens(); no names: only the number is kept.
  */
 MUST_USE enum err journal_opened(struct journal *j, uint64_t opens, const char *const *names, size_t count,
 				 uint64_t *ret_index);
@@ -190,6 +190,9 @@ uint64_t journal_size(struct journal *j);
  */
 MUST_USE enum err journal_read(struct journal *j, uint64_t from, size_t max, struct buf *out,
 			       size_t *ret_len);
+
+/* SHA-256, for an entry `used`.  E_NOMEM. */
+MUST_USE enum err journal_digest(const uint8_t *data, size_t len, uint8_t ret_hash[JOURNAL_HASH_BYTES]);
 
 /* The leaf hash of one entry.  E_NOTFOUND; as journal_read. */
 MUST_USE enum err journal_leaf(struct journal *j, uint64_t index, uint8_t ret_hash[JOURNAL_HASH_BYTES]);

@@ -301,7 +301,7 @@ static enum err journal_new(const struct journal_options *options, struct journa
 	if (!j)
 		return E_NOMEM;
 	j->lock_fd = -1;
-	j->queue_end = &j->queue;
+	STAILQ_INIT(&j->queue);
 	tail_init(&j->tail);
 	node_name(options->node, j->node);
 	pthread_mutex_init(&j->lock, NULL);

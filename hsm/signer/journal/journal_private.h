@@ -15,10 +15,12 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #define JOURNAL_LIVE_NAME "live"
 
 struct append; /* a call that waits */
+STAILQ_HEAD(append_list, append);
 
 struct journal {
 	char node[NODE_NAME_MAX + 1];
@@ -32,8 +34,7 @@ struct journal {
 	 */
 	pthread_mutex_t lock;
 	pthread_cond_t moved; /* an append is done, or nobody is writing any more */
-	struct append *queue;
-	struct append **queue_end;
+	struct append_list queue;
 	bool writing;
 	struct tail tail;
 	uint8_t head[JOURNAL_HASH_BYTES]; /* leaf hash of the last entry */

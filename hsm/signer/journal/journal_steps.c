@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "hsm/signer/journal/journal_private.h"
 
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,4 +243,9 @@ enum err journal_list(struct journal *j, unsigned states, struct journal_key **r
 		*ret_len = list.len;
 	}
 	return e;
+}
+
+enum err journal_digest(const uint8_t *data, size_t len, uint8_t ret_hash[JOURNAL_HASH_BYTES])
+{
+	return EVP_Digest(data, len, ret_hash, NULL, EVP_sha256(), NULL) == 1 ? E_OK : E_NOMEM;
 }

@@ -90,7 +90,7 @@ static enum err live_read_key(const char *line, struct names *names)
 		return E_PROTO;
 	key.opened = strcmp(state, OPENED) == 0;
 	if (key.opened)
-		strcpy(state, "made");
+		snprintf(state, sizeof(state), "%s", journal_state_name(JOURNAL_MADE));
 	if (!live_state_parse(state, &key.state) || key_type_parse(type, &key.type) != E_OK)
 		return E_PROTO;
 	key.id_len = strlen(id) / 2;

@@ -177,32 +177,15 @@ static enum err names_claim_reserve(struct names *names, const struct journal_en
 	return E_OK;
 }
 
-static enum err names_claim_bound(struct names *names, const struct journal_entry *entry)
+/* All of them, or none; no name twice. */
+static enum err names_claim_all(struct names *names, const struct journal_entry *entry,
+				enum journal_state state)
 {
 	struct record *records[JOURNAL_NAMES_MAX];
 	enum err e;
 
 	for (size_t i = 0; i < entry->names_len; i++) {
-		if ((e = names_judge(names, entry->names[i], JOURNAL_USED, &records[i])) != E_OK)
-			return e;
-		for (size_t earlier = 0; earlier < i; earlier++)
-			if (records[earlier] == records[i])
-				return E_INVAL;
-	}
-	for (size_t i = 0; i < entry->names_len; i++)
-		records[i]->claimed = true;
-	return E_OK;
-}
-
-static enum err names_claim_open(struct names *names, const struct journal_entry *entry)
-{
-	struct record *records[JOURNAL_NAMES_MAX];
-	enum err e;
-
-	if (entry->opens <= names->opens)
-		return E_BUG;
-	for (size_t i = 0; i < entry->names_len; i++) {
-		if ((e = names_judge(names, entry->names[i], JOURNAL_MADE, &records[i])) != E_OK)
+		if ((e = names_judge(names, entry->names[i], state, &records[i])) != E_OK)
 			return e;
 		for (size_t earlier = 0; earlier < i; earlier++)
 			if (records[earlier] == records[i])
@@ -242,9 +225,9 @@ enum err names_claim(struct names *names, const struct journal_entry *entry)
 	case ENTRY_USED:
 		return names_claim_one(names, entry, JOURNAL_MADE);
 	case ENTRY_BOUND:
-		return names_claim_bound(names, entry);
+		return names_claim_all(names, entry, JOURNAL_USED);
 	case ENTRY_OPEN:
-		return names_claim_open(names, entry);
+		return entry->opens > names->opens ? names_claim_all(names, entry, JOURNAL_MADE) : E_BUG;
 	case ENTRY_DESTROYED:
 		return names_claim_one(names, entry, JOURNAL_RESERVED | JOURNAL_MADE | JOURNAL_USED);
 	case ENTRY_LOGIN:

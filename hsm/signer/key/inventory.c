@@ -174,8 +174,9 @@ static enum err inventory_look_at_all(struct session *s, struct object_handles *
 
 	for (size_t i = 0; i < handles->len; i++) {
 		bool read = true;
-		enum err e = session_must_stop(s) ? session_break_off(s)
-						  : inventory_look_at(s, handles->at[i], is_public, inv, &read);
+		enum err e = session_must_stop(s)
+				 ? session_break_off(s)
+				 : inventory_look_at(s, handles->at[i], is_public, inv, &read);
 
 		if (e != E_OK)
 			return e;
@@ -201,7 +202,8 @@ static void keep_common(struct object_handles *handles, const struct object_hand
 	if (present->len)
 		qsort(present->at, present->len, sizeof(present->at[0]), compare_handles);
 	for (size_t i = 0; i < handles->len && present->len; i++)
-		if (bsearch(&handles->at[i], present->at, present->len, sizeof(present->at[0]), compare_handles))
+		if (bsearch(&handles->at[i], present->at, present->len, sizeof(present->at[0]),
+			    compare_handles))
 			handles->at[kept++] = handles->at[i];
 	handles->len = kept;
 }

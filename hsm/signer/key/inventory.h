@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 #define STOCK_LABEL_PREFIX_0_1 "csrd-pool:" /* of the ready keys of csrd 0.1: <node>:<type> */
-#define INVENTORY_OBJECTS_MAX 4000000 /* of each class on the token, ours or not */
+#define INVENTORY_OBJECTS_MAX 4000000       /* of each class on the token, ours or not */
 
 struct inventory_object;
 struct inventory_node; /* one that has ready keys on the token */

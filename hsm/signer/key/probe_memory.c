@@ -197,9 +197,8 @@ out:
 
 void probe_memory_keep(const struct token *token)
 {
-	struct finding f = {.unmade = atomic_load(&token->unmade_types),
-			    .data = token->data,
-			    .probed_us = token->probed_us};
+	struct finding f = {
+	    .unmade = atomic_load(&token->unmade_types), .data = token->data, .probed_us = token->probed_us};
 	struct buf b;
 	enum err e;
 

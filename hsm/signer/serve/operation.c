@@ -18,7 +18,6 @@
 #include "hsm/signer/token/data_object.h"
 #include "hsm/signer/token/object.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,15 +88,10 @@ struct attempt {
 	uint64_t logins;
 };
 
-static enum err operation_digest(const uint8_t *data, size_t len, uint8_t ret_hash[JOURNAL_HASH_BYTES])
-{
-	return EVP_Digest(data, len, ret_hash, NULL, EVP_sha256(), NULL) == 1 ? E_OK : E_NOMEM;
-}
-
 static enum err sign_with_key(void *arg, const uint8_t *data, size_t len, struct buf *signature)
 {
 	struct attempt *a = arg;
-	enum err e = operation_digest(data, len, a->tbs);
+	enum err e = journal_digest(data, len, a->tbs);
 
 	if (e == E_OK)
 		e = sign_bytes(a->session, &a->key, data, len, signature);
@@ -227,7 +221,7 @@ static enum err write_used(struct attempt *a)
 	    .name = a->name, .csr = a->job->csr_id, .digest = digest, .tbs = a->tbs};
 	struct journal_made made;
 	struct buf attributes;
-	enum err e = operation_digest(a->der->data, a->der->len, digest);
+	enum err e = journal_digest(a->der->data, a->der->len, digest);
 
 	if (e != E_OK)
 		return e;
@@ -390,7 +384,7 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 	enum err e = E_BUG;
 
 	for (;;) {
-		bool turned_away, in_order, disturbed, shared = session_is_shared(s);
+		bool turned_away, in_order, disturbed, refused, shared = session_is_shared(s);
 		uint64_t epoch = session_epoch(s);
 		uint32_t destroyed = 0;
 
@@ -399,10 +393,7 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 			return E_OK;
 		if (e == E_UNSUPPORTED && (s->token->proved_types & KEY_TYPE_BIT(a->job->spec.key_type)))
 			e = E_HSM; /* it made such a key before */
-		if (a->is_lost)
-			s->trouble = false; /* about the key, and the token is well */
-		s->trouble |= e == E_HSM && !a->is_lost;
-		s->doubt |= e == E_HSM && !a->is_lost && ckr_is_refusal(s->last);
+		refused = ckr_is_refusal(s->last);
 		turned_away = ckr_is_session_lost(s->last);
 		shared |= session_is_shared(s);
 		disturbed = e == E_HSM && shared && (a->misread || ckr_may_pass(s->last));
@@ -414,6 +405,8 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 			if (!a->touched)
 				break;
 			write_failed(a, false, 0, detail);
+			s->trouble |= e == E_HSM;
+			s->doubt |= e == E_HSM && refused;
 			s->unproven |= !session_needs_reopening(s);
 			snprintf(detail + len, DETAIL_SIZE - len, "; the clean-up failed too: %s",
 				 s->failure);
@@ -421,11 +414,17 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 		}
 		write_failed(a, true, destroyed, detail);
 		turned_away |= in_order && session_epoch(s) != epoch;
+		/* Whatever the module said: a whole key is two objects. */
+		a->is_lost |= a->from_stock && e == E_HSM && in_order && destroyed < 2;
 		if (a->is_lost) {
-			log_warn("a key of the pool is no longer on the token, or cannot be used: %s", detail);
+			s->trouble = s->doubt = false; /* about the key, and the token is well */
+			log_warn("a key of the pool is no longer on the token, or cannot be used: %s",
+				 detail);
 			a->without_stock = ++lost >= CLAIM_TRIES;
 			continue;
 		}
+		s->trouble |= e == E_HSM;
+		s->doubt |= e == E_HSM && refused;
 		if ((turned_away || disturbed) && again < 0)
 			again = RETRIES;
 		if (again-- <= 0)
@@ -489,7 +488,8 @@ static void operation_create(struct session *s, struct book *book, struct job *j
 
 /* ---- destroy ---- */
 
-/* E_DENIED: it is the stock's, or about to be used; E_UNAVAIL: what becomes of it could not be written down. */
+/* E_DENIED: it is the stock's, or about to be used; E_UNAVAIL: what becomes of it could not be written down.
+ */
 static enum err may_destroy(struct session *s, struct book *book, const char *label, bool *ret_is_written)
 {
 	struct journal_key key;
@@ -621,8 +621,7 @@ static void ask(struct session *s, struct book *book, struct job *job, const cha
 
 struct lives {
 	struct journal *journal;
-	const struct word_object *words; /* of all nodes */
-	size_t words_len;
+	struct word_list words; /* of all nodes */
 	const char *own;
 };
 
@@ -636,9 +635,9 @@ static enum message_key_life life_of(void *arg, const char *label)
 		return MESSAGE_LIFE_NONE;
 	if (journal_find(lives->journal, label, &key) == E_OK)
 		return key.state == JOURNAL_USED ? MESSAGE_LIFE_USED : MESSAGE_LIFE_READY;
-	for (size_t i = 0; i < lives->words_len; i++)
-		if (strcmp(lives->words[i].word.node, lives->own) != 0 &&
-		    key_name_is_of_node(bytes, lives->words[i].word.node))
+	for (size_t i = 0; i < lives->words.len; i++)
+		if (strcmp(lives->words.at[i].word.node, lives->own) != 0 &&
+		    key_name_is_of_node(bytes, lives->words.at[i].word.node))
 			return MESSAGE_LIFE_OTHER;
 	return MESSAGE_LIFE_NONE;
 }
@@ -659,20 +658,17 @@ static enum err count_word(struct inventory *inventory, const struct word *word)
 static enum err list_once(struct session *s, struct book *book, struct job *job)
 {
 	struct lives lives = {.journal = book_journal(book), .own = stock_node(book_stock(book))};
-	struct word_object *words = NULL;
 	enum err e = inventory_take(s, &job->inventory);
 
-	if (e == E_OK && s->token->data != TOKEN_DATA_NONE &&
-	    (e = word_read_all(s, &words, &lives.words_len)) != E_OK)
+	if (e == E_OK && s->token->data != TOKEN_DATA_NONE && (e = word_read_all(s, &lives.words)) != E_OK)
 		inventory_release(&job->inventory);
 	if (e != E_OK)
 		return e;
-	lives.words = words;
 	inventory_tell_lives(&job->inventory, life_of, &lives);
-	for (size_t i = 0; i < lives.words_len && e == E_OK; i++)
-		if (strcmp(words[i].word.node, lives.own) != 0)
-			e = count_word(&job->inventory, &words[i].word);
-	word_objects_free(words, lives.words_len);
+	for (size_t i = 0; i < lives.words.len && e == E_OK; i++)
+		if (strcmp(lives.words.at[i].word.node, lives.own) != 0)
+			e = count_word(&job->inventory, &lives.words.at[i].word);
+	word_list_release(&lives.words);
 	if (e != E_OK)
 		inventory_release(&job->inventory);
 	else if (job->inventory.unread)
@@ -698,7 +694,7 @@ static void list(struct session *s, struct book *book, struct job *job)
 		job_fail(job, e, err_str(e));
 }
 
-static enum err destroy_stock_0_1(struct session *s, struct job *job)
+static enum err operation_destroy_stock_0_1(struct session *s, struct job *job)
 {
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		char label[sizeof(STOCK_LABEL_PREFIX_0_1) + MESSAGE_NODE_MAX + 16];
@@ -733,17 +729,16 @@ static enum err destroy_word(struct session *s, struct job *job, const struct wo
 
 static enum err destroy_stock_once(struct session *s, struct book *book, struct job *job)
 {
-	struct word_object *words = NULL;
-	size_t len = 0;
-	enum err e = destroy_stock_0_1(s, job);
+	struct word_list words = {0};
+	enum err e = operation_destroy_stock_0_1(s, job);
 
 	(void)book;
 	if (e == E_OK && s->token->data != TOKEN_DATA_NONE)
-		e = word_read_all(s, &words, &len);
-	for (size_t i = 0; i < len && e == E_OK; i++)
-		if (strcmp(words[i].word.node, job->node) == 0)
-			e = destroy_word(s, job, &words[i]);
-	word_objects_free(words, len);
+		e = word_read_all(s, &words);
+	for (size_t i = 0; i < words.len && e == E_OK; i++)
+		if (strcmp(words.at[i].word.node, job->node) == 0)
+			e = destroy_word(s, job, &words.at[i]);
+	word_list_release(&words);
 	return e;
 }
 

@@ -318,8 +318,9 @@ static enum err handle_confirm(struct server *s, struct connection *c, const str
 		return e;
 	e = bind_all(book_journal(s->options->book), &m);
 	if (e == E_OK && m.kept)
-		log_notice("%zu keys are kept for csrs that the store does not have: csrd says that it went back",
-			   m.labels_len);
+		log_notice(
+		    "%zu keys are kept for csrs that the store does not have: csrd says that it went back",
+		    m.labels_len);
 	message_confirm_release(&m);
 	if (e != E_OK)
 		return reply_error(c, f, E_UNAVAIL, "the journal cannot be written");

@@ -43,7 +43,7 @@ struct workers {
 	uint64_t keep_alive_ms;
 	char refusal[TOKEN_REASON_SIZE]; /* the server's: why the last job was refused */
 	struct book *book;
-	struct stock *stock;             /* the book's: made ahead */
+	struct stock *stock; /* the book's: made ahead */
 
 	/* under the lock */
 	struct job_queue queue;

@@ -92,39 +92,53 @@ static bool is_stray(const struct book *b, const struct word *word)
 
 static enum err refuse_foreign(struct book *b, struct session *s)
 {
-	log_error("pool: another signer with the node name '%s' uses token '%s': no ready key is used any more; "
-		  "give each signer a node name of its own",
-		  stock_node(b->stock), s->token->label);
+	log_error(
+	    "pool: another signer with the node name '%s' uses token '%s': no ready key is used any more; "
+	    "give each signer a node name of its own",
+	    stock_node(b->stock), s->token->label);
 	stock_turn_off(b->stock, "off: another signer with this node name uses the token");
 	session_explain(s, "another signer has this node name");
 	return E_UNAVAIL;
 }
 
-/* Of all words on the token those of this node: the one that is known must be there, and no other but strays. */
+/* One of this node's words.  True: somebody else wrote it. */
+static bool look_at_word(struct book *b, struct session *s, const struct word_object *object, bool *found)
+{
+	if (b->has_word && word_is_same(&object->word, &b->known.word)) {
+		b->known.object = object->object;
+		b->known_epoch = session_epoch(s);
+		*found = true;
+		return false;
+	}
+	if (!is_stray(b, &object->word))
+		return true;
+	if (data_object_destroy(s, object->object) != E_OK)
+		log_debug("an outdated word is left on the token: %s", s->failure);
+	return false;
+}
+
+/* The one that is known must be there, and no other of this node but strays. */
 static enum err look_for_word(struct book *b, struct session *s)
 {
-	struct word_object *words = NULL;
 	bool found = false, foreign = false;
-	size_t len = 0;
-	enum err e = word_read_all(s, &words, &len);
+	struct word_list words = {0};
+	bool is_sure;
+	enum err e = word_read_all(s, &words);
 
-	for (size_t i = 0; i < len && e == E_OK; i++) {
-		if (strcmp(words[i].word.node, stock_node(b->stock)) != 0)
-			continue;
-		if (b->has_word && word_is_same(&words[i].word, &b->known.word)) {
-			b->known.object = words[i].object;
-			b->known_epoch = session_epoch(s);
-			found = true;
-		} else if (!is_stray(b, &words[i].word)) {
-			foreign = true;
-		} else if (data_object_destroy(s, words[i].object) != E_OK) {
-			log_debug("an outdated word is left on the token: %s", s->failure);
-		}
-	}
-	word_objects_free(words, len);
+	for (size_t i = 0; i < words.len; i++)
+		if (strcmp(words.at[i].word.node, stock_node(b->stock)) == 0)
+			foreign |= look_at_word(b, s, &words.at[i], &found);
+	is_sure = !words.unread;
+	word_list_release(&words);
 	if (e != E_OK)
 		return e;
-	return foreign || (b->has_word && !found) ? refuse_foreign(b, s) : E_OK;
+	if (foreign || (b->has_word && !found && is_sure))
+		return refuse_foreign(b, s);
+	if (b->has_word && !found) {
+		session_explain(s, "the word on the ready keys cannot be read");
+		return E_HSM;
+	}
+	return E_OK;
 }
 
 /* Nobody else has written in our name.  Usually one read. */
@@ -222,7 +236,7 @@ enum err book_tell(struct book *b, struct session *s, bool all)
 	enum err e = E_OK;
 
 	pthread_mutex_lock(&b->word_lock);
-	if (s->token->data == TOKEN_DATA_NONE)
+	if (s->token->data == TOKEN_DATA_NONE || (all && !b->serial)) /* or nothing was done in this run */
 		stock_is_told(b->stock, clock_ms());
 	else if ((e = check_word(b, s)) == E_OK)
 		e = book_write_word(b, s, b->opens, all);
@@ -240,8 +254,8 @@ static enum err open_keys(struct book *b, struct session *s, const struct stock_
 	size_t len = 0;
 	enum err e;
 
-	TAILQ_FOREACH(key, keys, next)
-	names[len++] = key->name;
+	TAILQ_FOREACH (key, keys, next)
+		names[len++] = key->name;
 	FAILPOINT("stock.open.before");
 	if ((e = check_word(b, s)) != E_OK)
 		return e;
@@ -297,7 +311,8 @@ static void anchor(struct book *b, struct session *s)
 		return;
 	e = book_tell(b, s, false);
 	if (e != E_OK && log_gate_pass(&b->anchor_gate, TIDY_LOG_EVERY_MS, &(unsigned){0}))
-		log_warn("cannot write how far the journal is to token '%s': %s", s->token->label, s->failure);
+		log_warn("cannot write how far the journal is to token '%s': %s", s->token->label,
+			 s->failure);
 	s->last = CKR_OK;
 	s->failure[0] = '\0';
 }

@@ -40,8 +40,9 @@ struct stock *book_stock(struct book *book);
 /* ---- names ---- */
 
 /*
- * A reserved name, which is the caller's alone.  As journal_reserve.  The session tells what failed.  The word on the token is written
- * anew for each block of names, if it can be: with it an older journal is told from this one.
+ * A reserved name, which is the caller's alone.  As journal_reserve.  The session tells what failed.  The
+ * word on the token is written anew for each block of names, if it can be: with it an older journal is told
+ * from this one.
  */
 MUST_USE enum err book_reserve(struct book *book, struct session *s, enum key_type type,
 			       char ret_name[KEY_NAME_SIZE]);

@@ -72,7 +72,7 @@ struct book {
 	enum book_verdict verdict;
 	struct journal_key *left; /* by an earlier run, still to be settled */
 	size_t left_len;
-	struct stock_list found; /* ready keys of it */
+	struct stock_list found;    /* ready keys of it */
 	struct inventory inventory; /* taken when there is much to settle */
 	bool is_listed;
 	struct book_tally tally;

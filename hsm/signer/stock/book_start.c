@@ -32,30 +32,38 @@ static const struct word_object *newer(const struct word_object *a, const struct
 	return a->word.serial > b->word.serial ? a : b;
 }
 
+static bool is_own(const struct book *b, const struct word_object *object)
+{
+	return strcmp(object->word.node, stock_node(b->stock)) == 0;
+}
+
 /* Of this node's words the newest one is known from here on; what a crash left beside it goes. */
 static enum err find_word(struct book *b, struct session *s)
 {
-	struct word_object *words = NULL;
 	const struct word_object *newest = NULL;
-	size_t len = 0;
-	enum err e = word_read_all(s, &words, &len);
+	struct word_list words = {0};
+	enum err e = word_read_all(s, &words);
 
 	if (e != E_OK)
 		return e;
-	for (size_t i = 0; i < len; i++)
-		if (strcmp(words[i].word.node, stock_node(b->stock)) == 0)
-			newest = newer(newest, &words[i]);
-	for (size_t i = 0; i < len && e == E_OK; i++)
-		if (&words[i] != newest && strcmp(words[i].word.node, stock_node(b->stock)) == 0)
-			e = data_object_destroy(s, words[i].object);
+	if (words.unread) {
+		session_explain(s, "%zu data objects of csrd on the token cannot be read", words.unread);
+		e = E_HSM;
+	}
+	for (size_t i = 0; i < words.len; i++)
+		if (is_own(b, &words.at[i]))
+			newest = newer(newest, &words.at[i]);
+	for (size_t i = 0; i < words.len && e == E_OK; i++)
+		if (&words.at[i] != newest && is_own(b, &words.at[i]))
+			e = data_object_destroy(s, words.at[i].object);
 	if (e == E_OK && newest) {
 		word_release(&b->known.word);
 		b->known = *newest;
 		b->known_epoch = session_epoch(s);
 		b->has_word = true;
-		words[newest - words].word.names = NULL; /* the book's now */
+		words.at[newest - words.at].word.names = NULL; /* the book's now */
 	}
-	word_objects_free(words, len);
+	word_list_release(&words);
 	return e;
 }
 
@@ -79,19 +87,21 @@ static void say_went_back(struct book *b, const struct session *s)
 {
 	const struct word *word = &b->known.word;
 
-	log_error("the journal went back: token '%s' knows of %llu entries and %llu openings, the journal has "
-		  "%llu and %llu: no key that was ready is used; was state_dir restored from a copy?",
-		  s->token->label, (unsigned long long)(b->has_word ? word->entries : b->report.missing),
-		  (unsigned long long)(b->has_word ? word->opens : b->opens),
-		  (unsigned long long)journal_size(b->journal), (unsigned long long)b->opens);
+	log_error(
+	    "the journal went back: token '%s' knows of %llu entries and %llu openings, the journal has "
+	    "%llu and %llu: no key that was ready is used; was state_dir restored from a copy?",
+	    s->token->label, (unsigned long long)(b->has_word ? word->entries : b->report.missing),
+	    (unsigned long long)(b->has_word ? word->opens : b->opens),
+	    (unsigned long long)journal_size(b->journal), (unsigned long long)b->opens);
 	stock_warn(b->stock, "the journal went back: see the log of the signer's start");
 }
 
 static void say_new(struct book *b, const struct session *s)
 {
-	log_error("the journal is new, but token '%s' has a word of node '%s' on %zu ready keys: they are left "
-		  "alone and not used; was state_dir lost, or is the node name in use elsewhere?",
-		  s->token->label, stock_node(b->stock), b->known.word.names_len);
+	log_error(
+	    "the journal is new, but token '%s' has a word of node '%s' on %zu ready keys: they are left "
+	    "alone and not used; was state_dir lost, or is the node name in use elsewhere?",
+	    s->token->label, stock_node(b->stock), b->known.word.names_len);
 	stock_warn(b->stock, "the journal is new, and ready keys of an earlier one are left alone");
 }
 
@@ -103,8 +113,8 @@ static enum err judge_journal(struct book *b, struct session *s)
 	if (s->token->data != TOKEN_DATA_NONE && (e = find_word(b, s)) != E_OK)
 		return e;
 	b->verdict = s->token->data == TOKEN_DATA_NONE ? BOOK_NO_WORDS
-		     : !b->has_word && b->opens		   ? BOOK_WORD_LOST
-							   : BOOK_BELIEVED;
+		     : !b->has_word && b->opens        ? BOOK_WORD_LOST
+						       : BOOK_BELIEVED;
 	if (b->has_word && !b->report.created && (e = word_fits(b, &fits)) != E_OK)
 		return e;
 	if (b->report.missing || !fits) {
@@ -193,7 +203,8 @@ static enum err settle_reserved(struct book *b, struct session *s, const struct 
 		if (kept)
 			return E_OK;
 	}
-	return write_gone(b, key->name, destroyed, destroyed ? "half made when the signer ended" : "never made");
+	return write_gone(b, key->name, destroyed,
+			  destroyed ? "half made when the signer ended" : "never made");
 }
 
 static enum err take_over_key(struct book *b, struct session *s, const struct journal_key *key)
@@ -203,8 +214,8 @@ static enum err take_over_key(struct book *b, struct session *s, const struct jo
 
 	if (!(s->token->key_types & KEY_TYPE_BIT(key->type)))
 		return E_OK; /* it will again, perhaps */
-	if ((e = stock_key_look_up(s, b->is_listed ? &b->inventory : NULL, key->name, key->type,
-				   &look)) != E_OK)
+	if ((e = stock_key_look_up(s, b->is_listed ? &b->inventory : NULL, key->name, key->type, &look)) !=
+	    E_OK)
 		return e;
 	switch (look.state) {
 	case STOCK_KEY_READY:
@@ -227,14 +238,13 @@ static enum err settle_left(struct book *b, struct session *s, const struct jour
 {
 	switch (fate_of(b, key)) {
 	case FATE_KEEP:
-		return key->state == JOURNAL_RESERVED ? settle_reserved(b, s, key)
-						      : take_over_key(b, s, key);
+		return key->state == JOURNAL_RESERVED ? settle_reserved(b, s, key) : take_over_key(b, s, key);
 	case FATE_DESTROY:
-		return destroy_left(b, s, key, "ready, and not to be used after the start",
-				    &b->tally.spent);
+		return destroy_left(b, s, key, "ready, and not to be used after the start", &b->tally.spent);
 	case FATE_LEAVE:
 		b->tally.left++;
-		return write_gone(b, key->name, 0, "the journal went back: left on the token, if it is there");
+		return write_gone(b, key->name, 0,
+				  "the journal went back: left on the token, if it is there");
 	}
 	return E_BUG;
 }
@@ -252,12 +262,14 @@ static void tell_tally(struct book *b, const struct session *s)
 	if (t->half)
 		log_notice("%zu keys that were half made when the signer ended are destroyed", t->half);
 	if (t->spent && b->verdict == BOOK_BELIEVED)
-		log_notice("pool: %zu ready keys are destroyed: their block was open when the signer was killed",
-			   t->spent);
+		log_notice(
+		    "pool: %zu ready keys are destroyed: their block was open when the signer was killed",
+		    t->spent);
 	else if (t->spent && b->verdict == BOOK_NO_WORDS)
-		log_notice("pool: %zu ready keys are destroyed: token '%s' keeps no data objects, so they do not "
-			   "outlive the signer",
-			   t->spent, s->token->label);
+		log_notice(
+		    "pool: %zu ready keys are destroyed: token '%s' keeps no data objects, so they do not "
+		    "outlive the signer",
+		    t->spent, s->token->label);
 	else if (t->spent)
 		log_notice("pool: %zu ready keys are destroyed", t->spent);
 	if (t->left)
@@ -290,7 +302,7 @@ static enum err settle_all(struct book *b, struct session *s)
 }
 
 /* They were used for nothing: a claim gave a key another label first. */
-static enum err destroy_stock_0_1(struct book *b, struct session *s)
+static enum err book_destroy_stock_0_1(struct book *b, struct session *s)
 {
 	uint32_t all = 0;
 	enum err e = E_OK;
@@ -331,7 +343,7 @@ static enum err take_over_locked(struct book *b, struct session *s)
 	if (e == E_OK)
 		e = settle_all(b, s);
 	if (e == E_OK)
-		e = destroy_stock_0_1(b, s);
+		e = book_destroy_stock_0_1(b, s);
 	if (e == E_OK && (b->verdict == BOOK_WENT_BACK || b->verdict == BOOK_NEW))
 		e = begin_anew(b, s);
 	return e;

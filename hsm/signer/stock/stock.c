@@ -23,7 +23,8 @@ struct row {
 struct line {
 	struct row closed;
 	struct row open;
-	bool opening; /* STOCK_OPEN is under way */
+	uint64_t moving; /* out of `closed`, to be in `open` soon */
+	bool opening;    /* STOCK_OPEN is under way */
 	uint64_t making;
 	uint64_t wished; /* the target, if the token made such keys */
 	uint64_t target;
@@ -45,10 +46,10 @@ struct stock {
 	char lacking[160]; /* of those that are wished for one that it does not make, for people; "": none */
 	bool wanted;       /* any target */
 	bool taken_over;
-	bool alone;   /* what has nothing beside it is under way */
-	bool untidy;  /* there is something to tidy, … */
+	bool alone;                   /* what has nothing beside it is under way */
+	bool untidy;                  /* there is something to tidy, … */
 	uint64_t tidy_ms, tidy_at_ms; /* … after a failure not before this */
-	bool changed; /* the closed ones, since the token was told */
+	bool changed;                 /* the closed ones, since the token was told */
 	uint64_t told_ms;
 	uint64_t fills;
 	uint64_t callers;
@@ -246,7 +247,7 @@ bool stock_needs_opening(struct stock *stock, enum key_type type)
 
 	pthread_mutex_lock(&stock->lock);
 	needs = !stock->off && !stock->lines[type].open.len &&
-		(stock->lines[type].closed.len || stock->lines[type].opening);
+		(stock->lines[type].closed.len || stock->lines[type].moving);
 	pthread_mutex_unlock(&stock->lock);
 	return needs;
 }
@@ -259,6 +260,16 @@ void stock_put(struct stock *stock, struct stock_key *key)
 	pthread_mutex_unlock(&stock->lock);
 }
 
+/* A key that is not in the ledger's rows comes back. */
+static struct line *stock_arrive(struct stock *stock, struct stock_key *key)
+{
+	struct line *line = &stock->lines[key->key.type];
+
+	line->moving -= key->is_moving;
+	key->is_moving = false;
+	return line;
+}
+
 void stock_take_closed(struct stock *stock, enum key_type type, struct stock_list *to)
 {
 	struct stock_key *key;
@@ -267,8 +278,11 @@ void stock_take_closed(struct stock *stock, enum key_type type, struct stock_lis
 	pthread_mutex_lock(&stock->lock);
 	line = &stock->lines[type];
 	for (uint64_t open = line->open.len;
-	     !stock->off && open < STOCK_BLOCK && (key = row_take(&line->closed)); open++)
+	     !stock->off && open < STOCK_BLOCK && (key = row_take(&line->closed)); open++) {
+		key->is_moving = true;
+		line->moving++;
 		TAILQ_INSERT_TAIL(to, key, next);
+	}
 	pthread_mutex_unlock(&stock->lock);
 }
 
@@ -279,7 +293,7 @@ void stock_put_open(struct stock *stock, struct stock_list *keys)
 	pthread_mutex_lock(&stock->lock);
 	while ((key = TAILQ_FIRST(keys))) {
 		TAILQ_REMOVE(keys, key, next);
-		row_append(&stock->lines[key->key.type].open, key);
+		row_append(&stock_arrive(stock, key)->open, key);
 	}
 	pthread_mutex_unlock(&stock->lock);
 }
@@ -291,7 +305,7 @@ void stock_give_back(struct stock *stock, struct stock_list *keys)
 
 	pthread_mutex_lock(&stock->lock);
 	while ((key = TAILQ_LAST(keys, stock_list))) {
-		struct row *row = &stock->lines[key->key.type].closed;
+		struct row *row = &stock_arrive(stock, key)->closed;
 
 		TAILQ_REMOVE(keys, key, next);
 		TAILQ_INSERT_HEAD(&row->keys, key, next);
@@ -305,8 +319,8 @@ static size_t row_names(const struct row *row, char (*names)[KEY_NAME_SIZE])
 	const struct stock_key *key;
 	size_t len = 0;
 
-	TAILQ_FOREACH(key, &row->keys, next)
-	memcpy(names[len++], key->name, KEY_NAME_SIZE);
+	TAILQ_FOREACH (key, &row->keys, next)
+		memcpy(names[len++], key->name, KEY_NAME_SIZE);
 	return len;
 }
 
@@ -369,7 +383,7 @@ static unsigned emptiest_locked(const struct stock *stock, double *ret_part)
 
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		const struct line *line = &stock->lines[type];
-		uint64_t there = line->closed.len + line->open.len + line->making;
+		uint64_t there = line->closed.len + line->open.len + line->moving + line->making;
 		double part = line->target ? (double)there / (double)line->target : 1;
 
 		if (part < lowest) {
@@ -419,7 +433,9 @@ static bool count_is_due_locked(const struct stock *stock, uint64_t now_ms)
 
 static bool is_full_locked(const struct stock *stock)
 {
-	return stock->objects_max && stock->counted && stock->objects >= stock->objects_max;
+	uint64_t objects = stock->objects + 2 * stock->fills; /* when those that are being made are there */
+
+	return stock->objects_max && stock->counted && objects >= stock->objects_max;
 }
 
 /* A type of which the next block is to be opened before the last one is used up; 0: none. */
@@ -657,12 +673,11 @@ void stock_status(struct stock *stock, uint64_t now_ms, struct message_status_re
 		const struct line *line = &stock->lines[type];
 		struct message_pool *level = &reply->pools[reply->pools_len];
 
-		uint64_t ready = line->closed.len + line->open.len;
+		uint64_t ready = line->closed.len + line->open.len + line->moving;
 
 		if (!line->target && !ready)
 			continue;
-		*level =
-		    (struct message_pool){(enum key_type)type, (uint32_t)ready, (uint32_t)line->target};
+		*level = (struct message_pool){(enum key_type)type, (uint32_t)ready, (uint32_t)line->target};
 		reply->pools_len++;
 	}
 	reply->pool_detail = strdup(detail_locked(stock, now_ms));

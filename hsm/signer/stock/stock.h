@@ -48,6 +48,7 @@ struct stock_key {
 	char name[KEY_NAME_SIZE];
 	struct key key;          /* its handles may be out of date */
 	uint64_t epoch;          /* session_epoch() of the handles */
+	bool is_moving;          /* the ledger's: it is being opened, and still counts */
 	struct spki *public_key; /* as read from the token and checked; owned */
 };
 TAILQ_HEAD(stock_list, stock_key);

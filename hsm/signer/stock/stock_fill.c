@@ -46,8 +46,7 @@ static enum err count(struct session *s, struct stock *stock)
 	return e;
 }
 
-static enum err stock_fill_do(struct session *s, struct book *book, enum stock_work work,
-				enum key_type type)
+static enum err stock_fill_do(struct session *s, struct book *book, enum stock_work work, enum key_type type)
 {
 	enum err e = session_open(s);
 

@@ -179,8 +179,10 @@ static int stock_key_compare(const void *a, const void *b)
 	return memcmp(a, b, KEY_ID_BYTES);
 }
 
-/* Ids of the objects under that label, sorted.  One of another length is none of ours; its object is left alone. */
-static enum err find_ids(struct session *s, const char *label, uint8_t (**ret_ids)[KEY_ID_BYTES], size_t *ret_len)
+/* Ids of the objects under that label, sorted.  One of another length is none of ours; its object is left
+ * alone. */
+static enum err stock_key_find_ids(struct session *s, const char *label, uint8_t (**ret_ids)[KEY_ID_BYTES],
+				   size_t *ret_len)
 {
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = {{CKA_TOKEN, &yes, sizeof(yes)},
@@ -223,7 +225,7 @@ enum err stock_key_destroy_0_1(struct session *s, const char *label, uint32_t *r
 	enum err e;
 
 	*ret_destroyed = 0;
-	e = find_ids(s, label, &ids, &len);
+	e = stock_key_find_ids(s, label, &ids, &len);
 	for (size_t i = 0; i < len && e == E_OK; i++) {
 		const struct object_query query = {label, ids[i]};
 		uint32_t destroyed = 0;

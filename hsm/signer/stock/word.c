@@ -118,47 +118,59 @@ enum err word_read(struct session *s, CK_OBJECT_HANDLE object, struct word *ret_
 	if (e == E_OK) {
 		e = word_decode(value.data, value.len, ret_word);
 		e = e == E_PROTO ? E_NOTFOUND : e;
-	} else if (e != E_NOMEM && !ckr_is_session_lost(s->last) && !ckr_is_device_lost(s->last)) {
+	} else if (e != E_NOMEM && ckr_is_object_gone(s->last)) {
 		e = E_NOTFOUND;
 	}
 	buf_release(&value);
 	return e;
 }
 
-void word_objects_free(struct word_object *words, size_t len)
+void word_list_release(struct word_list *words)
 {
-	for (size_t i = 0; i < len; i++)
-		word_release(&words[i].word);
-	free(words);
+	for (size_t i = 0; i < words->len; i++)
+		word_release(&words->at[i].word);
+	free(words->at);
+	memset(words, 0, sizeof(*words));
 }
 
-enum err word_read_all(struct session *s, struct word_object **ret_words, size_t *ret_len)
+/* What is about this object alone is no reason to do without the others. */
+static enum err word_read_into(struct session *s, CK_OBJECT_HANDLE object, struct word_list *words)
+{
+	const bool trouble = s->trouble;
+	enum err e =
+	    session_must_stop(s) ? session_break_off(s) : word_read(s, object, &words->at[words->len].word);
+
+	if (e == E_OK) {
+		words->at[words->len++].object = object;
+		return E_OK;
+	}
+	if (e == E_NOMEM || session_must_stop(s) || ckr_is_session_lost(s->last) ||
+	    ckr_is_device_lost(s->last))
+		return e;
+	s->trouble = trouble;
+	words->unread += e != E_NOTFOUND; /* else it is something else of ours, or has just gone */
+	return E_OK;
+}
+
+enum err word_read_all(struct session *s, struct word_list *ret_words)
 {
 	struct object_handles objects = {0};
-	struct word_object *words = NULL;
-	size_t len = 0;
+	struct word_list words = {0};
 	enum err e = data_object_search(s, &objects);
 
 	if (e != E_OK)
 		return e;
-	words = calloc(objects.len + 1, sizeof(*words));
-	if (!words)
+	words.at = calloc(objects.len + 1, sizeof(*words.at));
+	if (!words.at)
 		e = E_NOMEM;
-	for (size_t i = 0; i < objects.len && e == E_OK; i++) {
-		e = session_must_stop(s) ? session_break_off(s) : word_read(s, objects.at[i], &words[len].word);
-		if (e == E_OK)
-			words[len++].object = objects.at[i];
-		else if (e == E_NOTFOUND)
-			e = E_OK; /* something else of ours, or it has just gone */
-	}
+	for (size_t i = 0; i < objects.len && e == E_OK; i++)
+		e = word_read_into(s, objects.at[i], &words);
 	free(objects.at);
-	if (e != E_OK) {
-		word_objects_free(words, len);
-		return e;
-	}
-	*ret_words = words;
-	*ret_len = len;
-	return E_OK;
+	if (e == E_OK)
+		*ret_words = words;
+	else
+		word_list_release(&words);
+	return e;
 }
 
 static enum err word_make_once(struct session *s, const struct word *word, CK_OBJECT_HANDLE *ret_object)

@@ -31,8 +31,8 @@ struct word {
 	uint8_t run[WORD_RUN_BYTES]; /* random: of the process that wrote it */
 	uint64_t serial;             /* of what that process wrote */
 	uint64_t opens;
-	uint64_t entries;              /* of the journal */
-	uint8_t leaf[WORD_LEAF_BYTES]; /* hash of the last of them; zeros for none */
+	uint64_t entries;                 /* of the journal */
+	uint8_t leaf[WORD_LEAF_BYTES];    /* hash of the last of them; zeros for none */
 	uint8_t (*names)[KEY_NAME_BYTES]; /* closed keys, sorted; owned */
 	size_t names_len;
 };
@@ -57,9 +57,14 @@ struct word_object {
 	CK_OBJECT_HANDLE object;
 };
 
-/* All words on the token, of all nodes; owned: word_objects_free.  As object_search. */
-MUST_USE enum err word_read_all(struct session *s, struct word_object **ret_words, size_t *ret_len);
-void word_objects_free(struct word_object *words, size_t len);
+struct word_list {
+	struct word_object *at;
+	size_t len;
+	size_t unread; /* objects of ours that would not say what is in them: perhaps words */
+};
+/* All words on the token, of all nodes.  As object_search. */
+MUST_USE enum err word_read_all(struct session *s, struct word_list *ret_words);
+void word_list_release(struct word_list *words); /* leaves it zeroed */
 
 /* One; E_NOTFOUND: there is no word in that object, or no such object.  As session_fail, E_NOMEM. */
 MUST_USE enum err word_read(struct session *s, CK_OBJECT_HANDLE object, struct word *ret_word);

@@ -73,8 +73,8 @@ enum err data_object_has_label(struct session *s, CK_OBJECT_HANDLE object, const
 	enum err e = object_read(s, object, &attribute, 1);
 
 	if (e == E_OK)
-		*ret_has = attribute.ulValueLen == strlen(label) &&
-			   memcmp(actual, label, attribute.ulValueLen) == 0;
+		*ret_has =
+		    attribute.ulValueLen == strlen(label) && memcmp(actual, label, attribute.ulValueLen) == 0;
 	return e;
 }
 
@@ -82,5 +82,6 @@ enum err data_object_destroy(struct session *s, CK_OBJECT_HANDLE object)
 {
 	CK_RV rv = s->token->p11->C_DestroyObject(s->handle, object);
 
+	s->stale = true;
 	return rv == CKR_OK || ckr_is_object_gone(rv) ? E_OK : session_fail(s, "C_DestroyObject", rv);
 }

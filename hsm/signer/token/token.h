@@ -63,7 +63,7 @@ struct token {
 	key_type_set proved_types; /* of these it made a key */
 	atomic_uint unmade_types;  /* it offers these and makes none that would do; read by every thread */
 	enum token_data data;
-	char capabilities[1024];   /* the above in words, for the status */
+	char capabilities[1024]; /* the above in words, for the status */
 };
 
 /* Some tokens protect keys by other means than a PIN; then every session is as good as a user's. */
