@@ -32,18 +32,18 @@ struct api_options {
 	void (*want_reconcile)(void *arg);
 	void *want_reconcile_arg;
 	/*
-	 * Requests one call of api_tick at that time of clock_ms() (or a little later), which replaces
-	 * the one requested before.  Not from inside this call.
+	 * Requests one call of api_tick, at at_ms of clock_ms() or a little later, in place of the one
+	 * requested before.  Does not call api_tick itself.
 	 */
 	void (*want_tick)(void *arg, uint64_t at_ms);
 	void *want_tick_arg;
-	unsigned waiting_max; /* as api_waiting counts them, each on its own connection; past it 503 */
+	unsigned waiting_max; /* requests that may wait (api_waiting); each holds a connection; past it 503 */
 };
 /* Copies the options.  Reads files (the Public Suffix List): for start-up.  E_NOMEM. */
 MUST_USE enum err api_new(const struct api_options *options, struct api **ret_api);
 void api_free(struct api *api); /* only when api_in_flight is 0 */
 
-/* Takes the request until it is replied. */
+/* Takes the request, until it has been answered. */
 void api_handle(struct api *api, struct request *request);
 
 /*
@@ -52,17 +52,17 @@ void api_handle(struct api *api, struct request *request);
  */
 void api_refuse(struct request *request, int status, const char *why);
 
-/* The turn that want_tick requested: for requests that wait for others. */
+/* The call that want_tick requested: lets requests that wait for others look again. */
 void api_tick(struct api *api);
 
-/* Requests taken and not replied yet. */
+/* Requests taken and not answered yet. */
 unsigned api_in_flight(const struct api *api);
-/* Those of them that wait for what another request, or reconciliation, does, or for their turn to list. */
+/* How many of them wait: for another request or reconciliation to end, or for their turn to list. */
 unsigned api_waiting(const struct api *api);
 
 /*
- * From now on /readyz says "draining", and creates and deletes get 503, also those that wait for a CSR
- * that nobody here works on.
+ * From now on /readyz says "draining", and creates and deletes get 503, including those that wait for a
+ * CSR on which no request of this process works.
  */
 void api_drain(struct api *api);
 

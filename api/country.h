@@ -10,13 +10,13 @@
 /*
  * Exactly two upper-case letters: a code that ISO assigned, or XK, which stands
  * for Kosovo everywhere although ISO has no code for it.  "ZZ", "XX", "EU",
- * "UK" and "us" are none.
+ * "UK" and "us" are not known.
  */
 bool country_is_known(const char *code);
 
 /*
- * The code that was meant by one that is not known: in upper case, GB for UK,
- * GR for EL.  False when it is not known.
+ * Which code an unknown one was probably meant to be: the same in upper case,
+ * GB for UK, GR for EL.  False when there is no guess.
  */
 bool country_guess(const char *code, char ret_code[COUNTRY_SIZE]);
 

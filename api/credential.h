@@ -3,7 +3,7 @@
  * API tokens and keys: how they look, are made and are hashed.
  *
  * Token: "csrd_" + 43 characters of [0-9A-Za-z_-] (256 random bits, base64url)
- * + 6 characters of checksum (CRC-32 of all before it, base 62): 54 in all.
+ * + 6 characters of checksum (CRC-32 of everything before it, base 62): 54 in all.
  * The checksum is for secret scanners and typing errors; the server does not
  * require it.  Key (for X-Auth-Key): 40 lower-case hexadecimal digits.
  */
@@ -34,7 +34,7 @@ MUST_USE enum err credential_hash(const char *secret, uint8_t ret_hash[CREDENTIA
 /* Account and zone ids: 1–32 of [0-9A-Za-z_-]. */
 bool credential_tag_is_valid(const char *tag);
 
-/* A random UUID (version 4) in lower case.  Never one that is not random: E_IO, errno kept. */
+/* A random UUID (version 4) in lower case.  E_IO, errno kept: as above, and no other UUID is made then. */
 MUST_USE enum err credential_make_uuid(char ret_uuid[UUID_SIZE]);
 
 #endif

@@ -148,7 +148,7 @@ static void delete_begin(struct op *op, const struct csr_record *record)
 	} else if (precondition_status(op->request)) {
 		op_refuse(op, PROBLEM_PRECONDITION, NULL);
 	} else if (op_work_on(op, op->route.csr_id) != E_OK) {
-		op_refuse_internal(op, E_BUG, "the CSR is worked on");
+		op_refuse_internal(op, E_BUG, "another request works on the CSR");
 	} else {
 		store_csr_delete_begin(op->api->options.store, &op->route.scope, op->route.csr_id, &origin,
 				       csr_delete_on_deleting, op);

@@ -6,7 +6,7 @@
 #include "api/json.h"
 #include "store/record.h"
 
-/* Puts one object: the same in create, get and list.  What was not given is left out. */
+/* Writes one object, the same in create, get and list.  Members that were not given are left out. */
 void csr_json_put(struct json_writer *w, const struct csr_record *record);
 
 /* Room for the largest record. */

@@ -24,7 +24,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-/* Lines about requests of which nobody knows whose they are: one of each kind in so long. */
+/* Log lines about requests whose sender is not known: at most one of each kind in this time. */
 #define API_UNKNOWN_LOG_MS 1000
 
 struct op;
@@ -33,7 +33,7 @@ struct json_writer;
 struct list;
 struct reply_refusal;
 
-/* For what an op waits (api/wait.h). */
+/* What an op waits for (api/wait.h). */
 struct wait {
 	char csr_id[CSR_ID_SIZE]; /* "": it does not wait */
 	uint64_t look_ms;         /* when to look; 0: in the next turn; UINT64_MAX: when it is woken */
@@ -47,13 +47,13 @@ struct api {
 	struct san_suffixes *suffixes; /* NULL when this machine has none */
 	LIST_HEAD(, op) ops;           /* in flight, the newest first */
 	unsigned in_flight;
-	unsigned waiting; /* those of them that wait for another */
-	uint64_t tick_ms; /* the turn that the daemon was asked for; 0: none */
+	unsigned waiting; /* how many of them wait for another */
+	uint64_t tick_ms; /* the turn that was requested of the daemon; 0: none */
 	bool draining;
 	struct health *health;        /* the readiness check that is running, or NULL */
-	TAILQ_HEAD(, list) lists;     /* of csr_read.c: those that wait for their turn */
+	TAILQ_HEAD(, list) lists;     /* of csr_read.c: lists that wait for their turn */
 	unsigned lists_waiting;       /* how many that is */
-	unsigned lists_len;           /* those that the store works on */
+	unsigned lists_len;           /* how many the store works on */
 	struct log_gate auth_gate;    /* refused credentials */
 	struct log_gate unknown_gate; /* requests refused before authentication */
 };
@@ -64,7 +64,7 @@ struct op {
 	struct route route;
 	struct auth_claim claim;
 	struct principal *principal; /* owned; NULL before authentication */
-	char works_on[CSR_ID_SIZE];  /* CSR that this op changes; "": none */
+	char works_on[CSR_ID_SIZE];  /* the CSR that this op changes; "": none */
 	struct wait wait;
 	uint64_t started_ms;
 	void *state; /* the handler's own, owned */
@@ -87,13 +87,13 @@ void health_ready(struct op *op);
 /* Takes the request.  NULL: out of memory, and the request is still the caller's. */
 struct op *op_new(struct api *api, struct request *request);
 
-/* Takes what the store knows of the caller, NULL unless E_OK: calls the rule's `start`, or refuses the op. */
+/* caller: what the store knows of the sender, taken; NULL unless E_OK.  Calls the rule's start or refuses. */
 void op_admit(struct op *op, enum err e, struct principal *caller);
 
 /* From now on api_works_on(id) is true, until the op ends.  E_BUSY: another op works on it. */
 MUST_USE enum err op_work_on(struct op *op, const char *csr_id);
 
-/* Works on no CSR any more; who waits for it may go on. */
+/* The op no longer works on its CSR; ops that wait for it may go on. */
 void op_let_go(struct op *op);
 
 /* Who did it, for the audit trail; borrowed from the op. */
@@ -105,10 +105,10 @@ void op_want_reconcile(struct op *op);
 /* The signer that holds a token, or NULL. */
 struct hsm *op_hsm_find(const struct op *op, const char *token_name);
 
-/* When a call to the HSM has to be over, so that the answer still comes in time. */
+/* When a call to the HSM must be over for the answer to be in time. */
 uint64_t op_hsm_deadline_ms(const struct op *op);
 
-/* "token 'ci' (ID)", by what an operator knows and by what the audit trail keeps; "nobody" for NULL. */
+/* "token 'ci' (ID)": the name that an operator knows, the id that the audit trail has; "nobody" for NULL. */
 #define OP_NAME_LOG_BYTES 200
 #define OP_CALLER_SIZE (OP_NAME_LOG_BYTES + CSR_ID_SIZE + sizeof("token '' ()"))
 void op_format_caller(const struct principal *caller, char text[OP_CALLER_SIZE]);

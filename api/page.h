@@ -27,13 +27,13 @@ struct page_request {
 };
 
 /*
- * Sets what the query names; the rest of *page stays, which is how defaults are given.  Parameters of
- * other names are ignored.  query: as it is in the target, undecoded, or NULL.  E_INVAL: `why` names the
- * parameter and what is accepted.
+ * Sets the members that the query names; the others keep the caller's defaults.  Unknown parameters are
+ * ignored.  query: as it is in the target, undecoded, or NULL.  E_INVAL: `why` names the parameter and
+ * what is accepted.
  */
 MUST_USE enum err page_read(const char *query, struct page_request *page, char why[PAGE_WHY_SIZE]);
 
-/* count: on this page; total: on all. */
+/* count: of this page; total: of all pages. */
 void page_put_info(struct json_writer *w, const struct page_request *asked, size_t count, uint64_t total);
 
 #endif

@@ -57,19 +57,19 @@ enum problem_code {
 	PROBLEM_HTTP_VERSION = 10505,
 };
 
-int problem_status(enum problem_code code);       /* 500 for a code that is none */
-const char *problem_text(enum problem_code code); /* when there is nothing more exact to say */
+int problem_status(enum problem_code code);       /* 500 for an unknown code */
+const char *problem_text(enum problem_code code); /* for when there is nothing more exact to say */
 
 /*
- * True when clients are to be told not to retry, since the same request will
- * be refused again: everything but 408, 429 and 503.  The SDKs retry by the
- * status alone (408, 409, 429, ≥ 500) unless they are told.
+ * True when the answer must tell clients not to retry, since the same request
+ * will be refused again: for everything except 408, 429 and 503.  Otherwise the
+ * SDKs go by the status alone, and retry 408, 409, 429 and ≥ 500.
  */
 bool problem_is_final(enum problem_code code);
 
 /* The code of an error of the store or the HSM. */
 enum problem_code problem_from_err(enum err e);
-/* With less the SDKs have used up their retries before a signer that hung is back. */
+/* With less, the SDKs use up their retries before a signer that hung is back. */
 #define PROBLEM_RETRY_AFTER_S 5
 /* Seconds for Retry-After; 0: none is sent. */
 unsigned problem_retry_after_s(enum err e);

@@ -7,8 +7,8 @@
  * Rows: pages of pending and deleting rows, each settled by itself.  Keys: the
  * signer's list is merged with all rows in the order of their ids.  The list is a
  * snapshot and creates and deletes go on meanwhile, so whatever looks wrong is
- * asked for again before it counts: key by key, or, when very many are missing,
- * by one more list.
+ * asked for again before it counts: key by key, or, when many are missing, by
+ * one more list.
  */
 #include "api/reconcile_pass.h"
 

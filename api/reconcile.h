@@ -22,19 +22,20 @@
  *
  * The order in which row and key end is that of api/settle.h.
  *
- * A key of a failed or destroyed row is destroyed after an audit record of it
- * is durable ("csr.leftover"), one however often it is tried; another tells when
- * it has gone ("csr.leftover-destroyed").
+ * A key of a failed or destroyed row is destroyed once an audit record of it is
+ * durable ("csr.leftover"): one record, however often it is tried.  Another says
+ * when the key is gone ("csr.leftover-destroyed").
  *
  * Where objects on the token cannot be read the list of its keys may lack some:
  * leftover and unknown keys among them are not found in that pass, which says
- * so (unread).  Nothing is concluded from a key that such a list lacks: it is
- * asked for by its label, and a key that cannot be read then is an error.  Where
- * all could be read and many keys are missing, one more list answers for them.
+ * so (unread).  The first few keys that a list lacks are asked for by their
+ * labels, and a key that cannot be read then is an error; where there are more,
+ * one more list answers for them.  If that one may lack keys too, nothing is
+ * concluded from it: those rows are only counted (unclear).
  *
  * A pass that cannot reach the store or the signer ends early with its error;
- * what it did until then stays.  A key that the token will not let go of is
- * counted busy, the pass goes on, and ends with that error.
+ * what it did until then stays.  A key that the token does not destroy is counted
+ * as busy; the pass goes on, and ends with that error.
  */
 #ifndef CSRD_API_RECONCILE_H
 #define CSRD_API_RECONCILE_H
@@ -70,6 +71,7 @@ struct reconcile_report {
 	uint64_t set_aside;
 	uint64_t half_pairs; /* keys found with one of their two objects only */
 	uint64_t unread;     /* key objects that the signer could not read: keys may have been overlooked */
+	uint64_t unclear;    /* active rows whose keys may be among those, or may be missing */
 	bool compared;       /* the comparison came to its end: the findings are all there are */
 	bool compare_again;  /* a key of a failed or destroyed row is left: only a comparison shows it */
 };
@@ -91,7 +93,7 @@ struct reconcile_options {
 			   enum message_key_presence presence);
 	/* True for a CSR that this process works on right now.  NULL is fine. */
 	bool (*is_in_work)(void *arg, const char *csr_id);
-	/* Called between two steps; true ends the pass with E_UNAVAIL, the hsm untouched. NULL is fine. */
+	/* Called between steps; true ends the pass with E_UNAVAIL, and hsm is not touched. NULL is fine. */
 	bool (*should_stop)(void *arg);
 	void *arg;
 };

@@ -89,7 +89,10 @@ static void on_leftover_key(void *arg, enum err e, const char *detail,
 	}
 }
 
-/* The key went missing before this read: a delete would have changed the row before that. */
+/*
+ * The key went missing before this read: a delete would have changed the row before that.  A list that
+ * may lack keys, which is all that is known of a doubt then, says no more than that.
+ */
 static void on_missing_row(void *arg, enum err e, struct csr_record *record)
 {
 	struct reconcile *r = arg;
@@ -100,7 +103,9 @@ static void on_missing_row(void *arg, enum err e, struct csr_record *record)
 		reconcile_finish(r, e);
 		return;
 	}
-	if (active)
+	if (active && r->telling_doubts && !r->list_is_whole)
+		r->report.unclear++;
+	else if (active)
 		reconcile_tell_row(r, RECONCILE_MISSING, r->presence);
 	reconcile_next(r);
 }
@@ -126,11 +131,6 @@ static void on_missing_key(void *arg, enum err e, const char *detail,
 		return;
 	}
 	reconcile_compare_reread_missing(r);
-}
-
-void reconcile_compare_ask_missing(struct reconcile *r)
-{
-	hsm_find_key(r->options.hsm, r->row.id, reconcile_deadline_ms(), on_missing_key, r);
 }
 
 static void compare_tell_unknown(struct reconcile *r, const struct key_list_key *key)
@@ -205,9 +205,9 @@ static bool compare_lacking(struct reconcile *r)
 {
 	enum err e;
 
-	if (r->asked < ASK_MAX || r->report.unread > 0) {
+	if (r->asked < ASK_MAX) {
 		r->asked++;
-		reconcile_compare_ask_missing(r);
+		hsm_find_key(r->options.hsm, r->row.id, reconcile_deadline_ms(), on_missing_key, r);
 		return false;
 	}
 	e = reconcile_doubt_add(r, &r->row);

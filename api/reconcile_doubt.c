@@ -77,6 +77,8 @@ static void on_doubts_listed(void *arg, enum err e, const char *detail,
 	if (!part->last)
 		return;
 	r->list_is_whole = part->unread == 0;
+	if (part->unread > r->report.unread)
+		r->report.unread = part->unread;
 	r->doubts_at = 0;
 	r->telling_doubts = true;
 	reconcile_next(r);
@@ -94,10 +96,7 @@ void reconcile_doubt_tell(struct reconcile *r)
 		uuid_format(r->row.id, doubt->uuid);
 		memcpy(r->row.key_id, doubt->key_id, sizeof(r->row.key_id));
 		r->presence = (enum message_key_presence)doubt->presence;
-		if (r->list_is_whole)
-			reconcile_compare_reread_missing(r);
-		else
-			reconcile_compare_ask_missing(r);
+		reconcile_compare_reread_missing(r);
 		return;
 	}
 	r->doubts_len = 0;

@@ -64,7 +64,7 @@ struct reconcile {
 	bool telling_doubts;
 	bool list_is_whole; /* the one more */
 
-	/* What is being asked about right now. */
+	/* What the signer or the store is being asked about right now. */
 	struct reconcile_row row;
 	struct key_list_key key;
 	enum message_key_presence presence;
@@ -73,10 +73,10 @@ struct reconcile {
 
 /* ---- reconcile.c: the pass as a whole ---- */
 
-/* Goes on with what is next.  Each of the functions below that takes the pass on ends with it, or with the
+/* Goes on with the next step.  Each function below that advances the pass ends with this call, or ends the
    pass. */
 void reconcile_next(struct reconcile *r);
-/* The end of the pass, and of r. */
+/* Ends the pass, and frees r. */
 void reconcile_finish(struct reconcile *r, enum err e);
 
 void reconcile_format_label(const char *csr_id, char label[RECONCILE_LABEL_SIZE]);
@@ -91,15 +91,15 @@ void reconcile_tell_row(struct reconcile *r, enum reconcile_finding finding,
  * being settled; a signer that cannot be reached ends the pass.
  */
 void reconcile_signer_failed(struct reconcile *r, enum err e, const char *detail, const char *what);
-/* Neither did it list its keys: the pass is over. */
+/* The signer did not list its keys: ends the pass. */
 void reconcile_list_failed(struct reconcile *r, enum err e, const char *detail);
-/* Of a call about one key, made now. */
+/* The deadline of a call about one key that is made now. */
 uint64_t reconcile_deadline_ms(void);
 
 bool reconcile_is_in_work(const struct reconcile *r, const struct reconcile_row *row);
-/* In work, or too young. */
+/* It is being worked on, or too young. */
 bool reconcile_must_wait(const struct reconcile *r, const struct reconcile_row *row);
-/* Whether a person has decided that the key of this row goes. */
+/* Whether an operator has given up the key of this row. */
 bool reconcile_is_given_up(const struct reconcile *r, const struct reconcile_row *row);
 
 void reconcile_fetch_page(struct reconcile *r);
@@ -114,12 +114,10 @@ void reconcile_settle_row(struct reconcile *r);
 void reconcile_compare_begin(struct reconcile *r);
 /* One page of rows at most; then the loop has its turn. */
 void reconcile_compare_next(struct reconcile *r);
-/* The current row is active and its key was not found: is it there now, and is the row still active? */
-void reconcile_compare_ask_missing(struct reconcile *r);
-/* The same when the key is known not to be there. */
+/* The current row was active and its key was not found: is it still active? */
 void reconcile_compare_reread_missing(struct reconcile *r);
 
-/* ---- reconcile_doubt.c: keys that the list lacks, when many: one more list answers for them ---- */
+/* ---- reconcile_doubt.c: many keys that the list lacks: one more list answers for them ---- */
 
 MUST_USE enum err reconcile_doubt_add(struct reconcile *r, const struct reconcile_row *row);
 bool reconcile_doubt_is_full(const struct reconcile *r);

@@ -28,7 +28,7 @@ void reply_created(struct request *r, const char *result, const char *location);
 void reply_begin(struct json_writer *w, struct buf *b); /* b: initialised, of REPLY_BODY_MAX */
 void reply_end(struct request *r, int status, struct json_writer *w, const char *result_info);
 
-/* An answer without a body: 204 (allow: what the target takes) and 304 (allow NULL). */
+/* An answer without a body: 204 (allow: the methods that the target accepts) and 304 (allow NULL). */
 void reply_bare(struct request *r, int status, const char *allow);
 
 struct reply_refusal {

@@ -26,7 +26,7 @@ enum http_method {
 
 /* As it is written on the wire; "?" for HTTP_OTHER. */
 const char *http_method_name(enum http_method method);
-/* Case counts (RFC 9110 §9.1).  HTTP_OTHER: none of ours. */
+/* Case-sensitive (RFC 9110 §9.1).  HTTP_OTHER: a method that csrd does not know. */
 enum http_method http_method_parse(const char *name);
 
 struct http_header {

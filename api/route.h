@@ -3,7 +3,7 @@
  * The HTTP contract on one screen: which methods and paths there are, what a
  * credential must permit, and who answers (route.c: routes).  Paths are
  * compared byte by byte: nothing is decoded, joined or folded, so "%2e" and
- * ".." are just names that fit nowhere.
+ * ".." are just names that match nothing.
  */
 #ifndef CSRD_API_ROUTE_H
 #define CSRD_API_ROUTE_H
@@ -47,8 +47,8 @@ struct route {
 };
 
 /*
- * HEAD is routed as GET.  E_NOTFOUND: no such path.  E_UNSUPPORTED: not with this method, or OPTIONS;
- * ret_allow, a value for the header of that name, lists the methods that are.
+ * HEAD is routed as GET.  E_NOTFOUND: no such path.  E_UNSUPPORTED: not with this method, or it is OPTIONS;
+ * ret_allow lists the methods that the path accepts, as a value for Allow.
  */
 MUST_USE enum err route_find(enum http_method method, const char *path, struct route *ret_route,
 			     char ret_allow[ROUTE_ALLOW_SIZE]);

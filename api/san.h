@@ -30,7 +30,8 @@ struct san_policy {
 
 /*
  * PROBLEM_NONE and *ret_type; or one of 1412–1416 and why, which is ASCII and
- * goes on after the value; or PROBLEM_UNAVAILABLE when out of memory.
+ * continues a sentence that begins with the value; or PROBLEM_UNAVAILABLE when
+ * out of memory.
  */
 MUST_USE enum problem_code san_check(const char *value, const struct san_policy *policy,
 				     char why[SAN_WHY_SIZE], enum san_type *ret_type);

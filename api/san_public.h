@@ -9,7 +9,7 @@
 
 /*
  * host: a name without wildcard, or an address.  PROBLEM_NONE; or 1414, 1415
- * or 1416 and why, in words that go on after the value.
+ * or 1416 and why, in words that follow the value.
  */
 MUST_USE enum problem_code san_public_check(const char *host, const struct san_policy *policy,
 					    char why[SAN_WHY_SIZE]);

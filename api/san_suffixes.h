@@ -10,11 +10,11 @@
 
 struct san_suffixes;
 
-/* The newest that this machine has.  Reads files: for start-up.  E_NOTFOUND when there is none; E_NOMEM. */
+/* Loads the newest list on this machine.  Reads files: for start-up.  E_NOTFOUND: there is none; E_NOMEM. */
 MUST_USE enum err san_suffixes_load(struct san_suffixes **ret_suffixes);
 void san_suffixes_free(struct san_suffixes *suffixes); /* NULL is fine */
 
-/* The name is in lower case. */
+/* Whether the name itself is a public suffix; it is in lower case. */
 bool san_suffixes_has(const struct san_suffixes *suffixes, const char *name);
 
 #endif

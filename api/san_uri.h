@@ -15,11 +15,11 @@
 
 /*
  * ret_host: a name, or an address without brackets; "" when a URN.  E_INVAL:
- * *ret_fault is what is wrong, in words that go on after the value.  E_NOMEM.
+ * *ret_fault says what is wrong, in words that follow the value.  E_NOMEM.
  */
 MUST_USE enum err san_uri_check(const char *value, char ret_host[SAN_HOST_SIZE], const char **ret_fault);
 
-/* Bytes at the front of a good one for which case means nothing (RFC 3986 §6.2.2.1, RFC 8141 §3.1). */
+/* Bytes at the front of a valid one whose case does not matter (RFC 3986 §6.2.2.1, RFC 8141 §3.1). */
 size_t san_uri_caseless_len(const char *value);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * The end of a CSR: its key destroyed, and what became of it recorded in the store.
  * No other code of csrd or csrctl destroys the key of a CSR or makes its row
- * failed or destroyed (`make lint` sees to it).  There is one order:
+ * failed or destroyed (`make lint` checks it).  There is one order:
  *
  *   1. shut   from here on nobody can make the row active
  *   2. key    destroyed, and a fresh search on the token finds nothing of it
@@ -43,7 +43,7 @@ enum settle_step {
 
 #define SETTLE_KEY_OBJECTS 2 /* of a whole key: a private and a public one */
 
-/* Set by the caller, who keeps it, and all that it points to, until done. */
+/* Set by the caller, who keeps it, and everything that it points to, until done is called. */
 struct settle {
 	enum settle_kind kind;
 	struct store *store;
@@ -52,14 +52,14 @@ struct settle {
 	bool key_is_gone;     /* known already, from hsm_left_nothing or a search: the token is not used */
 	uint64_t deadline_ms; /* of the call to the HSM; clock_ms() time */
 	/*
-	 * Of the row's move or of "csr.leftover".  detail NULL, where the key
-	 * goes first: what is destroyed.
+	 * Of the row's move or of "csr.leftover".  If detail is NULL and the key
+	 * goes first, the record says what was destroyed.
 	 */
 	struct audit_origin origin;
 	bool (*should_stop)(void *arg); /* asked before the hsm is called after the store; NULL is fine */
 	void *should_stop_arg;
 
-	uint32_t objects; /* for the caller, in the end: what the signer has destroyed */
+	uint32_t objects; /* for the caller, set at the end: how many objects the signer destroyed */
 
 	/* settle's own */
 	void (*done)(void *arg, enum err e, enum settle_step step, const char *detail);
@@ -67,7 +67,7 @@ struct settle {
 	char objects_text[96];
 };
 
-/* E_OK and SETTLE_DONE, or an error and the step that failed.  detail: of the signer, for the log; or "". */
+/* E_OK and SETTLE_DONE, or an error and the step that failed.  detail: the signer's, for the log; or "". */
 typedef void (*settle_done_fn)(void *arg, enum err e, enum settle_step step, const char *detail);
 
 /* done is called once, not from inside; it may free the settle. */

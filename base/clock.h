@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Times.  `_ms` without more is the monotonic clock; `_us` is UTC since 1970. */
+/* Times.  Names in `_ms` mean the monotonic clock, those in `_us` UTC since 1970. */
 #ifndef CSRD_BASE_CLOCK_H
 #define CSRD_BASE_CLOCK_H
 

@@ -14,7 +14,7 @@ enum exit_code {
 	EXIT_CODE_USAGE = 64,        /* wrong command line */
 	EXIT_CODE_STORE = 65,        /* the store is damaged or newer than the program */
 	EXIT_CODE_NO_MODULE = 66,    /* the PKCS#11 module is missing or does not load */
-	EXIT_CODE_NO_TOKEN = 67,     /* the token is not there, or more than one fits */
+	EXIT_CODE_NO_TOKEN = 67,     /* there is no such token, or more than one fits */
 	EXIT_CODE_UNAVAILABLE = 69,  /* the store or the signer does not answer */
 	EXIT_CODE_INTERNAL = 70,     /* a bug or no memory */
 	EXIT_CODE_SYSTEM = 71,       /* a system call failed */

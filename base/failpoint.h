@@ -3,7 +3,7 @@
  * Named points at which a test can kill the process, as a power cut would.
  *
  * They exist only in builds with FAILPOINTS=1 (the test builds); elsewhere the
- * macro is nothing.  In such a build the environment variable
+ * macro expands to nothing.  In such a build the environment variable
  * CSRD_FAILPOINT_FILE names a file; when its content is the name of a point
  * that is reached, the file is unlinked and the process sends itself SIGKILL.
  * "NAME sleep" instead of "NAME" makes it hang there forever.

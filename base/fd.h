@@ -11,13 +11,14 @@
 #include <sys/types.h>
 
 /*
- * Once, first of all: where descriptor 0, 1 or 2 is closed, /dev/null takes its
- * number, or the next file would (a database as standard output).  It is opened
- * the wrong way round, so that using it fails as it did before.  E_IO, errno kept.
+ * Once, before anything else: opens /dev/null in the place of each of descriptors
+ * 0, 1 and 2 that is closed, since the next file would get its number (a database
+ * as standard output).  It is opened for the wrong direction, so that using it
+ * fails as before.  E_IO, errno kept.
  */
 MUST_USE enum err fd_fill_standard(void);
 
-/* Closes and sets to -1; nothing for -1. */
+/* Closes it and sets it to -1; does nothing for -1. */
 void fd_close(int *fd);
 
 MUST_USE enum err fd_set_nonblocking(int fd);
@@ -39,8 +40,8 @@ MUST_USE enum err fd_read_file(const char *path, struct buf *b);
  */
 MUST_USE enum err fd_publish(const char *path, const struct buf *text, int *ret_fd);
 /*
- * Appends such a file of a live process.  The folder may be another
- * user's: no link is followed, and nothing is waited for.  E_NOTFOUND: there is
+ * Appends such a file of a live process to `b`.  The folder may be another
+ * user's: no link is followed, and the call never waits.  E_NOTFOUND: there is
  * none, or its process is gone; E_DENIED, E_LIMIT, E_IO, E_NOMEM.
  */
 MUST_USE enum err fd_read_published(const char *path, struct buf *b);
@@ -48,7 +49,7 @@ MUST_USE enum err fd_read_published(const char *path, struct buf *b);
 /*
  * Takes an exclusive lock on `path` (made with mode 0600 when missing), for
  * the life of the process.  E_EXISTS when another process holds it; E_IO.
- * *ret_fd is owned by the caller; closing it gives the lock back.
+ * *ret_fd is owned by the caller; closing it releases the lock.
  */
 MUST_USE enum err fd_lock_file(const char *path, int *ret_fd);
 

@@ -22,7 +22,7 @@ enum key_type {
 #define KEY_TYPE_MAX 6                                  /* the highest value above */
 #define KEY_TYPES_ALL (((1u << KEY_TYPE_MAX) - 1) << 1) /* the set of them all */
 
-/* "rsa2048", "p256v1", "rsa3072", "rsa4096", "p384v1", "ed25519"; "?" for a value that is none. */
+/* "rsa2048", "p256v1", "rsa3072", "rsa4096", "p384v1", "ed25519"; "?" for an unknown value. */
 const char *key_type_name(enum key_type type);
 MUST_USE enum err key_type_parse(const char *name, enum key_type *ret_type); /* E_INVAL */
 bool key_type_is_valid(uint64_t value);

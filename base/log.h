@@ -53,7 +53,7 @@ void log_flush(uint64_t within_ms);
 /* "error", "warning", "notice", "info", "debug"; E_INVAL for anything else. */
 MUST_USE enum err log_level_parse(const char *text, enum log_level *ret_level);
 
-/* What an event belongs to; NULL is left out.  Adds " req=… csr=…"; the token is for a sink alone. */
+/* What an event belongs to; NULL: left out.  Adds " req=… csr=…" to the message; only a sink uses token. */
 struct log_context {
 	const char *request_id;
 	const char *csr_id;
@@ -72,14 +72,14 @@ void log_write(enum log_level level, const struct log_context *context, const ch
 /* log_error with ": <text of e>" after the message. */
 void log_err(enum err e, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Standard error is a stream to the journal; as it was at log_open. */
+/* Whether standard error was a stream to the journal at log_open. */
 bool log_is_to_journal(void);
 
 /*
- * Somebody else than standard error for the events: journald's own protocol.
- * The message is escaped and at most LOG_MESSAGE_MAX_BYTES long, all of it borrowed.
- * False: it could not be taken, and goes to standard error.  On any thread, several at a time;
- * after log_start_thread on the log's thread alone, where it may block.
+ * Another destination for the events, in place of standard error: journald's own protocol.
+ * The message is escaped and at most LOG_MESSAGE_MAX_BYTES long; the whole event is borrowed.
+ * False: the sink could not take it, and it goes to standard error.  Called on any thread, by several
+ * at a time; after log_start_thread only on the log's thread, where it may block.
  */
 #define LOG_MESSAGE_MAX_BYTES 16384
 struct log_event {
@@ -92,9 +92,9 @@ typedef bool (*log_sink_fn)(const struct log_event *event);
 void log_set_sink(log_sink_fn sink); /* before the first thread; NULL: none */
 
 /*
- * A gate for an event that may repeat fast: at most one pass in `every_ms`.
- * *ret_suppressed is how many were held back since the last pass.
- * Zero-initialise it; not thread-safe, one for each thread.
+ * A gate for an event that may repeat quickly: lets one pass in `every_ms`.
+ * *ret_suppressed is how many were held back since the last one that passed.
+ * Zero-initialise it.  Not thread-safe: each thread has its own.
  */
 struct log_gate {
 	uint64_t last_ms;

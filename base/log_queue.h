@@ -2,7 +2,7 @@
 /*
  * Lines on their way to the log's thread.  Only that thread waits for the
  * reader of the log (a pipe that nobody empties, a journald that is stuck), so
- * the others never do.  For base/log.c alone; see log_start_thread.
+ * that the others never do.  For base/log.c alone; see log_start_thread.
  */
 #ifndef CSRD_BASE_LOG_QUEUE_H
 #define CSRD_BASE_LOG_QUEUE_H
@@ -27,9 +27,9 @@ MUST_USE enum err log_queue_start(log_queue_fn write);
  *
  * A full queue drops the new line, because the first lines of an incident say
  * most about it, and counts it.  Info and debug lines get three quarters of the
- * queue, so that a flood of them does not keep an error out; once one was
- * dropped, all are until half of the queue is free.  Then one warning says how
- * many are missing.
+ * queue, so that a flood of them keeps no error out; once one is dropped, so
+ * are all that follow, until half of the queue is free.  Then one warning says
+ * how many are missing.
  */
 MUST_USE bool log_queue_put(const struct log_event *event);
 

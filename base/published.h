@@ -13,10 +13,10 @@
 
 #define PUBLISHED_BYTES_MAX ((size_t)256 * 1024)
 
-/* Of the csrd that runs on the store of that path.  Owned.  E_NOMEM. */
+/* The file of the csrd that runs on the store of that path.  Owned.  E_NOMEM. */
 MUST_USE enum err published_by_csrd(const char *store_path, char **ret_path);
 
-/* Of the csrd-hsm that has that state_dir.  Owned.  E_NOMEM. */
+/* The file of the csrd-hsm that has that state_dir.  Owned.  E_NOMEM. */
 MUST_USE enum err published_by_signer(const char *state_dir, char **ret_path);
 
 #endif

@@ -9,9 +9,9 @@
 #include <stddef.h>
 
 /*
- * All `len` bytes, or E_IO with errno kept and dst without meaning: there is no
- * weaker source to fall back to.  Never waits: a kernel that has not gathered
- * its first randomness yet is EAGAIN.
+ * Fills all `len` bytes, or returns E_IO, errno kept and dst undefined: there is no
+ * weaker source to fall back on.  Never waits: if the kernel has not gathered its
+ * first randomness yet, errno is EAGAIN.
  */
 MUST_USE enum err random_fill(void *dst, size_t len);
 

@@ -26,10 +26,10 @@ const unsigned char *secret_bytes(const struct secret *s); /* borrowed until sec
 size_t secret_len(const struct secret *s);
 void secret_free(struct secret *s); /* NULL is fine */
 
-/* Overwrites memory in a way that the compiler keeps. */
+/* Overwrites memory in a way that the compiler cannot optimise away. */
 void secret_scrub(void *memory, size_t len);
 
-/* The process leaves no core file and cannot be traced by its own user. */
+/* From now on the process leaves no core file and cannot be traced by its own user. */
 MUST_USE enum err secret_forbid_dumps(void);
 
 #endif

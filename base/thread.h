@@ -11,11 +11,11 @@
 #include <stdint.h>
 
 /*
- * Starts a thread that takes no signals: they are for the thread that handles
- * them.  Only those of a crash are left to it, so that their handlers run.
- * Programs that it starts would begin like that, too: code that may do so gets
- * its thread elsewhere.  `name`, of 15 characters at most, is what "ps -L" shows.
- * ret_thread: to be joined; NULL: nobody will join it.  E_IO, errno kept.
+ * Starts a thread with signals blocked: they are for the thread that handles
+ * them.  Only those of a crash stay unblocked, so that their handlers run.
+ * A program that it starts would inherit the blocked signals, so code that may
+ * start one must get its thread elsewhere.  `name`, of 15 characters at most, is
+ * what "ps -L" shows.  ret_thread: to be joined; NULL: detached.  E_IO, errno kept.
  */
 typedef void *(*thread_fn)(void *arg);
 MUST_USE enum err thread_start(const char *name, thread_fn run, void *arg, pthread_t *ret_thread);
@@ -23,7 +23,7 @@ MUST_USE enum err thread_start(const char *name, thread_fn run, void *arg, pthre
 /* A condition for thread_cond_wait_until; pthread_cond_destroy(3) ends it. */
 void thread_cond_init(pthread_cond_t *cond);
 
-/* pthread_cond_wait(3), but no longer than until clock_ms() is until_ms.  False: it is. */
+/* pthread_cond_wait(3), but only until clock_ms() reaches until_ms.  False: it has. */
 bool thread_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t until_ms);
 
 #endif

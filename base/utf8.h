@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /*
- * Decodes the character at text[*pos] and moves *pos behind it.
+ * Decodes the character at text[*pos] and moves *pos past it.
  * False, with *pos at the first bad byte, when it is not UTF-8.
  */
 bool utf8_next(const char *text, size_t len, size_t *pos, uint32_t *ret_code_point);
@@ -19,8 +19,8 @@ bool utf8_is_valid(const char *text, size_t len);
 size_t utf8_count(const char *text, size_t len);
 
 /*
- * What a code point is to a reader, by the properties of Unicode
- * as the libunistring of the build knew them.
+ * What a code point is to a reader, by the Unicode properties of the
+ * libunistring that csrd was built with.
  */
 enum utf8_class {
 	UTF8_VISIBLE,
@@ -35,9 +35,9 @@ enum utf8_class {
 enum utf8_class utf8_class(uint32_t code_point);
 
 /*
- * Must not stand in a name that people compare by eye, nor reach a terminal
- * or a log as it is: it shows nothing, moves what stands beside it, or shows
- * something else on each machine.
+ * Must not occur in a name that people compare by eye, nor reach a terminal or
+ * a log as it is: it is invisible, moves its neighbours, or looks different on
+ * each machine.
  */
 bool utf8_is_unsafe_in_names(uint32_t code_point);
 

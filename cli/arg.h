@@ -13,10 +13,10 @@
 
 #define ARG_TAG_BYTES 16 /* a fresh account or zone id: that many random bytes in hex */
 
-/* Takes the given id, or a fresh one of 32 hexadecimal digits for NULL.  E_INVAL, E_IO. */
+/* The given id, or for NULL a new one of 32 hexadecimal digits.  E_INVAL, E_IO. */
 MUST_USE enum err arg_tag(const char *text, char ret_tag[STORE_TAG_SIZE]);
 
-/* "WHICH", "WHICH:read" or "WHICH:write": how long WHICH is; without a word it is read.  E_INVAL. */
+/* "WHICH", "WHICH:read" or "WHICH:write"; *ret_len is the length of WHICH.  Read by default.  E_INVAL. */
 MUST_USE enum err arg_grant(const char *text, size_t *ret_len, enum grant_permission *ret_permission);
 
 /* A number, or "unlimited".  E_INVAL. */
@@ -31,8 +31,8 @@ MUST_USE enum err arg_hex(const char *text, uint8_t *ret_bytes, size_t len);
 /* 1–255 characters of UTF-8, at least one of them visible and none unsafe (base/utf8.h). */
 bool arg_name_is_valid(const char *text);
 #define ARG_NAME_RULE                                                                                        \
-	"1-255 characters of UTF-8, at least one of them to be seen, none a control, invisible, "            \
-	"private-use or unassigned one"
+	"1-255 characters of UTF-8, at least one of them visible, none of them a control, invisible, "       \
+	"private-use or unassigned character"
 
 /* Something@something of visible ASCII, at most 254 bytes. */
 bool arg_email_is_valid(const char *text);

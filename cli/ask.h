@@ -13,18 +13,18 @@
 bool ask_is_possible(void);
 
 /*
- * One line, trimmed.  An empty one is `fallback`; for NULL it is asked again.
- * E_UNAVAIL: end of input.
+ * One line, trimmed.  An empty line stands for `fallback`; if that is NULL, the
+ * question is repeated.  E_UNAVAIL: end of input.
  */
 MUST_USE enum err ask_line(const char *question, const char *fallback, struct buf *ret_answer);
 
-/* Nothing of it is shown.  E_UNAVAIL as above; E_IO: the terminal's echo cannot be turned off. */
+/* The answer is not shown.  E_UNAVAIL as above; E_IO: the terminal's echo cannot be turned off. */
 MUST_USE enum err ask_secret(const char *question, struct buf *ret_answer);
 
-/* "y" or an empty line is yes.  End of input is no. */
+/* "y" or an empty line means yes, end of input means no. */
 bool ask_yes(const char *question);
 
-/* For what cannot be undone: the whole word is yes, an empty line or end of input is no. */
+/* For what cannot be undone: only the whole word means yes; an empty line or end of input means no. */
 bool ask_whole_yes(const char *question);
 
 #endif

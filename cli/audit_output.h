@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records of the audit trail, as csrctl audit and csr show tell them. */
+/* Records of the audit trail, as csrctl audit and csr show print them. */
 #ifndef CSRD_CLI_AUDIT_OUTPUT_H
 #define CSRD_CLI_AUDIT_OUTPUT_H
 
@@ -7,11 +7,11 @@
 #include "cli/output.h"
 #include "store/record.h"
 
-/* One object, with `object` where that is not known already. */
+/* One JSON object; with_object: also whose record it is. */
 void audit_output_json(struct json_writer *w, const struct names *names, const struct audit_record *a,
 		       bool with_object);
 
-/* A cell: the actor in words. */
+/* Adds a cell: the actor in words. */
 void audit_output_actor(struct output_table *t, const struct names *names, const char *actor);
 
 #endif

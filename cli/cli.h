@@ -21,8 +21,8 @@ struct cli {
 	const struct command *command; /* the one that runs */
 	const char *config_path;
 	bool json;
-	bool tell_options;            /* cli_getopt only leaves the command's table here, and says BAD: */
-	const struct option *options; /* so that completion knows what each command takes */
+	bool tell_options;            /* for completion: cli_getopt only leaves the command's options here, */
+	const struct option *options; /* and returns CLI_OPTION_BAD */
 	struct config *config;        /* from cli_open_config on */
 	struct store *store;          /* from cli_open_store on */
 	struct audit_origin origin;   /* actor: "operator:NAME" */
@@ -32,7 +32,7 @@ struct cli {
 void cli_init(struct cli *cli);
 void cli_release(struct cli *cli);
 
-/* The options that every command knows; they stand last in its table. */
+/* The options that every command accepts; they come last in its table. */
 #define CLI_OPTIONS                                                                                          \
 	{"config", required_argument, NULL, 'c'}, {"json", no_argument, NULL, CLI_OPTION_JSON},              \
 	    {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},                           \
@@ -54,25 +54,25 @@ int cli_getopt(struct cli *cli, int argc, char **argv, const char *short_options
 /* For a command that takes --token NAME and nothing else; *ret_token: NULL when it is not given. */
 MUST_USE enum exit_code cli_only_token(struct cli *cli, int argc, char **argv, const char **ret_token);
 
-/* EXIT_CODE_OK when min to max arguments follow the options; else it says so and answers EXIT_CODE_USAGE. */
+/* EXIT_CODE_OK when min to max arguments follow the options; else says so and returns EXIT_CODE_USAGE. */
 MUST_USE enum exit_code cli_arguments(const struct cli *cli, int argc, char **argv, int min, int max);
 
 /* The value of --since or --until: a time, or how long ago ("2h", "7d").  Says what is wrong. */
 MUST_USE enum exit_code cli_past(const struct cli *cli, const char *option, const char *text,
 				 int64_t *ret_us);
 
-/* Says it on standard error, and where help is. */
+/* Prints the message on standard error, and where help is; returns EXIT_CODE_USAGE. */
 enum exit_code cli_usage(const struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
-/* Says it on standard error and answers the exit code of e. */
+/* Prints the message on standard error and returns the exit code of e. */
 enum exit_code cli_fail(enum err e, const char *format, ...) PRINTF_LIKE(2, 3);
 /*
- * A sink for the log (log_set_sink): what the layers below say is a message
- * like any other to a person, without time and level.
+ * A sink for the log (log_set_sink): what the layers below log becomes an ordinary
+ * message, without time and level.
  */
 struct log_event;
 bool cli_take_log(const struct log_event *event);
 
-/* A line on standard error that is no error. */
+/* A line on standard error that is not an error. */
 void cli_note(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /*
@@ -86,7 +86,7 @@ const char *cli_store_name(const struct cli *cli);
 /* The part of it that root needs before it touches the store by other means; config is there. */
 MUST_USE enum exit_code cli_become_store_owner(const struct cli *cli);
 
-/* Says why `what` ("open", "check") came to nothing, and what helps; answers the exit code. */
+/* Says why `what` ("open", "check") failed, and what helps; returns the exit code. */
 enum exit_code cli_store_failed(const struct cli *cli, enum err e, const char *what);
 
 /* The end of one call to the store, for store_wait. */

@@ -202,7 +202,9 @@ enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv)
 	if (code != EXIT_CODE_OK)
 		return code;
 	if (!uuid_parse(argv[optind], removal.id))
-		return cli_usage(cli, "'%s' is not a complete CSR id (a UUID)", argv[optind]);
+		return cli_usage(
+		    cli, "'%s' is not a complete CSR id (a UUID): 'csrctl csr show ID' shows it whole",
+		    argv[optind]);
 	code = cli_open_store(cli, false);
 	if (code == EXIT_CODE_OK)
 		code = cmd_csr_delete_find(&removal);

@@ -139,7 +139,7 @@ static enum err cmd_reconcile_run_loop(struct pass *pass)
 static uint64_t left_of(const struct pass *pass)
 {
 	const struct reconcile_report *r = &pass->report;
-	uint64_t left = r->missing + r->unknown + r->busy + r->unread + r->set_aside;
+	uint64_t left = r->missing + r->unknown + r->busy + r->unread + r->unclear + r->set_aside;
 
 	return pass->apply && pass->vouched ? left : left + r->pending + r->deleting + r->leftover;
 }
@@ -154,7 +154,7 @@ static enum exit_code cmd_reconcile_print_json(struct pass *pass)
 	    {"checked", r->checked},   {"pending", r->pending},     {"deleting", r->deleting},
 	    {"leftover", r->leftover}, {"missing", r->missing},     {"unknown", r->unknown},
 	    {"busy", r->busy},         {"set_aside", r->set_aside}, {"half_pairs", r->half_pairs},
-	    {"unread", r->unread},     {"left", left_of(pass)},
+	    {"unread", r->unread},     {"unclear", r->unclear},     {"left", left_of(pass)},
 	};
 
 	json_close(&pass->j.w); /* the findings */
@@ -193,6 +193,8 @@ static void cmd_reconcile_print_text(const struct pass *pass)
 	print_line(r->set_aside, "set-aside", "keys of CSRs that were open when the store went back: kept");
 	print_line(r->unread, "unread",
 		   "key objects that the signer cannot read: keys may have been overlooked");
+	print_line(r->unclear, "unclear",
+		   "active CSRs whose keys are missing, or among those that cannot be read");
 	output_line(INDENT, "token '%s': %llu rows and keys checked, %llu half pairs, %llu left to do",
 		    pass->token->name, (unsigned long long)r->checked, (unsigned long long)r->half_pairs,
 		    (unsigned long long)left_of(pass));

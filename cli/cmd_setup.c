@@ -147,6 +147,10 @@ static enum exit_code check_options(struct setup *s)
 	if (s->softhsm && strcmp(s->token, "softhsm") == 0)
 		return cli_usage(s->cli,
 				 "--token softhsm: that folder is the trial token's own, take another name");
+	if (s->softhsm && strcmp(s->token, SETUP_SOFTHSM_LABEL) == 0)
+		return cli_usage(s->cli,
+				 "--token " SETUP_SOFTHSM_LABEL ": that is the label of the trial token of "
+				 "[token default], take another name");
 	if (s->account && arg_tag(s->account, tag) != E_OK)
 		return cli_usage(s->cli, "--account '%s' is not an id: 1-32 of [0-9A-Za-z_-]", s->account);
 	if (strcmp(s->cli->config_path, CONFIG_DEFAULT_PATH) != 0)

@@ -10,6 +10,7 @@
 #include "cli/running.h"
 #include "cli/signer_status.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -204,6 +205,7 @@ static void report_comparison(struct report *report)
 		json_put_int_member(w, "unknown", c.unknown);
 		json_put_int_member(w, "set_aside", c.set_aside);
 		json_put_int_member(w, "unread", c.unread);
+		json_put_int_member(w, "unclear", c.unclear);
 		json_close(w);
 		return;
 	}
@@ -219,13 +221,14 @@ static void report_comparison(struct report *report)
 
 static void report_silence(struct report *report, enum err e, const char *why)
 {
+	bool denied = access(report->token->socket, R_OK | W_OK) < 0 && errno == EACCES;
+
 	begin_token(report, false);
 	if (report->cli->json) {
 		json_put_bool_member(&report->j.w, "usable", false);
 		json_put_text_member(&report->j.w, "detail", why);
 	} else {
-		output_fact("usable",
-			    strstr(why, "ermission denied") ? "not known: run csrctl as root" : "no");
+		output_fact("usable", denied ? "not known: run csrctl as root" : "no");
 		fflush(stdout);
 	}
 	report->code = cli_fail(e, "%s", why);

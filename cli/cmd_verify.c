@@ -237,11 +237,17 @@ static bool cmd_verify_should_stop(void *arg)
 static void cmd_verify_on_compared(void *arg, enum err e, const struct reconcile_report *report)
 {
 	struct verify *v = arg;
-	char text[80];
+	char text[200];
+	int len;
 
 	v->report = *report;
 	if (report->unread > 0) {
-		snprintf(text, sizeof(text), "%" PRIu64 " key objects could not be read", report->unread);
+		len =
+		    snprintf(text, sizeof(text), "%" PRIu64 " key objects could not be read", report->unread);
+		if (report->unclear > 0)
+			snprintf(text + len, sizeof(text) - (size_t)len,
+				 "; the keys of %" PRIu64 " active CSRs are missing, or among those",
+				 report->unclear);
 		finding_add(&v->findings, FINDING_UNREAD, v->token->name, text);
 	}
 	if (e == E_OK && v->full)

@@ -8,7 +8,7 @@
 
 #define DIGEST_TEXT_SIZE 65 /* in hex, and its NUL */
 
-/* Of a whole open file, whatever its offset, which stays.  E_IO (errno kept), E_NOMEM. */
+/* Of a whole open file; its offset does not matter and is kept.  E_IO (errno kept), E_NOMEM. */
 MUST_USE enum err digest_of_file(int fd, char ret_text[DIGEST_TEXT_SIZE]);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * csrctl doctor: what was looked at, what was found, and what to do about it.
- * Each group of checks is one function in a file of its own; none of them
- * changes anything, and none of them stops at what it cannot see.
+ * csrctl doctor: what was checked, what was found, and what to do about it.  Each
+ * group of checks is one function; none of them changes anything, and none of them
+ * gives up because of something that it cannot see.
  */
 #ifndef CSRD_CLI_DOCTOR_H
 #define CSRD_CLI_DOCTOR_H
@@ -20,15 +20,15 @@
 
 enum doctor_verdict {
 	DOCTOR_OK,
-	DOCTOR_WARN, /* works, but somebody should look at it */
+	DOCTOR_WARN, /* works, but needs attention */
 	DOCTOR_FAIL,
-	DOCTOR_SKIP, /* could not be looked at, or there is nothing to look at */
+	DOCTOR_SKIP, /* could not be checked, or there is nothing to check */
 };
 #define DOCTOR_VERDICTS 4
 
 #define DOCTOR_TEXT_SIZE 1100
 
-/* What systemd says of one unit. */
+/* What systemd reports about one unit. */
 struct doctor_unit {
 	bool known; /* systemd answers and has such a unit */
 	char name[80];
@@ -41,11 +41,11 @@ struct doctor_unit {
 };
 bool doctor_unit_is_active(const struct doctor_unit *unit);
 
-/* What a signer says of itself. */
+/* What a signer reports about itself. */
 struct doctor_signer {
 	enum {
-		DOCTOR_SIGNER_UNASKED, /* it does not run, and a question would start it */
-		DOCTOR_SIGNER_SHUT,    /* it does not let us ask */
+		DOCTOR_SIGNER_UNASKED, /* it does not run, and a query would start it */
+		DOCTOR_SIGNER_SHUT,    /* it does not serve us */
 		DOCTOR_SIGNER_SILENT,
 		DOCTOR_SIGNER_ANSWERS,
 	} state;
@@ -59,7 +59,7 @@ struct doctor_signer {
 	char probe[DOCTOR_TEXT_SIZE]; /* what the token was found to do; "": not known */
 };
 
-/* What failed, so that others failed for it. */
+/* A failure that explains others. */
 struct doctor_cause {
 	const char *name; /* of the check; NULL: nothing */
 	const char *token;
@@ -74,14 +74,14 @@ struct doctor {
 	/* of the token at work, for the groups below */
 	struct doctor_unit signer_unit;
 	struct doctor_unit signer_socket;
-	bool units_answer; /* systemd told of the two */
+	bool units_answer; /* systemd reported both */
 	struct doctor_signer signer;
 	struct doctor_cause cause;
-	bool seeks_cause; /* the next failure is one */
+	bool seeks_cause; /* the next failure becomes the cause */
 
 	struct doctor_cause first_cause; /* of the first token, which makes the new keys */
 
-	/* the check that was said last, not shown yet */
+	/* the check that was reported last; not printed yet */
 	bool pending;
 	enum doctor_verdict verdict;
 	const char *name;
@@ -94,33 +94,33 @@ struct doctor {
 	struct output_json j;
 };
 
-/* One check; name is static text, token borrowed.  Shown as soon as the next one is said. */
+/* Reports one check; name is static text, token borrowed.  It is printed when the next one is reported. */
 void doctor_say(struct doctor *d, enum doctor_verdict verdict, const char *name, const char *token,
 		const char *format, ...) PRINTF_LIKE(5, 6);
-/* Shows what was said last. */
+/* Prints the check that was reported last. */
 void doctor_flush(struct doctor *d);
-/* What to do about the check that was said last. */
+/* What to do about the check that was reported last. */
 void doctor_remedy(struct doctor *d, const char *format, ...) PRINTF_LIKE(2, 3);
-/* The same, when it need not be mended by itself: it follows from that cause.  Nothing for a cause of
- * nothing. */
+/* The same for a check that needs no remedy of its own, since it follows from that cause.  Does nothing
+ * if there is none. */
 void doctor_follows(struct doctor *d, const struct doctor_cause *cause, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
-/* What the layers below logged last: while the doctor works, the log is held back.  "" for nothing. */
+/* What the layers below logged last, or "": while the doctor works, the log is held back. */
 const char *doctor_last_log(void);
 void doctor_hold_log(void);
 
 /* ---- the groups ---- */
 
-/* False: there is no configuration to go on with. */
+/* False: there is no configuration to work with. */
 bool doctor_check_config(struct doctor *d);
 void doctor_check_files(struct doctor *d); /* configuration, store */
 void doctor_check_clock(struct doctor *d);
-void doctor_check_running(struct doctor *d); /* what csrd says of itself */
+void doctor_check_running(struct doctor *d); /* what csrd reports about itself */
 void doctor_check_units(struct doctor *d);
 void doctor_check_csrd(struct doctor *d);
 
-/* Of a token.  The looks say nothing: what they find is said after what may be its cause. */
+/* Of one token.  doctor_look_at_… report nothing: what they find is reported after what may be its cause. */
 void doctor_look_at_units(struct doctor *d,
 			  const struct config_token *token); /* signer_unit, signer_socket */
 void doctor_look_at_signer(struct doctor *d, const struct config_token *token); /* signer */
@@ -130,20 +130,20 @@ void doctor_check_token_units(struct doctor *d, const struct config_token *token
 void doctor_check_socket_file(struct doctor *d, const struct config_token *token);
 void doctor_check_signer(struct doctor *d, const struct config_token *token);
 
-/* The last: a root becomes the owner of the store for it. */
+/* The last one, because for it root becomes the owner of the store. */
 void doctor_check_store(struct doctor *d);
 
 /* ---- shared by them ---- */
 
-/* Whether this process has no right to what the path leads to. */
+/* Whether this process lacks the rights to reach the path. */
 bool doctor_is_shut_out(const char *path);
-/* The name of a user, or its number; a static buffer for each of two calls. */
+/* The name of a user, or its number; in one of two static buffers in turn. */
 const char *doctor_user(uid_t uid);
 /* The path up to its last slash; "/" at least. */
 void doctor_folder_of(const char *path, char *ret_folder, size_t size);
 /* The path of an SQLite store; NULL for another kind. */
 const char *doctor_store_path(const struct config *config);
-/* What one of our programs means by it, in a few words. */
+/* What an exit status of our programs means, in a few words. */
 const char *doctor_exit_meaning(unsigned status);
 
 #endif

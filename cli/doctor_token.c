@@ -169,23 +169,10 @@ static bool flag(struct json_value token, const char *name)
 	return json_is_true(json_member(json_member(token, "flags"), name));
 }
 
-/* For "… folder 'PATH' may be changed by others …"; false: the error is another one. */
-static bool put_remedy_of_modes(struct look *look)
-{
-	const char *end = strstr(last_error(look), "' may be changed by others");
-	const char *path = end;
-
-	while (path && path > last_error(look) && path[-1] != '\'')
-		path--;
-	if (!path)
-		return false;
-	doctor_remedy(look->d, "chmod go-w '%.*s' && chown root:root '%.*s'", (int)(end - path), path,
-		      (int)(end - path), path);
-	return true;
-}
-
 static void say_module(struct look *look, struct json_value module)
 {
+	const char *open = text_of(module, "open_to_others"); /* a path */
+
 	if (json_is_true(json_member(module, "loaded"))) {
 		doctor_say(look->d, DOCTOR_OK, "module", look->token->name, "%s, %s, version %s, Cryptoki %s",
 			   text_of(module, "manufacturer"), text_of(module, "library"),
@@ -193,11 +180,12 @@ static void say_module(struct look *look, struct json_value module)
 		return;
 	}
 	doctor_say(look->d, doctor_token_bad(look), "module", look->token->name, "%s", last_error(look));
-	if (put_remedy_of_modes(look))
-		return;
-	doctor_token_put_remedy(
-	    look, "see whether ldd finds all that the module needs, and whether its own settings are "
-		  "there for the signer's user");
+	if (*open)
+		doctor_remedy(look->d, "chmod go-w '%s' && chown root:root '%s'", open, open);
+	else
+		doctor_token_put_remedy(
+		    look, "see whether ldd finds all that the module needs, and whether its own settings are "
+			  "there for the signer's user");
 }
 
 static void say_token(struct look *look, struct json_value token)
@@ -206,10 +194,8 @@ static void say_token(struct look *look, struct json_value token)
 	const char *name = look->token->name;
 
 	if (json_is_true(json_member(token, "found")) && look->status == EXIT_CODE_NO_TOKEN) {
-		const char *why = last_error(look);
-
-		doctor_say(d, DOCTOR_FAIL, "token", name, "%s", why);
-		if (strstr(why, "exchanged"))
+		doctor_say(d, DOCTOR_FAIL, "token", name, "%s", last_error(look));
+		if (json_is_true(json_member(token, "exchanged")))
 			doctor_remedy(d, "if it was exchanged on purpose, remove '%s/token'",
 				      look->token->state_dir);
 		else
@@ -403,7 +389,7 @@ static void say_no_document(struct look *look, enum err e)
 
 	if (e == E_TIMEOUT || (e == E_OK && look->status == EXIT_CODE_TOKEN_FAILED)) {
 		doctor_say(d, doctor_token_bad(look), "module", name, "%s",
-			   e == E_TIMEOUT ? "csrd-hsm -i does not come to an end" : last_error(look));
+			   e == E_TIMEOUT ? "csrd-hsm -i does not finish" : last_error(look));
 		doctor_token_put_remedy(
 		    look, "see whether the HSM is on and can be reached; try the vendor's tool");
 	} else if (e != E_OK) {

@@ -20,9 +20,9 @@ static const struct {
 			    "a certificate issued for that CSR"},
     [FINDING_UNSETTLED] = {"unsettled", "csrd settles it within its reconcile_interval while the signer is "
 					"up; or 'csrctl reconcile --token NAME --apply'"},
-    [FINDING_MISSING_KEY] = {"missing-key", "bring the token's backup back; else the key is lost: "
+    [FINDING_MISSING_KEY] = {"missing-key", "restore the token's backup; otherwise the key is lost: "
 					    "'csrctl csr delete ID', and have a new one made"},
-    [FINDING_HALF_PAIR] = {"half-pair", "bring the token's backup back; else 'csrctl csr delete ID', which "
+    [FINDING_HALF_PAIR] = {"half-pair", "restore the token's backup; or 'csrctl csr delete ID', which "
 					"removes what is left of the pair"},
     [FINDING_WRONG_KEY] = {"wrong-key", "the token has another key under that label: find out who made it; "
 					"do not use the CSR"},
@@ -30,7 +30,7 @@ static const struct {
 			    "the token protects the key differently from when it was made: find "
 			    "out who changed it; 'csrctl csr delete ID', and have a new one made"},
     [FINDING_UNREADABLE] = {"unreadable-key", "the token does not give that key's public part as it should: "
-					      "look at the token and at the signer's log"},
+					      "check the token and the signer's log"},
     [FINDING_LEFTOVER] = {"leftover-key", "'csrctl reconcile --token NAME --apply' destroys it"},
     [FINDING_SET_ASIDE] =
 	{"set-aside", "the CSR was being made or deleted at that moment and may have been answered since, so "
@@ -39,7 +39,7 @@ static const struct {
     [FINDING_UNKNOWN] = {"unknown-key",
 			 "made after the backup that was restored, or by another csrd; csrd never destroys "
 			 "it. Once you are sure that nobody needs it, as root:"},
-    [FINDING_UNREAD] = {"unread-objects", "run it again; if it persists, check the token and at the "
+    [FINDING_UNREAD] = {"unread-objects", "run it again; if it persists, check the token and the "
 					  "signer's log: keys may have been overlooked"},
 };
 

@@ -12,7 +12,7 @@
 enum finding_kind {
 	FINDING_STORE,       /* the database itself */
 	FINDING_CSR,         /* a row and its CSR differ */
-	FINDING_UNSETTLED,   /* a row that came to no end */
+	FINDING_UNSETTLED,   /* a row that is not settled */
 	FINDING_MISSING_KEY, /* of an active row */
 	FINDING_HALF_PAIR,
 	FINDING_WRONG_KEY,
@@ -21,7 +21,7 @@ enum finding_kind {
 	FINDING_LEFTOVER,  /* the key of a failed or destroyed row */
 	FINDING_SET_ASIDE, /* a key that is kept since the store went back */
 	FINDING_UNKNOWN,   /* a key that no row has */
-	FINDING_UNREAD,    /* objects that would not say what they are */
+	FINDING_UNREAD,    /* objects that could not be read */
 };
 #define FINDING_KINDS (FINDING_UNREAD + 1)
 
@@ -42,7 +42,7 @@ void finding_add(struct finding_list *list, enum finding_kind kind, const char *
 
 uint64_t finding_total(const struct finding_list *list);
 
-/* For people: what to do, of each kind that was found. */
+/* For people: what to do about each kind that was found. */
 void finding_print_remedies(struct finding_list *list);
 
 #endif

@@ -251,7 +251,7 @@ static const struct help helps[] = {
 	      "JSON: {token, module, uri, url, account, api_token?, started, new_keys_on}.\n"},
     {"status", "Usage: csrctl status [--token NAME] [--watch[=SECONDS]] [--verbose]\n"
 	       "\n"
-	       "Asks csrd whether it is ready, and each signer about itself, its token and its\n"
+	       "Asks csrd whether it is ready, and each signer how it, its token and its key\n"
 	       "pool are.  Does not need the store.\n"
 	       "\n"
 	       "  --token NAME       only that [token NAME] (default: all)\n"

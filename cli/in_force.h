@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which values the programs that run work with: each reads the file when it
- * starts, csrd parts of it at a reload as well, so after a change the file and
- * what is in force differ for a while.
+ * Which values the running programs use.  Each reads the file when it starts, and
+ * csrd parts of it at a reload as well, so after a change the file and the values
+ * in force differ for a while.
  */
 #ifndef CSRD_CLI_IN_FORCE_H
 #define CSRD_CLI_IN_FORCE_H
@@ -15,7 +15,7 @@
 
 struct in_force;
 
-/* What could be learnt is there.  *ret_denied: something was not, for want of rights.  E_NOMEM. */
+/* Whatever could be found out.  *ret_denied: something could not, for lack of rights.  E_NOMEM. */
 MUST_USE enum err in_force_read(const struct config *config, struct in_force **ret_in_force,
 				bool *ret_denied);
 void in_force_free(struct in_force *in_force); /* NULL is fine */
@@ -24,7 +24,7 @@ struct in_force_other {
 	char text[1024];  /* "": none */
 	char command[80]; /* what puts the file's value in force: "systemctl reload csrd" */
 };
-/* Whether a program that runs works with another value of that key than the file has. */
+/* Whether a running program uses another value of that key than the file has. */
 bool in_force_differs(const struct in_force *in_force, const struct config_value *value,
 		      struct in_force_other *ret_other);
 

@@ -2,7 +2,7 @@
 /*
  * The words that people know principals, accounts and zones by.  The store
  * keeps ids wherever one of them is meant, since names may change and need not
- * be unique; people are shown the name, and may say it where it is the only one.
+ * be unique; people are shown the name, and may give it where it is unique.
  */
 #ifndef CSRD_CLI_NAMES_H
 #define CSRD_CLI_NAMES_H
@@ -28,11 +28,11 @@ void names_format_scope(const struct names *names, const struct store_scope *sco
 void names_format_grants(const struct names *names, const struct principal *p, struct buf *b);
 /* "token 'ci'", "user a@example.com", or the actor as it is. */
 void names_format_actor(const struct names *names, const char *actor, struct buf *b);
-/* The same with the id of a principal behind it. */
+/* The same, followed by the id of a principal. */
 void names_format_actor_whole(const struct names *names, const char *actor, struct buf *b);
 
-/* An id, a name that only one has, or the first characters of an id that are only one's.  They say what is
- * wrong. */
+/* By id, by a unique name, or by the first characters of an id if they are unique.  These functions say what
+ * is wrong. */
 MUST_USE enum exit_code names_find_scope(const struct names *names, enum store_scope_kind kind,
 					 const char *text, struct store_scope *ret_scope);
 MUST_USE enum exit_code names_find_principal(const struct names *names, const char *text,

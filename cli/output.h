@@ -62,14 +62,14 @@ void output_fact_time(const char *name, int64_t us, const char *never); /* and i
 /* "2026-11-23T14:25:01Z" and its NUL. */
 #define OUTPUT_TIME_SIZE 32
 void output_format_time(int64_t us, char text[OUTPUT_TIME_SIZE]);
-/* "3m ago", "in 12d", and from a hundred days on the date. */
+/* "3m ago", "in 12d"; the date if it is a hundred days or more. */
 void output_format_age(int64_t us, int64_t now_us, char text[OUTPUT_TIME_SIZE]);
 
 /* As printf("%s") with control characters escaped. */
 void output_text(const char *text);
-/* The same, broken at blanks and commas on a terminal; lines after the first begin with `indent` blanks. */
+/* The same, wrapped at blanks and commas on a terminal; lines after the first are indented. */
 void output_wrapped(const char *text, size_t indent);
-/* A line of words, broken likewise. */
+/* A line of words, wrapped likewise. */
 void output_line(size_t indent, const char *format, ...) PRINTF_LIKE(2, 3);
 
 const char *output_scope_name(enum store_scope_kind kind); /* "account", "zone" */

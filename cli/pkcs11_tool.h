@@ -10,8 +10,8 @@
 void pkcs11_tool_environment(const struct config_token *token, struct buf *b);
 
 /*
- * Two commands, one per line, that destroy the private and the public object of
- * a label, module, token and variables included.  They ask for the PIN.
+ * Two commands, one per line, that destroy the private and the public object with
+ * that label, with module, token and variables.  They ask for the PIN.
  */
 void pkcs11_tool_put_delete(const struct config_token *token, const char *environment, const char *label,
 			    struct buf *b);

@@ -15,9 +15,9 @@ void progress_begin(void);
 bool progress_is_interrupted(void);
 
 /*
- * Shown at most some times a second, and after some seconds how long it will
- * still take.  what: static text, another one for each piece of work.  total 0:
- * how far is not known.  False when interrupted.
+ * Shows the progress, at most a few times a second, and after some seconds the
+ * time left.  what: static text, a different one for each piece of work.  total 0:
+ * the progress is not known.  False when interrupted.
  */
 bool progress_show(const char *what, uint64_t done, uint64_t total);
 

@@ -126,7 +126,8 @@ bool running_last_comparison(const struct json_doc *doc, const char *token,
 		    json_integer(json_member(item, "missing"), &c.missing) != E_OK ||
 		    json_integer(json_member(item, "unknown"), &c.unknown) != E_OK ||
 		    json_integer(json_member(item, "set_aside"), &c.set_aside) != E_OK ||
-		    json_integer(json_member(item, "unread"), &c.unread) != E_OK)
+		    json_integer(json_member(item, "unread"), &c.unread) != E_OK ||
+		    json_integer(json_member(item, "unclear"), &c.unclear) != E_OK)
 			return false;
 		*ret_comparison = c;
 		return true;
@@ -142,7 +143,8 @@ void running_comparison_words(const struct running_comparison *c, char words[RUN
 	} kinds[] = {{c->missing, "missing"},
 		     {c->unknown, "unknown"},
 		     {c->set_aside, "set aside"},
-		     {c->unread, "unread"}};
+		     {c->unread, "unread"},
+		     {c->unclear, "unclear"}};
 	size_t len = 0;
 
 	words[0] = '\0';

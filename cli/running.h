@@ -25,10 +25,10 @@ MUST_USE enum err running_config(const struct json_doc *doc, const char *path, s
 /* The key types that token's signer reported; 0: not known. */
 key_type_set running_key_types(const struct json_doc *doc, const char *token);
 
-/* What the last comparison of a token with the store has found. */
+/* What the last comparison of a token with the store found. */
 struct running_comparison {
 	int64_t at_us;
-	int64_t checked, missing, unknown, set_aside, unread;
+	int64_t checked, missing, unknown, set_aside, unread, unclear;
 };
 /* False: there was none yet. */
 bool running_last_comparison(const struct json_doc *doc, const char *token,

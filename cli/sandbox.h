@@ -21,7 +21,7 @@ struct sandbox_look {
 	const char *token;
 	const char *config_path;
 	const char *more;    /* lines for [Service] that the unit lacks so far; NULL: none */
-	unsigned timeout_ms; /* then it is ended */
+	unsigned timeout_ms; /* after that it is ended */
 };
 
 /*

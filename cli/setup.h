@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * csrctl setup: turns a fresh installation into a service.  Each step looks at
- * what is there, does what is missing, and refuses to change what somebody has
- * set otherwise; so a run that was cut short can be repeated.
+ * csrctl setup: turns a fresh installation into a service.  Each step checks what
+ * is there, does what is missing, and refuses to change what somebody has set
+ * differently; so a run that was cut short can be repeated.
  *
- * The steps, in this order, by file.  Each says what is wrong and answers its
- * exit code; what was done before it stays.
+ * The steps, in this order, by file.  Each says what is wrong and returns the exit
+ * code; what was done before it stays.
  */
 #ifndef CSRD_CLI_SETUP_H
 #define CSRD_CLI_SETUP_H
@@ -22,8 +22,8 @@
 
 #define SETUP_CREDENTIALS "/etc/csrd/credentials"
 #define SETUP_SOFTHSM_CONF "/etc/csrd/softhsm2.conf"
-#define SETUP_SOFTHSM_LABEL "csrd"
-#define SETUP_PATH_MAX 256 /* of paths made from a token's name, which has at most 32 characters */
+#define SETUP_SOFTHSM_LABEL "csrd" /* of [token default]'s trial token; others have their section's name */
+#define SETUP_PATH_MAX 256         /* of paths made from a token's name, which has at most 32 characters */
 #define SETUP_PIN_MAX 255
 
 struct setup {
@@ -53,6 +53,7 @@ struct setup {
 	struct buf pin; /* to be stored; empty: one is there, or it was stored before this run */
 	bool pin_changed;
 	bool pin_is_made_up; /* for a trial token that is new */
+	const char *trial_label;
 	bool units_changed;  /* of the signer */
 	bool socket_changed; /* addresses of csrd.socket */
 	char account_id[33];
@@ -88,14 +89,14 @@ MUST_USE enum exit_code setup_pin_store(struct setup *s);
 #define SETUP_SOFTHSM_VARIABLE "SOFTHSM2_CONF=" SETUP_SOFTHSM_CONF
 const char *setup_softhsm_module(void); /* NULL: not installed */
 /* Refuses a token that is there while its PIN is not: a new PIN would be a wrong one. */
-MUST_USE enum exit_code setup_softhsm_check(const struct setup *s);
+MUST_USE enum exit_code setup_softhsm_check(struct setup *s);
 MUST_USE enum exit_code setup_softhsm_make(struct setup *s);
 
 /* ---- setup_units.c: systemd ---- */
 #define SETUP_DROP_IN_HEAD "# Written by csrctl setup, which writes it anew: put nothing else here.\n"
 /* Runs "systemctl WORDS…"; a status other than 0 is a failure.  output: NULL when nobody wants it. */
 MUST_USE enum exit_code setup_systemctl(const char *const *words, struct buf *output);
-/* Sets *ret_changed when it wrote.  No file for an empty text, unless there was one of ours before. */
+/* Sets *ret_changed if it wrote.  No file for an empty text, unless there was one of ours before. */
 MUST_USE enum exit_code setup_write_drop_in(const struct setup *s, const char *unit, const struct buf *text,
 					    bool *ret_changed);
 MUST_USE enum exit_code setup_units_inspect(struct setup *s); /* finds the token, as the signer will */
@@ -103,7 +104,7 @@ MUST_USE enum exit_code setup_units_write(struct setup *s);   /* drop-ins */
 MUST_USE enum exit_code setup_units_start(struct setup *s);   /* enables, starts, waits until ready */
 
 /* ---- setup_port.c: csrd.socket, with which systemd holds the port of [http] listen ---- */
-bool setup_port_is_held(const struct setup *s); /* config is there; false: csrd opens its addresses itself */
+bool setup_port_is_held(const struct setup *s); /* after cli_open_config; false: csrd opens its addresses */
 MUST_USE enum exit_code setup_port_write(struct setup *s);      /* its drop-in */
 MUST_USE enum exit_code setup_port_hold(const struct setup *s); /* csrd may be stopped after it */
 

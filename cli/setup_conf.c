@@ -176,10 +176,21 @@ static enum exit_code ask_missing(struct setup *s, const char *section)
 	return code;
 }
 
+/*
+ * Each trial token has a label of its own, or a second one would be taken for
+ * the first.  A section that 0.1 wrote keeps the one label that all had then.
+ */
+static const char *setup_conf_choose_label(const struct setup *s, const char *section, bool is_free)
+{
+	if (strcmp(section, EXAMPLE_SECTION) == 0 || (!is_free && is_value(s, section, "uri", EXAMPLE_URI)))
+		return SETUP_SOFTHSM_LABEL;
+	return s->token;
+}
+
 enum exit_code setup_conf_plan(struct setup *s)
 {
 	const char *module = s->module, *uri = s->uri;
-	char section[SECTION_SIZE];
+	char section[SECTION_SIZE], trial_uri[SECTION_SIZE];
 	enum exit_code code = read_conf(s);
 	struct buf listen;
 	bool is_free;
@@ -189,7 +200,6 @@ enum exit_code setup_conf_plan(struct setup *s)
 	snprintf(section, sizeof(section), "token %s", s->token);
 	if (s->softhsm) {
 		module = setup_softhsm_module();
-		uri = "pkcs11:token=" SETUP_SOFTHSM_LABEL;
 		if (!module)
 			return cli_fail(E_NOTFOUND, "SoftHSM is not installed: apt install softhsm2");
 	}
@@ -197,6 +207,11 @@ enum exit_code setup_conf_plan(struct setup *s)
 	if (code != EXIT_CODE_OK)
 		return code;
 	is_free = is_example(s, section);
+	if (s->softhsm) {
+		s->trial_label = setup_conf_choose_label(s, section, is_free);
+		snprintf(trial_uri, sizeof(trial_uri), "pkcs11:token=%s", s->trial_label);
+		uri = trial_uri;
+	}
 	buf_init(&listen, 4096);
 	code = setup_conf_settle(s, section, "module", module, is_free, &s->module_used);
 	if (code == EXIT_CODE_OK)
@@ -246,7 +261,7 @@ enum exit_code setup_conf_check(struct setup *s)
 	}
 	if (code == EXIT_CODE_OK && status != 0) {
 		code =
-		    cli_fail(E_CONFIG, "'%s' would not be right; nothing was changed:", s->cli->config_path);
+		    cli_fail(E_CONFIG, "'%s' would not be valid; nothing was changed:", s->cli->config_path);
 		setup_show_output(&said);
 	}
 	buf_release(&program);

@@ -81,19 +81,18 @@ static enum exit_code run_tool(const char *const *argv, const char *input, struc
 }
 
 /* A line "Label:   csrd   ". */
-static bool setup_softhsm_has_label(const char *slots)
+static bool setup_softhsm_has_label(const char *slots, const char *label)
 {
 	for (const char *at = slots; (at = strstr(at, "Label:"));) {
 		at += strlen("Label:");
 		at += strspn(at, " ");
-		if (str_starts_with(at, SETUP_SOFTHSM_LABEL) &&
-		    at[strlen(SETUP_SOFTHSM_LABEL) + strspn(at + strlen(SETUP_SOFTHSM_LABEL), " ")] == '\n')
+		if (str_starts_with(at, label) && at[strlen(label) + strspn(at + strlen(label), " ")] == '\n')
 			return true;
 	}
 	return false;
 }
 
-static enum exit_code setup_softhsm_find_token(bool *ret_found)
+static enum exit_code setup_softhsm_find_token(const struct setup *s, bool *ret_found)
 {
 	const char *const argv[] = {"softhsm2-util", "--show-slots", NULL};
 	enum exit_code code;
@@ -102,7 +101,7 @@ static enum exit_code setup_softhsm_find_token(bool *ret_found)
 	buf_init(&said, 256 * 1024);
 	code = run_tool(argv, NULL, &said);
 	if (code == EXIT_CODE_OK)
-		*ret_found = setup_softhsm_has_label(buf_text(&said));
+		*ret_found = setup_softhsm_has_label(buf_text(&said), s->trial_label);
 	buf_release(&said);
 	return code;
 }
@@ -149,31 +148,41 @@ static bool has_tokens(void)
 	return found;
 }
 
-enum exit_code setup_softhsm_check(const struct setup *s)
+/* The remedy takes that token alone: others in the folder may be in use. */
+enum exit_code setup_softhsm_check(struct setup *s)
 {
+	enum exit_code code;
+	bool found = false;
+
 	if (!s->pin_is_made_up || !has_tokens())
 		return EXIT_CODE_OK;
+	code = setup_softhsm_make_place(s);
+	if (code == EXIT_CODE_OK)
+		code = setup_softhsm_find_token(s, &found);
+	if (code != EXIT_CODE_OK || !found)
+		return code;
 	return cli_fail(
 	    E_EXISTS,
-	    "there is a trial token in " TOKEN_FOLDER " already, and its PIN is gone (a purge takes "
-	    "it): give that PIN with --pin-file, or remove the token with its keys, which are lost then, and "
-	    "let the signer forget it: rm -rf " TOKEN_FOLDER " /var/lib/csrd-hsm/%s/token",
-	    s->token);
+	    "there is a trial token '%s' in " TOKEN_FOLDER " already, and its PIN is gone (a purge "
+	    "takes it): give that PIN with --pin-file, or remove the token with its keys, which are "
+	    "lost then, and let the signer forget it: env " SETUP_SOFTHSM_VARIABLE
+	    " softhsm2-util --delete-token --token %s && rm -f " STATE_FOLDER "/%s/token",
+	    s->trial_label, s->trial_label, s->token);
 }
 
 enum exit_code setup_softhsm_make(struct setup *s)
 {
-	const char *const argv[] = {"softhsm2-util", "--init-token",      "--free",
-				    "--label",       SETUP_SOFTHSM_LABEL, NULL};
+	const char *const argv[] = {"softhsm2-util", "--init-token", "--free",
+				    "--label",       s->trial_label, NULL};
 	enum exit_code code = setup_softhsm_make_place(s);
 	struct buf input, said;
 	bool found = false;
 
 	if (code == EXIT_CODE_OK)
-		code = setup_softhsm_find_token(&found);
+		code = setup_softhsm_find_token(s, &found);
 	if (code != EXIT_CODE_OK || found) {
 		if (found)
-			setup_done(s, "kept    the token in " TOKEN_FOLDER);
+			setup_done(s, "kept    the token '%s' in " TOKEN_FOLDER, s->trial_label);
 		return code;
 	}
 	buf_init(&input, SPAWN_INPUT_MAX);
@@ -182,7 +191,7 @@ enum exit_code setup_softhsm_make(struct setup *s)
 	if (code == EXIT_CODE_OK)
 		code = run_tool(argv, buf_text(&input), &said);
 	if (code == EXIT_CODE_OK)
-		setup_done(s, "made    a SoftHSM token in " TOKEN_FOLDER);
+		setup_done(s, "made    a SoftHSM token '%s' in " TOKEN_FOLDER, s->trial_label);
 	buf_release(&input);
 	buf_release(&said);
 	return code;

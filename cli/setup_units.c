@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* csrctl setup: what systemd is told, and waiting until the service answers. */
+#include "api/json.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
@@ -54,17 +55,42 @@ static void put_signer(const struct setup *s, struct buf *b)
 
 /* ---- is the token there? ---- */
 
-/* What it logs stands before its JSON, and says the same to people. */
-static void cut_document(struct buf *said)
-{
-	char *document = said->len > 0 ? strstr((char *)said->data, "\n{") : NULL;
+#define DOCUMENT_BYTES_MAX (256 * 1024)
 
-	if (document)
-		document[1] = '\0';
+/* What csrd-hsm tells of module and token, its words to people apart. */
+struct inspection {
+	struct buf said;
+	struct buf document; /* JSON */
+	int status;
+	bool by_unit;
+};
+
+/* Where both came by one pipe: what it logs stands before its JSON. */
+static void inspection_split(struct inspection *look)
+{
+	char *end = look->said.len > 0 ? strstr((char *)look->said.data, "\n{") : NULL;
+
+	if (!end)
+		return;
+	buf_put_str(&look->document, end + 1);
+	end[1] = '\0';
+}
+
+static bool inspection_says_exchanged(const struct inspection *look)
+{
+	char why[JSON_WHY_SIZE];
+	struct json_doc *doc;
+	bool exchanged;
+
+	if (json_read(buf_text(&look->document), look->document.len, why, &doc) != E_OK)
+		return false;
+	exchanged = json_is_true(json_member(json_member(json_root(doc), "token"), "exchanged"));
+	json_doc_free(doc);
+	return exchanged;
 }
 
 /* As the signer's user, where there is no unit yet to look from. */
-static enum exit_code inspect_by_user(struct setup *s, struct buf *said, int *ret_status)
+static enum exit_code inspect_by_user(struct setup *s, struct inspection *look)
 {
 	struct buf program;
 	enum exit_code code;
@@ -79,55 +105,51 @@ static enum exit_code inspect_by_user(struct setup *s, struct buf *said, int *re
 
 		if (setup_softhsm_is_used(s))
 			inspect.variable = SETUP_SOFTHSM_VARIABLE;
-		code = setup_run(&inspect, said, ret_status);
+		code = setup_run(&inspect, &look->said, &look->status);
+		inspection_split(look);
 	}
 	buf_release(&program);
 	return code;
 }
 
-static enum exit_code inspect_by_unit(struct setup *s, struct buf *said, int *ret_status)
+static enum exit_code inspect_by_unit(struct setup *s, struct inspection *look)
 {
-	struct sandbox_look look = {.token = s->token, .config_path = s->conf_new, .timeout_ms = READY_MS};
-	struct buf more, document;
+	struct sandbox_look from_unit = {
+	    .token = s->token, .config_path = s->conf_new, .timeout_ms = READY_MS};
+	struct buf more;
 	enum err e;
 
 	buf_init(&more, 8192);
-	buf_init(&document, 256 * 1024);
 	setup_units_put_module(s, &more);
-	look.more = buf_text(&more);
-	e = sandbox_inspect(&look, &document, said, ret_status);
-	buf_release(&document);
+	from_unit.more = buf_text(&more);
+	e = sandbox_inspect(&from_unit, &look->document, &look->said, &look->status);
 	buf_release(&more);
 	if (e == E_NOTFOUND)
 		return cli_fail(e, "there is no csrd-hsm beside csrctl");
 	if (e == E_TIMEOUT)
-		return cli_fail(e, "csrd-hsm@%s does not come to an end when it looks for the token",
-				s->token);
+		return cli_fail(e, "csrd-hsm@%s does not finish looking for the token", s->token);
 	return e == E_OK ? EXIT_CODE_OK
 			 : cli_fail(e, "cannot look for the token from inside the unit csrd-hsm@%s: %s",
 				    s->token, e == E_IO ? strerror(errno) : err_str(e));
 }
 
-static void say_not_found(const struct setup *s, bool by_unit, int status, struct buf *said)
+static void say_not_found(const struct setup *s, struct inspection *look)
 {
-	cli_note("%s%s cannot use the token '%s' of '%s':", by_unit ? "csrd-hsm@" : "user ",
-		 by_unit ? s->token : "csrd-hsm", buf_text(&s->uri_used), buf_text(&s->module_used));
-	cut_document(said);
-	setup_show_output(said);
-	if (by_unit && status >= SYSTEMD_STATUS_MIN && status < 256)
-		cli_note("systemd ended it with %d: see systemd.exec(5), \"Process Exit Codes\"", status);
-	if (strstr(buf_text(said), "was exchanged"))
+	cli_note("%s%s cannot use the token '%s' of '%s':", look->by_unit ? "csrd-hsm@" : "user ",
+		 look->by_unit ? s->token : "csrd-hsm", buf_text(&s->uri_used), buf_text(&s->module_used));
+	setup_show_output(&look->said);
+	if (look->by_unit && look->status >= SYSTEMD_STATUS_MIN && look->status < 256)
+		cli_note("systemd ended it with %d: see systemd.exec(5), \"Process Exit Codes\"",
+			 look->status);
+	if (inspection_says_exchanged(look))
 		cli_note("'%s' was not changed. If the token was exchanged on purpose, let the signer forget "
 			 "the other one: rm -f /var/lib/csrd-hsm/%s/token",
 			 s->cli->config_path, s->token);
-	else if (by_unit)
+	else if (look->by_unit)
 		cli_note(
 		    "'%s' was not changed. The unit sees no /home, no network and no device, and runs code "
-		    "of "
-		    "/usr/lib and of the module's folder alone: what it needs more is in the drop-ins in "
-		    "/usr/share/doc/csrd/examples; systemctl edit csrd-hsm@%s. --no-inspect goes on without "
-		    "this "
-		    "look",
+		    "only from /usr/lib and the module's folder: drop-ins for what else it needs are in "
+		    "/usr/share/doc/csrd/examples; systemctl edit csrd-hsm@%s. --no-inspect skips this check",
 		    s->cli->config_path, s->token);
 	else
 		cli_note("'%s' was not changed. --no-inspect skips this check", s->cli->config_path);
@@ -135,21 +157,21 @@ static void say_not_found(const struct setup *s, bool by_unit, int status, struc
 
 enum exit_code setup_units_inspect(struct setup *s)
 {
-	bool by_unit = sandbox_is_possible(s->token);
+	struct inspection look = {.by_unit = sandbox_is_possible(s->token)};
 	enum exit_code code;
-	struct buf said;
-	int status = 0;
 
-	buf_init(&said, 256 * 1024);
-	code = by_unit ? inspect_by_unit(s, &said, &status) : inspect_by_user(s, &said, &status);
-	if (code == EXIT_CODE_OK && status != 0) {
-		say_not_found(s, by_unit, status, &said);
-		code = status < SYSTEMD_STATUS_MIN ? (enum exit_code)status : EXIT_CODE_SYSTEM;
+	buf_init(&look.said, DOCUMENT_BYTES_MAX);
+	buf_init(&look.document, DOCUMENT_BYTES_MAX);
+	code = look.by_unit ? inspect_by_unit(s, &look) : inspect_by_user(s, &look);
+	if (code == EXIT_CODE_OK && look.status != 0) {
+		say_not_found(s, &look);
+		code = look.status < SYSTEMD_STATUS_MIN ? (enum exit_code)look.status : EXIT_CODE_SYSTEM;
 	}
 	if (code == EXIT_CODE_OK)
 		setup_done(s, "found   token '%s'%s", buf_text(&s->uri_used),
-			   by_unit ? ", from inside the unit" : "");
-	buf_release(&said);
+			   look.by_unit ? ", from inside the unit" : "");
+	buf_release(&look.document);
+	buf_release(&look.said);
 	return code;
 }
 

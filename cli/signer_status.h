@@ -14,14 +14,14 @@ typedef void (*signer_status_fn)(void *arg, const struct message_status_reply *s
 
 /*
  * Connects to the token's signer, as csrctl, and asks.  E_OK: `told` was called.
- * Else `why` gets one sentence: E_UNAVAIL (nobody answers within `seconds`, or
- * it does not serve us), or what the signer or the system said.
+ * Otherwise `why` gets one sentence: E_UNAVAIL (no answer within `seconds`, or it
+ * does not serve us), or what the signer or the system reported.
  */
 MUST_USE enum err signer_status_ask(const struct config_token *token, unsigned seconds, signer_status_fn told,
 				    void *arg, struct buf *why);
 
 struct hsm;
-/* Why a signer that was never reached is silent, after loop_run ended with e; hsm may be NULL. */
+/* Why a signer could not be reached, after loop_run ended with e; hsm may be NULL. */
 const char *signer_status_silence(const struct hsm *hsm, enum err e);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Columns; 0: standard output is not a terminal, and nothing is cut or broken. */
+/* Columns; 0: standard output is not a terminal, and nothing is cut or wrapped. */
 size_t terminal_width(void);
 
 /* Characters of a text, or bytes when it is not UTF-8. */

@@ -8,7 +8,7 @@
 /*
  * text is "pkcs11:" and attributes that [token NAME] uri takes.  False:
  * *ret_reason is static text.  Checked: characters, percent-encoding (and that
- * it is UTF-8), lengths of what a token can be called, each attribute once.
+ * it is UTF-8), the lengths that a token's fields can have, each attribute once.
  */
 bool uri_check(const char *text, const char **ret_reason);
 

@@ -322,7 +322,7 @@ static void open_section(struct parse *p, const char *name)
 
 /* ---- lines ---- */
 
-static const char not_a_line[] = "the line is none of: key = value, [section], # comment";
+static const char not_a_line[] = "the line is not key = value, [section] or # comment";
 
 static void bad_line(struct parse *p, const char *why)
 {

@@ -79,8 +79,8 @@ struct config_token {
 	uint64_t keep_alive_ms;                  /* how often an idle session is used */
 	uint64_t pool_targets[KEY_TYPE_MAX + 1]; /* by key type: keys to keep ready; 0: none */
 	uint64_t pool_pause_ms;                  /* least time between two fills while callers are served */
-	uint64_t pool_quiet_ms;                  /* after the last caller: then fills go on at full speed */
-	uint64_t pool_objects_max;       /* no fill when the token holds that many objects; 0: no ceiling */
+	uint64_t pool_quiet_ms;                  /* after the last caller, until fills go on at full speed */
+	uint64_t pool_objects_max;       /* no fill while the token holds that many objects; 0: no ceiling */
 	char *node;                      /* in the label of the pool's keys; NULL: the host name */
 	unsigned lines[CONFIG_KEYS_MAX]; /* config.c's own, as below */
 };
@@ -93,7 +93,7 @@ struct config {
 	struct config_log log;
 	struct config_token tokens[CONFIG_TOKENS_MAX]; /* in file order; the first is the default */
 	size_t tokens_len;
-	unsigned lines[CONFIG_KEYS_MAX]; /* config.c's own: by key of the table, who sets it; 0: nobody */
+	unsigned lines[CONFIG_KEYS_MAX]; /* config.c's own: by key of the table, its line; 0: none */
 };
 
 /*
@@ -122,9 +122,9 @@ const struct config_token *config_token_find(const struct config *config, const 
 
 /*
  * The file of the PIN as an operator knows it: pin_file as the configuration has
- * it; where it has none and systemd hands the PIN out, in a folder that is gone
- * with the unit, the file that the packaged unit takes it from, which may be
- * sealed ("….pin[.cred]").
+ * it.  If it has none and systemd provides the PIN, in a folder that disappears
+ * with the unit, it is the file from which the packaged unit takes the PIN, which
+ * may be encrypted ("….pin[.cred]").
  */
 void config_pin_name(const struct config_token *token, char *ret_name, size_t size);
 
@@ -145,12 +145,12 @@ struct config_value {
 	unsigned line;    /* of the file; 0: the default */
 	bool reloadable;
 };
-/* Names it whatever its section: "http.listen", "token.NAME.uri". */
+/* Its name with that of its section: "http.listen", "token.NAME.uri". */
 #define CONFIG_FULL_NAME_SIZE 128
 void config_value_full_name(const struct config_value *value, char name[CONFIG_FULL_NAME_SIZE]);
 /* The value and its texts are borrowed until it returns. */
 typedef void (*config_value_fn)(void *arg, const struct config_value *value);
-/* All of them, in the order of the table, each token's together.  E_NOMEM. */
+/* Called for each value, in the order of the table, those of one token together.  E_NOMEM. */
 MUST_USE enum err config_each_value(const struct config *config, config_value_fn each, void *arg);
 
 /* Effective values as an INI text, with "# default" after those not set in the file. */

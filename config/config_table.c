@@ -349,7 +349,7 @@ static enum err take_key_type(const struct config_key *key, void *into, const ch
 
 	(void)key;
 	if (key_type_parse(item, &type) != E_OK) {
-		buf_printf(why, "'%s' is no key type, accepted are ", item);
+		buf_printf(why, "'%s' is not a key type, accepted are ", item);
 		key_type_set_format(KEY_TYPES_ALL, why);
 		return E_INVAL;
 	}
@@ -362,7 +362,7 @@ static enum err take_san_type(const struct config_key *key, void *into, const ch
 
 	(void)key;
 	if (san_type_parse(item, &type) != E_OK) {
-		buf_printf(why, "'%s' is no type of name, accepted are dns, ip, email, uri", item);
+		buf_printf(why, "'%s' is not a type of name, accepted are dns, ip, email, uri", item);
 		return E_INVAL;
 	}
 	return add_bit(into, SAN_TYPE_BIT(type), item, why);

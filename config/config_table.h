@@ -29,7 +29,7 @@ enum config_type {
 	CONFIG_SAN_TYPES, /* unsigned, SAN_TYPE_BIT */
 	CONFIG_LOG_LEVEL, /* enum log_level */
 	CONFIG_USAGE,     /* uint32_t, enum key_protection; may be empty */
-	CONFIG_TEXT,      /* char *: any that fits in a line */
+	CONFIG_TEXT,      /* char *: any text that fits in a line */
 	CONFIG_NAME,      /* char *: letters, digits, '.', '-' and '_'; at most max bytes */
 };
 
@@ -41,7 +41,7 @@ struct config_key {
 	size_t len_offset;
 	uint64_t min;
 	uint64_t max;
-	const char *fallback; /* as it would stand in the file; NULL: none, or made from other values */
+	const char *fallback; /* as it would be in the file; NULL: none, or derived from other values */
 	bool required;
 	bool reloadable;
 	bool may_be_secret; /* a PIN may stand here by mistake: a value that is refused is not repeated */
@@ -59,7 +59,7 @@ bool config_key_is_of_token(const struct config_key *key);
  */
 MUST_USE enum err config_key_set(const struct config_key *key, void *base, const char *text, struct buf *why);
 
-/* The value as it would stand in the file; nothing for an empty or unset one. */
+/* The value as it would be written in the file; nothing for an empty or unset one. */
 void config_key_format(const struct config_key *key, const void *base, struct buf *b);
 
 /* What config_key_format made of it, as people may see it: without the password of a store's url. */

@@ -12,7 +12,7 @@
 #define ANSWER_HEAD_MAX 8192
 
 /*
- * Appends the head of `reply` to b (ask buf_status), its empty line included:
+ * Appends the head of `reply` to b (check buf_status), its empty line included:
  * the reply's fields, Date, X-Request-Id when the reply has none, the length of
  * the body, and "Connection: close" when `close`.  A field that holds a control
  * character fails the buffer: E_LIMIT.

@@ -13,8 +13,8 @@
 
 enum chunk_state {
 	CHUNK_MORE = 1, /* all bytes were used, nothing is wrong so far */
-	CHUNK_DATA,     /* a piece of the body was found: call again with what is behind it */
-	CHUNK_END,      /* the body is whole; what is behind it belongs to the next request */
+	CHUNK_DATA,     /* a piece of the body was found: call again with what follows it */
+	CHUNK_END,      /* the body is complete; what follows belongs to the next request */
 	CHUNK_REFUSED,  /* status and why are set */
 };
 

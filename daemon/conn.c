@@ -353,14 +353,14 @@ static void conn_on_timer(void *arg)
 	case CONN_BODY:
 		/* An empty line is no request: some clients send one behind a body. */
 		if (!c->set->draining && c->head.scanned > c->head.skipped) {
-			conn_refuse(c, 408, "the request did not come in time ([http] idle_timeout)");
+			conn_refuse(c, 408, "the request did not arrive in time ([http] idle_timeout)");
 			return;
 		}
 		break;
 	case CONN_SENDING:
 		if (conn_may_send_on(c, clock_ms()))
 			return;
-		log_debug("connection of '%s' closed: it did not take its answer in time", c->peer);
+		log_debug("connection of '%s' closed: it did not read its answer in time", c->peer);
 		break;
 	case CONN_BUSY:
 		log_error("connection of '%s' closed: its request was never answered", c->peer);
@@ -384,7 +384,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	if ((what & BEV_EVENT_EOF) && (c->state == CONN_BUSY || c->state == CONN_SENDING))
 		return;
 	if (c->state == CONN_BUSY)
-		log_debug("connection of '%s' broke while its request is at work", c->peer);
+		log_debug("connection of '%s' broke while its request was in progress", c->peer);
 	conn_free(c);
 }
 

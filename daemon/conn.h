@@ -36,19 +36,19 @@ struct head;
 
 const char *conn_peer(const struct conn *conn); /* "127.0.0.1:41234", "[::1]:41234" or "unix" */
 
-/* True when the request was refused, with what the client is to be told; the answer must say "close". */
+/* True when the request was refused, with status and reason for the client; the answer must say "close". */
 bool conn_is_refused(const struct conn *conn, int *ret_status, const char **ret_why);
 
-/* As head.h says; of a refused request no more than the method is of use. */
+/* As head.h says; of a refused request only the method is meaningful. */
 const struct head *conn_head(const struct conn *conn);
 
 /* The body in one piece; NULL and 0 for none.  E_NOMEM. */
 MUST_USE enum err conn_body(struct conn *conn, const char **ret_body, size_t *ret_len);
 
-/* The answer ends its connection: the client wants it, it was refused, we drain, or too many clients come. */
+/* The answer must end its connection: the client wants it, it was refused, we drain, or clients wait. */
 bool conn_must_close(const struct conn *conn);
 
-/* The client has left, or was given up: nobody will read the answer. */
+/* The client has left or was given up: nobody will read the answer. */
 bool conn_is_gone(const struct conn *conn);
 
 /*

@@ -22,8 +22,8 @@ struct event_base;
 
 enum conn_state {
 	CONN_IDLE = 1, /* waits for a request's first byte */
-	CONN_HEAD,     /* its head comes */
-	CONN_BODY,     /* its body comes */
+	CONN_HEAD,     /* its head is arriving */
+	CONN_BODY,     /* its body is arriving */
 	CONN_BUSY,     /* it is being answered */
 	CONN_SENDING,  /* its answer is being sent */
 	CONN_LINGER,   /* our side is shut; what still comes is dropped */
@@ -38,7 +38,7 @@ struct conn {
 	struct timer timer;
 	uint64_t since_ms;   /* clock_ms of: entering the state; CONN_HEAD for CONN_BODY; last progress of
 				CONN_SENDING */
-	uint64_t give_up_ms; /* of CONN_SENDING: however much progress there is */
+	uint64_t give_up_ms; /* end of CONN_SENDING, whatever the progress */
 	bool served;         /* it had an answer */
 	bool refused;
 	bool closing; /* the answer says "Connection: close" */
@@ -59,7 +59,7 @@ struct conn_set {
 	TAILQ_HEAD(conn_list, conn) conns;
 	unsigned len;
 	uint64_t unsent_bytes; /* in the output buffers of all of them */
-	struct timer retry;    /* while full: somebody's grace may be over */
+	struct timer retry;    /* while full: a grace may be over */
 	int waiting_fd;        /* while full: accepted, and waits for room like those in the kernel; or -1 */
 	struct sockaddr_storage waiting_peer;
 	uint64_t pressed_until_ms;
@@ -73,18 +73,18 @@ struct conn_set {
 MUST_USE enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer);
 void conn_free(struct conn *c);
 void conn_drain(struct conn *c);
-/* True when c looks idle, but its next request has come and was not read yet: it is idle no more. */
+/* True when c looks idle, but its next request has arrived unread; c is then no longer idle. */
 bool conn_begin_if_asked(struct conn *c);
 
 /* ---- conn_set.c ---- */
 
 void conn_set_enter(struct conn_set *set, struct conn *c);
 void conn_set_leave(struct conn_set *set, struct conn *c);
-/* c can be spared now, or bytes of its answer were sent: somebody else may come in. */
+/* A connection left or can be spared now: one that waits may come in. */
 void conn_set_room_changed(struct conn_set *set);
-/* More come than there is room for: an answer ends its connection, so that the next in line has a turn. */
+/* There are more clients than room: each answer ends its connection, so that the next in line gets a turn. */
 bool conn_set_is_pressed(const struct conn_set *set);
-/* c has an answer to send: cuts off slow readers, not c, while there is too much. */
+/* c has an answer to send: cuts off slow readers other than c while too much is unsent. */
 void conn_set_limit_unsent(struct conn_set *set, const struct conn *c);
 
 #endif

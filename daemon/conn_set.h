@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All client connections together: how many there may be, which of them goes
- * when one more comes, and how much of their answers may wait unsent.
+ * All client connections together: how many there may be, which of them is
+ * closed when one more comes, and how much of their answers may wait unsent.
  *
- * At the cap the connection that can best be spared makes room at once: one
- * that only lingers, then one that has stood still for a second in the middle of
+ * At the cap the connection that can best be spared is closed at once: one that
+ * only lingers, then one that has made no progress for a second in the middle of
  * a request or an answer, then one that never sent anything, then the one idle
- * for longest, then one that stands still for a shorter time.
- * Each kind has a moment of grace.  When nobody can be spared, on_room(false)
- * asks for no more to be accepted, and on_room(true) follows by itself.
- * Meanwhile, and for a second after the last one who found the cap reached,
- * each answer ends its connection: whoever asks for one thing after the other
- * makes progress all the time, and could never be spared.
+ * for longest, then one that has made no progress for a shorter time.  Each kind
+ * has a moment of grace.  When none can be spared, on_room(false) asks for no more
+ * to be accepted, and on_room(true) follows by itself.  Meanwhile, and for a second
+ * after the last client that found the cap reached, each answer ends its
+ * connection: a client that sends one request after the other always makes
+ * progress, and could never be spared.
  *
  * Past CONN_UNSENT_MAX bytes of answers the slowest reader is cut off first.
  */
@@ -33,9 +33,9 @@ struct sockaddr;
 #define CONN_UNSENT_MAX ((uint64_t)64 * 1024 * 1024)
 
 struct conn_set_options {
-	const struct config_http *config; /* borrowed for the life; read anew for each request */
+	const struct config_http *config; /* borrowed for the life; read again for each request */
 	uint64_t connections_max;         /* beside config->max_connections: what the descriptors allow */
-	void (*on_request)(void *arg, struct conn *conn); /* a request is whole, or refused: see conn.h */
+	void (*on_request)(void *arg, struct conn *conn); /* a request is complete, or refused: see conn.h */
 	void (*on_room)(void *arg, bool room);            /* accept, or stop accepting */
 	void (*on_empty)(void *arg); /* after conn_set_drain, when the last one is gone */
 	void *arg;
@@ -45,8 +45,8 @@ MUST_USE enum err conn_set_new(struct event_base *base, const struct conn_set_op
 void conn_set_free(struct conn_set *set); /* closes all of them; NULL is fine */
 
 /*
- * Takes an accepted socket; closes it when there is no memory, or while
- * draining.  The one that comes when there is no room waits for it: one more
+ * Takes an accepted socket; closes it when out of memory, or while draining.  One
+ * that comes when there is no room waits for it: so there may be one more
  * descriptor than connections.
  */
 void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer);

@@ -119,9 +119,9 @@ static enum head_state parse_version(struct head *h, const char *version)
 {
 	if (strlen(version) != 8 || strncmp(version, "HTTP/", 5) != 0 || !str_ascii_is_digit(version[5]) ||
 	    version[6] != '.' || !str_ascii_is_digit(version[7]))
-		return head_refuse(h, 400, "the HTTP version is not one");
+		return head_refuse(h, 400, "the HTTP version is not valid");
 	if (version[5] != '1')
-		return head_refuse(h, 505, "HTTP/1.0 and HTTP/1.1 are spoken here");
+		return head_refuse(h, 505, "only HTTP/1.0 and HTTP/1.1 are supported");
 	h->minor = (unsigned)(version[7] - '0');
 	return HEAD_MORE;
 }
@@ -196,8 +196,8 @@ static enum head_state check_doubles(struct head *h)
 			continue;
 		for (size_t j = 0; j < i; j++)
 			if (str_equal_ignoring_case(h->fields[i].name, h->fields[j].name))
-				return head_refuse(h, 400,
-						   "a header field that may stand once is given twice");
+				return head_refuse(
+				    h, 400, "a header field that may be given only once is given twice");
 	}
 	return HEAD_MORE;
 }
@@ -209,7 +209,7 @@ static enum head_state check_host(struct head *h)
 	if (!host)
 		return h->minor == 0 ? HEAD_MORE : head_refuse(h, 400, "there is no Host header field");
 	if (!target_host_is_valid(host))
-		return head_refuse(h, 400, "the Host header field is not a host");
+		return head_refuse(h, 400, "the Host header field is not a valid host");
 	return HEAD_MORE;
 }
 
@@ -284,7 +284,7 @@ static enum head_state check_codings(struct head *h)
 	if (!chunked_is_last || chunked > 1)
 		return head_refuse(h, 400, "the transfer coding must end in 'chunked', once");
 	if (codings > 1)
-		return head_refuse(h, 501, "the only transfer coding here is 'chunked'");
+		return head_refuse(h, 501, "the only transfer coding supported is 'chunked'");
 	h->framing = HEAD_CHUNKED;
 	return HEAD_MORE;
 }
@@ -316,7 +316,7 @@ static enum head_state check_expectations(struct head *h)
 		return HEAD_MORE;
 	while (head_list_next(&walk, &text, &len)) {
 		if (!element_is(text, len, "100-continue"))
-			return head_refuse(h, 417, "the only expectation met here is 100-continue");
+			return head_refuse(h, 417, "the only expectation supported is 100-continue");
 		h->expects_continue = h->framing != HEAD_NO_BODY;
 	}
 	return HEAD_MORE;

@@ -17,7 +17,7 @@
 #define HEAD_FIELDS_MAX 64
 
 enum head_state {
-	HEAD_MORE = 1, /* not whole yet, nothing wrong so far */
+	HEAD_MORE = 1, /* not complete yet, nothing wrong so far */
 	HEAD_WHOLE,    /* scan: len is set; parse: everything is */
 	HEAD_REFUSED,  /* status and why are set; what follows on the connection cannot be trusted */
 };
@@ -59,8 +59,8 @@ struct head {
 void head_init(struct head *h, size_t max_bytes, uint64_t max_body_bytes);
 
 /*
- * Looks for the end of the head.  `bytes` holds all that came so far; each
- * call passes the bytes of the last one and more behind them.  After
+ * Looks for the end of the head.  `bytes` holds all that has arrived: each call
+ * passes the bytes of the call before, and more after them.  After
  * HEAD_WHOLE the caller parses the first `len` of them.
  */
 enum head_state head_scan(struct head *h, const char *bytes, size_t len);

@@ -24,7 +24,7 @@ struct http;
 struct sockaddr;
 
 struct http_options {
-	const struct config_http *config; /* borrowed for the life; read anew for each request */
+	const struct config_http *config; /* borrowed for the life; read again for each request */
 	struct api *api;                  /* borrowed for the life */
 	uint64_t connections_max;         /* beside config->max_connections: what the descriptors allow */
 	void (*on_room)(void *arg, bool room); /* go on, or stop, accepting */

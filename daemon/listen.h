@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sockets that csrd listens on, and what happens when no more connections
- * can be taken: listening pauses and goes on by itself, with one line a while
- * in the log, and the process never spins on accept(2).
+ * can be taken: listening pauses and resumes by itself, with a line in the log now
+ * and then, and the process never spins on accept(2).
  */
 #ifndef CSRD_DAEMON_LISTEN_H
 #define CSRD_DAEMON_LISTEN_H
@@ -21,13 +21,12 @@ struct listen;
  * Opens every address of [http] listen; `http` gets what is accepted there.
  * A loopback address of a family that this machine does not have is skipped, as
  * long as another address is left.
- * Sockets named "http" that the service manager gave take their place, with a
- * warning when they are at other addresses; plain HTTP off loopback has to be
- * permitted for them as it has for addresses.
- * Each real address is logged: "listening on '127.0.0.1:43211'".  Logs the
- * cause of a failure.  E_EXISTS when another process has an address,
- * E_CONFIG when one cannot be understood or a socket that was given is none of
- * these, E_DENIED, E_IO, E_NOMEM.
+ * Sockets named "http" from the service manager replace them all, with a warning
+ * if they have other addresses; plain HTTP off loopback must be permitted for them
+ * as it must for addresses.
+ * Each real address is logged: "listening on '127.0.0.1:43211'".  Logs the cause
+ * of a failure.  E_EXISTS when another process has an address, E_CONFIG when one
+ * cannot be understood or a socket is of another kind, E_DENIED, E_IO, E_NOMEM.
  */
 MUST_USE enum err listen_new(struct event_base *base, const struct config *config, struct http *http,
 			     struct listen **ret_listen);

@@ -2,9 +2,9 @@
 /*
  * What csrd reports to its service manager: ready, once the store is open, the
  * listeners are up and the first token's signer reports that its token is usable;
- * before that, what it waits for; after it, which tokens are up and whether
- * the store works.  The watchdog is fed by a timer of the loop, and only while
- * the store thread makes progress, too.
+ * before that, what it waits for; afterwards, which tokens are up and whether the
+ * store works.  The watchdog is fed by a timer of the loop, but only while the
+ * threads of the store make progress.
  *
  * Without a manager no query is made and no timer runs.
  */
@@ -37,7 +37,7 @@ MUST_USE enum err notify_new(const struct notify_options *options, struct notify
 /* After the signers' links and the store, whose callbacks come here.  NULL is fine. */
 void notify_free(struct notify *n);
 
-/* These take NULL, for a signal or a link that comes before notify_new. */
+/* For these n may be NULL: a signal or a link may come before notify_new. */
 void notify_link(struct notify *n, const struct hsm *hsm); /* came up or went down */
 void notify_reloading(struct notify *n);
 /* problems: NULL when the new file took effect; else its first line goes into the status. */

@@ -167,8 +167,8 @@ static void say_kind(struct reconciler *r, enum reconcile_finding finding, bool 
 
 static uint64_t digest_of(const struct reconcile_report *c)
 {
-	const uint64_t counts[] = {c->pending, c->deleting,   c->leftover, c->missing,  c->unknown,
-				   c->busy,    c->half_pairs, c->unread,   c->set_aside};
+	const uint64_t counts[] = {c->pending, c->deleting,   c->leftover, c->missing, c->unknown,
+				   c->busy,    c->half_pairs, c->unread,   c->unclear, c->set_aside};
 	uint64_t digest = 0;
 
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
@@ -180,17 +180,19 @@ static void say_counts(struct reconciler *r, const struct reconcile_report *c)
 {
 	struct due *due = &r->dues[r->running];
 	uint64_t done = c->pending + c->deleting + c->leftover;
-	uint64_t left = c->missing + c->unknown + c->busy + c->half_pairs + c->unread + c->set_aside;
+	uint64_t left =
+	    c->missing + c->unknown + c->busy + c->half_pairs + c->unread + c->unclear + c->set_aside;
 	uint64_t digest = digest_of(c);
 	bool changed = digest != due->counts[r->compares];
 
 	due->counts[r->compares] = digest;
-	log_write(done > 0 || (left > 0 && changed) ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, NULL,
-		  "reconciliation of token '%s': %" PRIu64 " checked, %" PRIu64 " pending, %" PRIu64
-		  " deleting, %" PRIu64 " leftover, %" PRIu64 " missing, %" PRIu64 " unknown, %" PRIu64
-		  " half pairs, %" PRIu64 " busy, %" PRIu64 " unread, %" PRIu64 " set aside",
-		  hsm_token_name(r->options.hsms[r->running]), c->checked, c->pending, c->deleting,
-		  c->leftover, c->missing, c->unknown, c->half_pairs, c->busy, c->unread, c->set_aside);
+	log_write(
+	    done > 0 || (left > 0 && changed) ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, NULL,
+	    "reconciliation of token '%s': %" PRIu64 " checked, %" PRIu64 " pending, %" PRIu64
+	    " deleting, %" PRIu64 " leftover, %" PRIu64 " missing, %" PRIu64 " unknown, %" PRIu64
+	    " half pairs, %" PRIu64 " busy, %" PRIu64 " unread, %" PRIu64 " unclear, %" PRIu64 " set aside",
+	    hsm_token_name(r->options.hsms[r->running]), c->checked, c->pending, c->deleting, c->leftover,
+	    c->missing, c->unknown, c->half_pairs, c->busy, c->unread, c->unclear, c->set_aside);
 }
 
 static void say_report(struct reconciler *r, const struct reconcile_report *report)

@@ -2,8 +2,8 @@
 /*
  * When to reconcile: at start as soon as a token's link is up, after each
  * reconnect, when the api asks for it, and on the [policy] reconcile_interval.
- * Rows are settled each time; all keys of the token are compared with the
- * store at the first pass, and from then on once an hour.  One pass at a time.
+ * Each pass settles rows; the first one, and from then on one an hour, compares
+ * all keys of the token with the store.  One pass at a time.
  */
 #ifndef CSRD_DAEMON_RECONCILER_H
 #define CSRD_DAEMON_RECONCILER_H

@@ -48,6 +48,7 @@ static void put_comparison(struct json_writer *w, const char *token, const struc
 	json_put_int_member(w, "unknown", (int64_t)c->report.unknown);
 	json_put_int_member(w, "set_aside", (int64_t)c->report.set_aside);
 	json_put_int_member(w, "unread", (int64_t)c->report.unread);
+	json_put_int_member(w, "unclear", (int64_t)c->report.unclear);
 	json_close(w);
 }
 

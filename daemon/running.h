@@ -2,9 +2,9 @@
 /*
  * What a running csrd reports to csrctl about itself, in a file beside the store that
  * is locked while csrd lives: its version, the values that are in force (a
- * reload does not take all of them over), which types of keys each token makes,
- * and what its last comparison with the store has found.  Nobody but csrctl reads it; csrd does not
- * need it, so a failure to write it is just one line in the log.
+ * reload does not take all of them over), which key types each token makes, and
+ * what its last comparison with the store found.  Only csrctl reads it; csrd does
+ * not need it, so a failure to write it is just one line in the log.
  */
 #ifndef CSRD_DAEMON_RUNNING_H
 #define CSRD_DAEMON_RUNNING_H
@@ -16,7 +16,7 @@
 
 struct running;
 
-/* config: borrowed for the life; what is in it is written at once, and by each call below.  E_NOMEM. */
+/* config: borrowed for the life.  Writes the file, as does each call below.  E_NOMEM. */
 MUST_USE enum err running_new(const struct config *config, struct running **ret_running);
 void running_free(struct running *running); /* removes the file; NULL is fine */
 

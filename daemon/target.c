@@ -131,7 +131,7 @@ static bool absolute_parse(char *text, size_t scheme_len, bool is_options, struc
 	len = span_host(authority);
 	if (len == SIZE_MAX || len == 0 || authority[0] == ':' ||
 	    (authority[len] != '\0' && authority[len] != '/' && authority[len] != '?'))
-		return target_refuse(t, 400, "the request target's authority is not a host");
+		return target_refuse(t, 400, "the request target's authority is not a valid host");
 	if (authority[len] == '/')
 		return path_parse(authority + len, t);
 	if (authority[len] == '\0') {
@@ -153,7 +153,7 @@ bool target_parse(char *text, bool is_options, struct target *ret_target)
 		return path_parse(text, ret_target);
 	if (strcmp(text, "*") == 0) {
 		if (!is_options)
-			return target_refuse(ret_target, 400, "the target '*' is for OPTIONS alone");
+			return target_refuse(ret_target, 400, "the request target '*' is only for OPTIONS");
 		ret_target->path = "*";
 		return true;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The event loop, one turn after the other.  I8 says that it never blocks; a
- * build with failpoints, as the tests run it, measures what each turn takes of
- * the processor and logs every new worst one at debug.
+ * build with failpoints, as the tests run it, measures the processor time of each
+ * turn, and logs each new maximum at debug.
  */
 #ifndef CSRD_DAEMON_TURN_H
 #define CSRD_DAEMON_TURN_H

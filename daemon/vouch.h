@@ -3,9 +3,9 @@
  * Does the signer of a token vouch for this store?  It remembers, across restarts,
  * how far the store had come (hsm.h, note-store).  A store that is behind that, or
  * that the signer does not know, may have gone back in time: a copy, a snapshot,
- * a restore.  A CSR that was open then may have been answered since, so its row is
- * set aside (store_set_aside) before any request is sent to that signer, and no
- * reconciliation destroys its key.
+ * a restore.  A CSR that is open in it may have been answered since, so its row is
+ * set aside (store_set_aside) before any request is sent to that signer, and
+ * reconciliation does not destroy its key.
  *
  * A link is accepted only after that, and after the signer was notified where the
  * store stands; then it is notified again a second after something was committed.
@@ -37,7 +37,7 @@ void vouch_free(struct vouch *v);
 /* For hsm_options.on_hello. */
 void vouch_hello(struct vouch *v, struct hsm *hsm);
 
-/* Notifies the signers that are up where the store stands; done is called within a second, or at once. */
+/* Notifies the signers that are up how far the store has come; done is called within a second, or at once. */
 void vouch_flush(struct vouch *v, void (*done)(void *arg), void *arg);
 
 /* From now on neither hsm nor store is touched. */

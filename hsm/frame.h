@@ -25,7 +25,7 @@ struct frame {
 	size_t payload_len;
 };
 
-/* Appends one frame; ask buf_status. A payload over FRAME_PAYLOAD_MAX fails it with E_LIMIT. */
+/* Appends one frame; check buf_status.  A payload over FRAME_PAYLOAD_MAX fails it with E_LIMIT. */
 void frame_put(struct buf *b, uint32_t request_id, uint16_t type, const void *payload, size_t payload_len);
 
 /*

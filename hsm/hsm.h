@@ -9,7 +9,7 @@
  *
  *   E_OK          done
  *   E_UNAVAIL     no link to the signer, or its token is down; nothing was done
- *   E_BUSY        too many calls in flight, the signer's queue is full, or it works on that
+ *   E_BUSY        too many calls in flight, the signer's queue is full, or it is working on that
  *                 id right now; nothing was done
  *   E_TIMEOUT     the deadline passed before the signer began; nothing was done
  *   E_UNSUPPORTED the token cannot make that key type; nothing was done
@@ -41,7 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of a create that ended so: does the contract above say that no object of it is on the token? */
+/* Does the contract above say that a create which ended with this error left no object on the token? */
 static inline bool hsm_left_nothing(enum err e)
 {
 	switch (e) {
@@ -68,7 +68,7 @@ struct hsm_options {
 	unsigned in_flight_max;    /* calls; past it E_BUSY */
 	uint32_t reconnect_min_ms; /* back-off doubles from here … */
 	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was usable */
-	bool tell_failures;        /* on_link also after an attempt to connect that failed */
+	bool tell_failures;        /* call on_link also after a failed attempt to connect */
 	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
 	/* Hello was answered, and the link waits for hsm_accept or hsm_decline; meanwhile hsm_note_store
 	   alone is sent, and hsm_is_up is false.  Neither of the two is called from inside it.  NULL: every
@@ -90,7 +90,7 @@ void hsm_free(struct hsm *hsm);
 
 /* After on_hello: calls may be made from now on.  Does nothing if the link no longer waits for it. */
 void hsm_accept(struct hsm *hsm);
-/* After on_hello: ends the link, to be tried again later.  why: copied; see hsm_down_reason. */
+/* After on_hello: ends the link, which is tried again later.  why: copied; see hsm_down_reason. */
 void hsm_decline(struct hsm *hsm, const char *why);
 
 const char *hsm_token_name(const struct hsm *hsm);
@@ -100,7 +100,7 @@ key_type_set hsm_key_types(const struct hsm *hsm);
 /* What the signer remembered of a store, by its lineage, when it answered the last hello.  False: nothing. */
 bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES],
 		   uint64_t *ret_sequence);
-/* Of whatever store. */
+/* The same for any store. */
 bool hsm_remembers_any(const struct hsm *hsm);
 /* Why the link is down, for logs and /readyz; "" when it is up. Borrowed until the loop runs. */
 const char *hsm_down_reason(const struct hsm *hsm);

@@ -8,10 +8,10 @@
  * any order (LIST_KEYS in several parts).  A message that cannot be decoded
  * ends the connection.  No message signs bytes that the caller chooses.
  *
- * encode: appends the payload to `b`, ask buf_status: E_LIMIT also for a value
- * that decode would refuse (too long, not UTF-8, no lower-case UUID).  Text for
+ * encode: appends the payload to `b`; check buf_status: E_LIMIT also for a value
+ * that decode would refuse (too long, not UTF-8, not a lower-case UUID).  Text for
  * people (details, labels, what CK_TOKEN_INFO says) never fails: bytes that are
- * not UTF-8 become '?', and what is too long is cut.  decode: fills *ret, on
+ * not UTF-8 become '?', and what is too long is cut.  decode: fills *ret; on
  * failure (E_PROTO, E_NOMEM) *ret is released and zeroed.
  */
 #ifndef CSRD_HSM_MESSAGE_H
@@ -171,7 +171,7 @@ struct message_listed_key {
 };
 struct message_list_keys_part {
 	bool last;       /* no part of this request follows */
-	uint32_t unread; /* objects that would not say what they are: not 0, and the list may lack keys */
+	uint32_t unread; /* objects that could not be read; if not 0, the list may lack keys */
 	struct message_listed_key *keys;
 	size_t keys_len; /* ≤ MESSAGE_LIST_PART_KEYS */
 };
@@ -216,7 +216,7 @@ MUST_USE enum err message_destroy_pool_decode(const uint8_t *data, size_t len,
 /*
  * ---- note-store: the reply, without payload, means that the signer remembers it durably ----
  *
- * A sequence below that which it remembers of the lineage changes nothing.
+ * A sequence below the one that it remembers for the lineage changes nothing.
  */
 void message_note_store_encode(struct buf *b, const struct message_store *m);
 MUST_USE enum err message_note_store_decode(const uint8_t *data, size_t len, struct message_store *ret);
@@ -231,7 +231,7 @@ struct message_pool {
 };
 struct message_status_reply {
 	bool usable;  /* the token answered its last probe and a user is logged in */
-	char *detail; /* why not, or what it lacks all the same, or ""; ≤ MESSAGE_TEXT_MAX */
+	char *detail; /* why not, or what a usable one lacks, or ""; ≤ MESSAGE_TEXT_MAX */
 	uint32_t threads;
 	uint32_t busy; /* threads at work */
 	uint32_t queued;
@@ -243,7 +243,7 @@ struct message_status_reply {
 	size_t pools_len;
 	struct message_pool pools[KEY_TYPE_MAX]; /* types that have a target or ready keys */
 	char *pool_detail;                       /* why the pool is not filled, or ""; ≤ MESSAGE_TEXT_MAX */
-	uint32_t other_nodes; /* that have ready keys on the token, when its keys were listed last … */
+	uint32_t other_nodes; /* that had ready keys on the token when its keys were last listed … */
 	uint32_t other_keys;  /* … and how many */
 	char *capabilities;   /* what the token was found to do, for people; ≤ MESSAGE_TEXT_MAX */
 };

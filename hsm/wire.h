@@ -3,9 +3,9 @@
  * The codec of the protocol between csrd and csrd-hsm: big-endian integers and
  * length-prefixed bytes.  It knows no message and no descriptor.
  *
- * Writers put onto a `struct buf` and ask buf_status once at the end.  A
- * reader never reads past its end: after the first thing that does not fit it
- * is bad for good, every get returns zeroes, and wire_reader_finish says so.
+ * Writers append to a `struct buf` and check buf_status once at the end.  A
+ * reader never reads past its end: after the first thing that does not fit, every
+ * get returns zeroes, and wire_reader_finish reports it.
  */
 #ifndef CSRD_HSM_WIRE_H
 #define CSRD_HSM_WIRE_H

@@ -2,10 +2,10 @@
 /*
  * A timer of the event loop, in milliseconds.
  *
- * It fires from the loop and once, when clock_ms() has reached its time: never
- * before, as libevent's own do, which count from when the loop woke, by a coarse
- * clock.  When there is no memory to keep it by, it fires at the next turn of the loop:
- * a limit may be kept too strictly, and what is to be done is not forgotten.
+ * It fires once, from the loop, when clock_ms() has reached its time, and never
+ * earlier.  libevent's own may, since they count from when the loop woke, by a
+ * coarse clock.  If there is no memory to arm it, it fires in the next turn of the
+ * loop: a time limit may then be too strict, but nothing is forgotten.
  */
 #ifndef CSRD_LOOP_TIMER_H
 #define CSRD_LOOP_TIMER_H
@@ -16,10 +16,10 @@
 
 struct event_base;
 
-/* It may start its timer again, and free the memory that it is in. */
+/* May start its timer again, or free the memory that holds it. */
 typedef void (*timer_fn)(void *arg);
 
-/* To be embedded; what is in it is timer.c's. */
+/* To be embedded; its members are private to timer.c. */
 struct timer {
 	struct event event;
 	timer_fn fire;
@@ -27,13 +27,13 @@ struct timer {
 	uint64_t due_ms;
 };
 
-/* Not while it runs. */
+/* Not while the timer runs. */
 void timer_init(struct timer *timer, struct event_base *base, timer_fn fire, void *arg);
 
-/* One that runs begins anew. */
+/* A timer that runs starts over. */
 void timer_start(struct timer *timer, uint64_t in_ms);
 
-/* Before its memory is freed.  Nothing for one that does not run, or is all zero. */
+/* Needed before its memory is freed.  Does nothing to a timer that does not run, or is all zero. */
 void timer_stop(struct timer *timer);
 
 bool timer_runs(const struct timer *timer);

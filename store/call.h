@@ -81,14 +81,14 @@ struct call_rows {
 	void *first;
 	size_t len;
 	size_t size;                                  /* of one */
-	void (*read)(struct sql_query *q, void *row); /* the row at hand, into a zeroed one */
+	void (*read)(struct sql_query *q, void *row); /* the current row, into a zeroed one */
 	void (*release)(void *row);
 };
 /* Reads all rows of the query, and ends it. */
 MUST_USE enum err call_rows_read(struct call_rows *rows, struct sql_query *q);
-void call_rows_release(struct call_rows *rows); /* leaves none */
+void call_rows_release(struct call_rows *rows); /* leaves it empty */
 
-/* Room for one more of `size` bytes, zeroed, at the end of an array; NULL when out of memory. */
+/* Appends a zeroed element of `size` bytes to an array and returns it; NULL when out of memory. */
 void *call_append(void **array, size_t *len, size_t size);
 
 #endif

@@ -13,7 +13,7 @@
 struct sql;
 struct sql_query;
 
-/* What csr_row_read reads of a query, in its order. */
+/* The columns that csr_row_read reads, in its order. */
 #define CSR_ROW_COLUMNS                                                                                      \
 	"id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us, key_type, "       \
 	"country, province, locality, organization, organizational_unit, common_name, sans, name, "          \

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fences along the long lists: every thousandth row of a list is remembered, and
- * how many rows lie between two of them, so that the row with a number is found
- * from the fence before it and not from the end of the list.
+ * how many rows lie between two of them, so that a row is found by its number from
+ * the fence before it, not from the end of the list.
  *
- * What came and went since is read from the audit trail, in the transaction of the
- * question: each row that joins a list of active CSRs, or leaves it, has its record
- * there, whichever process did it.
+ * Which rows came and went since is read from the audit trail, in the same
+ * transaction: each row that joins a list of active CSRs, or leaves it, has a record
+ * there, whichever process caused it.
  */
 #ifndef CSRD_STORE_FENCE_H
 #define CSRD_STORE_FENCE_H
@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define FENCE_STEP 1000             /* rows from one fence to the next */
-#define FENCE_NEAR (2 * FENCE_STEP) /* what lies nearer to an end of its list is counted to from there */
+#define FENCE_NEAR (2 * FENCE_STEP) /* rows nearer to an end of the list are counted from that end */
 
 struct fences; /* of all threads that read */
 struct sql;

@@ -13,7 +13,7 @@ struct sql;
 
 /*
  * What becomes of a create with the key of `in`: NEW when the key is not known,
- * or so old that it counts no more; REPLAY, IN_FLIGHT (both fill *ret_replay),
+ * or has expired; REPLAY, IN_FLIGHT (both fill *ret_replay),
  * MISMATCH or GONE.  Only reads.
  */
 MUST_USE enum err idempotency_look(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
@@ -26,7 +26,7 @@ MUST_USE enum err idempotency_judge(struct sql *sql, const struct store_csr_begi
 /* Notes the key of a create, if it has one, and forgets a few that have expired. */
 MUST_USE enum err idempotency_note(struct sql *sql, const struct store_csr_begin *in, int64_t now_us);
 
-/* The CSR failed: its create may be tried again. */
+/* Deletes the key of a CSR that failed, so that its create may be tried again. */
 MUST_USE enum err idempotency_forget(struct sql *sql, const char *csr_id);
 
 #endif

@@ -11,8 +11,8 @@
 
 struct sql;
 
-/* A backup becomes the store: its open rows are set aside, its lineages go, so that whoever meets it next has
-   not seen it; with "store.restore" in its audit trail.  Within a transaction. */
+/* Makes a backup the store: sets its open rows aside, deletes its lineages, so that no signer has seen it,
+   and adds "store.restore" to its audit trail.  Within a transaction. */
 MUST_USE enum err lineage_restore(struct sql *sql, const struct audit_origin *origin);
 
 #endif

@@ -26,8 +26,8 @@ struct migrate_driver {
 	const char *subject; /* names the database in the log */
 	/* 0 for a database without a schema. */
 	enum err (*version)(void *db, int *ret_version);
-	/* Runs one step and sets the version, in one transaction; nothing when the version is reached
-	 * already. */
+	/* Runs one step and sets the version, in one transaction; does nothing if the version is that
+	 * high already. */
 	enum err (*apply)(void *db, const struct migrate_step *step);
 };
 

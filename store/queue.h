@@ -25,15 +25,15 @@ struct sql;
 enum store_op_kind {
 	STORE_OP_READS = 1,
 	STORE_OP_WRITES,
-	STORE_OP_PROBES, /* reads, on the connection that writes; and that writes, too, if its last write
-			    failed */
+	STORE_OP_PROBES, /* reads, on the connection that writes; if its last write failed, that one tries
+			    to write, too */
 };
 
 /*
- * Owned by the caller until it is submitted, by the queue until `finish`, which is
- * called on the owner's thread, once, and takes it.  `e` set before it is submitted
- * is how it ends, without having run.  After an error nothing that `run` wrote is
- * done, whatever `run` itself returned.
+ * Owned by the caller until it is submitted, then by the queue until `finish`, which
+ * is called once, on the owner's thread, and takes it.  If `e` is set before it is
+ * submitted, it ends with that error and is not run.  If it ends with an error,
+ * nothing that `run` wrote was done, whatever `run` itself returned.
  */
 struct store_op {
 	STAILQ_ENTRY(store_op) next; /* the queue's */
@@ -48,7 +48,7 @@ struct queue_options {
 	struct sql *writer; /* all connections are borrowed until queue_free */
 	struct sql *const *readers;
 	unsigned readers_len; /* ≤ QUEUE_READERS_MAX */
-	unsigned max;         /* that wait to be written, and as many that wait to be read; past it E_BUSY */
+	unsigned max;         /* operations waiting to write, and as many waiting to read; past it E_BUSY */
 };
 /* E_IO (logged), E_NOMEM. */
 MUST_USE enum err queue_new(const struct queue_options *options, struct queue **ret_queue);
@@ -64,6 +64,6 @@ void queue_dispatch(struct queue *queue);
 void queue_on_commit(struct queue *queue, void (*on_commit)(void *arg), void *arg);
 
 unsigned queue_waiting(struct queue *queue);    /* not those that are being run */
-uint64_t queue_at_work_ms(struct queue *queue); /* how long the slowest thread has been at one operation */
+uint64_t queue_at_work_ms(struct queue *queue); /* how long the slowest thread has been at its operation */
 
 #endif

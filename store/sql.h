@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connection to a database: blocking, of one thread at a time.  What store/
- * decides is written over this, once; an engine (store/sqlite/) is what lies
- * below.
+ * A connection to a database: blocking, used by one thread at a time.  The
+ * decisions of store/ are written once, on top of this; an engine (store/sqlite/)
+ * lies below.
  *
  * A thread of the queue runs
  *
@@ -11,8 +11,8 @@
  * with a guard round each operation that writes, so that one that fails leaves
  * the others of its transaction alone.
  *
- * Errors: E_STORE, E_UNAVAIL, E_BUSY, E_NOMEM and those named here.  Whatever is
- * no answer to what was asked is logged by the engine, once, where it meets it.
+ * Errors: E_STORE, E_UNAVAIL, E_BUSY, E_NOMEM and those named here.  Any error
+ * that is not an answer to the query is logged once, by the engine, where it occurs.
  */
 #ifndef CSRD_STORE_SQL_H
 #define CSRD_STORE_SQL_H
@@ -38,14 +38,14 @@ enum sql_guard {
 
 /*
  * Starts a transaction in which all operations see one state of the database;
- * with `writes` none of them can meet another writer's change any more.  After an
- * error there is no transaction.
+ * with `writes`, no other writer's change can affect them any more.  After an error
+ * there is no transaction.
  */
 MUST_USE enum err sql_begin(struct sql *sql, bool writes);
 
 /*
  * Ends the transaction, whatever it returns.  With commit: E_OK means durable,
- * E_UNCERTAIN that it may be or not, everything else that nothing was done.
+ * E_UNCERTAIN that it may or may not be, any other error that nothing was done.
  * Without: nothing was done.
  */
 MUST_USE enum err sql_end(struct sql *sql, bool commit);
@@ -54,14 +54,14 @@ MUST_USE enum err sql_end(struct sql *sql, bool commit);
 MUST_USE enum err sql_guard(struct sql *sql, enum sql_guard step);
 
 /*
- * One durable write, outside of a transaction, that changes nothing and waits
- * for nobody's lock: E_OK when writes are taken again.  As much as an operation
- * writes, so that a disk with room for less does not seem well.  Errors as
- * store_ping says.
+ * One durable write, outside a transaction, that changes nothing and waits for no
+ * lock: E_OK when writes succeed again.  It writes as much as an operation does, so
+ * that a disk with less room than that does not seem usable.  Errors as store_ping
+ * says.
  */
 MUST_USE enum err sql_try_write(struct sql *sql);
 
-/* Undoes a transaction that is under way, and gives everything back.  NULL is fine. */
+/* Undoes a transaction that is open, and frees everything.  NULL is fine. */
 void sql_close(struct sql *sql);
 
 /* ---- one statement ---- */
@@ -103,16 +103,16 @@ void sql_put_null(struct sql_query *q);
 void sql_put_text(struct sql_query *q, const char *text);                 /* NULL for NULL */
 void sql_put_bytes(struct sql_query *q, const uint8_t *data, size_t len); /* NULL for NULL */
 
-bool sql_next(struct sql_query *q); /* whether there is a row (more) */
+bool sql_next(struct sql_query *q); /* whether there is another row */
 
 bool sql_is_null(struct sql_query *q, const char *column);
 int64_t sql_int(struct sql_query *q, const char *column);
 void sql_text(struct sql_query *q, const char *column, char **ret_text); /* owned; NULL for NULL */
-/* Of that length, or that fits, and never NULL: anything else is a damaged row. */
+/* A text that fits, bytes of that length, and never NULL: anything else is a damaged row. */
 void sql_fixed(struct sql_query *q, const char *column, char *dst, size_t dst_size);
 void sql_bytes(struct sql_query *q, const char *column, uint8_t *dst, size_t len);
 
-/* An error of the caller's own; and that what the row holds makes no sense, which is logged. */
+/* Sets an error of the caller's own; sets, and logs, that the contents of the row make no sense. */
 void sql_fail(struct sql_query *q, enum err e);
 void sql_damaged(struct sql_query *q);
 
@@ -120,9 +120,9 @@ void sql_damaged(struct sql_query *q);
 MUST_USE enum err sql_done(struct sql_query *q);
 /* Ends it as well: E_NOTFOUND when there was no row. */
 MUST_USE enum err sql_found(struct sql_query *q, bool found);
-/* Runs to its end a statement that returns no rows; any refusal is a surprise. */
+/* Runs a statement that returns no rows, and ends it; it must not be refused. */
 MUST_USE enum err sql_run(struct sql_query *q);
-/* The same where a refusal is an answer: E_EXISTS, E_NOTFOUND. */
+/* The same for one whose refusal is an answer: E_EXISTS, E_NOTFOUND. */
 MUST_USE enum err sql_try(struct sql_query *q);
 /* Rows that the last sql_run or sql_try changed. */
 uint64_t sql_changed(struct sql *sql);
@@ -144,7 +144,7 @@ struct sql_driver {
 	enum err (*try_write)(struct sql *sql);
 	void (*close)(struct sql *sql);
 
-	/* A statement, ready for its parameters; given back by `reset`. */
+	/* A statement, ready for its parameters; returned by `reset`. */
 	void *(*statement)(struct sql *sql, const struct sql_text *text);
 	/* The parameter number `at`, from 1; text and bytes stay where they are until `reset`.  False:
 	 * E_NOMEM. */
@@ -155,7 +155,7 @@ struct sql_driver {
 			   struct sql_value *ret_value);
 	void (*reset)(struct sql *sql, void *statement);
 	uint64_t (*changed)(struct sql *sql);
-	/* Logs the last failure, or that a row is damaged, and returns what that is to callers. */
+	/* Logs the last failure, or that a row is damaged, and returns the error that callers get. */
 	enum err (*failed)(struct sql *sql, const char *what);
 	enum err (*damaged)(struct sql *sql, const char *what);
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Statements.  Each stands once, whichever database it is for, in the file of the
- * decision that makes it: a table of its own, listed in sql_text.c.  From there an
- * engine prepares all of them when it opens, so a schema that lacks something is
- * found at the start and not at the first use.
+ * SQL statements.  Each is written once, for all databases, in the file of the
+ * decision that it serves: in a table of its own that sql_text.c lists.  An engine
+ * prepares all of them when it opens a database, so a schema that lacks something
+ * is found at start, not at the first use.
  *
  * Parameters are $1, $2, …; columns are read by the names that the text gives
  * them (sql.h).  Transactions are the engine's own affair.

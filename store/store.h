@@ -69,25 +69,25 @@ void store_close(struct store *store);
 int store_fd(const struct store *store); /* borrowed; poll for reading */
 void store_dispatch(struct store *store);
 
-/* Waits for and dispatches until `*done` is true: for command-line programs. */
+/* Waits and dispatches until `*done` is true: for command-line programs. */
 void store_wait(struct store *store, const bool *done);
 
-/* Operations that wait for a thread of the store; those that are being worked on are not among them. */
+/* Operations that wait for a thread of the store; those in progress are not counted. */
 unsigned store_queued(const struct store *store);
 
-/* For how long a thread of the store has been at what it works on, the longest of them; 0: all are idle. */
+/* How long the slowest thread of the store has been busy with one operation; 0: all are idle. */
 uint64_t store_at_work_ms(const struct store *store);
 
 typedef void (*store_done_fn)(void *arg, enum err e);
 
 /*
- * E_OK when the database is usable: it is read, and, as long as the last write
- * failed, written as well.  E_LIMIT (no room on the disk), E_DENIED and E_IO
+ * E_OK when the database is usable: it is read, and, if the last write failed,
+ * written as well.  E_LIMIT (no room on the disk), E_DENIED and E_IO
  * (the system refuses to write) besides the common errors.
  */
 void store_ping(struct store *store, store_done_fn done, void *arg);
 
-/* What such an error says of the store: "the disk is full".  Static, for people. */
+/* What such an error says about the store, such as "the disk is full".  Static text, for people. */
 const char *store_ping_text(enum err e);
 
 /* ---- principals ---- */
@@ -127,7 +127,7 @@ typedef void (*store_csr_begin_fn)(void *arg, enum err e, enum store_begin outco
 void store_csr_begin(struct store *store, const struct store_csr_begin *in, store_csr_begin_fn done,
 		     void *arg);
 
-/* What a create will meet, read together with who asks for it. */
+/* What a create would meet, read together with who requests it. */
 struct store_csr_look {
 	enum principal_kind kind; /* as for store_principal_find */
 	uint8_t secret_hash[STORE_HASH_BYTES];
@@ -167,19 +167,19 @@ struct store_csr_move {
 };
 void store_csr_move(struct store *store, const struct store_csr_move *in, store_done_fn done, void *arg);
 
-/* → deleting, by scope (NULL: wherever it is) and id as a client names it; E_NOTFOUND unless active (or
-   deleting already: then nothing is changed) there. */
+/* → deleting, by scope (NULL: any) and id as a client names it.  E_NOTFOUND unless there is such a CSR and it
+   is active, or deleting already: then nothing is changed. */
 typedef void (*store_csr_fn)(void *arg, enum err e, struct csr_record *record /* owned by the callee */);
 void store_csr_delete_begin(struct store *store, const struct store_scope *scope, const char *id,
 			    const struct audit_origin *origin, store_csr_fn done, void *arg);
 
-/* A key of a failed or destroyed CSR that ought not to be there any more: "csr.leftover" to the audit trail
-   before it is destroyed, unless the trail says so already since the last one that was; `gone`:
-   "csr.leftover-destroyed" after it. */
+/* Records in the audit trail a key of a failed or destroyed CSR that should no longer exist: "csr.leftover"
+   before it is destroyed, unless the trail has said so since the last such key was destroyed; with `gone`,
+   "csr.leftover-destroyed" afterwards. */
 void store_csr_leftover(struct store *store, const char *id, bool gone, const struct audit_origin *origin,
 			store_done_fn done, void *arg);
 
-/* Any state; scope NULL: wherever it is (operators).  E_NOTFOUND. */
+/* In any state; scope NULL: any (operators).  E_NOTFOUND. */
 void store_csr_get(struct store *store, const struct store_scope *scope, const char *id, store_csr_fn done,
 		   void *arg);
 
@@ -198,7 +198,7 @@ void store_csr_ask(struct store *store, const struct store_csr_ask *in, store_cs
 enum store_order { STORE_ORDER_CREATED_AT = 1, STORE_ORDER_NAME, STORE_ORDER_ACCOUNT_TAG };
 #define CSR_STATE_BIT(state) (1u << (unsigned)(state))
 /*
- * What an operator looks for: all of it must hold; NULL and 0 stand for any.
+ * What an operator looks for: all conditions must hold; NULL and 0 stand for any.
  * `name`, `san` and `word` are found anywhere in a text, whatever the case of
  * ASCII letters.
  */
@@ -218,8 +218,8 @@ struct store_csr_filter {
 struct store_csr_query {
 	const struct store_scope *scope;       /* NULL: all */
 	unsigned states;                       /* CSR_STATE_BIT set */
-	const struct store_csr_filter *filter; /* NULL: none.  May read all rows; only by time of creation,
-						  with neither after_id nor updated_before_us */
+	const struct store_csr_filter *filter; /* NULL: none.  May read all rows; only in the order of
+						  creation, with neither after_id nor updated_before_us */
 	const char *after_id;      /* for passes over everything: ids > this, ordered by id; else NULL */
 	int64_t updated_before_us; /* 0: any; only rows whose state is older than this */
 	enum store_order order;    /* ignored with after_id; ties by id in the same direction */
@@ -227,10 +227,10 @@ struct store_csr_query {
 	uint64_t offset;
 	unsigned limit; /* 1 … STORE_LIST_MAX */
 	/*
-	 * Whose walk through the pages of a list it is (a principal's id); NULL: nobody's.
-	 * With a scope and ACTIVE alone, a page beside one which the same reader got some
-	 * minutes ago goes on where that ended, or ends where that began, whatever came or
-	 * went since: `offset` then says which page it is, not how many rows lie before it.
+	 * Who walks through the pages of a list (a principal's id); NULL: nobody.  With a
+	 * scope and only ACTIVE, a page next to one that the same reader got in the last
+	 * minutes starts where that ended, or ends where that began, whatever came or went
+	 * since: `offset` then says which page it is, not how many rows lie before it.
 	 * No row is shown twice in one walk (store/walk.h), so a page may have fewer rows.
 	 */
 	const char *reader;
@@ -262,19 +262,19 @@ void store_mark_get(struct store *store, const char *token_name, store_mark_fn d
 struct store_set_aside {
 	const char *token_name;
 	uint8_t lineage[STORE_LINEAGE_BYTES]; /* the new one: random */
-	bool went_back;             /* "store.rolled-back" to the audit trail even when no row is open */
-	struct audit_origin origin; /* detail: why */
+	bool went_back;                       /* record "store.rolled-back" even when no row is open */
+	struct audit_origin origin;           /* detail: why */
 };
 /*
  * Gives the store a new lineage for one token, and sets its open rows aside, all in one transaction: pending
- * rows become failed (as by store_csr_move), deleting ones stay, each with an audit record; and with any,
- * "store.rolled-back".  rows: how many they were.
+ * rows become failed (as by store_csr_move), deleting ones stay, each with an audit record; if there are
+ * any, "store.rolled-back" is recorded, too.  rows: how many there were.
  */
 typedef void (*store_set_aside_fn)(void *arg, enum err e, uint64_t rows);
 void store_set_aside(struct store *store, const struct store_set_aside *in, store_set_aside_fn done,
 		     void *arg);
 
-/* Called from store_dispatch whenever something was committed.  One at a time; NULL: nobody. */
+/* Called from store_dispatch whenever something was committed.  Only one can be set; NULL: none. */
 void store_on_commit(struct store *store, void (*on_commit)(void *arg), void *arg);
 
 /* ---- operators: accounts, zones, principals, audit ---- */
@@ -289,13 +289,13 @@ struct store_scope_change {
 	struct store_scope scope;
 	const char *name; /* NULL: as it is */
 	bool sets_quota;
-	int64_t csr_quota; /* may be less than it holds: then it makes no more until it holds less */
+	int64_t csr_quota; /* may be below the current count: then none is made until the count is lower */
 };
 void store_scope_set(struct store *store, const struct store_scope_change *in,
 		     const struct audit_origin *origin, store_done_fn done, void *arg);
-/* Grants must name what exists (E_NOTFOUND); the id, the hash, and a user's e-mail among users not revoked
-   (in any case of its letters), must be new (E_EXISTS).  Of two grants on one thing the stronger holds.  The
-   times of creation and revocation are the store's to set. */
+/* Grants must name what exists (E_NOTFOUND); the id, the hash, and a user's e-mail address among users not
+   revoked (in whatever case) must be new (E_EXISTS).  Of two grants on one scope the stronger counts.  The
+   store sets the times of creation and revocation. */
 void store_principal_add(struct store *store, const struct principal *principal,
 			 const struct audit_origin *origin, store_done_fn done, void *arg);
 /* E_NOTFOUND; revoking twice keeps the first time and is E_OK. */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a store's url says of it, without a look at it. */
+/* What the url alone says about a store. */
 #ifndef CSRD_STORE_STORE_URL_H
 #define CSRD_STORE_STORE_URL_H
 
 #include <stdbool.h>
 
-/* The file that it is, or will be; NULL: it is none.  Borrowed of the url. */
+/* The file of the database, whether it exists or not; NULL: it is not a file.  Borrowed from the url. */
 const char *store_url_path(const char *url);
 
-/* Whether csrd on other machines may be at work on it as well. */
+/* Whether csrd on other machines may use it as well. */
 bool store_url_is_shared(const char *url);
 
 #endif

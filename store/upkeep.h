@@ -22,11 +22,11 @@
 
 enum upkeep_phase {
 	UPKEEP_COPY = 1, /* done and total are pages */
-	UPKEEP_CHECK,    /* how far is not known: both are 0 */
+	UPKEEP_CHECK,    /* the progress is not known: both are 0 */
 	UPKEEP_WRITE,    /* bytes */
 };
 
-/* Asked between any two steps of some milliseconds; false ends the work, and nothing was done. */
+/* Asked every few milliseconds; false ends the work, and nothing was done. */
 struct upkeep_watch {
 	bool (*go_on)(void *arg, enum upkeep_phase phase, uint64_t done, uint64_t total);
 	void *arg;
@@ -51,9 +51,9 @@ uint64_t upkeep_csrs(const struct upkeep_summary *summary); /* of all states */
 /*
  * Writes the whole database, as it is at one instant, into the open file fd
  * from its start, and flushes it.  Writers are not held up meanwhile.  The
- * copy was checked wholly (pages, constraints, references, row counts against
- * the original) and is one file, with nothing beside it.  Needs as much room
- * again beside the database.  E_EXISTS: another backup of it is under way.
+ * copy has been checked completely (pages, constraints, references, row counts
+ * against the original) and is one file, with nothing beside it.  Needs as much
+ * space again beside the database.  E_EXISTS: another backup of it is under way.
  */
 MUST_USE enum err upkeep_backup(const char *url, int fd, const struct upkeep_watch *watch,
 				struct upkeep_summary *ret_summary);
@@ -93,7 +93,7 @@ struct upkeep_check {
 	void *arg; /* on_problem's */
 };
 /*
- * Reads the database as it is at one instant and tells everything that is not
+ * Reads the database as it is at one instant and reports everything that is not
  * as this program leaves it: pages (with `full` the indexes too), constraints,
  * references, the schema's own rules, counters, the audit trail's sequence,
  * states against the audit trail.  E_OK also with problems.

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which rows ended the pages that were read lately, so that the next page, or the
- * one before, is found by its neighbour's row and not by counting to it.  Rows that
- * come or go while somebody walks through the pages, in whichever direction, then
- * neither show another twice nor hide one.
+ * Remembers the first and last rows of the pages that were read lately, so that the
+ * next page, or the one before, is found from its neighbour's row, not by counting.
+ * Rows that come or go while somebody walks through the pages, in either direction,
+ * then cannot make another row appear twice or be missed.
  *
  * A walk is one reader's, through one list, in one order, by pages of one size.  It
- * begins anew when its first page is read a second time, and is forgotten after
+ * starts again when its first page is read a second time, and is forgotten after
  * some minutes.
  */
 #ifndef CSRD_STORE_WALK_H
@@ -18,7 +18,7 @@
 
 struct walk; /* of all threads that read */
 
-/* A row, by what rows are ordered by. */
+/* A row, as far as rows are ordered by it. */
 struct walk_mark {
 	int64_t created_us;
 	char id[CSR_ID_SIZE];
@@ -35,11 +35,11 @@ struct walk *walk_new(void);       /* NULL: out of memory */
 void walk_free(struct walk *walk); /* NULL is fine */
 
 enum walk_way {
-	WALK_JUMP = 1, /* nothing is known of its neighbours: the page is at its number */
-	WALK_BEHIND,   /* it begins behind `before` */
+	WALK_JUMP = 1, /* nothing is known of its neighbours: the page is found by its number */
+	WALK_BEHIND,   /* it begins after `before` */
 	WALK_BEFORE,   /* it ends before `after` */
 };
-/* How a page is found, and between which rows it lies, since others of the walk showed what is beyond. */
+/* How a page is found, and between which rows it lies: other pages of the walk showed what is beyond. */
 struct walk_page {
 	enum walk_way way;
 	bool has_before;
@@ -54,7 +54,7 @@ void walk_page_release(struct walk_page *page);
 bool walk_page_holds(const struct walk_page *page, const struct store_csr_query *query,
 		     const struct csr_record *row);
 
-/* What became of it: its first and last row.  What cannot be kept is not. */
+/* Remembers the first and last row that the page got; without memory it does not. */
 void walk_keep(struct walk *walk, const struct store_csr_query *query, enum walk_way way,
 	       const struct csr_record *first, const struct csr_record *last);
 

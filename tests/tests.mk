@@ -72,6 +72,8 @@ JOURNAL_TEST_LIBS := -lcrypto $(addprefix -Wl$(comma)--wrap=,clock_wall_us fchmo
 $(eval $(call test_program,unit/journal_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))
 $(eval $(call test_program,unit/journal_disk_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))
 -include $(B)/tests/unit/journal_fixture.d
+$(eval $(call test_program,unit/gate_test,$(addprefix $(B)/hsm/signer/token/,gate.o remains.o watchdog.o) $(A_base),-Wl$(comma)--wrap=clock_ms))
+$(B)/tests/unit/gate_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/job_queue_test,$(addprefix $(B)/hsm/signer/serve/,job.o job_queue.o) $(B)/libwire.a $(A_base),))
 $(B)/tests/unit/job_queue_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/module_file_test,$(B)/hsm/signer/token/module_file.o $(A_base),))

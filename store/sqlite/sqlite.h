@@ -27,7 +27,7 @@ MUST_USE enum err sqlite_open_memory(struct sql **ret_sql);
 
 /* ---- private to store/sqlite/ ---- */
 
-/* What SQLite keeps beside the database and has open as long as that. */
+/* What SQLite keeps beside the database, and open for as long. */
 enum sqlite_beside { SQLITE_BESIDE_LOG, SQLITE_BESIDE_INDEX, SQLITE_BESIDE_LEN };
 
 #define SQLITE_PARAMS_MAX 20
@@ -53,7 +53,7 @@ struct sqlite {
 	} beside[SQLITE_BESIDE_LEN];
 	bool writes;         /* the transaction may */
 	atomic_bool stopped; /* a flush failed: see sqlite.c.  The writer's is also its readers' */
-	int restart_at;      /* pages of the log at which it is begun anew, if readers let it */
+	int restart_at;      /* pages of the log at which it starts over, if readers let it */
 	int rc;              /* of the last step */
 	enum err reason;     /* what E_STORE stands for, of the last error: E_LIMIT, E_DENIED, E_IO or E_STORE
 				itself */

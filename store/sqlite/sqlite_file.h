@@ -23,7 +23,7 @@ struct sqlite_file {
 /* flags are those of sqlite3_open_v2.  name is borrowed until sqlite_file_close. */
 MUST_USE enum err sqlite_file_open(struct sqlite_file *f, const char *path, int flags, const char *name,
 				   const struct upkeep_watch *watch);
-void sqlite_file_close(struct sqlite_file *f); /* of a zeroed one: nothing */
+void sqlite_file_close(struct sqlite_file *f); /* does nothing to a zeroed one */
 
 /* A result code as ours, logged; E_TIMEOUT, not logged, for what the watch ended. */
 enum err sqlite_file_report(const struct sqlite_file *f, int rc, const char *what);

@@ -22,21 +22,21 @@ enum err sqlite_place_error(int error);
 MUST_USE enum err sqlite_place_check(const char *folder);
 
 /*
- * Where the database lies, or will lie: no symbolic link leads there any more.
- * What is beside the database (its log, its locks) is beside that path, whichever
- * name it was found by.  Logs the cause.  E_NOTFOUND, E_DENIED, E_IO, E_NOMEM.
+ * Where the database is, or will be, as a path without symbolic links.  What is
+ * beside the database (its log, its locks) is beside that path, whichever name it
+ * was found by.  Logs the cause.  E_NOTFOUND, E_DENIED, E_IO, E_NOMEM.
  */
 MUST_USE enum err sqlite_place_resolve(const char *path, char **ret_path);
 
 /*
- * Two locks in a file beside the database.  Closing *ret_fd gives them back.
+ * Two locks in a file beside the database.  Closing *ret_fd releases them.
  * All three log the cause and take a path that is resolved.
  *
  * lock: the service's, for csrd and for whoever may not work beside one.
  * E_EXISTS: a csrd holds it.
  * share: for csrctl while it has the database open, beside a csrd or not.
- * seize: with a descriptor of sqlite_place_lock: nobody shares any more, and
- * nobody will until it is closed.  Both wait for some seconds.  E_BUSY.
+ * seize: with a descriptor of sqlite_place_lock: waits until nobody shares, and
+ * nobody can until it is closed.  Both wait for some seconds.  E_BUSY.
  */
 MUST_USE enum err sqlite_place_lock(const char *path, const char *folder, int *ret_fd);
 MUST_USE enum err sqlite_place_share(const char *path, const char *folder, int *ret_fd);
@@ -44,7 +44,7 @@ MUST_USE enum err sqlite_place_seize(const char *path, int fd);
 
 /*
  * Whether a database may be made at `path`, where there is none: E_STORE,
- * logged, when what was beside one (a log) is there still.
+ * logged, if a log that belonged to one is still there.
  */
 MUST_USE enum err sqlite_place_is_free(const char *path);
 
@@ -64,7 +64,7 @@ MUST_USE enum err sqlite_place_lock_file(const char *path, int *ret_fd);
 struct stat;
 MUST_USE enum err sqlite_place_check_names(const char *path, const struct stat *st);
 
-/* Whether a csrd holds it now.  Takes nothing that a csrd which starts would wait for.  E_DENIED, E_IO. */
+/* Whether a csrd holds it now.  Takes no lock that a starting csrd would wait for.  E_DENIED, E_IO. */
 MUST_USE enum err sqlite_place_is_locked(const char *path, bool *ret_locked);
 
 /* A root that makes a file for a service makes it the service's, like the folder.  E_IO, errno kept. */

@@ -216,8 +216,7 @@ static enum err close_old(struct restore *r)
 		return E_BUSY;
 	}
 	if (e != E_OK)
-		log_warn("store '%s' cannot be closed as it should: it is kept as it is, log and all",
-			 r->path);
+		log_warn("store '%s' cannot be closed cleanly: it is kept as it is, with its log", r->path);
 	return E_OK;
 }
 

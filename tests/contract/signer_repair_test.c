@@ -550,6 +550,31 @@ static void sigterm_breaks_a_fill_off_F28(void **state)
 	ends_within(f, 1000 + 3000);
 }
 
+/* openCryptoki's modules do: the connection of a caller is not among the numbers that they had. */
+static void a_module_that_closes_a_number_twice_F295(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c, later;
+
+	signer_open(f, &c, "double-close\n");
+	for (unsigned round = 0; round < 2; round++) {
+		long before = signer_shim_count(f, "C_Finalize");
+
+		signer_set_rules(f, "double-close\ninvalidate-sessions\n"
+				    "C_GetSessionInfo return CKR_DEVICE_ERROR\n");
+		assert_int_not_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
+		while (signer_shim_count(f, "C_Finalize") == before)
+			usleep(10000);
+		signer_set_rules(f, "double-close\n");
+		signer_wait_until_usable(&c);
+		if (round == 0)
+			signer_client_open(&later, f->socket, NULL); /* between the two */
+	}
+	assert_int_equal(signer_create(&later, ID_A, KEY_P256V1, NULL), E_OK);
+	signer_client_close(&later);
+	signer_close(f, &c);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -568,6 +593,7 @@ int main(int argc, char **argv)
 	    SIGNER_CASE(destroys_without_an_end_renew_the_module_F71),
 	    SIGNER_CASE(a_list_says_what_it_could_not_read),
 	    SIGNER_CASE(sigterm_breaks_a_fill_off_F28),
+	    SIGNER_CASE(a_module_that_closes_a_number_twice_F295),
 	};
 
 	return SIGNER_RUN("csrd-hsm and its token", tests, argc, argv);

@@ -3,7 +3,7 @@
  * csrd-hsm on a token that has few sessions to spare, is full, is slow, or does
  * one thing at a time: it goes on with what there is, and says so.
  *
- * run: waits seconds=67
+ * run: waits seconds=73
  */
 #include "tests/unit/cmocka_all.h"
 
@@ -86,6 +86,37 @@ static void fewer_sessions_than_threads_at_start_F177(void **state)
 		create_many(&c);
 		signer_close(f, &c);
 	}
+}
+
+/* One thread opens its session, which takes long, and another looks whether it may work: nobody waits for
+ * that. */
+static void a_slow_session_does_not_hold_up_the_server_F291(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_status_reply status;
+	struct message_find_key_reply found;
+	struct signer_client c;
+	uint32_t ids[2];
+	uint64_t started;
+
+	f->threads = 2;
+	f->extra = "keep_alive = 1h\n";
+	signer_open(f, &c, "sessions-max 1\n");
+	signer_wait_for_status(&c, true, "1 of 2 sessions");
+	signer_set_rules(f, "sessions-max 1\ninvalidate-sessions\nC_OpenSession sleep 4s\n");
+	started = clock_ms();
+	ids[0] = signer_key_send(&c, MESSAGE_FIND_KEY, ID_A, CLIENT_DEADLINE_MS);
+	signer_wait_for_trace(f, "= sleep");
+	ids[1] = signer_key_send(&c, MESSAGE_FIND_KEY, ID_B, CLIENT_DEADLINE_MS); /* wakes the other thread */
+	signer_status(&c, &status);
+	message_status_reply_release(&status);
+	signer_status(&c, &status); /* it has been woken by now */
+	message_status_reply_release(&status);
+	assert_true(clock_ms() - started < 3000);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(signer_find_get(&c, ids[i], &found), E_OK);
+	assert_true(clock_ms() - started > 3900);
+	signer_close(f, &c);
 }
 
 /* The module counts sessions that nobody has any more: not usable, and helped by initialising it anew. */
@@ -237,6 +268,34 @@ static void a_request_past_its_time_is_not_begun_F181(void **state)
 	assert_int_equal(signer_create_get(&c, id, &reply), E_TIMEOUT);
 	signer_set_rules(f, "");
 	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_NONE);
+	signer_close(f, &c);
+}
+
+/* Nor is it tried again where it waited until its time was up to have the token for itself. */
+static void a_create_past_its_time_is_not_tried_again_F292(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply created;
+	struct message_find_key_reply found;
+	struct signer_client c;
+	struct csr_spec spec;
+	uint32_t create, find;
+	long before;
+
+	f->threads = 3;
+	f->extra = "keep_alive = 1h\n";
+	signer_open(f, &c, "");
+	before = signer_shim_count(f, "C_GenerateKeyPair");
+	signer_set_rules(f, "C_FindObjectsInit@1 sleep 1s\nC_GenerateKeyPair@1 return CKR_GENERAL_ERROR\n");
+	find = signer_key_send(&c, MESSAGE_FIND_KEY, ID_B, CLIENT_DEADLINE_MS);
+	signer_wait_for_trace(f, "= sleep");
+	signer_spec(&spec, KEY_P256V1);
+	create = signer_create_send(&c, ID_A, &spec, 700);
+	csr_spec_release(&spec);
+	assert_int_equal(signer_create_get(&c, create, &created), E_TIMEOUT);
+	assert_true(signer_shim_count(f, "C_GenerateKeyPair") <= before + 1);
+	assert_int_equal(signer_find_get(&c, find, &found), E_OK);
+	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_NONE);
 	signer_close(f, &c);
 }
 
@@ -456,11 +515,13 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    SIGNER_CASE(fewer_sessions_than_threads_at_work_F177),
 	    SIGNER_CASE(fewer_sessions_than_threads_at_start_F177),
+	    SIGNER_CASE(a_slow_session_does_not_hold_up_the_server_F291),
 	    SIGNER_CASE(sessions_that_are_lost_come_back_F178),
 	    SIGNER_CASE(lists_end_with_their_caller_F179),
 	    SIGNER_CASE(a_list_ends_with_its_time_F179),
 	    SIGNER_CASE(a_full_token_is_left_in_peace_F180),
 	    SIGNER_CASE(a_request_past_its_time_is_not_begun_F181),
+	    SIGNER_CASE(a_create_past_its_time_is_not_tried_again_F292),
 	    SIGNER_CASE(sigterm_ends_the_first_look_F182),
 	    SIGNER_CASE(a_module_that_does_one_thing_at_a_time_F176),
 	    SIGNER_CASE(a_disturbed_create_has_the_token_for_itself_F183),

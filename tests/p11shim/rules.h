@@ -89,6 +89,7 @@ struct rules {
 	char logged_in_pin[RULES_PIN_SIZE];
 	bool invalidate_sessions;
 	bool serialise;
+	bool double_close;
 	uint64_t answer_after_ms;
 	bool pair_destroy;
 	CK_RV pair_destroy_rv; /* for a public key that went with its private key */

@@ -63,6 +63,12 @@ static void set_serialise(const struct words *w, struct rules *rules)
 	rules->serialise = true;
 }
 
+static void set_double_close(const struct words *w, struct rules *rules)
+{
+	(void)w;
+	rules->double_close = true;
+}
+
 static void set_answer_after(const struct words *w, struct rules *rules)
 {
 	rules->answer_after_ms = words_time_ms(w, w->word[1]);
@@ -142,6 +148,7 @@ static const struct {
     {"logged-in", 2, set_logged_in},
     {"template-refuse", 3, set_template_refuse},
     {"serialise", 1, set_serialise},
+    {"double-close", 1, set_double_close},
     {"answer-after", 2, set_answer_after},
     {"pair-destroy", 2, set_pair_destroy},
     {"label-max", 2, set_label_max},

@@ -306,7 +306,7 @@ class BusyTest(ConnectionsCase):
         client.send(body)
         self.wait_pending(1)
         client.socket.close()
-        self.service_.csrd.wait_log("broke while its request is at work")
+        self.service_.csrd.wait_log("broke while its request was in progress")
         self.service_.hsm.signal(signal.SIGCONT)
         self.service_.csrd.wait_log("the client left before its answer, a 201")
         self.assertEqual(list(self.service_.rows().values()), ["active"])

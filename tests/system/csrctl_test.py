@@ -240,10 +240,10 @@ class Credentials(StoreCase):
             (("token", "create", "--name", "x"), "at least one --account or --zone"),
             (("token", "create", "--name", "x", "--account", "acme:admin"), "ID or NAME, optionally followed by :read or :write"),
             (("token", "create", "--name", "x", *grant, *grant), "given twice"),
-            (("token", "create", "--name", "x\ny", *grant), "none a control"),
-            (("token", "create", "--name", "x\u00ady", *grant), "none a control, invisible"),  # F120
-            (("token", "create", "--name", "\u2800", *grant), "at least one of them to be seen"),  # F121
-            (("account", "add", "a2", "--name", "x\ufe0f"), "none a control, invisible"),
+            (("token", "create", "--name", "x\ny", *grant), "none of them a control"),
+            (("token", "create", "--name", "x\u00ady", *grant), "none of them a control, invisible"),  # F120
+            (("token", "create", "--name", "\u2800", *grant), "at least one of them visible"),  # F121
+            (("account", "add", "a2", "--name", "x\ufe0f"), "none of them a control, invisible"),
             (("token", "create", "--name", "x", *grant, "--expires", "soon"), "--expires 'soon'"),
             (("token", "create", "--name", "x", *grant, "--expires", "2020-01-01"), "has passed"),
             (("token", "create", "--name", "x", *grant, "--expires", "1h", "--not-before", "2h"), "not before"),
@@ -414,7 +414,7 @@ class Csrs(harness.Case):
         self.assertEqual({k: v for k, v in clean.items() if k not in ("token", "applied", "vouched", "checked",
                                                                          "findings")},
                          dict.fromkeys(("pending", "deleting", "leftover", "missing", "unknown", "busy", "set_aside",
-                                        "half_pairs", "unread", "left"), 0))
+                                        "half_pairs", "unread", "unclear", "left"), 0))
         self.assertTrue(clean["vouched"])
         self.assertEqual((clean["token"], clean["applied"], clean["findings"]), ("default", False, []))
         self.assertEqual(clean["checked"], 4)

@@ -338,7 +338,7 @@ class Doctor(DoctorCase):
         self.assertEqual(say("echo '{\"module\": [1], \"token\": {\"found\": 1}, \"pin\": 7}'"), ["it gives no reason"])
         self.assertEqual(say("echo '2026 x error: so it is' >&2; exit 66"), ["csrd-hsm -i ended with 66: so it is"])
         self.assertEqual(say("head -c 3000000 /dev/zero | tr '\\0' 'x'"), ["csrd-hsm -i ended with 0: it gives no reason"])
-        self.assertEqual(say("sleep 60 & sleep 60"), ["csrd-hsm -i does not come to an end"])
+        self.assertEqual(say("sleep 60 & sleep 60"), ["csrd-hsm -i does not finish"])
         (folder / "csrd-hsm").unlink()
         done = subprocess.run([folder / "csrctl", "-c", self.s.config_path, "doctor"], capture_output=True, text=True,
                               check=False, env=self.s.environment("csrctl"))

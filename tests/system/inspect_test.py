@@ -164,7 +164,9 @@ class Inspect(faults.FaultCase):
         shutil.copy(faults.SHIM, writable)
         writable.chmod(0o666)
         self.settle(module=writable)
-        self.assertIn("may be changed by others", self.inspect(status=NO_MODULE)[1])
+        shown, said = self.inspect(status=NO_MODULE)
+        self.assertIn("may be changed by others", said)
+        self.assertEqual(shown["module"]["open_to_others"], str(writable))  # F294: nobody has to read it out of the log
 
     def test_tokens_that_are_missing(self):
         self.settle(uri="pkcs11:token=other")
@@ -185,6 +187,7 @@ class Inspect(faults.FaultCase):
         self.s.hsm.terminate()
         shown, said = self.inspect("C_GetTokenInfo serial 0000000000000000", status=NO_TOKEN)
         self.assertTrue(shown["token"]["found"])
+        self.assertTrue(shown["token"]["exchanged"])
         self.assertIn("was exchanged", said)
 
     def test_a_module_that_hangs_or_crashes(self):

@@ -361,7 +361,28 @@ class PackageTest(sdbox.Case):
     @staticmethod
     def follow(box, done):
         """The command that it ends with."""
-        box.run("sh", "-c", re.search(r"rm -.*$", done.stderr)[0])
+        box.run("sh", "-c", re.search(r"(env SOFTHSM2_CONF=|rm -).*$", done.stderr)[0])
+
+    def test_F300_a_second_trial_token(self):
+        """It is not taken for the first one, and what setup says about one without a PIN leaves the others alone."""
+        box = self.machine()
+        self.install(box, self.deb)
+        self.setup_csrd(box, "--softhsm", "--yes")
+        had = []
+        self.assert_serves(box, had)
+        document = self.setup_csrd(box, "--softhsm", "--token", "second", "--yes")
+        self.assertEqual((document["uri"], document["new_keys_on"]), ("pkcs11:token=second", "default"))
+        self.assertNotEqual(box.path(PIN).read_text(), box.path("/etc/csrd/credentials/second.pin").read_text())
+        self.setup_csrd(box, "--softhsm", "--token", "second", "--yes")
+
+        box.path("/etc/csrd/credentials/second.pin").unlink()
+        done = self.setup_csrd(box, "--softhsm", "--token", "second", "--yes", check=False)
+        self.assertIn("a trial token 'second'", done.stderr)
+        self.follow(box, done)
+        box.run("systemctl", "restart", "csrd", sdbox.SIGNER)
+        self.assert_serves(box, had)
+        self.setup_csrd(box, "--softhsm", "--token", "second", "--yes")
+        self.assertEqual(box.run("csrctl", "doctor", check=False).returncode, 0)
 
     def test_F199_an_upgrade_from_a_conffile(self):
         """0.1 shipped the configuration as a conffile that setup edited: it stays as it is, and nobody is asked."""

@@ -445,7 +445,7 @@ static void what_is_given_twice_is_refused(void **state)
 static void lines_of_no_form_are_refused(void **state)
 {
 	struct fixture *f = *state;
-	static const char form[] = "the line is none of: key = value, [section], # comment\n";
+	static const char form[] = "the line is not key = value, [section] or # comment\n";
 	static const char *const lines[] = {"level", "level info", "level: info", "= info", "level # = info"};
 
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -477,7 +477,7 @@ static void long_lines_are_refused_whole(void **state)
 	snprintf(text, sizeof(text), "[store]\n%s\n[policy]\nkey_types = x\n" TOKEN, line);
 	refuses(f, text,
 		"@:2: the line is longer than 2048 bytes\n"
-		"@:4: [policy] key_types: 'x' is no key type, accepted are " KEY_TYPES "\n");
+		"@:4: [policy] key_types: 'x' is not a key type, accepted are " KEY_TYPES "\n");
 	line[2048] = '\0';
 	snprintf(text, sizeof(text), "[store]\n%s\n" TOKEN, line);
 	assert_string_equal(loads(f, text)->store.url, line + 6);
@@ -559,11 +559,11 @@ static void lists_are_checked_item_by_item(void **state)
 	struct fixture *f = *state;
 
 	refuses_key(f, "policy", "key_types = rsa2048, rsa1024",
-		    "key_types: 'rsa1024' is no key type, accepted are " KEY_TYPES);
+		    "key_types: 'rsa1024' is not a key type, accepted are " KEY_TYPES);
 	refuses_key(f, "policy", "key_types = rsa2048, rsa2048", "key_types: 'rsa2048' is named twice");
 	refuses_key(f, "policy", "key_types = rsa2048,", "key_types: an item between the commas is empty");
 	refuses_key(f, "policy", "san_types = dns,DNS",
-		    "san_types: 'DNS' is no type of name, accepted are dns, ip, email, uri");
+		    "san_types: 'DNS' is not a type of name, accepted are dns, ip, email, uri");
 	refuses_key(f, "token a", "client_users = a,,b", "client_users: an item between the commas is empty");
 	refuses_key(f, "token a", "client_users = a, b c",
 		    "client_users: 'b c' is not accepted, it must be the name or the number of a user");
@@ -702,7 +702,7 @@ static void all_mistakes_are_reported_together_in_the_order_of_lines(void **stat
 	    "unix:/PATH; "
 	    "names are not looked up\n"
 	    "@:3: [http] max_connections: '5x' is not accepted, it must be a number from 1 to 65536\n"
-	    "@:4: the line is none of: key = value, [section], # comment\n"
+	    "@:4: the line is not key = value, [section] or # comment\n"
 	    "@:5: [what]: unknown section, accepted are [http], [store], [policy], [log] and [token NAME]\n"
 	    "@:8: [token a] module: 'm' is not accepted, it must be the absolute path of a file\n"
 	    "@:9: [token a] threads: '99' is not accepted, it must be a number from 1 to 64\n"

@@ -206,7 +206,7 @@ struct house {
 	unsigned outstanding; /* calls to the store by the test itself */
 	const char *in_work;
 	unsigned steps_left; /* for should_stop */
-	struct finding findings[64];
+	struct finding findings[1024];
 	size_t findings_len;
 	bool done;
 	enum err e;
@@ -1366,12 +1366,93 @@ static void test_one_more_list_answers_for_many_missing_keys(void **state)
 	assert_int_equal(h->hsm.calls[CALL_LIST], 2);
 	assert_true(h->hsm.calls[CALL_FIND] <= 16);
 	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
-	/* A list that lacks keys answers for none of them. */
+	assert_int_equal(h->report.unclear, 0);
+}
+
+/* ---- many missing keys, where some objects cannot be read (F293) ---- */
+
+#define LOST_MANY 1000
+
+static void make_lost_rows(struct house *h)
+{
+	char id[CSR_ID_SIZE];
+
+	for (unsigned i = 0; i < LOST_MANY; i++) {
+		snprintf(id, sizeof(id), "%08x-0000-4000-8000-%012x", i, i);
+		make_row_on(h, id, CSR_ACTIVE, TOKEN);
+	}
+	settle(h, 0);
+}
+
+/* A list that may lack keys shows none to be missing, and the signer is not asked a thousand times either. */
+static void test_what_lists_with_unread_objects_lack_is_unclear(void **state)
+{
+	struct house *h = *state;
+
+	make_lost_rows(h);
 	h->hsm.unread = 1;
+	h->hsm.before_answer = deletes_one_meanwhile;
+	h->hsm.hook_arg = h;
 	pass(h, true);
-	assert_int_equal(h->report.missing, 51);
-	assert_int_equal(h->hsm.calls[CALL_LIST], 1);
-	assert_true(h->hsm.calls[CALL_FIND] >= 51);
+	assert_int_equal(h->e, E_OK);
+	assert_true(h->report.compared);
+	assert_int_equal(h->hsm.calls[CALL_LIST], 2);
+	assert_true(h->hsm.calls[CALL_FIND] <= 16);
+	assert_int_equal(h->report.missing, h->hsm.calls[CALL_FIND]);
+	assert_int_equal(h->report.unclear, LOST_MANY - 1 - h->report.missing);
+	assert_int_equal(h->report.unread, 1);
+	h->hsm.unread = 0; /* and a list that lacks none answers for all */
+	h->findings_len = 0;
+	pass(h, true);
+	assert_int_equal(h->report.missing, LOST_MANY - 1);
+	assert_int_equal(h->report.unclear, 0);
+	assert_true(h->hsm.calls[CALL_FIND] <= 17); /* one for the row that was deleted */
+}
+
+static void is_unread_the_second_time(void *arg, enum call_kind kind, const char *id)
+{
+	struct house *h = arg;
+
+	(void)id;
+	if (kind == CALL_LIST)
+		h->hsm.unread = h->hsm.calls[CALL_LIST] == 1 ? 0 : 3;
+}
+
+static void is_read_the_second_time(void *arg, enum call_kind kind, const char *id)
+{
+	struct house *h = arg;
+
+	(void)id;
+	if (kind == CALL_LIST)
+		h->hsm.unread = h->hsm.calls[CALL_LIST] == 1;
+}
+
+/* What the second list does not show is unclear, too, and it is said why. */
+static void test_a_second_list_with_unread_objects_makes_it_unclear(void **state)
+{
+	struct house *h = *state;
+
+	make_lost_rows(h);
+	h->hsm.before_answer = is_unread_the_second_time;
+	h->hsm.hook_arg = h;
+	pass(h, true);
+	assert_int_equal(h->report.missing + h->report.unclear, LOST_MANY);
+	assert_int_equal(h->report.unread, 3);
+	assert_true(h->hsm.calls[CALL_FIND] <= 16);
+}
+
+static void test_a_second_list_that_is_whole_is_enough(void **state)
+{
+	struct house *h = *state;
+
+	make_lost_rows(h);
+	h->hsm.before_answer = is_read_the_second_time;
+	h->hsm.hook_arg = h;
+	pass(h, true);
+	assert_int_equal(h->report.missing, LOST_MANY);
+	assert_int_equal(h->report.unclear, 0);
+	assert_int_equal(h->hsm.calls[CALL_LIST], 2);
+	assert_true(h->hsm.calls[CALL_FIND] <= 16);
 }
 
 /* The first list lacks them all, the second has them: nothing is missing. */
@@ -1490,6 +1571,9 @@ int main(void)
 	    T(test_rows_of_the_future_are_old),
 	    T(test_open_rows_are_left_to_who_settles_them),
 	    T(test_one_more_list_answers_for_many_missing_keys),
+	    T(test_what_lists_with_unread_objects_lack_is_unclear),
+	    T(test_a_second_list_with_unread_objects_makes_it_unclear),
+	    T(test_a_second_list_that_is_whole_is_enough),
 	    T(test_keys_that_the_second_list_has_are_not_missing),
 	    T(test_a_leftover_that_stays_is_recorded_once),
 	};

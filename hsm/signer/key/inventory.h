@@ -6,8 +6,8 @@
  * A generation that was killed half-way can leave objects of three kinds: with
  * a label and without a partner (listed, as a half pair), with a label and
  * without key material (listed likewise, and destroyed like any other), and
- * without either.  The last are no keys, cannot be told from other programs'
- * objects in the making, and are left alone.
+ * without either.  The last are not keys, cannot be distinguished from objects
+ * that other programs are making, and are left alone.
  */
 #ifndef CSRD_HSM_SIGNER_KEY_INVENTORY_H
 #define CSRD_HSM_SIGNER_KEY_INVENTORY_H
@@ -35,14 +35,14 @@ struct inventory {
 	struct inventory_node *nodes; /* sorted by name */
 	size_t nodes_len;
 	size_t nodes_capacity;
-	uint32_t unread; /* objects that were found twice and would not say what they are */
+	uint32_t unread; /* objects that were found twice and could not be read */
 };
 
 /* Objects that come or go meanwhile may be in it or not.  E_LIMIT, E_NOMEM, as session_fail. */
 MUST_USE enum err inventory_take(struct session *s, struct inventory *ret_inventory);
 void inventory_release(struct inventory *inventory); /* leaves it zeroed */
 
-/* The handles, of the session that took it, where there is one pair of that label and no more. */
+/* The handles, for the session that took it, if there is exactly one pair with that label. */
 bool inventory_find_pair(const struct inventory *inventory, const char *label, CK_OBJECT_HANDLE *ret_private,
 			 CK_OBJECT_HANDLE *ret_public, uint8_t ret_key_id[KEY_ID_BYTES]);
 

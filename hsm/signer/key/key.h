@@ -42,10 +42,10 @@ MUST_USE enum err key_generate(struct session *s, enum key_type type, const char
 MUST_USE enum err key_read_back(struct session *s, const char *label, struct key *key);
 
 /*
- * For a new pair that is not found by its CKA_ID: by the handles that the token
- * gave, in the session that made it.  E_OK: they no longer refer to anything.
- * E_HSM: the token keeps objects there that do not say that they are ours, or
- * refuses.  Else as session_fail.
+ * Destroys a new pair that is not found by its CKA_ID: by the handles that the
+ * token returned, in the session that made it.  E_OK: they no longer refer to
+ * anything.  E_HSM: they refer to objects that do not prove to be ours, or the
+ * token refuses.  Else as session_fail.
  */
 MUST_USE enum err key_destroy_handles(struct session *s, const struct key *key, const char *label);
 

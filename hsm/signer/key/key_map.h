@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Handles of key pairs by their labels, for whoever looks at one pair after the
- * other, as csrctl verify --full does.  A search by label reads every object of
- * the token in some modules, so that n looks would cost n times n; one list of
- * all objects costs as much as one search.
+ * Handles of key pairs by their labels, for looking up one pair after the other,
+ * as csrctl verify --full does.  In some modules a search by label reads every
+ * object of the token, so that n lookups would cost n times n; one list of all
+ * objects costs as much as one search.
  *
- * A map belongs to a session and is taken when a few looks have come soon after
- * each other.  It is never trusted: for what it names the token is asked for class, label
- * and CKA_ID each time, and what it does not name is searched for.
+ * A map belongs to a session and is made after a few lookups in quick succession.
+ * It is never trusted: for what it names, the token is asked for class, label and
+ * CKA_ID each time, and what it does not name is searched for.
  */
 #ifndef CSRD_HSM_SIGNER_KEY_KEY_MAP_H
 #define CSRD_HSM_SIGNER_KEY_KEY_MAP_H

@@ -21,8 +21,9 @@
 void probe_set_label(struct token *token, const char *node, const char *state_dir);
 
 /*
- * What an earlier process found out about this very token, if it still holds
- * (probe_memory.h): then it is as after probe_run, and true.  Makes no key.
+ * Takes over what an earlier process found out about this very token, as if
+ * probe_run had found it.  False: there is nothing that still holds
+ * (probe_memory.h).  Makes no key.
  */
 bool probe_recall(struct token *token);
 
@@ -37,9 +38,8 @@ bool probe_recall(struct token *token);
 MUST_USE enum err probe_run(struct session *s, struct token *token);
 
 /*
- * Makes, uses and destroys one key of the cheapest type, after what an earlier
- * probe had to leave.  The session tells
- * what failed.  E_HSM, as session_fail.
+ * Destroys what an earlier probe had to leave, then makes, uses and destroys one
+ * key of the cheapest type.  The session says what failed.  E_HSM, as session_fail.
  */
 MUST_USE enum err probe_self_test(struct session *s, struct token *token);
 

@@ -4,12 +4,12 @@
  * signer's state folder: throw-away keys, an RSA key among them, are not made
  * at each start, but only when there is reason to.
  *
- * A finding holds for the very things that it was made with: this release of
- * csrd, the module's file (path, size, time of change) and what it says of its
- * version, the token with its versions of hardware and firmware, and the
- * mechanisms that it offers.  Anything else, a file that was cut or changed,
- * and one that cannot be read, are as good as none.  It is no secret and no
- * safeguard: what each key is was read back from the token all the same.
+ * A finding holds only for what it was made with: this release of csrd, the
+ * module's file (path, size, modification time) and the version that it reports,
+ * the token with its versions of hardware and firmware, and the mechanisms that it
+ * offers.  One made with anything else, or a file that was cut or changed or cannot
+ * be read, counts as none.  It is neither secret nor a safeguard: each key is read
+ * back from the token all the same.
  */
 #ifndef CSRD_HSM_SIGNER_KEY_PROBE_MEMORY_H
 #define CSRD_HSM_SIGNER_KEY_PROBE_MEMORY_H

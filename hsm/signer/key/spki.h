@@ -29,7 +29,7 @@ struct spki {
 };
 
 /*
- * Takes the key on success.  E_HSM: its encoding is none that a CSR may have
+ * Takes the key on success.  E_HSM: its encoding is not one that a CSR may have
  * (a curve that is not named, …); E_NOMEM.
  */
 MUST_USE enum err spki_new(EVP_PKEY *key, struct spki **ret_spki);

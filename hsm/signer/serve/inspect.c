@@ -8,6 +8,7 @@
 #include "base/secret.h"
 #include "hsm/signer/key/key_kind.h"
 #include "hsm/signer/key/probe.h"
+#include "hsm/signer/token/module_file.h"
 #include "hsm/signer/token/pin_guard.h"
 #include "hsm/signer/token/served.h"
 #include "hsm/signer/token/state_dir.h"
@@ -20,6 +21,7 @@
 #include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -219,6 +221,17 @@ static void put_library(struct json_writer *w, const struct module *module)
 	put_version(w, "version", info.libraryVersion);
 }
 
+/* What on the way to the module's file others may change, if that was it. */
+static void inspect_put_open(struct json_writer *w, const char *module_path)
+{
+	char *path;
+
+	if (module_file_find_refused(module_path, &path) != E_OK)
+		return;
+	json_put_text_member(w, "open_to_others", path);
+	free(path);
+}
+
 static enum exit_code look_at_module(struct inspection *in, struct module **ret_module)
 {
 	struct json_writer *w = &in->writer;
@@ -233,6 +246,8 @@ static enum exit_code look_at_module(struct inspection *in, struct module **ret_
 	json_put_bool_member(w, "loaded", e == E_OK);
 	if (e == E_OK)
 		put_library(w, *ret_module);
+	else if (e == E_CONFIG)
+		inspect_put_open(w, in->settings->module);
 	json_close(w);
 	if (e == E_HSM && in->served[0]) /* as main: many do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
@@ -360,19 +375,21 @@ static enum exit_code look_at_token(struct inspection *in, struct module *module
 	struct json_writer *w = &in->writer;
 	enum err e = module_find_token(module, in->settings->uri, &token);
 	bool found = e == E_OK || e == E_UNSUPPORTED;
+	bool exchanged = found && in->served[0] && strcmp(in->served, token.serial) != 0;
 
 	json_put_name(w, "token");
 	json_open_object(w);
 	json_put_text_member(w, "uri", in->settings->uri);
 	json_put_bool_member(w, "found", found);
-	if (found)
+	if (found) {
+		json_put_bool_member(w, "exchanged", exchanged);
 		put_token_info(w, &token);
-	if (found)
 		put_probe(in, &token);
+	}
 	json_close(w);
 	if (found)
 		put_key_types(w, &token);
-	if (found && in->served[0] && strcmp(in->served, token.serial) != 0) {
+	if (exchanged) {
 		log_error("token '%s' was exchanged: serial '%s' is there, '%s' was served before",
 			  token.label, token.serial, in->served);
 		return EXIT_CODE_NO_TOKEN;

@@ -127,7 +127,7 @@ void notify_ended(enum exit_code code)
 	    {EXIT_CODE_SYSTEM, "a system call failed"},
 	    {EXIT_CODE_IN_USE, "another process serves this socket or token"},
 	    {EXIT_CODE_TOKEN_FAILED, "the token failed; to be started again"},
-	    {EXIT_CODE_PIN, "the pin was refused: not to be started again before it is mended"},
+	    {EXIT_CODE_PIN, "the pin was refused: not to be started again before it is corrected"},
 	    {EXIT_CODE_CONFIG, "the configuration, the pin file or the socket is wrong"},
 	};
 

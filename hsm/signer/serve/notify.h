@@ -22,7 +22,7 @@ void notify_starting(const char *token_name);
 /* The threads work. */
 void notify_ready(struct workers *workers, const struct token *token);
 
-/* Once a round of the server's loop; milliseconds until it wants to be called again; -1: never. */
+/* Called once per round of the server's loop; returns ms until it wants to be called again; -1: never. */
 int notify_look(struct workers *workers, const struct token *token, uint64_t now_ms);
 
 /* The process ends by itself within that time. */

@@ -2,6 +2,7 @@
 /* Creates, destroys, finds and lists keys, and cleans up after what went wrong. */
 #include "hsm/signer/serve/operation.h"
 
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "hsm/signer/csr/csr_build.h"
@@ -265,6 +266,7 @@ static enum err nothing_left(enum err e)
 	case E_UNSUPPORTED:
 	case E_NOMEM:
 	case E_INVAL:
+	case E_TIMEOUT:
 	case E_BUG:
 		return e;
 	case E_PIN:
@@ -290,8 +292,12 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	a->public_key = NULL;
 	a->touched = a->claiming = a->from_stock = a->generated = a->misread = false;
 	alone = alone && gate_begin_alone(s->gate, s);
-	if ((e = session_open(s)) == E_OK)
+	if (clock_ms() > a->job->deadline_ms) { /* it may have waited for the others */
+		session_explain(s, "its time was up before it could be tried again");
+		e = E_TIMEOUT;
+	} else if ((e = session_open(s)) == E_OK) {
 		e = attempt_create(a);
+	}
 	if (alone)
 		gate_end_alone(s->gate);
 	return e;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Since when the HSM has been away, across all starts that found it so; kept in the
- * state folder.  A start that fails because of it pauses before it ends, the longer
- * the longer the outage: a supervisor that restarts the signer at once then tries often
- * at first, but does not fill the log and burden the HSM for hours.
+ * state folder.  A start that fails because of it pauses before it ends, for longer
+ * the longer the outage lasts: a supervisor that restarts the signer at once then tries
+ * often at first, but does not fill the log and burden the HSM for hours.
  */
 #ifndef CSRD_HSM_SIGNER_SERVE_OUTAGE_H
 #define CSRD_HSM_SIGNER_SERVE_OUTAGE_H

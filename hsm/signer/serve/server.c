@@ -9,6 +9,7 @@
 #include "hsm/signer/serve/notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #define CLOSE_SPARE_MS 10000 /* for what comes after the drain, for the service manager */
 #define NOTE_FAILED_EVERY_MS 60000
 #define ACCEPT_PAUSE_MS 200 /* after accept(2) ran out of descriptors or memory */
+#define ACCEPTED_FD_MIN 256 /* see server_accept */
 
 /* Descriptors of a poll round: these first, then the connections in their order. */
 enum { POLL_SIGNAL, POLL_WORKERS, POLL_LISTENER, POLL_CONNECTIONS };
@@ -410,11 +412,26 @@ static void accept_one(struct server *s, int fd)
 		log_error("connection from uid %lu refused: out of memory", (unsigned long)peer.uid);
 }
 
+/*
+ * Modules were seen to close a number again that they had closed before, whoever has it by then
+ * (openCryptoki, at each C_Finalize but the first).  Theirs are low, so a connection gets a high one.
+ */
+static int server_accept(const struct server *s)
+{
+	int fd = accept4(s->options->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int high = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, ACCEPTED_FD_MIN) : -1;
+
+	if (high < 0)
+		return fd; /* where there are no such numbers a low one will do */
+	close(fd);
+	return high;
+}
+
 /* Read from in the next round only, so that a hang-up seen meanwhile still comes first. */
 static void accept_some(struct server *s)
 {
 	for (int i = 0; i < CONNECTIONS_MAX; i++) {
-		int fd = accept4(s->options->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = server_accept(s);
 
 		if (fd >= 0) {
 			accept_one(s, fd);

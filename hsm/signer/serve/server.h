@@ -23,8 +23,8 @@ struct server_options {
 };
 
 /*
- * Serves until SIGTERM or SIGINT, then lets what is at work end, within a
- * bound.  EXIT_CODE_OK; EXIT_CODE_PIN when the token refused the PIN at a
+ * Serves until SIGTERM or SIGINT, then lets work in progress end, in bounded
+ * time.  EXIT_CODE_OK; EXIT_CODE_PIN when the token refused the PIN at a
  * later login; EXIT_CODE_TOKEN_FAILED when a thread did not come back from the
  * token in time, or the token was down for too long; EXIT_CODE_SYSTEM,
  * EXIT_CODE_INTERNAL.  While the workers are not idle the process must end without

@@ -62,7 +62,7 @@ void stock_label_of_node(const char *node, enum key_type type, char label[STOCK_
 /* Whose keys these are; borrowed; "" for NULL. */
 const char *stock_node(const struct stock *stock);
 
-/* Any target: keys are made ahead. */
+/* There is a target: keys are made ahead. */
 bool stock_is_wanted(const struct stock *stock);
 /* The node is the host name, which looks like a container's: it will be different next time. */
 bool stock_node_may_change(const struct stock *stock);
@@ -98,8 +98,8 @@ enum stock_work {
 };
 
 /*
- * What an idle thread may do now.  Anything but STOCK_NOTHING has begun with
- * that and must be ended by stock_end.  To be asked only when no caller waits.
+ * What an idle thread may do now.  Anything but STOCK_NOTHING has thereby begun,
+ * and must be ended by stock_end.  To be called only when no caller waits.
  */
 enum stock_work stock_begin(struct stock *stock, uint64_t now_ms, enum key_type *ret_type);
 /* After an error the next attempt waits, each time longer, up to a minute. */

@@ -33,10 +33,16 @@ struct gate {
 	struct session_list inside;
 	uint64_t entries; /* how often somebody came in */
 
-	/* Opening and closing, one at a time: a closed handle may be given to the next who opens. */
+	/*
+	 * Opening and closing, one at a time: a closed handle may be given to the next who opens.  Held
+	 * during calls into the module, so whoever takes it may wait for as long as those take.
+	 */
 	pthread_mutex_t sessions_lock;
+	/* Under both to write, under either to read: who only asks does not wait for the module. */
+	pthread_mutex_t list_lock;
 	struct session_list sessions; /* those whose handle is valid */
 	uint64_t module_epoch;
+	bool opening; /* somebody is */
 	atomic_uint_fast64_t epoch;
 };
 
@@ -60,6 +66,7 @@ enum err gate_new(struct module *module, struct token *token, struct login *logi
 	atomic_init(&g->epoch, 1);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_mutex_init(&g->sessions_lock, NULL);
+	pthread_mutex_init(&g->list_lock, NULL);
 	thread_cond_init(&g->changed);
 	*ret_gate = g;
 	return E_OK;
@@ -70,10 +77,37 @@ void gate_free(struct gate *g)
 	if (!g)
 		return;
 	pthread_cond_destroy(&g->changed);
+	pthread_mutex_destroy(&g->list_lock);
 	pthread_mutex_destroy(&g->sessions_lock);
 	pthread_mutex_destroy(&g->lock);
 	remains_free(g->remains);
 	free(g);
+}
+
+/* ---- waiting for another thread, which is watched itself ---- */
+
+static void gate_wait_locked(struct gate *g)
+{
+	watchdog_wait(true);
+	pthread_cond_wait(&g->changed, &g->lock);
+	watchdog_wait(false);
+}
+
+static bool gate_wait_until_locked(struct gate *g, uint64_t until_ms)
+{
+	bool in_time;
+
+	watchdog_wait(true);
+	in_time = thread_cond_wait_until(&g->changed, &g->lock, until_ms);
+	watchdog_wait(false);
+	return in_time;
+}
+
+static void gate_lock_sessions(struct gate *g)
+{
+	watchdog_wait(true);
+	pthread_mutex_lock(&g->sessions_lock);
+	watchdog_wait(false);
 }
 
 /* ---- sessions ---- */
@@ -88,12 +122,30 @@ uint64_t gate_logins(const struct gate *g)
 	return login_attempts(g->login);
 }
 
-static void gate_forget_locked(struct session *s)
+static void gate_forget_locked(struct gate *g, struct session *s)
 {
 	if (s->handle == CK_INVALID_HANDLE)
 		return;
+	pthread_mutex_lock(&g->list_lock);
 	LIST_REMOVE(s, open);
+	pthread_mutex_unlock(&g->list_lock);
 	s->handle = CK_INVALID_HANDLE;
+}
+
+static void gate_remember_locked(struct gate *g, struct session *s)
+{
+	pthread_mutex_lock(&g->list_lock);
+	LIST_INSERT_HEAD(&g->sessions, s, open);
+	s->epoch = gate_epoch(g);
+	s->module_epoch = g->module_epoch;
+	pthread_mutex_unlock(&g->list_lock);
+}
+
+static void gate_set_opening_locked(struct gate *g, bool opening)
+{
+	pthread_mutex_lock(&g->list_lock);
+	g->opening = opening;
+	pthread_mutex_unlock(&g->list_lock);
 }
 
 /* A handle may have died and been given to another session of ours; that one is not to be closed. */
@@ -114,7 +166,7 @@ static void gate_close_locked(struct gate *g, struct session *s)
 		return;
 	if (s->module_epoch == g->module_epoch && !gate_is_of_another_locked(g, s))
 		g->token->p11->C_CloseSession(s->handle); /* nothing can be done about a refusal */
-	gate_forget_locked(s);
+	gate_forget_locked(g, s);
 }
 
 /* A session of an earlier epoch may be void. */
@@ -132,9 +184,9 @@ bool gate_has_sessions(struct gate *g)
 {
 	bool has;
 
-	pthread_mutex_lock(&g->sessions_lock);
-	has = gate_has_sessions_locked(g);
-	pthread_mutex_unlock(&g->sessions_lock);
+	pthread_mutex_lock(&g->list_lock);
+	has = g->opening || gate_has_sessions_locked(g);
+	pthread_mutex_unlock(&g->list_lock);
 	return has;
 }
 
@@ -153,9 +205,7 @@ static enum err gate_open_locked(struct gate *g, struct session *s)
 		s->trouble |= !gate_has_sessions_locked(g); /* nobody else's work frees one */
 		return e;
 	}
-	LIST_INSERT_HEAD(&g->sessions, s, open);
-	s->epoch = gate_epoch(g);
-	s->module_epoch = g->module_epoch;
+	gate_remember_locked(g, s);
 	e = login_ensure(g->login, s->handle, &rv);
 	if (e == E_OK)
 		return E_OK;
@@ -173,9 +223,8 @@ enum err gate_open_session(struct gate *g, struct session *s, bool lost)
 	enum err e;
 
 	/* Others may open theirs first, one after the other, each in its time. */
-	watchdog_wait(true);
-	pthread_mutex_lock(&g->sessions_lock);
-	watchdog_wait(false);
+	gate_lock_sessions(g);
+	gate_set_opening_locked(g, true);
 	/* The first who lost a session of this epoch ends it for all; they open theirs when in need. */
 	if (lost && s->handle != CK_INVALID_HANDLE && s->epoch == gate_epoch(g)) {
 		atomic_fetch_add(&g->epoch, 1);
@@ -184,13 +233,14 @@ enum err gate_open_session(struct gate *g, struct session *s, bool lost)
 	}
 	gate_close_locked(g, s);
 	e = gate_open_locked(g, s);
+	gate_set_opening_locked(g, false);
 	pthread_mutex_unlock(&g->sessions_lock);
 	return e;
 }
 
 void gate_close_session(struct gate *g, struct session *s)
 {
-	pthread_mutex_lock(&g->sessions_lock);
+	gate_lock_sessions(g);
 	gate_close_locked(g, s);
 	pthread_mutex_unlock(&g->sessions_lock);
 }
@@ -221,7 +271,7 @@ enum err gate_enter(struct gate *g, struct session *s, bool creating, char ret_r
 
 	pthread_mutex_lock(&g->lock);
 	while (g->exclusive && (g->state == TOKEN_UP || (g->state == TOKEN_NO_KEYS && !creating)))
-		pthread_cond_wait(&g->changed, &g->lock);
+		gate_wait_locked(g);
 	if (g->exclusive || g->state == TOKEN_DOWN || (creating && g->state == TOKEN_NO_KEYS)) {
 		memcpy(ret_reason, g->reason, TOKEN_REASON_SIZE);
 		e = E_UNAVAIL;
@@ -297,12 +347,12 @@ static bool gate_take_locked(struct gate *g, uint64_t within_ms)
 	bool in_time = true;
 
 	while (g->exclusive && in_time)
-		in_time = thread_cond_wait_until(&g->changed, &g->lock, until_ms);
+		in_time = gate_wait_until_locked(g, until_ms);
 	if (g->exclusive || gate_is_held_up_locked(g, within_ms))
 		return false;
 	g->exclusive = true;
 	while (!LIST_EMPTY(&g->inside) && in_time)
-		in_time = thread_cond_wait_until(&g->changed, &g->lock, until_ms);
+		in_time = gate_wait_until_locked(g, until_ms);
 	if (!LIST_EMPTY(&g->inside)) {
 		g->exclusive = false;
 		pthread_cond_broadcast(&g->changed);
@@ -331,7 +381,7 @@ bool gate_begin_alone(struct gate *g, struct session *s)
 	pthread_cond_broadcast(&g->changed);
 	taken = gate_take_locked(g, GATE_ALONE_WITHIN_MS);
 	while (!taken && g->exclusive)
-		pthread_cond_wait(&g->changed, &g->lock);
+		gate_wait_locked(g);
 	gate_put_inside_locked(g, s);
 	g->entries += !taken;
 	pthread_mutex_unlock(&g->lock);
@@ -353,13 +403,15 @@ enum err gate_restart_module(struct gate *g, struct session *s)
 	char reason[TOKEN_REASON_SIZE] = "";
 	enum err e;
 
-	pthread_mutex_lock(&g->sessions_lock);
+	gate_lock_sessions(g);
 	if (s->handle != CK_INVALID_HANDLE)
 		g->token->p11->C_Logout(s->handle);
 	g->token->p11->C_CloseAllSessions(g->token->slot);
+	pthread_mutex_lock(&g->list_lock);
 	g->module_epoch++;
 	atomic_fetch_add(&g->epoch, 1);
-	gate_forget_locked(s);
+	pthread_mutex_unlock(&g->list_lock);
+	gate_forget_locked(g, s);
 	e = module_restart(g->module, g->token, reason);
 	if (e == E_OK)
 		remains_clear(g->remains);

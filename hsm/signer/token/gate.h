@@ -97,7 +97,8 @@ struct remains *gate_remains(struct gate *gate);
 /* As session_open and session_close say; lost: the session is gone, which begins an epoch, once for all. */
 MUST_USE enum err gate_open_session(struct gate *gate, struct session *session, bool lost);
 void gate_close_session(struct gate *gate, struct session *session);
-/* Whether any session is open and not void, so that work can go on without the others. */
+/* Whether any session is open and not void, or just being opened: work can go on without the others.  Does
+   not wait for the module. */
 bool gate_has_sessions(struct gate *gate);
 uint64_t gate_epoch(const struct gate *gate);
 /* As login_attempts. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one login of this process (PKCS#11 v2.40 §5.6: a login counts for all
- * sessions of an application).  The PIN is in memory only during C_Login
- * only.  A PIN that the token refused is not tried again by any thread, nor by
- * a later start; one that failed for unknown reasons is tried twice in all, a
- * minute apart (pin_guard.h).
+ * sessions of an application).  The PIN is in memory only during C_Login.  A PIN
+ * that the token refused is not tried again by any thread, nor by a later start;
+ * one that failed for unknown reasons is tried twice in all, a minute apart
+ * (pin_guard.h).
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_LOGIN_H
 #define CSRD_HSM_SIGNER_TOKEN_LOGIN_H
@@ -38,8 +38,8 @@ void login_free(struct login *login); /* NULL is fine */
 MUST_USE enum err login_ensure(struct login *login, CK_SESSION_HANDLE session, CK_RV *ret_rv);
 
 /*
- * How often C_Login was called, counted before the call.  Where two readings
- * differ there was a time without a login between them.  Never waits.
+ * How often C_Login was called, counted before the call.  If two readings differ,
+ * there was a time without a login between them.  Never waits.
  */
 uint64_t login_attempts(const struct login *login);
 

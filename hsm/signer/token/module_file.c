@@ -20,20 +20,26 @@ struct walk {
 	char done[PATH_MAX]; /* looked at, without links; "" is the root */
 	char rest[PATH_MAX]; /* what is left of the way, relative to it */
 	unsigned links;
+	bool is_quiet;
+	bool is_refused; /* `done` is what others could change */
 };
 
 static enum err walk_fail(const struct walk *w)
 {
-	log_error("pkcs#11 module '%s': '%s': %s", w->path, w->done[0] ? w->done : "/", strerror(errno));
+	if (!w->is_quiet)
+		log_error("pkcs#11 module '%s': '%s': %s", w->path, w->done[0] ? w->done : "/",
+			  strerror(errno));
 	return errno == ENOENT || errno == ENOTDIR ? E_NOTFOUND : E_DENIED;
 }
 
-static enum err walk_refuse(const struct walk *w, const struct stat *st, const char *what)
+static enum err walk_refuse(struct walk *w, const struct stat *st, const char *what)
 {
-	log_error("pkcs#11 module '%s': %s '%s' may be changed by others (owner %lu, group %lu, mode %04o), "
-		  "refused: it must belong to root and be writable by its owner alone",
-		  w->path, what, w->done[0] ? w->done : "/", (unsigned long)st->st_uid,
-		  (unsigned long)st->st_gid, (unsigned)(st->st_mode & 07777));
+	w->is_refused = true;
+	if (!w->is_quiet)
+		log_error("pkcs#11 module '%s': %s '%s' may be changed by others (owner %lu, group %lu, mode "
+			  "%04o), refused: it must belong to root and be writable by its owner alone",
+			  w->path, what, w->done[0] ? w->done : "/", (unsigned long)st->st_uid,
+			  (unsigned long)st->st_gid, (unsigned)(st->st_mode & 07777));
 	return E_CONFIG;
 }
 
@@ -43,7 +49,7 @@ static bool is_ours(const struct stat *st)
 }
 
 /* Whoever can write a folder can put something else under each name in it. */
-static enum err walk_check_folder(const struct walk *w, const struct stat *st)
+static enum err walk_check_folder(struct walk *w, const struct stat *st)
 {
 	mode_t others = S_IWOTH | (st->st_gid ? S_IWGRP : 0);
 
@@ -79,10 +85,11 @@ static enum err walk_follow(struct walk *w, const struct stat *st)
 	return E_OK;
 }
 
-static enum err walk_check_file(const struct walk *w, const struct stat *st)
+static enum err walk_check_file(struct walk *w, const struct stat *st)
 {
 	if (!S_ISREG(st->st_mode)) {
-		log_error("pkcs#11 module '%s': not a regular file", w->path);
+		if (!w->is_quiet)
+			log_error("pkcs#11 module '%s': not a regular file", w->path);
 		return E_CONFIG;
 	}
 	if (is_ours(st) && !(st->st_mode & (S_IWGRP | S_IWOTH)))
@@ -143,32 +150,51 @@ static enum err walk_step(struct walk *w)
 	return E_OK;
 }
 
-enum err module_file_find(const char *path, char **ret_path)
+/* All the way from the root to the file, which is `done` then. */
+static enum err walk_to_file(struct walk *w)
 {
-	struct walk w = {.path = path};
 	struct stat st;
 	enum err e;
 
-	if (path[0] != '/' || strlen(path) >= sizeof(w.rest)) {
-		log_error("pkcs#11 module '%s': not an absolute path", path);
+	if (w->path[0] != '/' || strlen(w->path) >= sizeof(w->rest)) {
+		if (!w->is_quiet)
+			log_error("pkcs#11 module '%s': not an absolute path", w->path);
 		return E_CONFIG;
 	}
-	memcpy(w.rest, path, strlen(path) + 1);
+	memcpy(w->rest, w->path, strlen(w->path) + 1);
 	if (stat("/", &st))
-		return walk_fail(&w);
-	if ((e = walk_check_folder(&w, &st)) != E_OK)
+		return walk_fail(w);
+	if ((e = walk_check_folder(w, &st)) != E_OK)
 		return e;
-	while (strlen(w.done) + strlen(w.rest) + 2 < sizeof(w.done) && walk_take_name(&w))
-		if ((e = walk_step(&w)) != E_OK)
+	while (strlen(w->done) + strlen(w->rest) + 2 < sizeof(w->done) && walk_take_name(w))
+		if ((e = walk_step(w)) != E_OK)
 			return e;
-	if (!walk_is_over(&w)) {
+	if (!walk_is_over(w)) {
 		errno = ENAMETOOLONG;
-		return walk_fail(&w);
+		return walk_fail(w);
 	}
-	if (stat(w.done[0] ? w.done : "/", &st))
-		return walk_fail(&w);
-	if ((e = walk_check_file(&w, &st)) != E_OK)
+	if (stat(w->done[0] ? w->done : "/", &st))
+		return walk_fail(w);
+	return walk_check_file(w, &st);
+}
+
+enum err module_file_find(const char *path, char **ret_path)
+{
+	struct walk w = {.path = path};
+	enum err e = walk_to_file(&w);
+
+	if (e != E_OK)
 		return e;
 	*ret_path = strdup(w.done);
+	return *ret_path ? E_OK : E_NOMEM;
+}
+
+enum err module_file_find_refused(const char *path, char **ret_path)
+{
+	struct walk w = {.path = path, .is_quiet = true};
+
+	if (walk_to_file(&w) == E_OK || !w.is_refused)
+		return E_NOTFOUND;
+	*ret_path = strdup(w.done[0] ? w.done : "/");
 	return *ret_path ? E_OK : E_NOMEM;
 }

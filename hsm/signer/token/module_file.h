@@ -20,4 +20,11 @@
  */
 MUST_USE enum err module_file_find(const char *path, char **ret_path);
 
+/*
+ * What of it was refused, for who is to mend that: the file, folder or link
+ * that others could change (owned; without links on the way to it).  Logs
+ * nothing.  E_NOTFOUND: none, E_NOMEM.
+ */
+MUST_USE enum err module_file_find_refused(const char *path, char **ret_path);
+
 #endif

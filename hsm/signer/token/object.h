@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Key objects on the token: searched by class and label, told apart by
+ * Key objects on the token: searched for by class and label, distinguished by
  * CKA_ID, destroyed, and proven to be gone.
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_OBJECT_H
@@ -48,7 +48,7 @@ enum message_key_presence object_presence(const struct object_found *found);
 /*
  * Destroys private keys first, then public keys, and searches again until a
  * fresh search finds none; the return value of C_DestroyObject is not trusted.  A public key
- * may go with its private key, and may not let itself be destroyed before.
+ * may be destroyed with its private key, and perhaps cannot be destroyed before it.
  * E_OK: there is none.  E_HSM: the token reports that they are destroyed and still
  * finds them, refuses, or may hide them (remains.h).  Else as session_fail.
  * *ret_destroyed, set in every case: those that were found and are gone.

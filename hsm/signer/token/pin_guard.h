@@ -3,7 +3,7 @@
  * Makes sure that a PIN which the token refused is not tried again, by any
  * thread or any later start (invariant I6): wrong tries lock a token.
  *
- * A marker in the state folder is durable before the attempt and is taken away
+ * A marker in the state folder is durable before the attempt and is removed
  * after an answer that is not a refusal.  So an attempt that was cut off (a crash
  * or a hang in C_Login, a power cut) counts as refused too: nobody knows
  * whether the token has counted it.
@@ -36,8 +36,8 @@
 
 /*
  * May this PIN be tried?  E_OK: there is no marker, it is of another PIN or
- * token, or it tells of *ret_failures unexplained failures, of which the last
- * is a minute ago.  E_BUSY: that minute is not over.  E_PIN: it was refused
+ * token, or it records *ret_failures unexplained failures, the last of them at
+ * least a minute ago.  E_BUSY: that minute is not over.  E_PIN: it was refused
  * before, that attempt was cut off, or it failed too often.  Logs.
  * E_IO (a marker that cannot be read), E_NOMEM: it must not be tried.
  * pin_name: where the PIN was read from, for the log.

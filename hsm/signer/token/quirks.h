@@ -22,8 +22,8 @@ struct quirks {
 	 * Every key that was made or used stays loaded in the device until the
 	 * user logs out, there is room for few, and a key that is destroyed while
 	 * it is loaded keeps its room for good.  And after a destroy the handle of
-	 * a new object may be that of another one, until the module is initialised
-	 * anew.  So there is one session and one thread (session_refresh).
+	 * a new object may be that of another one, until the module is
+	 * reinitialised.  So there is one session and one thread (session_refresh).
 	 */
 	bool one_session;
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which token was served before, remembered in the state folder.  It tells an
- * HSM that is away for now from one that was never there (start again, or ask
- * a person), and refuses at start a token that was put in the place of ours.
+ * Which token was served before, remembered in the state folder.  This
+ * distinguishes an HSM that is away for now from one that was never there (start
+ * again, or ask a person), and a start refuses a token put in the place of ours.
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_SERVED_H
 #define CSRD_HSM_SIGNER_TOKEN_SERVED_H

@@ -51,8 +51,8 @@ struct session {
 void session_init(struct session *s, struct gate *gate, struct judge *judge, const struct token *token);
 
 /*
- * Around each piece of work: between the two the module is not initialised
- * anew.  E_UNAVAIL, with the reason in `failure`, while the token is down;
+ * Around each piece of work: between the two the module is not
+ * reinitialised.  E_UNAVAIL, with the reason in `failure`, while the token is down;
  * `creating`: also while it makes no keys.  Then nothing is to be ended.
  */
 MUST_USE enum err session_begin(struct session *s, bool creating);
@@ -102,7 +102,7 @@ MUST_USE enum err session_check_login(struct session *s, uint64_t logins);
 bool session_must_stop(const struct session *s);
 /* SIGTERM or SIGINT, which are blocked, waits to be taken by the server, which does not run yet. */
 bool session_is_told_to_end(void);
-/* E_UNAVAIL, or E_TIMEOUT past stop_at_ms, which it explains. */
+/* E_UNAVAIL, or E_TIMEOUT past stop_at_ms, with the reason in `failure`. */
 MUST_USE enum err session_break_off(struct session *s);
 
 /* Asks the token whether this session is alive and logged in, and whether it is still the same token. */

@@ -3,7 +3,7 @@
  * The one token that this process serves: filled at start by module_find_token
  * and probe_run.  Afterwards gate.c and judge.c alone write it, and only the slot (with
  * nobody inside the module) and what probe_run could not find out at start
- * (while no key may be made), or finds out anew (with nobody inside); probe.c
+ * (while no key may be made), or finds out again (with nobody inside); probe.c
  * keeps probe_left.
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_TOKEN_H
@@ -32,14 +32,14 @@ struct token {
 	char manufacturer[33];
 	char model[17];
 	CK_FLAGS flags;
-	CK_ULONG max_pin_len; /* 0: not said */
+	CK_ULONG max_pin_len; /* 0: not reported */
 
 	/* what its mechanism list offers */
 	key_type_set key_types; /* see token_makes */
 	bool signs_sha256_rsa;  /* CKM_SHA256_RSA_PKCS; else CKM_RSA_PKCS over a DigestInfo */
 
 	struct quirks quirks; /* of the module */
-	uint32_t allow_usage; /* [token] allow_usage: key protection bits that I4 forgives */
+	uint32_t allow_usage; /* [token] allow_usage: key protection bits that I4 tolerates */
 
 	/* probe.h */
 	uint32_t template_limit; /* enum template_option: the most that is tried */

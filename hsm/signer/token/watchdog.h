@@ -12,8 +12,8 @@
  * Nor is time in which a call may have had to wait for another: many modules do
  * one thing at a time.  While a call that began earlier, and has as much time or
  * more, is within its own limit, the clocks of the later ones stand still.  So
- * the earliest call always runs against its limit, but that a lock need not be
- * fair: one that began later and has more time stops the clock too, in all for
+ * the earliest call always runs against its limit, except that a lock need not
+ * be fair: one that began later and has more time stops the clock too, in all for
  * as long as that one may take.
  */
 #ifndef CSRD_HSM_SIGNER_TOKEN_WATCHDOG_H
