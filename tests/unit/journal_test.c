@@ -420,7 +420,7 @@ static void a_destroyed_name_is_gone(void **state)
 static void a_csr_has_one_key(void **state)
 {
 	struct fixture *f = *state;
-	char first[KEY_NAME_SIZE], second[KEY_NAME_SIZE];
+	char first[KEY_NAME_SIZE], second[KEY_NAME_SIZE], third[KEY_NAME_SIZE];
 	struct journal_key key;
 
 	fixture_open(f);
@@ -435,10 +435,10 @@ static void a_csr_has_one_key(void **state)
 	disk_fail(DISK_PWRITE, EIO); /* what was not written leaves nothing behind */
 	assert_int_equal(name_use(f, second, UUID_2), E_UNAVAIL);
 	disk_heal();
-	assert_int_equal(name_use(f, second, UUID_3), E_OK);
-	assert_int_equal(journal_destroyed(f->j, second, 2, "the test", NULL), E_OK);
-	name_reserve(f, second);
-	name_make(f, second);
+	name_reserve(f, third);
+	name_make(f, third);
+	assert_int_equal(name_use(f, third, UUID_2), E_OK);
+	assert_int_equal(journal_destroyed(f->j, third, 2, "the test", NULL), E_OK);
 	assert_int_equal(name_state(f, second), JOURNAL_MADE);
 	assert_int_equal(name_use(f, second, UUID_2), E_OK);
 	assert_int_equal(journal_find_csr(f->j, UUID_2, &key), E_OK);
