@@ -10,10 +10,9 @@ BEGIN {
 	may["loop"] = "base loop"
 	may["hsm"] = "base loop hsm"
 	may["hsm/signer/token"] = "base hsm hsm/signer/token"
-	may["hsm/signer/journal"] = "base hsm/signer/token hsm/signer/journal"
-	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key"
+	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/key"
 	may["hsm/signer/csr"] = "base hsm hsm/signer/key hsm/signer/csr"
-	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key hsm/signer/stock"
+	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/key hsm/signer/stock"
 	may["hsm/signer/serve"] = may["hsm/signer/stock"] " systemd config hsm/signer/csr hsm/signer/serve"
 	may["hsm/signer"] = may["hsm/signer/serve"]
 	may["store"] = "base store store/sqlite"
