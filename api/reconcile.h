@@ -37,7 +37,8 @@
  * so (unread).  The first few keys that a list lacks are asked for by their
  * labels, and a key that cannot be read then is an error; where there are more,
  * one more list answers for them.  If that one may lack keys too, nothing is
- * concluded from it: those rows are only counted (unclear).
+ * concluded from what it does not show: those rows are only counted (unclear).
+ * A wrong key that it shows is a finding all the same.
  *
  * A pass that cannot reach the store or the signer ends early with its error;
  * what it did until then stays.  A key that the token does not destroy is counted

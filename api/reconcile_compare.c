@@ -90,10 +90,14 @@ static void on_leftover_key(void *arg, enum err e, const char *detail,
 	}
 }
 
-/*
- * The key went missing before this read: a delete would have changed the row before that.  A list that
- * may lack keys, which is all that is known of a doubt then, says no more than that.
- */
+/* Whether the key, or the half of it that was not found, may be one that could not be read. */
+static bool compare_is_unclear(const struct reconcile *r)
+{
+	return r->phase == RECONCILE_DOUBTS && !r->list_is_whole && r->presence != MESSAGE_KEY_PAIR &&
+	       r->presence != MESSAGE_KEY_AMBIGUOUS;
+}
+
+/* The key went missing before this read: a delete would have changed the row before that. */
 static void on_missing_row(void *arg, enum err e, struct csr_record *record)
 {
 	struct reconcile *r = arg;
@@ -104,7 +108,7 @@ static void on_missing_row(void *arg, enum err e, struct csr_record *record)
 		reconcile_finish(r, e);
 		return;
 	}
-	if (active && r->phase == RECONCILE_DOUBTS && !r->list_is_whole)
+	if (active && compare_is_unclear(r))
 		r->report.unclear++;
 	else if (active)
 		reconcile_tell_row(r, RECONCILE_MISSING, r->presence);

@@ -145,8 +145,8 @@ static void check_value(void *arg, const struct config_value *value)
 	else if (!strcmp(value->section, "http") && !strcmp(value->name, "listen"))
 		cmd_config_check_listen(c, value);
 	else if (!strcmp(value->section, "store") && !strcmp(value->name, "url") &&
-		 store_url_path(value->text))
-		check_folder_of(c, value, store_url_path(value->text));
+		 store_url_path(c->cli->config->store.url)) /* the text may be masked */
+		check_folder_of(c, value, store_url_path(c->cli->config->store.url));
 }
 
 /* What is asked of a token that it does not make.  It works all the same, without that. */

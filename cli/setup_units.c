@@ -65,17 +65,6 @@ struct inspection {
 	bool by_unit;
 };
 
-/* Where both came by one pipe: what it logs stands before its JSON. */
-static void inspection_split(struct inspection *look)
-{
-	char *end = look->said.len > 0 ? strstr((char *)look->said.data, "\n{") : NULL;
-
-	if (!end)
-		return;
-	buf_put_str(&look->document, end + 1);
-	end[1] = '\0';
-}
-
 static bool inspection_says_exchanged(const struct inspection *look)
 {
 	char why[JSON_WHY_SIZE];
@@ -101,12 +90,11 @@ static enum exit_code inspect_by_user(struct setup *s, struct inspection *look)
 	} else {
 		const char *const argv[] = {buf_text(&program), "-c", s->conf_new, "-n",
 					    s->token,           "-i", NULL};
-		struct spawn inspect = {.argv = argv, .user = "csrd-hsm"};
+		struct spawn inspect = {.argv = argv, .user = "csrd-hsm", .errors = &look->said};
 
 		if (setup_softhsm_is_used(s))
 			inspect.variable = SETUP_SOFTHSM_VARIABLE;
-		code = setup_run(&inspect, &look->said, &look->status);
-		inspection_split(look);
+		code = setup_run(&inspect, &look->document, &look->status);
 	}
 	buf_release(&program);
 	return code;

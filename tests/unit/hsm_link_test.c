@@ -1203,6 +1203,15 @@ static void on_hello(void *arg, struct hsm *hsm)
 	assert_false(hsm_remembers(hsm, (const uint8_t[MESSAGE_LINEAGE_BYTES]){8}, &sequence));
 }
 
+static void hsm_waits_to_be_accepted(struct fixture *f)
+{
+	hellos = 0;
+	f->options.on_hello = on_hello;
+	hsm_starts(f);
+	signer_greets(f);
+	WAIT_FOR(f, hellos == 1);
+}
+
 static void note_done(void *arg, enum err e, const char *detail)
 {
 	told(arg, e, detail);
@@ -1240,11 +1249,7 @@ static void link_waits_until_it_is_accepted(void **state)
 	struct frame frame;
 
 	current = f;
-	hellos = 0;
-	f->options.on_hello = on_hello;
-	hsm_starts(f);
-	signer_greets(f);
-	WAIT_FOR(f, hellos == 1);
+	hsm_waits_to_be_accepted(f);
 	settle(f);
 	assert_int_equal(f->links_up, 0);
 	assert_true(strlen(hsm_down_reason(f->hsm)) > 0);
@@ -1290,11 +1295,7 @@ static void link_that_is_declined_is_tried_again(void **state)
 {
 	struct fixture *f = *state;
 
-	hellos = 0;
-	f->options.on_hello = on_hello;
-	hsm_starts(f);
-	signer_greets(f);
-	WAIT_FOR(f, hellos == 1);
+	hsm_waits_to_be_accepted(f);
 	hsm_decline(f->hsm, "not now");
 	assert_string_equal(hsm_down_reason(f->hsm), "not now");
 	assert_int_equal(f->links_down, 0);
@@ -1321,11 +1322,7 @@ static void link_may_be_declined_by_the_callback_of_a_call(void **state)
 	struct frame frame;
 
 	current = f;
-	hellos = 0;
-	f->options.on_hello = on_hello;
-	hsm_starts(f);
-	signer_greets(f);
-	WAIT_FOR(f, hellos == 1);
+	hsm_waits_to_be_accepted(f);
 	hsm_note_store(f->hsm, &store, clock_ms() + 10000, note_done_and_declined, &f->results[0]);
 	frame = signer_reads(f, MESSAGE_NOTE_STORE);
 	signer_sends_nothing_but_yes(f, frame.request_id, MESSAGE_NOTE_STORE);

@@ -1468,6 +1468,25 @@ static void test_what_lists_with_unread_objects_lack_is_unclear(void **state)
 	assert_true(h->hsm.calls[CALL_FIND] <= 17); /* one for the row that was deleted */
 }
 
+/* Another key than the row's, or more than one, is there whatever else may be. */
+static void test_a_wrong_key_is_not_unclear(void **state)
+{
+	struct house *h = *state;
+	char id[CSR_ID_SIZE];
+
+	make_lost_rows(h);
+	h->hsm.unread = 1;
+	for (unsigned i = 0; i < LOST_MANY; i++) {
+		snprintf(id, sizeof(id), "%08x-0000-4000-8000-%012x", i, i);
+		hsm_put(&h->hsm, id, i % 2 ? MESSAGE_KEY_PAIR : MESSAGE_KEY_AMBIGUOUS, 0xee);
+	}
+	pass(h, true);
+	assert_int_equal(h->report.missing, LOST_MANY);
+	assert_int_equal(h->report.unclear, 0);
+	assert_int_equal(h->findings[LOST_MANY - 1].presence, MESSAGE_KEY_PAIR);
+	assert_true(h->hsm.calls[CALL_FIND] <= 16);
+}
+
 static void is_unread_the_second_time(void *arg, enum call_kind kind, const char *id)
 {
 	struct house *h = arg;
@@ -1959,6 +1978,7 @@ int main(void)
 	    T(test_open_rows_are_left_to_who_settles_them),
 	    T(test_one_more_list_answers_for_many_missing_keys),
 	    T(test_what_lists_with_unread_objects_lack_is_unclear),
+	    T(test_a_wrong_key_is_not_unclear),
 	    T(test_a_second_list_with_unread_objects_makes_it_unclear),
 	    T(test_a_second_list_that_is_whole_is_enough),
 	    T(test_keys_that_the_second_list_has_are_not_missing),

@@ -357,12 +357,13 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	a->name[0] = '\0';
 	a->touched = a->from_stock = a->generated = a->misread = a->is_lost = false;
 	alone = alone && gate_begin_alone(s->gate, s);
-	if (clock_ms() > a->job->deadline_ms) { /* it may have waited for the others */
-		session_explain(s, "its time was up before it could be tried again");
+	e = session_open(s);
+	if (e == E_OK && clock_ms() > a->job->deadline_ms) { /* it may have waited for the others, twice */
+		session_explain(s, "its time was up before it could be tried");
 		e = E_TIMEOUT;
-	} else if ((e = session_open(s)) == E_OK) {
-		e = attempt_create(a);
 	}
+	if (e == E_OK)
+		e = attempt_create(a);
 	if (alone)
 		gate_end_alone(s->gate);
 	return e;
