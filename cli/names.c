@@ -27,7 +27,6 @@ enum table { ACCOUNTS, ZONES, TOKENS, USERS, TABLES };
 
 struct names {
 	struct entries tables[TABLES];
-	struct entries *filling;
 };
 
 /* ---- loading ---- */
@@ -44,9 +43,8 @@ static enum err names_make_room(struct entries *entries)
 	return E_OK;
 }
 
-static enum err names_take(struct names *names, const char *id, const char *name)
+static enum err names_take(struct entries *entries, const char *id, const char *name)
 {
-	struct entries *entries = names->filling;
 	struct entry entry = {.name = NULL};
 	enum err e = names_make_room(entries);
 
@@ -85,19 +83,18 @@ static enum err names_fill(struct cli *cli, struct names *names, enum table tabl
 	struct entries *entries = &names->tables[table];
 	enum err e = E_BUG;
 
-	names->filling = entries;
 	switch (table) {
 	case ACCOUNTS:
-		e = each_account(cli, names_take_account, names);
+		e = each_account(cli, names_take_account, entries);
 		break;
 	case ZONES:
-		e = each_zone(cli, names_take_zone, names);
+		e = each_zone(cli, names_take_zone, entries);
 		break;
 	case TOKENS:
-		e = each_principal(cli, PRINCIPAL_TOKEN, names_take_principal, names);
+		e = each_principal(cli, PRINCIPAL_TOKEN, names_take_principal, entries);
 		break;
 	case USERS:
-		e = each_principal(cli, PRINCIPAL_USER, names_take_principal, names);
+		e = each_principal(cli, PRINCIPAL_USER, names_take_principal, entries);
 		break;
 	case TABLES:
 		break;

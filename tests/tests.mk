@@ -68,14 +68,15 @@ $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.
 $(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,token/pin_guard.o token/state_dir.o) $(A_base),-lcrypto))
 $(eval $(call test_program,unit/login_test,$(addprefix $(B)/hsm/signer/,token/login.o token/pin_guard.o token/state_dir.o token/token_info.o token/ckr.o) $(A_base),-lcrypto -Wl$(comma)--wrap=clock_ms$(comma)--wrap=clock_wall_us))
 $(B)/tests/unit/login_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
-$(eval $(call test_program,unit/judge_test,$(addprefix $(B)/hsm/signer/,token/gate.o token/judge.o token/ckr.o token/remains.o) $(A_base),-Wl$(comma)--wrap=clock_ms))
-$(B)/tests/unit/judge_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+$(eval $(call test_program,unit/judge_test,$(addprefix $(B)/hsm/signer/,token/gate.o token/judge.o token/ckr.o token/remains.o) $(B)/tests/fakes/session_fake.o $(A_base),-Wl$(comma)--wrap=clock_ms))
+$(B)/tests/unit/judge_test.o $(B)/tests/fakes/session_fake.o: EXTRA_CFLAGS := $(P11_CFLAGS)
+-include $(B)/tests/fakes/session_fake.d
+$(eval $(call test_program,unit/gate_test,$(addprefix $(B)/hsm/signer/token/,gate.o remains.o watchdog.o) $(B)/tests/fakes/session_fake.o $(A_base),-Wl$(comma)--wrap=clock_ms))
 JOURNAL_TEST_LINK := $(B)/tests/unit/journal_fixture.o $(B)/libjournal.a $(B)/hsm/signer/token/state_dir.o $(A_base)
 JOURNAL_TEST_LIBS := -lcrypto $(addprefix -Wl$(comma)--wrap=,clock_wall_us fchmod fdatasync fsync ftruncate mkdirat openat pwrite renameat write)
 $(eval $(call test_program,unit/journal_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))
 $(eval $(call test_program,unit/journal_disk_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))
 -include $(B)/tests/unit/journal_fixture.d
-$(eval $(call test_program,unit/gate_test,$(addprefix $(B)/hsm/signer/token/,gate.o remains.o watchdog.o) $(A_base),-Wl$(comma)--wrap=clock_ms))
 $(B)/tests/unit/gate_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/job_queue_test,$(addprefix $(B)/hsm/signer/serve/,job.o job_queue.o) $(B)/libwire.a $(A_base),))
 $(B)/tests/unit/job_queue_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)

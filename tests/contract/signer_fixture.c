@@ -507,6 +507,16 @@ long signer_shim_count(const struct signer_fixture *f, const char *name)
 	return stat(signer_path(f, path), &st) == 0 ? (long)st.st_size : 0;
 }
 
+void signer_wait_for_count(const struct signer_fixture *f, const char *name, long count)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+
+	while (signer_shim_count(f, name) < count) {
+		assert_true(clock_ms() < deadline);
+		pause_ms(2);
+	}
+}
+
 static void wait_for_text(const char *path, const char *text)
 {
 	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;

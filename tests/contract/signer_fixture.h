@@ -111,6 +111,8 @@ void signer_use_shim(struct signer_fixture *f, const char *rules);
 void signer_set_rules(const struct signer_fixture *f, const char *rules);
 /* Calls that the shim counted, in all processes: "C_Login". */
 long signer_shim_count(const struct signer_fixture *f, const char *name);
+/* Waits until they are that many. */
+void signer_wait_for_count(const struct signer_fixture *f, const char *name, long count);
 /* Waits for a text in the shim's trace. */
 void signer_wait_for_trace(const struct signer_fixture *f, const char *text);
 

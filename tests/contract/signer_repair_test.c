@@ -564,8 +564,7 @@ static void a_module_that_closes_a_number_twice_F295(void **state)
 		signer_set_rules(f, "double-close\ninvalidate-sessions\n"
 				    "C_GetSessionInfo return CKR_DEVICE_ERROR\n");
 		assert_int_not_equal(signer_create(&c, ID_A, KEY_P256V1, NULL), E_OK);
-		while (signer_shim_count(f, "C_Finalize") == before)
-			usleep(10000);
+		signer_wait_for_count(f, "C_Finalize", before + 1);
 		signer_set_rules(f, "double-close\n");
 		signer_wait_until_usable(&c);
 		if (round == 0)

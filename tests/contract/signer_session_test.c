@@ -356,8 +356,7 @@ static void expect_a_try_alone(struct signer_fixture *f, const char *disturbance
 	create = signer_create_send(&c, ID_A, &spec, CLIENT_DEADLINE_MS);
 	csr_spec_release(&spec);
 	assert_int_equal(signer_find_get(&c, find, &found), E_OK);
-	while (signer_shim_count(f, "C_GenerateKeyPair") < before + 2)
-		usleep(1000);
+	signer_wait_for_count(f, "C_GenerateKeyPair", before + 2);
 	started = clock_ms();
 	assert_int_equal(signer_find(&c, ID_B), MESSAGE_KEY_NONE);
 	assert_true(clock_ms() - started > 200);

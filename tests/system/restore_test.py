@@ -281,8 +281,8 @@ class RestoreTest(harness.Case):
         (state / "stores").unlink()
         (state / "stores.new").mkdir()  # in the way of what is written first
         s.start()
-        self.assertRegex(s.csrd.log(), "warning: .*signer 'default' cannot remember how far the store has come: it "
-                                       "cannot write its state_dir")
+        s.csrd.wait_log("warning: .*signer 'default' cannot remember how far the store has come: it cannot write its "
+                        "state_dir")
         self.assertRegex(s.hsm.log(), "cannot write '.*/stores': Is a directory")
         s.arm("csrd", "create.before-commit")
         with self.assertRaises((harness.GoneAway, OSError)):

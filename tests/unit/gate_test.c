@@ -50,19 +50,6 @@ enum err module_restart(struct module *module, struct token *token, char reason[
 	return E_OK;
 }
 
-enum err session_fail(struct session *s, const char *call, CK_RV rv)
-{
-	(void)call;
-	s->last = rv;
-	return E_HSM;
-}
-
-void session_explain(struct session *s, const char *format, ...)
-{
-	(void)format;
-	s->last = CKR_OK;
-}
-
 /* A session takes its time to open. */
 static pthread_mutex_t opens = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool is_opening;

@@ -71,19 +71,6 @@ enum err session_reopen(struct session *s)
 	return E_OK;
 }
 
-enum err session_fail(struct session *s, const char *call, CK_RV rv)
-{
-	(void)call;
-	s->last = rv;
-	return E_HSM;
-}
-
-void session_explain(struct session *s, const char *format, ...)
-{
-	(void)format;
-	s->last = CKR_OK;
-}
-
 bool session_must_stop(const struct session *s)
 {
 	(void)s;
