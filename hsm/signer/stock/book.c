@@ -363,8 +363,8 @@ void book_describe_made(const char *name, const struct key *key, const struct sp
 	key_protection_format(key->protection, attributes);
 	*ret_made = (struct journal_made){.name = name,
 					  .type = key->type,
-					  .id = key->id,
-					  .id_len = KEY_ID_BYTES,
+					  .id = key->held_id_len ? key->held_id : key->id,
+					  .id_len = key->held_id_len ? key->held_id_len : KEY_ID_BYTES,
 					  .spki = public_key->sha256,
 					  .attributes = buf_text(attributes)};
 }
