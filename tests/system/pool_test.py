@@ -258,7 +258,7 @@ class NodesTest(harness.Case):
         self.assertEqual((ready, len(labels)), (3, 4), labels)
         s.stop()
 
-    def test_J9_a_node_that_is_renamed(self):
+    def test_J10_a_node_that_is_renamed(self):
         """As a container that keeps its state_dir is at each start: its ready keys are its own, under either name."""
         s = self.service(settings={"token default": {"pool_p256v1": 3, "node": "0123456789ab"}}).start()
 
