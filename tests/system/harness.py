@@ -496,7 +496,9 @@ class Service:
         if done.returncode == 69:  # EX_UNAVAILABLE: there is no signer
             return True
         report = json.loads(done.stdout)
-        return report["pending"] + report["deleting"] + report["busy"] == 0
+        # Without a pool a key that was used for nothing is a create's, or one that the signer is about to destroy.
+        unused = 0 if self.has_pool() else report["ready"]
+        return report["pending"] + report["deleting"] + report["busy"] + unused == 0
 
     def wait_settled(self, seconds=PATIENCE):
         """Until no row is open, and the signer, if there is one, knows what became of each key that it used."""
