@@ -87,6 +87,8 @@ def clean_environment(**more):
 
 # ---- a process under test --------------------------------------------------------
 
+KEY_NAME = r"csrd-[a-z2-7]{26}"
+
 
 class Process:
     """One started program with its log file."""
@@ -449,15 +451,17 @@ class Service:
         """Until the signer is at a request."""
         return wait_for("a request at work", lambda: self.csrctl("status")["tokens"][0]["busy"], every=0.05)
 
+    def journal_text(self):
+        """All entries of the signer's journal, as they are in its files."""
+        folder = self.folder / "state" / "journal"
+        return b"".join(path.read_bytes() for path in (folder / "tail", *folder.glob("tile/entries/**/*"))
+                        if path.is_file()).decode("utf-8", "replace")
+
     def wait_confirmed(self):
         """Until the signer knows that each CSR of the store stands, as its journal says it."""
         def confirmed():
-            folder = self.folder / "state" / "journal"
-            texts = b"".join(path.read_bytes() for path in (folder / "tail", *folder.glob("tile/entries/**/*"))
-                             if path.is_file())
-            bound = set(re.findall(r"csrd-[a-z2-7]{26}", " ".join(re.findall(
-                r'"action":"bound"[^{}]*', texts.decode("utf-8", "replace")))))
-            return set(self.key_labels("active").values()) <= bound
+            bound = " ".join(re.findall(r'"action":"bound"[^{}]*', self.journal_text()))
+            return set(self.key_labels("active").values()) <= set(re.findall(KEY_NAME, bound))
         return wait_for("confirmed keys", confirmed, every=0.02)
 
     def rows(self, *states):
@@ -492,7 +496,9 @@ class Service:
         if done.returncode == 69:  # EX_UNAVAILABLE: there is no signer
             return True
         report = json.loads(done.stdout)
-        return report["pending"] + report["deleting"] + report["busy"] == 0
+        # Without a pool a key that was used for nothing is a create's, or one that the signer is about to destroy.
+        unused = 0 if self.has_pool() else report["ready"]
+        return report["pending"] + report["deleting"] + report["busy"] + unused == 0
 
     def wait_settled(self, seconds=PATIENCE):
         """Until no row is open, and the signer, if there is one, knows what became of each key that it used."""
