@@ -87,19 +87,34 @@ static void hello_tells_the_token(void **state)
 
 /* ---- what it remembers of stores (F103) ---- */
 
-static void assert_notes(struct signer_client *c, uint8_t lineage, uint64_t sequence)
+/* E_OK, or the code of an error. */
+static enum err note_store(struct signer_client *c, uint8_t lineage, uint64_t sequence)
 {
 	struct message_store m = {.lineage = {lineage}, .sequence = sequence};
+	struct message_error error;
 	struct signer_answer answer;
+	enum err e = E_OK;
 	struct buf payload;
 
 	buf_init(&payload, 64);
 	message_note_store_encode(&payload, &m);
 	signer_client_receive(c, signer_client_send(c, MESSAGE_NOTE_STORE, &payload), &answer);
-	assert_int_equal(answer.type, MESSAGE_NOTE_STORE | MESSAGE_REPLY);
-	assert_int_equal(answer.payload.len, 0);
+	if (answer.type == MESSAGE_ERROR) {
+		assert_int_equal(message_error_decode(answer.payload.data, answer.payload.len, &error), E_OK);
+		e = error.code;
+		message_error_release(&error);
+	} else {
+		assert_int_equal(answer.type, MESSAGE_NOTE_STORE | MESSAGE_REPLY);
+		assert_int_equal(answer.payload.len, 0);
+	}
 	buf_release(&answer.payload);
 	buf_release(&payload);
+	return e;
+}
+
+static void assert_notes(struct signer_client *c, uint8_t lineage, uint64_t sequence)
+{
+	assert_int_equal(note_store(c, lineage, sequence), E_OK);
 }
 
 /* As "lineage:sequence …", of the first bytes of the lineages. */
@@ -142,6 +157,30 @@ static void stores_are_remembered_over_a_kill(void **state)
 		assert_notes(&c, i, i);
 	assert_remembers(f, "9:9 8:8 7:7 6:6 5:5 4:4 3:3 1:11 "); /* the one not noted for longest has gone */
 	signer_client_close(&c);
+	signer_stop(f);
+}
+
+/* J9: unsettled keys of the one would have no row in the other, and be destroyed. */
+static void one_store_at_a_time(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c, same, other;
+
+	signer_start(f);
+	signer_client_open(&c, f->socket, NULL);
+	signer_client_open(&same, f->socket, NULL);
+	signer_client_open(&other, f->socket, NULL);
+	assert_notes(&c, 1, 10);
+	assert_notes(&same, 1, 11);
+	assert_int_equal(note_store(&other, 2, 5), E_DENIED);
+	signer_client_close(&c);
+	assert_int_equal(note_store(&other, 2, 5), E_DENIED);
+	assert_notes(&same, 1, 12);
+	assert_remembers(f, "1:12 ");
+	signer_client_close(&same);
+	assert_notes(&other, 2, 5);
+	assert_remembers(f, "2:5 1:12 ");
+	signer_client_close(&other);
 	signer_stop(f);
 }
 
@@ -1593,6 +1632,7 @@ struct signer_case {
 static const struct signer_case contract_cases[] = {
     CASE(hello_tells_the_token),
     CASE(stores_are_remembered_over_a_kill),
+    CASE(one_store_at_a_time),
     CASE(keys_are_made_found_and_destroyed),
     CASE(half_pairs_are_found_and_cleaned_F69),
     CASE(two_keys_under_one_label_are_ambiguous),
