@@ -57,6 +57,22 @@ static void assert_nothing_left(const struct signer_fixture *f)
 
 /* ---- the life of a key ---- */
 
+/* It begins with what an earlier run left, for which nobody waits. */
+static void wait_until_idle(struct signer_client *c)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	uint32_t busy;
+
+	do {
+		struct message_status_reply status;
+
+		signer_status(c, &status);
+		busy = status.busy;
+		message_status_reply_release(&status);
+		assert_true(clock_ms() < deadline);
+	} while (busy);
+}
+
 static void hello_tells_the_token(void **state)
 {
 	struct signer_fixture *f = *state;
@@ -74,11 +90,12 @@ static void hello_tells_the_token(void **state)
 	assert_string_equal(hello.token_serial, serial);
 	assert_int_equal(hello.key_types, KEY_TYPES_ALL & ~f->kind->lacks);
 	message_hello_reply_release(&hello);
+	wait_until_idle(&c);
 	signer_status(&c, &status);
 	assert_true(status.usable);
 	assert_string_equal(status.detail, "");
 	assert_int_equal(status.threads, f->kind->threads ? f->kind->threads : 4);
-	assert_int_equal(status.busy + status.queued + status.created + status.failed, 0);
+	assert_int_equal(status.queued + status.created + status.failed, 0);
 	assert_true(status.token_flags & CKF_TOKEN_INITIALIZED);
 	message_status_reply_release(&status);
 	signer_client_close(&c);
@@ -549,7 +566,8 @@ static void a_late_request_is_not_begun(void **state)
 	signer_stop(f);
 }
 
-static void wait_until_busy(struct signer_client *c)
+/* The first of a client's creates, with so many behind it; what a signer does at its start is work, too. */
+static void wait_until_begun(struct signer_client *c, uint32_t behind)
 {
 	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
 	bool begun = false;
@@ -558,7 +576,7 @@ static void wait_until_busy(struct signer_client *c)
 		struct message_status_reply status;
 
 		signer_status(c, &status);
-		begun = status.busy || status.created;
+		begun = (status.busy && status.queued == behind) || status.created;
 		message_status_reply_release(&status);
 		assert_true(clock_ms() < deadline);
 	}
@@ -578,7 +596,6 @@ static void requests_of_a_dead_client_are_dropped(void **state)
 	signer_client_open(&dead, f->socket, NULL);
 	signer_spec(&spec, KEY_RSA2048);
 	signer_create_send(&dead, ID_A, &spec, LONG_MS);
-	wait_until_busy(&c);
 	for (unsigned i = 0; i < 20; i++) {
 		char csr_id[CSR_ID_SIZE];
 
@@ -586,10 +603,11 @@ static void requests_of_a_dead_client_are_dropped(void **state)
 		signer_create_send(&dead, csr_id, &spec, LONG_MS);
 	}
 	signer_create_send(&dead, ID_B, &spec, LONG_MS);
+	wait_until_begun(&c, 21);
 	signer_client_close(&dead);
 	do
 		signer_status(&c, &status);
-	while (status.busy);
+	while (status.busy || status.queued);
 	assert_int_equal(signer_learn(&c), status.created); /* nobody was told */
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
 	message_status_reply_release(&status);
@@ -651,7 +669,7 @@ static void sigterm_lets_work_end_F28(void **state)
 	signer_spec(&spec, KEY_RSA2048);
 	running = signer_create_send(&c, ID_A, &spec, LONG_MS);
 	waiting = signer_create_send(&c, ID_B, &spec, LONG_MS);
-	wait_until_busy(&c);
+	wait_until_begun(&c, 1);
 	assert_int_equal(kill(f->pid, SIGTERM), 0);
 	assert_int_equal(signer_create_get(&c, running, NULL), E_OK);
 	e = signer_create_get(&c, waiting, NULL);
