@@ -878,7 +878,7 @@ static void two_signers_with_one_node_name_J5(void **state)
  * It was said to be gone, and would open a block while its closed keys are being destroyed: it finds
  * another's word, and uses none of them.
  */
-static void ready_keys_of_a_node_at_work_J10(void **state)
+static void ready_keys_of_a_node_at_work_J12(void **state)
 {
 	struct signer_fixture *f = *state;
 	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
@@ -985,7 +985,7 @@ int main(int argc, char **argv)
 	    CASE(a_journal_copied_back_without_a_stock_J3),
 	    CASE(a_journal_that_is_missing_J4),
 	    CASE(two_signers_with_one_node_name_J5),
-	    CASE(ready_keys_of_a_node_at_work_J10),
+	    CASE(ready_keys_of_a_node_at_work_J12),
 	    TPM_CASE(the_pool_outlives_the_process),
 	    TPM_CASE(a_crash_after_the_use_leaves_it_unsettled),
 	    TPM_CASE(a_use_that_lost_its_session_is_repeated),

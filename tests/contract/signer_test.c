@@ -177,7 +177,7 @@ static void stores_are_remembered_over_a_kill(void **state)
 	signer_stop(f);
 }
 
-/* J9: unsettled keys of the one would have no row in the other, and be destroyed. */
+/* J11: unsettled keys of the one would have no row in the other, and be destroyed. */
 static void one_store_at_a_time(void **state)
 {
 	struct signer_fixture *f = *state;

@@ -363,7 +363,7 @@ static void a_signer_that_cannot_keep_is_declined(void **state)
 	assert_int_equal(f->hsm.kept, 2);
 }
 
-/* J9: while the link was down the signer worked for another store: what is unsettled may be that one's. */
+/* J11: while the link was down the signer worked for another store: what is unsettled may be that one's. */
 static void a_signer_that_worked_for_another_store_destroys_nothing(void **state)
 {
 	struct fixture *f = *state;
