@@ -128,7 +128,9 @@ class SpokenTest(TlsCase):
         """F311: the last answer of a connection is followed by close_notify; a client cannot renegotiate."""
         service = self.tls_service()
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-            with self.connect(self.context(maximum_version=version)) as tls:
+            context = self.context(maximum_version=version)
+            context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+            with self.connect(context) as tls:
                 tls.suppress_ragged_eofs = False
                 tls.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 text = b""
