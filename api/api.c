@@ -183,7 +183,8 @@ void api_refuse(struct request *request, int status, const char *why)
 	unsigned held_back;
 
 	if (log_gate_pass(&gate, API_UNKNOWN_LOG_MS, &held_back))
-		log_write(LOG_LEVEL_INFO, &context, "refused a request from '%s': %d %s (%u lines held back)",
-			  request->peer, status, why ? why : "", held_back);
+		log_write(LOG_LEVEL_INFO, &context,
+			  "refused a request from '%s'%s: %d %s (%u lines held back)", request->peer,
+			  request->over_tls ? " over TLS" : "", status, why ? why : "", held_back);
 	reply_refuse_status(request, status, why);
 }

@@ -83,8 +83,9 @@ static void log_access(const struct op *op, int status, int code)
 	if (held_back)
 		snprintf(more + used, sizeof(more) - used, " (%u lines held back)", held_back);
 	op_format_caller(op->principal, caller);
-	op_log(op, level, "%s '%.*s' from '%s' by %s: %d in %llu ms%s", http_method_name(op->request->method),
-	       PATH_LOG_BYTES, op->request->path, op->request->peer, caller, status,
+	op_log(op, level, "%s '%.*s' from '%s'%s by %s: %d in %llu ms%s",
+	       http_method_name(op->request->method), PATH_LOG_BYTES, op->request->path, op->request->peer,
+	       op->request->over_tls ? " over TLS" : "", caller, status,
 	       (unsigned long long)(clock_ms() - op->started_ms), more);
 }
 

@@ -25,6 +25,7 @@
 #define LINE_BYTES_MAX 2048
 #define TOKEN_NAME_CHARS (sizeof(((struct config_token *)0)->name) - 1)
 #define NEAR_NAME_MAX 64
+#define CREDENTIAL "credential:"
 #define PINS "/etc/csrd/credentials/"
 #define PINS_OF_UNITS "/run/credentials/csrd-hsm@"
 #define UTF8_BOM "\xef\xbb\xbf"
@@ -515,6 +516,41 @@ static void config_check_listen(struct parse *p)
 	}
 }
 
+/* What TLS needs is named in full, and nothing of it without TLS, where it would seem to be in force. */
+static void config_check_tls(struct parse *p)
+{
+	const struct config_http *http = &p->config->http;
+	const struct {
+		const char *name;
+		const char *value;
+		const char *what;
+	} files[] = {
+	    {"tls_certificate", http->tls_certificate, "the server's certificate, then those of its issuers"},
+	    {"tls_key", http->tls_key, "its private key"}};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		size_t key = find_key("http", files[i].name);
+
+		if (http->listen_tls_len == 0 || files[i].value || *key_line(p, key, NULL) > 0)
+			continue;
+		problem_at_key(p, *key_line(p, find_key("http", "listen_tls"), NULL), &config_table[key],
+			       NULL);
+		buf_printf(p->report, "missing, listen_tls needs it: the PEM file of %s\n", files[i].what);
+	}
+	for (size_t a = 0; a < http->listen_tls_len; a++)
+		for (size_t b = 0; b < http->listen_len; b++) {
+			size_t key = find_key("http", "listen_tls");
+
+			if (strcmp(http->listen_tls[a], http->listen[b]) != 0 ||
+			    strcmp(strrchr(http->listen[b], ':'), ":0") == 0)
+				continue;
+			problem_at_key(p, *key_line(p, key, NULL), &config_table[key], NULL);
+			buf_printf(p->report,
+				   "'%s' is in listen too; one address has either TLS or plain HTTP\n",
+				   http->listen[b]);
+		}
+}
+
 static bool same(const char *a, const char *b)
 {
 	return a && b && strcmp(a, b) == 0;
@@ -587,6 +623,7 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 	p->line = 0;
 	check_required(p);
 	config_check_listen(p);
+	config_check_tls(p);
 	check_tokens(p);
 	e = p->status;
 	if (e == E_OK && p->problems > 0)
@@ -652,6 +689,31 @@ void config_pin_name(const struct config_token *token, char *ret_name, size_t si
 		snprintf(ret_name, size, PINS "%s.pin[.cred]", token->name);
 	else
 		snprintf(ret_name, size, "%s", token->pin_file);
+}
+
+bool config_is_credential(const char *value)
+{
+	return str_starts_with(value, CREDENTIAL);
+}
+
+enum err config_credential_path(const char *key, const char *value, char path[CONFIG_PATH_SIZE],
+				struct buf *why)
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	int len;
+
+	if (config_is_credential(value) && !folder) {
+		buf_printf(why,
+			   "[http] %s '%s': systemd handed no credentials over; add LoadCredential=%s:PATH "
+			   "to the unit "
+			   "('systemctl edit csrd')",
+			   key, value, value + strlen(CREDENTIAL));
+		return E_CONFIG;
+	}
+	len = config_is_credential(value)
+		  ? snprintf(path, CONFIG_PATH_SIZE, "%s/%s", folder, value + strlen(CREDENTIAL))
+		  : snprintf(path, CONFIG_PATH_SIZE, "%s", value);
+	return len > 0 && len < CONFIG_PATH_SIZE ? E_OK : E_NOMEM;
 }
 
 /* ---- reload ---- */

@@ -146,6 +146,7 @@ static enum err exchange_fill(struct exchange *ex)
 	r->query = head->query;
 	r->header = exchange_header;
 	r->peer = conn_peer(ex->conn);
+	r->over_tls = conn_is_tls(ex->conn);
 	r->deadline_ms = clock_ms() + ex->http->options.config->request_timeout_ms;
 	make_request_id(ex->http, r->id);
 	r->reply = exchange_reply;
@@ -228,9 +229,9 @@ void http_free(struct http *http)
 	free(http);
 }
 
-void http_accept(struct http *http, int fd, const struct sockaddr *peer)
+void http_accept(struct http *http, int fd, const struct sockaddr *peer, struct tls *tls)
 {
-	conn_set_accept(http->conns, fd, peer);
+	conn_set_accept(http->conns, fd, peer, tls);
 }
 
 bool http_make_room(struct http *http)

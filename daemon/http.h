@@ -22,6 +22,7 @@ struct api;
 struct event_base;
 struct http;
 struct sockaddr;
+struct tls;
 
 struct http_options {
 	const struct config_http *config; /* borrowed for the life; read again for each request */
@@ -38,8 +39,8 @@ MUST_USE enum err http_new(struct event_base *base, const struct http_options *o
 /* Only when http_in_flight is 0.  Closes the connections.  NULL is fine. */
 void http_free(struct http *http);
 
-/* Serves an accepted socket, which is taken. */
-void http_accept(struct http *http, int fd, const struct sockaddr *peer);
+/* Serves an accepted socket, which is taken; over TLS unless `tls` is NULL. */
+void http_accept(struct http *http, int fd, const struct sockaddr *peer, struct tls *tls);
 
 /* Closes the connection that can best be spared; false when none can. */
 bool http_make_room(struct http *http);

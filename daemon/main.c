@@ -20,6 +20,7 @@
 #include "daemon/reconciler.h"
 #include "daemon/reload.h"
 #include "daemon/running.h"
+#include "daemon/tls.h"
 #include "daemon/turn.h"
 #include "daemon/vouch.h"
 #include "hsm/hsm.h"
@@ -60,6 +61,7 @@ struct daemon {
 	struct hsm *hsms[CONFIG_TOKENS_MAX];
 	struct api *api;
 	struct http *http;
+	struct tls *tls; /* NULL: not configured */
 	struct listen *listen;
 	struct reconciler *reconciler;
 	struct vouch *vouch;
@@ -137,6 +139,8 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 	struct buf kept;
 	enum err e;
 
+	if (d->tls)
+		tls_reload(d->tls);
 	if (!fresh) {
 		log_report(LOG_LEVEL_ERROR, problems);
 		log_error("the configuration was not reloaded: the old one stays in force");
@@ -534,10 +538,12 @@ static enum err csrd_start(struct daemon *d)
 		e = start_links(d);
 	if (e == E_OK)
 		e = start_services(d);
+	if (e == E_OK && d->config->http.tls_certificate && d->config->http.tls_key)
+		e = tls_new(d->base, &d->config->http, &d->tls); /* logs the cause */
 	if (e == E_OK)
 		e = catch_signals(d);
 	if (e == E_OK)
-		e = listen_new(d->base, d->config, d->http, &d->listen); /* logs the cause */
+		e = listen_new(d->base, d->config, d->http, d->tls, &d->listen); /* logs the cause */
 	return e;
 }
 
@@ -578,6 +584,7 @@ static void csrd_release(struct daemon *d)
 		(void)event_base_loop(d->base, EVLOOP_NONBLOCK); /* frees the bufferevents */
 		event_base_free(d->base);
 	}
+	tls_free(d->tls);
 	config_free(d->config);
 }
 

@@ -838,6 +838,9 @@ static void show_marks_defaults(void **state)
 	config_show(loads(f, "[http]\nidle_timeout = 90s\n[log]\nlevel = info\n" TOKEN), &b);
 	assert_string_equal(buf_text(&b), "[http]\n"
 					  "listen = 127.0.0.1:8080, [::1]:8080 # default\n"
+					  "# listen_tls is not set\n"
+					  "# tls_certificate is not set\n"
+					  "# tls_key is not set\n"
 					  "allow_plain_http = no # default\n"
 					  "max_connections = 512 # default\n"
 					  "max_header_bytes = 8192 # default\n"
@@ -939,7 +942,8 @@ static void sample_loads_and_tells_the_defaults(void **state)
 		line += *line == '\n';
 		if (line[0] == '#' && line[1] >= 'a' && line[1] <= 'z' &&
 		    strncmp(line, "#allow_usage", 12) != 0 && strncmp(line, "#node", 5) != 0 &&
-		    strncmp(line, "#module_init_args", 17) != 0) {
+		    strncmp(line, "#module_init_args", 17) != 0 && strncmp(line, "#listen_tls", 11) != 0 &&
+		    strncmp(line, "#tls_", 5) != 0) {
 			line[0] = ' ';
 			keys++;
 		}
