@@ -54,7 +54,7 @@ endif
 # ---- what is built -----------------------------------------------------------
 
 BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
-	base/log_queue.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
+	base/log_queue.c base/metric.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
 SERVICE_SRC := systemd/service.c systemd/journald.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
