@@ -63,6 +63,8 @@ struct conn_set {
 	int waiting_fd;        /* while full: accepted, and waits for room like those in the kernel; or -1 */
 	struct sockaddr_storage waiting_peer;
 	uint64_t pressed_until_ms;
+	uint64_t accepted;
+	uint64_t evicted;
 	bool full;
 	bool draining;
 };
