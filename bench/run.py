@@ -46,6 +46,7 @@ class Plan:
         self.p256_seconds = 1 if quick else 2.5
         self.http_seconds = 1 if quick else 2
         self.rows = [1000, 10000] if quick else [1000, 10000, 100000, 1000000]
+        self.walk_rows = 10000 if quick else 100000
         self.keys = [0, 300] if quick else [0, 1000, 2500, 5000, 10000]
         self.creates = 60 if quick else 120
         self.by_hand = 3 if quick else 8
@@ -124,7 +125,9 @@ ROWS = {
     "rows_get": Row("rows", "get by id, 10³ → 10⁶ rows, p99", "ms", "within", 1.3),
     "rows_list": Row("rows", "first list page, 10³ → 10⁶ rows, p99", "ms", "within", 1.3),
     "rows_page": Row("rows", "list page in the middle, far from any that was read, at 10⁶ rows, p99", "ms", "within", 2),
-    "get_busy": Row("fake", "get by id while 16 callers create, p99", "ms", "within"),
+    "walk": Row("walk", "walk of 10⁵ CSRs by the SDK", "s", "most"),
+    "walk_page": Row("walk", "the same, last tenth of its pages against the first, p50 of a page", "ms", "within", 1.3),
+    "get_busy": Row("fake", "get by id while 16 callers create, p99", "ms", "within", 1.5),
     "keys": Row("keys", "create p256v1, 0 → 10,000 keys on the token, p50", "ms", "within", 1.2),
     "memory_idle": Row("memory", "memory of csrd, idle", "MiB", "most", 20),
     "memory_rows": Row("rows", "memory of csrd at 10⁶ rows", "MiB", "most", 40),
@@ -458,16 +461,22 @@ def section_fake(bench):
     ROWS["get_busy"].set(busy, alone, note="one caller, with two processors for all")
 
 
+def fill_store(bench, service, number):
+    """Brings the account to that many CSRs; files of their keys and ids."""
+    keys, ids = service.folder / ("keys.%d" % number), service.folder / ("ids.%d" % number)
+    began = time.monotonic()
+    bench.harness.run([sys.executable, HERE / "fill_store.py", service.store_path, service.account, str(number), bench.pem(),
+                       "--keys", keys, "--ids", ids], timeout=600)
+    say("    %d rows in %.1f s, %.0f MiB" % (number, time.monotonic() - began, service.store_path.stat().st_size / MIB / MIB))
+    return keys, ids
+
+
 def filled_services(bench):
     """One csrd for each number of rows; they differ in nothing else.  The store grows and is copied on its way."""
     services = []
     origin = bench.prepare("rows")
     for number in bench.plan.rows:
-        keys, ids = origin.folder / ("keys.%d" % number), origin.folder / ("ids.%d" % number)
-        began = time.monotonic()
-        bench.harness.run([sys.executable, HERE / "fill_store.py", origin.store_path, origin.account, str(number), bench.pem(),
-                           "--keys", keys, "--ids", ids], timeout=600)
-        say("    %d rows in %.1f s, %.0f MiB" % (number, time.monotonic() - began, origin.store_path.stat().st_size / MIB / MIB))
+        keys, ids = fill_store(bench, origin, number)
         service = bench.prepare("rows-%d" % number, populate=False)
         service.token = origin.token
         bench.write_token(service)
@@ -510,6 +519,48 @@ def section_rows(bench):
     bench.stop(*[service for _, service, _ in services])
     for _, service, _ in services:  # a few large files
         shutil.rmtree(service.folder, ignore_errors=True)
+
+
+def install_sdk(bench):
+    """The folder that the SDK is in, as for its tests; None: it cannot be had, and the rows say why."""
+    import sdk_test  # like harness, it reads CSRD_BIN when it is loaded
+    try:
+        if not shutil.which("node"):
+            raise FileNotFoundError("node is not installed")
+        sdk_test.install()
+    except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
+        print(error, file=sys.stderr)
+        why = "node is not installed" if not shutil.which("node") else "npm cannot install the SDK"
+        for row in ROWS.values():
+            if row.section == "walk":
+                row.note = "not run: " + why
+        return None
+    shutil.copyfile(HERE / "walk.mjs", sdk_test.INSTALLED / "walk.mjs")
+    return sdk_test.INSTALLED
+
+
+def section_walk(bench):
+    sdk = install_sdk(bench)
+    if not sdk:
+        return
+    number = bench.plan.walk_rows
+    service = bench.prepare("walk")
+    keys, _ = fill_store(bench, service, number)
+    bench.start_on_fake(service, keys)
+    wait_quiet(service.csrd)
+    environment = bench.harness.clean_environment(CSRD_URL=service.url, CSRD_TOKEN=service.token,
+                                                  CSRD_ACCOUNT=service.account)
+    walks = []
+    for _ in range(bench.plan.few_rounds):
+        done = bench.harness.run(["node", "walk.mjs", str(number), str(PER_PAGE)], cwd=sdk, env=environment, timeout=600)
+        walks.append(json.loads(done.stdout))
+        say("    %(pages)d pages in %(seconds).1f s; a page %(start_ms).2f ms at the start, %(end_ms).2f ms at the end" %
+            walks[-1])
+    bench.stop(service)
+    shutil.rmtree(service.folder, ignore_errors=True)  # a few large files
+    note = "" if number == 100000 else "only %d" % number
+    ROWS["walk"].set([walk["seconds"] for walk in walks], note=note)
+    ROWS["walk_page"].set([walk["end_ms"] for walk in walks], [walk["start_ms"] for walk in walks], note)
 
 
 def section_keys(bench):
@@ -597,7 +648,7 @@ def section_cfssl(bench):
 
 
 SECTIONS = {"rsa": section_rsa, "p256": section_p256, "pool": section_pool, "get": section_get, "fake": section_fake,
-            "rows": section_rows, "keys": section_keys, "memory": section_memory, "by_hand": section_by_hand,
+            "rows": section_rows, "walk": section_walk, "keys": section_keys, "memory": section_memory, "by_hand": section_by_hand,
             "cfssl": section_cfssl}
 
 

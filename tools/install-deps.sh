@@ -49,22 +49,26 @@ has_node()
 	[ -n "$major" ] && [ "$major" -ge 18 ]
 }
 
+# The SDK is brought by npm, once (tests/system/sdk_test.py).
+sdk_packages()
+{
+	has_node || echo nodejs
+	[ -d "$(dirname "$0")/../build/sdk/node_modules" ] || command -v npm >/dev/null 2>&1 || echo npm
+}
+
 [ $# -eq 1 ] || usage
 case $1 in
 run)
 	packages=$run_packages
 	;;
 test)
-	packages="$run_packages $core_packages $test_packages $deb_packages"
-	has_node || packages="$packages nodejs"
-	# It brings the SDK (tests/system/sdk_test.py), once.
-	[ -d "$(dirname "$0")/../build/sdk/node_modules" ] || command -v npm >/dev/null 2>&1 || packages="$packages npm"
+	packages="$run_packages $core_packages $test_packages $deb_packages $(sdk_packages)"
 	;;
 core)
 	packages="$run_packages $core_packages $deb_packages"
 	;;
 bench)
-	packages="$run_packages $bench_packages"
+	packages="$run_packages $bench_packages $(sdk_packages)"
 	;;
 deb)
 	packages="$run_packages $deb_packages"

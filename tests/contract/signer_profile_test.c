@@ -50,8 +50,10 @@ static const struct profile {
     {PROFILE("nshield-ocs", )},
     {PROFILE("opensc-card", .lacks = NO_EDWARDS), .settings = "allow_usage = sign_recover\n",
      .unset = "wrongly set [sign_recover]"},
-    {PROFILE("yubihsm2-2.3", ), .unusable = "id read back differs"},
-    {PROFILE("nethsm", ), .rules = "logged-in " SIGNER_PIN "\n", .unusable = "label read back differs"},
+    {PROFILE("yubihsm2-2.3", )},
+    {KIND("ids-own", ), .rules = "id-own\n"},
+    {PROFILE("nethsm", ), .rules = "logged-in " SIGNER_PIN "\n",
+     .unusable = "makes a key's label its CKA_ID"},
     {PROFILE("libkmsp11", .lacks = NO_EDWARDS), .unusable = "C_GenerateKeyPair: CKR_TEMPLATE_INCONSISTENT"},
 };
 #define PROFILES (sizeof(profiles) / sizeof(profiles[0]))
@@ -76,7 +78,7 @@ static void profile_start(struct signer_fixture *f, struct signer_client *c, con
 	snprintf(extra, sizeof(extra), "%s%s", p->settings ? p->settings : "", lines);
 	snprintf(all, sizeof(all), "%s%s", p->rules ? p->rules : "", rules);
 	f->extra = extra;
-	signer_set_rules(f, all);
+	signer_use_shim(f, all);
 	signer_start(f);
 	signer_client_open(c, f->socket, NULL);
 }
@@ -215,6 +217,7 @@ static void a_wrong_pin_is_tried_once_F205(void **state)
 {
 	struct signer_fixture *f = *state;
 
+	signer_use_shim(f, profile_of(f)->rules ? profile_of(f)->rules : "");
 	signer_write_file(signer_path(f, "pin"), "141421", 0600);
 	signer_expect_exit(f, EXIT_CODE_PIN, "refused the pin");
 	signer_expect_exit(f, EXIT_CODE_PIN, "not tried again");

@@ -95,7 +95,8 @@ static void the_probe_is_made_once(void **state)
 
 	signer_use_shim(f, "");
 	assert_true(live(f, first) > 2);
-	assert_non_null(strstr(first, "data objects: yes, that cannot be changed; probed 20"));
+	assert_non_null(
+	    strstr(first, "data objects: yes, that cannot be changed; CKA_ID: as asked for; probed 20"));
 	assert_int_equal(live(f, second), 1); /* which shows that it makes keys at all */
 	assert_string_equal(first, second);   /* the time of the probe, too */
 }
@@ -371,7 +372,7 @@ static void a_token_whose_keys_would_all_fail_is_not_usable_F186(void **state)
 	    {"C_GetAttributeValue attr CKA_DERIVE true\n", "wrongly set [derive"},
 	    {"C_GetAttributeValue attr CKA_LOCAL false\n", "private key attributes: not set [local]"},
 	    {"C_GetAttributeValue attr CKA_SIGN_RECOVER missing\n", "not answered [sign_recover"},
-	    {"label-max 30\n", "label read back differs"},
+	    {"label-max 30\n", "keeps 30 characters of a key's label, and csrd needs 31"},
 	    {"C_GetAttributeValue attr CKA_EC_POINT hex 0400\nC_GetAttributeValue attr CKA_PUBLIC_EXPONENT "
 	     "hex 03\n",
 	     "point has the wrong length"},

@@ -153,7 +153,7 @@ struct journal_key {
 	char name[KEY_NAME_SIZE];
 	enum journal_state state;
 	enum key_type type;
-	bool opened;    /* made, and its block was opened since */
+	bool opened;    /* made, and its block was opened since; a clean end closes it */
 	uint64_t index; /* of the entry that brought it there */
 	/* since it is made */
 	uint8_t id[JOURNAL_ID_MAX];

@@ -273,6 +273,21 @@ static void names_take_open(struct names *names, const struct journal_entry *ent
 	}
 }
 
+static void record_close(const void *node, VISIT which, void *arg)
+{
+	struct record *record = *(struct record *const *)node;
+
+	(void)arg;
+	if (which == postorder || which == leaf)
+		record->key.opened = false;
+}
+
+/* Nobody uses keys any more: none of them was used without an entry. */
+static void names_close_all(struct names *names)
+{
+	twalk_r(names->by_name, record_close, NULL);
+}
+
 void names_take(struct names *names, const struct journal_entry *entry, uint64_t index)
 {
 	switch (entry->action) {
@@ -296,11 +311,13 @@ void names_take(struct names *names, const struct journal_entry *entry, uint64_t
 	case ENTRY_DESTROYED:
 		record_forget(names, record_claimed(names, entry->name));
 		break;
+	case ENTRY_STOP:
+		names_close_all(names);
+		break;
 	case ENTRY_LOGIN:
 	case ENTRY_PROBE:
 	case ENTRY_REFUSE:
 	case ENTRY_START:
-	case ENTRY_STOP:
 		break;
 	}
 }

@@ -87,8 +87,10 @@ static enum err key_make_pair(struct session *s, CK_MECHANISM_TYPE type, CK_ATTR
 	fill_private(&private, profile);
 	key_put(&public, CKA_LABEL, label, strlen(label));
 	key_put(&private, CKA_LABEL, label, strlen(label));
-	key_put(&public, CKA_ID, id, KEY_ID_BYTES);
-	key_put(&private, CKA_ID, id, KEY_ID_BYTES);
+	if (!s->token->ids_own) { /* else it might take of ours what two keys have in common */
+		key_put(&public, CKA_ID, id, KEY_ID_BYTES);
+		key_put(&private, CKA_ID, id, KEY_ID_BYTES);
+	}
 	for (size_t i = 0; i < special_len; i++)
 	public.attributes[public.len++] = special[i];
 	rv = s->token->p11->C_GenerateKeyPair(s->handle, &mechanism, public.attributes, public.len,
@@ -249,6 +251,8 @@ static enum err check_identity(struct session *s, const struct readout *r, CK_OB
 	};
 
 	for (size_t i = 0; i < IDENTITIES; i++) {
+		if (wanted[i].value == key->id && s->token->ids_own)
+			continue;
 		if (r->attributes[i].ulValueLen == wanted[i].len &&
 		    memcmp(r->attributes[i].pValue, wanted[i].value, wanted[i].len) == 0)
 			continue;
@@ -321,6 +325,17 @@ static enum err check_protection(struct session *s, const struct readout *r, str
 	return missing | forbidden | silent ? refuse_protection(s, missing, forbidden, silent) : E_OK;
 }
 
+/* A token that gives its keys none has an empty one. */
+static void key_keep_id(const struct readout *r, struct key *key)
+{
+	size_t len = r->attributes[IDENTITIES - 1].ulValueLen;
+
+	if (len > sizeof(r->id))
+		len = 0;
+	key->held_id_len = len < sizeof(key->held_id) ? len : sizeof(key->held_id);
+	memcpy(key->held_id, r->id, key->held_id_len);
+}
+
 enum err key_read_back(struct session *s, const char *label, struct key *key)
 {
 	struct readout r;
@@ -328,8 +343,10 @@ enum err key_read_back(struct session *s, const char *label, struct key *key)
 
 	if ((e = read_object(s, key->private_key, true, &r)) != E_OK ||
 	    (e = check_identity(s, &r, CKO_PRIVATE_KEY, label, key)) != E_OK ||
-	    (e = check_protection(s, &r, key)) != E_OK ||
-	    (e = read_object(s, key->public_key, false, &r)) != E_OK)
+	    (e = check_protection(s, &r, key)) != E_OK)
+		return e;
+	key_keep_id(&r, key);
+	if ((e = read_object(s, key->public_key, false, &r)) != E_OK)
 		return e;
 	return check_identity(s, &r, CKO_PUBLIC_KEY, label, key);
 }

@@ -216,6 +216,45 @@ static enum key_type cheapest(const struct token *token)
 	return KEY_RSA2048;
 }
 
+static bool is_kept(const CK_ATTRIBUTE *attribute, const void *value, size_t len)
+{
+	return attribute->ulValueLen == len && memcmp(attribute->pValue, value, len) == 0;
+}
+
+/* In words for an operator, who can only choose another module or device. */
+static void explain_label(struct session *s, const CK_ATTRIBUTE *label, const CK_ATTRIBUTE *id)
+{
+	const char *wanted = s->token->probe_label;
+	size_t len = label->ulValueLen == CK_UNAVAILABLE_INFORMATION ? 0 : label->ulValueLen;
+
+	if (!len)
+		session_explain(s, "the token keeps no label of a key, and csrd knows keys by theirs");
+	else if (len < strlen(wanted) && memcmp(label->pValue, wanted, len) == 0)
+		session_explain(s, "the token keeps %zu characters of a key's label, and csrd needs %d", len,
+				KEY_NAME_LEN);
+	else if (is_kept(id, label->pValue, len))
+		session_explain(s, "the token makes a key's label its CKA_ID, and csrd needs its own label");
+	else
+		session_explain(s, "the token gives a key another label than it is asked for");
+}
+
+/* What the module does with label and CKA_ID of a new key: the label must be ours, the id need not. */
+static enum err learn_names(struct session *s, struct token *token, const struct key *key)
+{
+	uint8_t label[256], id[256];
+	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, label, sizeof(label)}, {CKA_ID, id, sizeof(id)}};
+	CK_RV rv = token->p11->C_GetAttributeValue(s->handle, key->private_key, attributes, 2);
+
+	if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_BUFFER_TOO_SMALL)
+		return session_fail(s, "C_GetAttributeValue", rv);
+	if (!is_kept(&attributes[0], token->probe_label, strlen(token->probe_label))) {
+		explain_label(s, &attributes[0], &attributes[1]);
+		return E_HSM;
+	}
+	token->ids_own = !is_kept(&attributes[1], key->id, KEY_ID_BYTES);
+	return E_OK;
+}
+
 /* By the rules for a create's key: a token on which every create would fail is not usable. */
 static enum err probe_judge(struct session *s, struct key *key)
 {
@@ -252,7 +291,7 @@ static void remove_failed(struct session *s, struct token *token, const struct k
 	if (ckr_is_session_lost(last))
 		return;
 	memcpy(failure, s->failure, sizeof(failure));
-	if (object_destroy_new(s, key->id, &destroyed) != E_OK || sweep(s, token) != E_OK)
+	if (object_destroy_new(s, key->id, token->probe_label, &destroyed) != E_OK || sweep(s, token) != E_OK)
 		log_debug("keys of a probe are left for now: %s", s->failure);
 	s->last = last;
 	memcpy(s->failure, failure, sizeof(failure));
@@ -264,15 +303,26 @@ static bool is_judged(const struct session *s, enum err e)
 	return e == E_HSM && s->last == CKR_OK;
 }
 
-/* Makes a pair, judges it if it is to be a key like any other, signs with it, and throws it away. */
-static enum err make_and_use(struct session *s, struct token *token, enum key_type type, bool judged)
+/* What is wanted of a throw-away key, besides that it signs. */
+enum probe_depth {
+	PROBE_TAKEN,  /* nothing */
+	PROBE_JUDGED, /* that it is a key like any other */
+	PROBE_LEARNT, /* the same, by the names that the module gives it */
+};
+
+/* Makes a pair, looks at it, signs with it, and throws it away. */
+static enum err make_and_use(struct session *s, struct token *token, enum key_type type,
+			     enum probe_depth depth)
 {
 	struct key key = {.type = type};
 	enum err e = make(s, type, &key);
 
 	token->probe_unfit = false;
-	if (e == E_OK && judged) {
-		e = probe_judge(s, &key);
+	if (e == E_OK && depth != PROBE_TAKEN) {
+		if (depth == PROBE_LEARNT)
+			e = learn_names(s, token, &key);
+		if (e == E_OK)
+			e = probe_judge(s, &key);
 		token->probe_unfit = e != E_OK;
 		token->probe_made_unfit |= is_judged(s, e) || (e != E_OK && ckr_is_refusal(s->last));
 	}
@@ -288,7 +338,7 @@ enum err probe_self_test(struct session *s, struct token *token)
 {
 	enum err e = sweep(s, token);
 
-	return e != E_OK ? e : make_and_use(s, token, cheapest(token), true);
+	return e != E_OK ? e : make_and_use(s, token, cheapest(token), PROBE_JUDGED);
 }
 
 /* ---- templates ---- */
@@ -311,11 +361,17 @@ static void list_mechanisms(const struct token *token, enum key_family family,
 static enum err try_options(struct session *s, struct token *token, enum key_type type, uint32_t options,
 			    bool judged)
 {
+	const bool ids_own = token->ids_own;
+	enum err e;
+
 	if (session_must_stop(s))
 		return session_break_off(s);
 	token->profiles[key_kind(type)->family].options = options;
 	s->failure[0] = '\0';
-	return make_and_use(s, token, type, judged);
+	e = make_and_use(s, token, type, judged ? PROBE_LEARNT : PROBE_TAKEN);
+	if (e == E_OK && token->ids_own && !ids_own) /* is it made without an id, too? */
+		e = make_and_use(s, token, type, PROBE_LEARNT);
+	return e;
 }
 
 /* As many of `left` as it takes, one after the other, besides *taken. */
@@ -482,6 +538,8 @@ static void put_family(const struct token *token, enum key_family family, struct
 static const char *const data_words[] = {
     [TOKEN_DATA_NONE] = "no", [TOKEN_DATA_PLAIN] = "yes", [TOKEN_DATA_FIXED] = "yes, that cannot be changed"};
 
+static const char *const id_words[] = {[false] = "as asked for", [true] = "the module's own"};
+
 /* For the log, a line a family, and for the status, all in one. */
 static void describe(struct token *token)
 {
@@ -499,8 +557,10 @@ static void describe(struct token *token)
 		log_info("token '%s': %s", token->label, buf_text(&text) + from);
 		buf_put_str(&text, "; ");
 	}
-	log_info("token '%s': data objects: %s; probed %s", token->label, data_words[token->data], when);
-	buf_printf(&text, "data objects: %s; probed %s", data_words[token->data], when);
+	log_info("token '%s': data objects: %s; CKA_ID: %s; probed %s", token->label, data_words[token->data],
+		 id_words[token->ids_own], when);
+	buf_printf(&text, "data objects: %s; CKA_ID: %s; probed %s", data_words[token->data],
+		   id_words[token->ids_own], when);
 	snprintf(token->capabilities, sizeof(token->capabilities), "%s", buf_text(&text));
 	buf_release(&text);
 }
@@ -612,6 +672,7 @@ static enum err find_out(struct session *s, struct token *token, bool *sure)
 
 	token->probe_left = true;
 	token->probe_made_unfit = false;
+	token->ids_own = false;
 	if ((e = sweep(s, token)) != E_OK)
 		return e;
 	list_all_mechanisms(token);
@@ -630,6 +691,7 @@ enum err probe_run(struct session *s, struct token *token)
 		memcpy(token->profiles, before.profiles, sizeof(token->profiles));
 		atomic_store(&token->unmade_types, atomic_load(&before.unmade_types));
 		token->data = before.data;
+		token->ids_own = before.ids_own;
 		return e;
 	}
 	token->probed_us = clock_wall_us();

@@ -279,7 +279,7 @@ static enum err destroy_by_handles(struct session *s, const struct attempt *a)
  */
 static enum err destroy_attempt(struct session *s, const struct attempt *a, uint32_t *ret_destroyed)
 {
-	enum err e = object_destroy_new(s, a->key.id, ret_destroyed);
+	enum err e = object_destroy_new(s, a->key.id, a->name, ret_destroyed);
 
 	if (e != E_OK || !a->generated || s->token->quirks.one_session)
 		return e;

@@ -3,6 +3,7 @@
 #include "hsm/signer/serve/server.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "hsm/message.h"
 #include "hsm/signer/serve/connection.h"
@@ -316,7 +317,9 @@ static enum err handle_confirm(struct server *s, struct connection *c, const str
 
 	if (e != E_OK)
 		return e;
+	FAILPOINT("signer.confirm.before-journal");
 	e = bind_all(book_journal(s->options->book), &m);
+	FAILPOINT("signer.confirm.before-reply");
 	if (e == E_OK && m.kept)
 		log_notice(
 		    "%zu keys are kept for csrs that the store does not have: csrd says that it went back",

@@ -126,7 +126,8 @@ static enum err look_for_word(struct book *b, struct session *s)
 	enum err e = word_read_all(s, &words);
 
 	for (size_t i = 0; i < words.len; i++)
-		if (strcmp(words.at[i].word.node, stock_node(b->stock)) == 0)
+		if (strcmp(words.at[i].word.node, stock_node(b->stock)) == 0 ||
+		    (b->has_word && word_is_same(&words.at[i].word, &b->known.word)))
 			foreign |= look_at_word(b, s, &words.at[i], &found);
 	is_sure = !words.unread;
 	word_list_release(&words);
@@ -363,8 +364,8 @@ void book_describe_made(const char *name, const struct key *key, const struct sp
 	key_protection_format(key->protection, attributes);
 	*ret_made = (struct journal_made){.name = name,
 					  .type = key->type,
-					  .id = key->id,
-					  .id_len = KEY_ID_BYTES,
+					  .id = key->held_id_len ? key->held_id : key->id,
+					  .id_len = key->held_id_len ? key->held_id_len : KEY_ID_BYTES,
 					  .spki = public_key->sha256,
 					  .attributes = buf_text(attributes)};
 }

@@ -69,6 +69,7 @@ struct book {
 
 	/* at the start, by the one thread that is at it */
 	bool is_judged;
+	bool is_renamed; /* the word that is known has an earlier name of this node */
 	enum book_verdict verdict;
 	struct journal_key *left; /* by an earlier run, still to be settled */
 	size_t left_len;

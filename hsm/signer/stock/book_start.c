@@ -37,6 +37,26 @@ static bool is_own(const struct book *b, const struct word_object *object)
 	return strcmp(object->word.node, stock_node(b->stock)) == 0;
 }
 
+/*
+ * A word of another node is this signer's if it names an entry of this journal: the node's name was changed.
+ * Its keys are used from here on, so it must not stay what `csrctl pool destroy` goes by.
+ */
+static enum err adopt_renamed(struct book *b, struct word *word)
+{
+	uint8_t leaf[JOURNAL_HASH_BYTES];
+	enum err e;
+
+	if (!word->entries || word->entries > journal_size(b->journal))
+		return E_OK;
+	e = journal_leaf(b->journal, word->entries - 1, leaf);
+	if (e != E_OK || memcmp(leaf, word->leaf, sizeof(leaf)) != 0)
+		return e;
+	log_notice("the node was called '%s' and is called '%s' now", word->node, stock_node(b->stock));
+	snprintf(word->node, sizeof(word->node), "%s", stock_node(b->stock));
+	b->is_renamed = true;
+	return E_OK;
+}
+
 /* Of this node's words the newest one is known from here on; what a crash left beside it goes. */
 static enum err find_word(struct book *b, struct session *s)
 {
@@ -50,6 +70,9 @@ static enum err find_word(struct book *b, struct session *s)
 		session_explain(s, "%zu data objects of csrd on the token cannot be read", words.unread);
 		e = E_HSM;
 	}
+	for (size_t i = 0; i < words.len && e == E_OK; i++)
+		if (!is_own(b, &words.at[i]))
+			e = adopt_renamed(b, &words.at[i].word);
 	for (size_t i = 0; i < words.len; i++)
 		if (is_own(b, &words.at[i]))
 			newest = newer(newest, &words.at[i]);
@@ -356,13 +379,15 @@ enum err book_take_over(struct book *b, struct session *s)
 
 	pthread_mutex_lock(&b->word_lock);
 	e = take_over_locked(b, s);
-	pthread_mutex_unlock(&b->word_lock);
-	if (e != E_OK)
-		return e;
-	while ((key = TAILQ_FIRST(&b->found))) {
+	while (e == E_OK && (key = TAILQ_FIRST(&b->found))) {
 		TAILQ_REMOVE(&b->found, key, next);
 		stock_put(b->stock, key);
 	}
+	if (e == E_OK && b->is_renamed && (e = book_write_word(b, s, b->opens, false)) == E_OK)
+		b->is_renamed = false;
+	pthread_mutex_unlock(&b->word_lock);
+	if (e != E_OK)
+		return e;
 	if (s->token->data != TOKEN_DATA_NONE)
 		stock_is_told(b->stock, 0); /* as the word that is there */
 	tell_tally(b, s);

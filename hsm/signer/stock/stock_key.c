@@ -40,7 +40,7 @@ static enum err stock_key_check(struct session *s, const char *name, struct key 
 static enum err stock_key_unmake(struct session *s, const char *name, const struct key *key,
 				 uint32_t *ret_destroyed)
 {
-	enum err e = object_destroy_new(s, key->id, ret_destroyed);
+	enum err e = object_destroy_new(s, key->id, name, ret_destroyed);
 
 	if (e != E_OK || s->token->quirks.one_session || key->private_key == CK_INVALID_HANDLE)
 		return e;

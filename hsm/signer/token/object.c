@@ -3,6 +3,7 @@
 #include "hsm/signer/token/object.h"
 
 #include "base/failpoint.h"
+#include "base/key_name.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/remains.h"
 
@@ -201,6 +202,12 @@ static enum err find_keys(struct session *s, const struct object_query *query, s
 	}
 }
 
+/* What the token can tell apart. */
+static struct object_query object_handle(const struct session *s, const struct object_query *query)
+{
+	return (struct object_query){query->label, s->token->ids_own && query->label ? NULL : query->key_id};
+}
+
 /* A half-written object may have no id: that is the empty one. */
 static enum err read_id(struct session *s, CK_OBJECT_HANDLE object, uint8_t id[KEY_ID_BYTES], size_t *ret_len)
 {
@@ -246,6 +253,15 @@ static enum err check_hidden(struct session *s, const struct object_query *query
 	return E_HSM;
 }
 
+/* Labels that are no names of keys, such as that of the probe, leave it as the module has it. */
+static void object_name_id(const char *label, uint8_t id[KEY_ID_BYTES])
+{
+	uint8_t named[KEY_NAME_BYTES];
+
+	if (label && key_name_parse(label, named))
+		memcpy(id, named, KEY_ID_BYTES);
+}
+
 static enum err object_find_once(struct session *s, const struct object_query *query,
 				 struct object_found *found)
 {
@@ -260,19 +276,24 @@ static enum err object_find_once(struct session *s, const struct object_query *q
 	found->public_keys = m.public_keys;
 	e = look_at_ids(s, m.handles, m.private_keys + m.public_keys, &seen, found);
 	free(m.handles);
+	if (e == E_OK && s->token->ids_own && seen) {
+		found->ids_differ = false;
+		object_name_id(query->label, found->key_id);
+	}
 	return e;
 }
 
 /* An object may go between the search and the look at it, and so may the login: a second search tells. */
 enum err object_find(struct session *s, const struct object_query *query, struct object_found *ret_found)
 {
+	const struct object_query handle = object_handle(s, query);
 	struct object_found found;
-	enum err e = object_find_once(s, query, &found);
+	enum err e = object_find_once(s, &handle, &found);
 
 	if (e != E_OK && ckr_is_object_gone(s->last))
-		e = object_find_once(s, query, &found);
+		e = object_find_once(s, &handle, &found);
 	if (e == E_OK && object_presence(&found) != MESSAGE_KEY_PAIR)
-		e = check_hidden(s, query);
+		e = check_hidden(s, &handle);
 	if (e == E_OK)
 		*ret_found = found;
 	return e;
@@ -414,6 +435,7 @@ static enum err judge_refusal(struct session *s, const struct object_query *quer
 
 enum err object_destroy(struct session *s, const struct object_query *query, uint32_t *ret_destroyed)
 {
+	const struct object_query handle = object_handle(s, query);
 	struct object_found left;
 	enum err e;
 
@@ -423,9 +445,10 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 	for (int round = 0; round < DESTROY_ROUNDS; round++) {
 		enum err refusal = E_OK;
 
-		if ((e = destroy_round(s, query, ret_destroyed, &refusal)) != E_OK)
+		if ((e = destroy_round(s, &handle, ret_destroyed, &refusal)) != E_OK)
 			return e;
-		e = refusal != E_OK ? judge_refusal(s, query, refusal, &left) : object_find(s, query, &left);
+		e = refusal != E_OK ? judge_refusal(s, &handle, refusal, &left)
+				    : object_find(s, &handle, &left);
 		if (e != E_OK || (!left.private_keys && !left.public_keys))
 			return e;
 	}
@@ -434,9 +457,10 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 	return E_HSM;
 }
 
-enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES], uint32_t *ret_destroyed)
+enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES], const char *label,
+			    uint32_t *ret_destroyed)
 {
-	const struct object_query query = {NULL, key_id};
+	const struct object_query query = {s->token->ids_own ? label : NULL, key_id};
 	const atomic_bool *stop = s->stop;
 	enum err e;
 

@@ -16,7 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Which objects: all of a label, those of a label that have one CKA_ID, or all of a CKA_ID. */
+/*
+ * Which objects: all of a label, those of a label that have one CKA_ID, or all of a CKA_ID.  Of a label all
+ * where the module chooses CKA_ID (token->ids_own).
+ */
 struct object_query {
 	const char *label;     /* NULL: any, and key_id is set */
 	const uint8_t *key_id; /* KEY_ID_BYTES, or NULL for any */
@@ -27,7 +30,10 @@ struct object_handles {
 	size_t len;
 };
 
-/* Counts and the first CKA_ID found, cut or zero-padded to KEY_ID_BYTES. */
+/*
+ * Counts and the first CKA_ID found, cut or zero-padded to KEY_ID_BYTES; where the module chooses it, the
+ * bytes of the key's name in its place.
+ */
 struct object_found {
 	size_t private_keys;
 	size_t public_keys;
@@ -56,11 +62,11 @@ MUST_USE enum err object_destroy(struct session *s, const struct object_query *q
 				 uint32_t *ret_destroyed);
 
 /*
- * The same for a pair that this process has just made and that failed, whatever
- * its label: not broken off by the end of the process, since under another
+ * The same for a pair that this process has just made and that failed, by its CKA_ID, whatever its label (by
+ * the label where the module chooses ids): not broken off by the end of the process, since under another
  * label nobody would find it again.
  */
-MUST_USE enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES],
+MUST_USE enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES], const char *label,
 				     uint32_t *ret_destroyed);
 
 /*

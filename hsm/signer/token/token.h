@@ -63,6 +63,7 @@ struct token {
 	key_type_set proved_types; /* of these it made a key */
 	atomic_uint unmade_types;  /* it offers these and makes none that would do; read by every thread */
 	enum token_data data;
+	bool ids_own; /* the module gives keys a CKA_ID of its own: they are known by their label alone */
 	char capabilities[1024]; /* the above in words, for the status */
 };
 
