@@ -51,6 +51,7 @@ class Plan:
         self.creates = 60 if quick else 120
         self.by_hand = 3 if quick else 8
         self.pool = {"pool_rsa2048": 40, "pool_p256v1": 200} if quick else {"pool_rsa2048": 250, "pool_p256v1": 1200}
+        self.pool_far = {"pool_p256v1": 60}
         # Never more than the pool holds: what is measured is a warm one.
         self.pool_one = 10 if quick else 40
         self.pool_burst = {"rsa2048": 25, "p256v1": 180} if quick else {"rsa2048": 220, "p256v1": 1000}
@@ -114,14 +115,15 @@ class Row:
 
 ROWS = {
     "rsa4": Row("rsa", "create rsa2048, no pool, 4 threads", "CSR/s", "rate", 0.95, "≥ 0.95 × raw"),
-    "p256_4": Row("p256", "create p256v1, no pool, 4 threads", "CSR/s", "rate", 0.90, "≥ 0.90 × raw"),
-    "p256_8": Row("p256", "create p256v1, no pool, 8 threads", "CSR/s", "rate", 0.90, "≥ 0.90 × raw"),
-    "pool_p50": Row("pool", "create rsa2048, warm pool, one caller, p50", "ms", "most", 5),
+    "p256_4": Row("p256", "create p256v1, no pool, 4 threads", "CSR/s", "rate", 0.92, "≥ 0.92 × raw"),
+    "p256_8": Row("p256", "create p256v1, no pool, 8 threads", "CSR/s", "rate", 0.92, "≥ 0.92 × raw"),
+    "pool_p50": Row("pool", "create rsa2048, warm pool, one caller, p50", "ms", "most", 1.5),
     "pool_times": Row("pool", "the same below no pool", "ms", "times", 50),
     "pool_p256": Row("pool", "create p256v1, warm pool, 16 callers", "CSR/s", "rate", 0.60, "≥ 0.60 × raw relabel + sign"),
-    "pool_rsa": Row("pool", "create rsa2048, warm pool, 16 callers", "CSR/s", "rate", 0.60, "≥ 0.60 × raw relabel + sign"),
+    "pool_rsa": Row("pool", "create rsa2048, warm pool, 16 callers", "CSR/s", "rate", 0.75, "≥ 0.75 × raw relabel + sign"),
+    "far": Row("far", "create p256v1, warm pool, module that takes 2 ms a call, one caller, p50", "ms", "most", 5.5),
     "get": Row("get", "get by id, 16 connections", "req/s", "rate", 0.40, "≥ 0.40 × bare evhttp"),
-    "fake": Row("fake", "creates through HTTP and store, fake signer", "CSR/s", "least", 3000),
+    "fake": Row("fake", "creates through HTTP and store, fake signer", "CSR/s", "least", 8000),
     "rows_get": Row("rows", "get by id, 10³ → 10⁶ rows, p99", "ms", "within", 1.3),
     "rows_list": Row("rows", "first list page, 10³ → 10⁶ rows, p99", "ms", "within", 1.3),
     "rows_page": Row("rows", "list page in the middle, far from any that was read, at 10⁶ rows, p99", "ms", "within", 2),
@@ -426,6 +428,27 @@ def section_pool(bench):
     ROWS["by_hand_rsa"].set(warm_rate, [by_hand_rate(bench, "rsa:2048")])
 
 
+def section_far(bench):
+    """An HSM behind a network: SoftHSM, and 2 ms more for each call that has a session."""
+    plan = bench.plan
+    service = bench.prepare("far", **plan.pool_far)
+    rules = service.folder / "rules"
+    rules.write_text("answer-after 2ms\n", encoding="ascii")
+    shim = {"P11SHIM_MODULE": service.p11.module, "P11SHIM_RULES": str(rules), "P11SHIM_TRACE": "/dev/null",
+            "P11SHIM_STATE": str(service.folder / "shim-state")}
+    service.settings["token default"]["module"] = bench.build / "tests" / "p11shim.so"
+    service.write_config()
+    plain = service.environment
+    service.environment = lambda program=None: {**plain(program), **shim}
+    service.start()
+    times = []
+    for _ in range(plan.few_rounds):
+        wait_warm(bench, service)
+        times.append(bench.load(service, "p256v1", 1, "--requests", plan.pool_one)["p50_us"] / 1e3)
+    bench.stop(service)
+    ROWS["far"].set(times)
+
+
 def section_get(bench):
     service = bench.start_on_fake(bench.prepare("get"))
     ids = service.folder / "ids"
@@ -647,9 +670,9 @@ def section_cfssl(bench):
     process.kill()
 
 
-SECTIONS = {"rsa": section_rsa, "p256": section_p256, "pool": section_pool, "get": section_get, "fake": section_fake,
-            "rows": section_rows, "walk": section_walk, "keys": section_keys, "memory": section_memory, "by_hand": section_by_hand,
-            "cfssl": section_cfssl}
+SECTIONS = {"rsa": section_rsa, "p256": section_p256, "pool": section_pool, "far": section_far, "get": section_get,
+            "fake": section_fake, "rows": section_rows, "walk": section_walk, "keys": section_keys, "memory": section_memory,
+            "by_hand": section_by_hand, "cfssl": section_cfssl}
 
 
 # ---- what comes out ---------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ struct token {
 	uint8_t fresh[STORE_LINEAGE_BYTES]; /* while the open rows are being set aside */
 	uint64_t remembered;                /* likewise: how far behind it the store is */
 	bool went_back;
+	bool denied;             /* the signer works for another store; ours was set aside already */
 	uint64_t unsettled_from; /* likewise, of the signer: the next keys to be kept */
 	bool unsettled_more;
 	size_t keeping; /* keys that the signer is being told to keep */
@@ -54,6 +55,7 @@ struct vouch {
 
 static void token_begin(struct token *t);
 static void token_note(struct token *t);
+static void token_set_aside(struct token *t);
 
 static void flush_tell(struct vouch *v)
 {
@@ -123,6 +125,16 @@ static void on_noted(void *arg, enum err e, const char *detail)
 
 	if (token_is_overtaken(t))
 		return;
+	if (e == E_DENIED) { /* each would destroy the other's keys */
+		t->denied = true;
+		token_decline_because(t, e, detail);
+		return;
+	}
+	if (t->denied) { /* the other one has gone, and may have left keys */
+		t->denied = false;
+		token_set_aside(t);
+		return;
+	}
 	if (e == E_OK)
 		t->noted = t->sequence;
 	else if (e != E_UNAVAIL && log_gate_pass(&t->failed_gate, NOTE_FAILED_EVERY_MS, &suppressed))
@@ -311,7 +323,8 @@ static void token_set_aside(struct token *t)
 /*
  * A signer that has forgotten the store while this process ran proves nothing:
  * the store has been in our hands all the while.  One that knows more of it than
- * we do does: somebody else goes on with a copy.
+ * we do does: somebody else goes on with a copy.  So does one that worked for
+ * another store last: what is unsettled may be that one's.
  */
 static void vouch_on_mark(void *arg, enum err e, const struct store_mark *mark)
 {
@@ -326,8 +339,13 @@ static void vouch_on_mark(void *arg, enum err e, const struct store_mark *mark)
 	}
 	t->sequence = mark->sequence;
 	remembers = mark->has_lineage && hsm_remembers(t->hsm, mark->lineage, &t->remembered);
-	same = t->known && mark->has_lineage && memcmp(mark->lineage, t->lineage, sizeof(t->lineage)) == 0;
+	same = t->known && !hsm_remembers_any(t->hsm) && mark->has_lineage &&
+	       memcmp(mark->lineage, t->lineage, sizeof(t->lineage)) == 0;
 	t->went_back = remembers && t->remembered > (uint64_t)mark->sequence;
+	if (t->denied && !t->went_back) {
+		token_note(t);
+		return;
+	}
 	if (t->went_back || (!remembers && !same)) {
 		token_set_aside(t);
 		return;

@@ -451,13 +451,10 @@ key_type_set hsm_key_types(const struct hsm *hsm)
 bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES],
 		   uint64_t *ret_sequence)
 {
-	for (size_t i = 0; i < hsm->stores_len; i++) {
-		if (memcmp(hsm->stores[i].lineage, lineage, MESSAGE_LINEAGE_BYTES) != 0)
-			continue;
-		*ret_sequence = hsm->stores[i].sequence;
-		return true;
-	}
-	return false;
+	if (hsm->stores_len == 0 || memcmp(hsm->stores[0].lineage, lineage, MESSAGE_LINEAGE_BYTES) != 0)
+		return false;
+	*ret_sequence = hsm->stores[0].sequence;
+	return true;
 }
 
 bool hsm_remembers_any(const struct hsm *hsm)

@@ -98,7 +98,10 @@ const char *hsm_token_name(const struct hsm *hsm);
 bool hsm_is_up(const struct hsm *hsm);
 /* Of the last hello; 0 before the first. */
 key_type_set hsm_key_types(const struct hsm *hsm);
-/* What the signer remembered of a store, by its lineage, when it answered the last hello.  False: nothing. */
+/*
+ * What the signer remembered of a store, by its lineage, when it answered the last hello.  False: nothing, or
+ * it has worked for another store since, of whose keys this one knows nothing.
+ */
 bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES],
 		   uint64_t *ret_sequence);
 /* The same for any store. */

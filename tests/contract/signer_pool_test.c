@@ -10,6 +10,7 @@
 #include "tests/contract/signer_fixture.h"
 
 #include "base/clock.h"
+#include "hsm/signer/stock/stock.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -268,21 +269,29 @@ static void list_pools(struct signer_client *c, char text[256])
 	message_list_pools_reply_release(&reply);
 }
 
-/* The error, or E_OK and how many objects. */
-static enum err destroy_pool(struct signer_client *c, const char *node, uint32_t *ret_objects)
+static uint32_t destroy_pool_send(struct signer_client *c, const char *node)
 {
 	struct message_destroy_pool m = {.timeout_ms = CLIENT_DEADLINE_MS};
-	struct message_destroy_key_reply reply = {0};
-	struct message_error error = {.code = E_OK};
-	struct signer_answer answer;
-	enum err code;
 	struct buf payload;
+	uint32_t id;
 
 	snprintf(m.node, sizeof(m.node), "%s", node);
 	buf_init(&payload, 128);
 	message_destroy_pool_encode(&payload, &m);
-	signer_client_receive(c, signer_client_send(c, MESSAGE_DESTROY_POOL, &payload), &answer);
+	id = signer_client_send(c, MESSAGE_DESTROY_POOL, &payload);
 	buf_release(&payload);
+	return id;
+}
+
+/* The error, or E_OK and how many objects. */
+static enum err destroy_pool_get(struct signer_client *c, uint32_t id, uint32_t *ret_objects)
+{
+	struct message_destroy_key_reply reply = {0};
+	struct message_error error = {.code = E_OK};
+	struct signer_answer answer;
+	enum err code;
+
+	signer_client_receive(c, id, &answer);
 	if (answer.type == MESSAGE_ERROR)
 		assert_int_equal(message_error_decode(answer.payload.data, answer.payload.len, &error), E_OK);
 	else
@@ -293,6 +302,11 @@ static enum err destroy_pool(struct signer_client *c, const char *node, uint32_t
 	code = error.code;
 	message_error_release(&error);
 	return code;
+}
+
+static enum err destroy_pool(struct signer_client *c, const char *node, uint32_t *ret_objects)
+{
+	return destroy_pool_get(c, destroy_pool_send(c, node), ret_objects);
 }
 
 /* Containers get another host name each time: what they left is counted, named, and destroyed on request. */
@@ -820,26 +834,32 @@ static void a_journal_that_is_missing_J4(void **state)
 	stop(f, &c);
 }
 
+/* A second signer on the same token, beside the first, whose pid is returned. */
+static pid_t start_second(struct signer_fixture *f, const char *extra, struct signer_client *c)
+{
+	pid_t pid = f->pid;
+
+	f->pid = 0;
+	snprintf(f->socket, sizeof(f->socket), "%s/other.sock", f->folder);
+	f->state_dir = "other-state";
+	start(f, "", extra, c);
+	return pid;
+}
+
 /* The one whose word was replaced notices, and makes no use of what it had ready. */
 static void two_signers_with_one_node_name_J5(void **state)
 {
 	struct signer_fixture *f = *state;
 	uint8_t seen[8][KEY_SPKI_HASH_BYTES];
 	struct signer_client first, second;
-	char socket[PATH_MAX];
 	pid_t pid;
 
 	start(f, "", EXTRA "pool_p256v1 = 3\n", &first);
 	signer_wait_for_stock(&first, 3);
 	create(f, &first, 0, seen);
 	signer_wait_for_stock(&first, 3);
-	pid = f->pid;
-	f->pid = 0;
-	snprintf(socket, sizeof(socket), "%s", f->socket);
-	snprintf(f->socket, sizeof(f->socket), "%s/other.sock", f->folder);
 	run(f, "mv log first-log");
-	f->state_dir = "other-state";
-	start(f, "", EXTRA "pool_p256v1 = 3\n", &second);
+	pid = start_second(f, EXTRA "pool_p256v1 = 3\n", &second);
 	signer_wait_for_log(f, "the journal is new, but token");
 	signer_wait_for_stock(&second, 3);
 	create(f, &second, 1, seen);
@@ -852,6 +872,41 @@ static void two_signers_with_one_node_name_J5(void **state)
 	f->pid = pid;
 	stop(f, &first);
 	run(f, "grep -q \"another signer with the node name 'node-1'\" first-log");
+}
+
+/*
+ * It was said to be gone, and would open a block while its closed keys are being destroyed: it finds
+ * another's word, and uses none of them.
+ */
+static void ready_keys_of_a_node_at_work_J12(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	uint8_t seen[STOCK_BLOCK + 1][KEY_SPKI_HASH_BYTES];
+	struct signer_client first, second;
+	uint32_t request, objects;
+	char csr_id[CSR_ID_SIZE];
+	pid_t pid;
+
+	start(f, "", EXTRA "pool_p256v1 = 20\n", &first);
+	signer_wait_for_stock(&first, 20);
+	pid = start_second(f, "node = node-2\n", &second);
+	signer_set_rules(f, "C_DestroyObject sleep 300ms\n");
+	request = destroy_pool_send(&second, "node-1");
+	while (signer_token_count_keys(f, CKO_PRIVATE_KEY) == 20)
+		assert_true(clock_ms() < deadline);
+	for (unsigned i = 0; i <= STOCK_BLOCK; i++) /* more than can be open */
+		create(f, &first, i, seen);
+	signer_set_rules(f, "");
+	assert_int_equal(destroy_pool_get(&second, request, &objects), E_OK);
+	for (unsigned i = 0; i <= STOCK_BLOCK; i++) {
+		signer_csr_id(csr_id, i);
+		assert_int_equal(signer_find(&first, csr_id), MESSAGE_KEY_PAIR);
+	}
+	wait_detail(&first, "off: another signer with this node name uses the token");
+	stop(f, &second);
+	f->pid = pid;
+	stop(f, &first);
 }
 
 /* ---- destroys, which take a full token long ---- */
@@ -930,6 +985,7 @@ int main(int argc, char **argv)
 	    CASE(a_journal_copied_back_without_a_stock_J3),
 	    CASE(a_journal_that_is_missing_J4),
 	    CASE(two_signers_with_one_node_name_J5),
+	    CASE(ready_keys_of_a_node_at_work_J12),
 	    TPM_CASE(the_pool_outlives_the_process),
 	    TPM_CASE(a_crash_after_the_use_leaves_it_unsettled),
 	    TPM_CASE(a_use_that_lost_its_session_is_repeated),

@@ -363,6 +363,52 @@ static void a_signer_that_cannot_keep_is_declined(void **state)
 	assert_int_equal(f->hsm.kept, 2);
 }
 
+/* J11: while the link was down the signer worked for another store: what is unsettled may be that one's. */
+static void a_signer_that_worked_for_another_store_destroys_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned restart = 0; restart < 2; restart++) {
+		hello(f);
+		assert_true(f->hsm.up);
+		f->hsm.remembered.lineage[0] ^= 1;
+		use_keys(f, restart, restart + 1);
+		if (restart) {
+			close_vouch(f);
+			open_vouch(f);
+		}
+		hello(f);
+		assert_true(f->hsm.up);
+		assert_int_equal(f->hsm.kept, restart + 1);
+		assert_string_equal(f->hsm.order, "ucn");
+	}
+}
+
+/* As long as it works for another: our rows are set aside once, however often it is tried. */
+static void a_signer_that_works_for_another_store_is_declined(void **state)
+{
+	struct fixture *f = *state;
+	unsigned asked;
+
+	f->hsm.fail[CALL_NOTE] = E_DENIED;
+	hello(f);
+	assert_false(f->hsm.up);
+	assert_string_equal(f->hsm.order, "un");
+	asked = f->hsm.calls[CALL_UNSETTLED];
+	for (unsigned i = 0; i < 3; i++) {
+		hello(f);
+		assert_false(f->hsm.up);
+		assert_non_null(strstr(f->hsm.declined, "as told"));
+	}
+	assert_int_equal(f->hsm.calls[CALL_UNSETTLED], asked);
+	f->hsm.fail[CALL_NOTE] = E_OK;
+	use_keys(f, 0, 1); /* the other's, which has gone now */
+	hello(f);
+	assert_true(f->hsm.up);
+	assert_int_equal(f->hsm.kept, 1);
+	assert_string_equal(f->hsm.order, "nucn");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -373,6 +419,8 @@ int main(void)
 	    T(of_a_store_that_is_vouched_for_nothing_is_kept),
 	    T(a_signer_that_forgot_while_csrd_ran_keeps_nothing),
 	    T(a_signer_that_cannot_keep_is_declined),
+	    T(a_signer_that_worked_for_another_store_destroys_nothing),
+	    T(a_signer_that_works_for_another_store_is_declined),
 	};
 
 	return cmocka_run_group_tests_name("vouch", tests, NULL, NULL);

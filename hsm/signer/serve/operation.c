@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "hsm/signer/csr/csr_build.h"
 #include "hsm/signer/csr/csr_check.h"
 #include "hsm/signer/key/key.h"
@@ -13,8 +14,8 @@
 #include "hsm/signer/key/public_key.h"
 #include "hsm/signer/key/sign.h"
 #include "hsm/signer/stock/stock_key.h"
-#include "hsm/signer/token/ckr.h"
 #include "hsm/signer/stock/word.h"
+#include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/data_object.h"
 #include "hsm/signer/token/object.h"
 
@@ -712,7 +713,54 @@ static enum err operation_destroy_stock_0_1(struct session *s, struct job *job)
 	return E_OK;
 }
 
-/* The word goes last: what is broken off is gone on with. */
+/* In the place of a word, a copy that its node did not write.  The copy goes last of all: what is broken off
+ * is gone on with. */
+static enum err replace_word(struct session *s, struct word_object *object)
+{
+	CK_OBJECT_HANDLE copy;
+	enum err e = random_fill(object->word.run, sizeof(object->word.run));
+
+	if (e == E_OK)
+		e = word_make(s, &object->word, &copy);
+	if (e == E_OK)
+		e = data_object_destroy(s, object->object);
+	if (e == E_OK)
+		object->object = copy;
+	return e;
+}
+
+static bool is_among(const struct word_list *words, const struct word *word)
+{
+	for (size_t i = 0; i < words->len; i++)
+		if (word_is_same(&words->at[i].word, word))
+			return true;
+	return false;
+}
+
+/*
+ * A node that is at work after all uses none of its closed keys from here on: it opens no block before it has
+ * found its word as it wrote it.  Unless it was just about to: then there is a word that is not among these.
+ */
+static enum err replace_words(struct session *s, const char *node, struct word_list *words)
+{
+	struct word_list now = {0};
+	enum err e = E_OK;
+
+	for (size_t i = 0; i < words->len && e == E_OK; i++)
+		if (strcmp(words->at[i].word.node, node) == 0)
+			e = replace_word(s, &words->at[i]);
+	if (e == E_OK)
+		e = word_read_all(s, &now);
+	for (size_t i = 0; i < now.len && e == E_OK; i++) {
+		if (strcmp(now.at[i].word.node, node) != 0 || is_among(words, &now.at[i].word))
+			continue;
+		session_explain(s, "node '%s' is at work: stop its signer first", node);
+		e = E_UNAVAIL;
+	}
+	word_list_release(&now);
+	return e;
+}
+
 static enum err destroy_word(struct session *s, struct job *job, const struct word_object *object)
 {
 	enum err e = E_OK;
@@ -736,6 +784,8 @@ static enum err destroy_stock_once(struct session *s, struct book *book, struct 
 	(void)book;
 	if (e == E_OK && s->token->data != TOKEN_DATA_NONE)
 		e = word_read_all(s, &words);
+	if (e == E_OK)
+		e = replace_words(s, job->node, &words);
 	for (size_t i = 0; i < words.len && e == E_OK; i++)
 		if (strcmp(words.at[i].word.node, job->node) == 0)
 			e = destroy_word(s, job, &words.at[i]);

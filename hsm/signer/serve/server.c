@@ -251,6 +251,23 @@ static enum err handle_status(struct server *s, struct connection *c, const stru
 	return e;
 }
 
+/*
+ * Whether another csrd is at work for another store.  Each of the two would take the other's unsettled keys
+ * for those of CSRs that nobody was ever answered.
+ */
+static bool server_has_other_store(const struct server *s, const struct connection *c,
+				   const struct message_store *m)
+{
+	for (size_t i = 0; i < s->connections_len; i++) {
+		const struct connection *other = s->connections[i];
+
+		if (other != c && other->has_noted &&
+		    memcmp(other->lineage, m->lineage, sizeof(other->lineage)) != 0)
+			return true;
+	}
+	return false;
+}
+
 /* Written here and not by a worker: the token has no part in it, and csrd says it once a second at most. */
 static enum err handle_note_store(struct server *s, struct connection *c, const struct frame *f)
 {
@@ -260,6 +277,10 @@ static enum err handle_note_store(struct server *s, struct connection *c, const 
 
 	if (e != E_OK)
 		return e;
+	if (server_has_other_store(s, c, &m))
+		return reply_error(c, f, E_DENIED, "another csrd, which has another store, uses this signer");
+	c->has_noted = true;
+	memcpy(c->lineage, m.lineage, sizeof(c->lineage));
 	e = stores_note(s->options->stores, &m);
 	if (e != E_OK) {
 		if (log_gate_pass(&s->note_gate, NOTE_FAILED_EVERY_MS, &suppressed))

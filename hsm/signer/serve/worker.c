@@ -93,7 +93,10 @@ static bool carry_out(struct worker *w, struct job *job)
 		s->stop = &job->gone;
 		s->stop_at_ms = job->deadline_ms;
 	}
-	watchdog_set_csr(job_subject(job));
+	if (job->label[0])
+		watchdog_set_key(job->label);
+	else
+		watchdog_set_csr(job->csr_id);
 	done = operation_run(s, w->workers->book, job);
 	watchdog_set_csr("");
 	s->stop = NULL;
