@@ -339,7 +339,7 @@ static void figures_put_results(struct buf *b, const char *name, const struct hs
 	const uint64_t *ended = hsm_figures(hsm)->ended[figures_calls[call].type];
 	uint64_t other = 0;
 
-	for (size_t e = 0; e < HSM_ERRS_LEN; e++)
+	for (size_t e = 0; e < ERR_LEN; e++)
 		other += ended[e];
 	for (size_t r = 0; r <= RESULTS; r++) {
 		uint64_t count = r < RESULTS ? ended[figures_results[r].e] : other;

@@ -115,10 +115,8 @@ unsigned hsm_in_flight(const struct hsm *hsm);
  * What became of the calls so far.  The times are those of calls that succeeded, from when they were made
  * until their callback runs: what they wait in the signer's queue is part of them.
  */
-#define HSM_CALLS_LEN (MESSAGE_UNSETTLED + 1)
-#define HSM_ERRS_LEN (E_BUG + 1)
 struct hsm_figures {
-	uint64_t ended[HSM_CALLS_LEN][HSM_ERRS_LEN];   /* by enum message_type and enum err */
+	uint64_t ended[MESSAGE_REQUESTS_LEN][ERR_LEN]; /* by enum message_type and enum err */
 	struct metric_times creates[KEY_TYPE_MAX + 1]; /* by key type */
 	struct metric_times destroys;
 	uint64_t links; /* that came up */

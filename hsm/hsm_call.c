@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "hsm/hsm_private.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,7 @@ static void hsm_call_count(struct hsm_call *call, enum err e)
 	struct hsm_figures *figures = &call->hsm->figures;
 	uint64_t ns = clock_ns() - call->made_ns;
 
+	assert(call->kind->type < MESSAGE_REQUESTS_LEN && e < ERR_LEN);
 	figures->ended[call->kind->type][e]++;
 	if (e == E_OK && call->kind->type == MESSAGE_CREATE_CSR)
 		metric_times_add(&figures->creates[call->key_type], ns);
