@@ -162,7 +162,8 @@ class FiguresTest(harness.Case):
     def test_no_caller_can_make_a_series(self):
         """F334: whatever clients send, the labels are those of fixed tables."""
         service = start(self)
-        before = scrape(service)
+        before = wait_page(service, "all that is not of requests", lambda page: page.value("csrd_signer_threads")
+                           and page.value("csrd_comparison_checked") is not None)
         for i in range(50):
             for method, path in (("GET", "/x%d" % i), ("M%d" % i, "/healthz"), ("GET", "/accounts/%032x/custom_csrs" % i),
                                  ("GET", "/accounts/%s/custom_csrs/%d" % (service.account, i)),
