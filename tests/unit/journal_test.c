@@ -394,6 +394,27 @@ static void a_name_takes_no_other_step(void **state)
 	}
 }
 
+/* A module's text is no reason not to write that a key is gone. */
+static void whatever_is_said_of_an_end_is_written(void **state)
+{
+	struct fixture *f = *state;
+	char name[KEY_NAME_SIZE], text[2000];
+
+	fixture_open(f);
+	name_reserve(f, name);
+	assert_int_equal(journal_destroyed(f->j, name, 0, "K\xf6ln \xc3\xb6 \xc3", NULL), E_OK);
+	name_reserve(f, name);
+	for (size_t i = 0; i < sizeof(text) - 1; i++)
+		text[i] = i % 2 ? '\xb6' : '\xc3';
+	text[sizeof(text) - 1] = '\0';
+	assert_int_equal(journal_destroyed(f->j, name, 0, text, NULL), E_OK);
+	name_reserve(f, name);
+	memset(text, '\xff', sizeof(text) - 1);
+	assert_int_equal(journal_destroyed(f->j, name, 0, text, NULL), E_OK);
+	restart(f, 2);
+	steps_fail(f, name, "mubd", E_NOTFOUND);
+}
+
 /* From each state it can be destroyed, once. */
 static void a_destroyed_name_is_gone(void **state)
 {
@@ -817,6 +838,7 @@ int main(void)
 	    cmocka_unit_test(bundles_have_the_paths_of_tlog_tiles),
 	    TEST(what_does_not_fit_is_refused),
 	    TEST(a_name_takes_no_other_step),
+	    TEST(whatever_is_said_of_an_end_is_written),
 	    TEST(a_destroyed_name_is_gone),
 	    TEST(a_csr_has_one_key),
 	    TEST(a_batch_is_bound_whole),

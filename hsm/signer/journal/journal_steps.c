@@ -3,11 +3,37 @@
 #include "hsm/signer/journal/journal.h"
 
 #include "base/str.h"
+#include "base/utf8.h"
 #include "hsm/signer/journal/journal_private.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What others say, a module too, as an entry takes it: UTF-8, and not too long. */
+#define SAID_MAX 512
+static const char *journal_said(const char *text, char memory[SAID_MAX])
+{
+	size_t len = strlen(text), from = 0, at = 0, used = 0;
+	uint32_t code_point;
+
+	while (at < len) {
+		bool good = utf8_next(text, len, &at, &code_point);
+
+		if (!good)
+			at++;
+		if (used + (at - from) >= SAID_MAX)
+			break;
+		if (good)
+			memcpy(memory + used, text + from, at - from);
+		else
+			memory[used] = '?';
+		used += good ? at - from : 1;
+		from = at;
+	}
+	memory[used] = '\0';
+	return memory;
+}
 
 /* ---- the life of a name ---- */
 
@@ -101,8 +127,9 @@ enum err journal_bound(struct journal *j, const char *const *names, size_t count
 enum err journal_destroyed(struct journal *j, const char *name, uint64_t objects, const char *why,
 			   uint64_t *ret_index)
 {
+	char said[SAID_MAX];
 	struct journal_entry entry = {
-	    .action = ENTRY_DESTROYED, .name = name, .objects = objects, .why = why};
+	    .action = ENTRY_DESTROYED, .name = name, .objects = objects, .why = journal_said(why, said)};
 
 	return journal_append(j, &entry, ret_index);
 }
@@ -111,7 +138,8 @@ enum err journal_destroyed(struct journal *j, const char *name, uint64_t objects
 
 enum err journal_refuse(struct journal *j, const char *name, const char *why, uint64_t *ret_index)
 {
-	struct journal_entry entry = {.action = ENTRY_REFUSE, .name = name, .why = why};
+	char said[SAID_MAX];
+	struct journal_entry entry = {.action = ENTRY_REFUSE, .name = name, .why = journal_said(why, said)};
 
 	return journal_append(j, &entry, ret_index);
 }

@@ -42,6 +42,7 @@ enum err book_new(struct journal *journal, const struct journal_report *report, 
 	}
 	pthread_mutex_init(&b->word_lock, NULL);
 	pthread_mutex_init(&b->names_lock, NULL);
+	pthread_mutex_init(&b->reserved_lock, NULL);
 	pthread_mutex_init(&b->doomed_lock, NULL);
 	*ret_book = b;
 	return E_OK;
@@ -67,6 +68,7 @@ void book_free(struct book *b)
 	word_release(&b->known.word);
 	pthread_mutex_destroy(&b->word_lock);
 	pthread_mutex_destroy(&b->names_lock);
+	pthread_mutex_destroy(&b->reserved_lock);
 	pthread_mutex_destroy(&b->doomed_lock);
 	free(b);
 }
@@ -318,21 +320,47 @@ static void anchor(struct book *b, struct session *s)
 	s->failure[0] = '\0';
 }
 
+static bool take_name(struct book *b, enum key_type type, char ret_name[KEY_NAME_SIZE])
+{
+	struct reserved *reserved = &b->reserved[type];
+	bool taken;
+
+	pthread_mutex_lock(&b->reserved_lock);
+	taken = reserved->len > 0;
+	if (taken)
+		memcpy(ret_name, reserved->names[--reserved->len], KEY_NAME_SIZE);
+	pthread_mutex_unlock(&b->reserved_lock);
+	return taken;
+}
+
+bool book_keep_name(struct book *b, enum key_type type, const char *name)
+{
+	struct reserved *reserved = &b->reserved[type];
+	bool kept;
+
+	pthread_mutex_lock(&b->reserved_lock);
+	kept = reserved->len < RESERVE_NAMES;
+	if (kept)
+		memcpy(reserved->names[reserved->len++], name, KEY_NAME_SIZE);
+	pthread_mutex_unlock(&b->reserved_lock);
+	return kept;
+}
+
 static enum err reserve_locked(struct book *b, struct session *s, enum key_type type,
 			       char ret_name[KEY_NAME_SIZE])
 {
-	struct reserved *reserved = &b->reserved[type];
+	char names[RESERVE_NAMES][KEY_NAME_SIZE];
 	enum err e;
 
-	if (!reserved->len) {
-		e = journal_reserve(b->journal, type, RESERVE_NAMES, reserved->names, NULL);
-		if (e != E_OK)
-			return e;
-		reserved->len = RESERVE_NAMES;
-		FAILPOINT("signer.create.after-reserve");
-		anchor(b, s);
-	}
-	memcpy(ret_name, reserved->names[--reserved->len], KEY_NAME_SIZE);
+	if (take_name(b, type, ret_name))
+		return E_OK;
+	if ((e = journal_reserve(b->journal, type, RESERVE_NAMES, names, NULL)) != E_OK)
+		return e;
+	FAILPOINT("signer.create.after-reserve");
+	anchor(b, s);
+	memcpy(ret_name, names[0], KEY_NAME_SIZE);
+	for (size_t i = 1; i < RESERVE_NAMES; i++)
+		book_give_back(b, type, names[i]);
 	return E_OK;
 }
 
@@ -350,12 +378,8 @@ enum err book_reserve(struct book *b, struct session *s, enum key_type type, cha
 
 void book_give_back(struct book *b, enum key_type type, const char *name)
 {
-	struct reserved *reserved = &b->reserved[type];
-
-	pthread_mutex_lock(&b->names_lock);
-	if (reserved->len < RESERVE_NAMES) /* else it stays reserved, and a start forgets it */
-		memcpy(reserved->names[reserved->len++], name, KEY_NAME_SIZE);
-	pthread_mutex_unlock(&b->names_lock);
+	if (!book_keep_name(b, type, name))
+		log_debug("name '%s' stays reserved: there are enough", name); /* a start forgets it */
 }
 
 void book_describe_made(const char *name, const struct key *key, const struct spki *public_key,

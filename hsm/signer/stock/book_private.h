@@ -55,11 +55,14 @@ struct book {
 	struct journal_report report;
 	uint8_t run[WORD_RUN_BYTES];
 
-	pthread_mutex_t names_lock; /* the next one may be taken under it */
+	/* Held while names are reserved; all others but doomed_lock may be taken under it. */
+	pthread_mutex_t names_lock;
+	pthread_mutex_t reserved_lock; /* nothing is taken under it */
 	struct reserved reserved[KEY_TYPE_MAX + 1];
 	struct log_gate anchor_gate;
 
-	/* Held while the token is read and written; only the stock's and the journal's are taken under it. */
+	/* Held while the token is read and written; only reserved_lock, the stock's and the journal's are
+	 * taken under it. */
 	pthread_mutex_t word_lock;
 	bool has_word; /* one of ours is on the token: */
 	struct word_object known;
@@ -82,6 +85,9 @@ struct book {
 	struct doomed_list doomed;
 	bool untidy; /* something is doomed that is not in the list, for want of memory */
 };
+
+/* A name that is reserved already is the next one to be used.  False: there are enough of them. */
+MUST_USE bool book_keep_name(struct book *book, enum key_type type, const char *name);
 
 /* Under word_lock.  Logs nothing. */
 MUST_USE enum err book_write_word(struct book *book, struct session *s, uint64_t opens, bool all);

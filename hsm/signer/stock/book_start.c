@@ -206,7 +206,6 @@ static enum err destroy_left(struct book *b, struct session *s, const struct jou
 /* What was never made may be given to a new key; of the rest nothing may be left. */
 static enum err settle_reserved(struct book *b, struct session *s, const struct journal_key *key)
 {
-	struct reserved *reserved = &b->reserved[key->type];
 	uint32_t destroyed = 0;
 	enum err e = E_OK;
 
@@ -215,17 +214,8 @@ static enum err settle_reserved(struct book *b, struct session *s, const struct 
 	if (e != E_OK)
 		return e;
 	b->tally.half += destroyed > 0;
-	if (!destroyed) {
-		bool kept;
-
-		pthread_mutex_lock(&b->names_lock);
-		kept = reserved->len < RESERVE_NAMES;
-		if (kept)
-			memcpy(reserved->names[reserved->len++], key->name, KEY_NAME_SIZE);
-		pthread_mutex_unlock(&b->names_lock);
-		if (kept)
-			return E_OK;
-	}
+	if (!destroyed && book_keep_name(b, key->type, key->name))
+		return E_OK;
 	return write_gone(b, key->name, destroyed,
 			  destroyed ? "half made when the signer ended" : "never made");
 }
