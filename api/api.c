@@ -53,6 +53,11 @@ unsigned api_waiting(const struct api *api)
 	return api->waiting + api->lists_waiting;
 }
 
+const struct metric_times *api_auth_times(const struct api *api)
+{
+	return &api->auth_times;
+}
+
 void api_drain(struct api *api)
 {
 	api->draining = true;
@@ -111,6 +116,7 @@ void op_admit(struct op *op, enum err e, struct principal *principal)
 {
 	const char *refusal = NULL;
 
+	metric_times_add(&op->api->auth_times, clock_ns() - op->started_ns);
 	op->principal = principal;
 	if (e == E_NOTFOUND)
 		refusal = "unknown";
@@ -162,6 +168,7 @@ void api_handle(struct api *api, struct request *request)
 		return;
 	}
 	e = route_find(request->method, request->path, &op->route, allow);
+	request->route = route_number(op->route.rule);
 	if (!media_is_accepted(request, &refusal))
 		op_refuse_with(op, &refusal);
 	else if (e == E_UNSUPPORTED && request->method == HTTP_OPTIONS)

@@ -19,6 +19,7 @@
 #include <stddef.h>
 
 struct api;
+struct metric_times;
 
 struct api_options {
 	const struct config *config; /* borrowed for the api's life; may change between requests (reload) */
@@ -62,6 +63,10 @@ void api_tick(struct api *api);
 unsigned api_in_flight(const struct api *api);
 /* How many of them wait: for another request or reconciliation to end, or for their turn to list. */
 unsigned api_waiting(const struct api *api);
+
+/* From when a request is taken until the store has told who the caller is; in the same question it tells what
+   a create or a get needs to know. */
+const struct metric_times *api_auth_times(const struct api *api); /* borrowed */
 
 /*
  * From now on /readyz says "draining", and creates and deletes get 503, including those that wait for a

@@ -24,7 +24,7 @@ struct op *op_new(struct api *api, struct request *request)
 		return NULL;
 	op->api = api;
 	op->request = request;
-	op->started_ms = clock_ms();
+	op->started_ns = clock_ns();
 	LIST_INSERT_HEAD(&api->ops, op, next);
 	api->in_flight++;
 	return op;
@@ -86,7 +86,7 @@ static void log_access(const struct op *op, int status, int code)
 	op_log(op, level, "%s '%.*s' from '%s'%s by %s: %d in %llu ms%s",
 	       http_method_name(op->request->method), PATH_LOG_BYTES, op->request->path, op->request->peer,
 	       op->request->over_tls ? " over TLS" : "", caller, status,
-	       (unsigned long long)(clock_ms() - op->started_ms), more);
+	       (unsigned long long)(clock_ns() - op->started_ns) / 1000000, more);
 }
 
 void op_log(const struct op *op, enum log_level level, const char *format, ...)

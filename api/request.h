@@ -61,6 +61,7 @@ struct request {
 	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */
 	void (*reply)(struct request *r, const struct reply *reply);
 	void *transport; /* the daemon's own */
+	unsigned route;  /* filled by api_handle: route_number (route.h); 0: no route, or refused before */
 };
 
 #endif

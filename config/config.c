@@ -30,7 +30,7 @@
 #define PINS_OF_UNITS "/run/credentials/csrd-hsm@"
 #define UTF8_BOM "\xef\xbb\xbf"
 
-static const char *const plain_sections[] = {"http", "store", "policy", "log"};
+static const char *const plain_sections[] = {"http", "store", "policy", "log", "metrics"};
 #define PLAIN_SECTIONS (sizeof(plain_sections) / sizeof(plain_sections[0]))
 
 _Static_assert(CONFIG_KEYS <= CONFIG_KEYS_MAX, "struct config's `lines` has room for each key");
@@ -317,8 +317,9 @@ static void open_section(struct parse *p, const char *name)
 		p->section = plain_sections[i];
 		return;
 	}
-	refuse_section(p, name,
-		       "unknown section, accepted are [http], [store], [policy], [log] and [token NAME]");
+	refuse_section(
+	    p, name,
+	    "unknown section, accepted are [http], [store], [policy], [log], [metrics] and [token NAME]");
 }
 
 /* ---- lines ---- */
@@ -551,6 +552,44 @@ static void config_check_tls(struct parse *p)
 		}
 }
 
+/* Port 0: the kernel chooses one. */
+static bool config_is_any_port(const char *address)
+{
+	const char *colon = strrchr(address, ':');
+
+	return colon && strcmp(colon, ":0") == 0;
+}
+
+/* Prometheus speaks to addresses alone, and callers are not to find the figures where the API is. */
+static void config_check_metrics(struct parse *p)
+{
+	size_t key = find_key("metrics", "listen");
+	const struct config_http *http = &p->config->http;
+	const char *address;
+	bool is_taken = false;
+
+	if (p->config->metrics.listen_len == 0)
+		return;
+	address = p->config->metrics.listen[0];
+	for (size_t i = 0; i < http->listen_len; i++)
+		is_taken =
+		    is_taken || (strcmp(address, http->listen[i]) == 0 && !config_is_any_port(address));
+	for (size_t i = 0; i < http->listen_tls_len; i++)
+		is_taken =
+		    is_taken || (strcmp(address, http->listen_tls[i]) == 0 && !config_is_any_port(address));
+	if (!is_taken && !str_starts_with(address, "unix:"))
+		return;
+	problem_at_key(p, *key_line(p, key, NULL), &config_table[key], NULL);
+	if (is_taken)
+		buf_printf(p->report,
+			   "'%s' is an address of [http] listen or listen_tls, choose another port\n",
+			   address);
+	else
+		buf_printf(p->report,
+			   "'%s' is not accepted, it must be ADDRESS:PORT, or [ADDRESS]:PORT for IPv6\n",
+			   address);
+}
+
 static bool same(const char *a, const char *b)
 {
 	return a && b && strcmp(a, b) == 0;
@@ -624,6 +663,7 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 	check_required(p);
 	config_check_listen(p);
 	config_check_tls(p);
+	config_check_metrics(p);
 	check_tokens(p);
 	e = p->status;
 	if (e == E_OK && p->problems > 0)

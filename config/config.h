@@ -49,6 +49,11 @@ struct config_store {
 	uint64_t readers;
 };
 
+struct config_metrics {
+	char *listen[1];   /* as of config_http, but no path */
+	size_t listen_len; /* 0: no figures are shown */
+};
+
 struct config_policy {
 	key_type_set key_types;
 	unsigned san_types; /* SAN_TYPE_BIT set */
@@ -95,6 +100,7 @@ struct config {
 	struct config_store store;
 	struct config_policy policy;
 	struct config_log log;
+	struct config_metrics metrics;
 	struct config_token tokens[CONFIG_TOKENS_MAX]; /* in file order; the first is the default */
 	size_t tokens_len;
 	unsigned lines[CONFIG_KEYS_MAX]; /* config.c's own: by key of the table, its line; 0: none */

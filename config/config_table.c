@@ -64,6 +64,9 @@ const struct config_key config_table[CONFIG_KEYS] = {
     {"log", "level", CONFIG_LOG_LEVEL, AT(log.level), .fallback = "info", .reloadable = true},
     {"log", "reads", CONFIG_BOOL, AT(log.reads), .fallback = "no", .reloadable = true},
 
+    {"metrics", "listen", CONFIG_LISTEN, AT(metrics.listen),
+     .len_offset = offsetof(struct config, metrics.listen_len), .max = 1},
+
     {"token", "module", CONFIG_PATH, AT_TOKEN(module), .required = true},
     {"token", "module_init_args", CONFIG_TEXT, AT_TOKEN(module_init_args)},
     {"token", "uri", CONFIG_TOKEN_URI, AT_TOKEN(uri), .required = true, .may_be_secret = true},

@@ -72,6 +72,8 @@ struct conn_set {
 	struct sockaddr_storage waiting_peer;
 	struct tls *waiting_tls;
 	uint64_t pressed_until_ms;
+	uint64_t accepted;
+	uint64_t evicted;
 	bool full;
 	bool draining;
 };

@@ -70,6 +70,17 @@ static uint64_t connections_max(const struct conn_set *set)
 	return max < set->options.connections_max ? max : set->options.connections_max;
 }
 
+void conn_set_figures(const struct conn_set *set, struct conn_set_figures *ret_figures)
+{
+	*ret_figures = (struct conn_set_figures){
+	    .open = set->len,
+	    .max = connections_max(set),
+	    .accepted = set->accepted,
+	    .evicted = set->evicted,
+	    .unsent_bytes = set->unsent_bytes,
+	};
+}
+
 /* ---- who can be spared ---- */
 
 static enum spare spare_of_slow(uint64_t age_ms, uint64_t grace_ms)
@@ -131,6 +142,7 @@ bool conn_set_make_room(struct conn_set *set)
 	if (!c)
 		return false;
 	log_debug("connection of '%s' closed to make room", c->peer);
+	set->evicted++;
 	conn_free(c);
 	return true;
 }
@@ -221,6 +233,7 @@ static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *pe
 
 void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
 {
+	set->accepted++;
 	if (set->draining) {
 		(void)close(fd);
 	} else if (!make_room_if_full(set)) {

@@ -58,6 +58,15 @@ bool conn_set_make_room(struct conn_set *set);
 /* Closes idle connections now and those in the middle of a request soon; answers say "close". */
 void conn_set_drain(struct conn_set *set);
 
+struct conn_set_figures {
+	unsigned open;
+	uint64_t max;
+	uint64_t accepted;
+	uint64_t evicted; /* closed to make room */
+	uint64_t unsent_bytes;
+};
+void conn_set_figures(const struct conn_set *set, struct conn_set_figures *ret_figures);
+
 unsigned conn_set_len(const struct conn_set *set);
 
 #endif

@@ -19,6 +19,8 @@
 #include <stdint.h>
 
 struct api;
+struct buf;
+struct conn_set_figures;
 struct event_base;
 struct http;
 struct sockaddr;
@@ -51,6 +53,11 @@ bool http_make_room(struct http *http);
  * follows, later.
  */
 void http_drain(struct http *http);
+
+/* What was answered so far: by route, method and status, and how long it took from the last byte of the
+   request until the answer began to be sent. */
+void http_put_requests(const struct http *http, struct buf *b);
+void http_conn_figures(const struct http *http, struct conn_set_figures *ret_figures);
 
 unsigned http_in_flight(const struct http *http);
 unsigned http_connections(const struct http *http);

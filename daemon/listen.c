@@ -326,6 +326,24 @@ static enum err open_door(struct listen *listen, const char *address, struct tls
 	return serve_door(door, fd);
 }
 
+enum err listen_open_address(const char *address, int *ret_fd)
+{
+	struct sockaddr_storage sa;
+	socklen_t sa_len = 0;
+	char real[ADDRESS_SIZE];
+	enum err e = listen_parse_tcp(address, &sa, &sa_len);
+
+	if (e == E_OK)
+		e = tcp_listen(&sa, sa_len, ret_fd);
+	if (e != E_OK) {
+		log_refusal(address, e);
+		return e;
+	}
+	format_socket(*ret_fd, real);
+	log_notice("figures for monitoring are shown at 'http://%s/metrics'", real);
+	return E_OK;
+}
+
 /* ---- sockets that the service manager holds ---- */
 
 static bool is_for_tls(const struct service_socket *socket)

@@ -30,6 +30,12 @@ struct tls;
 MUST_USE enum err listen_new(struct event_base *base, const struct config *config, struct http *http,
 			     struct tls *tls, struct listen **ret_listen);
 
+/*
+ * A listening socket at one TCP address, for whoever accepts by itself.  Logs the address, or the cause of a
+ * failure, as listen_new does.
+ */
+MUST_USE enum err listen_open_address(const char *address, int *ret_fd);
+
 /* Accepts, or pauses accepting. */
 void listen_set_room(struct listen *listen, bool room);
 

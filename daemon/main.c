@@ -14,8 +14,10 @@
 #include "base/secret.h"
 #include "config/config.h"
 #include "daemon/confirm.h"
+#include "daemon/figures.h"
 #include "daemon/http.h"
 #include "daemon/listen.h"
+#include "daemon/metrics.h"
 #include "daemon/notify.h"
 #include "daemon/reconciler.h"
 #include "daemon/reload.h"
@@ -69,6 +71,8 @@ struct daemon {
 	struct reload *reload;
 	struct running *running;
 	struct notify *notify;
+	struct figures *figures; /* NULL, as `metrics`: not configured */
+	struct metrics *metrics;
 	struct event *store_event;
 	struct timer drain;
 	struct timer tick;
@@ -133,6 +137,12 @@ static void csrd_on_compared(void *arg, const char *token_name, const struct rec
 	running_compared(d->running, token_name, report);
 }
 
+static void csrd_note_reload(struct daemon *d, enum err e)
+{
+	if (d->figures)
+		figures_reloaded(d->figures, e);
+}
+
 static void on_reloaded(void *arg, struct config *fresh, const struct buf *problems)
 {
 	struct daemon *d = arg;
@@ -143,6 +153,7 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 		tls_reload(d->tls);
 	if (!fresh) {
 		log_report(LOG_LEVEL_ERROR, problems);
+		csrd_note_reload(d, E_CONFIG);
 		log_error("the configuration was not reloaded: the old one stays in force");
 		notify_reloaded(d->notify, problems);
 		return;
@@ -161,6 +172,7 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 		log_notice("configuration '%s' reloaded", d->config->path);
 		warn_of_key_types(d);
 	}
+	csrd_note_reload(d, e);
 	notify_reloaded(d->notify, e == E_OK ? NULL : &kept);
 	buf_release(&kept);
 	config_free(fresh);
@@ -441,6 +453,7 @@ static enum err start_services(struct daemon *d)
 	    .store = d->store,
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
+	    .always = d->config->metrics.listen_len > 0,
 	};
 	struct http_options http = {
 	    .config = &d->config->http,
@@ -469,6 +482,28 @@ static enum err start_services(struct daemon *d)
 		e = reload_new(d->base, d->config->path, on_reloaded, d, &d->reload);
 	if (e == E_OK)
 		e = notify_new(&notify, &d->notify);
+	return e;
+}
+
+/* Without [metrics] listen nothing is shown. */
+static enum err start_metrics(struct daemon *d)
+{
+	struct figures_options options = {
+	    .api = d->api,
+	    .http = d->http,
+	    .notify = d->notify,
+	    .running = d->running,
+	    .store = d->store,
+	    .hsms = d->hsms,
+	    .hsms_len = d->config->tokens_len,
+	};
+	enum err e;
+
+	if (d->config->metrics.listen_len == 0)
+		return E_OK;
+	e = figures_new(&options, &d->figures);
+	if (e == E_OK)
+		e = metrics_new(d->base, d->config, d->figures, &d->metrics); /* logs the cause */
 	return e;
 }
 
@@ -544,6 +579,8 @@ static enum err csrd_start(struct daemon *d)
 		e = catch_signals(d);
 	if (e == E_OK)
 		e = listen_new(d->base, d->config, d->http, d->tls, &d->listen); /* logs the cause */
+	if (e == E_OK)
+		e = start_metrics(d);
 	return e;
 }
 
@@ -561,6 +598,8 @@ static void csrd_release(struct daemon *d)
 		vouch_stop(d->vouch);
 	if (d->confirm)
 		confirm_stop(d->confirm);
+	metrics_free(d->metrics);
+	figures_free(d->figures);
 	http_free(d->http);
 	listen_free(d->listen);
 	reload_free(d->reload);

@@ -467,6 +467,11 @@ const char *hsm_down_reason(const struct hsm *hsm)
 	return hsm->reason;
 }
 
+const struct hsm_figures *hsm_figures(const struct hsm *hsm)
+{
+	return &hsm->figures;
+}
+
 unsigned hsm_in_flight(const struct hsm *hsm)
 {
 	return hsm->owed;

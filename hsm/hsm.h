@@ -35,6 +35,7 @@
 #include "base/attr.h"
 #include "base/csr.h"
 #include "base/err.h"
+#include "base/metric.h"
 #include "hsm/message.h"
 
 #include <stdbool.h>
@@ -109,6 +110,18 @@ bool hsm_remembers_any(const struct hsm *hsm);
 const char *hsm_down_reason(const struct hsm *hsm);
 /* Calls whose callback has not run yet. */
 unsigned hsm_in_flight(const struct hsm *hsm);
+
+/*
+ * What became of the calls so far.  The times are those of calls that succeeded, from when they were made
+ * until their callback runs: what they wait in the signer's queue is part of them.
+ */
+struct hsm_figures {
+	uint64_t ended[MESSAGE_REQUESTS_LEN][ERR_LEN]; /* by enum message_type and enum err */
+	struct metric_times creates[KEY_TYPE_MAX + 1]; /* by key type */
+	struct metric_times destroys;
+	uint64_t links; /* that came up */
+};
+const struct hsm_figures *hsm_figures(const struct hsm *hsm); /* borrowed */
 
 typedef void (*hsm_create_csr_fn)(void *arg, enum err e, const char *detail,
 				  const struct message_create_csr_reply *reply);

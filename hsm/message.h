@@ -55,6 +55,7 @@ enum message_type {
 	MESSAGE_REPLY = 0x8000, /* added to the request's type */
 	MESSAGE_ERROR = 0xffff, /* reply: struct message_error */
 };
+#define MESSAGE_REQUESTS_LEN (MESSAGE_UNSETTLED + 1) /* past the last request: to be raised with it */
 
 /* ---- hello ---- */
 

@@ -28,6 +28,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/metric.h"
 #include "store/record.h"
 
 #include <stdbool.h>
@@ -74,6 +75,18 @@ void store_wait(struct store *store, const bool *done);
 
 /* Operations that wait for a thread of the store; those in progress are not counted. */
 unsigned store_queued(const struct store *store);
+
+/*
+ * What it has done since it was opened.  Times of operations run from when they are queued until their
+ * result is delivered; those of commits are a whole transaction of the thread that writes.
+ */
+struct store_figures {
+	struct metric_times reads;
+	struct metric_times writes;
+	struct metric_times commits;
+	uint64_t failed; /* operations that ended because the database failed, or the queue was full */
+};
+void store_figures(const struct store *store, struct store_figures *ret_figures);
 
 /* How long the slowest thread of the store has been busy with one operation; 0: all are idle. */
 uint64_t store_at_work_ms(const struct store *store);

@@ -610,6 +610,10 @@ static void create_goes_there_and_back(void **state)
 	assert_int_equal(f->results[0].key_type, KEY_P256V1);
 	assert_int_equal(f->results[0].der_len, 2);
 	assert_memory_equal(f->results[0].der, "\x30\x00", 2);
+	/* F333 */
+	assert_int_equal(hsm_figures(f->hsm)->ended[MESSAGE_CREATE_CSR][E_OK], 1);
+	assert_true(hsm_figures(f->hsm)->creates[KEY_P256V1].sum_ns > 0);
+	assert_int_equal(hsm_figures(f->hsm)->creates[KEY_RSA2048].sum_ns, 0);
 }
 
 static void destroy_and_status_go_there_and_back(void **state)
@@ -940,7 +944,12 @@ static void link_cut_in_mid_call(void **state)
 	assert_told(f, 4, E_UNAVAIL);
 	assert_int_equal(f->told_at_link_down, 5);
 	assert_non_null(strstr(hsm_down_reason(f->hsm), "closed the connection"));
+	/* F333 */
+	assert_int_equal(hsm_figures(f->hsm)->ended[MESSAGE_CREATE_CSR][E_UNCERTAIN], 1);
+	assert_int_equal(hsm_figures(f->hsm)->ended[MESSAGE_STATUS][E_UNAVAIL], 1);
+	assert_int_equal(hsm_figures(f->hsm)->links, 1);
 	link_recovers(f);
+	assert_int_equal(hsm_figures(f->hsm)->links, 2);
 }
 
 static void link_cut_before_sending_is_a_clean_failure(void **state)

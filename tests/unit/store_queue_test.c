@@ -84,11 +84,21 @@ static void got_csr(void *arg, enum err e, struct csr_record *record)
 	g->e = e;
 }
 
+static uint64_t count_times(const struct metric_times *times)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i <= METRIC_BOUNDS; i++)
+		count += times->counts[i];
+	return count;
+}
+
 static void full_queue_answers_busy_at_once(void **state)
 {
 	struct store *store = open_store(3);
 	struct contract_done held, waiting[3];
 	struct contract_begin refused;
+	struct store_figures figures;
 
 	(void)state;
 	stand(store, &held);
@@ -107,6 +117,10 @@ static void full_queue_answers_busy_at_once(void **state)
 	refused = contract_begin(store, contract_record(1, &contract_account), "k", 1);
 	assert_int_equal(refused.outcome, STORE_BEGIN_NEW);
 	contract_begin_release(&refused);
+	store_figures(store, &figures); /* F333: four writes in two batches, and the one that was refused */
+	assert_int_equal(count_times(&figures.writes), 4);
+	assert_int_equal(count_times(&figures.commits), 2);
+	assert_int_equal(figures.failed, 1);
 	store_close(store);
 }
 
