@@ -47,6 +47,8 @@ static uint64_t patience_ms(const struct conn *c, enum conn_state state)
 	const struct config_http *config = c->set->options.config;
 	uint64_t ms = config->idle_timeout_ms;
 
+	if (c->at_end && (state == CONN_IDLE || state == CONN_HEAD))
+		return 0; /* what is not here by now does not come */
 	switch (state) {
 	case CONN_HANDSHAKE:
 		if (c->set->draining)
@@ -631,5 +633,7 @@ bool conn_is_gone(const struct conn *c)
 
 bool conn_must_close(const struct conn *c)
 {
-	return c->refused || c->at_end || c->head.close || c->set->draining || conn_set_is_pressed(c->set);
+	bool is_last = c->at_end && (!c->bev || evbuffer_get_length(bufferevent_get_input(c->bev)) == 0);
+
+	return c->refused || is_last || c->head.close || c->set->draining || conn_set_is_pressed(c->set);
 }

@@ -19,12 +19,12 @@
 #define TLS_WARN_MS (24 * 3600 * 1000ull)
 #define TLS_WHY_BYTES 8192
 
-/* What changes when a file is replaced or written. */
+/* What changes when a file is replaced or written, or becomes readable. */
 struct tls_stamp {
 	dev_t device;
 	ino_t inode;
 	off_t size;
-	struct timespec modified;
+	struct timespec changed; /* also its owner and mode */
 };
 
 struct tls {
@@ -70,6 +70,11 @@ static void tls_set_rules(SSL_CTX *context)
 	 */
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				      SSL_MODE_RELEASE_BUFFERS);
+	/*
+	 * A client may send nothing but KeyUpdate or ClientHello for as long as it likes.  With this mode
+	 * one SSL_read would take them in until there are no more, and nobody else had a turn.
+	 */
+	SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_alpn_select_cb(context, tls_on_alpn, NULL);
 }
@@ -115,7 +120,7 @@ static void tls_stamp_file(const char *path, struct tls_stamp *ret_stamp)
 		stamp.device = st.st_dev;
 		stamp.inode = st.st_ino;
 		stamp.size = st.st_size;
-		stamp.modified = st.st_mtim;
+		stamp.changed = st.st_ctim;
 	}
 	*ret_stamp = stamp;
 }
@@ -183,9 +188,9 @@ void tls_reload(struct tls *tls)
 	enum err e;
 
 	buf_init(&why, TLS_WHY_BYTES);
-	e = tls_read_files(tls, &why);
+	e = tls_tickets_forget(tls->tickets);
 	if (e == E_OK)
-		e = tls_tickets_forget(tls->tickets);
+		e = tls_read_files(tls, &why);
 	if (e != E_OK)
 		log_error("the TLS certificate was not reloaded, the one before stays in use: %s",
 			  why.len > 0 ? buf_text(&why) : err_str(e));
