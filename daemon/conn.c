@@ -359,11 +359,12 @@ void conn_abort(struct conn *c)
 /* ---- the end ---- */
 
 /* Peers can cause this fast. */
-static void conn_log_handshake(const struct conn *c, const char *why)
+static void conn_fail_handshake(const struct conn *c, enum tls_outcome outcome, const char *why)
 {
 	static struct log_gate gate;
 	unsigned held_back;
 
+	tls_failed(c->tls, outcome);
 	if (log_gate_pass(&gate, LOG_MS, &held_back))
 		log_info("TLS handshake with '%s' failed: %s (%u lines held back)", c->peer, why, held_back);
 }
@@ -386,7 +387,7 @@ static void conn_on_timer(void *arg)
 
 	switch (c->state) {
 	case CONN_HANDSHAKE:
-		conn_log_handshake(c, "it took too long");
+		conn_fail_handshake(c, TLS_TIMED_OUT, "it took too long");
 		break;
 	case CONN_HEAD:
 	case CONN_BODY:
@@ -421,11 +422,12 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	struct conn *c = arg;
 
 	if (what & BEV_EVENT_CONNECTED) {
+		tls_succeeded(c->tls, bev);
 		conn_enter_state(c, CONN_IDLE);
 		return;
 	}
 	if (c->state == CONN_HANDSHAKE)
-		conn_log_handshake(c, tls_failure(bev));
+		conn_fail_handshake(c, TLS_FAILED, tls_failure(bev));
 	/* bufferevent_openssl tells of the end before it hands over what came before that, in this same call.
 	 */
 	if (c->is_tls && (what & BEV_EVENT_EOF) && !c->at_end &&

@@ -494,6 +494,7 @@ static enum err start_metrics(struct daemon *d)
 	    .notify = d->notify,
 	    .running = d->running,
 	    .store = d->store,
+	    .tls = d->tls,
 	    .hsms = d->hsms,
 	    .hsms_len = d->config->tokens_len,
 	};

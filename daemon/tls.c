@@ -11,6 +11,7 @@
 #include <event2/bufferevent_ssl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,6 +38,7 @@ struct tls {
 	struct tls_stamp seen[2]; /* at the last look */
 	struct timer look;
 	uint64_t warned_ms_ago;
+	uint64_t handshakes[TLS_OUTCOMES];
 };
 
 /* ---- the context ---- */
@@ -269,6 +271,28 @@ const char *tls_failure(struct bufferevent *bev)
 	const char *reason = ERR_reason_error_string(bufferevent_get_openssl_error(bev));
 
 	return reason ? reason : "the client closed the connection";
+}
+
+void tls_succeeded(struct tls *tls, struct bufferevent *bev)
+{
+	SSL *ssl = bufferevent_openssl_get_ssl(bev);
+	bool is_1_3 = SSL_version(ssl) == TLS1_3_VERSION;
+
+	if (SSL_session_reused(ssl))
+		tls->handshakes[is_1_3 ? TLS_RESUMED_1_3 : TLS_RESUMED_1_2]++;
+	else
+		tls->handshakes[is_1_3 ? TLS_FULL_1_3 : TLS_FULL_1_2]++;
+}
+
+void tls_failed(struct tls *tls, enum tls_outcome outcome)
+{
+	tls->handshakes[outcome]++;
+}
+
+void tls_figures(const struct tls *tls, struct tls_figures *ret_figures)
+{
+	memcpy(ret_figures->handshakes, tls->handshakes, sizeof(tls->handshakes));
+	ret_figures->certificate_end_s = tls_identity_end_s(SSL_CTX_get0_certificate(tls->context));
 }
 
 void tls_say_end(struct bufferevent *bev)

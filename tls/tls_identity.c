@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define KEY_BYTES_MAX 16384
 
@@ -168,4 +169,14 @@ int tls_identity_days_left(const X509 *certificate)
 
 	(void)ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate));
 	return days < 0 || seconds < 0 ? (days < 0 ? days : -1) : days;
+}
+
+uint64_t tls_identity_end_s(const X509 *certificate)
+{
+	struct tm end = {0};
+	time_t end_s = 0;
+
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1)
+		end_s = timegm(&end);
+	return end_s > 0 ? (uint64_t)end_s : 0;
 }

@@ -22,18 +22,9 @@ import harness
 HELLO_TIMEOUT = 10
 
 
-def make_certificate(folder, name="server", days=90, key_args=("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
-    """A self-signed certificate for localhost: the paths of certificate and key."""
-    certificate, key = folder / (name + ".crt"), folder / (name + ".key")
-    harness.run(["openssl", "req", "-x509", *key_args, "-nodes", "-keyout", key, "-out", certificate, "-days", str(days),
-                 "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-    key.chmod(0o600)
-    return certificate, key
-
-
 class TlsCase(harness.Case):
     def tls_service(self, settings=None, start=True, days=90):
-        certificate, key = make_certificate(self.folder, days=days)
+        certificate, key = harness.make_certificate(self.folder, days=days)
         http_settings = {"listen_tls": "127.0.0.1:0", "tls_certificate": certificate, "tls_key": key}
         http_settings.update((settings or {}).get("http", {}))
         service = self.service(settings={**(settings or {}), "http": http_settings})
@@ -468,7 +459,7 @@ class FilesTest(TlsCase):
     def test_refused_at_start(self):
         """F26, F319: files that are missing, damaged, open to others, encrypted or no pair are named, with a remedy."""
         service = self.tls_service(start=False)
-        other_certificate, other_key = make_certificate(self.folder, "other")
+        other_certificate, other_key = harness.make_certificate(self.folder, "other")
         encrypted = self.folder / "encrypted.key"
         harness.run(["openssl", "pkey", "-in", self.key, "-aes256", "-passout", "pass:x", "-out", encrypted])
         encrypted.chmod(0o600)
@@ -515,8 +506,8 @@ class FilesTest(TlsCase):
     def test_reload(self):
         """F26: new files are taken by SIGHUP and by themselves; a pair that does not fit leaves the old one in use."""
         service = self.tls_service()
-        make_certificate(self.folder, "fresh")
-        make_certificate(self.folder, "third")
+        harness.make_certificate(self.folder, "fresh")
+        harness.make_certificate(self.folder, "third")
         self.assertIn("server", self.shown())
         self.replace(self.folder / "fresh.crt", self.certificate)
         service.csrd.signal(signal.SIGHUP)
@@ -534,7 +525,7 @@ class FilesTest(TlsCase):
     def test_a_key_that_is_given_its_mode_later(self):
         """F325: a renewal leaves a key that others can read; once it has its mode it is taken, without a signal."""
         service = self.tls_service()
-        _, fresh_key = make_certificate(self.folder, "fresh")
+        _, fresh_key = harness.make_certificate(self.folder, "fresh")
         fresh_key.chmod(0o644)
         self.replace(self.folder / "fresh.crt", self.certificate)
         self.replace(fresh_key, self.key)
@@ -549,7 +540,7 @@ class FilesTest(TlsCase):
         service = self.tls_service()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        make_certificate(self.folder, "fresh")
+        harness.make_certificate(self.folder, "fresh")
         pairs = [(self.folder / (name + ".crt"), self.folder / (name + ".key")) for name in ("first", "fresh")]
         pairs[0][0].write_bytes(self.certificate.read_bytes())
         pairs[0][1].write_bytes(self.key.read_bytes())
@@ -599,7 +590,7 @@ class FilesTest(TlsCase):
             return [check for check in report["checks"] if check["name"] == "tls"][0]
         self.assertEqual(finding()["status"], "warn")
         self.assertRegex(str(finding()), "expires in (19|20) days")
-        make_certificate(self.folder, days=90)
+        harness.make_certificate(self.folder, days=90)
         self.assertEqual(finding()["status"], "ok")
         self.key.chmod(0o644)
         self.assertEqual(finding()["status"], "fail")
