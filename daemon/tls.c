@@ -38,6 +38,7 @@ struct tls {
 	struct tls_stamp seen[2]; /* at the last look */
 	struct timer look;
 	uint64_t warned_ms_ago;
+	bool is_refused; /* the files that were read last are not in use */
 	uint64_t handshakes[TLS_OUTCOMES];
 };
 
@@ -180,6 +181,7 @@ static enum err tls_read_files(struct tls *tls, struct buf *why)
 		tls->context = context;
 		tls_log_certificate(tls, identity);
 	}
+	tls->is_refused = e != E_OK;
 	tls_identity_free(identity);
 	return e;
 }
@@ -211,8 +213,11 @@ static void tls_on_look(void *arg)
 		tls_reload(tls);
 	memcpy(tls->seen, now, sizeof(tls->seen));
 	tls->warned_ms_ago += TLS_LOOK_MS;
-	if (tls->warned_ms_ago >= TLS_WARN_MS)
-		tls_warn_of_end(tls);
+	if (tls->warned_ms_ago < TLS_WARN_MS)
+		return;
+	tls_warn_of_end(tls);
+	if (tls->is_refused) /* for want of memory or descriptors, perhaps; if not, it is said again */
+		tls_reload(tls);
 }
 
 enum err tls_new(struct event_base *base, const struct config_http *config, struct tls **ret_tls)
