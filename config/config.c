@@ -517,7 +517,15 @@ static void config_check_listen(struct parse *p)
 	}
 }
 
-/* What TLS needs is named in full, and nothing of it without TLS, where it would seem to be in force. */
+/* Port 0: the kernel chooses one. */
+static bool config_is_any_port(const char *address)
+{
+	const char *colon = strrchr(address, ':');
+
+	return colon && strcmp(colon, ":0") == 0;
+}
+
+/* The files alone are no mistake: the service manager may hold the socket that they are for. */
 static void config_check_tls(struct parse *p)
 {
 	const struct config_http *http = &p->config->http;
@@ -543,21 +551,13 @@ static void config_check_tls(struct parse *p)
 			size_t key = find_key("http", "listen_tls");
 
 			if (strcmp(http->listen_tls[a], http->listen[b]) != 0 ||
-			    strcmp(strrchr(http->listen[b], ':'), ":0") == 0)
+			    config_is_any_port(http->listen[b]))
 				continue;
 			problem_at_key(p, *key_line(p, key, NULL), &config_table[key], NULL);
 			buf_printf(p->report,
 				   "'%s' is in listen too; one address has either TLS or plain HTTP\n",
 				   http->listen[b]);
 		}
-}
-
-/* Port 0: the kernel chooses one. */
-static bool config_is_any_port(const char *address)
-{
-	const char *colon = strrchr(address, ':');
-
-	return colon && strcmp(colon, ":0") == 0;
 }
 
 /* Prometheus speaks to addresses alone, and callers are not to find the figures where the API is. */

@@ -47,6 +47,8 @@ static uint64_t patience_ms(const struct conn *c, enum conn_state state)
 	const struct config_http *config = c->set->options.config;
 	uint64_t ms = config->idle_timeout_ms;
 
+	if (c->at_end && (state == CONN_IDLE || state == CONN_HEAD))
+		return 0; /* what is not here by now does not come */
 	switch (state) {
 	case CONN_HANDSHAKE:
 		if (c->set->draining)
@@ -357,11 +359,12 @@ void conn_abort(struct conn *c)
 /* ---- the end ---- */
 
 /* Peers can cause this fast. */
-static void conn_log_handshake(const struct conn *c, const char *why)
+static void conn_fail_handshake(const struct conn *c, enum tls_outcome outcome, const char *why)
 {
 	static struct log_gate gate;
 	unsigned held_back;
 
+	tls_failed(c->tls, outcome);
 	if (log_gate_pass(&gate, LOG_MS, &held_back))
 		log_info("TLS handshake with '%s' failed: %s (%u lines held back)", c->peer, why, held_back);
 }
@@ -384,7 +387,7 @@ static void conn_on_timer(void *arg)
 
 	switch (c->state) {
 	case CONN_HANDSHAKE:
-		conn_log_handshake(c, "it took too long");
+		conn_fail_handshake(c, TLS_TIMED_OUT, "it took too long");
 		break;
 	case CONN_HEAD:
 	case CONN_BODY:
@@ -419,11 +422,12 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	struct conn *c = arg;
 
 	if (what & BEV_EVENT_CONNECTED) {
+		tls_succeeded(c->tls, bev);
 		conn_enter_state(c, CONN_IDLE);
 		return;
 	}
 	if (c->state == CONN_HANDSHAKE)
-		conn_log_handshake(c, tls_failure(bev));
+		conn_fail_handshake(c, TLS_FAILED, tls_failure(bev));
 	/* bufferevent_openssl tells of the end before it hands over what came before that, in this same call.
 	 */
 	if (c->is_tls && (what & BEV_EVENT_EOF) && !c->at_end &&
@@ -631,5 +635,7 @@ bool conn_is_gone(const struct conn *c)
 
 bool conn_must_close(const struct conn *c)
 {
-	return c->refused || c->at_end || c->head.close || c->set->draining || conn_set_is_pressed(c->set);
+	bool is_last = c->at_end && (!c->bev || evbuffer_get_length(bufferevent_get_input(c->bev)) == 0);
+
+	return c->refused || is_last || c->head.close || c->set->draining || conn_set_is_pressed(c->set);
 }

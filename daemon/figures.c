@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The page, subject by subject.  A figure of every token is a row of a table; the
- * others are put one by one.  (Handshakes and the expiry of certificates belong
- * between HTTP and the store, once there is a TLS door.)
+ * others are put one by one.
  */
 #include "daemon/figures.h"
 
@@ -18,6 +17,7 @@
 #include "daemon/notify.h"
 #include "daemon/process.h"
 #include "daemon/running.h"
+#include "daemon/tls.h"
 #include "hsm/hsm.h"
 #include "store/store.h"
 
@@ -131,6 +131,37 @@ static void figures_put_http(const struct figures *figures, struct buf *b)
 	metric_put_head(b, auth, METRIC_HISTOGRAM,
 			"From the last byte of a request until the store has told who sent it.");
 	metric_put_times(b, auth, NULL, api_auth_times(o->api));
+}
+
+/* ---- TLS ---- */
+
+/* Of one that failed the version is not told: most fail before there is one. */
+static const struct {
+	const char *result;
+	const char *version;
+} figures_handshakes[TLS_OUTCOMES] = {
+    [TLS_FULL_1_2] = {"full", "1.2"},       [TLS_FULL_1_3] = {"full", "1.3"},
+    [TLS_RESUMED_1_2] = {"resumed", "1.2"}, [TLS_RESUMED_1_3] = {"resumed", "1.3"},
+    [TLS_FAILED] = {"failed", "none"},      [TLS_TIMED_OUT] = {"timeout", "none"},
+};
+
+static void figures_put_tls(const struct figures *figures, struct buf *b)
+{
+	static const char handshakes[] = "csrd_tls_handshakes_total";
+	struct tls_figures f;
+
+	if (!figures->options.tls)
+		return;
+	tls_figures(figures->options.tls, &f);
+	metric_put_head(b, handshakes, METRIC_COUNTER, "TLS handshakes, by how they ended.");
+	for (size_t i = 0; i < TLS_OUTCOMES; i++)
+		metric_put(b, handshakes,
+			   TWO_LABELS("result", figures_handshakes[i].result, "version",
+				      figures_handshakes[i].version),
+			   f.handshakes[i]);
+	figures_put_gauge(b, "csrd_tls_certificate_expiry_timestamp_seconds",
+			  "When the certificate that clients are shown ends, since 1970.",
+			  f.certificate_end_s);
 }
 
 /* ---- the store ---- */
@@ -443,6 +474,7 @@ void figures_put(const struct figures *figures, struct buf *b)
 {
 	figures_put_program(figures, b);
 	figures_put_http(figures, b);
+	figures_put_tls(figures, b);
 	figures_put_store(figures, b);
 	figures_put_token_numbers(figures, b);
 	figures_put_pools(figures, b, "csrd_pool_ready_keys", "Keys that are ready on the token.", false);

@@ -22,6 +22,7 @@ struct http;
 struct notify;
 struct running;
 struct store;
+struct tls;
 
 struct figures_options { /* all borrowed for the life */
 	const struct api *api;
@@ -29,7 +30,8 @@ struct figures_options { /* all borrowed for the life */
 	const struct notify *notify; /* with `always` */
 	const struct running *running;
 	const struct store *store;
-	struct hsm **hsms; /* in the order of the configuration */
+	const struct tls *tls; /* NULL: none is spoken, and there are no figures of it */
+	struct hsm **hsms;     /* in the order of the configuration */
 	size_t hsms_len;
 };
 MUST_USE enum err figures_new(const struct figures_options *options, struct figures **ret_figures);

@@ -237,14 +237,9 @@ void http_free(struct http *http)
 	free(http);
 }
 
-void http_accept(struct http *http, int fd, const struct sockaddr *peer, struct tls *tls)
+struct conn_set *http_conns(struct http *http)
 {
-	conn_set_accept(http->conns, fd, peer, tls);
-}
-
-bool http_make_room(struct http *http)
-{
-	return conn_set_make_room(http->conns);
+	return http->conns;
 }
 
 void http_drain(struct http *http)

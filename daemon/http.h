@@ -20,11 +20,10 @@
 
 struct api;
 struct buf;
+struct conn_set;
 struct conn_set_figures;
 struct event_base;
 struct http;
-struct sockaddr;
-struct tls;
 
 struct http_options {
 	const struct config_http *config; /* borrowed for the life; read again for each request */
@@ -41,11 +40,8 @@ MUST_USE enum err http_new(struct event_base *base, const struct http_options *o
 /* Only when http_in_flight is 0.  Closes the connections.  NULL is fine. */
 void http_free(struct http *http);
 
-/* Serves an accepted socket, which is taken; over TLS unless `tls` is NULL. */
-void http_accept(struct http *http, int fd, const struct sockaddr *peer, struct tls *tls);
-
-/* Closes the connection that can best be spared; false when none can. */
-bool http_make_room(struct http *http);
+/* Its connections: whoever listens gives it accepted sockets there. */
+struct conn_set *http_conns(struct http *http);
 
 /*
  * Answers what is in flight with "Connection: close", closes idle connections

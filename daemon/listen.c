@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "config/config_table.h"
-#include "daemon/http.h"
+#include "daemon/conn_set.h"
 #include "loop/timer.h"
 #include "systemd/service.h"
 
@@ -46,8 +46,9 @@ struct door {
 
 struct listen {
 	struct event_base *base;
-	struct http *http;
+	struct conn_set *conns;
 	struct tls *tls; /* NULL: none is configured */
+	bool is_for_metrics;
 	struct door doors[2 * CONFIG_LISTEN_MAX];
 	size_t doors_len;
 	struct timer resume;
@@ -73,9 +74,9 @@ void listen_set_room(struct listen *listen, bool room)
 {
 	unsigned held_back;
 
-	if (!room && log_gate_pass(&listen->gate, LISTEN_LOG_MS, &held_back))
+	if (!room && !listen->is_for_metrics && log_gate_pass(&listen->gate, LISTEN_LOG_MS, &held_back))
 		log_warn("no more connections are accepted for now: %u are open and in use",
-			 http_connections(listen->http));
+			 conn_set_len(listen->conns));
 	listen->room = room;
 	set_enabled(listen);
 }
@@ -111,7 +112,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 	if (log_gate_pass(&listen->gate, LISTEN_LOG_MS, &held_back))
 		log_error("cannot accept a connection: %s; trying again in %d ms (%u lines held back)",
 			  strerror(error), LISTEN_PAUSE_MS, held_back);
-	if ((error == EMFILE || error == ENFILE) && !http_make_room(listen->http))
+	if ((error == EMFILE || error == ENFILE) && !conn_set_make_room(listen->conns))
 		turn_one_away(listen, evconnlistener_get_fd(listener));
 	listen->paused = true;
 	set_enabled(listen);
@@ -125,7 +126,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 
 	(void)listener;
 	(void)peer_len;
-	http_accept(door->listen->http, (int)fd, peer, door->tls);
+	conn_set_accept(door->listen->conns, (int)fd, peer, door->tls);
 }
 
 /* ---- opening ---- */
@@ -311,7 +312,7 @@ static enum err open_door(struct listen *listen, const char *address, struct tls
 	int fd = -1;
 	enum err e = listen_open_socket(address, door, &fd);
 
-	if (is_missing_loopback(address, e)) {
+	if (!listen->is_for_metrics && is_missing_loopback(address, e)) {
 		listen->doors_len--;
 		log_notice("not listening on '%s', which this machine does not have: %s", address,
 			   strerror(errno));
@@ -322,26 +323,11 @@ static enum err open_door(struct listen *listen, const char *address, struct tls
 		return e;
 	}
 	format_socket(fd, real);
-	log_notice("listening on '%s'%s", real, tls ? " with TLS" : "");
+	if (listen->is_for_metrics)
+		log_notice("figures for monitoring are shown at 'http://%s/metrics'", real);
+	else
+		log_notice("listening on '%s'%s", real, tls ? " with TLS" : "");
 	return serve_door(door, fd);
-}
-
-enum err listen_open_address(const char *address, int *ret_fd)
-{
-	struct sockaddr_storage sa;
-	socklen_t sa_len = 0;
-	char real[ADDRESS_SIZE];
-	enum err e = listen_parse_tcp(address, &sa, &sa_len);
-
-	if (e == E_OK)
-		e = tcp_listen(&sa, sa_len, ret_fd);
-	if (e != E_OK) {
-		log_refusal(address, e);
-		return e;
-	}
-	format_socket(*ret_fd, real);
-	log_notice("figures for monitoring are shown at 'http://%s/metrics'", real);
-	return E_OK;
 }
 
 /* ---- sockets that the service manager holds ---- */
@@ -509,21 +495,23 @@ static enum err open_doors(struct listen *listen, const struct config *config)
 	return e;
 }
 
-enum err listen_new(struct event_base *base, const struct config *config, struct http *http, struct tls *tls,
-		    struct listen **ret_listen)
+static struct listen *listen_make(struct event_base *base, struct conn_set *conns)
 {
 	struct listen *listen = calloc(1, sizeof(*listen));
-	enum err e;
 
 	if (!listen)
-		return E_NOMEM;
+		return NULL;
 	listen->base = base;
-	listen->http = http;
-	listen->tls = tls;
+	listen->conns = conns;
 	listen->room = true;
 	listen->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	timer_init(&listen->resume, base, on_resume, listen);
-	e = open_doors(listen, config);
+	return listen;
+}
+
+/* With its doors open, or E why they are not. */
+static enum err listen_hand_over(struct listen *listen, enum err e, struct listen **ret_listen)
+{
 	if (e != E_OK) {
 		listen_stop(listen);
 		listen_free(listen);
@@ -531,6 +519,28 @@ enum err listen_new(struct event_base *base, const struct config *config, struct
 	}
 	*ret_listen = listen;
 	return E_OK;
+}
+
+enum err listen_new(struct event_base *base, const struct config *config, struct conn_set *conns,
+		    struct tls *tls, struct listen **ret_listen)
+{
+	struct listen *listen = listen_make(base, conns);
+
+	if (!listen)
+		return E_NOMEM;
+	listen->tls = tls;
+	return listen_hand_over(listen, open_doors(listen, config), ret_listen);
+}
+
+enum err listen_new_metrics(struct event_base *base, const struct config *config, struct conn_set *conns,
+			    struct listen **ret_listen)
+{
+	struct listen *listen = listen_make(base, conns);
+
+	if (!listen)
+		return E_NOMEM;
+	listen->is_for_metrics = true;
+	return listen_hand_over(listen, open_door(listen, config->metrics.listen[0], NULL), ret_listen);
 }
 
 void listen_stop(struct listen *listen)

@@ -494,6 +494,7 @@ static enum err start_metrics(struct daemon *d)
 	    .notify = d->notify,
 	    .running = d->running,
 	    .store = d->store,
+	    .tls = d->tls,
 	    .hsms = d->hsms,
 	    .hsms_len = d->config->tokens_len,
 	};
@@ -578,7 +579,8 @@ static enum err csrd_start(struct daemon *d)
 	if (e == E_OK)
 		e = catch_signals(d);
 	if (e == E_OK)
-		e = listen_new(d->base, d->config, d->http, d->tls, &d->listen); /* logs the cause */
+		e = listen_new(d->base, d->config, http_conns(d->http), d->tls,
+			       &d->listen); /* logs the cause */
 	if (e == E_OK)
 		e = start_metrics(d);
 	return e;

@@ -3,7 +3,6 @@
 #include "daemon/metrics.h"
 
 #include "base/buf.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "daemon/answer.h"
@@ -12,26 +11,18 @@
 #include "daemon/figures.h"
 #include "daemon/head.h"
 #include "daemon/listen.h"
-#include "loop/timer.h"
 
-#include <errno.h>
-#include <event2/event.h>
-#include <event2/listener.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define METRICS_PATH "/metrics"
 #define METRICS_CONNECTIONS 8
 #define METRICS_BYTES_MAX ((size_t)4 * 1024 * 1024)
-#define METRICS_PAUSE_MS 100
-#define METRICS_LOG_MS 5000
 
 struct metrics {
 	const struct figures *figures;
 	struct conn_set *conns;
-	struct evconnlistener *listener;
-	struct timer resume; /* accepting again, after an error */
-	struct log_gate gate;
+	struct listen *listen;
 };
 
 /* ---- answers ---- */
@@ -95,66 +86,16 @@ static void metrics_on_request(void *arg, struct conn *conn)
 
 /* ---- connections ---- */
 
-static void metrics_on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
-			      int peer_len, void *arg)
-{
-	struct metrics *metrics = arg;
-
-	(void)listener;
-	(void)peer_len;
-	conn_set_accept(metrics->conns, (int)fd, peer, NULL);
-}
-
-static void metrics_on_accept_error(struct evconnlistener *listener, void *arg)
-{
-	struct metrics *metrics = arg;
-	int error = EVUTIL_SOCKET_ERROR();
-	unsigned held_back;
-
-	if (log_gate_pass(&metrics->gate, METRICS_LOG_MS, &held_back))
-		log_error("cannot accept a connection: %s; trying again in %d ms (%u lines held back)",
-			  strerror(error), METRICS_PAUSE_MS, held_back);
-	evconnlistener_disable(listener);
-	timer_start(&metrics->resume, METRICS_PAUSE_MS);
-}
-
-static void metrics_on_resume(void *arg)
-{
-	struct metrics *metrics = arg;
-
-	evconnlistener_enable(metrics->listener);
-}
-
 static void metrics_on_room(void *arg, bool room)
 {
 	struct metrics *metrics = arg;
 
-	if (room)
-		evconnlistener_enable(metrics->listener);
-	else
-		evconnlistener_disable(metrics->listener);
+	listen_set_room(metrics->listen, room);
 }
 
 static void metrics_on_empty(void *arg)
 {
 	(void)arg;
-}
-
-static enum err metrics_listen(struct metrics *metrics, struct event_base *base, const char *address)
-{
-	int fd = -1;
-	enum err e = listen_open_address(address, &fd);
-
-	if (e != E_OK)
-		return e;
-	metrics->listener = evconnlistener_new(base, metrics_on_accept, metrics,
-					       LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-	if (!metrics->listener) {
-		fd_close(&fd);
-		return E_NOMEM;
-	}
-	evconnlistener_set_error_cb(metrics->listener, metrics_on_accept_error);
-	return E_OK;
 }
 
 enum err metrics_new(struct event_base *base, const struct config *config, const struct figures *figures,
@@ -174,10 +115,9 @@ enum err metrics_new(struct event_base *base, const struct config *config, const
 	if (!metrics)
 		return E_NOMEM;
 	metrics->figures = figures;
-	timer_init(&metrics->resume, base, metrics_on_resume, metrics);
 	e = conn_set_new(base, &conns, &metrics->conns);
 	if (e == E_OK)
-		e = metrics_listen(metrics, base, config->metrics.listen[0]);
+		e = listen_new_metrics(base, config, metrics->conns, &metrics->listen);
 	if (e != E_OK) {
 		metrics_free(metrics);
 		return e;
@@ -191,8 +131,8 @@ void metrics_free(struct metrics *metrics)
 	if (!metrics)
 		return;
 	conn_set_free(metrics->conns);
-	if (metrics->listener)
-		evconnlistener_free(metrics->listener);
-	timer_stop(&metrics->resume);
+	if (metrics->listen)
+		listen_stop(metrics->listen);
+	listen_free(metrics->listen);
 	free(metrics);
 }

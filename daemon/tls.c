@@ -11,6 +11,7 @@
 #include <event2/bufferevent_ssl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,12 +20,12 @@
 #define TLS_WARN_MS (24 * 3600 * 1000ull)
 #define TLS_WHY_BYTES 8192
 
-/* What changes when a file is replaced or written. */
+/* What changes when a file is replaced or written, or becomes readable. */
 struct tls_stamp {
 	dev_t device;
 	ino_t inode;
 	off_t size;
-	struct timespec modified;
+	struct timespec changed; /* also its owner and mode */
 };
 
 struct tls {
@@ -37,6 +38,8 @@ struct tls {
 	struct tls_stamp seen[2]; /* at the last look */
 	struct timer look;
 	uint64_t warned_ms_ago;
+	bool is_refused; /* the files that were read last are not in use */
+	uint64_t handshakes[TLS_OUTCOMES];
 };
 
 /* ---- the context ---- */
@@ -70,6 +73,11 @@ static void tls_set_rules(SSL_CTX *context)
 	 */
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				      SSL_MODE_RELEASE_BUFFERS);
+	/*
+	 * A client may send nothing but KeyUpdate or ClientHello for as long as it likes.  With this mode
+	 * one SSL_read would take them in until there are no more, and nobody else had a turn.
+	 */
+	SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_alpn_select_cb(context, tls_on_alpn, NULL);
 }
@@ -115,7 +123,7 @@ static void tls_stamp_file(const char *path, struct tls_stamp *ret_stamp)
 		stamp.device = st.st_dev;
 		stamp.inode = st.st_ino;
 		stamp.size = st.st_size;
-		stamp.modified = st.st_mtim;
+		stamp.changed = st.st_ctim;
 	}
 	*ret_stamp = stamp;
 }
@@ -173,6 +181,7 @@ static enum err tls_read_files(struct tls *tls, struct buf *why)
 		tls->context = context;
 		tls_log_certificate(tls, identity);
 	}
+	tls->is_refused = e != E_OK;
 	tls_identity_free(identity);
 	return e;
 }
@@ -183,9 +192,9 @@ void tls_reload(struct tls *tls)
 	enum err e;
 
 	buf_init(&why, TLS_WHY_BYTES);
-	e = tls_read_files(tls, &why);
+	e = tls_tickets_forget(tls->tickets);
 	if (e == E_OK)
-		e = tls_tickets_forget(tls->tickets);
+		e = tls_read_files(tls, &why);
 	if (e != E_OK)
 		log_error("the TLS certificate was not reloaded, the one before stays in use: %s",
 			  why.len > 0 ? buf_text(&why) : err_str(e));
@@ -204,8 +213,11 @@ static void tls_on_look(void *arg)
 		tls_reload(tls);
 	memcpy(tls->seen, now, sizeof(tls->seen));
 	tls->warned_ms_ago += TLS_LOOK_MS;
-	if (tls->warned_ms_ago >= TLS_WARN_MS)
-		tls_warn_of_end(tls);
+	if (tls->warned_ms_ago < TLS_WARN_MS)
+		return;
+	tls_warn_of_end(tls);
+	if (tls->is_refused) /* for want of memory or descriptors, perhaps; if not, it is said again */
+		tls_reload(tls);
 }
 
 enum err tls_new(struct event_base *base, const struct config_http *config, struct tls **ret_tls)
@@ -264,6 +276,28 @@ const char *tls_failure(struct bufferevent *bev)
 	const char *reason = ERR_reason_error_string(bufferevent_get_openssl_error(bev));
 
 	return reason ? reason : "the client closed the connection";
+}
+
+void tls_succeeded(struct tls *tls, struct bufferevent *bev)
+{
+	SSL *ssl = bufferevent_openssl_get_ssl(bev);
+	bool is_1_3 = SSL_version(ssl) == TLS1_3_VERSION;
+
+	if (SSL_session_reused(ssl))
+		tls->handshakes[is_1_3 ? TLS_RESUMED_1_3 : TLS_RESUMED_1_2]++;
+	else
+		tls->handshakes[is_1_3 ? TLS_FULL_1_3 : TLS_FULL_1_2]++;
+}
+
+void tls_failed(struct tls *tls, enum tls_outcome outcome)
+{
+	tls->handshakes[outcome]++;
+}
+
+void tls_figures(const struct tls *tls, struct tls_figures *ret_figures)
+{
+	memcpy(ret_figures->handshakes, tls->handshakes, sizeof(tls->handshakes));
+	ret_figures->certificate_end_s = tls_identity_end_s(SSL_CTX_get0_certificate(tls->context));
 }
 
 void tls_say_end(struct bufferevent *bev)

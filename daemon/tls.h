@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "config/config.h"
 
-#include <stdbool.h>
+#include <stdint.h>
 
 struct bufferevent;
 struct event_base;
@@ -36,6 +36,28 @@ struct bufferevent *tls_accept(struct tls *tls, int fd);
 
 /* Why the handshake failed, for the log; never NULL. */
 const char *tls_failure(struct bufferevent *bev);
+
+/* How a handshake ended; one that was resumed took a ticket. */
+enum tls_outcome {
+	TLS_FULL_1_2,
+	TLS_FULL_1_3,
+	TLS_RESUMED_1_2,
+	TLS_RESUMED_1_3,
+	TLS_FAILED,
+	TLS_TIMED_OUT,
+	TLS_OUTCOMES
+};
+
+/* A handshake is over, as BEV_EVENT_CONNECTED told. */
+void tls_succeeded(struct tls *tls, struct bufferevent *bev);
+/* TLS_FAILED or TLS_TIMED_OUT: it will not succeed any more. */
+void tls_failed(struct tls *tls, enum tls_outcome outcome);
+
+struct tls_figures {
+	uint64_t handshakes[TLS_OUTCOMES];
+	uint64_t certificate_end_s; /* of the one in use, in seconds since 1970 */
+};
+void tls_figures(const struct tls *tls, struct tls_figures *ret_figures);
 
 /* Tells the peer that nothing more follows (close_notify), as far as it can be sent at once. */
 void tls_say_end(struct bufferevent *bev);

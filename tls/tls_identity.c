@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define KEY_BYTES_MAX 16384
 
@@ -28,10 +29,21 @@ static enum err identity_refuse(struct buf *why, const char *key, const char *pa
 	return E_CONFIG;
 }
 
+/* In place of OpenSSL's own, which would ask on the terminal. */
+static int identity_no_passphrase(char *to, int size, int writes, void *is_encrypted)
+{
+	(void)to;
+	(void)size;
+	(void)writes;
+	*(bool *)is_encrypted = true;
+	return -1;
+}
+
 /* The first certificate of the file is the server's; those of its issuers follow. */
 static enum err identity_read_certificates(struct tls_identity *identity, const char *path, struct buf *why)
 {
 	BIO *file = BIO_new_file(path, "r");
+	bool is_encrypted = false; /* which nobody does with certificates */
 	X509 *issuer;
 
 	if (!file) {
@@ -41,8 +53,9 @@ static enum err identity_read_certificates(struct tls_identity *identity, const 
 		ERR_clear_error();
 		return E_CONFIG;
 	}
-	identity->certificate = PEM_read_bio_X509(file, NULL, NULL, NULL);
-	while (identity->certificate && (issuer = PEM_read_bio_X509(file, NULL, NULL, NULL))) {
+	identity->certificate = PEM_read_bio_X509(file, NULL, identity_no_passphrase, &is_encrypted);
+	while (identity->certificate &&
+	       (issuer = PEM_read_bio_X509(file, NULL, identity_no_passphrase, &is_encrypted))) {
 		if (!sk_X509_push(identity->issuers, issuer)) {
 			X509_free(issuer);
 			BIO_free(file);
@@ -60,16 +73,6 @@ static enum err identity_read_certificates(struct tls_identity *identity, const 
 				       "a certificate behind the first one is damaged; PEM is accepted");
 	ERR_clear_error();
 	return E_OK;
-}
-
-/* In place of OpenSSL's own, which would ask on the terminal. */
-static int identity_no_passphrase(char *to, int size, int writes, void *is_encrypted)
-{
-	(void)to;
-	(void)size;
-	(void)writes;
-	*(bool *)is_encrypted = true;
-	return -1;
 }
 
 static enum err identity_refuse_key_file(const char *path, enum err e, struct buf *why)
@@ -166,4 +169,14 @@ int tls_identity_days_left(const X509 *certificate)
 
 	(void)ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate));
 	return days < 0 || seconds < 0 ? (days < 0 ? days : -1) : days;
+}
+
+uint64_t tls_identity_end_s(const X509 *certificate)
+{
+	struct tm end = {0};
+	time_t end_s = 0;
+
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1)
+		end_s = timegm(&end);
+	return end_s > 0 ? (uint64_t)end_s : 0;
 }

@@ -11,6 +11,7 @@
 #include "base/err.h"
 
 #include <openssl/x509.h>
+#include <stdint.h>
 
 /* How long before its end a certificate is worth a warning. */
 #define TLS_IDENTITY_WARN_DAYS 30
@@ -31,5 +32,7 @@ void tls_identity_free(struct tls_identity *identity); /* NULL is fine */
 
 /* Whole days until the certificate ends; negative once it has ended. */
 int tls_identity_days_left(const X509 *certificate);
+/* When it ends, in seconds since 1970; 0 for a time before that. */
+uint64_t tls_identity_end_s(const X509 *certificate);
 
 #endif

@@ -77,6 +77,15 @@ def run(command, check=True, timeout=120, **kwargs):
     return done
 
 
+def make_certificate(folder, name="server", days=90, key_args=("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
+    """A self-signed certificate for localhost: the paths of certificate and key."""
+    certificate, key = folder / (name + ".crt"), folder / (name + ".key")
+    run(["openssl", "req", "-x509", *key_args, "-nodes", "-keyout", key, "-out", certificate, "-days", str(days),
+         "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+    key.chmod(0o600)
+    return certificate, key
+
+
 def clean_environment(**more):
     """Ours without what make, the SDK or SoftHSM of the developer would bring in."""
     drop = re.compile(r"MAKE|MFLAGS|CSRD_|CLOUDFLARE_|SOFTHSM2_|PKCS11_|npm_|NOTIFY_SOCKET|WATCHDOG_|LISTEN_|JOURNAL_STREAM|CREDENTIALS_DIRECTORY")

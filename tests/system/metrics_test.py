@@ -1,9 +1,11 @@
-"""[metrics] listen: what csrd shows to a monitoring system, and the rules in doc/monitoring that read it (F330 to F339)."""
+"""[metrics] listen: what csrd shows to a monitoring system, and the rules in doc/monitoring that read it (F326, F330 to F339)."""
 # run: seconds=20
 import json
 import os
 import re
 import signal
+import socket
+import ssl
 import time
 import unittest
 
@@ -13,6 +15,7 @@ MONITORING = harness.ROOT / "doc" / "monitoring"
 SAMPLE = re.compile(r'^(\w+)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 METRIC = re.compile(r"\b(?:csrd|process)_[a-z_]+\b")
+DAY = 86400
 
 
 class Page:
@@ -45,6 +48,12 @@ def start(case, settings=None):
     settings = settings or {}
     settings.setdefault("metrics", {}).setdefault("listen", "127.0.0.1:0")
     return case.service(settings=settings).start()
+
+
+def start_with_tls(case, settings=None, days=90):
+    certificate, key = harness.make_certificate(case.folder, days=days)
+    tls = {"listen_tls": "127.0.0.1:0", "tls_certificate": certificate, "tls_key": key}
+    return start(case, {**(settings or {}), "http": tls})
 
 
 def metrics_address(service):
@@ -178,9 +187,50 @@ class FiguresTest(harness.Case):
         self.assertNotIn(service.account, after.text)
         service.stop()
 
+    def test_handshakes_are_counted(self):
+        """F326: by how they end; the end of the certificate is that of the one in use, also after a renewal."""
+        service = start_with_tls(self, days=90)
+        door = ("127.0.0.1", int(service.csrd.wait_log(r"listening on '127\.0\.0\.1:(\d+)' with TLS").group(1)))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+        def visit(version, session=None):
+            context.maximum_version = version
+            with context.wrap_socket(socket.create_connection(door, timeout=harness.PATIENCE), session=session) as tls:
+                tls.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+                self.assertTrue(tls.recv(1000))
+                return tls.session
+
+        def count(page):
+            return [page.value("csrd_tls_handshakes_total", result=result, version=version)
+                    for result, version in (("full", "1.2"), ("full", "1.3"), ("resumed", "1.2"), ("resumed", "1.3"),
+                                            ("failed", "none"), ("timeout", "none"))]
+        self.assertEqual(count(scrape(service)), [0] * 6)
+        for version, resumed in ((ssl.TLSVersion.TLSv1_2, 2), (ssl.TLSVersion.TLSv1_3, 1)):
+            session = visit(version)
+            for _ in range(resumed):
+                visit(version, session)
+        with socket.create_connection(door, timeout=harness.PATIENCE) as raw:
+            raw.sendall(b"\x00garbage that is no hello")
+        harness.http_request(door, "GET", "/healthz")  # no handshake at all
+        page = wait_page(service, "a handshake that failed", lambda page: count(page)[4] > 0)
+        self.assertEqual(count(page), [1, 1, 2, 1, 1, 0])
+        self.assertAlmostEqual(page.value("csrd_tls_certificate_expiry_timestamp_seconds"), time.time() + 90 * DAY, delta=DAY)
+        harness.make_certificate(self.folder, days=10)
+        service.csrd.signal(signal.SIGHUP)
+        wait_page(service, "the end of the new certificate", lambda page: page.value(
+            "csrd_tls_certificate_expiry_timestamp_seconds") < time.time() + 11 * DAY)
+        service.stop()
+
+    def test_without_tls_there_are_no_figures_of_it(self):
+        """F326"""
+        service = start(self)
+        self.assertNotIn("csrd_tls_", scrape(service).text)
+        service.stop()
+
     def test_every_figure_is_explained(self):
         """F335: doc/monitoring/README.md has each figure that csrd shows, with its type and labels, and no other."""
-        service = start(self, {"token default": {"pool_p256v1": 1}})
+        service = start_with_tls(self, {"token default": {"pool_p256v1": 1}})
         service.create()
         page = wait_page(service, "figures of every kind", lambda page: page.value("csrd_comparison_checked") is not None
                          and page.value("csrd_signer_threads") and page.value("csrd_pool_ready_keys") is not None)
@@ -225,7 +275,7 @@ class RulesTest(harness.Case):
 
     def test_rules_and_dashboard_name_figures_that_exist(self):
         """F336: and only those."""
-        service = start(self)
+        service = start_with_tls(self)
         known = set(scrape(service).types)
         service.stop()
         dashboard = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))

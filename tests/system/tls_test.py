@@ -1,5 +1,7 @@
 """TLS on csrd's doors: handshakes good and bad, the files, and what of plain HTTP must hold there too."""
 # run: seconds=40
+import ctypes
+import ctypes.util
 import datetime
 import http.client
 import json
@@ -20,18 +22,9 @@ import harness
 HELLO_TIMEOUT = 10
 
 
-def make_certificate(folder, name="server", days=90, key_args=("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
-    """A self-signed certificate for localhost: the paths of certificate and key."""
-    certificate, key = folder / (name + ".crt"), folder / (name + ".key")
-    harness.run(["openssl", "req", "-x509", *key_args, "-nodes", "-keyout", key, "-out", certificate, "-days", str(days),
-                 "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-    key.chmod(0o600)
-    return certificate, key
-
-
 class TlsCase(harness.Case):
     def tls_service(self, settings=None, start=True, days=90):
-        certificate, key = make_certificate(self.folder, days=days)
+        certificate, key = harness.make_certificate(self.folder, days=days)
         http_settings = {"listen_tls": "127.0.0.1:0", "tls_certificate": certificate, "tls_key": key}
         http_settings.update((settings or {}).get("http", {}))
         service = self.service(settings={**(settings or {}), "http": http_settings})
@@ -68,6 +61,16 @@ class TlsCase(harness.Case):
         connection.close()
         return answer
 
+    def shake_hands(self, raw, tls, incoming, outgoing):
+        """Of a TLS object that is no socket."""
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65536))
+
     def replace(self, source, target):
         """As a renewal does it."""
         fresh = target.with_suffix(".fresh")
@@ -84,6 +87,43 @@ class TlsCase(harness.Case):
         text = ssl.DER_cert_to_PEM_cert(der)
         return subprocess.run(["openssl", "x509", "-noout", "-subject"], input=text, capture_output=True, text=True,
                               check=True).stdout.strip()
+
+
+def key_updates(raw, count):
+    """A handshake of TLS 1.3 on that socket, and the bytes of many KeyUpdates to be sent there.  ssl has no KeyUpdate."""
+    lib = ctypes.CDLL(ctypes.util.find_library("ssl"))
+    crypto = ctypes.CDLL(ctypes.util.find_library("crypto"))
+    pointer = ctypes.c_void_p
+    for function, result, arguments in (
+            (lib.TLS_client_method, pointer, []), (lib.SSL_CTX_new, pointer, [pointer]), (lib.SSL_new, pointer, [pointer]),
+            (lib.SSL_set_bio, None, [pointer, pointer, pointer]), (lib.SSL_connect, ctypes.c_int, [pointer]),
+            (lib.SSL_key_update, ctypes.c_int, [pointer, ctypes.c_int]), (lib.SSL_do_handshake, ctypes.c_int, [pointer]),
+            (crypto.BIO_s_mem, pointer, []), (crypto.BIO_new, pointer, [pointer]),
+            (crypto.BIO_read, ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int]),
+            (crypto.BIO_write, ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int])):
+        function.restype, function.argtypes = result, arguments
+    connection = lib.SSL_new(lib.SSL_CTX_new(lib.TLS_client_method()))  # verifies nothing
+    incoming, outgoing = crypto.BIO_new(crypto.BIO_s_mem()), crypto.BIO_new(crypto.BIO_s_mem())
+    lib.SSL_set_bio(connection, incoming, outgoing)
+    buffer = ctypes.create_string_buffer(65536)
+
+    def taken():
+        parts = []
+        while (got := crypto.BIO_read(outgoing, buffer, len(buffer))) > 0:
+            parts.append(buffer.raw[:got])
+        return b"".join(parts)
+    while lib.SSL_connect(connection) != 1:
+        raw.sendall(taken())
+        got = raw.recv(65536)
+        assert got, "the handshake was refused"
+        crypto.BIO_write(incoming, got, len(got))
+    raw.sendall(taken())
+    parts = []
+    for i in range(count):
+        assert lib.SSL_key_update(connection, 0) == 1 and lib.SSL_do_handshake(connection) == 1
+        if i % 1000 == 0:
+            parts.append(taken())
+    return b"".join(parts) + taken()
 
 
 def read_answer(stream):
@@ -152,13 +192,7 @@ class SpokenTest(TlsCase):
             raw = socket.create_connection(self.door, timeout=harness.PATIENCE)
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             tls = self.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
-            while True:
-                try:
-                    tls.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    raw.sendall(outgoing.read())
-                    incoming.write(raw.recv(65536))
+            self.shake_hands(raw, tls, incoming, outgoing)
             # The first of two records fills most of libevent's buffer, so that it reads the second one into two
             # pieces, and meets the end behind it before it hands over what it has.
             tls.write(b"GET /healthz HTTP/1.1\r\nX-Fill: " + b"x" * 5000)
@@ -172,6 +206,27 @@ class SpokenTest(TlsCase):
             raw.close()
             # Python's ssl reads nothing behind its own end; csrd's log tells that the request was not lost.
             harness.wait_for("the request", lambda n=count: service.csrd.log().count("GET '/healthz'") > n)
+        service.stop()
+
+    def test_half_close_behind_two_requests(self):
+        """F312: so does each of two requests."""
+        service = self.tls_service()
+        raw = socket.create_connection(self.door, timeout=harness.PATIENCE)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        self.shake_hands(raw, tls, incoming, outgoing)
+        tls.write(b"GET /healthz HTTP/1.1\r\nX-Fill: " + b"x" * 5000)  # as above
+        tls.write(b"\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /half")
+        try:
+            tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        raw.sendall(outgoing.read())
+        while raw.recv(65536):  # to the end, which does not wait for the rest of the third
+            pass
+        raw.close()
+        harness.wait_for("the requests", lambda: service.csrd.log().count("GET '/healthz'") >= 2)
+        self.assertNotIn("408 the request did not arrive", service.csrd.log())
         service.stop()
 
     def test_tickets(self):
@@ -366,6 +421,35 @@ class HandshakeTest(TlsCase):
             raw.close()
 
 
+class FloodTest(TlsCase):
+    def test_key_updates(self):
+        """F324: a client that sends KeyUpdate after KeyUpdate gets its turns, and so do others."""
+        service = self.tls_service()
+        raw = socket.create_connection(self.door, timeout=harness.PATIENCE)
+        flood = key_updates(raw, 100000)
+        sent = threading.Event()
+
+        def send():
+            try:
+                raw.sendall(flood)
+            except OSError:  # idle_timeout, on a slow machine
+                pass
+            sent.set()
+        sender = threading.Thread(target=send)
+        answered = 0
+        with self.connect() as tls:
+            stream = tls.makefile("rb")
+            sender.start()
+            while not sent.is_set():
+                tls.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+                self.assertEqual(read_answer(stream)[0], 200)
+                answered += 1
+        sender.join()
+        raw.close()
+        self.assertGreater(answered, 100, "answers while %d bytes of KeyUpdate were taken" % len(flood))
+        service.stop()
+
+
 class FilesTest(TlsCase):
     def refused(self, service, pattern):
         csrd = service.start_csrd(wait=False)
@@ -375,7 +459,7 @@ class FilesTest(TlsCase):
     def test_refused_at_start(self):
         """F26, F319: files that are missing, damaged, open to others, encrypted or no pair are named, with a remedy."""
         service = self.tls_service(start=False)
-        other_certificate, other_key = make_certificate(self.folder, "other")
+        other_certificate, other_key = harness.make_certificate(self.folder, "other")
         encrypted = self.folder / "encrypted.key"
         harness.run(["openssl", "pkey", "-in", self.key, "-aes256", "-passout", "pass:x", "-out", encrypted])
         encrypted.chmod(0o600)
@@ -422,8 +506,8 @@ class FilesTest(TlsCase):
     def test_reload(self):
         """F26: new files are taken by SIGHUP and by themselves; a pair that does not fit leaves the old one in use."""
         service = self.tls_service()
-        make_certificate(self.folder, "fresh")
-        make_certificate(self.folder, "third")
+        harness.make_certificate(self.folder, "fresh")
+        harness.make_certificate(self.folder, "third")
         self.assertIn("server", self.shown())
         self.replace(self.folder / "fresh.crt", self.certificate)
         service.csrd.signal(signal.SIGHUP)
@@ -438,12 +522,25 @@ class FilesTest(TlsCase):
         harness.wait_for("the third certificate", lambda: "third" in self.shown(), every=0.2)
         service.stop()
 
+    def test_a_key_that_is_given_its_mode_later(self):
+        """F325: a renewal leaves a key that others can read; once it has its mode it is taken, without a signal."""
+        service = self.tls_service()
+        _, fresh_key = harness.make_certificate(self.folder, "fresh")
+        fresh_key.chmod(0o644)
+        self.replace(self.folder / "fresh.crt", self.certificate)
+        self.replace(fresh_key, self.key)
+        service.csrd.wait_log(r"the TLS certificate was not reloaded, .*tls_key '.*': is not readable, or is open to others")
+        self.assertIn("server", self.shown())
+        self.key.chmod(0o600)
+        harness.wait_for("the new certificate", lambda: "fresh" in self.shown(), every=0.2)
+        service.stop()
+
     def test_reload_under_load(self):
         """F321: no request fails while the certificate is replaced again and again."""
         service = self.tls_service()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        make_certificate(self.folder, "fresh")
+        harness.make_certificate(self.folder, "fresh")
         pairs = [(self.folder / (name + ".crt"), self.folder / (name + ".key")) for name in ("first", "fresh")]
         pairs[0][0].write_bytes(self.certificate.read_bytes())
         pairs[0][1].write_bytes(self.key.read_bytes())
@@ -493,7 +590,7 @@ class FilesTest(TlsCase):
             return [check for check in report["checks"] if check["name"] == "tls"][0]
         self.assertEqual(finding()["status"], "warn")
         self.assertRegex(str(finding()), "expires in (19|20) days")
-        make_certificate(self.folder, days=90)
+        harness.make_certificate(self.folder, days=90)
         self.assertEqual(finding()["status"], "ok")
         self.key.chmod(0o644)
         self.assertEqual(finding()["status"], "fail")
