@@ -293,6 +293,9 @@ struct message_pool {
 	uint32_t ready;
 	uint32_t target;
 };
+/* What a usable signer lacks whose journal cannot be written. */
+#define MESSAGE_STATUS_JOURNAL_DOWN "its journal cannot be written: creates and deletes are refused"
+
 struct message_status_reply {
 	bool usable;  /* the token answered its last probe and a user is logged in */
 	char *detail; /* why not, or what a usable one lacks, or ""; ≤ MESSAGE_TEXT_MAX */

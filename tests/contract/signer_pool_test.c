@@ -695,6 +695,7 @@ static void a_journal_that_cannot_be_written_J2(void **state)
 	uint8_t seen[3][KEY_SPKI_HASH_BYTES];
 	char csr_id[CSR_ID_SIZE], old[CSR_ID_SIZE];
 	struct message_list_keys_part list;
+	struct message_status_reply status;
 	struct signer_client c;
 	uint32_t destroyed;
 	unsigned parts;
@@ -718,7 +719,10 @@ static void a_journal_that_cannot_be_written_J2(void **state)
 		assert_int_equal(signer_find(&c, old), MESSAGE_KEY_PAIR);
 		signer_list(&c, &list, &parts);
 		message_list_keys_part_release(&list);
-		assert_true(signer_is_usable(&c));
+		signer_status(&c, &status);
+		assert_true(status.usable);
+		assert_string_equal(status.detail, MESSAGE_STATUS_JOURNAL_DOWN);
+		message_status_reply_release(&status);
 		arm(f, "");
 		assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
 		assert_int_equal(signer_destroy(&c, csr_id, &destroyed), E_OK);

@@ -53,6 +53,16 @@ static void journal_say_up(struct journal *j)
 	log_notice("journal '%s' can be written again", state_dir_path(j->dir));
 }
 
+bool journal_is_down(struct journal *j)
+{
+	bool is_down;
+
+	pthread_mutex_lock(&j->lock);
+	is_down = j->is_down;
+	pthread_mutex_unlock(&j->lock);
+	return is_down;
+}
+
 /* ---- the snapshot ---- */
 
 void journal_keep_names(struct journal *j, bool clean)

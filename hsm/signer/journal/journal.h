@@ -144,6 +144,9 @@ MUST_USE enum err journal_start(struct journal *j, const struct journal_start *s
 
 /* ---- names that are not settled ---- */
 
+/* The last append failed; the next one that succeeds ends it. */
+bool journal_is_down(struct journal *j);
+
 enum journal_state {
 	JOURNAL_RESERVED = 1 << 0,
 	JOURNAL_MADE = 1 << 1,

@@ -400,7 +400,9 @@ void workers_status(struct workers *workers, uint64_t now_ms, struct message_sta
 	reply->destroyed = workers->queue.destroyed;
 	reply->failed = workers->queue.failed;
 	reply->usable = gate_state(workers->gate, reason) == TOKEN_UP;
-	if (reply->usable && workers_able_locked(workers) < workers->threads)
+	if (reply->usable && journal_is_down(book_journal(workers->book)))
+		snprintf(reason, sizeof(reason), MESSAGE_STATUS_JOURNAL_DOWN);
+	else if (reply->usable && workers_able_locked(workers) < workers->threads)
 		snprintf(reason, sizeof(reason), "%u of %u sessions: the token has no more to spare",
 			 workers_able_locked(workers), workers->threads);
 	reply->detail = strdup(reason);
