@@ -275,7 +275,7 @@ help:
 	'make test-kryoptic   the signer on kryoptic, a module that cargo fetches and builds, in that root' \
 	'make test-rare       the tests that are slow and look at what changes seldom' \
 	'make tsan            the signer under load, and the store with its readers, with ThreadSanitizer' \
-	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
+	'make test-kills      kill -9 of the signer, KILLS=1000 times under load, and 20 times at each failpoint of both' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
 	'make lint            layers, headers, banned calls, format, dialect, shell and Python checks' \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The name of a key: "csrd-" and 16 bytes in base32 (RFC 4648 §6) in lower case
- * without padding; four of them tell the node, the others are random.  It is the label of both objects on the
- * token, from birth to destruction, and short enough for tokens that take 32 bytes.
+ * without padding; four of them tell the node, the others are random.  It is the
+ * label of both objects on the token, from birth to destruction, and short enough
+ * for tokens that take 32 bytes.
  */
 #ifndef CSRD_BASE_KEY_NAME_H
 #define CSRD_BASE_KEY_NAME_H

@@ -6,7 +6,7 @@
  * store works.  The watchdog is fed by a timer of the loop, but only while the
  * threads of the store make progress.
  *
- * Without a manager no query is made and no timer runs.
+ * Without a manager no query is made and no timer runs, unless `always` is set.
  */
 #ifndef CSRD_DAEMON_NOTIFY_H
 #define CSRD_DAEMON_NOTIFY_H

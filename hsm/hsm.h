@@ -8,7 +8,8 @@
  * are borrowed until the callback returns.  Errors:
  *
  *   E_OK          done
- *   E_UNAVAIL     no link to the signer, or its token is down; nothing was done
+ *   E_UNAVAIL     no link to the signer, its token is down, or its journal cannot be written; nothing
+ *                 was done, or nothing is left of it
  *   E_BUSY        too many calls in flight, the signer's queue is full, or it is working on that
  *                 id right now; nothing was done
  *   E_TIMEOUT     the deadline passed before the signer began; nothing was done
@@ -17,7 +18,7 @@
  *   E_DENIED      the signer does not do that for this client; nothing was done
  *   E_HSM         the token failed or broke its promises; nothing is left on it
  *   E_UNCERTAIN   the link died, or the deadline passed, after the call was sent, or the
- *                 signer could not clean up: what is left is settled by hsm_unsettled
+ *                 signer could not clean up: hsm_unsettled tells of a key that was used
  *   E_NOMEM, E_BUG
  *
  * find-key, inspect-key, list-keys, list-pools, unsettled and status change nothing, and note-store and
@@ -71,9 +72,9 @@ struct hsm_options {
 	uint32_t reconnect_max_ms; /* … to here; from the start again once a link was usable */
 	bool tell_failures;        /* call on_link also after a failed attempt to connect */
 	uint32_t hello_timeout_ms; /* 0: 10 s; a signer started on demand answers once its token is ready */
-	/* Hello was answered, and the link waits for hsm_accept or hsm_decline; meanwhile hsm_note_store
-	   , hsm_unsettled and hsm_confirm alone are sent, and hsm_is_up is false.  Neither of the two is
-	   called from inside it.  NULL: every signer that answers is accepted. */
+	/* Hello was answered, and the link waits for hsm_accept or hsm_decline, neither of which is called
+	   from inside it.  Meanwhile hsm_is_up is false, and only hsm_note_store, hsm_unsettled and
+	   hsm_confirm are sent.  NULL: every signer that answers is accepted. */
 	void (*on_hello)(void *arg, struct hsm *hsm);
 };
 
@@ -130,7 +131,8 @@ void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *
 		    hsm_create_csr_fn done, void *arg);
 
 typedef void (*hsm_destroy_key_fn)(void *arg, enum err e, const char *detail, uint32_t destroyed);
-/* Success means that a fresh search found no object of that label. */
+/* Success means that a fresh search found no object of that label, and that the signer's journal, where it
+ * still knows the key, says so. */
 void hsm_destroy_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_destroy_key_fn done,
 		     void *arg);
 

@@ -125,8 +125,8 @@ enum store_begin {
 };
 struct store_csr_add {
 	struct csr_record *record;   /* takes: id, scope, token_name, principal_id, spec, name, description,
-					pem,   key_label, key_id, spki_sha256 and protection are read;
-					account_tag, state   and the times are set */
+					pem, key_label, key_id, spki_sha256 and protection are read;
+					account_tag, state and the times are set */
 	const char *idempotency_key; /* NULL: none */
 	uint8_t request_hash[STORE_HASH_BYTES]; /* of scope and body; compared when the key was seen */
 	int64_t idempotency_ttl_us;             /* keys older than this are forgotten */

@@ -282,7 +282,8 @@ test-programs check-system: man
 .PHONY: test-kills
 test-kills: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 test-programs
-	$(Q)CSRD_KILLS=$(or $(KILLS),1000) $(MAKE) --no-print-directory FAILPOINTS=1 check-system ONLY=system/fault_kill_test
+	$(Q)CSRD_KILLS=$(or $(KILLS),1000) CSRD_CRASH_ROUNDS=20 $(MAKE) --no-print-directory FAILPOINTS=1 check-system \
+		ONLY=system/fault_kill_test,system/crash_,system/pool_test
 
 # 500 bad clients of each kind around csrd, and a table of how it was; half a minute of it is part of "make test-rare".
 .PHONY: abuse

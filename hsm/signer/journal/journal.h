@@ -118,8 +118,10 @@ MUST_USE enum err journal_made_and_used(struct journal *j, const struct journal_
 MUST_USE enum err journal_bound(struct journal *j, const char *const *names, size_t count,
 				uint64_t *ret_index);
 
-/* `objects` of the token are gone.  why: whatever somebody said; what is no UTF-8 becomes '?', and a long one
- * is cut. */
+/*
+ * `objects` of the token are gone; 0 also where a name is only given up, whatever the token has of it (why
+ * says so).  why: whatever somebody said; what is no UTF-8 becomes '?', and a long one is cut.
+ */
 MUST_USE enum err journal_destroyed(struct journal *j, const char *name, uint64_t objects, const char *why,
 				    uint64_t *ret_index);
 

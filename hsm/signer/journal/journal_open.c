@@ -40,7 +40,7 @@ struct replay {
 static enum err replay_say_damaged(const struct replay *r, const char *file, size_t offset, const char *what)
 {
 	log_error("journal '%s' is damaged: '%s', offset %zu, entry %" PRIu64
-		  ": %s; nothing was changed: keep a copy of the folder, then restore it, or move it away "
+		  ": %s; nothing was changed: keep a copy of the folder, and move it away "
 		  "to begin a new journal",
 		  state_dir_path(r->j->dir), file, offset, r->next, what);
 	return E_STORE;

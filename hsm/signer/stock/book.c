@@ -320,7 +320,7 @@ static void anchor(struct book *b, struct session *s)
 	s->failure[0] = '\0';
 }
 
-static bool take_name(struct book *b, enum key_type type, char ret_name[KEY_NAME_SIZE])
+static bool book_take_name(struct book *b, enum key_type type, char ret_name[KEY_NAME_SIZE])
 {
 	struct reserved *reserved = &b->reserved[type];
 	bool taken;
@@ -352,7 +352,7 @@ static enum err reserve_locked(struct book *b, struct session *s, enum key_type 
 	char names[RESERVE_NAMES][KEY_NAME_SIZE];
 	enum err e;
 
-	if (take_name(b, type, ret_name))
+	if (book_take_name(b, type, ret_name))
 		return E_OK;
 	if ((e = journal_reserve(b->journal, type, RESERVE_NAMES, names, NULL)) != E_OK)
 		return e;

@@ -65,12 +65,12 @@ void book_doom(struct book *book, const char *name, const char *why);
 /* ---- for the stock ---- */
 
 /*
- * Opens the next block of a type, unless as many as `enough` are open.  E_OK also when there is nothing to be
- * opened.  The session tells what failed: E_UNAVAIL, E_NOMEM, as session_fail.
+ * Opens the next block of a type; unless `ahead`, only if none is open.  E_OK also when there is nothing to
+ * be opened.  The session tells what failed: E_UNAVAIL, E_NOMEM, as session_fail.
  */
 MUST_USE enum err book_open_block(struct book *book, struct session *s, enum key_type type, bool ahead);
 
-/* Tells the token which keys are closed; with all: that those are that are open, at a clean stop. */
+/* Tells the token which keys are closed; with `all` the open ones count as closed again, at a clean stop. */
 MUST_USE enum err book_tell(struct book *book, struct session *s, bool all);
 
 /* Settles what an earlier run left: once, again after an error.  Logs what it came to. */
