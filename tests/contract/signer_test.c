@@ -582,6 +582,21 @@ static void wait_until_begun(struct signer_client *c, uint32_t behind)
 	}
 }
 
+static void wait_until_idle(struct signer_client *c)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	bool idle = false;
+
+	while (!idle) {
+		struct message_status_reply status;
+
+		signer_status(c, &status);
+		idle = !status.busy && !status.queued;
+		message_status_reply_release(&status);
+		assert_true(clock_ms() < deadline);
+	}
+}
+
 /* What a client that died left waiting is never begun; what was begun is found by the next client. */
 static void requests_of_a_dead_client_are_dropped(void **state)
 {
@@ -605,9 +620,8 @@ static void requests_of_a_dead_client_are_dropped(void **state)
 	signer_create_send(&dead, ID_B, &spec, LONG_MS);
 	wait_until_begun(&c, 21);
 	signer_client_close(&dead);
-	do
-		signer_status(&c, &status);
-	while (status.busy || status.queued);
+	wait_until_idle(&c);
+	signer_status(&c, &status);
 	assert_int_equal(signer_learn(&c), status.created); /* nobody was told */
 	assert_int_equal(signer_find(&c, ID_A), MESSAGE_KEY_PAIR);
 	message_status_reply_release(&status);
