@@ -67,7 +67,7 @@ static void wait_until_idle(struct signer_client *c)
 		struct message_status_reply status;
 
 		signer_status(c, &status);
-		busy = status.busy;
+		busy = status.busy + status.queued;
 		message_status_reply_release(&status);
 		assert_true(clock_ms() < deadline);
 	} while (busy);
@@ -577,21 +577,6 @@ static void wait_until_begun(struct signer_client *c, uint32_t behind)
 
 		signer_status(c, &status);
 		begun = (status.busy && status.queued == behind) || status.created;
-		message_status_reply_release(&status);
-		assert_true(clock_ms() < deadline);
-	}
-}
-
-static void wait_until_idle(struct signer_client *c)
-{
-	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
-	bool idle = false;
-
-	while (!idle) {
-		struct message_status_reply status;
-
-		signer_status(c, &status);
-		idle = !status.busy && !status.queued;
 		message_status_reply_release(&status);
 		assert_true(clock_ms() < deadline);
 	}
