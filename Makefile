@@ -53,9 +53,10 @@ endif
 
 # ---- what is built -----------------------------------------------------------
 
-BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/json.c base/key.c base/log.c \
-	base/log_queue.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
-SERVICE_SRC := systemd/service.c systemd/journal.c
+BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
+	base/log_queue.c base/metric.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
+SERVICE_SRC := systemd/service.c systemd/journald.c
+TLS_SRC := tls/tls_identity.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 LOOP_SRC := loop/timer.c
@@ -65,25 +66,26 @@ STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/di
 	store/sql_text.c store/store.c store/store_url.c store/upkeep.c store/walk.c \
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
 	sqlite_restore.c)
-API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_proof.c api/csr_read.c \
+API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_make.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reply.c \
-	api/reconcile.c api/reconcile_compare.c api/reconcile_doubt.c api/reconcile_settle.c \
+	api/reconcile.c api/reconcile_compare.c api/reconcile_doubt.c api/reconcile_settle.c api/reconcile_unsettled.c \
 	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
 	api/wait.c
-DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/conn.c daemon/conn_set.c daemon/head.c daemon/http.c \
-	daemon/listen.c daemon/notify.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/turn.c daemon/vouch.c
+DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/confirm.c daemon/conn.c daemon/conn_set.c daemon/figures.c daemon/head.c daemon/http.c \
+	daemon/listen.c daemon/metrics.c daemon/notify.c daemon/process.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/tls.c daemon/tls_ticket.c daemon/traffic.c daemon/turn.c daemon/vouch.c
+JOURNAL_SRC := $(addprefix hsm/signer/journal/,bundle.c entry.c journal.c journal_open.c journal_steps.c live.c names.c tail.c)
 SIGNER_SRC := hsm/signer/main.c \
-	$(addprefix hsm/signer/token/,ckr.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
+	$(addprefix hsm/signer/token/,ckr.c data_object.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
 	pin_guard.c quirks.c remains.c served.c session.c state_dir.c token_info.c watchdog.c) \
 	$(addprefix hsm/signer/key/,inventory.c key.c key_inspect.c key_kind.c key_map.c probe.c \
 	probe_memory.c public_key.c sign.c spki.c weak_key.c) \
 	$(addprefix hsm/signer/csr/,csr_build.c csr_check.c csr_verify.c) \
-	$(addprefix hsm/signer/stock/,stock.c stock_fill.c stock_key.c) \
+	$(addprefix hsm/signer/stock/,book.c book_start.c stock.c stock_fill.c stock_key.c word.c) \
 	$(addprefix hsm/signer/serve/,connection.c ending.c in_force.c inspect.c job.c job_queue.c listener.c notify.c \
 	operation.c outage.c server.c stores.c worker.c workers.c)
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
 	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_pool.c cli/cmd_principal.c cli/cmd_reconcile.c \
-	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
+	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_tls.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
 CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
 CLI_SRC += cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
@@ -94,10 +96,11 @@ CONFIG_LIBS := -linih
 STORE_LIBS := -lsqlite3
 HSM_LIBS := -levent_core
 API_LIBS := -ljson-c -lcrypto -lpsl -lidn2
-DAEMON_LIBS := -levent_core
+TLS_LIBS := -lcrypto
+DAEMON_LIBS := -levent_openssl -levent_core -lssl
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
-ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(CLI_SRC)
+ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(TLS_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(JOURNAL_SRC) $(CLI_SRC)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/bin/csrd $(B)/bin/csrd-hsm $(B)/bin/csrctl
@@ -129,24 +132,26 @@ $(eval $(call archive,base,$(BASE_SRC)))
 $(eval $(call archive,service,$(SERVICE_SRC)))
 $(eval $(call archive,config,$(CONFIG_SRC)))
 $(eval $(call archive,wire,$(WIRE_SRC)))
+$(eval $(call archive,journal,$(JOURNAL_SRC)))
 $(eval $(call archive,loop,$(LOOP_SRC)))
 $(eval $(call archive,hsm,$(HSM_SRC)))
 $(eval $(call archive,store,$(STORE_SRC)))
 $(eval $(call archive,api,$(API_SRC)))
+$(eval $(call archive,tls,$(TLS_SRC)))
 
 link = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS)
 
-$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libtls.a $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libjournal.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(SIGNER_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libtls.a $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(CONFIG_LIBS)
@@ -239,6 +244,7 @@ install: all man install-units
 	install -m 0644 README.md LICENSE $(wildcard doc/*.md doc/*.svg doc/*.png) $(INSTALL_DOC)
 	install -m 0644 $(wildcard systemd/examples/*.conf) config/csrd.conf $(INSTALL_DOC)/examples
 	install -D -m 0644 -t $(INSTALL_DOC)/containers $(wildcard doc/containers/*)
+	install -D -m 0644 -t $(INSTALL_DOC)/monitoring $(wildcard doc/monitoring/*)
 
 install-units:
 	install -d $(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR))
@@ -269,7 +275,7 @@ help:
 	'make test-kryoptic   the signer on kryoptic, a module that cargo fetches and builds, in that root' \
 	'make test-rare       the tests that are slow and look at what changes seldom' \
 	'make tsan            the signer under load, and the store with its readers, with ThreadSanitizer' \
-	'make test-kills      kill -9 of the signer, KILLS=1000 times under load' \
+	'make test-kills      kill -9 of the signer, KILLS=1000 times under load, and 20 times at each failpoint of both' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
 	'make lint            layers, headers, banned calls, format, dialect, shell and Python checks' \

@@ -53,6 +53,11 @@ unsigned api_waiting(const struct api *api)
 	return api->waiting + api->lists_waiting;
 }
 
+const struct metric_times *api_auth_times(const struct api *api)
+{
+	return &api->auth_times;
+}
+
 void api_drain(struct api *api)
 {
 	api->draining = true;
@@ -111,6 +116,7 @@ void op_admit(struct op *op, enum err e, struct principal *principal)
 {
 	const char *refusal = NULL;
 
+	metric_times_add(&op->api->auth_times, clock_ns() - op->started_ns);
 	op->principal = principal;
 	if (e == E_NOTFOUND)
 		refusal = "unknown";
@@ -162,6 +168,7 @@ void api_handle(struct api *api, struct request *request)
 		return;
 	}
 	e = route_find(request->method, request->path, &op->route, allow);
+	request->route = route_number(op->route.rule);
 	if (!media_is_accepted(request, &refusal))
 		op_refuse_with(op, &refusal);
 	else if (e == E_UNSUPPORTED && request->method == HTTP_OPTIONS)
@@ -183,7 +190,8 @@ void api_refuse(struct request *request, int status, const char *why)
 	unsigned held_back;
 
 	if (log_gate_pass(&gate, API_UNKNOWN_LOG_MS, &held_back))
-		log_write(LOG_LEVEL_INFO, &context, "refused a request from '%s': %d %s (%u lines held back)",
-			  request->peer, status, why ? why : "", held_back);
+		log_write(LOG_LEVEL_INFO, &context,
+			  "refused a request from '%s'%s: %d %s (%u lines held back)", request->peer,
+			  request->over_tls ? " over TLS" : "", status, why ? why : "", held_back);
 	reply_refuse_status(request, status, why);
 }

@@ -19,6 +19,7 @@
 #include <stddef.h>
 
 struct api;
+struct metric_times;
 
 struct api_options {
 	const struct config *config; /* borrowed for the api's life; may change between requests (reload) */
@@ -31,6 +32,9 @@ struct api_options {
 	 */
 	void (*want_reconcile)(void *arg);
 	void *want_reconcile_arg;
+	/* Called when the row of a new CSR is durable: its signer may know, at any time.  NULL is fine. */
+	void (*want_confirm)(void *arg, struct hsm *hsm, const char *key_label);
+	void *want_confirm_arg;
 	/*
 	 * Requests one call of api_tick, at at_ms of clock_ms() or a little later, in place of the one
 	 * requested before.  Does not call api_tick itself.
@@ -59,6 +63,10 @@ void api_tick(struct api *api);
 unsigned api_in_flight(const struct api *api);
 /* How many of them wait: for another request or reconciliation to end, or for their turn to list. */
 unsigned api_waiting(const struct api *api);
+
+/* From when a request is taken until the store has told who the caller is; in the same question it tells what
+   a create or a get needs to know. */
+const struct metric_times *api_auth_times(const struct api *api); /* borrowed */
 
 /*
  * From now on /readyz says "draining", and creates and deletes get 503, including those that wait for a

@@ -17,11 +17,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define DESTROYED_RECENTLY_US ((int64_t)3600 * 1000000)
 
 struct deletion {
 	struct settle settle;
+	char key_label[KEY_LABEL_SIZE];
 };
 
 static const char still_deleting[] = "the CSR is being deleted, but not all of it is done yet; try again";
@@ -100,6 +102,8 @@ static void csr_delete_on_deleting(void *arg, enum err e, struct csr_record *rec
 	struct hsm *hsm = record ? op_hsm_find(op, record->token_name) : NULL;
 	struct deletion *delete = op->state;
 
+	if (record)
+		memcpy(delete->key_label, record->key_label, sizeof(delete->key_label));
 	csr_record_free(record);
 	if (e == E_NOTFOUND) {
 		/* It was there a moment ago: somebody else has brought the delete to its end. */
@@ -124,6 +128,7 @@ static void csr_delete_on_deleting(void *arg, enum err e, struct csr_record *rec
 	    .store = op->api->options.store,
 	    .hsm = hsm,
 	    .csr_id = op->route.csr_id,
+	    .key_label = delete->key_label,
 	    .deadline_ms = op_hsm_deadline_ms(op),
 	    .origin = op_origin(op),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs of keys, each sorted when it is full, and a heap of them. */
+/* A hash table that never grows its index, over pages that never move. */
 #include "api/key_list.h"
 
 #include "base/str.h"
@@ -8,125 +8,133 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RUN_KEYS 512
+#define PAGE_KEYS 512
+#define HEADS 65536 /* chains of 16 when it is full */
+#define NONE UINT32_MAX
 
-struct key_list_run {
-	size_t len;
-	size_t at;
-	struct key_list_key keys[RUN_KEYS];
+_Static_assert(UUID_BYTES == KEY_NAME_BYTES, "one form for both kinds of labels");
+
+struct key_list_page {
+	struct key_list_key keys[PAGE_KEYS];
 };
 
 void key_list_release(struct key_list *l)
 {
-	for (size_t i = 0; i < l->runs_len; i++)
-		free(l->runs[i]);
-	free(l->runs);
+	for (size_t i = 0; i * PAGE_KEYS < l->keys_len; i++)
+		free(l->pages[i]);
+	free(l->pages);
+	free(l->heads);
 	memset(l, 0, sizeof(*l));
 }
 
-static int key_compare(const void *a, const void *b)
+/* Of either kind, in its exact form. */
+static bool key_list_parse(const char *label, struct key_list_key *ret_key)
 {
-	const struct key_list_key *x = a, *y = b;
-
-	return memcmp(x->uuid, y->uuid, UUID_BYTES);
+	memset(ret_key, 0, sizeof(*ret_key));
+	ret_key->is_named = key_name_parse(label, ret_key->bytes);
+	return ret_key->is_named || (str_starts_with(label, KEY_LABEL_PREFIX_0_1) &&
+				     uuid_to_bytes(label + sizeof(KEY_LABEL_PREFIX_0_1) - 1, ret_key->bytes));
 }
 
-static void seal_run(struct key_list *l)
+/* FNV-1a; who can put keys on the token has better ways to be in the way than long chains. */
+static size_t key_list_hash(const struct key_list_key *key)
 {
-	if (l->runs_len > 0)
-		qsort(l->runs[l->runs_len - 1]->keys, l->runs[l->runs_len - 1]->len,
-		      sizeof(struct key_list_key), key_compare);
+	uint32_t hash = UINT32_C(0x811c9dc5);
+
+	for (size_t i = 0; i < sizeof(key->bytes); i++)
+		hash = (hash ^ key->bytes[i]) * UINT32_C(0x01000193);
+	return (hash ^ hash >> 16) % HEADS;
 }
 
-static enum err add_run(struct key_list *l)
+static struct key_list_key *key_list_look(const struct key_list *l, const struct key_list_key *like)
 {
-	seal_run(l);
-	if (l->runs_len == l->runs_capacity) {
-		size_t capacity = l->runs_capacity ? 2 * l->runs_capacity : 16;
-		struct key_list_run **runs = reallocarray(l->runs, capacity, sizeof(struct key_list_run *));
+	if (!l->heads)
+		return NULL;
+	for (uint32_t i = l->heads[key_list_hash(like)]; i != NONE;) {
+		struct key_list_key *key = key_list_at(l, i);
 
-		if (!runs)
-			return E_NOMEM;
-		l->runs = runs;
-		l->runs_capacity = capacity;
+		if (key->is_named == like->is_named && !memcmp(key->bytes, like->bytes, sizeof(key->bytes)))
+			return key;
+		i = key->next;
 	}
-	l->runs[l->runs_len] = malloc(sizeof(struct key_list_run));
-	if (!l->runs[l->runs_len])
-		return E_NOMEM;
-	l->runs[l->runs_len]->len = l->runs[l->runs_len]->at = 0;
-	l->runs_len++;
-	return E_OK;
+	return NULL;
 }
 
-enum err key_list_add(struct key_list *l, const struct key_list_key *key)
+/* Room for one more. */
+static enum err key_list_grow(struct key_list *l)
 {
-	struct key_list_run *run;
-	enum err e;
+	size_t pages_len = l->keys_len / PAGE_KEYS;
 
+	if (!l->heads) {
+		l->heads = malloc(HEADS * sizeof(*l->heads));
+		if (!l->heads)
+			return E_NOMEM;
+		memset(l->heads, 0xff, HEADS * sizeof(*l->heads));
+	}
+	if (l->keys_len % PAGE_KEYS != 0)
+		return E_OK;
+	if (pages_len == l->pages_capacity) {
+		size_t capacity = l->pages_capacity ? 2 * l->pages_capacity : 16;
+		struct key_list_page **pages =
+		    reallocarray(l->pages, capacity, sizeof(struct key_list_page *));
+
+		if (!pages)
+			return E_NOMEM;
+		l->pages = pages;
+		l->pages_capacity = capacity;
+	}
+	l->pages[pages_len] = malloc(sizeof(struct key_list_page));
+	return l->pages[pages_len] ? E_OK : E_NOMEM;
+}
+
+enum err key_list_add(struct key_list *l, const char *label, const struct key_list_key *like)
+{
+	struct key_list_key new, *there;
+	enum err e;
+	size_t hash;
+
+	if (!key_list_parse(label, &new))
+		return E_INVAL;
+	there = key_list_look(l, &new);
+	if (there) {
+		there->presence = MESSAGE_KEY_AMBIGUOUS;
+		return E_OK;
+	}
 	if (l->keys_len == KEY_LIST_MAX)
 		return E_LIMIT;
-	if (l->runs_len == 0 || l->runs[l->runs_len - 1]->len == RUN_KEYS) {
-		e = add_run(l);
-		if (e != E_OK)
-			return e;
-	}
-	run = l->runs[l->runs_len - 1];
-	run->keys[run->len++] = *key;
-	l->keys_len++;
+	e = key_list_grow(l);
+	if (e != E_OK)
+		return e;
+	memcpy(new.key_id, like->key_id, sizeof(new.key_id));
+	new.presence = like->presence;
+	new.life = like->life;
+	hash = key_list_hash(&new);
+	new.next = l->heads[hash];
+	l->heads[hash] = (uint32_t)l->keys_len;
+	*key_list_at(l, l->keys_len++) = new;
 	return E_OK;
 }
 
-static const struct key_list_key *run_front(const struct key_list_run *run)
+struct key_list_key *key_list_find(const struct key_list *l, const char *label)
 {
-	return &run->keys[run->at];
+	struct key_list_key like;
+
+	return key_list_parse(label, &like) ? key_list_look(l, &like) : NULL;
 }
 
-static void heap_sift_down(struct key_list *l, size_t i)
+struct key_list_key *key_list_at(const struct key_list *l, size_t i)
 {
-	for (;;) {
-		struct key_list_run *run = l->runs[i];
-		size_t least = i;
+	return &l->pages[i / PAGE_KEYS]->keys[i % PAGE_KEYS];
+}
 
-		for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < l->runs_len; child++)
-			if (key_compare(run_front(l->runs[child]), run_front(l->runs[least])) < 0)
-				least = child;
-		if (least == i)
-			return;
-		l->runs[i] = l->runs[least];
-		l->runs[least] = run;
-		i = least;
+void key_list_format_label(const struct key_list_key *key, char label[KEY_LABEL_SIZE])
+{
+	char id[UUID_SIZE];
+
+	if (key->is_named) {
+		key_name_format(label, key->bytes);
+		return;
 	}
-}
-
-void key_list_seal(struct key_list *l)
-{
-	seal_run(l);
-	for (size_t i = l->runs_len / 2; i-- > 0;)
-		heap_sift_down(l, i);
-}
-
-const struct key_list_key *key_list_front(const struct key_list *l)
-{
-	return l->runs_len > 0 ? run_front(l->runs[0]) : NULL;
-}
-
-static void pop(struct key_list *l)
-{
-	struct key_list_run *run = l->runs[0];
-
-	if (++run->at == run->len) {
-		l->runs[0] = l->runs[--l->runs_len];
-		free(run);
-	}
-	if (l->runs_len > 0)
-		heap_sift_down(l, 0);
-}
-
-struct key_list_key key_list_take(struct key_list *l)
-{
-	struct key_list_key key = *key_list_front(l);
-
-	for (pop(l); key_list_front(l) && !key_compare(key_list_front(l), &key); pop(l))
-		key.presence = MESSAGE_KEY_AMBIGUOUS;
-	return key;
+	uuid_format(id, key->bytes);
+	key_label_of_csr(label, id);
 }

@@ -24,7 +24,7 @@ struct op *op_new(struct api *api, struct request *request)
 		return NULL;
 	op->api = api;
 	op->request = request;
-	op->started_ms = clock_ms();
+	op->started_ns = clock_ns();
 	LIST_INSERT_HEAD(&api->ops, op, next);
 	api->in_flight++;
 	return op;
@@ -83,9 +83,10 @@ static void log_access(const struct op *op, int status, int code)
 	if (held_back)
 		snprintf(more + used, sizeof(more) - used, " (%u lines held back)", held_back);
 	op_format_caller(op->principal, caller);
-	op_log(op, level, "%s '%.*s' from '%s' by %s: %d in %llu ms%s", http_method_name(op->request->method),
-	       PATH_LOG_BYTES, op->request->path, op->request->peer, caller, status,
-	       (unsigned long long)(clock_ms() - op->started_ms), more);
+	op_log(op, level, "%s '%.*s' from '%s'%s by %s: %d in %llu ms%s",
+	       http_method_name(op->request->method), PATH_LOG_BYTES, op->request->path, op->request->peer,
+	       op->request->over_tls ? " over TLS" : "", caller, status,
+	       (unsigned long long)(clock_ns() - op->started_ns) / 1000000, more);
 }
 
 void op_log(const struct op *op, enum log_level level, const char *format, ...)

@@ -56,6 +56,7 @@ struct api {
 	unsigned lists_len;           /* how many the store works on */
 	struct log_gate auth_gate;    /* refused credentials */
 	struct log_gate unknown_gate; /* requests refused before authentication */
+	struct metric_times auth_times;
 };
 
 struct op {
@@ -66,7 +67,7 @@ struct op {
 	struct principal *principal; /* owned; NULL before authentication */
 	char works_on[CSR_ID_SIZE];  /* the CSR that this op changes; "": none */
 	struct wait wait;
-	uint64_t started_ms;
+	uint64_t started_ns;
 	void *state; /* the handler's own, owned */
 	void (*state_free)(void *state);
 	LIST_ENTRY(op) next; /* in api->ops */

@@ -4,11 +4,12 @@
  * callbacks with one call to the store or the signer in flight at a time, so
  * that it never gets in the way of the requests of callers.
  *
- * Rows: pages of pending and deleting rows, each settled by itself.  Keys: the
- * signer's list is merged with all rows in the order of their ids.  The list is a
- * snapshot and creates and deletes go on meanwhile, so whatever looks wrong is
- * asked for again before it counts: key by key, or, when many are missing, by
- * one more list.
+ * First the keys that the signer used and does not know the end of.  Then pages of
+ * pending and deleting rows, each settled by itself.  Then keys: all rows are
+ * looked up in the signer's list, and what is left of that has no row.  The list
+ * is a snapshot and creates and deletes go on meanwhile, so whatever looks wrong
+ * is asked for again before it counts: key by key, or, when many are
+ * missing, by one more list.
  */
 #include "api/reconcile_pass.h"
 
@@ -45,14 +46,6 @@ const char *reconcile_finding_name(enum reconcile_finding finding)
 	return "?";
 }
 
-/* ---- ids ---- */
-
-void reconcile_format_label(const char *csr_id, char label[RECONCILE_LABEL_SIZE])
-{
-	memcpy(label, RECONCILE_LABEL_PREFIX, sizeof(RECONCILE_LABEL_PREFIX) - 1);
-	memcpy(label + sizeof(RECONCILE_LABEL_PREFIX) - 1, csr_id, strlen(csr_id) + 1);
-}
-
 /* ---- the pass as a whole ---- */
 
 static void reconcile_free(struct reconcile *r)
@@ -60,7 +53,8 @@ static void reconcile_free(struct reconcile *r)
 	if (!r)
 		return;
 	key_list_release(&r->keys);
-	free(r->doubts);
+	key_list_release(&r->doubts);
+	free(r->doubt_ids);
 	free(r->actor);
 	free(r->give_up);
 	free(r->token_name);
@@ -103,10 +97,7 @@ void reconcile_tell(struct reconcile *r, enum reconcile_finding finding, const c
 void reconcile_tell_row(struct reconcile *r, enum reconcile_finding finding,
 			enum message_key_presence presence)
 {
-	char label[RECONCILE_LABEL_SIZE];
-
-	reconcile_format_label(r->row.id, label);
-	reconcile_tell(r, finding, r->row.id, label, presence);
+	reconcile_tell(r, finding, r->row.id, r->row.key_label, presence);
 }
 
 void reconcile_signer_failed(struct reconcile *r, enum err e, const char *detail, const char *what)
@@ -195,12 +186,18 @@ static void reconcile_take_row(struct reconcile *r, const struct csr_record *rec
 {
 	struct reconcile_row *row = &r->rows[r->rows_len];
 
-	if (!uuid_to_bytes(record->id, row->uuid)) {
-		log_warn("reconciliation: the store holds a CSR whose id '%s' is not a UUID; left alone",
-			 record->id);
+	memset(row, 0, sizeof(*row));
+	memcpy(row->id, record->id, sizeof(row->id));
+	if (record->key_label[0] != '\0')
+		memcpy(row->key_label, record->key_label, sizeof(row->key_label));
+	else
+		key_label_of_csr(row->key_label, record->id);
+	if (!key_label_is_valid(row->key_label)) {
+		log_warn("reconciliation: the store says that the key of CSR '%s' is '%s', which csrd names "
+			 "no key; left alone",
+			 row->id, row->key_label);
 		return;
 	}
-	memcpy(row->id, record->id, sizeof(row->id));
 	row->state = record->state;
 	row->updated_us = record->updated_us;
 	row->set_aside = record->set_aside_us != 0;
@@ -232,7 +229,7 @@ void reconcile_fetch_page(struct reconcile *r)
 	const unsigned settled =
 	    CSR_STATE_BIT(CSR_ACTIVE) | CSR_STATE_BIT(CSR_FAILED) | CSR_STATE_BIT(CSR_DESTROYED);
 	struct store_csr_query query = {
-	    .states = r->comparing ? unsettled | settled : unsettled,
+	    .states = r->phase == RECONCILE_KEYS ? unsettled | settled : unsettled,
 	    .after_id = r->after_id,
 	    .order = STORE_ORDER_CREATED_AT,
 	    .limit = RECONCILE_PAGE_ROWS,
@@ -254,7 +251,7 @@ static void reconcile_next_row(struct reconcile *r)
 			reconcile_tell_row(r, RECONCILE_BUSY, MESSAGE_KEY_NONE);
 			continue;
 		}
-		hsm_find_key(r->options.hsm, r->row.id, reconcile_deadline_ms(), on_row_key, r);
+		hsm_find_key(r->options.hsm, r->row.key_label, reconcile_deadline_ms(), on_row_key, r);
 		return;
 	}
 	if (!r->rows_end) {
@@ -268,14 +265,24 @@ static void reconcile_next_row(struct reconcile *r)
 
 void reconcile_next(struct reconcile *r)
 {
-	if (reconcile_must_stop(r))
+	if (reconcile_must_stop(r)) {
 		reconcile_finish(r, E_UNAVAIL);
-	else if (r->telling_doubts)
-		reconcile_doubt_tell(r);
-	else if (r->comparing)
-		reconcile_compare_next(r);
-	else
+		return;
+	}
+	switch (r->phase) {
+	case RECONCILE_UNSETTLED:
+		reconcile_unsettled_next(r);
+		break;
+	case RECONCILE_ROWS:
 		reconcile_next_row(r);
+		break;
+	case RECONCILE_KEYS:
+		reconcile_compare_next(r);
+		break;
+	case RECONCILE_DOUBTS:
+		reconcile_doubt_tell(r);
+		break;
+	}
 }
 
 enum err reconcile_start(const struct reconcile_options *options, reconcile_done_fn done)
@@ -295,6 +302,7 @@ enum err reconcile_start(const struct reconcile_options *options, reconcile_done
 	r->options.actor = r->actor;
 	r->options.give_up = r->give_up;
 	r->options.apply = options->apply && options->vouched;
-	reconcile_fetch_page(r);
+	r->phase = RECONCILE_UNSETTLED;
+	reconcile_unsettled_fetch(r);
 	return E_OK;
 }

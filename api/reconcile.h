@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reconciliation: settles rows whose outcome is uncertain by querying the signer,
+ * Reconciliation: settles what came to no end, by what signer and store say of it,
  * and compares the token with the store.
  *
- *   row pending,  any key            → row failed, then objects destroyed
+ *   the signer used a key, and does not know what became of it:
+ *     its row is there                 → the signer is told (confirm)
+ *     no row of that CSR               → "csr.failed", then objects destroyed (counted as pending)
+ *     a row that says another key      → reported: unknown; never destroyed
+ *   row pending,  any key            → row failed, then objects destroyed (rows of csrd 0.1 alone)
  *   row pending,  no key             → row failed
  *   row deleting, any key            → objects destroyed, row destroyed
  *   row deleting, no key             → row destroyed
  *   row failed or destroyed, but key → objects destroyed (nobody ever got that CSR, or it was deleted)
  *   row active,   no key or half,
  *                 or another key     → reported: missing
- *   no row, or a row that says another token, but key labelled csrd:
+ *   no row, or a row that says another token, but a key under a label of ours
  *                                    → reported: unknown; never destroyed
+ *   a key of the stock, or of another node's
+ *                                    → counted: ready, others
  *   row set aside, any key           → reported: set aside; destroyed only when given up (below)
  *   row deleting and set aside,
  *                 no key             → row destroyed
  *
  * Where the signer does not vouch for the store (the store may have gone back:
- * daemon/vouch.h), open rows with a key are reported as if set aside, and nothing is
- * changed at all.
+ * daemon/vouch.h), open rows with a key are reported as if set aside, used keys whose CSRs
+ * have no row as unknown, and nothing is changed at all.
  *
  * The order in which row and key end is that of api/settle.h.
  *
@@ -51,11 +57,11 @@
 #include <stdint.h>
 
 enum reconcile_finding {
-	RECONCILE_PENDING = 1, /* settled to failed */
+	RECONCILE_PENDING = 1, /* a create that came to no end: settled to failed */
 	RECONCILE_DELETING,    /* settled to destroyed */
 	RECONCILE_LEFTOVER,    /* key of a failed or destroyed row */
 	RECONCILE_MISSING,     /* active row without a whole key pair */
-	RECONCILE_UNKNOWN,     /* key with our label and no row */
+	RECONCILE_UNKNOWN,     /* key with a label of ours and no row */
 	RECONCILE_BUSY,        /* being worked on, or too young: left for the next pass */
 	RECONCILE_SET_ASIDE,   /* key of a row that was open when the store went back */
 };
@@ -70,6 +76,8 @@ struct reconcile_report {
 	uint64_t unknown;
 	uint64_t busy;
 	uint64_t set_aside;
+	uint64_t ready;      /* keys of the stock that were used for nothing yet: no finding */
+	uint64_t others;     /* keys of other nodes that share the token: no finding */
 	uint64_t half_pairs; /* keys found with one of their two objects only */
 	uint64_t unread;     /* key objects that the signer could not read: keys may have been overlooked */
 	uint64_t unclear;    /* active rows whose keys may be among those, or may be missing */
@@ -82,14 +90,15 @@ struct reconcile_report {
 struct reconcile_options {
 	struct store *store;
 	struct hsm *hsm;
-	bool vouched;        /* the signer vouches for the store */
-	bool apply;          /* false: only look and count */
-	bool compare_keys;   /* list all keys of the token and compare; else settle rows only */
-	int64_t min_age_us;  /* rows whose state is younger are left alone (RECONCILE_BUSY); 0: none */
-	bool leave_open;     /* so are all pending and deleting rows: another process settles them */
-	const char *give_up; /* set-aside CSR whose key may go, or RECONCILE_GIVE_UP_ALL; NULL: none */
-	const char *actor;   /* for the audit record: "system" or "operator:NAME" */
-	/* Called for each finding; label is "csrd:…", csr_id "" when the label holds no id.  NULL is fine. */
+	bool vouched;         /* the signer vouches for the store */
+	bool apply;           /* false: only look and count */
+	bool compare_keys;    /* list all keys of the token and compare; else settle rows only */
+	int64_t min_age_us;   /* rows whose state is younger are left alone (RECONCILE_BUSY); 0: none */
+	bool leave_open;      /* so are all pending and deleting rows: another process settles them */
+	bool leave_unsettled; /* so are keys of CSRs without a row: another process may make it */
+	const char *give_up;  /* set-aside CSR whose key may go, or RECONCILE_GIVE_UP_ALL; NULL: none */
+	const char *actor;    /* for the audit record: "system" or "operator:NAME" */
+	/* Called for each finding; label is the key's, csr_id "" when it is not known.  NULL is fine. */
 	void (*on_finding)(void *arg, enum reconcile_finding finding, const char *csr_id, const char *label,
 			   enum message_key_presence presence);
 	/* True for a CSR that this process works on right now.  NULL is fine. */

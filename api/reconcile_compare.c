@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/str.h"
 #include "base/uuid.h"
 
 #include <string.h>
@@ -18,16 +17,19 @@
 
 static enum err compare_collect_key(struct reconcile *r, const struct message_listed_key *listed)
 {
-	struct key_list_key key = {.presence = (uint8_t)listed->presence};
+	struct key_list_key key = {.presence = (uint8_t)listed->presence, .life = (uint8_t)listed->life};
+	enum err e;
 
 	r->report.checked++;
-	if (!str_starts_with(listed->label, RECONCILE_LABEL_PREFIX) ||
-	    !uuid_to_bytes(listed->label + sizeof(RECONCILE_LABEL_PREFIX) - 1, key.uuid)) {
-		reconcile_tell(r, RECONCILE_UNKNOWN, "", listed->label, listed->presence);
-		return E_OK;
-	}
+	r->report.ready += listed->life == MESSAGE_LIFE_READY;
+	r->report.others += listed->life == MESSAGE_LIFE_OTHER;
 	memcpy(key.key_id, listed->key_id, sizeof(key.key_id));
-	return key_list_add(&r->keys, &key);
+	e = key_list_add(&r->keys, listed->label, &key);
+	if (e != E_INVAL)
+		return e;
+	if (listed->life == MESSAGE_LIFE_NONE)
+		reconcile_tell(r, RECONCILE_UNKNOWN, "", listed->label, listed->presence);
+	return E_OK;
 }
 
 static void on_keys(void *arg, enum err e, const char *detail, const struct message_list_keys_part *part)
@@ -53,14 +55,13 @@ static void on_keys(void *arg, enum err e, const char *detail, const struct mess
 		log_warn("reconciliation: %llu key objects on token '%s' cannot be read: the list of its "
 			 "keys may lack some",
 			 (unsigned long long)r->report.unread, r->token_name);
-	key_list_seal(&r->keys);
 	r->after_id[0] = '\0';
 	reconcile_fetch_page(r);
 }
 
 void reconcile_compare_begin(struct reconcile *r)
 {
-	r->comparing = true;
+	r->phase = RECONCILE_KEYS;
 	r->rows_len = r->rows_at = 0;
 	r->rows_end = false;
 	hsm_list_keys(r->options.hsm, clock_ms() + RECONCILE_LIST_TIMEOUT_MS, on_keys, r);
@@ -92,7 +93,7 @@ static void on_leftover_key(void *arg, enum err e, const char *detail,
 /* Whether the key, or the half of it that was not found, may be one that could not be read. */
 static bool compare_is_unclear(const struct reconcile *r)
 {
-	return r->telling_doubts && !r->list_is_whole && r->presence != MESSAGE_KEY_PAIR &&
+	return r->phase == RECONCILE_DOUBTS && !r->list_is_whole && r->presence != MESSAGE_KEY_PAIR &&
 	       r->presence != MESSAGE_KEY_AMBIGUOUS;
 }
 
@@ -137,27 +138,90 @@ static void on_missing_key(void *arg, enum err e, const char *detail,
 	reconcile_compare_reread_missing(r);
 }
 
-static void compare_tell_unknown(struct reconcile *r, const struct key_list_key *key)
-{
-	char id[CSR_ID_SIZE], label[RECONCILE_LABEL_SIZE];
+/* ---- keys that no row had when the rows went by ---- */
 
-	uuid_format(id, key->uuid);
-	reconcile_format_label(id, label);
-	reconcile_tell(r, RECONCILE_UNKNOWN, id, label, (enum message_key_presence)key->presence);
+/* The current key; has_row: one has it now. */
+static void compare_end_key(struct reconcile *r, bool has_row)
+{
+	char id[CSR_ID_SIZE] = "", label[KEY_LABEL_SIZE];
+
+	if (!has_row) {
+		key_list_format_label(r->key, label);
+		if (!r->key->is_named)
+			uuid_format(id, r->key->bytes);
+		reconcile_tell(r, RECONCILE_UNKNOWN, id, label, (enum message_key_presence)r->key->presence);
+	}
+	reconcile_next(r);
 }
 
-static void on_unknown_row(void *arg, enum err e, struct csr_record *record)
+/* A row that says another token does not have it: that is not ours to destroy here. */
+static bool compare_is_row_of_key(const struct reconcile *r, const struct csr_record *record)
+{
+	char label[KEY_LABEL_SIZE];
+
+	key_list_format_label(r->key, label);
+	return strcmp(record->token_name, r->token_name) == 0 &&
+	       (!r->key->is_named || strcmp(record->key_label, label) == 0);
+}
+
+static void compare_on_row_of_csr(void *arg, enum err e, struct csr_record *record)
 {
 	struct reconcile *r = arg;
+	bool has_row = e == E_OK && compare_is_row_of_key(r, record);
 
 	csr_record_free(record);
-	if (e != E_OK && e != E_NOTFOUND) {
+	if (e != E_OK && e != E_NOTFOUND)
 		reconcile_finish(r, e);
+	else
+		compare_end_key(r, has_row);
+}
+
+static void compare_on_rows_of_name(void *arg, enum err e, const struct store_csr_page *page)
+{
+	struct reconcile *r = arg;
+	bool has_row = false;
+
+	for (size_t i = 0; e == E_OK && i < page->records_len; i++)
+		has_row = has_row || compare_is_row_of_key(r, &page->records[i]);
+	if (e != E_OK)
+		reconcile_finish(r, e);
+	else
+		compare_end_key(r, has_row);
+}
+
+static void compare_ask_rows(struct reconcile *r)
+{
+	const struct store_csr_filter filter = {.key = r->key->key_id, .key_len = sizeof(r->key->key_id)};
+	const struct store_csr_query query = {
+	    .states = CSR_STATE_BIT(CSR_ACTIVE) | CSR_STATE_BIT(CSR_DELETING) | CSR_STATE_BIT(CSR_DESTROYED),
+	    .filter = &filter,
+	    .order = STORE_ORDER_CREATED_AT,
+	    .limit = RECONCILE_KEY_ROWS_MAX,
+	};
+	char id[CSR_ID_SIZE];
+
+	if (r->key->is_named) {
+		store_csr_list(r->options.store, &query, compare_on_rows_of_name, r);
 		return;
 	}
-	if (e == E_NOTFOUND)
-		compare_tell_unknown(r, &r->key);
-	reconcile_next(r);
+	uuid_format(id, r->key->bytes);
+	store_csr_get(r->options.store, NULL, id, compare_on_row_of_csr, r);
+}
+
+/*
+ * The next of them.  Those of which the signer knows what they are, are nothing to find: ready, just used, or
+ * another node's.  False when there is none.
+ */
+static bool compare_next_key(struct reconcile *r)
+{
+	while (r->keys_at < r->keys.keys_len) {
+		r->key = key_list_at(&r->keys, r->keys_at++);
+		if (r->key->marked || r->key->life != MESSAGE_LIFE_NONE)
+			continue;
+		compare_ask_rows(r);
+		return true;
+	}
+	return false;
 }
 
 /* ---- rows that were set aside ---- */
@@ -189,13 +253,13 @@ static bool compare_set_aside(struct reconcile *r, const struct key_list_key *ke
 	if (r->row.state == CSR_DELETING) {
 		if (reconcile_is_in_work(r, &r->row))
 			return true; /* a caller deletes it anew */
-		hsm_find_key(r->options.hsm, r->row.id, reconcile_deadline_ms(), on_aside_key, r);
+		hsm_find_key(r->options.hsm, r->row.key_label, reconcile_deadline_ms(), on_aside_key, r);
 		return false;
 	}
 	if (!key)
 		return true;
 	if (reconcile_is_given_up(r, &r->row)) {
-		hsm_find_key(r->options.hsm, r->row.id, reconcile_deadline_ms(), on_leftover_key, r);
+		hsm_find_key(r->options.hsm, r->row.key_label, reconcile_deadline_ms(), on_leftover_key, r);
 		return false;
 	}
 	reconcile_tell_row(r, RECONCILE_SET_ASIDE, (enum message_key_presence)key->presence);
@@ -211,10 +275,10 @@ static bool compare_lacking(struct reconcile *r)
 
 	if (r->asked < ASK_MAX) {
 		r->asked++;
-		hsm_find_key(r->options.hsm, r->row.id, reconcile_deadline_ms(), on_missing_key, r);
+		hsm_find_key(r->options.hsm, r->row.key_label, reconcile_deadline_ms(), on_missing_key, r);
 		return false;
 	}
-	e = reconcile_doubt_add(r, &r->row);
+	e = reconcile_doubt_add(r);
 	if (e != E_OK) {
 		reconcile_finish(r, e);
 		return false;
@@ -226,14 +290,14 @@ static bool compare_lacking(struct reconcile *r)
 }
 
 /* False when a call was begun that goes on with reconcile_next(), or the pass is over. */
-static bool compare_row(struct reconcile *r, const struct reconcile_row *row, const struct key_list_key *key)
+static bool compare_row(struct reconcile *r, const struct reconcile_row *row)
 {
-	if (!row->on_this_token) {
-		/* Its row says that the key lives on another token: not ours to destroy here. */
-		if (key)
-			compare_tell_unknown(r, key);
+	struct key_list_key *key = row->on_this_token ? key_list_find(&r->keys, row->key_label) : NULL;
+
+	if (!row->on_this_token)
 		return true;
-	}
+	if (key)
+		key->marked = true;
 	if (!row->set_aside && (row->state == CSR_PENDING || row->state == CSR_DELETING))
 		return true; /* settled, or left alone, before */
 	r->row = *row;
@@ -253,14 +317,14 @@ static bool compare_row(struct reconcile *r, const struct reconcile_row *row, co
 		reconcile_tell_row(r, RECONCILE_BUSY, (enum message_key_presence)key->presence);
 		return true;
 	}
-	hsm_find_key(r->options.hsm, row->id, reconcile_deadline_ms(), on_leftover_key, r);
+	hsm_find_key(r->options.hsm, row->key_label, reconcile_deadline_ms(), on_leftover_key, r);
 	return false;
 }
 
 /* All rows and keys were met. */
 static void compare_end(struct reconcile *r)
 {
-	if (r->doubts_len > 0) {
+	if (r->doubts.keys_len > 0) {
 		reconcile_doubt_list(r);
 		return;
 	}
@@ -270,32 +334,11 @@ static void compare_end(struct reconcile *r)
 
 void reconcile_compare_next(struct reconcile *r)
 {
-	for (;;) {
-		const struct reconcile_row *row = r->rows_at < r->rows_len ? &r->rows[r->rows_at] : NULL;
-		const struct key_list_key *front = key_list_front(&r->keys);
-		int order;
-
-		if (!row && !r->rows_end) {
-			reconcile_fetch_page(r);
+	while (r->rows_at < r->rows_len)
+		if (!compare_row(r, &r->rows[r->rows_at++]))
 			return;
-		}
-		if (!row && !front) {
-			compare_end(r);
-			return;
-		}
-		order = !row ? -1 : !front ? 1 : memcmp(front->uuid, row->uuid, UUID_BYTES);
-		if (order < 0) {
-			char id[CSR_ID_SIZE];
-
-			r->key = key_list_take(&r->keys);
-			uuid_format(id, r->key.uuid);
-			store_csr_get(r->options.store, NULL, id, on_unknown_row, r);
-			return;
-		}
-		r->rows_at++;
-		if (order == 0)
-			r->key = key_list_take(&r->keys);
-		if (!compare_row(r, row, order == 0 ? &r->key : NULL))
-			return;
-	}
+	if (!r->rows_end)
+		reconcile_fetch_page(r);
+	else if (!compare_next_key(r))
+		compare_end(r);
 }

@@ -6,60 +6,52 @@
 #include "api/reconcile_pass.h"
 
 #include "base/clock.h"
-#include "base/str.h"
 #include "base/uuid.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define DOUBTS_MAX (1024 * 1024) /* of one more list */
-
-static int doubt_compare(const void *key, const void *member)
+enum err reconcile_doubt_add(struct reconcile *r)
 {
-	return memcmp(key, ((const struct reconcile_doubt *)member)->uuid, UUID_BYTES);
-}
+	struct key_list_key key = {.presence = MESSAGE_KEY_NONE};
+	size_t i = r->doubts.keys_len;
+	uint8_t uuid[UUID_BYTES];
+	enum err e;
 
-enum err reconcile_doubt_add(struct reconcile *r, const struct reconcile_row *row)
-{
-	struct reconcile_doubt *doubt;
+	if (!uuid_to_bytes(r->row.id, uuid))
+		return E_STORE;
+	if (i == r->doubt_ids_capacity) {
+		size_t capacity = i ? 2 * i : 1024;
+		uint8_t(*ids)[UUID_BYTES] = reallocarray(r->doubt_ids, capacity, sizeof(*ids));
 
-	if (r->doubts_len == r->doubts_capacity) {
-		size_t capacity = r->doubts_capacity ? 2 * r->doubts_capacity : 1024;
-		struct reconcile_doubt *doubts = reallocarray(r->doubts, capacity, sizeof(*doubts));
-
-		if (!doubts)
+		if (!ids)
 			return E_NOMEM;
-		r->doubts = doubts;
-		r->doubts_capacity = capacity;
+		r->doubt_ids = ids;
+		r->doubt_ids_capacity = capacity;
 	}
-	doubt = &r->doubts[r->doubts_len++];
-	memset(doubt, 0, sizeof(*doubt));
-	memcpy(doubt->uuid, row->uuid, sizeof(doubt->uuid));
-	memcpy(doubt->key_id, row->key_id, sizeof(doubt->key_id));
-	return E_OK;
+	memcpy(key.key_id, r->row.key_id, sizeof(key.key_id));
+	e = key_list_add(&r->doubts, r->row.key_label, &key);
+	if (e == E_OK && r->doubts.keys_len > i)
+		memcpy(r->doubt_ids[i], uuid, sizeof(uuid));
+	return e;
 }
 
 bool reconcile_doubt_is_full(const struct reconcile *r)
 {
-	return r->doubts_len >= DOUBTS_MAX;
+	return r->doubts.keys_len >= KEY_LIST_MAX;
 }
 
 static void doubt_see(struct reconcile *r, const struct message_listed_key *listed)
 {
-	uint8_t uuid[UUID_BYTES];
-	struct reconcile_doubt *doubt;
+	struct key_list_key *doubt = key_list_find(&r->doubts, listed->label);
 
-	if (!str_starts_with(listed->label, RECONCILE_LABEL_PREFIX) ||
-	    !uuid_to_bytes(listed->label + sizeof(RECONCILE_LABEL_PREFIX) - 1, uuid))
-		return;
-	doubt = bsearch(uuid, r->doubts, r->doubts_len, sizeof(*doubt), doubt_compare);
 	if (!doubt)
 		return;
 	if (doubt->presence == MESSAGE_KEY_NONE)
 		doubt->presence = (uint8_t)listed->presence;
 	else
 		doubt->presence = MESSAGE_KEY_AMBIGUOUS;
-	doubt->same =
+	doubt->marked =
 	    doubt->presence == MESSAGE_KEY_PAIR && !memcmp(doubt->key_id, listed->key_id, KEY_ID_BYTES);
 }
 
@@ -80,27 +72,29 @@ static void on_doubts_listed(void *arg, enum err e, const char *detail,
 	if (part->unread > r->report.unread)
 		r->report.unread = part->unread;
 	r->doubts_at = 0;
-	r->telling_doubts = true;
+	r->phase = RECONCILE_DOUBTS;
 	reconcile_next(r);
 }
 
 void reconcile_doubt_tell(struct reconcile *r)
 {
-	while (r->doubts_at < r->doubts_len) {
-		const struct reconcile_doubt *doubt = &r->doubts[r->doubts_at++];
+	while (r->doubts_at < r->doubts.keys_len) {
+		size_t i = r->doubts_at++;
+		const struct key_list_key *doubt = key_list_at(&r->doubts, i);
 
-		if (doubt->same)
+		if (doubt->marked)
 			continue;
 		memset(&r->row, 0, sizeof(r->row));
 		r->row.state = CSR_ACTIVE;
-		uuid_format(r->row.id, doubt->uuid);
+		uuid_format(r->row.id, r->doubt_ids[i]);
+		key_list_format_label(doubt, r->row.key_label);
 		memcpy(r->row.key_id, doubt->key_id, sizeof(r->row.key_id));
 		r->presence = (enum message_key_presence)doubt->presence;
 		reconcile_compare_reread_missing(r);
 		return;
 	}
-	r->doubts_len = 0;
-	r->telling_doubts = false;
+	key_list_release(&r->doubts);
+	r->phase = RECONCILE_KEYS;
 	reconcile_next(r);
 }
 

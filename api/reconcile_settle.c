@@ -2,6 +2,8 @@
 /* Reconciliation: settling one row, and what is told of it. */
 #include "api/reconcile_pass.h"
 
+#include "base/log.h"
+
 /* Of a key that is gone when it is said. */
 static const char *gone_detail(const struct reconcile *r)
 {
@@ -41,6 +43,7 @@ static const char *intent_detail(const struct reconcile *r)
 static void tell_settled(struct reconcile *r, enum err e, enum settle_step step)
 {
 	switch (r->settle.kind) {
+	case SETTLE_NO_ROW:
 	case SETTLE_PENDING:
 		if (e == E_OK || step == SETTLE_KEY)
 			reconcile_tell_row(r, RECONCILE_PENDING, r->presence);
@@ -53,8 +56,6 @@ static void tell_settled(struct reconcile *r, enum err e, enum settle_step step)
 		if (e == E_OK)
 			reconcile_tell_row(r, RECONCILE_DELETING, r->presence);
 		break;
-	case SETTLE_OWN:
-		break;
 	}
 }
 
@@ -66,7 +67,7 @@ static const char *failure_words(enum settle_kind kind)
 	case SETTLE_LEFTOVER:
 		return "destroy the key of a failed or deleted CSR";
 	case SETTLE_PENDING:
-	case SETTLE_OWN:
+	case SETTLE_NO_ROW:
 		break;
 	}
 	return "destroy the key of a failed CSR";
@@ -81,6 +82,11 @@ static void reconcile_settle_on_settled(void *arg, enum err e, enum settle_step 
 		if (r->settle.kind == SETTLE_PENDING)
 			r->row.state = CSR_FAILED;
 		reconcile_signer_failed(r, e, detail, failure_words(r->settle.kind));
+	} else if (e == E_EXISTS) {
+		log_write(LOG_LEVEL_WARN, &(struct log_context){.csr_id = r->row.id},
+			  "reconciliation: key '%s' has a row, and is kept", r->row.key_label);
+		reconcile_tell_row(r, RECONCILE_BUSY, MESSAGE_KEY_NONE);
+		reconcile_next(r);
 	} else if (e != E_OK && e != E_NOTFOUND) { /* E_NOTFOUND: somebody else settled it */
 		reconcile_finish(r, e);
 	} else {
@@ -90,6 +96,8 @@ static void reconcile_settle_on_settled(void *arg, enum err e, enum settle_step 
 
 static enum settle_kind kind_of_row(const struct reconcile_row *row)
 {
+	if (row->is_none)
+		return SETTLE_NO_ROW;
 	if (row->state == CSR_PENDING)
 		return SETTLE_PENDING;
 	return row->state == CSR_DELETING ? SETTLE_DELETING : SETTLE_LEFTOVER;
@@ -105,7 +113,9 @@ void reconcile_settle_row(struct reconcile *r)
 	    .store = r->options.store,
 	    .hsm = r->options.hsm,
 	    .csr_id = r->row.id,
-	    .key_is_gone = r->presence == MESSAGE_KEY_NONE,
+	    .key_label = r->row.key_label,
+	    /* Where there is no row the signer has to learn of it, too. */
+	    .key_is_gone = r->presence == MESSAGE_KEY_NONE && kind != SETTLE_NO_ROW,
 	    .deadline_ms = reconcile_deadline_ms(),
 	    .origin = {.actor = r->actor, .detail = gone ? gone_detail(r) : intent_detail(r)},
 	    .should_stop = r->options.should_stop,

@@ -55,11 +55,13 @@ struct request {
 	const char *(*header)(const struct request *r, const char *name);
 	const char *body; /* not NUL-terminated; NULL when body_len is 0 */
 	size_t body_len;
-	const char *peer;         /* "127.0.0.1:41234" or "unix" */
+	const char *peer; /* "127.0.0.1:41234" or "unix" */
+	bool over_tls;
 	uint64_t deadline_ms;     /* clock_ms() */
 	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */
 	void (*reply)(struct request *r, const struct reply *reply);
 	void *transport; /* the daemon's own */
+	unsigned route;  /* filled by api_handle: route_number (route.h); 0: no route, or refused before */
 };
 
 #endif

@@ -28,6 +28,17 @@ static const struct route_rule routes[] = {
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
+_Static_assert(ROUTES <= ROUTE_NUMBER_MAX, "each rule has a number");
+
+unsigned route_number(const struct route_rule *rule)
+{
+	return rule ? (unsigned)(rule - routes) + 1 : 0;
+}
+
+const struct route_rule *route_at(unsigned number)
+{
+	return number >= 1 && number <= ROUTES ? &routes[number - 1] : NULL;
+}
 
 /* ---- a path and a pattern ---- */
 

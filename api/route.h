@@ -53,6 +53,11 @@ struct route {
 MUST_USE enum err route_find(enum http_method method, const char *path, struct route *ret_route,
 			     char ret_allow[ROUTE_ALLOW_SIZE]);
 
+/* The rules by number, from 1 to ROUTE_NUMBER_MAX, for figures.  NULL: there is no such number. */
+#define ROUTE_NUMBER_MAX 16
+unsigned route_number(const struct route_rule *rule); /* 0 for NULL */
+const struct route_rule *route_at(unsigned number);
+
 /* For a path that is not a route: a hint about a surplus slash, the usual mistake; else NULL. */
 const char *route_hint(const char *path);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Times.  Names in `_ms` mean the monotonic clock, those in `_us` UTC since 1970. */
+/* Times.  Names in `_ms` and `_ns` mean the monotonic clock, those in `_us` UTC since 1970. */
 #ifndef CSRD_BASE_CLOCK_H
 #define CSRD_BASE_CLOCK_H
 
@@ -10,6 +10,9 @@
 
 /* CLOCK_MONOTONIC in milliseconds.  The same for all processes of one boot. */
 uint64_t clock_ms(void);
+
+/* The same clock, in nanoseconds. */
+uint64_t clock_ns(void);
 
 /* CLOCK_REALTIME in microseconds since 1970-01-01 UTC. */
 int64_t clock_wall_us(void);

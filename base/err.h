@@ -34,6 +34,7 @@ enum err {
 	E_CONFIG,      /* the configuration is wrong */
 	E_BUG,         /* our own code broke an invariant */
 };
+#define ERR_LEN (E_BUG + 1)
 
 /* Static lower-case text of an error; never NULL, even for unknown values. */
 const char *err_str(enum err e);

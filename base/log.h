@@ -53,6 +53,9 @@ void log_flush(uint64_t within_ms);
 /* "error", "warning", "notice", "info", "debug"; E_INVAL for anything else. */
 MUST_USE enum err log_level_parse(const char *text, enum log_level *ret_level);
 
+/* Lines that were dropped since the start of the process, those included of which no line says so yet. */
+uint64_t log_lost(void);
+
 /* What an event belongs to; NULL: left out.  Adds " req=… csr=…" to the message; only a sink uses token. */
 struct log_context {
 	const char *request_id;

@@ -34,6 +34,7 @@ static struct {
 	size_t bytes;              /* the line that is being written included */
 	bool dropping;
 	unsigned lost; /* not told yet */
+	uint64_t lost_ever;
 
 	atomic_uint unwritten; /* lines, and one more while `lost` is not told; read without the lock */
 } queue = {.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -116,6 +117,7 @@ static void drop_locked(struct line *line)
 {
 	free(line);
 	queue.dropping = true;
+	queue.lost_ever++;
 	if (queue.lost++ == 0)
 		atomic_fetch_add(&queue.unwritten, 1);
 }
@@ -136,6 +138,14 @@ bool log_queue_put(const struct log_event *event)
 		drop_locked(line);
 	pthread_mutex_unlock(&queue.lock);
 	return true;
+}
+
+uint64_t log_lost(void)
+{
+	pthread_mutex_lock(&queue.lock);
+	uint64_t lost = queue.lost_ever;
+	pthread_mutex_unlock(&queue.lock);
+	return lost;
 }
 
 /* ---- the thread ---- */

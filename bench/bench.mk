@@ -22,7 +22,7 @@ $(B)/bench/raw_p11.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 .PHONY: bench bench-quick bench-doc bench-deps bench-programs
 bench-deps:
 	$(Q)sh tools/install-deps.sh bench
-bench-programs: all $(BENCH_PROGRAMS)
+bench-programs: all $(BENCH_PROGRAMS) $(B)/tests/p11shim.so
 # Every round, all rows, the plot: build/bench.json, build/bench.md, build/bench.svg.
 bench: bench-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) B=build/release SANITIZE= COVERAGE= FAILPOINTS= bench-programs

@@ -4,8 +4,8 @@
  * protocol (hsm/message.h) over a unix socket, and answers create-csr at once
  * with one and the same DER, a fresh random key id and SPKI hash.
  *
- * --keys names a file of 32-byte records, the 16 bytes of a CSR's UUID and the
- * 16 of its key id: what list-keys answers.  Prints "listening" once it does.
+ * --keys names a file of key ids, 16 bytes each: what list-keys answers, under
+ * the names that are made of them.  Prints "listening" once it does.
  */
 #include "base/buf.h"
 #include "base/exit_code.h"
@@ -29,10 +29,8 @@
 #define CONNECTIONS_MAX 16
 #define OUT_ENOUGH (256 * 1024)
 #define BUFFER_MAX (64 * 1024 * 1024)
-#define LABEL_SIZE (5 + CSR_ID_SIZE)
 
 struct key_record {
-	uint8_t csr_id[16];
 	uint8_t key_id[KEY_ID_BYTES];
 };
 
@@ -105,6 +103,7 @@ static enum err answer_create(const struct frame *f, struct buf *payload)
 	if (getrandom(m.key.key_id, KEY_ID_BYTES, 0) != KEY_ID_BYTES ||
 	    getrandom(m.key.spki_sha256, KEY_SPKI_HASH_BYTES, 0) != KEY_SPKI_HASH_BYTES)
 		die("no random bytes");
+	key_name_format(m.key.label, m.key.key_id);
 	message_create_csr_reply_encode(payload, &m);
 	created++;
 	return E_OK;
@@ -139,20 +138,9 @@ static void answer_status(struct buf *payload)
 	message_status_reply_encode(payload, &m);
 }
 
-static void label_of(const struct key_record *key, char label[LABEL_SIZE])
-{
-	char *at = label + snprintf(label, LABEL_SIZE, "csrd:");
-
-	for (size_t i = 0; i < sizeof(key->csr_id); i++) {
-		bool dash = i == 4 || i == 6 || i == 8 || i == 10;
-
-		at += snprintf(at, 4, dash ? "-%02x" : "%02x", key->csr_id[i]);
-	}
-}
-
 static void put_list_part(struct connection *c)
 {
-	static char labels[MESSAGE_LIST_PART_KEYS][LABEL_SIZE];
+	static char labels[MESSAGE_LIST_PART_KEYS][KEY_NAME_SIZE];
 	struct message_listed_key listed[MESSAGE_LIST_PART_KEYS];
 	struct message_list_keys_part part = {.keys = listed};
 	struct frame f = {.request_id = c->list_request, .type = MESSAGE_LIST_KEYS};
@@ -162,7 +150,7 @@ static void put_list_part(struct connection *c)
 		const struct key_record *from = &keys[c->list_at++];
 		struct message_listed_key *to = &listed[part.keys_len];
 
-		label_of(from, labels[part.keys_len]);
+		key_name_format(labels[part.keys_len], from->key_id);
 		to->label = labels[part.keys_len++];
 		to->presence = MESSAGE_KEY_PAIR;
 		memcpy(to->key_id, from->key_id, KEY_ID_BYTES);
@@ -196,6 +184,10 @@ static enum err handle(struct connection *c, const struct frame *f)
 		answer_status(&payload);
 		break;
 	case MESSAGE_NOTE_STORE: /* forgotten at once: each csrd is new to it */
+	case MESSAGE_CONFIRM:
+		break;
+	case MESSAGE_UNSETTLED:
+		message_unsettled_reply_encode(&payload, &(struct message_unsettled_reply){.more = false});
 		break;
 	case MESSAGE_LIST_KEYS:
 		c->listing = true;

@@ -1,16 +1,16 @@
 #!/usr/bin/python3
-"""Fills a store with active CSRs, by the same moves that csrd makes and under all rules of the schema.
+"""Fills a store with active CSRs, as csrd adds them and under all rules of the schema.
 
     fill_store.py DATABASE ACCOUNT ROWS PEM_FILE [--keys FILE] [--ids FILE]
 
 csrd must not run; the account must be there.  ROWS is how many active CSRs the account has afterwards.
---keys   writes the 16 bytes of the UUID and of the key id of each, for fake_signer
+--keys   writes the key id of each, 16 bytes, for fake_signer
 --ids    writes the UUIDs, one a line
 """
 import argparse
+import base64
 import pathlib
 import sqlite3
-import uuid
 
 BATCH = 50000
 PRINCIPAL = "00000000-0000-4000-8000-000000000000"
@@ -19,27 +19,28 @@ PRINCIPAL = "00000000-0000-4000-8000-000000000000"
 UUID = """lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-a' ||
     substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"""
 
-BEGIN = """
-WITH RECURSIVE n (i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :end)
+ADD = """
+WITH RECURSIVE n (i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :end),
+    keys (i, key) AS MATERIALIZED (SELECT i, randomblob(16) FROM n)
 INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, updated_us, key_type, country, province,
-    locality, organization, common_name, sans, name)
-SELECT %s, :account, 'default', :principal, 1, 1700000000000000 + i * 1000000, 1700000000000000 + i * 1000000, 2, 'US',
+    locality, organization, common_name, sans, name, pem, key_label, key_id, spki_sha256, protection)
+SELECT %s, :account, 'default', :principal, 2, 1700000000000000 + i * 1000000, 1700000000000000 + i * 1000000, 2, 'US',
     'California', 'San Francisco', 'Example, Inc.', 'host-' || i || '.example.com',
-    'dns host-' || i || '.example.com' || char(10) || 'dns www.host-' || i || '.example.com' || char(10), 'host ' || i
-FROM n
+    'dns host-' || i || '.example.com' || char(10) || 'dns www.host-' || i || '.example.com' || char(10), 'host ' || i,
+    :pem, key_name(key), key, randomblob(32), :protection
+FROM keys
 """ % UUID
 
 AUDIT = """
 INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)
-SELECT created_us, :action, id, principal_id, '', '127.0.0.1', '' FROM csrs WHERE state = 1
-"""
-
-ACTIVATE = """
-UPDATE csrs SET state = 2, pem = :pem, key_id = randomblob(16), spki_sha256 = randomblob(32), protection = :protection
-WHERE state = 1
+SELECT created_us, 'csr.active', id, principal_id, '', '127.0.0.1', '' FROM csrs WHERE rowid > :last
 """
 
 PROTECTION = 0xef  # token, private, sensitive, always sensitive, never extractable, local, sign
+
+
+def key_name(key):
+    return "csrd-" + base64.b32encode(key).decode().rstrip("=").lower()
 
 
 def fill(db, account, rows, pem):
@@ -48,10 +49,10 @@ def fill(db, account, rows, pem):
     while have < rows:
         end = min(rows, have + BATCH)
         db.execute("BEGIN IMMEDIATE")
-        db.execute(BEGIN, {"first": have, "end": end, "account": account, "principal": PRINCIPAL})
-        db.execute(AUDIT, {"action": "csr.pending"})
-        db.execute(AUDIT, {"action": "csr.active"})
-        db.execute(ACTIVATE, {"pem": pem, "protection": PROTECTION})
+        last, = db.execute("SELECT coalesce(max(rowid), 0) FROM csrs").fetchone()
+        db.execute(ADD, {"first": have, "end": end, "account": account, "principal": PRINCIPAL, "pem": pem,
+                         "protection": PROTECTION})
+        db.execute(AUDIT, {"last": last})
         db.execute("COMMIT")
         have = end
 
@@ -59,7 +60,7 @@ def fill(db, account, rows, pem):
 def write_lists(db, keys_path, ids_path):
     with open(keys_path or "/dev/null", "wb") as keys, open(ids_path or "/dev/null", "w", encoding="ascii") as ids:
         for csr_id, key_id in db.execute("SELECT id, key_id FROM csrs WHERE state = 2"):
-            keys.write(uuid.UUID(csr_id).bytes + key_id)
+            keys.write(key_id)
             ids.write(csr_id + "\n")
 
 
@@ -74,6 +75,7 @@ def main():
     given = parser.parse_args()
 
     db = sqlite3.connect("file:%s?mode=rw" % given.database, uri=True, isolation_level=None)
+    db.create_function("key_name", 1, key_name, deterministic=True)
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA cache_size = -1000000")
     # A store to measure with: nobody misses it after a power cut.

@@ -46,10 +46,12 @@ class Plan:
         self.p256_seconds = 1 if quick else 2.5
         self.http_seconds = 1 if quick else 2
         self.rows = [1000, 10000] if quick else [1000, 10000, 100000, 1000000]
+        self.walk_rows = 10000 if quick else 100000
         self.keys = [0, 300] if quick else [0, 1000, 2500, 5000, 10000]
         self.creates = 60 if quick else 120
         self.by_hand = 3 if quick else 8
         self.pool = {"pool_rsa2048": 40, "pool_p256v1": 200} if quick else {"pool_rsa2048": 250, "pool_p256v1": 1200}
+        self.pool_far = {"pool_p256v1": 60}
         # Never more than the pool holds: what is measured is a warm one.
         self.pool_one = 10 if quick else 40
         self.pool_burst = {"rsa2048": 25, "p256v1": 180} if quick else {"rsa2048": 220, "p256v1": 1000}
@@ -113,18 +115,21 @@ class Row:
 
 ROWS = {
     "rsa4": Row("rsa", "create rsa2048, no pool, 4 threads", "CSR/s", "rate", 0.95, "≥ 0.95 × raw"),
-    "p256_4": Row("p256", "create p256v1, no pool, 4 threads", "CSR/s", "rate", 0.90, "≥ 0.90 × raw"),
-    "p256_8": Row("p256", "create p256v1, no pool, 8 threads", "CSR/s", "rate", 0.90, "≥ 0.90 × raw"),
-    "pool_p50": Row("pool", "create rsa2048, warm pool, one caller, p50", "ms", "most", 5),
+    "p256_4": Row("p256", "create p256v1, no pool, 4 threads", "CSR/s", "rate", 0.92, "≥ 0.92 × raw"),
+    "p256_8": Row("p256", "create p256v1, no pool, 8 threads", "CSR/s", "rate", 0.92, "≥ 0.92 × raw"),
+    "pool_p50": Row("pool", "create rsa2048, warm pool, one caller, p50", "ms", "most", 1.5),
     "pool_times": Row("pool", "the same below no pool", "ms", "times", 50),
     "pool_p256": Row("pool", "create p256v1, warm pool, 16 callers", "CSR/s", "rate", 0.60, "≥ 0.60 × raw relabel + sign"),
-    "pool_rsa": Row("pool", "create rsa2048, warm pool, 16 callers", "CSR/s", "rate", 0.60, "≥ 0.60 × raw relabel + sign"),
+    "pool_rsa": Row("pool", "create rsa2048, warm pool, 16 callers", "CSR/s", "rate", 0.75, "≥ 0.75 × raw relabel + sign"),
+    "far": Row("far", "create p256v1, warm pool, module that takes 2 ms a call, one caller, p50", "ms", "most", 5.5),
     "get": Row("get", "get by id, 16 connections", "req/s", "rate", 0.40, "≥ 0.40 × bare evhttp"),
-    "fake": Row("fake", "creates through HTTP and store, fake signer", "CSR/s", "least", 3000),
+    "fake": Row("fake", "creates through HTTP and store, fake signer", "CSR/s", "least", 8000),
     "rows_get": Row("rows", "get by id, 10³ → 10⁶ rows, p99", "ms", "within", 1.3),
     "rows_list": Row("rows", "first list page, 10³ → 10⁶ rows, p99", "ms", "within", 1.3),
     "rows_page": Row("rows", "list page in the middle, far from any that was read, at 10⁶ rows, p99", "ms", "within", 2),
-    "get_busy": Row("fake", "get by id while 16 callers create, p99", "ms", "within"),
+    "walk": Row("walk", "walk of 10⁵ CSRs by the SDK", "s", "most"),
+    "walk_page": Row("walk", "the same, last tenth of its pages against the first, p50 of a page", "ms", "within", 1.3),
+    "get_busy": Row("fake", "get by id while 16 callers create, p99", "ms", "within", 1.5),
     "keys": Row("keys", "create p256v1, 0 → 10,000 keys on the token, p50", "ms", "within", 1.2),
     "memory_idle": Row("memory", "memory of csrd, idle", "MiB", "most", 20),
     "memory_rows": Row("rows", "memory of csrd at 10⁶ rows", "MiB", "most", 40),
@@ -423,6 +428,27 @@ def section_pool(bench):
     ROWS["by_hand_rsa"].set(warm_rate, [by_hand_rate(bench, "rsa:2048")])
 
 
+def section_far(bench):
+    """An HSM behind a network: SoftHSM, and 2 ms more for each call that has a session."""
+    plan = bench.plan
+    service = bench.prepare("far", **plan.pool_far)
+    rules = service.folder / "rules"
+    rules.write_text("answer-after 2ms\n", encoding="ascii")
+    shim = {"P11SHIM_MODULE": service.p11.module, "P11SHIM_RULES": str(rules), "P11SHIM_TRACE": "/dev/null",
+            "P11SHIM_STATE": str(service.folder / "shim-state")}
+    service.settings["token default"]["module"] = bench.build / "tests" / "p11shim.so"
+    service.write_config()
+    plain = service.environment
+    service.environment = lambda program=None: {**plain(program), **shim}
+    service.start()
+    times = []
+    for _ in range(plan.few_rounds):
+        wait_warm(bench, service)
+        times.append(bench.load(service, "p256v1", 1, "--requests", plan.pool_one)["p50_us"] / 1e3)
+    bench.stop(service)
+    ROWS["far"].set(times)
+
+
 def section_get(bench):
     service = bench.start_on_fake(bench.prepare("get"))
     ids = service.folder / "ids"
@@ -458,16 +484,22 @@ def section_fake(bench):
     ROWS["get_busy"].set(busy, alone, note="one caller, with two processors for all")
 
 
+def fill_store(bench, service, number):
+    """Brings the account to that many CSRs; files of their keys and ids."""
+    keys, ids = service.folder / ("keys.%d" % number), service.folder / ("ids.%d" % number)
+    began = time.monotonic()
+    bench.harness.run([sys.executable, HERE / "fill_store.py", service.store_path, service.account, str(number), bench.pem(),
+                       "--keys", keys, "--ids", ids], timeout=600)
+    say("    %d rows in %.1f s, %.0f MiB" % (number, time.monotonic() - began, service.store_path.stat().st_size / MIB / MIB))
+    return keys, ids
+
+
 def filled_services(bench):
     """One csrd for each number of rows; they differ in nothing else.  The store grows and is copied on its way."""
     services = []
     origin = bench.prepare("rows")
     for number in bench.plan.rows:
-        keys, ids = origin.folder / ("keys.%d" % number), origin.folder / ("ids.%d" % number)
-        began = time.monotonic()
-        bench.harness.run([sys.executable, HERE / "fill_store.py", origin.store_path, origin.account, str(number), bench.pem(),
-                           "--keys", keys, "--ids", ids], timeout=600)
-        say("    %d rows in %.1f s, %.0f MiB" % (number, time.monotonic() - began, origin.store_path.stat().st_size / MIB / MIB))
+        keys, ids = fill_store(bench, origin, number)
         service = bench.prepare("rows-%d" % number, populate=False)
         service.token = origin.token
         bench.write_token(service)
@@ -510,6 +542,48 @@ def section_rows(bench):
     bench.stop(*[service for _, service, _ in services])
     for _, service, _ in services:  # a few large files
         shutil.rmtree(service.folder, ignore_errors=True)
+
+
+def install_sdk(bench):
+    """The folder that the SDK is in, as for its tests; None: it cannot be had, and the rows say why."""
+    import sdk_test  # like harness, it reads CSRD_BIN when it is loaded
+    try:
+        if not shutil.which("node"):
+            raise FileNotFoundError("node is not installed")
+        sdk_test.install()
+    except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
+        print(error, file=sys.stderr)
+        why = "node is not installed" if not shutil.which("node") else "npm cannot install the SDK"
+        for row in ROWS.values():
+            if row.section == "walk":
+                row.note = "not run: " + why
+        return None
+    shutil.copyfile(HERE / "walk.mjs", sdk_test.INSTALLED / "walk.mjs")
+    return sdk_test.INSTALLED
+
+
+def section_walk(bench):
+    sdk = install_sdk(bench)
+    if not sdk:
+        return
+    number = bench.plan.walk_rows
+    service = bench.prepare("walk")
+    keys, _ = fill_store(bench, service, number)
+    bench.start_on_fake(service, keys)
+    wait_quiet(service.csrd)
+    environment = bench.harness.clean_environment(CSRD_URL=service.url, CSRD_TOKEN=service.token,
+                                                  CSRD_ACCOUNT=service.account)
+    walks = []
+    for _ in range(bench.plan.few_rounds):
+        done = bench.harness.run(["node", "walk.mjs", str(number), str(PER_PAGE)], cwd=sdk, env=environment, timeout=600)
+        walks.append(json.loads(done.stdout))
+        say("    %(pages)d pages in %(seconds).1f s; a page %(start_ms).2f ms at the start, %(end_ms).2f ms at the end" %
+            walks[-1])
+    bench.stop(service)
+    shutil.rmtree(service.folder, ignore_errors=True)  # a few large files
+    note = "" if number == 100000 else "only %d" % number
+    ROWS["walk"].set([walk["seconds"] for walk in walks], note=note)
+    ROWS["walk_page"].set([walk["end_ms"] for walk in walks], [walk["start_ms"] for walk in walks], note)
 
 
 def section_keys(bench):
@@ -596,9 +670,9 @@ def section_cfssl(bench):
     process.kill()
 
 
-SECTIONS = {"rsa": section_rsa, "p256": section_p256, "pool": section_pool, "get": section_get, "fake": section_fake,
-            "rows": section_rows, "keys": section_keys, "memory": section_memory, "by_hand": section_by_hand,
-            "cfssl": section_cfssl}
+SECTIONS = {"rsa": section_rsa, "p256": section_p256, "pool": section_pool, "far": section_far, "get": section_get,
+            "fake": section_fake, "rows": section_rows, "walk": section_walk, "keys": section_keys, "memory": section_memory,
+            "by_hand": section_by_hand, "cfssl": section_cfssl}
 
 
 # ---- what comes out ---------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ static void cmd_csr_put_key(struct json_writer *w, const struct csr_record *r)
 	str_hex(spki, r->spki_sha256, KEY_SPKI_HASH_BYTES);
 	json_put_name(w, "key");
 	json_open_object(w);
+	json_put_text_member(w, "label", r->key_label);
 	json_put_text_member(w, "id", id);
 	json_put_text_member(w, "spki_sha256", spki);
 	json_put_name(w, "protection");
@@ -140,6 +141,7 @@ static void print_key(const struct csr_record *r)
 	str_hex(spki, r->spki_sha256, KEY_SPKI_HASH_BYTES);
 	buf_init(&protection, 1024);
 	key_protection_format(r->protection, &protection);
+	output_fact("key label", r->key_label);
 	output_fact("key id", id);
 	output_fact("SPKI SHA-256", spki);
 	output_fact("protection", buf_text(&protection));

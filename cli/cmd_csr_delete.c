@@ -60,16 +60,18 @@ static void cmd_csr_delete_on_deleting(void *arg, enum err e, struct csr_record 
 {
 	struct removal *removal = arg;
 
-	csr_record_free(record);
+	csr_record_free(e == E_OK ? removal->record : NULL);
 	if (e != E_OK) {
 		loop_stop(removal->loop, e);
 		return;
 	}
+	removal->record = record;
 	removal->settle = (struct settle){
 	    .kind = SETTLE_DELETING,
 	    .store = removal->cli->store,
 	    .hsm = removal->hsm,
 	    .csr_id = removal->id,
+	    .key_label = removal->record->key_label,
 	    .deadline_ms = clock_ms() + DESTROY_SECONDS * 1000,
 	    .origin = removal->cli->origin,
 	};

@@ -62,6 +62,7 @@ static void cmd_doctor_check_all(struct doctor *d)
 			cmd_doctor_check_token(d, &d->config->tokens[i]);
 	doctor_check_units(d);
 	doctor_check_csrd(d);
+	doctor_check_tls(d);
 	doctor_check_running(d);
 	doctor_check_store(d);
 }

@@ -99,6 +99,7 @@ static void cmd_reconcile_on_vouched(void *arg, enum err e, bool vouched)
 	    .compare_keys = true,
 	    .min_age_us = (int64_t)pass->min_age_ms * 1000,
 	    .leave_open = pass->apply && pass->served && pass->min_age_ms > 0,
+	    .leave_unsettled = pass->served && pass->min_age_ms > 0,
 	    .give_up = pass->give_up,
 	    .actor = pass->cli->origin.actor,
 	    .on_finding = cmd_reconcile_on_finding,
@@ -154,7 +155,8 @@ static enum exit_code cmd_reconcile_print_json(struct pass *pass)
 	    {"checked", r->checked},   {"pending", r->pending},     {"deleting", r->deleting},
 	    {"leftover", r->leftover}, {"missing", r->missing},     {"unknown", r->unknown},
 	    {"busy", r->busy},         {"set_aside", r->set_aside}, {"half_pairs", r->half_pairs},
-	    {"unread", r->unread},     {"unclear", r->unclear},     {"left", left_of(pass)},
+	    {"unread", r->unread},     {"unclear", r->unclear},     {"ready", r->ready},
+	    {"others", r->others},     {"left", left_of(pass)},
 	};
 
 	json_close(&pass->j.w); /* the findings */
@@ -195,6 +197,8 @@ static void cmd_reconcile_print_text(const struct pass *pass)
 		   "key objects that the signer cannot read: keys may have been overlooked");
 	print_line(r->unclear, "unclear",
 		   "active CSRs whose keys are missing, or among those that cannot be read");
+	print_line(r->ready, "ready", "keys of the pool, used for no CSR yet");
+	print_line(r->others, "others", "keys of other nodes that share the token");
 	output_line(INDENT, "token '%s': %llu rows and keys checked, %llu half pairs, %llu left to do",
 		    pass->token->name, (unsigned long long)r->checked, (unsigned long long)r->half_pairs,
 		    (unsigned long long)left_of(pass));

@@ -47,6 +47,7 @@ struct verify {
 	struct hsm *hsm;
 	bool started;
 	bool vouched; /* the signer vouches for the store */
+	bool served;  /* a csrd runs on the store */
 	bool over;    /* hsm_free ends what is under way */
 	struct reconcile_report report;
 
@@ -192,6 +193,15 @@ static const char *presence_text(enum message_key_presence presence)
 	return "the token has more than one pair under its label";
 }
 
+static void add_missing(struct verify *v, const char *csr_id, const char *label,
+			enum message_key_presence presence)
+{
+	char text[FINDING_LABEL_SIZE + 80];
+
+	snprintf(text, sizeof(text), "%s (%s)", presence_text(presence), label);
+	finding_add(&v->findings, kind_of_missing(presence), csr_id, text);
+}
+
 static void cmd_verify_on_finding(void *arg, enum reconcile_finding finding, const char *csr_id,
 				  const char *label, enum message_key_presence presence)
 {
@@ -199,7 +209,7 @@ static void cmd_verify_on_finding(void *arg, enum reconcile_finding finding, con
 
 	switch (finding) {
 	case RECONCILE_PENDING:
-		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is pending and unfinished");
+		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "was being made, unfinished");
 		break;
 	case RECONCILE_DELETING:
 		finding_add(&v->findings, FINDING_UNSETTLED, csr_id, "is being deleted, unfinished");
@@ -209,7 +219,7 @@ static void cmd_verify_on_finding(void *arg, enum reconcile_finding finding, con
 			    "is failed or destroyed, and the token has a key of it");
 		break;
 	case RECONCILE_MISSING:
-		finding_add(&v->findings, kind_of_missing(presence), csr_id, presence_text(presence));
+		add_missing(v, csr_id, label, presence);
 		break;
 	case RECONCILE_UNKNOWN:
 		finding_add(&v->findings, FINDING_UNKNOWN, label,
@@ -279,6 +289,7 @@ static void cmd_verify_compare(struct verify *v)
 	    .vouched = v->vouched,
 	    .compare_keys = true,
 	    .min_age_us = (int64_t)IN_WORK_MS * 1000,
+	    .leave_unsettled = v->served, /* a create may be about to commit, and only csrd knows */
 	    .actor = v->cli->origin.actor,
 	    .on_finding = cmd_verify_on_finding,
 	    .should_stop = cmd_verify_should_stop,
@@ -386,7 +397,7 @@ static bool check_row(struct verify *v, const struct csr_record *row, enum err *
 	*ret_error = csr_proof(row, on_difference, v);
 	if (*ret_error != E_OK || !v->full || !here || row->state != CSR_ACTIVE)
 		return true;
-	hsm_inspect_key(v->hsm, row->id, clock_ms() + CALL_TIMEOUT_MS, on_inspected, v);
+	hsm_inspect_key(v->hsm, row->key_label, clock_ms() + CALL_TIMEOUT_MS, on_inspected, v);
 	return false;
 }
 
@@ -496,6 +507,8 @@ static enum exit_code cmd_verify_print_json(struct verify *v)
 	json_put_bool_member(w, "ok", finding_total(&v->findings) == 0);
 	json_put_int_member(w, "csrs_checked", (int64_t)v->csrs_checked);
 	json_put_int_member(w, "keys_compared", (int64_t)v->report.checked);
+	json_put_int_member(w, "keys_ready", (int64_t)v->report.ready);
+	json_put_int_member(w, "keys_of_others", (int64_t)v->report.others);
 	json_put_int_member(w, "keys_read", (int64_t)v->keys_read);
 	json_put_int_member(w, "in_work", (int64_t)v->report.busy);
 	json_put_name(w, "store");
@@ -519,6 +532,11 @@ static void cmd_verify_print_text(struct verify *v)
 		    "token '%s': %" PRIu64 " rows and keys compared, %" PRIu64 " keys read, %" PRIu64
 		    " in progress right now",
 		    v->token->name, v->report.checked, v->keys_read, v->report.busy);
+	if (v->report.ready + v->report.others > 0)
+		output_line(INDENT,
+			    "of the keys, %" PRIu64 " are ready ones of the pool, and %" PRIu64
+			    " are other nodes'",
+			    v->report.ready, v->report.others);
 	output_line(INDENT, "%" PRIu64 " difference%s", finding_total(&v->findings),
 		    finding_total(&v->findings) == 1 ? "" : "s");
 	if (!v->full)
@@ -528,11 +546,23 @@ static void cmd_verify_print_text(struct verify *v)
 		output_line(INDENT, "the keys of other tokens were not checked: --token NAME does that");
 }
 
+static enum exit_code ask_served(struct verify *v)
+{
+	const char *url = v->cli->config->store.url;
+	enum err e = upkeep_is_served(url, &v->served);
+
+	if (e != E_OK && e != E_UNSUPPORTED)
+		return cli_fail(e, "cannot see whether a csrd runs on '%s': %s", url, err_str(e));
+	return EXIT_CODE_OK;
+}
+
 static enum exit_code cmd_verify_run(struct verify *v)
 {
 	enum exit_code code = check_store(v);
 	enum exit_code shown = EXIT_CODE_OK;
 
+	if (code == EXIT_CODE_OK)
+		code = ask_served(v);
 	if (code == EXIT_CODE_OK)
 		code = cmd_verify_check_token(v);
 	if (code == EXIT_CODE_OK && v->cli->json)

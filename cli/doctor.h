@@ -119,6 +119,7 @@ void doctor_check_clock(struct doctor *d);
 void doctor_check_running(struct doctor *d); /* what csrd reports about itself */
 void doctor_check_units(struct doctor *d);
 void doctor_check_csrd(struct doctor *d);
+void doctor_check_tls(struct doctor *d);
 
 /* Of one token.  doctor_look_at_… report nothing: what they find is reported after what may be its cause. */
 void doctor_look_at_units(struct doctor *d,

@@ -78,6 +78,12 @@ static void say_answer(struct doctor *d, const struct config_token *token)
 			   signer->detail[0] ? signer->detail : "its token is not usable");
 		doctor_remedy(d, "see the lines about the token; csrd-hsm tries again by itself");
 		doctor_follows(d, &d->cause, "nothing, csrd-hsm tries again by itself");
+	} else if (strcmp(signer->detail, MESSAGE_STATUS_JOURNAL_DOWN) == 0) {
+		doctor_say(d, DOCTOR_FAIL, "signer", token->name, "%s", signer->detail);
+		doctor_remedy(d,
+			      "make room on the disk of state_dir of [token %s], or mend it; csrd-hsm then "
+			      "goes on by itself",
+			      token->name);
 	} else if (signer->detail[0]) {
 		doctor_say(d, DOCTOR_WARN, "signer", token->name, "usable, with %s", signer->detail);
 		doctor_remedy(d, "end other users of the token, or lower threads of [token %s]", token->name);

@@ -25,11 +25,12 @@
 #define LINE_BYTES_MAX 2048
 #define TOKEN_NAME_CHARS (sizeof(((struct config_token *)0)->name) - 1)
 #define NEAR_NAME_MAX 64
+#define CREDENTIAL "credential:"
 #define PINS "/etc/csrd/credentials/"
 #define PINS_OF_UNITS "/run/credentials/csrd-hsm@"
 #define UTF8_BOM "\xef\xbb\xbf"
 
-static const char *const plain_sections[] = {"http", "store", "policy", "log"};
+static const char *const plain_sections[] = {"http", "store", "policy", "log", "metrics"};
 #define PLAIN_SECTIONS (sizeof(plain_sections) / sizeof(plain_sections[0]))
 
 _Static_assert(CONFIG_KEYS <= CONFIG_KEYS_MAX, "struct config's `lines` has room for each key");
@@ -316,8 +317,9 @@ static void open_section(struct parse *p, const char *name)
 		p->section = plain_sections[i];
 		return;
 	}
-	refuse_section(p, name,
-		       "unknown section, accepted are [http], [store], [policy], [log] and [token NAME]");
+	refuse_section(
+	    p, name,
+	    "unknown section, accepted are [http], [store], [policy], [log], [metrics] and [token NAME]");
 }
 
 /* ---- lines ---- */
@@ -515,6 +517,79 @@ static void config_check_listen(struct parse *p)
 	}
 }
 
+/* Port 0: the kernel chooses one. */
+static bool config_is_any_port(const char *address)
+{
+	const char *colon = strrchr(address, ':');
+
+	return colon && strcmp(colon, ":0") == 0;
+}
+
+/* The files alone are no mistake: the service manager may hold the socket that they are for. */
+static void config_check_tls(struct parse *p)
+{
+	const struct config_http *http = &p->config->http;
+	const struct {
+		const char *name;
+		const char *value;
+		const char *what;
+	} files[] = {
+	    {"tls_certificate", http->tls_certificate, "the server's certificate, then those of its issuers"},
+	    {"tls_key", http->tls_key, "its private key"}};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		size_t key = find_key("http", files[i].name);
+
+		if (http->listen_tls_len == 0 || files[i].value || *key_line(p, key, NULL) > 0)
+			continue;
+		problem_at_key(p, *key_line(p, find_key("http", "listen_tls"), NULL), &config_table[key],
+			       NULL);
+		buf_printf(p->report, "missing, listen_tls needs it: the PEM file of %s\n", files[i].what);
+	}
+	for (size_t a = 0; a < http->listen_tls_len; a++)
+		for (size_t b = 0; b < http->listen_len; b++) {
+			size_t key = find_key("http", "listen_tls");
+
+			if (strcmp(http->listen_tls[a], http->listen[b]) != 0 ||
+			    config_is_any_port(http->listen[b]))
+				continue;
+			problem_at_key(p, *key_line(p, key, NULL), &config_table[key], NULL);
+			buf_printf(p->report,
+				   "'%s' is in listen too; one address has either TLS or plain HTTP\n",
+				   http->listen[b]);
+		}
+}
+
+/* Prometheus speaks to addresses alone, and callers are not to find the figures where the API is. */
+static void config_check_metrics(struct parse *p)
+{
+	size_t key = find_key("metrics", "listen");
+	const struct config_http *http = &p->config->http;
+	const char *address;
+	bool is_taken = false;
+
+	if (p->config->metrics.listen_len == 0)
+		return;
+	address = p->config->metrics.listen[0];
+	for (size_t i = 0; i < http->listen_len; i++)
+		is_taken =
+		    is_taken || (strcmp(address, http->listen[i]) == 0 && !config_is_any_port(address));
+	for (size_t i = 0; i < http->listen_tls_len; i++)
+		is_taken =
+		    is_taken || (strcmp(address, http->listen_tls[i]) == 0 && !config_is_any_port(address));
+	if (!is_taken && !str_starts_with(address, "unix:"))
+		return;
+	problem_at_key(p, *key_line(p, key, NULL), &config_table[key], NULL);
+	if (is_taken)
+		buf_printf(p->report,
+			   "'%s' is an address of [http] listen or listen_tls, choose another port\n",
+			   address);
+	else
+		buf_printf(p->report,
+			   "'%s' is not accepted, it must be ADDRESS:PORT, or [ADDRESS]:PORT for IPv6\n",
+			   address);
+}
+
 static bool same(const char *a, const char *b)
 {
 	return a && b && strcmp(a, b) == 0;
@@ -587,6 +662,8 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 	p->line = 0;
 	check_required(p);
 	config_check_listen(p);
+	config_check_tls(p);
+	config_check_metrics(p);
 	check_tokens(p);
 	e = p->status;
 	if (e == E_OK && p->problems > 0)
@@ -652,6 +729,31 @@ void config_pin_name(const struct config_token *token, char *ret_name, size_t si
 		snprintf(ret_name, size, PINS "%s.pin[.cred]", token->name);
 	else
 		snprintf(ret_name, size, "%s", token->pin_file);
+}
+
+bool config_is_credential(const char *value)
+{
+	return str_starts_with(value, CREDENTIAL);
+}
+
+enum err config_credential_path(const char *key, const char *value, char path[CONFIG_PATH_SIZE],
+				struct buf *why)
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	int len;
+
+	if (config_is_credential(value) && !folder) {
+		buf_printf(why,
+			   "[http] %s '%s': systemd handed no credentials over; add LoadCredential=%s:PATH "
+			   "to the unit "
+			   "('systemctl edit csrd')",
+			   key, value, value + strlen(CREDENTIAL));
+		return E_CONFIG;
+	}
+	len = config_is_credential(value)
+		  ? snprintf(path, CONFIG_PATH_SIZE, "%s/%s", folder, value + strlen(CREDENTIAL))
+		  : snprintf(path, CONFIG_PATH_SIZE, "%s", value);
+	return len > 0 && len < CONFIG_PATH_SIZE ? E_OK : E_NOMEM;
 }
 
 /* ---- reload ---- */

@@ -30,6 +30,10 @@
 struct config_http {
 	char *listen[CONFIG_LISTEN_MAX]; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/csrd/csrd.sock" */
 	size_t listen_len;
+	char *listen_tls[CONFIG_LISTEN_MAX];
+	size_t listen_tls_len;
+	char *tls_certificate; /* a path, or "credential:NAME"; NULL when not set */
+	char *tls_key;
 	bool allow_plain_http; /* off loopback too */
 	uint64_t max_connections;
 	uint64_t max_header_bytes;
@@ -43,6 +47,11 @@ struct config_store {
 	char *url;
 	uint64_t queue_max;
 	uint64_t readers;
+};
+
+struct config_metrics {
+	char *listen[1];   /* as of config_http, but no path */
+	size_t listen_len; /* 0: no figures are shown */
 };
 
 struct config_policy {
@@ -91,6 +100,7 @@ struct config {
 	struct config_store store;
 	struct config_policy policy;
 	struct config_log log;
+	struct config_metrics metrics;
 	struct config_token tokens[CONFIG_TOKENS_MAX]; /* in file order; the first is the default */
 	size_t tokens_len;
 	unsigned lines[CONFIG_KEYS_MAX]; /* config.c's own: by key of the table, its line; 0: none */
@@ -135,6 +145,16 @@ void config_pin_name(const struct config_token *token, char *ret_name, size_t si
  * was taken over.
  */
 MUST_USE enum err config_reload(struct config *config, const struct config *fresh, struct buf *report);
+
+/*
+ * The file that the value of a key of [http] names: itself, or for "credential:NAME"
+ * that file of $CREDENTIALS_DIRECTORY, which only a process that systemd started has.
+ * E_CONFIG: `why` holds what is wrong and what to do; E_NOMEM.
+ */
+#define CONFIG_PATH_SIZE 4096
+bool config_is_credential(const char *value);
+MUST_USE enum err config_credential_path(const char *key, const char *value, char path[CONFIG_PATH_SIZE],
+					 struct buf *why);
 
 /* One effective value. */
 struct config_value {

@@ -29,6 +29,10 @@
 const struct config_key config_table[CONFIG_KEYS] = {
     {"http", "listen", CONFIG_LISTEN, AT(http.listen), .len_offset = offsetof(struct config, http.listen_len),
      .max = CONFIG_LISTEN_MAX, .fallback = "127.0.0.1:8080, [::1]:8080"},
+    {"http", "listen_tls", CONFIG_LISTEN, AT(http.listen_tls),
+     .len_offset = offsetof(struct config, http.listen_tls_len), .max = CONFIG_LISTEN_MAX},
+    {"http", "tls_certificate", CONFIG_CREDENTIAL, AT(http.tls_certificate)},
+    {"http", "tls_key", CONFIG_CREDENTIAL, AT(http.tls_key)},
     {"http", "allow_plain_http", CONFIG_BOOL, AT(http.allow_plain_http), .fallback = "no"},
     {"http", "max_connections", CONFIG_COUNT, AT(http.max_connections), .min = 1, .max = 65536,
      .fallback = "512"},
@@ -59,6 +63,9 @@ const struct config_key config_table[CONFIG_KEYS] = {
 
     {"log", "level", CONFIG_LOG_LEVEL, AT(log.level), .fallback = "info", .reloadable = true},
     {"log", "reads", CONFIG_BOOL, AT(log.reads), .fallback = "no", .reloadable = true},
+
+    {"metrics", "listen", CONFIG_LISTEN, AT(metrics.listen),
+     .len_offset = offsetof(struct config, metrics.listen_len), .max = 1},
 
     {"token", "module", CONFIG_PATH, AT_TOKEN(module), .required = true},
     {"token", "module_init_args", CONFIG_TEXT, AT_TOKEN(module_init_args)},
@@ -200,6 +207,25 @@ static enum err set_path(const struct config_key *key, char **value, const char 
 {
 	if (!is_file_path(text))
 		return config_table_refuse(key, why, text, "the absolute path of a file");
+	return replace_text(value, text);
+}
+
+static bool is_credential(const char *text)
+{
+	const char *name = text + strlen("credential:");
+
+	return str_starts_with(text, "credential:") && name[0] != '\0' && name[0] != '.' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") ==
+		   strlen(name);
+}
+
+static enum err set_credential(const struct config_key *key, char **value, const char *text, struct buf *why)
+{
+	if (!is_file_path(text) && !is_credential(text))
+		return config_table_refuse(
+		    key, why, text,
+		    "the absolute path of a file, or credential:NAME for one that systemd hands "
+		    "over (LoadCredential=NAME:PATH)");
 	return replace_text(value, text);
 }
 
@@ -506,6 +532,10 @@ static enum err take_text(const struct config_key *key, void *into, const char *
 		    "ADDRESS:PORT, [ADDRESS]:PORT for IPv6, or unix:/PATH; names are not looked up");
 	if (key->type == CONFIG_USERS && !is_user(item))
 		return config_table_refuse(key, why, item, "the name or the number of a user");
+	if (strcmp(key->name, "listen_tls") == 0 && str_starts_with(item, "unix:"))
+		return config_table_refuse(key, why, item,
+					   "ADDRESS:PORT, or [ADDRESS]:PORT for IPv6; a unix socket needs no "
+					   "TLS and belongs in listen");
 	for (size_t i = 0; i < list->len; i++) {
 		if (strcmp(list->items[i], item) != 0)
 			continue;
@@ -581,6 +611,8 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 		return set_duration(key, value, text, why);
 	case CONFIG_PATH:
 		return set_path(key, value, text, why);
+	case CONFIG_CREDENTIAL:
+		return set_credential(key, value, text, why);
 	case CONFIG_SOCKET:
 		return set_socket(key, value, text, why);
 	case CONFIG_STORE_URL:
@@ -621,6 +653,7 @@ void config_key_format(const struct config_key *key, const void *base, struct bu
 		format_duration(*(const uint64_t *)value, b);
 		break;
 	case CONFIG_PATH:
+	case CONFIG_CREDENTIAL:
 	case CONFIG_SOCKET:
 	case CONFIG_STORE_URL:
 	case CONFIG_TOKEN_URI:
@@ -688,6 +721,7 @@ void config_key_release(const struct config_key *key, void *base)
 
 	switch (key->type) {
 	case CONFIG_PATH:
+	case CONFIG_CREDENTIAL:
 	case CONFIG_SOCKET:
 	case CONFIG_STORE_URL:
 	case CONFIG_TOKEN_URI:

@@ -16,21 +16,22 @@
 #include <stdint.h>
 
 enum config_type {
-	CONFIG_BOOL,      /* bool: "yes", "no" */
-	CONFIG_COUNT,     /* uint64_t in min … max */
-	CONFIG_DURATION,  /* uint64_t of milliseconds in min … max */
-	CONFIG_PATH,      /* char *: absolute */
-	CONFIG_SOCKET,    /* char *: absolute, fits sun_path */
-	CONFIG_STORE_URL, /* char * */
-	CONFIG_TOKEN_URI, /* char *: RFC 7512 */
-	CONFIG_LISTEN,    /* char *[max] and its size_t at len_offset */
-	CONFIG_USERS,     /* char *[max] and its size_t at len_offset */
-	CONFIG_KEY_TYPES, /* key_type_set */
-	CONFIG_SAN_TYPES, /* unsigned, SAN_TYPE_BIT */
-	CONFIG_LOG_LEVEL, /* enum log_level */
-	CONFIG_USAGE,     /* uint32_t, enum key_protection; may be empty */
-	CONFIG_TEXT,      /* char *: any text that fits in a line */
-	CONFIG_NAME,      /* char *: letters, digits, '.', '-' and '_'; at most max bytes */
+	CONFIG_BOOL,       /* bool: "yes", "no" */
+	CONFIG_COUNT,      /* uint64_t in min … max */
+	CONFIG_DURATION,   /* uint64_t of milliseconds in min … max */
+	CONFIG_PATH,       /* char *: absolute */
+	CONFIG_SOCKET,     /* char *: absolute, fits sun_path */
+	CONFIG_STORE_URL,  /* char * */
+	CONFIG_TOKEN_URI,  /* char *: RFC 7512 */
+	CONFIG_CREDENTIAL, /* char *: absolute, or credential:NAME */
+	CONFIG_LISTEN,     /* char *[max] and its size_t at len_offset */
+	CONFIG_USERS,      /* char *[max] and its size_t at len_offset */
+	CONFIG_KEY_TYPES,  /* key_type_set */
+	CONFIG_SAN_TYPES,  /* unsigned, SAN_TYPE_BIT */
+	CONFIG_LOG_LEVEL,  /* enum log_level */
+	CONFIG_USAGE,      /* uint32_t, enum key_protection; may be empty */
+	CONFIG_TEXT,       /* char *: any text that fits in a line */
+	CONFIG_NAME,       /* char *: letters, digits, '.', '-' and '_'; at most max bytes */
 };
 
 struct config_key {
@@ -47,7 +48,7 @@ struct config_key {
 	bool may_be_secret; /* a PIN may stand here by mistake: a value that is refused is not repeated */
 };
 
-#define CONFIG_KEYS 43
+#define CONFIG_KEYS 47
 extern const struct config_key config_table[CONFIG_KEYS];
 
 /* `base` below is the struct config, or the struct config_token for a key of [token NAME]. */

@@ -81,7 +81,7 @@ void answer_put_head(struct buf *b, const struct reply *reply, const char *reque
 		has_id = has_id || str_equal_ignoring_case(h->name, "X-Request-Id");
 		buf_printf(b, "%s: %s\r\n", h->name, h->value);
 	}
-	if (!has_id)
+	if (!has_id && request_id)
 		buf_printf(b, "X-Request-Id: %s\r\n", request_id);
 	/* RFC 9110 §8.6: a 204 has none, and that of a 304 would be the length of a 200 that was not made. */
 	if (reply->status != 204 && reply->status != 304)

@@ -13,8 +13,8 @@
 
 /*
  * Appends the head of `reply` to b (check buf_status), its empty line included:
- * the reply's fields, Date, X-Request-Id when the reply has none, the length of
- * the body, and "Connection: close" when `close`.  A field that holds a control
+ * the reply's fields, Date, X-Request-Id when the reply has none and request_id is not NULL, the
+ * length of the body, and "Connection: close" when `close`.  A field that holds a control
  * character fails the buffer: E_LIMIT.
  */
 void answer_put_head(struct buf *b, const struct reply *reply, const char *request_id, bool close);

@@ -4,10 +4,13 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/conn_private.h"
+#include "daemon/tls.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
@@ -25,6 +28,10 @@
 #define DRAIN_NEW_MS 200
 #define LINGER_MS 2000
 #define LINGER_BYTES_MAX ((size_t)1024 * 1024)
+#define HANDSHAKE_MS 10000
+/* What a small answer is put into one TLS record with, head and body. */
+#define TLS_RECORD_BYTES 16384
+#define LOG_MS 5000
 /* Past request_timeout, which the api keeps: it was lost. */
 #define BUSY_MARGIN_MS 10000
 /* The slowest reader that is waited for to the end. */
@@ -40,7 +47,13 @@ static uint64_t patience_ms(const struct conn *c, enum conn_state state)
 	const struct config_http *config = c->set->options.config;
 	uint64_t ms = config->idle_timeout_ms;
 
+	if (c->at_end && (state == CONN_IDLE || state == CONN_HEAD))
+		return 0; /* what is not here by now does not come */
 	switch (state) {
+	case CONN_HANDSHAKE:
+		if (c->set->draining)
+			return c->first ? DRAIN_NEW_MS : DRAIN_RECEIVE_MS;
+		return ms < HANDSHAKE_MS ? ms : HANDSHAKE_MS;
 	case CONN_IDLE:
 		return !c->set->draining ? ms : c->served ? 0 : DRAIN_NEW_MS;
 	case CONN_HEAD:
@@ -190,6 +203,7 @@ static void conn_begin_head(struct conn *c)
 	const struct config_http *config = c->set->options.config;
 
 	head_init(&c->head, config->max_header_bytes, config->max_body_bytes);
+	c->head.over_tls = c->is_tls;
 	conn_enter_state(c, CONN_HEAD);
 }
 
@@ -235,6 +249,8 @@ static void conn_on_readable(struct bufferevent *bev, void *arg)
 /* RFC 9112 §9.6: a client that still sends must not lose the answer to a reset. */
 static void conn_linger(struct conn *c)
 {
+	if (c->is_tls)
+		tls_say_end(c->bev);
 	if (shutdown(bufferevent_getfd(c->bev), SHUT_WR) != 0) {
 		conn_enter_state(c, CONN_DEAD);
 		return;
@@ -251,8 +267,8 @@ static void on_written(struct bufferevent *bev, void *arg)
 {
 	struct conn *c = arg;
 
-	(void)bev;
-	if (c->state != CONN_SENDING)
+	/* bufferevent_openssl calls later, when there may be an answer to send again */
+	if (c->state != CONN_SENDING || evbuffer_get_length(bufferevent_get_output(bev)) > 0)
 		return;
 	if (c->closing) {
 		conn_linger(c);
@@ -307,6 +323,8 @@ void conn_send(struct conn *c, const struct buf *head, char *body, size_t body_l
 	c->closing = close;
 	conn_enter_state(c, CONN_SENDING);
 	c->give_up_ms = c->since_ms + patience_ms(c, CONN_SENDING) + body_len / SEND_BYTES_PER_MS;
+	if (c->is_tls && body_len <= TLS_RECORD_BYTES)
+		(void)evbuffer_expand(output, head->len + body_len); /* one piece is one record, not two */
 	if (evbuffer_add(output, head->data, head->len) != 0) {
 		free(body);
 		conn_abort(c);
@@ -314,6 +332,14 @@ void conn_send(struct conn *c, const struct buf *head, char *body, size_t body_l
 	}
 	if (body_len == 0) {
 		free(body);
+	} else if (c->is_tls && body_len <= TLS_RECORD_BYTES) {
+		bool added = evbuffer_add(output, body, body_len) == 0;
+
+		free(body);
+		if (!added) {
+			conn_abort(c);
+			return;
+		}
 	} else if (evbuffer_add_reference(output, body, body_len, free_body, body) != 0) {
 		free(body);
 		conn_abort(c);
@@ -332,6 +358,17 @@ void conn_abort(struct conn *c)
 
 /* ---- the end ---- */
 
+/* Peers can cause this fast. */
+static void conn_fail_handshake(const struct conn *c, enum tls_outcome outcome, const char *why)
+{
+	static struct log_gate gate;
+	unsigned held_back;
+
+	tls_failed(c->tls, outcome);
+	if (log_gate_pass(&gate, LOG_MS, &held_back))
+		log_info("TLS handshake with '%s' failed: %s (%u lines held back)", c->peer, why, held_back);
+}
+
 /* A reader that makes progress is given more time, up to a point. */
 static bool conn_may_send_on(struct conn *c, uint64_t now)
 {
@@ -349,8 +386,13 @@ static void conn_on_timer(void *arg)
 	struct conn *c = arg;
 
 	switch (c->state) {
+	case CONN_HANDSHAKE:
+		conn_fail_handshake(c, TLS_TIMED_OUT, "it took too long");
+		break;
 	case CONN_HEAD:
 	case CONN_BODY:
+		if (c->at_end)
+			break;
 		/* An empty line is no request: some clients send one behind a body. */
 		if (!c->set->draining && c->head.scanned > c->head.skipped) {
 			conn_refuse(c, 408, "the request did not arrive in time ([http] idle_timeout)");
@@ -379,7 +421,21 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct conn *c = arg;
 
-	(void)bev;
+	if (what & BEV_EVENT_CONNECTED) {
+		tls_succeeded(c->tls, bev);
+		conn_enter_state(c, CONN_IDLE);
+		return;
+	}
+	if (c->state == CONN_HANDSHAKE)
+		conn_fail_handshake(c, TLS_FAILED, tls_failure(bev));
+	/* bufferevent_openssl tells of the end before it hands over what came before that, in this same call.
+	 */
+	if (c->is_tls && (what & BEV_EVENT_EOF) && !c->at_end &&
+	    (c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_BODY)) {
+		c->at_end = true;
+		timer_start(&c->timer, 0);
+		return;
+	}
 	/* A client may shut its side and wait for the answer; reading is off then until it is sent. */
 	if ((what & BEV_EVENT_EOF) && (c->state == CONN_BUSY || c->state == CONN_SENDING))
 		return;
@@ -393,10 +449,17 @@ void conn_free(struct conn *c)
 	bool is_held = c->state == CONN_BUSY;
 
 	if (c->bev) {
+		if (c->is_tls && c->state != CONN_LINGER &&
+		    evbuffer_get_length(bufferevent_get_output(c->bev)) == 0)
+			tls_say_end(c->bev);
 		c->set->unsent_bytes -= evbuffer_get_length(bufferevent_get_output(c->bev));
 		evbuffer_remove_cb(bufferevent_get_output(c->bev), on_output, c);
 		bufferevent_free(c->bev);
 	}
+	if (c->first)
+		event_free(c->first);
+	c->first = NULL;
+	fd_close(&c->fd);
 	timer_stop(&c->timer);
 	c->bev = NULL;
 	c->state = CONN_GONE;
@@ -407,8 +470,8 @@ void conn_free(struct conn *c)
 
 void conn_drain(struct conn *c)
 {
-	if (c->state == CONN_IDLE)
-		timer_start(&c->timer, patience_ms(c, CONN_IDLE));
+	if (c->state == CONN_IDLE || c->state == CONN_HANDSHAKE)
+		timer_start(&c->timer, patience_ms(c, c->state));
 	else if (c->state == CONN_HEAD || c->state == CONN_BODY)
 		timer_start(&c->timer, patience_ms(c, CONN_HEAD));
 }
@@ -432,36 +495,96 @@ static void conn_name_peer(struct conn *c, const struct sockaddr *sa)
 	}
 }
 
-enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer)
+/* Takes the bufferevent, which owns the descriptor. */
+static enum err conn_take_bev(struct conn *c, struct bufferevent *bev)
+{
+	if (!bev)
+		return E_NOMEM;
+	c->bev = bev;
+	c->fd = -1;
+	if (!evbuffer_add_cb(bufferevent_get_output(bev), on_output, c))
+		return E_NOMEM;
+	bufferevent_setcb(bev, conn_on_readable, on_written, on_event, c);
+	return bufferevent_enable(bev, EV_READ | EV_WRITE) == 0 ? E_OK : E_NOMEM;
+}
+
+static enum err conn_speak_plainly(struct conn *c)
+{
+	return conn_take_bev(c, bufferevent_socket_new(c->set->base, c->fd, BEV_OPT_CLOSE_ON_FREE));
+}
+
+static bool is_letter(unsigned char byte)
+{
+	return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
+}
+
+/*
+ * At a door with TLS: whoever sends a letter speaks HTTP, and is told in HTTP
+ * what is wrong, as any other request that is refused.
+ */
+static void conn_on_first_byte(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *c = arg;
+	unsigned char byte;
+	ssize_t got = recv((int)fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+
+	(void)what;
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	event_free(c->first);
+	c->first = NULL;
+	if (got <= 0) {
+		conn_free(c);
+	} else if (is_letter(byte)) {
+		conn_begin_head(c);
+		if (conn_speak_plainly(c) == E_OK)
+			conn_refuse(c, 400,
+				    "plain HTTP was sent to a port that speaks TLS: say https:// in the URL");
+		else
+			conn_free(c);
+	} else {
+		c->is_tls = true;
+		if (conn_take_bev(c, tls_accept(c->tls, (int)fd)) != E_OK)
+			conn_free(c);
+	}
+}
+
+static enum err conn_await_first_byte(struct conn *c)
+{
+	c->first = event_new(c->set->base, c->fd, EV_READ | EV_PERSIST, conn_on_first_byte, c);
+	if (!c->first || event_add(c->first, NULL) != 0)
+		return E_NOMEM;
+	conn_enter_state(c, CONN_HANDSHAKE);
+	return E_OK;
+}
+
+enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 	int one = 1;
+	enum err e = E_NOMEM;
 
 	if (!c) {
 		(void)close(fd);
 		return E_NOMEM;
 	}
 	c->set = set;
+	c->fd = fd;
+	c->tls = tls;
 	conn_set_enter(set, c);
 	conn_name_peer(c, peer);
-	c->bev = bufferevent_socket_new(set->base, fd, BEV_OPT_CLOSE_ON_FREE);
-	if (!c->bev) {
-		(void)close(fd);
-		conn_free(c);
-		return E_NOMEM;
-	}
-	c->body = evbuffer_new();
 	timer_init(&c->timer, set->base, conn_on_timer, c);
-	if (!c->body || !evbuffer_add_cb(bufferevent_get_output(c->bev), on_output, c)) {
-		conn_free(c);
-		return E_NOMEM;
-	}
+	c->body = evbuffer_new();
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
-	bufferevent_setcb(c->bev, conn_on_readable, on_written, on_event, c);
-	conn_enter_state(c, CONN_IDLE);
-	if (bufferevent_enable(c->bev, EV_READ | EV_WRITE) != 0)
-		conn_enter_state(c, CONN_DEAD);
-	return E_OK;
+	if (c->body && tls) {
+		e = conn_await_first_byte(c);
+	} else if (c->body) {
+		conn_enter_state(c, CONN_IDLE);
+		e = conn_speak_plainly(c);
+	}
+	if (e != E_OK)
+		conn_free(c);
+	return e;
 }
 
 /* ---- seen from the request above it ---- */
@@ -469,6 +592,11 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer)
 const char *conn_peer(const struct conn *c)
 {
 	return c->peer;
+}
+
+bool conn_is_tls(const struct conn *c)
+{
+	return c->is_tls;
 }
 
 bool conn_is_refused(const struct conn *c, int *ret_status, const char **ret_why)
@@ -507,5 +635,7 @@ bool conn_is_gone(const struct conn *c)
 
 bool conn_must_close(const struct conn *c)
 {
-	return c->refused || c->head.close || c->set->draining || conn_set_is_pressed(c->set);
+	bool is_last = c->at_end && (!c->bev || evbuffer_get_length(bufferevent_get_input(c->bev)) == 0);
+
+	return c->refused || is_last || c->head.close || c->set->draining || conn_set_is_pressed(c->set);
 }

@@ -3,6 +3,7 @@
  * One client connection: bytes to requests, answers to bytes, and a time limit
  * in every state.
  *
+ *   handshake the client begins to speak TLS        10 s, or idle_timeout if that is shorter
  *   idle      waits for a request's first byte      idle_timeout
  *   head,     receives a request                    idle_timeout from its first byte, then 408
  *   body
@@ -35,6 +36,8 @@ struct head;
  */
 
 const char *conn_peer(const struct conn *conn); /* "127.0.0.1:41234", "[::1]:41234" or "unix" */
+
+bool conn_is_tls(const struct conn *conn);
 
 /* True when the request was refused, with status and reason for the client; the answer must say "close". */
 bool conn_is_refused(const struct conn *conn, int *ret_status, const char **ret_why);

@@ -15,26 +15,34 @@
 #include <sys/socket.h>
 
 struct bufferevent;
+struct event;
 struct evbuffer;
 struct event_base;
+struct tls;
 
 #define CONN_PEER_SIZE 64
 
 enum conn_state {
-	CONN_IDLE = 1, /* waits for a request's first byte */
-	CONN_HEAD,     /* its head is arriving */
-	CONN_BODY,     /* its body is arriving */
-	CONN_BUSY,     /* it is being answered */
-	CONN_SENDING,  /* its answer is being sent */
-	CONN_LINGER,   /* our side is shut; what still comes is dropped */
-	CONN_DEAD,     /* to be closed at the next turn of the loop */
-	CONN_GONE,     /* closed while busy: kept for whoever answers its request */
+	CONN_HANDSHAKE = 1, /* of TLS; its first byte tells whether it is one */
+	CONN_IDLE,          /* waits for a request's first byte */
+	CONN_HEAD,          /* its head is arriving */
+	CONN_BODY,          /* its body is arriving */
+	CONN_BUSY,          /* it is being answered */
+	CONN_SENDING,       /* its answer is being sent */
+	CONN_LINGER,        /* our side is shut; what still comes is dropped */
+	CONN_DEAD,          /* to be closed at the next turn of the loop */
+	CONN_GONE,          /* closed while busy: kept for whoever answers its request */
 };
 
 struct conn {
 	struct conn_set *set;
 	enum conn_state state;
-	struct bufferevent *bev; /* NULL for CONN_GONE */
+	struct bufferevent *bev; /* NULL for CONN_GONE, and in CONN_HANDSHAKE before the first byte */
+	struct tls *tls;         /* of its door; NULL: plain HTTP */
+	struct event *first;     /* waits for the first byte; NULL otherwise */
+	int fd;                  /* while there is no bev to own it; else -1 */
+	bool is_tls;             /* TLS is spoken: a handshake has begun */
+	bool at_end;             /* a TLS client has said that it sends no more */
 	struct timer timer;
 	uint64_t since_ms;   /* clock_ms of: entering the state; CONN_HEAD for CONN_BODY; last progress of
 				CONN_SENDING */
@@ -62,7 +70,10 @@ struct conn_set {
 	struct timer retry;    /* while full: a grace may be over */
 	int waiting_fd;        /* while full: accepted, and waits for room like those in the kernel; or -1 */
 	struct sockaddr_storage waiting_peer;
+	struct tls *waiting_tls;
 	uint64_t pressed_until_ms;
+	uint64_t accepted;
+	uint64_t evicted;
 	bool full;
 	bool draining;
 };
@@ -70,7 +81,7 @@ struct conn_set {
 /* ---- conn.c ---- */
 
 /* Takes fd; on failure it is closed.  The conn enters itself into the set. */
-MUST_USE enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer);
+MUST_USE enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls);
 void conn_free(struct conn *c);
 void conn_drain(struct conn *c);
 /* True when c looks idle, but its next request has arrived unread; c is then no longer idle. */

@@ -70,6 +70,17 @@ static uint64_t connections_max(const struct conn_set *set)
 	return max < set->options.connections_max ? max : set->options.connections_max;
 }
 
+void conn_set_figures(const struct conn_set *set, struct conn_set_figures *ret_figures)
+{
+	*ret_figures = (struct conn_set_figures){
+	    .open = set->len,
+	    .max = connections_max(set),
+	    .accepted = set->accepted,
+	    .evicted = set->evicted,
+	    .unsent_bytes = set->unsent_bytes,
+	};
+}
+
 /* ---- who can be spared ---- */
 
 static enum spare spare_of_slow(uint64_t age_ms, uint64_t grace_ms)
@@ -86,6 +97,10 @@ static enum spare spare_of(const struct conn *c, uint64_t age_ms)
 		if (c->served)
 			return SPARE_IDLE;
 		return age_ms >= GRACE_NEW_MS ? SPARE_NEW : SPARE_NOBODY;
+	case CONN_HANDSHAKE:
+		if (c->first)
+			return age_ms >= GRACE_NEW_MS ? SPARE_NEW : SPARE_NOBODY;
+		return spare_of_slow(age_ms, GRACE_REQUEST_MS);
 	case CONN_HEAD:
 	case CONN_BODY:
 		return spare_of_slow(age_ms, GRACE_REQUEST_MS);
@@ -127,6 +142,7 @@ bool conn_set_make_room(struct conn_set *set)
 	if (!c)
 		return false;
 	log_debug("connection of '%s' closed to make room", c->peer);
+	set->evicted++;
 	conn_free(c);
 	return true;
 }
@@ -161,12 +177,12 @@ void conn_set_room_changed(struct conn_set *set)
 	set->options.on_room(set->options.arg, true);
 }
 
-static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer)
+static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
 {
 	static struct log_gate gate;
 	unsigned held_back;
 
-	if (conn_new(set, fd, peer) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
+	if (conn_new(set, fd, peer, tls) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
 		log_error("cannot take a connection: out of memory (%u lines held back)", held_back);
 }
 
@@ -190,7 +206,7 @@ static void on_retry(void *arg)
 
 	if (waiting_fd >= 0 && make_room_if_full(set)) {
 		set->waiting_fd = -1;
-		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer);
+		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer, set->waiting_tls);
 	}
 	if (set->waiting_fd < 0)
 		conn_set_room_changed(set);
@@ -202,7 +218,7 @@ static void on_retry(void *arg)
  * Accepting goes on while somebody can be spared, who may have become busy when
  * the next one comes: that one is accepted already, so it waits here.
  */
-static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer)
+static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
 {
 	size_t len = peer->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
 		     : peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
@@ -210,18 +226,20 @@ static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *pe
 
 	fd_close(&set->waiting_fd); /* there is none: nothing is accepted while full */
 	set->waiting_fd = fd;
+	set->waiting_tls = tls;
 	memcpy(&set->waiting_peer, peer, len);
 	stop_accepting(set);
 }
 
-void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer)
+void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
 {
+	set->accepted++;
 	if (set->draining) {
 		(void)close(fd);
 	} else if (!make_room_if_full(set)) {
-		keep_waiting(set, fd, peer);
+		keep_waiting(set, fd, peer, tls);
 	} else {
-		add_conn(set, fd, peer);
+		add_conn(set, fd, peer, tls);
 		if (!has_room(set))
 			stop_accepting(set);
 	}

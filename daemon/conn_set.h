@@ -29,6 +29,7 @@ struct conn;
 struct conn_set;
 struct event_base;
 struct sockaddr;
+struct tls;
 
 #define CONN_UNSENT_MAX ((uint64_t)64 * 1024 * 1024)
 
@@ -45,17 +46,26 @@ MUST_USE enum err conn_set_new(struct event_base *base, const struct conn_set_op
 void conn_set_free(struct conn_set *set); /* closes all of them; NULL is fine */
 
 /*
- * Takes an accepted socket; closes it when out of memory, or while draining.  One
- * that comes when there is no room waits for it: so there may be one more
- * descriptor than connections.
+ * Takes an accepted socket, on which TLS is spoken unless `tls` is NULL; closes it when out of memory, or
+ * while draining.  One that comes when there is no room waits for it: so there may be one more descriptor
+ * than connections.
  */
-void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer);
+void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls);
 
 /* Closes the connection that can best be spared; false when none can. */
 bool conn_set_make_room(struct conn_set *set);
 
 /* Closes idle connections now and those in the middle of a request soon; answers say "close". */
 void conn_set_drain(struct conn_set *set);
+
+struct conn_set_figures {
+	unsigned open;
+	uint64_t max;
+	uint64_t accepted;
+	uint64_t evicted; /* closed to make room */
+	uint64_t unsent_bytes;
+};
+void conn_set_figures(const struct conn_set *set, struct conn_set_figures *ret_figures);
 
 unsigned conn_set_len(const struct conn_set *set);
 

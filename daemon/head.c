@@ -143,7 +143,7 @@ static enum head_state parse_request_line(struct head *h, char *line)
 		return HEAD_REFUSED;
 	if (h->method == HTTP_OTHER)
 		return head_refuse(h, 501, "the method is not implemented");
-	if (!target_parse(target_text, h->method == HTTP_OPTIONS, &target))
+	if (!target_parse(target_text, h->over_tls ? "https" : "http", h->method == HTTP_OPTIONS, &target))
 		return head_refuse(h, target.status, target.why);
 	h->path = target.path;
 	h->query = target.query;

@@ -36,6 +36,7 @@ struct head_field {
 struct head {
 	size_t max_bytes; /* of the head, its empty line included */
 	uint64_t max_body_bytes;
+	bool over_tls; /* set by the caller, after head_init */
 	/* scan: */
 	size_t scanned; /* bytes looked at by earlier calls */
 	size_t skipped; /* an empty line before the request line */

@@ -14,6 +14,7 @@
 #include "daemon/conn.h"
 #include "daemon/conn_set.h"
 #include "daemon/head.h"
+#include "daemon/traffic.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ struct http {
 	struct conn_set *conns;
 	unsigned in_flight;
 	bool draining;
+	struct traffic *traffic;
 	uint8_t ids[IDS_MAX][ID_BYTES];
 	unsigned ids_used;
 };
@@ -36,6 +38,7 @@ struct exchange {
 	struct request request;
 	struct http *http;
 	struct conn *conn;
+	uint64_t began_ns;
 };
 
 /* ---- request ids ---- */
@@ -118,6 +121,7 @@ static void exchange_reply(struct request *r, const struct reply *reply)
 	struct buf head;
 	bool close = conn_must_close(ex->conn);
 
+	traffic_count(ex->http->traffic, r, reply->status, clock_ns() - ex->began_ns);
 	if (conn_is_gone(ex->conn))
 		log_write(LOG_LEVEL_INFO, &context, "the client left before its answer, a %d", reply->status);
 	buf_init(&head, ANSWER_HEAD_MAX);
@@ -146,7 +150,9 @@ static enum err exchange_fill(struct exchange *ex)
 	r->query = head->query;
 	r->header = exchange_header;
 	r->peer = conn_peer(ex->conn);
-	r->deadline_ms = clock_ms() + ex->http->options.config->request_timeout_ms;
+	r->over_tls = conn_is_tls(ex->conn);
+	ex->began_ns = clock_ns();
+	r->deadline_ms = ex->began_ns / 1000000 + ex->http->options.config->request_timeout_ms;
 	make_request_id(ex->http, r->id);
 	r->reply = exchange_reply;
 	r->transport = ex;
@@ -210,6 +216,8 @@ enum err http_new(struct event_base *base, const struct http_options *options, s
 	http->options = *options;
 	e = read_ids(http);
 	if (e == E_OK)
+		e = traffic_new(&http->traffic);
+	if (e == E_OK)
 		e = conn_set_new(base, &conns, &http->conns);
 	if (e != E_OK) {
 		http_free(http);
@@ -225,23 +233,29 @@ void http_free(struct http *http)
 		return;
 	assert(http->in_flight == 0);
 	conn_set_free(http->conns);
+	traffic_free(http->traffic);
 	free(http);
 }
 
-void http_accept(struct http *http, int fd, const struct sockaddr *peer)
+struct conn_set *http_conns(struct http *http)
 {
-	conn_set_accept(http->conns, fd, peer);
-}
-
-bool http_make_room(struct http *http)
-{
-	return conn_set_make_room(http->conns);
+	return http->conns;
 }
 
 void http_drain(struct http *http)
 {
 	http->draining = true;
 	conn_set_drain(http->conns);
+}
+
+void http_put_requests(const struct http *http, struct buf *b)
+{
+	traffic_put(http->traffic, b);
+}
+
+void http_conn_figures(const struct http *http, struct conn_set_figures *ret_figures)
+{
+	conn_set_figures(http->conns, ret_figures);
 }
 
 unsigned http_in_flight(const struct http *http)

@@ -19,9 +19,11 @@
 #include <stdint.h>
 
 struct api;
+struct buf;
+struct conn_set;
+struct conn_set_figures;
 struct event_base;
 struct http;
-struct sockaddr;
 
 struct http_options {
 	const struct config_http *config; /* borrowed for the life; read again for each request */
@@ -38,11 +40,8 @@ MUST_USE enum err http_new(struct event_base *base, const struct http_options *o
 /* Only when http_in_flight is 0.  Closes the connections.  NULL is fine. */
 void http_free(struct http *http);
 
-/* Serves an accepted socket, which is taken. */
-void http_accept(struct http *http, int fd, const struct sockaddr *peer);
-
-/* Closes the connection that can best be spared; false when none can. */
-bool http_make_room(struct http *http);
+/* Its connections: whoever listens gives it accepted sockets there. */
+struct conn_set *http_conns(struct http *http);
 
 /*
  * Answers what is in flight with "Connection: close", closes idle connections
@@ -50,6 +49,11 @@ bool http_make_room(struct http *http);
  * follows, later.
  */
 void http_drain(struct http *http);
+
+/* What was answered so far: by route, method and status, and how long it took from the last byte of the
+   request until the answer began to be sent. */
+void http_put_requests(const struct http *http, struct buf *b);
+void http_conn_figures(const struct http *http, struct conn_set_figures *ret_figures);
 
 unsigned http_in_flight(const struct http *http);
 unsigned http_connections(const struct http *http);

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "config/config_table.h"
-#include "daemon/http.h"
+#include "daemon/conn_set.h"
 #include "loop/timer.h"
 #include "systemd/service.h"
 
@@ -32,10 +32,13 @@
 #define LISTEN_SEND_BYTES (128 * 1024) /* the kernel doubles it */
 #define LISTEN_RECEIVE_BYTES (64 * 1024)
 #define LISTEN_LOG_MS 5000
+#define LISTEN_INHERITED_TLS "https"
 #define LISTEN_INHERITED "http" /* FileDescriptorName= of the sockets that are ours */
 #define ADDRESS_SIZE (sizeof("unix:") + sizeof(struct sockaddr_un) + INET6_ADDRSTRLEN)
 
 struct door {
+	struct listen *listen;
+	struct tls *tls;                 /* NULL: plain HTTP */
 	struct evconnlistener *listener; /* NULL once closed */
 	char *unix_path;                 /* NULL for TCP */
 	int lock_fd;
@@ -43,8 +46,10 @@ struct door {
 
 struct listen {
 	struct event_base *base;
-	struct http *http;
-	struct door doors[CONFIG_LISTEN_MAX];
+	struct conn_set *conns;
+	struct tls *tls; /* NULL: none is configured */
+	bool is_for_metrics;
+	struct door doors[2 * CONFIG_LISTEN_MAX];
 	size_t doors_len;
 	struct timer resume;
 	int reserve_fd; /* given up for a moment to turn a client away when no descriptor is left */
@@ -69,9 +74,9 @@ void listen_set_room(struct listen *listen, bool room)
 {
 	unsigned held_back;
 
-	if (!room && log_gate_pass(&listen->gate, LISTEN_LOG_MS, &held_back))
+	if (!room && !listen->is_for_metrics && log_gate_pass(&listen->gate, LISTEN_LOG_MS, &held_back))
 		log_warn("no more connections are accepted for now: %u are open and in use",
-			 http_connections(listen->http));
+			 conn_set_len(listen->conns));
 	listen->room = room;
 	set_enabled(listen);
 }
@@ -99,14 +104,15 @@ static void turn_one_away(struct listen *listen, int listener_fd)
 
 static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
-	struct listen *listen = arg;
+	struct door *door = arg;
+	struct listen *listen = door->listen;
 	int error = EVUTIL_SOCKET_ERROR();
 	unsigned held_back;
 
 	if (log_gate_pass(&listen->gate, LISTEN_LOG_MS, &held_back))
 		log_error("cannot accept a connection: %s; trying again in %d ms (%u lines held back)",
 			  strerror(error), LISTEN_PAUSE_MS, held_back);
-	if ((error == EMFILE || error == ENFILE) && !http_make_room(listen->http))
+	if ((error == EMFILE || error == ENFILE) && !conn_set_make_room(listen->conns))
 		turn_one_away(listen, evconnlistener_get_fd(listener));
 	listen->paused = true;
 	set_enabled(listen);
@@ -116,11 +122,11 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
 		      int peer_len, void *arg)
 {
-	struct listen *listen = arg;
+	struct door *door = arg;
 
 	(void)listener;
 	(void)peer_len;
-	http_accept(listen->http, (int)fd, peer);
+	conn_set_accept(door->listen->conns, (int)fd, peer, door->tls);
 }
 
 /* ---- opening ---- */
@@ -267,9 +273,9 @@ static void limit_buffers(int fd)
 }
 
 /* Takes the socket: what comes in there is served. */
-static enum err serve_door(struct listen *listen, struct door *door, int fd)
+static enum err serve_door(struct door *door, int fd)
 {
-	door->listener = evconnlistener_new(listen->base, on_accept, listen, LISTEN_OPTIONS, 0, fd);
+	door->listener = evconnlistener_new(door->listen->base, on_accept, door, LISTEN_OPTIONS, 0, fd);
 	if (!door->listener) {
 		fd_close(&fd);
 		return E_NOMEM;
@@ -279,10 +285,12 @@ static enum err serve_door(struct listen *listen, struct door *door, int fd)
 	return E_OK;
 }
 
-static struct door *add_door(struct listen *listen)
+static struct door *add_door(struct listen *listen, struct tls *tls)
 {
 	struct door *door = &listen->doors[listen->doors_len++];
 
+	door->listen = listen;
+	door->tls = tls;
 	door->lock_fd = -1;
 	return door;
 }
@@ -297,14 +305,14 @@ static bool is_missing_loopback(const char *address, enum err e)
 	       !str_starts_with(address, "unix:") && config_listen_is_local(address);
 }
 
-static enum err open_door(struct listen *listen, const char *address)
+static enum err open_door(struct listen *listen, const char *address, struct tls *tls)
 {
-	struct door *door = add_door(listen);
+	struct door *door = add_door(listen, tls);
 	char real[ADDRESS_SIZE];
 	int fd = -1;
 	enum err e = listen_open_socket(address, door, &fd);
 
-	if (is_missing_loopback(address, e)) {
+	if (!listen->is_for_metrics && is_missing_loopback(address, e)) {
 		listen->doors_len--;
 		log_notice("not listening on '%s', which this machine does not have: %s", address,
 			   strerror(errno));
@@ -315,22 +323,30 @@ static enum err open_door(struct listen *listen, const char *address)
 		return e;
 	}
 	format_socket(fd, real);
-	log_notice("listening on '%s'", real);
-	return serve_door(listen, door, fd);
+	if (listen->is_for_metrics)
+		log_notice("figures for monitoring are shown at 'http://%s/metrics'", real);
+	else
+		log_notice("listening on '%s'%s", real, tls ? " with TLS" : "");
+	return serve_door(door, fd);
 }
 
 /* ---- sockets that the service manager holds ---- */
 
-static enum err check_inherited(const struct service_socket *socket, const struct config_http *config,
-				char address[ADDRESS_SIZE])
+static bool is_for_tls(const struct service_socket *socket)
+{
+	return strcmp(socket->name, LISTEN_INHERITED_TLS) == 0;
+}
+
+static enum err check_inherited(const struct listen *listen, const struct service_socket *socket,
+				const struct config_http *config, char address[ADDRESS_SIZE])
 {
 	int domain;
 	enum err e;
 
-	if (strcmp(socket->name, LISTEN_INHERITED) != 0) {
-		log_error("the service manager gave a socket named '%s', expected '%s' "
+	if (strcmp(socket->name, LISTEN_INHERITED) != 0 && !is_for_tls(socket)) {
+		log_error("the service manager gave a socket named '%s', expected '%s' or '%s' "
 			  "(FileDescriptorName=)",
-			  socket->name, LISTEN_INHERITED);
+			  socket->name, LISTEN_INHERITED, LISTEN_INHERITED_TLS);
 		return E_CONFIG;
 	}
 	e = service_socket_prepare(socket, &domain);
@@ -340,7 +356,14 @@ static enum err check_inherited(const struct service_socket *socket, const struc
 		return e == E_INVAL ? E_CONFIG : e;
 	}
 	format_socket(socket->fd, address);
-	if (!config->allow_plain_http && domain != AF_UNIX && !config_listen_is_local(address)) {
+	if (is_for_tls(socket) && !listen->tls) {
+		log_error("the service manager gave '%s' for TLS, and there is no certificate: set [http] "
+			  "tls_certificate and tls_key",
+			  address);
+		return E_CONFIG;
+	}
+	if (!is_for_tls(socket) && !config->allow_plain_http && domain != AF_UNIX &&
+	    !config_listen_is_local(address)) {
 		log_error("plain HTTP on '%s', a socket of the service manager, can be read by others on the "
 			  "way: ListenStream=127.0.0.1:PORT, or say [http] allow_plain_http = yes",
 			  address);
@@ -421,10 +444,13 @@ static void warn_of_other_sockets(const struct config *config, const char real[]
 	buf_release(&wants);
 }
 
-static enum err open_inherited(struct listen *listen, const struct config *config,
-			       const struct service_socket *sockets, size_t len)
+/* ret_len: of those for plain HTTP, whose addresses are in `real`; ret_tls_len: of those for TLS. */
+static enum err open_inherited(struct listen *listen, const struct config *config, char real[][ADDRESS_SIZE],
+			       size_t *ret_len, size_t *ret_tls_len)
 {
-	char addresses[CONFIG_LISTEN_MAX][ADDRESS_SIZE];
+	const struct service_socket *sockets;
+	size_t len = service_sockets(&sockets), plain_len = 0;
+	char address[ADDRESS_SIZE];
 	enum err e = E_OK;
 
 	if (len > CONFIG_LISTEN_MAX) {
@@ -433,28 +459,35 @@ static enum err open_inherited(struct listen *listen, const struct config *confi
 		return E_CONFIG;
 	}
 	for (size_t i = 0; e == E_OK && i < len; i++) {
-		e = check_inherited(&sockets[i], &config->http, addresses[i]);
+		bool for_tls = is_for_tls(&sockets[i]);
+
+		e = check_inherited(listen, &sockets[i], &config->http, address);
 		if (e != E_OK)
 			return e;
-		log_notice("listening on '%s', a socket of the service manager, instead of [http] listen",
-			   addresses[i]);
-		e = serve_door(listen, add_door(listen), sockets[i].fd);
+		log_notice("listening on '%s'%s, a socket of the service manager, instead of [http] %s",
+			   address, for_tls ? " with TLS" : "", for_tls ? "listen_tls" : "listen");
+		if (!for_tls)
+			memcpy(real[plain_len++], address, sizeof(address));
+		e = serve_door(add_door(listen, for_tls ? listen->tls : NULL), sockets[i].fd);
 	}
-	if (e == E_OK)
-		warn_of_other_sockets(config, addresses, len);
+	*ret_len = plain_len;
+	*ret_tls_len = len - plain_len;
 	return e;
 }
 
 static enum err open_doors(struct listen *listen, const struct config *config)
 {
-	const struct service_socket *inherited;
-	size_t inherited_len = service_sockets(&inherited);
-	enum err e = E_OK;
+	char inherited[CONFIG_LISTEN_MAX][ADDRESS_SIZE];
+	size_t inherited_len = 0, inherited_tls_len = 0;
+	const struct config_http *http = &config->http;
+	enum err e = open_inherited(listen, config, inherited, &inherited_len, &inherited_tls_len);
 
-	if (inherited_len > 0)
-		return open_inherited(listen, config, inherited, inherited_len);
-	for (size_t i = 0; e == E_OK && i < config->http.listen_len; i++)
-		e = open_door(listen, config->http.listen[i]);
+	if (e == E_OK && inherited_len > 0)
+		warn_of_other_sockets(config, inherited, inherited_len);
+	for (size_t i = 0; e == E_OK && inherited_len == 0 && i < http->listen_len; i++)
+		e = open_door(listen, http->listen[i], NULL);
+	for (size_t i = 0; e == E_OK && inherited_tls_len == 0 && i < http->listen_tls_len; i++)
+		e = open_door(listen, http->listen_tls[i], listen->tls);
 	if (e == E_OK && listen->doors_len == 0) {
 		log_error("this machine has none of the addresses of [http] listen");
 		return E_IO;
@@ -462,20 +495,23 @@ static enum err open_doors(struct listen *listen, const struct config *config)
 	return e;
 }
 
-enum err listen_new(struct event_base *base, const struct config *config, struct http *http,
-		    struct listen **ret_listen)
+static struct listen *listen_make(struct event_base *base, struct conn_set *conns)
 {
 	struct listen *listen = calloc(1, sizeof(*listen));
-	enum err e;
 
 	if (!listen)
-		return E_NOMEM;
+		return NULL;
 	listen->base = base;
-	listen->http = http;
+	listen->conns = conns;
 	listen->room = true;
 	listen->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	timer_init(&listen->resume, base, on_resume, listen);
-	e = open_doors(listen, config);
+	return listen;
+}
+
+/* With its doors open, or E why they are not. */
+static enum err listen_hand_over(struct listen *listen, enum err e, struct listen **ret_listen)
+{
 	if (e != E_OK) {
 		listen_stop(listen);
 		listen_free(listen);
@@ -483,6 +519,28 @@ enum err listen_new(struct event_base *base, const struct config *config, struct
 	}
 	*ret_listen = listen;
 	return E_OK;
+}
+
+enum err listen_new(struct event_base *base, const struct config *config, struct conn_set *conns,
+		    struct tls *tls, struct listen **ret_listen)
+{
+	struct listen *listen = listen_make(base, conns);
+
+	if (!listen)
+		return E_NOMEM;
+	listen->tls = tls;
+	return listen_hand_over(listen, open_doors(listen, config), ret_listen);
+}
+
+enum err listen_new_metrics(struct event_base *base, const struct config *config, struct conn_set *conns,
+			    struct listen **ret_listen)
+{
+	struct listen *listen = listen_make(base, conns);
+
+	if (!listen)
+		return E_NOMEM;
+	listen->is_for_metrics = true;
+	return listen_hand_over(listen, open_door(listen, config->metrics.listen[0], NULL), ret_listen);
 }
 
 void listen_stop(struct listen *listen)

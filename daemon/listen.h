@@ -13,23 +13,26 @@
 
 #include <stdbool.h>
 
+struct conn_set;
 struct event_base;
-struct http;
 struct listen;
+struct tls;
 
 /*
- * Opens every address of [http] listen; `http` gets what is accepted there.
- * A loopback address of a family that this machine does not have is skipped, as
- * long as another address is left.
- * Sockets named "http" from the service manager replace them all, with a warning
- * if they have other addresses; plain HTTP off loopback must be permitted for them
- * as it must for addresses.
- * Each real address is logged: "listening on '127.0.0.1:43211'".  Logs the cause
- * of a failure.  E_EXISTS when another process has an address, E_CONFIG when one
- * cannot be understood or a socket is of another kind, E_DENIED, E_IO, E_NOMEM.
+ * Opens every address of [http] listen, and of listen_tls with `tls` (NULL: there are none); `conns` gets
+ * what is accepted there. A loopback address of a family that this machine does not have is skipped, as long
+ * as another address is left. Sockets named "http" from the service manager replace those of listen, and
+ * "https" those of listen_tls; with a warning if they have other addresses; plain HTTP off loopback must be
+ * permitted for them as it must for addresses. Each real address is logged: "listening on '127.0.0.1:43211'".
+ * Logs the cause of a failure.  E_EXISTS when another process has an address, E_CONFIG when one cannot be
+ * understood or a socket is of another kind, E_DENIED, E_IO, E_NOMEM.
  */
-MUST_USE enum err listen_new(struct event_base *base, const struct config *config, struct http *http,
-			     struct listen **ret_listen);
+MUST_USE enum err listen_new(struct event_base *base, const struct config *config, struct conn_set *conns,
+			     struct tls *tls, struct listen **ret_listen);
+
+/* The same for the address of [metrics] listen alone, which is logged as where the figures are. */
+MUST_USE enum err listen_new_metrics(struct event_base *base, const struct config *config,
+				     struct conn_set *conns, struct listen **ret_listen);
 
 /* Accepts, or pauses accepting. */
 void listen_set_room(struct listen *listen, bool room);

@@ -13,18 +13,22 @@
 #include "base/random.h"
 #include "base/secret.h"
 #include "config/config.h"
+#include "daemon/confirm.h"
+#include "daemon/figures.h"
 #include "daemon/http.h"
 #include "daemon/listen.h"
+#include "daemon/metrics.h"
 #include "daemon/notify.h"
 #include "daemon/reconciler.h"
 #include "daemon/reload.h"
 #include "daemon/running.h"
+#include "daemon/tls.h"
 #include "daemon/turn.h"
 #include "daemon/vouch.h"
 #include "hsm/hsm.h"
 #include "loop/timer.h"
 #include "store/store.h"
-#include "systemd/journal.h"
+#include "systemd/journald.h"
 #include "systemd/service.h"
 
 #include <errno.h>
@@ -59,19 +63,23 @@ struct daemon {
 	struct hsm *hsms[CONFIG_TOKENS_MAX];
 	struct api *api;
 	struct http *http;
+	struct tls *tls; /* NULL: not configured */
 	struct listen *listen;
 	struct reconciler *reconciler;
 	struct vouch *vouch;
+	struct confirm *confirm;
 	struct reload *reload;
 	struct running *running;
 	struct notify *notify;
+	struct figures *figures; /* NULL, as `metrics`: not configured */
+	struct metrics *metrics;
 	struct event *store_event;
 	struct timer drain;
 	struct timer tick;
 	struct event *signals[SIGNALS_LEN];
 	bool draining;
 	bool drained;
-	bool flushing; /* the signers are being told where the store stands at the end */
+	bool flushing; /* the signers are being told which CSRs stand, and where the store does, at the end */
 };
 
 /* ---- configuration ---- */
@@ -129,14 +137,23 @@ static void csrd_on_compared(void *arg, const char *token_name, const struct rec
 	running_compared(d->running, token_name, report);
 }
 
+static void csrd_note_reload(struct daemon *d, enum err e)
+{
+	if (d->figures)
+		figures_reloaded(d->figures, e);
+}
+
 static void on_reloaded(void *arg, struct config *fresh, const struct buf *problems)
 {
 	struct daemon *d = arg;
 	struct buf kept;
 	enum err e;
 
+	if (d->tls)
+		tls_reload(d->tls);
 	if (!fresh) {
 		log_report(LOG_LEVEL_ERROR, problems);
+		csrd_note_reload(d, E_CONFIG);
 		log_error("the configuration was not reloaded: the old one stays in force");
 		notify_reloaded(d->notify, problems);
 		return;
@@ -155,6 +172,7 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 		log_notice("configuration '%s' reloaded", d->config->path);
 		warn_of_key_types(d);
 	}
+	csrd_note_reload(d, e);
 	notify_reloaded(d->notify, e == E_OK ? NULL : &kept);
 	buf_release(&kept);
 	config_free(fresh);
@@ -162,11 +180,18 @@ static void on_reloaded(void *arg, struct config *fresh, const struct buf *probl
 
 /* ---- the way out ---- */
 
-static void on_flushed(void *arg)
+static void csrd_on_noted(void *arg)
 {
 	struct daemon *d = arg;
 
 	event_base_loopbreak(d->base);
+}
+
+static void csrd_on_confirmed(void *arg)
+{
+	struct daemon *d = arg;
+
+	vouch_flush(d->vouch, csrd_on_noted, d);
 }
 
 static void finish_if_drained(struct daemon *d)
@@ -174,7 +199,7 @@ static void finish_if_drained(struct daemon *d)
 	if (!d->draining || !d->drained || api_in_flight(d->api) > 0 || d->flushing)
 		return;
 	d->flushing = true;
-	vouch_flush(d->vouch, on_flushed, d);
+	confirm_flush(d->confirm, csrd_on_confirmed, d);
 }
 
 static void on_drained(void *arg)
@@ -264,6 +289,13 @@ static void on_want_reconcile(void *arg)
 	struct daemon *d = arg;
 
 	reconciler_want(d->reconciler);
+}
+
+static void csrd_on_want_confirm(void *arg, struct hsm *hsm, const char *key_label)
+{
+	struct daemon *d = arg;
+
+	confirm_add(d->confirm, hsm, key_label);
 }
 
 static void on_want_tick(void *arg, uint64_t at_ms)
@@ -389,6 +421,8 @@ static enum err start_services(struct daemon *d)
 	    .hsms_len = hsms_len,
 	    .want_reconcile = on_want_reconcile,
 	    .want_reconcile_arg = d,
+	    .want_confirm = csrd_on_want_confirm,
+	    .want_confirm_arg = d,
 	    .want_tick = on_want_tick,
 	    .want_tick_arg = d,
 	    .waiting_max = (unsigned)(connections_max / 2), /* the others are free for who need not wait */
@@ -407,11 +441,19 @@ static enum err start_services(struct daemon *d)
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
 	};
+	struct confirm_options confirm = {
+	    .base = d->base,
+	    .hsms = d->hsms,
+	    .hsms_len = hsms_len,
+	    .on_lost = on_want_reconcile,
+	    .arg = d,
+	};
 	struct notify_options notify = {
 	    .base = d->base,
 	    .store = d->store,
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
+	    .always = d->config->metrics.listen_len > 0,
 	};
 	struct http_options http = {
 	    .config = &d->config->http,
@@ -433,11 +475,36 @@ static enum err start_services(struct daemon *d)
 	if (e == E_OK)
 		e = vouch_new(&vouch, &d->vouch);
 	if (e == E_OK)
+		e = confirm_new(&confirm, &d->confirm);
+	if (e == E_OK)
 		e = http_new(d->base, &http, &d->http);
 	if (e == E_OK)
 		e = reload_new(d->base, d->config->path, on_reloaded, d, &d->reload);
 	if (e == E_OK)
 		e = notify_new(&notify, &d->notify);
+	return e;
+}
+
+/* Without [metrics] listen nothing is shown. */
+static enum err start_metrics(struct daemon *d)
+{
+	struct figures_options options = {
+	    .api = d->api,
+	    .http = d->http,
+	    .notify = d->notify,
+	    .running = d->running,
+	    .store = d->store,
+	    .tls = d->tls,
+	    .hsms = d->hsms,
+	    .hsms_len = d->config->tokens_len,
+	};
+	enum err e;
+
+	if (d->config->metrics.listen_len == 0)
+		return E_OK;
+	e = figures_new(&options, &d->figures);
+	if (e == E_OK)
+		e = metrics_new(d->base, d->config, d->figures, &d->metrics); /* logs the cause */
 	return e;
 }
 
@@ -507,10 +574,15 @@ static enum err csrd_start(struct daemon *d)
 		e = start_links(d);
 	if (e == E_OK)
 		e = start_services(d);
+	if (e == E_OK && d->config->http.tls_certificate && d->config->http.tls_key)
+		e = tls_new(d->base, &d->config->http, &d->tls); /* logs the cause */
 	if (e == E_OK)
 		e = catch_signals(d);
 	if (e == E_OK)
-		e = listen_new(d->base, d->config, d->http, &d->listen); /* logs the cause */
+		e = listen_new(d->base, d->config, http_conns(d->http), d->tls,
+			       &d->listen); /* logs the cause */
+	if (e == E_OK)
+		e = start_metrics(d);
 	return e;
 }
 
@@ -526,6 +598,10 @@ static void csrd_release(struct daemon *d)
 		reconciler_stop(d->reconciler);
 	if (d->vouch)
 		vouch_stop(d->vouch);
+	if (d->confirm)
+		confirm_stop(d->confirm);
+	metrics_free(d->metrics);
+	figures_free(d->figures);
 	http_free(d->http);
 	listen_free(d->listen);
 	reload_free(d->reload);
@@ -538,6 +614,7 @@ static void csrd_release(struct daemon *d)
 	reconciler_free(d->reconciler);
 	running_free(d->running);
 	vouch_free(d->vouch);
+	confirm_free(d->confirm);
 	api_free(d->api);
 	for (int i = 0; i < SIGNALS_LEN; i++)
 		if (d->signals[i])
@@ -548,6 +625,7 @@ static void csrd_release(struct daemon *d)
 		(void)event_base_loop(d->base, EVLOOP_NONBLOCK); /* frees the bufferevents */
 		event_base_free(d->base);
 	}
+	tls_free(d->tls);
 	config_free(d->config);
 }
 
@@ -682,7 +760,7 @@ int main(int argc, char **argv)
 	log_open("csrd", LOG_LEVEL_INFO);
 	if (check)
 		return check_config(config_path, quiet);
-	journal_open("csrd");
+	journald_open("csrd");
 	if (log_start_thread() != E_OK)
 		return EXIT_CODE_SYSTEM;
 	exit_code = csrd_run(config_path);

@@ -33,11 +33,9 @@
 struct token_view {
 	struct notify *notify;
 	struct hsm *hsm;
-	uint64_t asked_ms; /* 0: no question is out */
-	bool usable;
-	char reason[REASON_SIZE]; /* when it is not */
-	size_t pools_len;
-	struct message_pool pools[KEY_TYPE_MAX];
+	uint64_t asked_ms;        /* 0: no question is out */
+	char reason[REASON_SIZE]; /* when it is not usable */
+	struct notify_view view;
 };
 
 struct notify {
@@ -45,6 +43,7 @@ struct notify {
 	struct timer look;
 	struct timer feed;
 	uint64_t extend_at_ms;
+	bool looks; /* the timer runs */
 	bool ready;
 	bool stopping;
 	bool hungry; /* the watchdog was not fed, and that was logged */
@@ -58,9 +57,12 @@ struct notify {
 
 static void notify_put_pools(struct buf *b, const struct token_view *t)
 {
-	for (size_t i = 0; i < t->pools_len; i++)
-		buf_printf(b, "%s %s %u/%u", i == 0 ? ", pool" : ",", key_type_name(t->pools[i].key_type),
-			   t->pools[i].ready, t->pools[i].target);
+	const struct message_status_reply *status = &t->view.status;
+
+	for (size_t i = 0; i < status->pools_len; i++)
+		buf_printf(b, "%s %s %u/%u", i == 0 ? ", pool" : ",",
+			   key_type_name(status->pools[i].key_type), status->pools[i].ready,
+			   status->pools[i].target);
 }
 
 static void put_tokens(struct buf *b, const struct notify *n)
@@ -68,8 +70,8 @@ static void put_tokens(struct buf *b, const struct notify *n)
 	for (size_t i = 0; i < n->options.hsms_len; i++) {
 		const struct token_view *t = &n->tokens[i];
 
-		buf_printf(b, "; token %s %s", hsm_token_name(t->hsm), t->usable ? "up" : "down: ");
-		if (t->usable)
+		buf_printf(b, "; token %s %s", hsm_token_name(t->hsm), t->view.usable ? "up" : "down: ");
+		if (t->view.usable)
 			notify_put_pools(b, t);
 		else
 			buf_put_str(b, t->reason);
@@ -121,19 +123,32 @@ static void notify_tell(struct notify *n, bool ready)
 /* Something changed. */
 static void notify_judge(struct notify *n)
 {
-	bool first = !n->ready && !n->stopping && n->tokens[0].usable;
+	bool first = !n->ready && !n->stopping && n->tokens[0].view.usable;
 
 	if (first) {
 		n->ready = true;
-		log_info("the service manager was notified that csrd is ready");
+		if (service_is_managed())
+			log_info("the service manager was notified that csrd is ready");
 	}
 	notify_tell(n, first);
 }
 
 static void set_down(struct token_view *t, const char *reason)
 {
-	t->usable = false;
+	t->view.usable = false;
 	snprintf(t->reason, sizeof(t->reason), "%s", reason[0] != '\0' ? reason : "not connected yet");
+}
+
+static void token_view_take(struct token_view *t, const struct message_status_reply *reply)
+{
+	struct notify_view *view = &t->view;
+
+	view->heard_us = clock_wall_us();
+	view->status = *reply;
+	view->status.detail = view->status.pool_detail = view->status.capabilities = NULL;
+	view->usable = reply->usable;
+	if (!reply->usable)
+		set_down(t, reply->detail);
 }
 
 static void notify_on_status(void *arg, enum err e, const char *detail,
@@ -146,15 +161,10 @@ static void notify_on_status(void *arg, enum err e, const char *detail,
 		return;
 	if (e == E_BUSY)
 		return; /* it has much to do, which is no news of the token */
-	if (e != E_OK) {
+	if (e == E_OK)
+		token_view_take(t, reply);
+	else
 		set_down(t, detail);
-	} else if (!reply->usable) {
-		set_down(t, reply->detail);
-	} else {
-		t->usable = true;
-		t->pools_len = reply->pools_len;
-		memcpy(t->pools, reply->pools, sizeof(t->pools));
-	}
 	notify_judge(t->notify);
 }
 
@@ -248,7 +258,8 @@ enum err notify_new(const struct notify_options *options, struct notify **ret_no
 		n->tokens[i].hsm = options->hsms[i];
 		set_down(&n->tokens[i], "");
 	}
-	if (service_is_managed())
+	n->looks = options->always || service_is_managed();
+	if (n->looks)
 		start_timers(n);
 	*ret_notify = n;
 	return E_OK;
@@ -263,11 +274,21 @@ void notify_free(struct notify *n)
 	free(n);
 }
 
-/* ---- what the rest of csrd says ---- */
+/* ---- what the rest of csrd asks and says ---- */
+
+const struct notify_view *notify_view(const struct notify *n, size_t index)
+{
+	return &n->tokens[index].view;
+}
+
+bool notify_store_is_usable(const struct notify *n)
+{
+	return n->store_error == E_OK;
+}
 
 void notify_link(struct notify *n, const struct hsm *hsm)
 {
-	if (!n || !service_is_managed() || n->stopping)
+	if (!n || !n->looks || n->stopping)
 		return;
 	for (size_t i = 0; i < n->options.hsms_len; i++)
 		if (n->tokens[i].hsm == hsm)

@@ -6,7 +6,7 @@
  * store works.  The watchdog is fed by a timer of the loop, but only while the
  * threads of the store make progress.
  *
- * Without a manager no query is made and no timer runs.
+ * Without a manager no query is made and no timer runs, unless `always` is set.
  */
 #ifndef CSRD_DAEMON_NOTIFY_H
 #define CSRD_DAEMON_NOTIFY_H
@@ -14,7 +14,9 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "hsm/message.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,7 +30,20 @@ struct notify_options {
 	struct store *store;
 	struct hsm **hsms; /* borrowed; the first is the one that ready waits for */
 	size_t hsms_len;
+	bool always; /* look at signers and store without a service manager, too: somebody asks for
+			notify_view */
 };
+
+/* One signer, as last heard of. */
+struct notify_view {
+	bool usable;                        /* it can be reached, and says that its token is usable */
+	int64_t heard_us;                   /* when it last answered STATUS; 0: never */
+	struct message_status_reply status; /* that answer; without texts: these are NULL */
+};
+/* By the place of its hsm; borrowed until the loop runs. */
+const struct notify_view *notify_view(const struct notify *n, size_t index);
+/* Whether the store answered the last time that it was asked. */
+bool notify_store_is_usable(const struct notify *n);
 
 /* For a start that takes long: the store is checked, or migrated to a newer schema. */
 void notify_opening_store(void);

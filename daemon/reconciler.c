@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "base/uuid.h"
 #include "hsm/hsm.h"
 #include "loop/timer.h"
 #include "store/store_url.h"
@@ -29,6 +28,7 @@
 /* What one token is due, and what was said of it last. */
 struct due {
 	bool settle;
+	bool follows;                   /* settle once more when `soon` fires */
 	uint64_t compared_ms;           /* clock_ms of the last whole comparison; 0: never */
 	uint64_t digests[FINDINGS_LEN]; /* of what stays, by kind; 0: nothing */
 	uint64_t counts[2]; /* likewise, of the line of counts: passes without and with a comparison */
@@ -38,7 +38,10 @@ struct due {
 struct tally {
 	uint64_t count;
 	uint64_t digest;
-	char first[SAID_MAX][LABEL_SIZE];
+	struct {
+		char label[LABEL_SIZE];
+		char csr_id[CSR_ID_SIZE]; /* "": not known */
+	} first[SAID_MAX];
 };
 
 struct reconciler {
@@ -46,6 +49,11 @@ struct reconciler {
 	struct timer interval;
 	struct timer soon;
 	uint64_t retry_ms;
+	/*
+	 * A signer may be at work still on what was asked of it before, and use a key after it told which are
+	 * unsettled: more passes follow, ever later.
+	 */
+	bool follows;
 	struct due *dues; /* in the order of the hsms */
 	size_t running;   /* index of the token whose pass runs */
 	struct tally tallies[FINDINGS_LEN];
@@ -109,17 +117,17 @@ static uint64_t hash_of(const char *label, enum message_key_presence presence)
 	return hash;
 }
 
-static void say_finding(const struct reconciler *r, enum reconcile_finding finding, const char *label)
+static void say_finding(const struct reconciler *r, enum reconcile_finding finding, const char *csr_id,
+			const char *label)
 {
-	const char *id = strchr(label, ':');
-	struct log_context context = {.csr_id = id && uuid_is_valid(id + 1) ? id + 1 : NULL};
+	struct log_context context = {.csr_id = csr_id[0] != '\0' ? csr_id : NULL};
 
 	log_write(stays(finding) ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, &context,
 		  "reconciliation of token '%s': %s, key '%s'", hsm_token_name(r->options.hsms[r->running]),
 		  reconcile_finding_name(finding), label);
 }
 
-static void reconciler_on_finding(void *arg, enum reconcile_finding finding, const char *csr_id UNUSED,
+static void reconciler_on_finding(void *arg, enum reconcile_finding finding, const char *csr_id,
 				  const char *label, enum message_key_presence presence)
 {
 	struct reconciler *r = arg;
@@ -129,10 +137,12 @@ static void reconciler_on_finding(void *arg, enum reconcile_finding finding, con
 	tally->digest += hash_of(label, presence);
 	if (tally->count++ >= SAID_MAX || finding == RECONCILE_BUSY)
 		return;
-	if (stays(finding))
-		snprintf(tally->first[tally->count - 1], sizeof(tally->first[0]), "%s", label);
-	else
-		say_finding(r, finding, label);
+	if (!stays(finding)) {
+		say_finding(r, finding, csr_id, label);
+		return;
+	}
+	snprintf(tally->first[tally->count - 1].label, LABEL_SIZE, "%s", label);
+	snprintf(tally->first[tally->count - 1].csr_id, CSR_ID_SIZE, "%s", csr_id);
 }
 
 static void say_more(const struct reconciler *r, enum reconcile_finding finding)
@@ -161,7 +171,7 @@ static void say_kind(struct reconciler *r, enum reconcile_finding finding, bool 
 		return;
 	*digest = tally->digest;
 	for (uint64_t i = 0; i < tally->count && i < SAID_MAX; i++)
-		say_finding(r, finding, tally->first[i]);
+		say_finding(r, finding, tally->first[i].csr_id, tally->first[i].label);
 	say_more(r, finding);
 }
 
@@ -229,10 +239,16 @@ static void reconciler_on_done(void *arg, enum err e, const struct reconcile_rep
 	if (e != E_OK || report->busy > 0) {
 		due->settle = true;
 		retry_later(r);
-	} else {
-		r->retry_ms = RETRY_MIN_MS;
-		start_next(r);
+		return;
 	}
+	if (r->follows && r->retry_ms < RETRY_MAX_MS) {
+		due->follows = true;
+		retry_later(r);
+	} else {
+		r->follows = false;
+		r->retry_ms = RETRY_MIN_MS;
+	}
+	start_next(r);
 }
 
 /* On a store that is not shared this process knows all that is being worked on; else others may be at it. */
@@ -286,7 +302,13 @@ static void start_next(struct reconciler *r)
 
 static void on_soon(void *arg)
 {
-	start_next(arg);
+	struct reconciler *r = arg;
+
+	for (size_t i = 0; i < r->options.hsms_len; i++) {
+		r->dues[i].settle = r->dues[i].settle || r->dues[i].follows;
+		r->dues[i].follows = false;
+	}
+	start_next(r);
 }
 
 static void on_interval(void *arg)
@@ -304,6 +326,8 @@ void reconciler_link_up(struct reconciler *r, const struct hsm *hsm)
 	for (size_t i = 0; i < r->options.hsms_len; i++)
 		if (r->options.hsms[i] == hsm)
 			r->dues[i].settle = true;
+	r->follows = true;
+	r->retry_ms = RETRY_MIN_MS;
 	look_again_in(r, 0);
 }
 
@@ -311,6 +335,8 @@ void reconciler_want(struct reconciler *r)
 {
 	for (size_t i = 0; i < r->options.hsms_len; i++)
 		r->dues[i].settle = true;
+	r->follows = true;
+	r->retry_ms = RETRY_MIN_MS;
 	look_again_in(r, SOON_MS);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * When to reconcile: at start as soon as a token's link is up, after each
- * reconnect, when the api asks for it, and on the [policy] reconcile_interval.
+ * reconnect, when the api asks for it (each of these with a few more passes after it,
+ * since a signer may be at work still), and on the [policy] reconcile_interval.
  * Each pass settles rows; the first one, and from then on one an hour, compares
  * all keys of the token with the store.  One pass at a time.
  */

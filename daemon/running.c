@@ -137,6 +137,17 @@ void running_compared(struct running *running, const char *token_name, const str
 	}
 }
 
+const struct reconcile_report *running_comparison(const struct running *running, size_t index,
+						  int64_t *ret_at_us)
+{
+	const struct comparison *compared = &running->compared[index];
+
+	if (compared->at_us == 0)
+		return NULL;
+	*ret_at_us = compared->at_us;
+	return &compared->report;
+}
+
 void running_makes(struct running *running, const char *token_name, key_type_set key_types)
 {
 	for (size_t i = 0; i < running->config->tokens_len; i++) {

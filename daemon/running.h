@@ -26,6 +26,11 @@ void running_reloaded(struct running *running);
 /* A token's signer reported the key types that it makes. */
 void running_makes(struct running *running, const char *token_name, key_type_set key_types);
 
+/* What the last comparison of the token at that place of the configuration found, borrowed; NULL: there was
+   none yet. */
+const struct reconcile_report *running_comparison(const struct running *running, size_t index,
+						  int64_t *ret_at_us);
+
 /* A token was compared with the store. */
 void running_compared(struct running *running, const char *token_name, const struct reconcile_report *report);
 

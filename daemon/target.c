@@ -117,17 +117,20 @@ static bool path_parse(char *text, struct target *t)
 }
 
 /* RFC 9112 §3.2.2 with RFC 9110 §4.2.1, §4.2.4 and §7.4; the authority is not looked at further. */
-static bool absolute_parse(char *text, size_t scheme_len, bool is_options, struct target *t)
+static bool absolute_parse(char *text, const char *scheme, bool is_options, struct target *t)
 {
+	size_t scheme_len = strcspn(text, ":");
 	bool is_http = scheme_len == 4 && strncasecmp(text, "http", 4) == 0;
 	bool is_https = scheme_len == 5 && strncasecmp(text, "https", 5) == 0;
 	char *authority = text + scheme_len + 3;
 	size_t len;
 
-	if (is_https)
+	if (is_https && strcmp(scheme, "https") != 0)
 		return target_refuse(t, 421, "this connection is not encrypted: https is not served on it");
-	if (!is_http)
-		return target_refuse(t, 400, "the request target's scheme is not http");
+	if (is_http && strcmp(scheme, "http") != 0)
+		return target_refuse(t, 421, "this connection is encrypted: http is not served on it");
+	if (!is_http && !is_https)
+		return target_refuse(t, 400, "the request target's scheme is neither http nor https");
 	len = span_host(authority);
 	if (len == SIZE_MAX || len == 0 || authority[0] == ':' ||
 	    (authority[len] != '\0' && authority[len] != '/' && authority[len] != '?'))
@@ -144,7 +147,7 @@ static bool absolute_parse(char *text, size_t scheme_len, bool is_options, struc
 	return true;
 }
 
-bool target_parse(char *text, bool is_options, struct target *ret_target)
+bool target_parse(char *text, const char *scheme, bool is_options, struct target *ret_target)
 {
 	size_t scheme_len;
 
@@ -159,6 +162,6 @@ bool target_parse(char *text, bool is_options, struct target *ret_target)
 	}
 	scheme_len = span_encoded(text, "+-.");
 	if (scheme_len > 0 && strncmp(text + scheme_len, "://", 3) == 0)
-		return absolute_parse(text, scheme_len, is_options, ret_target);
+		return absolute_parse(text, scheme, is_options, ret_target);
 	return target_refuse(ret_target, 400, "the request target must be a path that starts with '/'");
 }

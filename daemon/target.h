@@ -17,12 +17,13 @@ struct target {
 };
 
 /*
+ * `scheme` is what is spoken, "http" or "https": an absolute-form with the other one is refused.
  * Reads origin-form, absolute-form and asterisk-form (the last, and an
  * absolute-form without path and query, only when is_options is true).  Cuts
  * `text` in two at the '?'; the members of *ret_target point into it or to
  * static text.  False: refused, with status and why.
  */
-bool target_parse(char *text, bool is_options, struct target *ret_target);
+bool target_parse(char *text, const char *scheme, bool is_options, struct target *ret_target);
 
 /* RFC 9110 §7.2: uri-host [ ":" port ]; the empty text is a host too. */
 bool target_host_is_valid(const char *text);

@@ -34,6 +34,11 @@ struct token {
 	uint8_t fresh[STORE_LINEAGE_BYTES]; /* while the open rows are being set aside */
 	uint64_t remembered;                /* likewise: how far behind it the store is */
 	bool went_back;
+	bool denied;             /* the signer works for another store; ours was set aside already */
+	uint64_t unsettled_from; /* likewise, of the signer: the next keys to be kept */
+	bool unsettled_more;
+	size_t keeping; /* keys that the signer is being told to keep */
+	uint64_t kept;
 	int64_t sequence; /* likewise, of the store; then what the signer is being told */
 	int64_t noted;    /* what it has acknowledged on this link */
 	struct log_gate failed_gate;
@@ -50,6 +55,7 @@ struct vouch {
 
 static void token_begin(struct token *t);
 static void token_note(struct token *t);
+static void token_set_aside(struct token *t);
 
 static void flush_tell(struct vouch *v)
 {
@@ -95,13 +101,18 @@ static bool token_is_overtaken(struct token *t)
 }
 
 /* Nothing is known of this store and this signer: the link is made again later, and it is asked again. */
-static void token_decline(struct token *t, enum err e)
+static void token_decline_because(struct token *t, enum err e, const char *what)
 {
 	char why[128];
 
-	snprintf(why, sizeof(why), "it cannot be compared with the store: %s", err_str(e));
+	snprintf(why, sizeof(why), "%s: %s", what, err_str(e));
 	hsm_decline(t->hsm, why);
 	token_end(t);
+}
+
+static void token_decline(struct token *t, enum err e)
+{
+	token_decline_because(t, e, "it cannot be compared with the store");
 }
 
 /* ---- telling the signer ---- */
@@ -114,6 +125,16 @@ static void on_noted(void *arg, enum err e, const char *detail)
 
 	if (token_is_overtaken(t))
 		return;
+	if (e == E_DENIED) { /* each would destroy the other's keys */
+		t->denied = true;
+		token_decline_because(t, e, detail);
+		return;
+	}
+	if (t->denied) { /* the other one has gone, and may have left keys */
+		t->denied = false;
+		token_set_aside(t);
+		return;
+	}
 	if (e == E_OK)
 		t->noted = t->sequence;
 	else if (e != E_UNAVAIL && log_gate_pass(&t->failed_gate, NOTE_FAILED_EVERY_MS, &suppressed))
@@ -177,6 +198,80 @@ static void say_set_aside(const struct token *t, uint64_t rows)
 		    name);
 }
 
+/* ---- keys whose CSRs may have rows in the store that was, and have none in this one ---- */
+
+static void token_keep(struct token *t);
+
+static void token_end_keeping(struct token *t)
+{
+	const char *name = hsm_token_name(t->hsm);
+	const struct log_context context = {.token = name};
+
+	if (t->kept > 0)
+		log_write(LOG_LEVEL_WARN, &context,
+			  "signer '%s' keeps the keys of CSRs of which it does not know whether they stand "
+			  "(%" PRIu64 "), whatever this store says of them: run 'csrctl verify --token %s'",
+			  name, t->kept, name);
+	FAILPOINT("set-aside.kept");
+	t->known = true;
+	memcpy(t->lineage, t->fresh, sizeof(t->lineage));
+	token_note(t);
+}
+
+static void token_go_on_keeping(struct token *t)
+{
+	if (t->unsettled_more)
+		token_keep(t);
+	else
+		token_end_keeping(t);
+}
+
+static void vouch_on_kept(void *arg, enum err e, const char *detail UNUSED)
+{
+	struct token *t = arg;
+
+	if (token_is_overtaken(t))
+		return;
+	if (e != E_OK) {
+		token_decline_because(t, e, "it cannot be told to keep keys");
+		return;
+	}
+	t->kept += t->keeping;
+	token_go_on_keeping(t);
+}
+
+static void vouch_on_unsettled(void *arg, enum err e, const char *detail UNUSED,
+			       const struct message_unsettled_reply *reply)
+{
+	struct token *t = arg;
+	char labels[MESSAGE_UNSETTLED_MAX][KEY_LABEL_SIZE];
+	struct message_confirm keep = {.kept = true, .labels = labels};
+
+	if (token_is_overtaken(t))
+		return;
+	if (e != E_OK) {
+		token_decline_because(t, e, "it does not tell which keys are unsettled");
+		return;
+	}
+	t->unsettled_more = reply->more && reply->keys_len > 0;
+	if (reply->keys_len == 0) {
+		token_go_on_keeping(t);
+		return;
+	}
+	for (; keep.labels_len < reply->keys_len; keep.labels_len++)
+		memcpy(labels[keep.labels_len], reply->keys[keep.labels_len].label, KEY_LABEL_SIZE);
+	t->unsettled_from = reply->keys[reply->keys_len - 1].journal_index + 1;
+	t->keeping = reply->keys_len;
+	hsm_confirm(t->hsm, &keep, clock_ms() + NOTE_TIMEOUT_MS, vouch_on_kept, t);
+}
+
+static void token_keep(struct token *t)
+{
+	hsm_unsettled(t->hsm, t->unsettled_from, clock_ms() + NOTE_TIMEOUT_MS, vouch_on_unsettled, t);
+}
+
+/* ---- rows that are open ---- */
+
 static void on_set_aside(void *arg, enum err e, uint64_t rows)
 {
 	struct token *t = arg;
@@ -184,17 +279,18 @@ static void on_set_aside(void *arg, enum err e, uint64_t rows)
 	if (t->v->stopped)
 		return;
 	FAILPOINT("set-aside.after");
-	if (e == E_OK) {
+	if (e == E_OK)
 		say_set_aside(t, rows);
-		t->known = true;
-		memcpy(t->lineage, t->fresh, sizeof(t->lineage));
-	}
 	if (token_is_overtaken(t))
 		return;
-	if (e == E_OK)
-		token_note(t);
-	else
+	if (e != E_OK) {
 		token_decline(t, e);
+		return;
+	}
+	/* Before the signer learns the new lineage: after that it vouches for this store, and what is left
+	   unsettled goes. */
+	t->unsettled_from = t->kept = 0;
+	token_keep(t);
 }
 
 static void token_set_aside(struct token *t)
@@ -227,7 +323,8 @@ static void token_set_aside(struct token *t)
 /*
  * A signer that has forgotten the store while this process ran proves nothing:
  * the store has been in our hands all the while.  One that knows more of it than
- * we do does: somebody else goes on with a copy.
+ * we do does: somebody else goes on with a copy.  So does one that worked for
+ * another store last: what is unsettled may be that one's.
  */
 static void vouch_on_mark(void *arg, enum err e, const struct store_mark *mark)
 {
@@ -242,8 +339,13 @@ static void vouch_on_mark(void *arg, enum err e, const struct store_mark *mark)
 	}
 	t->sequence = mark->sequence;
 	remembers = mark->has_lineage && hsm_remembers(t->hsm, mark->lineage, &t->remembered);
-	same = t->known && mark->has_lineage && memcmp(mark->lineage, t->lineage, sizeof(t->lineage)) == 0;
+	same = t->known && !hsm_remembers_any(t->hsm) && mark->has_lineage &&
+	       memcmp(mark->lineage, t->lineage, sizeof(t->lineage)) == 0;
 	t->went_back = remembers && t->remembered > (uint64_t)mark->sequence;
+	if (t->denied && !t->went_back) {
+		token_note(t);
+		return;
+	}
 	if (t->went_back || (!remembers && !same)) {
 		token_set_aside(t);
 		return;

@@ -7,6 +7,10 @@
  * set aside (store_set_aside) before any request is sent to that signer, and
  * reconciliation does not destroy its key.
  *
+ * Such a store does not know of CSRs that were made since, either.  So the keys of
+ * which the signer does not know whether their CSRs stand (hsm.h, unsettled) are
+ * confirmed as kept: nobody but a person destroys them.
+ *
  * A link is accepted only after that, and after the signer was notified where the
  * store stands; then it is notified again a second after something was committed.
  */

@@ -148,6 +148,38 @@ static enum err answer_note_store(struct hsm_call *call, const struct frame *fra
 	return E_OK;
 }
 
+static void fail_confirm(const struct hsm_call *call, enum err e, const char *detail)
+{
+	call->done.confirm(call->arg, e, detail);
+}
+
+static enum err answer_confirm(struct hsm_call *call, const struct frame *frame)
+{
+	if (frame->payload_len > 0)
+		return E_PROTO;
+	if (hsm_call_over(call))
+		call->done.confirm(call->arg, E_OK, "");
+	return E_OK;
+}
+
+static void fail_unsettled(const struct hsm_call *call, enum err e, const char *detail)
+{
+	call->done.unsettled(call->arg, e, detail, NULL);
+}
+
+static enum err answer_unsettled(struct hsm_call *call, const struct frame *frame)
+{
+	struct message_unsettled_reply reply;
+	enum err e = message_unsettled_reply_decode(frame->payload, frame->payload_len, &reply);
+
+	if (e != E_OK)
+		return e;
+	if (hsm_call_over(call))
+		call->done.unsettled(call->arg, E_OK, "", &reply);
+	message_unsettled_reply_release(&reply);
+	return E_OK;
+}
+
 static const struct hsm_call_kind kind_create_csr = {
     .type = MESSAGE_CREATE_CSR,
     .mutates = true,
@@ -193,6 +225,18 @@ static const struct hsm_call_kind kind_note_store = {
     .fail = fail_note_store,
     .answer = answer_note_store,
 };
+static const struct hsm_call_kind kind_confirm = {
+    .type = MESSAGE_CONFIRM,
+    .early = true,
+    .fail = fail_confirm,
+    .answer = answer_confirm,
+};
+static const struct hsm_call_kind kind_unsettled = {
+    .type = MESSAGE_UNSETTLED,
+    .early = true,
+    .fail = fail_unsettled,
+    .answer = answer_unsettled,
+};
 static const struct hsm_call_kind kind_status = {
     .type = MESSAGE_STATUS,
     .fail = fail_status,
@@ -216,43 +260,43 @@ void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *
 	hsm_call_start(call, deadline_ms);
 }
 
-static void start_key_request(struct hsm_call *call, const char *csr_id, uint64_t deadline_ms)
+static void start_key_request(struct hsm_call *call, const char *label, uint64_t deadline_ms)
 {
 	struct message_key_request m = {.timeout_ms = hsm_call_timeout_ms(deadline_ms)};
 
-	if (str_copy(m.csr_id, sizeof(m.csr_id), csr_id) != E_OK)
-		m.csr_id[0] = '\0';
+	if (str_copy(m.label, sizeof(m.label), label) != E_OK)
+		m.label[0] = '\0';
 	message_key_request_encode(&call->payload, &m);
 	hsm_call_start(call, deadline_ms);
 }
 
-void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_destroy_key_fn done,
+void hsm_destroy_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_destroy_key_fn done,
 		     void *arg)
 {
 	struct hsm_call *call = hsm_call_new(hsm, &kind_destroy_key);
 
 	call->done.destroy_key = done;
 	call->arg = arg;
-	start_key_request(call, csr_id, deadline_ms);
+	start_key_request(call, label, deadline_ms);
 }
 
-void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg)
+void hsm_find_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_find_key_fn done, void *arg)
 {
 	struct hsm_call *call = hsm_call_new(hsm, &kind_find_key);
 
 	call->done.find_key = done;
 	call->arg = arg;
-	start_key_request(call, csr_id, deadline_ms);
+	start_key_request(call, label, deadline_ms);
 }
 
-void hsm_inspect_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_inspect_key_fn done,
+void hsm_inspect_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_inspect_key_fn done,
 		     void *arg)
 {
 	struct hsm_call *call = hsm_call_new(hsm, &kind_inspect_key);
 
 	call->done.inspect_key = done;
 	call->arg = arg;
-	start_key_request(call, csr_id, deadline_ms);
+	start_key_request(call, label, deadline_ms);
 }
 
 void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg)
@@ -299,6 +343,29 @@ void hsm_note_store(struct hsm *hsm, const struct message_store *store, uint64_t
 	call->done.note_store = done;
 	call->arg = arg;
 	message_note_store_encode(&call->payload, store);
+	hsm_call_start(call, deadline_ms);
+}
+
+void hsm_confirm(struct hsm *hsm, const struct message_confirm *confirm, uint64_t deadline_ms,
+		 hsm_confirm_fn done, void *arg)
+{
+	struct hsm_call *call = hsm_call_new(hsm, &kind_confirm);
+
+	call->done.confirm = done;
+	call->arg = arg;
+	message_confirm_encode(&call->payload, confirm);
+	hsm_call_start(call, deadline_ms);
+}
+
+void hsm_unsettled(struct hsm *hsm, uint64_t from, uint64_t deadline_ms, hsm_unsettled_fn done, void *arg)
+{
+	struct hsm_call *call = hsm_call_new(hsm, &kind_unsettled);
+
+	call->done.unsettled = done;
+	call->arg = arg;
+	message_unsettled_encode(
+	    &call->payload,
+	    &(struct message_unsettled){.timeout_ms = hsm_call_timeout_ms(deadline_ms), .from = from});
 	hsm_call_start(call, deadline_ms);
 }
 
@@ -384,13 +451,10 @@ key_type_set hsm_key_types(const struct hsm *hsm)
 bool hsm_remembers(const struct hsm *hsm, const uint8_t lineage[MESSAGE_LINEAGE_BYTES],
 		   uint64_t *ret_sequence)
 {
-	for (size_t i = 0; i < hsm->stores_len; i++) {
-		if (memcmp(hsm->stores[i].lineage, lineage, MESSAGE_LINEAGE_BYTES) != 0)
-			continue;
-		*ret_sequence = hsm->stores[i].sequence;
-		return true;
-	}
-	return false;
+	if (hsm->stores_len == 0 || memcmp(hsm->stores[0].lineage, lineage, MESSAGE_LINEAGE_BYTES) != 0)
+		return false;
+	*ret_sequence = hsm->stores[0].sequence;
+	return true;
 }
 
 bool hsm_remembers_any(const struct hsm *hsm)
@@ -401,6 +465,11 @@ bool hsm_remembers_any(const struct hsm *hsm)
 const char *hsm_down_reason(const struct hsm *hsm)
 {
 	return hsm->reason;
+}
+
+const struct hsm_figures *hsm_figures(const struct hsm *hsm)
+{
+	return &hsm->figures;
 }
 
 unsigned hsm_in_flight(const struct hsm *hsm)

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "hsm/hsm_private.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ struct hsm_call *hsm_call_new(struct hsm *hsm, const struct hsm_call_kind *kind)
 	}
 	call->hsm = hsm;
 	call->kind = kind;
+	call->made_ns = clock_ns();
 	buf_init(&call->payload, FRAME_PAYLOAD_MAX);
 	hsm->owed++;
 	return call;
@@ -74,7 +76,8 @@ static bool hsm_call_tell(struct hsm_call *call)
 	return true;
 }
 
-bool hsm_call_over(struct hsm_call *call)
+/* Likewise; it is over. */
+static bool hsm_call_end(struct hsm_call *call)
 {
 	hsm_call_detach(call);
 	return hsm_call_tell(call);
@@ -85,10 +88,37 @@ bool hsm_call_goes_on(const struct hsm_call *call)
 	return !call->told;
 }
 
+static void hsm_call_count(struct hsm_call *call, enum err e)
+{
+	struct hsm_figures *figures = &call->hsm->figures;
+	uint64_t ns = clock_ns() - call->made_ns;
+
+	assert(call->kind->type < MESSAGE_REQUESTS_LEN && e < ERR_LEN);
+	figures->ended[call->kind->type][e]++;
+	if (e == E_OK && call->kind->type == MESSAGE_CREATE_CSR)
+		metric_times_add(&figures->creates[call->key_type], ns);
+	else if (e == E_OK && call->kind->type == MESSAGE_DESTROY_KEY)
+		metric_times_add(&figures->destroys, ns);
+}
+
+bool hsm_call_over(struct hsm_call *call)
+{
+	if (!hsm_call_end(call))
+		return false;
+	hsm_call_count(call, E_OK);
+	return true;
+}
+
+static void hsm_call_tell_failure(struct hsm_call *call, enum err e, const char *detail)
+{
+	hsm_call_count(call, e);
+	call->kind->fail(call, e, detail);
+}
+
 static void hsm_call_fail(struct hsm_call *call, enum err e, const char *detail)
 {
-	if (hsm_call_over(call))
-		call->kind->fail(call, e, detail);
+	if (hsm_call_end(call))
+		hsm_call_tell_failure(call, e, detail);
 	hsm_call_free(call);
 }
 
@@ -189,8 +219,8 @@ static void on_deadline(void *arg)
 		return;
 	}
 	if (hsm_call_tell(call))
-		call->kind->fail(call, call->kind->mutates ? E_UNCERTAIN : E_TIMEOUT,
-				 "the deadline passed before the signer answered");
+		hsm_call_tell_failure(call, call->kind->mutates ? E_UNCERTAIN : E_TIMEOUT,
+				      "the deadline passed before the signer answered");
 }
 
 static enum err hsm_call_queue(struct hsm_call *call)
@@ -287,8 +317,8 @@ static enum err answer_error(struct hsm_call *call, const struct frame *frame)
 		return e;
 	if (error.code == E_UNCERTAIN && !call->kind->mutates)
 		error.code = E_HSM;
-	if (hsm_call_over(call))
-		call->kind->fail(call, error.code, error.detail);
+	if (hsm_call_end(call))
+		hsm_call_tell_failure(call, error.code, error.detail);
 	message_error_release(&error);
 	return E_OK;
 }
@@ -297,8 +327,8 @@ static enum err answer_error(struct hsm_call *call, const struct frame *frame)
 static void answer_lost(struct hsm_call *call)
 {
 	if (hsm_call_tell(call))
-		call->kind->fail(call, call->kind->mutates ? E_UNCERTAIN : E_NOMEM,
-				 "no memory for the answer");
+		hsm_call_tell_failure(call, call->kind->mutates ? E_UNCERTAIN : E_NOMEM,
+				      "no memory for the answer");
 	if (!call->kind->in_parts) /* or others may follow */
 		hsm_call_detach(call);
 }

@@ -84,6 +84,7 @@ static void link_up(struct hsm *hsm)
 	hsm->state = HSM_LINK_UP;
 	hsm->up_since_ms = clock_ms();
 	hsm->answered = false;
+	hsm->figures.links++;
 	hsm->reason[0] = '\0';
 	hsm->logged_reason[0] = '\0';
 	log_write(LOG_LEVEL_NOTICE, &context, "signer '%s' is up: %s", hsm->token_name, hsm->peer);

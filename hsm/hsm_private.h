@@ -50,6 +50,8 @@ union hsm_call_done {
 	hsm_list_keys_fn list_keys;
 	hsm_list_pools_fn list_pools;
 	hsm_note_store_fn note_store;
+	hsm_confirm_fn confirm;
+	hsm_unsettled_fn unsettled;
 	hsm_status_fn status;
 };
 
@@ -74,6 +76,7 @@ struct hsm_call {
 	bool told; /* the deadline passed: the caller knows, the answer is only waited for to free the id */
 	bool over; /* answered: out of all lists */
 	bool is_reserve;
+	uint64_t made_ns;
 	uint32_t request_id;
 	uint64_t deadline_ms;
 	struct timer timer;
@@ -100,6 +103,7 @@ struct hsm {
 	uint32_t reconnect_max_ms;
 	bool tell_failures;
 	uint32_t hello_timeout_ms;
+	struct hsm_figures figures;
 
 	/* Written by hsm_link.c alone. */
 	enum hsm_link_state state;
@@ -153,7 +157,7 @@ void hsm_call_start(struct hsm_call *call, uint64_t deadline_ms);
 /* How long the signer may take: a little less than the time left, so that it gives up in time to say so. */
 uint32_t hsm_call_timeout_ms(uint64_t deadline_ms);
 
-/* For `answer`: the last answer has come.  True when the caller is still to be told. */
+/* For `answer`: the last answer has come, and it is good.  True when the caller is still to be told. */
 bool hsm_call_over(struct hsm_call *call);
 /* For `answer`: more will come.  Likewise. */
 bool hsm_call_goes_on(const struct hsm_call *call);

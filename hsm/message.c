@@ -19,10 +19,13 @@
 #define TOKEN_TEXT_MAX 64 /* CK_TOKEN_INFO fields have 16 or 32 bytes */
 #define LABEL_MAX 255
 #define UUID_LEN (CSR_ID_SIZE - 1)
-#define LISTED_KEY_MAX (4 + LABEL_MAX + 1 + KEY_ID_BYTES) /* on the wire */
+#define LISTED_KEY_MAX (4 + LABEL_MAX + 1 + 1 + KEY_ID_BYTES) /* on the wire */
+#define UNSETTLED_KEY_MAX (4 + KEY_LABEL_SIZE + UUID_LEN + KEY_SPKI_HASH_BYTES + 8)
 
 _Static_assert(LISTED_KEY_MAX *MESSAGE_LIST_PART_KEYS + 5 <= FRAME_PAYLOAD_MAX,
 	       "a full part with the longest labels fits one frame");
+_Static_assert(UNSETTLED_KEY_MAX *MESSAGE_UNSETTLED_MAX + 5 <= FRAME_PAYLOAD_MAX,
+	       "a full reply to unsettled fits one frame");
 _Static_assert((4 + MESSAGE_NODE_MAX + 8) * MESSAGE_LIST_POOLS_MAX + 9 <= FRAME_PAYLOAD_MAX,
 	       "the longest list of pools fits one frame");
 _Static_assert(6 * (5 + CSR_FIELD_BYTES_MAX) + CSR_SANS_MAX * (5 + CSR_SAN_BYTES_MAX) + 64 <=
@@ -106,6 +109,26 @@ static void get_csr_id(struct wire_reader *r, char csr_id[CSR_ID_SIZE])
 		message_bad(r);
 }
 
+static void put_key_label(struct buf *b, const char *label)
+{
+	if (memchr(label, '\0', KEY_LABEL_SIZE) && key_label_is_valid(label))
+		wire_put_text(b, label);
+	else
+		message_refuse(b);
+}
+
+static void get_key_label(struct wire_reader *r, char label[KEY_LABEL_SIZE])
+{
+	size_t len;
+	const uint8_t *text = wire_get_bytes(r, KEY_LABEL_SIZE - 1, &len);
+
+	if (text)
+		memcpy(label, text, len);
+	label[len] = '\0';
+	if (!text || memchr(label, '\0', len) || !key_label_is_valid(label))
+		message_bad(r);
+}
+
 static bool get_bool(struct wire_reader *r)
 {
 	uint8_t value = wire_get_u8(r);
@@ -131,6 +154,15 @@ static enum message_key_presence get_presence(struct wire_reader *r)
 	if (value > MESSAGE_KEY_AMBIGUOUS)
 		message_bad(r);
 	return (enum message_key_presence)value;
+}
+
+static enum message_key_life get_life(struct wire_reader *r)
+{
+	uint8_t value = wire_get_u8(r);
+
+	if (value > MESSAGE_LIFE_OTHER)
+		message_bad(r);
+	return (enum message_key_life)value;
 }
 
 /* Types that this program does not know yet are of no use to it: left out. */
@@ -366,6 +398,7 @@ static void message_put_key(struct buf *b, const struct message_key *key)
 	if (!key_type_is_valid(key->key_type) || key->protection > KEY_PROT_MAX)
 		message_refuse(b);
 	wire_put_u32(b, (uint32_t)key->key_type);
+	put_key_label(b, key->label);
 	buf_put(b, key->key_id, KEY_ID_BYTES);
 	buf_put(b, key->spki_sha256, KEY_SPKI_HASH_BYTES);
 	wire_put_u32(b, key->protection);
@@ -374,6 +407,7 @@ static void message_put_key(struct buf *b, const struct message_key *key)
 static void message_get_key(struct wire_reader *r, struct message_key *ret)
 {
 	ret->key_type = get_key_type(r);
+	get_key_label(r, ret->label);
 	wire_get_raw(r, ret->key_id, KEY_ID_BYTES);
 	wire_get_raw(r, ret->spki_sha256, KEY_SPKI_HASH_BYTES);
 	ret->protection = wire_get_u32(r);
@@ -384,6 +418,7 @@ static void message_get_key(struct wire_reader *r, struct message_key *ret)
 void message_create_csr_reply_encode(struct buf *b, const struct message_create_csr_reply *m)
 {
 	message_put_key(b, &m->key);
+	wire_put_u64(b, m->journal_index);
 	if (m->der_len < 1 || m->der_len > MESSAGE_DER_MAX)
 		message_refuse(b);
 	else
@@ -401,6 +436,7 @@ enum err message_create_csr_reply_decode(const uint8_t *data, size_t len,
 	memset(ret, 0, sizeof(*ret));
 	wire_reader_init(&r, data, len);
 	message_get_key(&r, &ret->key);
+	ret->journal_index = wire_get_u64(&r);
 	der = wire_get_bytes(&r, MESSAGE_DER_MAX, &der_len);
 	if (der_len == 0)
 		message_bad(&r);
@@ -429,7 +465,7 @@ void message_create_csr_reply_release(struct message_create_csr_reply *m)
 void message_key_request_encode(struct buf *b, const struct message_key_request *m)
 {
 	wire_put_u32(b, m->timeout_ms);
-	put_csr_id(b, m->csr_id);
+	put_key_label(b, m->label);
 }
 
 enum err message_key_request_decode(const uint8_t *data, size_t len, struct message_key_request *ret)
@@ -440,7 +476,7 @@ enum err message_key_request_decode(const uint8_t *data, size_t len, struct mess
 	memset(ret, 0, sizeof(*ret));
 	wire_reader_init(&r, data, len);
 	ret->timeout_ms = wire_get_u32(&r);
-	get_csr_id(&r, ret->csr_id);
+	get_key_label(&r, ret->label);
 	e = wire_reader_finish(&r);
 	if (e != E_OK)
 		memset(ret, 0, sizeof(*ret));
@@ -567,6 +603,9 @@ void message_list_keys_part_encode(struct buf *b, const struct message_list_keys
 		if ((unsigned)m->keys[i].presence > MESSAGE_KEY_AMBIGUOUS)
 			message_refuse(b);
 		wire_put_u8(b, (uint8_t)m->keys[i].presence);
+		if ((unsigned)m->keys[i].life > MESSAGE_LIFE_OTHER)
+			message_refuse(b);
+		wire_put_u8(b, (uint8_t)m->keys[i].life);
 		buf_put(b, m->keys[i].key_id, KEY_ID_BYTES);
 	}
 }
@@ -595,6 +634,7 @@ enum err message_list_keys_part_decode(const uint8_t *data, size_t len, struct m
 		ret->keys_len = i + 1;
 		key->label = wire_get_text(&r, LABEL_MAX);
 		key->presence = get_presence(&r);
+		key->life = get_life(&r);
 		wire_get_raw(&r, key->key_id, KEY_ID_BYTES);
 	}
 	e = wire_reader_finish(&r);
@@ -693,6 +733,131 @@ enum err message_destroy_pool_decode(const uint8_t *data, size_t len, struct mes
 	if (e != E_OK)
 		memset(ret, 0, sizeof(*ret));
 	return e;
+}
+
+/* ---- confirm ---- */
+
+void message_confirm_encode(struct buf *b, const struct message_confirm *m)
+{
+	if (m->labels_len < 1 || m->labels_len > MESSAGE_CONFIRM_MAX) {
+		message_refuse(b);
+		return;
+	}
+	wire_put_u8(b, m->kept);
+	wire_put_u32(b, (uint32_t)m->labels_len);
+	for (size_t i = 0; i < m->labels_len; i++)
+		put_key_label(b, m->labels[i]);
+}
+
+enum err message_confirm_decode(const uint8_t *data, size_t len, struct message_confirm *ret)
+{
+	char(*labels)[KEY_LABEL_SIZE] = NULL;
+	struct wire_reader r;
+	size_t count;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->kept = get_bool(&r);
+	count = wire_get_u32(&r);
+	if (count < 1 || count > MESSAGE_CONFIRM_MAX)
+		message_bad(&r);
+	if (r.status == E_OK) {
+		labels = calloc(count, sizeof(*labels));
+		if (!labels)
+			r.status = E_NOMEM;
+	}
+	for (size_t i = 0; i < count && r.status == E_OK; i++)
+		get_key_label(&r, labels[i]);
+	ret->labels = (const char(*)[KEY_LABEL_SIZE])labels;
+	ret->labels_len = count;
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_confirm_release(ret);
+	return e;
+}
+
+void message_confirm_release(struct message_confirm *m)
+{
+	free((void *)(uintptr_t)m->labels);
+	memset(m, 0, sizeof(*m));
+}
+
+/* ---- unsettled ---- */
+
+void message_unsettled_encode(struct buf *b, const struct message_unsettled *m)
+{
+	wire_put_u32(b, m->timeout_ms);
+	wire_put_u64(b, m->from);
+}
+
+enum err message_unsettled_decode(const uint8_t *data, size_t len, struct message_unsettled *ret)
+{
+	struct wire_reader r;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->timeout_ms = wire_get_u32(&r);
+	ret->from = wire_get_u64(&r);
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		memset(ret, 0, sizeof(*ret));
+	return e;
+}
+
+void message_unsettled_reply_encode(struct buf *b, const struct message_unsettled_reply *m)
+{
+	if (m->keys_len > MESSAGE_UNSETTLED_MAX) {
+		message_refuse(b);
+		return;
+	}
+	wire_put_u8(b, m->more);
+	wire_put_u32(b, (uint32_t)m->keys_len);
+	for (size_t i = 0; i < m->keys_len; i++) {
+		put_key_label(b, m->keys[i].label);
+		put_csr_id(b, m->keys[i].csr_id);
+		buf_put(b, m->keys[i].spki_sha256, KEY_SPKI_HASH_BYTES);
+		wire_put_u64(b, m->keys[i].journal_index);
+	}
+}
+
+enum err message_unsettled_reply_decode(const uint8_t *data, size_t len, struct message_unsettled_reply *ret)
+{
+	struct wire_reader r;
+	size_t count;
+	enum err e;
+
+	memset(ret, 0, sizeof(*ret));
+	wire_reader_init(&r, data, len);
+	ret->more = get_bool(&r);
+	count = wire_get_u32(&r);
+	if (count > MESSAGE_UNSETTLED_MAX)
+		message_bad(&r);
+	if (r.status == E_OK && count > 0) {
+		ret->keys = calloc(count, sizeof(*ret->keys));
+		if (!ret->keys)
+			r.status = E_NOMEM;
+	}
+	for (size_t i = 0; i < count && r.status == E_OK; i++) {
+		struct message_unsettled_key *key = &ret->keys[i];
+
+		get_key_label(&r, key->label);
+		get_csr_id(&r, key->csr_id);
+		wire_get_raw(&r, key->spki_sha256, KEY_SPKI_HASH_BYTES);
+		key->journal_index = wire_get_u64(&r);
+	}
+	ret->keys_len = count;
+	e = wire_reader_finish(&r);
+	if (e != E_OK)
+		message_unsettled_reply_release(ret);
+	return e;
+}
+
+void message_unsettled_reply_release(struct message_unsettled_reply *m)
+{
+	free(m->keys);
+	memset(m, 0, sizeof(*m));
 }
 
 /* ---- status ---- */

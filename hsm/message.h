@@ -21,13 +21,14 @@
 #include "base/csr.h"
 #include "base/err.h"
 #include "base/key.h"
+#include "base/key_label.h"
 #include "base/node.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define MESSAGE_PROTOCOL_VERSION 4
+#define MESSAGE_PROTOCOL_VERSION 5
 #define MESSAGE_DER_MAX 65536
 #define MESSAGE_TEXT_MAX 1024
 #define MESSAGE_STORES_MAX 8 /* that a signer remembers */
@@ -35,6 +36,8 @@
 #define MESSAGE_NODE_MAX NODE_NAME_MAX /* bytes of a node's name */
 #define MESSAGE_LIST_POOLS_MAX 1024    /* nodes with the longest names fit one frame */
 #define MESSAGE_LIST_PART_KEYS 256     /* a full part with the longest labels fits one frame */
+#define MESSAGE_CONFIRM_MAX 256        /* names in one CONFIRM */
+#define MESSAGE_UNSETTLED_MAX 256      /* keys in one reply to UNSETTLED */
 
 enum message_type {
 	MESSAGE_HELLO = 1,
@@ -47,9 +50,12 @@ enum message_type {
 	MESSAGE_NOTE_STORE = 8,
 	MESSAGE_LIST_POOLS = 9,
 	MESSAGE_DESTROY_POOL = 10,
+	MESSAGE_CONFIRM = 11,
+	MESSAGE_UNSETTLED = 12,
 	MESSAGE_REPLY = 0x8000, /* added to the request's type */
 	MESSAGE_ERROR = 0xffff, /* reply: struct message_error */
 };
+#define MESSAGE_REQUESTS_LEN (MESSAGE_UNSETTLED + 1) /* past the last request: to be raised with it */
 
 /* ---- hello ---- */
 
@@ -90,19 +96,23 @@ void message_hello_reply_release(struct message_hello_reply *m);
 
 struct message_create_csr {
 	uint32_t timeout_ms;      /* from receipt; past it, work that has not begun is not begun */
-	char csr_id[CSR_ID_SIZE]; /* lower-case UUID; the key's label is "csrd:<csr_id>" */
+	char csr_id[CSR_ID_SIZE]; /* lower-case UUID: new; the signer refuses one that it knows to be
+				     unsettled */
 	struct csr_spec spec;
 };
 /* A key as the token gave it back. */
 struct message_key {
 	enum key_type key_type;
+	char label[KEY_LABEL_SIZE]; /* its name, which the signer chose; of a key made by csrd 0.1 "csrd:<csr
+				       id>" */
 	uint8_t key_id[KEY_ID_BYTES]; /* CKA_ID of both objects */
 	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
 	uint32_t protection; /* enum key_protection bits of the private key */
 };
 struct message_create_csr_reply {
 	struct message_key key;
-	uint8_t *der; /* PKCS#10, ≤ MESSAGE_DER_MAX */
+	uint64_t journal_index; /* of the entry that says which CSR the key was used for */
+	uint8_t *der;           /* PKCS#10, ≤ MESSAGE_DER_MAX */
 	size_t der_len;
 };
 void message_create_csr_encode(struct buf *b, const struct message_create_csr *m);
@@ -113,12 +123,15 @@ MUST_USE enum err message_create_csr_reply_decode(const uint8_t *data, size_t le
 						  struct message_create_csr_reply *ret);
 void message_create_csr_reply_release(struct message_create_csr_reply *m);
 
-/* ---- destroy-key, find-key: by the label of one CSR ---- */
+/* ---- destroy-key, find-key: by the label of one key ---- */
 
-/* Destroys every object labelled "csrd:<csr_id>", then proves by a fresh search that none is left. */
+/*
+ * DESTROY_KEY destroys every object of that label, then proves by a fresh search that none is left; a name
+ * that the journal has is destroyed there, too.  E_DENIED: a key of the stock, which was used for no CSR.
+ */
 struct message_key_request { /* DESTROY_KEY, FIND_KEY and INSPECT_KEY */
 	uint32_t timeout_ms;
-	char csr_id[CSR_ID_SIZE];
+	char label[KEY_LABEL_SIZE]; /* key_label_is_valid */
 };
 struct message_destroy_key_reply {
 	uint32_t destroyed; /* objects; 0 when there was none */
@@ -159,13 +172,22 @@ MUST_USE enum err message_inspect_key_reply_decode(const uint8_t *data, size_t l
 						   struct message_inspect_key_reply *ret);
 void message_inspect_key_reply_release(struct message_inspect_key_reply *m);
 
-/* ---- list-keys: everything labelled "csrd:…" ---- */
+/* ---- list-keys: everything labelled "csrd:…" (made by 0.1) or "csrd-…" ---- */
 
+/* What the signer's journal says of a key. */
+enum message_key_life {
+	MESSAGE_LIFE_NONE = 0,  /* nothing: bound to its CSR, made by 0.1, or not this signer's */
+	MESSAGE_LIFE_READY = 1, /* of the stock, or being made: used for no CSR */
+	MESSAGE_LIFE_USED =
+	    2, /* for one CSR, of which the signer does not know whether it stands (UNSETTLED) */
+	MESSAGE_LIFE_OTHER = 3, /* its name says that another node made it which has a stock on this token */
+};
 struct message_list_keys { /* LIST_KEYS and LIST_POOLS */
 	uint32_t timeout_ms;
 };
 struct message_listed_key {
-	char *label; /* ≤ 255 bytes, "csrd:…"; what follows need not be an id */
+	char *label; /* ≤ 255 bytes, "csrd:…" or "csrd-…"; what follows need not be an id or a name */
+	enum message_key_life life;
 	enum message_key_presence presence;
 	uint8_t key_id[KEY_ID_BYTES]; /* zero-padded or cut when the token holds another length */
 };
@@ -182,7 +204,8 @@ MUST_USE enum err message_list_keys_part_decode(const uint8_t *data, size_t len,
 						struct message_list_keys_part *ret);
 void message_list_keys_part_release(struct message_list_keys_part *m);
 
-/* ---- list-pools: ready keys of other nodes, labelled "csrd-pool:<node>:<type>" ---- */
+/* ---- list-pools: ready keys of other nodes, as their own words on the token list them ("csrd-stock:<node>")
+ * ---- */
 
 struct message_node_pool {
 	char *node; /* ≤ MESSAGE_NODE_MAX bytes */
@@ -214,6 +237,47 @@ MUST_USE enum err message_destroy_pool_decode(const uint8_t *data, size_t len,
 					      struct message_destroy_pool *ret);
 
 /*
+ * ---- confirm: the rows of these CSRs are durable; the reply, without payload, means that the signer knows
+ * it durably ----
+ *
+ * kept: no row vouches for them, since the store went back or is another one; the signer forgets them all the
+ * same, so that nobody destroys them but a person.  A name that is bound already, or unknown, is passed over.
+ */
+struct message_confirm {
+	bool kept;
+	const char (*labels)[KEY_LABEL_SIZE]; /* decode: owned */
+	size_t labels_len;                    /* 1 … MESSAGE_CONFIRM_MAX */
+};
+void message_confirm_encode(struct buf *b, const struct message_confirm *m);
+MUST_USE enum err message_confirm_decode(const uint8_t *data, size_t len, struct message_confirm *ret);
+void message_confirm_release(struct message_confirm *m);
+
+/* ---- unsettled: keys that were used for a CSR and neither confirmed nor destroyed since; oldest first ----
+ */
+
+struct message_unsettled {
+	uint32_t timeout_ms;
+	uint64_t from; /* only those whose journal_index is that or more */
+};
+struct message_unsettled_key {
+	char label[KEY_LABEL_SIZE];
+	char csr_id[CSR_ID_SIZE];
+	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
+	uint64_t journal_index;
+};
+struct message_unsettled_reply {
+	bool more; /* ask again from the last one's index + 1 */
+	struct message_unsettled_key *keys;
+	size_t keys_len; /* ≤ MESSAGE_UNSETTLED_MAX */
+};
+void message_unsettled_encode(struct buf *b, const struct message_unsettled *m);
+MUST_USE enum err message_unsettled_decode(const uint8_t *data, size_t len, struct message_unsettled *ret);
+void message_unsettled_reply_encode(struct buf *b, const struct message_unsettled_reply *m);
+MUST_USE enum err message_unsettled_reply_decode(const uint8_t *data, size_t len,
+						 struct message_unsettled_reply *ret);
+void message_unsettled_reply_release(struct message_unsettled_reply *m);
+
+/*
  * ---- note-store: the reply, without payload, means that the signer remembers it durably ----
  *
  * A sequence below the one that it remembers for the lineage changes nothing.
@@ -229,6 +293,9 @@ struct message_pool {
 	uint32_t ready;
 	uint32_t target;
 };
+/* What a usable signer lacks whose journal cannot be written. */
+#define MESSAGE_STATUS_JOURNAL_DOWN "its journal cannot be written: creates and deletes are refused"
+
 struct message_status_reply {
 	bool usable;  /* the token answered its last probe and a user is logged in */
 	char *detail; /* why not, or what a usable one lacks, or ""; ≤ MESSAGE_TEXT_MAX */

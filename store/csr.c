@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a CSR: begun, moved, deleted, looked up. */
+/* The life of a CSR: added, moved, deleted, looked up; or recorded as one that came to nothing. */
 #include "base/clock.h"
 #include "base/str.h"
 #include "store/audit.h"
@@ -17,53 +17,55 @@
 
 enum {
 	LEFTOVER_LAST,
+	FAILED_FIND,
 };
 static const struct sql_text csr_texts[] = {
     [LEFTOVER_LAST] = {"SELECT action FROM audit WHERE object = $1 AND action IN"
 		       " ('csr.leftover', 'csr.leftover-destroyed') ORDER BY sequence DESC LIMIT 1"},
+    [FAILED_FIND] = {"SELECT sequence FROM audit WHERE object = $1 AND action = 'csr.failed' LIMIT 1"},
 };
 const struct sql_texts csr_sql = SQL_TEXTS(csr_texts);
 
-/* ---- begin ---- */
+/* ---- add ---- */
 
-struct csr_begin {
+struct csr_add {
 	struct call call; /* first */
-	store_csr_begin_fn done;
-	struct store_csr_begin in;
+	store_csr_add_fn done;
+	struct store_csr_add in;
 	enum store_begin outcome;
 	struct csr_record *record; /* of `in`, taken */
 	struct csr_record *replay;
 };
 
-static enum err csr_begin_new(struct sql *sql, const struct store_csr_begin *in, const char *account_tag,
-			      int64_t now_us)
+static enum err csr_add_new(struct sql *sql, const struct store_csr_add *in, const char *account_tag,
+			    int64_t now_us)
 {
 	struct csr_record *r = in->record;
 
 	enum err e = str_copy(r->account_tag, sizeof(r->account_tag), account_tag);
 	if (e != E_OK)
 		return e;
-	r->state = CSR_PENDING;
+	r->state = CSR_ACTIVE;
 	r->created_us = now_us;
 	r->updated_us = now_us;
 	e = csr_row_add(sql, r);
 	if (e == E_OK)
 		e = idempotency_note(sql, in, now_us);
 	if (e == E_OK)
-		e = audit_add(sql, now_us, audit_action_of_state(CSR_PENDING), r->id, &in->origin);
+		e = audit_add(sql, now_us, audit_action_of_state(CSR_ACTIVE), r->id, &in->origin);
 	return e;
 }
 
-typedef enum err (*csr_key_fn)(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+typedef enum err (*csr_key_fn)(struct sql *sql, const struct store_csr_add *in, int64_t now_us,
 			       enum store_begin *ret_outcome, struct csr_record *ret_replay);
 
 /*
  * What becomes of a create: the scope is looked at first, then, by `of_key`, the
  * idempotency key, then the quota.  Sets *ret_replay (owned) for REPLAY and IN_FLIGHT.
  */
-static enum err csr_judge_begin(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
-				csr_key_fn of_key, struct directory_scope *ret_scope,
-				enum store_begin *ret_outcome, struct csr_record **ret_replay)
+static enum err csr_judge_add(struct sql *sql, const struct store_csr_add *in, int64_t now_us,
+			      csr_key_fn of_key, struct directory_scope *ret_scope,
+			      enum store_begin *ret_outcome, struct csr_record **ret_replay)
 {
 	struct csr_record *replay = NULL;
 	enum store_begin outcome = STORE_BEGIN_NEW;
@@ -89,51 +91,49 @@ static enum err csr_judge_begin(struct sql *sql, const struct store_csr_begin *i
 	return e;
 }
 
-static enum err csr_run_begin(struct store_op *op, struct sql *sql)
+static enum err csr_run_add(struct store_op *op, struct sql *sql)
 {
-	struct csr_begin *begin = (struct csr_begin *)op;
-	const struct store_csr_begin *in = &begin->in;
+	struct csr_add *add = (struct csr_add *)op;
+	const struct store_csr_add *in = &add->in;
 	struct directory_scope scope;
 	int64_t now_us = clock_wall_us();
 
-	enum err e =
-	    csr_judge_begin(sql, in, now_us, idempotency_judge, &scope, &begin->outcome, &begin->replay);
-	if (e == E_OK && begin->outcome == STORE_BEGIN_NEW)
-		e = csr_begin_new(sql, in, scope.account_id, now_us);
+	enum err e = csr_judge_add(sql, in, now_us, idempotency_judge, &scope, &add->outcome, &add->replay);
+	if (e == E_OK && add->outcome == STORE_BEGIN_NEW)
+		e = csr_add_new(sql, in, scope.account_id, now_us);
 	return e;
 }
 
-static void csr_finish_begin(struct store_op *op)
+static void csr_finish_add(struct store_op *op)
 {
-	struct csr_begin *begin = (struct csr_begin *)op;
+	struct csr_add *add = (struct csr_add *)op;
 	struct csr_record *record = NULL;
 
-	if (op->e == E_OK && begin->outcome == STORE_BEGIN_NEW) {
-		record = begin->record;
-		begin->record = NULL;
+	if (op->e == E_OK && add->outcome == STORE_BEGIN_NEW) {
+		record = add->record;
+		add->record = NULL;
 	} else if (op->e == E_OK) {
-		record = begin->replay;
-		begin->replay = NULL;
+		record = add->replay;
+		add->replay = NULL;
 	}
-	begin->done(begin->call.arg, op->e, begin->outcome, record);
-	csr_record_free(begin->record);
-	csr_record_free(begin->replay);
-	call_free(&begin->call);
+	add->done(add->call.arg, op->e, add->outcome, record);
+	csr_record_free(add->record);
+	csr_record_free(add->replay);
+	call_free(&add->call);
 }
 
-void store_csr_begin(struct store *store, const struct store_csr_begin *in, store_csr_begin_fn done,
-		     void *arg)
+void store_csr_add(struct store *store, const struct store_csr_add *in, store_csr_add_fn done, void *arg)
 {
-	static const struct call_type type = {sizeof(struct csr_begin), STORE_OP_WRITES, csr_run_begin,
-					      csr_finish_begin};
-	struct csr_begin *begin = call_new(store, &type, arg);
+	static const struct call_type type = {sizeof(struct csr_add), STORE_OP_WRITES, csr_run_add,
+					      csr_finish_add};
+	struct csr_add *add = call_new(store, &type, arg);
 
-	begin->done = done;
-	begin->record = in->record;
-	begin->in = *in;
-	begin->in.idempotency_key = call_keep(&begin->call, in->idempotency_key);
-	begin->in.origin = call_keep_origin(&begin->call, &in->origin);
-	call_submit(&begin->call);
+	add->done = done;
+	add->record = in->record;
+	add->in = *in;
+	add->in.idempotency_key = call_keep(&add->call, in->idempotency_key);
+	add->in.origin = call_keep_origin(&add->call, &in->origin);
+	call_submit(&add->call);
 }
 
 /* ---- what a create will meet ---- */
@@ -151,9 +151,9 @@ static enum err csr_run_look(struct store_op *op, struct sql *sql)
 {
 	struct csr_look *look = (struct csr_look *)op;
 	struct csr_record asked = {.scope = look->in.scope};
-	struct store_csr_begin in = {.record = &asked,
-				     .idempotency_key = look->in.idempotency_key,
-				     .idempotency_ttl_us = look->in.idempotency_ttl_us};
+	struct store_csr_add in = {.record = &asked,
+				   .idempotency_key = look->in.idempotency_key,
+				   .idempotency_ttl_us = look->in.idempotency_ttl_us};
 	struct directory_scope scope;
 
 	enum err e = principal_find(sql, look->in.kind, look->in.secret_hash, &look->caller);
@@ -161,8 +161,8 @@ static enum err csr_run_look(struct store_op *op, struct sql *sql)
 		return e;
 	memcpy(asked.principal_id, look->caller->id, sizeof(asked.principal_id));
 	memcpy(in.request_hash, look->in.request_hash, sizeof(in.request_hash));
-	return csr_judge_begin(sql, &in, clock_wall_us(), idempotency_look, &scope, &look->outcome,
-			       &look->replay);
+	return csr_judge_add(sql, &in, clock_wall_us(), idempotency_look, &scope, &look->outcome,
+			     &look->replay);
 }
 
 static void csr_finish_look(struct store_op *op)
@@ -196,7 +196,6 @@ void store_csr_look(struct store *store, const struct store_csr_look *in, store_
 struct csr_move {
 	struct call_done done; /* first */
 	struct store_csr_move in;
-	struct store_csr_result result;
 };
 
 static enum err csr_run_move(struct store_op *op, struct sql *sql)
@@ -214,12 +213,7 @@ void store_csr_move(struct store *store, const struct store_csr_move *in, store_
 	move->in = *in;
 	move->in.id = call_keep(&move->done.call, in->id);
 	move->in.origin = call_keep_origin(&move->done.call, &in->origin);
-	if (in->result) {
-		move->result = *in->result;
-		move->result.pem = call_keep(&move->done.call, in->result->pem);
-		move->in.result = &move->result;
-	}
-	if (!csr_state_may_move(in->from, in->to) || (in->to == CSR_ACTIVE) != (in->result != NULL))
+	if (!csr_state_may_move(in->from, in->to))
 		call_refuse(&move->done.call, E_INVAL);
 	call_submit(&move->done.call);
 }
@@ -320,6 +314,56 @@ void store_csr_delete_begin(struct store *store, const struct store_scope *scope
 
 	one->origin = call_keep_origin(&one->call, origin);
 	call_submit(&one->call);
+}
+
+/* ---- a create that came to nothing ---- */
+
+struct csr_failed {
+	struct call_done done; /* first */
+	const char *id;
+	struct audit_origin origin;
+};
+
+static enum err csr_has_failed(struct sql *sql, const char *id, bool *ret_failed)
+{
+	struct sql_query q = sql_ask(sql, &csr_texts[FAILED_FIND], "read the audit trail");
+
+	sql_put_text(&q, id);
+	bool failed = sql_next(&q);
+	enum err e = sql_done(&q);
+	if (e == E_OK)
+		*ret_failed = failed;
+	return e;
+}
+
+static enum err csr_run_failed(struct store_op *op, struct sql *sql)
+{
+	const struct csr_failed *failed = (const struct csr_failed *)op;
+	struct csr_record row = {.name = NULL};
+	bool told = false;
+
+	enum err e = csr_row_get(sql, failed->id, &row);
+	csr_record_release(&row);
+	if (e != E_NOTFOUND)
+		return e == E_OK ? E_EXISTS : e;
+	e = csr_has_failed(sql, failed->id, &told);
+	if (e != E_OK || told)
+		return e;
+	return audit_add(sql, clock_wall_us(), audit_action_of_state(CSR_FAILED), failed->id,
+			 &failed->origin);
+}
+
+void store_csr_failed(struct store *store, const char *id, const struct audit_origin *origin,
+		      store_done_fn done, void *arg)
+{
+	static const struct call_type type = {sizeof(struct csr_failed), STORE_OP_WRITES, csr_run_failed,
+					      call_done_finish};
+	struct csr_failed *failed = call_new(store, &type, arg);
+
+	failed->done.done = done;
+	failed->id = call_keep(&failed->done.call, id);
+	failed->origin = call_keep_origin(&failed->done.call, origin);
+	call_submit(&failed->done.call);
 }
 
 /* ---- one CSR, and who asks for it ---- */

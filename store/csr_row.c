@@ -19,18 +19,15 @@ enum {
 	CSR_ADD,
 	CSR_GET,
 	CSR_MOVE,
-	CSR_MOVE_ACTIVE,
 };
 static const struct sql_text csr_row_texts[] = {
     [CSR_ADD] = {"INSERT INTO csrs (id, account_id, zone_id, token_name, principal_id, state, created_us,"
 		 " updated_us, key_type, country, province, locality, organization, organizational_unit,"
-		 " common_name, sans, name, description)"
+		 " common_name, sans, name, description, pem, key_label, key_id, spki_sha256, protection)"
 		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
-		 " $18)"},
+		 " $18, $19, $20, $21, $22, $23)"},
     [CSR_GET] = {"SELECT " CSR_ROW_COLUMNS " FROM csrs WHERE id = $1"},
     [CSR_MOVE] = {"UPDATE csrs SET state = $3, updated_us = $4 WHERE id = $1 AND state = $2"},
-    [CSR_MOVE_ACTIVE] = {"UPDATE csrs SET state = $3, updated_us = $4, pem = $5, key_id = $6,"
-			 " spki_sha256 = $7, protection = $8 WHERE id = $1 AND state = $2"},
 };
 const struct sql_texts csr_row_sql = SQL_TEXTS(csr_row_texts);
 
@@ -115,6 +112,7 @@ void csr_row_read(struct sql_query *q, struct csr_record *r)
 	sql_text(q, "description", &r->description);
 	sql_text(q, "pem", &r->pem);
 	if (r->pem) {
+		sql_fixed(q, "key_label", r->key_label, sizeof(r->key_label));
 		sql_bytes(q, "key_id", r->key_id, sizeof(r->key_id));
 		sql_bytes(q, "spki_sha256", r->spki_sha256, sizeof(r->spki_sha256));
 		r->protection = (uint32_t)sql_int(q, "protection");
@@ -169,6 +167,11 @@ enum err csr_row_add(struct sql *sql, const struct csr_record *r)
 	sql_put_text(&q, buf_text(&sans));
 	sql_put_text(&q, r->name);
 	sql_put_text(&q, r->description);
+	sql_put_text(&q, r->pem);
+	sql_put_text(&q, r->key_label);
+	sql_put_bytes(&q, r->key_id, sizeof(r->key_id));
+	sql_put_bytes(&q, r->spki_sha256, sizeof(r->spki_sha256));
+	sql_put_int(&q, r->protection);
 	e = sql_try(&q);
 out:
 	buf_release(&sans);
@@ -177,20 +180,12 @@ out:
 
 enum err csr_row_move(struct sql *sql, const struct store_csr_move *move, int64_t now_us)
 {
-	const struct store_csr_result *result = move->result;
-	struct sql_query q =
-	    sql_ask(sql, &csr_row_texts[!result ? CSR_MOVE : CSR_MOVE_ACTIVE], "change the state of a CSR");
+	struct sql_query q = sql_ask(sql, &csr_row_texts[CSR_MOVE], "change the state of a CSR");
 
 	sql_put_text(&q, move->id);
 	sql_put_int(&q, move->from);
 	sql_put_int(&q, move->to);
 	sql_put_int(&q, now_us);
-	if (result) {
-		sql_put_text(&q, result->pem);
-		sql_put_bytes(&q, result->key_id, sizeof(result->key_id));
-		sql_put_bytes(&q, result->spki_sha256, sizeof(result->spki_sha256));
-		sql_put_int(&q, result->protection);
-	}
 	enum err e = sql_try(&q);
 	if (e == E_OK && sql_changed(sql) == 0)
 		e = E_NOTFOUND;

@@ -17,9 +17,9 @@ struct sql_query;
 #define CSR_ROW_COLUMNS                                                                                      \
 	"id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us, key_type, "       \
 	"country, province, locality, organization, organizational_unit, common_name, sans, name, "          \
-	"description, pem, key_id, spki_sha256, protection, set_aside_us"
+	"description, pem, key_label, key_id, spki_sha256, protection, set_aside_us"
 
-/* E_EXISTS: the id is in use.  E_INVAL: a SAN holds a newline. */
+/* E_EXISTS: as store_csr_add says.  E_INVAL: a SAN holds a newline. */
 MUST_USE enum err csr_row_add(struct sql *sql, const struct csr_record *record);
 
 /* By id, in any scope and state.  E_NOTFOUND. */
@@ -28,7 +28,7 @@ MUST_USE enum err csr_row_get(struct sql *sql, const char *id, struct csr_record
 /* The current row.  The record is filled as far as it got, even after an error of the query. */
 void csr_row_read(struct sql_query *q, struct csr_record *record);
 
-/* One legal move of state with its audit record.  E_NOTFOUND, E_EXISTS as store_csr_move says. */
+/* One legal move of state with its audit record.  E_NOTFOUND as store_csr_move says. */
 MUST_USE enum err csr_row_move(struct sql *sql, const struct store_csr_move *move, int64_t now_us);
 
 #endif

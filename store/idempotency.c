@@ -32,7 +32,7 @@ static const struct sql_text idempotency_texts[] = {
 };
 const struct sql_texts idempotency_sql = SQL_TEXTS(idempotency_texts);
 
-static void idempotency_put_key(struct sql_query *q, const struct store_csr_begin *in)
+static void idempotency_put_key(struct sql_query *q, const struct store_csr_add *in)
 {
 	sql_put_text(q, in->record->principal_id);
 	sql_put_int(q, in->record->scope.kind);
@@ -41,9 +41,9 @@ static void idempotency_put_key(struct sql_query *q, const struct store_csr_begi
 }
 
 /* What a key that was seen before makes of this create. */
-static enum err idempotency_judge_repeat(struct sql *sql, const struct store_csr_begin *in,
-					 const uint8_t *hash, const char *csr_id,
-					 enum store_begin *ret_outcome, struct csr_record *ret_replay)
+static enum err idempotency_judge_repeat(struct sql *sql, const struct store_csr_add *in, const uint8_t *hash,
+					 const char *csr_id, enum store_begin *ret_outcome,
+					 struct csr_record *ret_replay)
 {
 	struct csr_record first;
 
@@ -64,7 +64,7 @@ static enum err idempotency_judge_repeat(struct sql *sql, const struct store_csr
 	return E_OK;
 }
 
-static enum err idempotency_remove(struct sql *sql, const struct store_csr_begin *in)
+static enum err idempotency_remove(struct sql *sql, const struct store_csr_add *in)
 {
 	struct sql_query q = sql_ask(sql, &idempotency_texts[KEY_REMOVE], "remove an idempotency key");
 
@@ -73,7 +73,7 @@ static enum err idempotency_remove(struct sql *sql, const struct store_csr_begin
 }
 
 /* *ret_expired: it is there, and too old. */
-static enum err idempotency_find(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+static enum err idempotency_find(struct sql *sql, const struct store_csr_add *in, int64_t now_us,
 				 enum store_begin *ret_outcome, struct csr_record *ret_replay,
 				 bool *ret_expired)
 {
@@ -99,7 +99,7 @@ static enum err idempotency_find(struct sql *sql, const struct store_csr_begin *
 	return E_OK;
 }
 
-enum err idempotency_look(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+enum err idempotency_look(struct sql *sql, const struct store_csr_add *in, int64_t now_us,
 			  enum store_begin *ret_outcome, struct csr_record *ret_replay)
 {
 	bool expired;
@@ -107,7 +107,7 @@ enum err idempotency_look(struct sql *sql, const struct store_csr_begin *in, int
 	return idempotency_find(sql, in, now_us, ret_outcome, ret_replay, &expired);
 }
 
-enum err idempotency_judge(struct sql *sql, const struct store_csr_begin *in, int64_t now_us,
+enum err idempotency_judge(struct sql *sql, const struct store_csr_add *in, int64_t now_us,
 			   enum store_begin *ret_outcome, struct csr_record *ret_replay)
 {
 	bool expired = false;
@@ -125,7 +125,7 @@ static enum err idempotency_purge(struct sql *sql, int64_t before_us)
 	return sql_run(&q);
 }
 
-enum err idempotency_note(struct sql *sql, const struct store_csr_begin *in, int64_t now_us)
+enum err idempotency_note(struct sql *sql, const struct store_csr_add *in, int64_t now_us)
 {
 	enum err e = E_OK;
 

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "store/sql.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -24,7 +25,7 @@
 #include <unistd.h>
 
 #define BATCH_MAX 256
-#define DISPATCH_MS 5 /* callbacks of one queue_dispatch: the loop has others to serve */
+#define DISPATCH_NS 5000000 /* callbacks of one queue_dispatch: the loop has others to serve */
 
 STAILQ_HEAD(op_list, store_op);
 
@@ -58,9 +59,13 @@ struct queue {
 	struct lane reads;
 	struct op_list finished;
 	bool closing;
+	struct metric_times commits;
 
-	void (*on_commit)(void *arg); /* owner's thread only */
+	void (*on_commit)(void *arg); /* owner's thread only, these too */
 	void *on_commit_arg;
+	struct metric_times read_times;
+	struct metric_times write_times;
+	uint64_t failed;
 };
 
 /* ---- to and from the threads ---- */
@@ -86,6 +91,7 @@ void queue_submit(struct queue *queue, struct store_op *op)
 {
 	struct lane *lane = op->kind == STORE_OP_READS && queue->has_readers ? &queue->reads : &queue->writes;
 	struct op_list refused = STAILQ_HEAD_INITIALIZER(refused);
+	uint64_t now_ns = clock_ns();
 	bool wake = false;
 
 	pthread_mutex_lock(&queue->lock);
@@ -94,6 +100,7 @@ void queue_submit(struct queue *queue, struct store_op *op)
 	if (op->e == E_OK && lane->len >= queue->max)
 		op->e = E_BUSY;
 	if (op->e == E_OK) {
+		op->queued_ns = now_ns;
 		STAILQ_INSERT_TAIL(&lane->queued, op, next);
 		lane->len++;
 		wake = lane->idle > 0;
@@ -111,9 +118,34 @@ int queue_fd(const struct queue *queue)
 	return queue->wake_fd;
 }
 
+/* Whether the database is to blame, and not what was asked of it. */
+static bool queue_is_outage(enum err e)
+{
+	switch (e) {
+	case E_STORE:
+	case E_BUSY:
+	case E_UNAVAIL:
+	case E_UNCERTAIN:
+	case E_IO:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void queue_count(struct queue *queue, const struct store_op *op, uint64_t now_ns)
+{
+	if (queue_is_outage(op->e))
+		queue->failed++;
+	if (op->queued_ns == 0 || op->kind == STORE_OP_PROBES)
+		return;
+	metric_times_add(op->kind == STORE_OP_WRITES ? &queue->write_times : &queue->read_times,
+			 now_ns - op->queued_ns);
+}
+
 void queue_dispatch(struct queue *queue)
 {
-	uint64_t started_ms = clock_ms();
+	uint64_t started_ns = clock_ns(), now_ns;
 	struct op_list finished = STAILQ_HEAD_INITIALIZER(finished);
 	struct store_op *op;
 	bool committed = false;
@@ -125,8 +157,9 @@ void queue_dispatch(struct queue *queue)
 	STAILQ_CONCAT(&finished, &queue->finished);
 	pthread_mutex_unlock(&queue->lock);
 
-	while ((op = STAILQ_FIRST(&finished)) && clock_ms() - started_ms <= DISPATCH_MS) {
+	while ((op = STAILQ_FIRST(&finished)) && (now_ns = clock_ns()) - started_ns <= DISPATCH_NS) {
 		STAILQ_REMOVE_HEAD(&finished, next);
+		queue_count(queue, op, now_ns);
 		committed = committed || (op->kind == STORE_OP_WRITES && op->e == E_OK);
 		op->finish(op);
 	}
@@ -152,6 +185,16 @@ unsigned queue_waiting(struct queue *queue)
 	unsigned len = queue->writes.len + queue->reads.len;
 	pthread_mutex_unlock(&queue->lock);
 	return len;
+}
+
+void queue_figures(struct queue *queue, struct store_figures *ret_figures)
+{
+	ret_figures->reads = queue->read_times;
+	ret_figures->writes = queue->write_times;
+	ret_figures->failed = queue->failed;
+	pthread_mutex_lock(&queue->lock);
+	ret_figures->commits = queue->commits;
+	pthread_mutex_unlock(&queue->lock);
 }
 
 uint64_t queue_at_work_ms(struct queue *queue)
@@ -205,8 +248,11 @@ static enum err batch_run_transaction(struct sql *sql, const struct op_list *bat
 	return e;
 }
 
-/* When a transaction cannot be had, or is lost, all that was to be done in it fails. */
-static void batch_run(struct sql *sql, const struct op_list *batch, bool writes)
+/*
+ * When a transaction cannot be had, or is lost, all that was to be done in it fails.  False: there was
+ * nothing to do.
+ */
+static bool batch_run(struct sql *sql, const struct op_list *batch, bool writes)
 {
 	struct store_op *op;
 	bool any = false;
@@ -215,26 +261,12 @@ static void batch_run(struct sql *sql, const struct op_list *batch, bool writes)
 		any = any || (op->kind == STORE_OP_WRITES) == writes;
 	enum err e = any ? batch_run_transaction(sql, batch, writes) : E_OK;
 	if (e == E_OK)
-		return;
+		return any;
 	STAILQ_FOREACH (op, batch, next) {
 		if ((op->kind == STORE_OP_WRITES) == writes)
 			op->e = e;
 	}
-}
-
-/* Whether the database is to blame, and not what was asked of it. */
-static bool queue_is_outage(enum err e)
-{
-	switch (e) {
-	case E_STORE:
-	case E_BUSY:
-	case E_UNAVAIL:
-	case E_UNCERTAIN:
-	case E_IO:
-		return true;
-	default:
-		return false;
-	}
+	return any;
 }
 
 static void queue_note_writes(struct queue *queue, const struct op_list *batch)
@@ -266,14 +298,25 @@ static void queue_settle_probes(struct queue *queue, struct sql *sql, const stru
 	}
 }
 
+static void worker_write(struct worker *worker, const struct op_list *batch)
+{
+	struct queue *queue = worker->queue;
+	uint64_t began_ns = clock_ns();
+
+	FAILPOINT("store.batch");
+	if (!batch_run(worker->sql, batch, true))
+		return;
+	pthread_mutex_lock(&queue->lock);
+	metric_times_add(&queue->commits, clock_ns() - began_ns);
+	pthread_mutex_unlock(&queue->lock);
+	queue_note_writes(queue, batch);
+}
+
 static void worker_run(struct worker *worker, const struct op_list *batch)
 {
-	if (worker->lane == &worker->queue->writes) {
-		FAILPOINT("store.batch");
-		batch_run(worker->sql, batch, true);
-		queue_note_writes(worker->queue, batch);
-	}
-	batch_run(worker->sql, batch, false);
+	if (worker->lane == &worker->queue->writes)
+		worker_write(worker, batch);
+	(void)batch_run(worker->sql, batch, false);
 	if (worker->lane == &worker->queue->writes)
 		queue_settle_probes(worker->queue, worker->sql, batch);
 }

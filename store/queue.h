@@ -21,6 +21,7 @@
 
 struct queue;
 struct sql;
+struct store_figures;
 
 enum store_op_kind {
 	STORE_OP_READS = 1,
@@ -41,6 +42,7 @@ struct store_op {
 	enum err e;
 	enum err (*run)(struct store_op *op, struct sql *sql); /* on a thread of the queue */
 	void (*finish)(struct store_op *op);
+	uint64_t queued_ns; /* the queue's: when it was; 0: it was refused */
 };
 
 #define QUEUE_READERS_MAX 16
@@ -63,7 +65,8 @@ void queue_dispatch(struct queue *queue);
 /* Called from queue_dispatch whenever something was committed.  Only one can be set; NULL: none. */
 void queue_on_commit(struct queue *queue, void (*on_commit)(void *arg), void *arg);
 
-unsigned queue_waiting(struct queue *queue);    /* not those that are being run */
+unsigned queue_waiting(struct queue *queue); /* not those that are being run */
+void queue_figures(struct queue *queue, struct store_figures *ret_figures);
 uint64_t queue_at_work_ms(struct queue *queue); /* how long the slowest thread has been at its operation */
 
 #endif

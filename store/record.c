@@ -36,7 +36,7 @@ bool csr_state_may_move(enum csr_state from, enum csr_state to)
 {
 	switch (from) {
 	case CSR_PENDING:
-		return to == CSR_ACTIVE || to == CSR_FAILED;
+		return to == CSR_FAILED;
 	case CSR_ACTIVE:
 		return to == CSR_DELETING;
 	case CSR_DELETING:

@@ -7,6 +7,7 @@
 #include "base/csr.h"
 #include "base/err.h"
 #include "base/key.h"
+#include "base/key_label.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,13 +28,13 @@ struct store_scope {
 };
 bool store_scope_equal(const struct store_scope *a, const struct store_scope *b);
 
-/* pending → active → deleting → destroyed, pending → failed.  There is no other move. */
+/* active → deleting → destroyed.  Of a row that csrd 0.1 began: pending → failed.  There is no other move. */
 enum csr_state {
-	CSR_PENDING = 1, /* durable before a key is made */
-	CSR_ACTIVE = 2,
+	CSR_PENDING = 1,   /* of csrd 0.1 alone: it made rows before their keys */
+	CSR_ACTIVE = 2,    /* from the start */
 	CSR_DELETING = 3,  /* durable before the key is destroyed */
 	CSR_DESTROYED = 4, /* proven absent; kept for audit, 404 to the API */
-	CSR_FAILED = 5,    /* no key is left of it, unless it was set aside */
+	CSR_FAILED = 5,    /* of csrd 0.1 alone: no key is left of it, unless it was set aside */
 };
 const char *csr_state_name(enum csr_state state); /* "pending", …; "?" */
 MUST_USE enum err csr_state_parse(const char *name, enum csr_state *ret_state);
@@ -54,7 +55,9 @@ struct csr_record {
 	char *name;        /* NULL when not given */
 	char *description; /* NULL when not given */
 	/* From active on: */
-	char *pem; /* NULL before */
+	char *pem;                      /* NULL before */
+	char key_label[KEY_LABEL_SIZE]; /* of both objects: the key's name, or "csrd:<id>" of a key made by
+					   0.1; "" before */
 	uint8_t key_id[KEY_ID_BYTES];
 	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
 	uint32_t protection; /* enum key_protection bits */

@@ -125,6 +125,11 @@ unsigned store_queued(const struct store *store)
 	return queue_waiting(store->queue);
 }
 
+void store_figures(const struct store *store, struct store_figures *ret_figures)
+{
+	queue_figures(store->queue, ret_figures);
+}
+
 uint64_t store_at_work_ms(const struct store *store)
 {
 	return queue_at_work_ms(store->queue);

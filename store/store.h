@@ -28,6 +28,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/metric.h"
 #include "store/record.h"
 
 #include <stdbool.h>
@@ -75,6 +76,18 @@ void store_wait(struct store *store, const bool *done);
 /* Operations that wait for a thread of the store; those in progress are not counted. */
 unsigned store_queued(const struct store *store);
 
+/*
+ * What it has done since it was opened.  Times of operations run from when they are queued until their
+ * result is delivered; those of commits are a whole transaction of the thread that writes.
+ */
+struct store_figures {
+	struct metric_times reads;
+	struct metric_times writes;
+	struct metric_times commits;
+	uint64_t failed; /* operations that ended because the database failed, or the queue was full */
+};
+void store_figures(const struct store *store, struct store_figures *ret_figures);
+
 /* How long the slowest thread of the store has been busy with one operation; 0: all are idle. */
 uint64_t store_at_work_ms(const struct store *store);
 
@@ -101,68 +114,69 @@ void store_principal_find(struct store *store, enum principal_kind kind,
 /* ---- CSRs ---- */
 
 enum store_begin {
-	STORE_BEGIN_NEW = 1,   /* the row is pending and durable */
+	STORE_BEGIN_NEW = 1,   /* the row is active and durable */
 	STORE_BEGIN_REPLAY,    /* idempotency key seen with this request: record is the first result */
-	STORE_BEGIN_IN_FLIGHT, /* idempotency key seen, its CSR is still pending: record is that one */
+	STORE_BEGIN_IN_FLIGHT, /* idempotency key seen, its CSR is a pending one of csrd 0.1 that waits to be
+				  settled */
 	STORE_BEGIN_MISMATCH,  /* idempotency key seen with another request */
 	STORE_BEGIN_GONE,      /* idempotency key seen, its CSR has been deleted since */
 	STORE_BEGIN_QUOTA,     /* the scope's quota is used up */
 	STORE_BEGIN_NO_SCOPE,  /* no such account or zone */
 };
-struct store_csr_begin {
-	struct csr_record *record; /* takes: id, scope, token_name, principal_id, spec, name, description are
-				      read; account_tag, state and the times are set */
-	const char *idempotency_key;            /* NULL: none */
+struct store_csr_add {
+	struct csr_record *record;   /* takes: id, scope, token_name, principal_id, spec, name, description,
+					pem, key_label, key_id, spki_sha256 and protection are read;
+					account_tag, state and the times are set */
+	const char *idempotency_key; /* NULL: none */
 	uint8_t request_hash[STORE_HASH_BYTES]; /* of scope and body; compared when the key was seen */
 	int64_t idempotency_ttl_us;             /* keys older than this are forgotten */
-	struct audit_origin origin;
+	struct audit_origin origin;             /* of "csr.active" */
 };
 /*
+ * A CSR whose key was made and used: its row, active from the start, with idempotency key, quota and audit
+ * record, in one commit.
  * record: owned by the callee; set for NEW (complete), REPLAY and IN_FLIGHT, else NULL.
  * The scope is looked at first, then the idempotency key, then the quota.
- * E_EXISTS: the id is in use.  E_INVAL: a SAN holds a newline.
+ * E_EXISTS: the id is in use, or store_csr_failed has shut it; or label, key id or SPKI hash is, or was, that
+ * of another CSR (I3).  E_INVAL: a SAN holds a newline.
  */
-typedef void (*store_csr_begin_fn)(void *arg, enum err e, enum store_begin outcome,
-				   struct csr_record *record);
-void store_csr_begin(struct store *store, const struct store_csr_begin *in, store_csr_begin_fn done,
-		     void *arg);
+typedef void (*store_csr_add_fn)(void *arg, enum err e, enum store_begin outcome, struct csr_record *record);
+void store_csr_add(struct store *store, const struct store_csr_add *in, store_csr_add_fn done, void *arg);
+
+/*
+ * A create that came to nothing: "csr.failed" to the audit trail.  From here on store_csr_add refuses the id
+ * (E_EXISTS).  E_EXISTS: a row of that id is there already.  Twice is once, E_OK.
+ */
+void store_csr_failed(struct store *store, const char *id, const struct audit_origin *origin,
+		      store_done_fn done, void *arg);
 
 /* What a create would meet, read together with who requests it. */
 struct store_csr_look {
 	enum principal_kind kind; /* as for store_principal_find */
 	uint8_t secret_hash[STORE_HASH_BYTES];
 	struct store_scope scope;
-	const char *idempotency_key; /* these three as for store_csr_begin */
+	const char *idempotency_key; /* these three as for store_csr_add */
 	uint8_t request_hash[STORE_HASH_BYTES];
 	int64_t idempotency_ttl_us;
 };
 /*
  * caller: owned by the callee; E_NOTFOUND as for store_principal_find.  outcome and record (owned): what
- * store_csr_begin by that caller would come to now.  NEW is no promise: store_csr_begin looks again.
+ * store_csr_add by that caller would come to now.  NEW is no promise: store_csr_add looks again.
  */
 typedef void (*store_csr_look_fn)(void *arg, enum err e, struct principal *caller, enum store_begin outcome,
 				  struct csr_record *record);
 void store_csr_look(struct store *store, const struct store_csr_look *in, store_csr_look_fn done, void *arg);
 
-/* What becomes known when a CSR becomes active. */
-struct store_csr_result {
-	const char *pem;
-	uint8_t key_id[KEY_ID_BYTES];
-	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
-	uint32_t protection;
-};
 /*
  * One legal move of state, with its audit record in the same transaction.
- * result is for → active only.  → failed forgets the idempotency key, so that
+ * → failed (of a pending row, which csrd 0.1 made) forgets the idempotency key, so that
  * the caller may try again.  E_NOTFOUND: no such CSR, or it is not in state
- * `from` any more.  E_EXISTS: key id or SPKI hash is, or was, that of another
- * CSR (I3).  E_INVAL: not a legal move, or a result that does not belong to it.
+ * `from` any more.  E_INVAL: not a legal move.
  */
 struct store_csr_move {
 	const char *id;
 	enum csr_state from;
 	enum csr_state to;
-	const struct store_csr_result *result; /* NULL but for → active */
 	struct audit_origin origin;
 };
 void store_csr_move(struct store *store, const struct store_csr_move *in, store_done_fn done, void *arg);

@@ -22,12 +22,14 @@ $(B)/tests/$(1): $(B)/tests/$(1).o $(2)
 endef
 
 STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory.o
--include $(STORE_FAKE:.o=.d) $(B)/tests/fakes/hsm_fake.d
+-include $(STORE_FAKE:.o=.d) $(addprefix $(B)/tests/fakes/,hsm_fake.d old_rows.d)
 
 # One line a test program, in the order of the folders they test.
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
 $(eval $(call test_program,unit/base_json_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
+$(eval $(call test_program,unit/key_name_test,$(A_base),))
+$(eval $(call test_program,unit/metric_test,$(A_base),))
 $(eval $(call test_program,unit/log_queue_test,$(A_base),))
 $(eval $(call test_program,unit/thread_test,$(A_base),))
 $(eval $(call test_program,unit/node_test,$(A_base),-Wl$(comma)--wrap=gethostname))
@@ -46,7 +48,7 @@ $(eval $(call test_program,unit/api_json_test,$(B)/libapi.a $(A_base),$(API_LIBS
 $(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
 $(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
-$(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
+$(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
 $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_load_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
@@ -54,9 +56,12 @@ $(eval $(call test_program,contract/store_walk_test,$(B)/tests/contract/store_co
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/sql_text_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/settle_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/reconcile_test,$(B)/libapi.a $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/settle_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/key_list_test,$(B)/libapi.a $(A_base),))
+$(eval $(call test_program,unit/reconcile_test,$(B)/tests/fakes/old_rows.o $(B)/libapi.a $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(B)/libloop.a $(A_store),-levent_core))
+$(eval $(call test_program,unit/confirm_test,$(B)/daemon/confirm.o $(B)/tests/fakes/hsm_fake.o $(B)/libloop.a $(A_base),-levent_core))
+$(eval $(call test_program,unit/vouch_test,$(B)/daemon/vouch.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(A_store),$(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
@@ -68,6 +73,11 @@ $(eval $(call test_program,unit/judge_test,$(addprefix $(B)/hsm/signer/,token/ga
 $(B)/tests/unit/judge_test.o $(B)/tests/fakes/session_fake.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 -include $(B)/tests/fakes/session_fake.d
 $(eval $(call test_program,unit/gate_test,$(addprefix $(B)/hsm/signer/token/,gate.o remains.o watchdog.o) $(B)/tests/fakes/session_fake.o $(A_base),-Wl$(comma)--wrap=clock_ms))
+JOURNAL_TEST_LINK := $(B)/tests/unit/journal_fixture.o $(B)/libjournal.a $(B)/hsm/signer/token/state_dir.o $(A_base)
+JOURNAL_TEST_LIBS := -lcrypto $(addprefix -Wl$(comma)--wrap=,clock_wall_us fchmod fdatasync fsync ftruncate mkdirat openat pwrite renameat write)
+$(eval $(call test_program,unit/journal_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))
+$(eval $(call test_program,unit/journal_disk_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))
+-include $(B)/tests/unit/journal_fixture.d
 $(B)/tests/unit/gate_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/job_queue_test,$(addprefix $(B)/hsm/signer/serve/,job.o job_queue.o) $(B)/libwire.a $(A_base),))
 $(B)/tests/unit/job_queue_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
@@ -272,7 +282,8 @@ test-programs check-system: man
 .PHONY: test-kills
 test-kills: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 test-programs
-	$(Q)CSRD_KILLS=$(or $(KILLS),1000) $(MAKE) --no-print-directory FAILPOINTS=1 check-system ONLY=system/fault_kill_test
+	$(Q)CSRD_KILLS=$(or $(KILLS),1000) CSRD_CRASH_ROUNDS=20 $(MAKE) --no-print-directory FAILPOINTS=1 check-system \
+		ONLY=system/fault_kill_test,system/crash_,system/pool_test
 
 # 500 bad clients of each kind around csrd, and a table of how it was; half a minute of it is part of "make test-rare".
 .PHONY: abuse

@@ -22,7 +22,7 @@ run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev li
 core_packages='libcmocka-dev opensc openssl libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm opencryptoki p11-kit
 	p11-kit-modules libnss3 python3 man-db systemd iproute2 procps'
 test_packages='libengine-pkcs11-openssl gnutls-bin python3-cryptography python3-yaml golang-cfssl sqlite3 shellcheck zsh
-	wget python3-requests golang-go default-jdk-headless haproxy nginx clang-format'
+	wget python3-requests golang-go default-jdk-headless haproxy nginx clang-format prometheus'
 deb_packages='build-essential debhelper dpkg-dev lintian scdoc'
 debian13_packages='debootstrap debian-archive-keyring iproute2 util-linux wget'
 kryoptic_packages='cargo libclang-dev libssl-dev libsqlite3-dev pkgconf'
@@ -49,22 +49,26 @@ has_node()
 	[ -n "$major" ] && [ "$major" -ge 18 ]
 }
 
+# The SDK is brought by npm, once (tests/system/sdk_test.py).
+sdk_packages()
+{
+	has_node || echo nodejs
+	[ -d "$(dirname "$0")/../build/sdk/node_modules" ] || command -v npm >/dev/null 2>&1 || echo npm
+}
+
 [ $# -eq 1 ] || usage
 case $1 in
 run)
 	packages=$run_packages
 	;;
 test)
-	packages="$run_packages $core_packages $test_packages $deb_packages"
-	has_node || packages="$packages nodejs"
-	# It brings the SDK (tests/system/sdk_test.py), once.
-	[ -d "$(dirname "$0")/../build/sdk/node_modules" ] || command -v npm >/dev/null 2>&1 || packages="$packages npm"
+	packages="$run_packages $core_packages $test_packages $deb_packages $(sdk_packages)"
 	;;
 core)
 	packages="$run_packages $core_packages $deb_packages"
 	;;
 bench)
-	packages="$run_packages $bench_packages"
+	packages="$run_packages $bench_packages $(sdk_packages)"
 	;;
 deb)
 	packages="$run_packages $deb_packages"
@@ -107,7 +111,7 @@ daemons=
 if [ -d /run/systemd/system ]; then
 	for package in $missing; do
 		case $package in
-		haproxy | nginx) daemons="$daemons $package.service" ;;
+		haproxy | nginx | prometheus) daemons="$daemons $package.service" ;;
 		esac
 	done
 fi

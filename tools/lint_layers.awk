@@ -7,19 +7,21 @@ BEGIN {
 	may["base"] = "base"
 	may["systemd"] = "base systemd"
 	may["config"] = "base config"
+	may["tls"] = "base tls"
 	may["loop"] = "base loop"
 	may["hsm"] = "base loop hsm"
 	may["hsm/signer/token"] = "base hsm hsm/signer/token"
+	may["hsm/signer/journal"] = "base hsm/signer/token hsm/signer/journal"
 	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/key"
 	may["hsm/signer/csr"] = "base hsm hsm/signer/key hsm/signer/csr"
-	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/key hsm/signer/stock"
+	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key hsm/signer/stock"
 	may["hsm/signer/serve"] = may["hsm/signer/stock"] " systemd config hsm/signer/csr hsm/signer/serve"
 	may["hsm/signer"] = may["hsm/signer/serve"]
 	may["store"] = "base store store/sqlite"
 	may["store/sqlite"] = "base store store/sqlite"
 	may["api"] = "base config hsm store api"
-	may["cli"] = "base config loop hsm store api cli"
-	may["daemon"] = "base systemd config loop hsm store api daemon"
+	may["cli"] = "base config loop hsm store api tls cli"
+	may["daemon"] = "base systemd config loop hsm store api tls daemon"
 
 	# file → header of a folder above its own
 	may_also["hsm/signer/token/judge.c"] = "hsm/signer/key/probe.h" # it is well if it makes a key
@@ -42,7 +44,7 @@ BEGIN {
 	library("libp11.h", "hsm/signer/token/module.c")
 	library("p11-kit/", "hsm/signer/token/ hsm/signer/key/key_kind.h hsm/signer/serve/inspect.c")
 	library("pkcs11.h", "")
-	library("openssl/", "api/ daemon/ hsm/signer/token/ hsm/signer/key/ hsm/signer/csr/ cli/digest.c")
+	library("openssl/", "api/ daemon/ tls/ hsm/signer/token/ hsm/signer/journal/ hsm/signer/key/ hsm/signer/csr/ cli/digest.c")
 	library("ini.h", "config/config.c")
 	library("libpsl.h", "api/san_suffixes.c")
 	library("idn2.h", "api/san_host.c")

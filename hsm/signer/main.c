@@ -4,8 +4,10 @@
 #include "base/exit_code.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/node.h"
 #include "base/secret.h"
 #include "config/config.h"
+#include "hsm/signer/journal/journal.h"
 #include "hsm/signer/key/probe.h"
 #include "hsm/signer/serve/ending.h"
 #include "hsm/signer/serve/in_force.h"
@@ -15,6 +17,7 @@
 #include "hsm/signer/serve/outage.h"
 #include "hsm/signer/serve/server.h"
 #include "hsm/signer/serve/workers.h"
+#include "hsm/signer/stock/book.h"
 #include "hsm/signer/stock/stock.h"
 #include "hsm/signer/token/gate.h"
 #include "hsm/signer/token/judge.h"
@@ -25,7 +28,7 @@
 #include "hsm/signer/token/state_dir.h"
 #include "hsm/signer/token/token.h"
 #include "hsm/signer/token/watchdog.h"
-#include "systemd/journal.h"
+#include "systemd/journald.h"
 #include "systemd/service.h"
 
 #include <getopt.h>
@@ -60,7 +63,11 @@ struct signer {
 	struct login *login;
 	struct gate *gate;
 	struct judge *judge;
+	struct journal *journal;
+	struct journal_report report;
 	struct stock *stock; /* made ahead */
+	struct book *book;
+	bool has_served;
 	struct workers *workers;
 	struct stores stores;
 };
@@ -200,7 +207,7 @@ static enum exit_code load_config(struct signer *s)
 	log_set_level(s->config->log.level);
 	s->settings = config_token_find(s->config, s->arguments.token_name);
 	if (s->settings) {
-		journal_set_token(s->settings->name);
+		journald_set_token(s->settings->name);
 		config_pin_name(s->settings, s->pin_name, sizeof(s->pin_name));
 	}
 	return check_settings(s);
@@ -333,6 +340,32 @@ static enum exit_code signer_find_token(struct signer *s)
 	return EXIT_CODE_OK;
 }
 
+static enum exit_code open_journal(struct signer *s)
+{
+	struct journal_start start = {
+	    .version = CSRD_VERSION, .module = s->settings->module, .serial = s->token.serial};
+	char folder[PATH_MAX], node[NODE_NAME_MAX + 1];
+	const struct journal_options options = {.folder = folder, .node = node};
+
+	node_name(s->settings->node, node);
+	if ((size_t)snprintf(folder, sizeof(folder), "%s/journal", s->settings->state_dir) >= sizeof(folder))
+		return EXIT_CODE_CONFIG;
+	switch (journal_open(&options, &s->journal, &s->report)) {
+	case E_OK:
+		break;
+	case E_EXISTS:
+		return EXIT_CODE_IN_USE;
+	case E_STORE:
+	case E_CONFIG:
+		return EXIT_CODE_CONFIG;
+	default:
+		return EXIT_CODE_SYSTEM;
+	}
+	start.clean = s->report.clean;
+	/* If it cannot be written, that was logged; what only reads goes on. */
+	return journal_start(s->journal, &start, NULL) == E_NOMEM ? EXIT_CODE_INTERNAL : EXIT_CODE_OK;
+}
+
 static enum exit_code make_stock(struct signer *s)
 {
 	struct stock_options options = {.node = s->settings->node,
@@ -343,7 +376,8 @@ static enum exit_code make_stock(struct signer *s)
 					.key_types = s->token.key_types};
 
 	memcpy(options.targets, s->settings->pool_targets, sizeof(options.targets));
-	if (stock_new(&options, &s->stock) != E_OK)
+	if (stock_new(&options, &s->stock) != E_OK ||
+	    book_new(s->journal, &s->report, s->stock, &s->book) != E_OK)
 		return EXIT_CODE_INTERNAL;
 	if (stock_is_wanted(s->stock) && stock_node_may_change(s->stock))
 		log_warn("[token %s] node: is not set, and the host name '%s' looks like a container's id: "
@@ -359,6 +393,16 @@ static void warn_of_stocks(const struct signer *s)
 		if (s->settings->pool_targets[type] && !(token_makes(&s->token) & KEY_TYPE_BIT(type)))
 			log_warn("[token %s] pool_%s: the token makes no such keys, so none are kept ready",
 				 s->settings->name, key_type_name((enum key_type)type));
+}
+
+/* For auditors; where it cannot be written that was logged. */
+static enum err write_login(struct signer *s, enum err outcome)
+{
+	enum err e = journal_login(s->journal, outcome == E_OK ? "ok" : err_str(outcome), NULL);
+
+	if (e == E_OK && outcome == E_OK && s->token.capabilities[0])
+		e = journal_probe(s->journal, s->token.capabilities, NULL);
+	return e;
 }
 
 /* The PIN is read, used and scrubbed while the first session opens; the others find the user logged in. */
@@ -378,8 +422,11 @@ static enum exit_code signer_open_sessions(struct signer *s)
 	s->token.module_path = s->settings->module;
 	options.gate = s->gate;
 	options.judge = s->judge;
-	options.stock = s->stock;
-	switch (workers_new(&options, &s->workers)) {
+	options.book = s->book;
+	e = workers_new(&options, &s->workers);
+	if (write_login(s, e) == E_NOMEM)
+		return EXIT_CODE_INTERNAL;
+	switch (e) {
 	case E_OK:
 		return EXIT_CODE_OK;
 	case E_PIN:
@@ -407,6 +454,7 @@ static enum exit_code signer_serve(struct signer *s)
 	    .listener = &s->listener,
 	    .workers = s->workers,
 	    .stores = &s->stores,
+	    .book = s->book,
 	    .signal_fd = s->signal_fd,
 	};
 	enum exit_code code;
@@ -424,7 +472,10 @@ static enum exit_code signer_serve(struct signer *s)
 	log_notice("serving token '%s' (serial '%s', %s) on '%s' with %u threads", s->token.label,
 		   s->token.serial, s->token.model, s->settings->socket, thread_count(s));
 	notify_ready(s->workers, &s->token);
+	s->has_served = true;
 	code = server_run(&options);
+	if (code == EXIT_CODE_OK && workers_is_idle(s->workers))
+		workers_end_stock(s->workers);
 	log_notice("stopped");
 	return code;
 }
@@ -441,6 +492,14 @@ static enum exit_code signer_pause_start(struct signer *s)
 
 /* ---- the recipe ---- */
 
+/* What the next start need not doubt: nothing is under way, and what the run before left is settled. */
+static bool is_clean_end(const struct signer *s, enum exit_code code)
+{
+	if (!s->has_served || (s->stock && !stock_is_taken_over(s->stock)))
+		return s->report.clean;
+	return code == EXIT_CODE_OK && book_is_tidy(s->book);
+}
+
 static void NORETURN close_all(struct signer *s, enum exit_code code)
 {
 	ending_begin(code);
@@ -450,6 +509,8 @@ static void NORETURN close_all(struct signer *s, enum exit_code code)
 		_exit(code); /* a thread is still inside the module: nothing can be closed under it */
 	}
 	workers_free(s->workers);
+	journal_close(s->journal, is_clean_end(s, code));
+	book_free(s->book);
 	stock_free(s->stock);
 	judge_free(s->judge);
 	gate_free(s->gate);
@@ -474,14 +535,15 @@ int main(int argc, char **argv)
 	log_open("csrd-hsm", LOG_LEVEL_INFO);
 	if (!parse_arguments(argc, argv, &s.arguments, &code))
 		return code;
-	journal_open("csrd-hsm");
+	journald_open("csrd-hsm");
 	if ((code = open_service(&s)) || (code = load_config(&s)) || s.arguments.check_only)
 		close_all(&s, code);
 	if (s.arguments.inspect)
 		close_all(&s, inspect(&s));
 	if ((code = forbid_dumps(&s)) || (code = take_signals(&s)) || (code = signer_open_socket(&s)) ||
 	    (code = signer_open_state(&s)) || (code = watch_module(&s)) || (code = load_module(&s)) ||
-	    (code = signer_find_token(&s)) || (code = make_stock(&s)) || (code = signer_open_sessions(&s)))
+	    (code = signer_find_token(&s)) || (code = open_journal(&s)) || (code = make_stock(&s)) ||
+	    (code = signer_open_sessions(&s)))
 		close_all(&s, code == EXIT_CODE_TOKEN_FAILED ? signer_pause_start(&s) : code);
 	close_all(&s, signer_serve(&s));
 }

@@ -156,8 +156,8 @@ static const char *const rules[] = {
     " (SELECT action FROM audit WHERE object = csrs.id AND action IN ('csr.pending', 'csr.active',"
     " 'csr.deleting', 'csr.destroyed', 'csr.failed') ORDER BY sequence DESC LIMIT 1) AS told"
     " FROM csrs) WHERE told IS NOT is_now" AT_MOST,
-    "SELECT object, 'is in the audit trail and not among the CSRs' AS text FROM audit WHERE action = "
-    "'csr.pending'"
+    "SELECT object, 'is in the audit trail and not among the CSRs' AS text FROM audit WHERE action IN"
+    " ('csr.pending', 'csr.active')"
     " AND NOT EXISTS (SELECT 1 FROM csrs WHERE id = object)" AT_MOST,
     COUNTERS("account", "accounts", "account_id", "zone_id IS NULL"),
     COUNTERS("zone", "zones", "zone_id", "zone_id IS NOT NULL"),

@@ -14,6 +14,7 @@
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,9 @@ void signer_client_close(struct signer_client *c)
 	fd_close(&c->fd);
 	buf_release(&c->in);
 	buf_release(&c->kept);
+	free(c->asked);
+	c->asked = NULL;
+	c->asked_len = 0;
 }
 
 void signer_client_send_raw(struct signer_client *c, const void *data, size_t len)
@@ -216,6 +220,104 @@ static enum err receive_reply(struct signer_client *c, uint32_t id, uint16_t req
 	return code;
 }
 
+/* ---- labels ---- */
+
+static struct known {
+	char csr_id[CSR_ID_SIZE];
+	char label[KEY_LABEL_SIZE];
+} * known; /* the last one of a CSR counts */
+static size_t known_len;
+static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER; /* some tests have threads */
+
+static void learn(const char *csr_id, const char *label)
+{
+	pthread_mutex_lock(&known_lock);
+	known = reallocarray(known, known_len + 1, sizeof(*known));
+	assert_non_null(known);
+	snprintf(known[known_len].csr_id, CSR_ID_SIZE, "%s", csr_id);
+	snprintf(known[known_len].label, KEY_LABEL_SIZE, "%s", label);
+	known_len++;
+	pthread_mutex_unlock(&known_lock);
+}
+
+const char *signer_label(const char *csr_id)
+{
+	static _Thread_local char texts[8][KEY_LABEL_SIZE];
+	static _Thread_local unsigned next;
+	char *text = texts[next++ % 8];
+	bool is_known = key_label_is_valid(csr_id);
+
+	if (is_known)
+		snprintf(text, KEY_LABEL_SIZE, "%s", csr_id);
+	pthread_mutex_lock(&known_lock);
+	for (size_t i = known_len; i-- > 0 && !is_known;) {
+		is_known = strcmp(known[i].csr_id, csr_id) == 0;
+		if (is_known)
+			snprintf(text, KEY_LABEL_SIZE, "%s", known[i].label);
+	}
+	pthread_mutex_unlock(&known_lock);
+	if (!is_known)
+		key_label_of_csr(text, csr_id);
+	return text;
+}
+
+void signer_forget_labels(void)
+{
+	free(known);
+	known = NULL;
+	known_len = 0;
+}
+
+size_t signer_learn(struct signer_client *c)
+{
+	struct message_unsettled m = {.timeout_ms = CLIENT_DEADLINE_MS};
+	struct message_unsettled_reply reply;
+	struct signer_answer answer;
+	size_t count = 0;
+	struct buf b;
+
+	do {
+		buf_init(&b, 64);
+		message_unsettled_encode(&b, &m);
+		assert_int_equal(receive_reply(c, signer_client_send(c, MESSAGE_UNSETTLED, &b),
+					       MESSAGE_UNSETTLED, &answer),
+				 E_OK);
+		buf_release(&b);
+		assert_int_equal(
+		    message_unsettled_reply_decode(answer.payload.data, answer.payload.len, &reply), E_OK);
+		buf_release(&answer.payload);
+		for (size_t i = 0; i < reply.keys_len; i++) {
+			assert_true(reply.keys[i].journal_index >= m.from);
+			learn(reply.keys[i].csr_id, reply.keys[i].label);
+			m.from = reply.keys[i].journal_index + 1;
+		}
+		count += reply.keys_len;
+		message_unsettled_reply_release(&reply);
+	} while (reply.more);
+	return count;
+}
+
+enum err signer_confirm(struct signer_client *c, const char *const *csr_ids, size_t len, bool kept)
+{
+	char labels[MESSAGE_CONFIRM_MAX][KEY_LABEL_SIZE];
+	struct message_confirm m = {.kept = kept, .labels = labels, .labels_len = len};
+	struct signer_answer answer;
+	struct buf b;
+	enum err e;
+
+	for (size_t i = 0; i < len; i++)
+		snprintf(labels[i], KEY_LABEL_SIZE, "%s", signer_label(csr_ids[i]));
+	buf_init(&b, FRAME_PAYLOAD_MAX);
+	message_confirm_encode(&b, &m);
+	e = receive_reply(c, signer_client_send(c, MESSAGE_CONFIRM, &b), MESSAGE_CONFIRM, &answer);
+	buf_release(&b);
+	if (e == E_OK)
+		buf_release(&answer.payload);
+	return e;
+}
+
+/* ---- requests ---- */
+
 uint32_t signer_create_send(struct signer_client *c, const char *csr_id, const struct csr_spec *spec,
 			    uint32_t timeout_ms)
 {
@@ -229,6 +331,12 @@ uint32_t signer_create_send(struct signer_client *c, const char *csr_id, const s
 	assert_int_equal(buf_status(&b), E_OK);
 	id = signer_client_send(c, MESSAGE_CREATE_CSR, &b);
 	buf_release(&b);
+	if (id >= c->asked_len) {
+		c->asked = reallocarray(c->asked, id + 1, sizeof(*c->asked));
+		assert_non_null(c->asked);
+		c->asked_len = id + 1;
+	}
+	memcpy(c->asked[id], csr_id, CSR_ID_SIZE);
 	return id;
 }
 
@@ -243,6 +351,7 @@ enum err signer_create_get(struct signer_client *c, uint32_t id, struct message_
 	assert_int_equal(message_create_csr_reply_decode(answer.payload.data, answer.payload.len, &reply),
 			 E_OK);
 	buf_release(&answer.payload);
+	learn(c->asked[id], reply.key.label);
 	if (ret)
 		*ret = reply;
 	else
@@ -256,7 +365,7 @@ uint32_t signer_key_send(struct signer_client *c, uint16_t type, const char *csr
 	struct buf b;
 	uint32_t id;
 
-	memcpy(m.csr_id, csr_id, CSR_ID_SIZE);
+	snprintf(m.label, sizeof(m.label), "%s", signer_label(csr_id));
 	buf_init(&b, FRAME_PAYLOAD_MAX);
 	message_key_request_encode(&b, &m);
 	assert_int_equal(buf_status(&b), E_OK);

@@ -18,7 +18,9 @@ struct signer_client {
 	int fd;
 	uint32_t next_id;
 	struct buf in;
-	struct buf kept; /* whole frames that came while another was waited for */
+	struct buf kept;            /* whole frames that came while another was waited for */
+	char (*asked)[CSR_ID_SIZE]; /* the CSR of each create, by request id */
+	size_t asked_len;
 };
 
 /* Waits until the socket is there. */
@@ -39,6 +41,17 @@ struct signer_answer {
 void signer_client_receive(struct signer_client *c, uint32_t request_id, struct signer_answer *ret);
 /* The signer ends the connection without another frame. */
 void signer_client_expect_end(struct signer_client *c);
+
+/*
+ * Labels of keys, as tests know them: by the CSR that the key was made for.  A test may give a label instead.
+ * Of a CSR whose create was not answered it is "csrd:<csr id>", as csrd 0.1 had it, until signer_learn.
+ */
+const char *signer_label(const char *csr_id); /* good for a few calls */
+void signer_forget_labels(void);
+/* Asks for all that is unsettled, and learns its labels; how many there are. */
+size_t signer_learn(struct signer_client *c);
+/* They are durable in csrd's store. */
+enum err signer_confirm(struct signer_client *c, const char *const *csr_ids, size_t len, bool kept);
 
 /* Requests.  Each *_send returns the id; each *_get reads that answer: E_OK, or the error's code. */
 uint32_t signer_create_send(struct signer_client *c, const char *csr_id, const struct csr_spec *spec,

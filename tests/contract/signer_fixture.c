@@ -414,6 +414,7 @@ int signer_fixture_setup(void **state)
 	struct signer_fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
+	signer_forget_labels();
 	f->kind = *state;
 	strcpy(f->folder, "/tmp/csrd-signer-test-XXXXXX");
 	assert_non_null(mkdtemp(f->folder));

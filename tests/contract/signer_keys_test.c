@@ -75,15 +75,13 @@ static void one_type_lives_and_dies(struct signer_fixture *f, struct signer_clie
 	struct message_create_csr_reply reply;
 	const char *csr_id = csr((unsigned)type);
 	uint32_t destroyed = 0;
-	char label[64];
 
-	snprintf(label, sizeof(label), "csrd:%s", csr_id);
 	assert_int_equal(signer_create(c, csr_id, type, &reply), E_OK);
 	assert_int_equal(reply.key.key_type, type);
 	assert_int_equal(reply.key.protection, KEY_PROT_REQUIRED);
 	signer_expect_csr(&reply, type);
 	message_create_csr_reply_release(&reply);
-	signer_token_expect_sealed(f, label, signer_private_value(type));
+	signer_token_expect_sealed(f, signer_label(csr_id), signer_private_value(type));
 	assert_int_equal(signer_find(c, csr_id), MESSAGE_KEY_PAIR);
 	assert_int_equal(signer_destroy(c, csr_id, &destroyed), E_OK);
 	assert_int_equal(destroyed, 2);

@@ -256,10 +256,10 @@ static void keys_are_asked_for_in_the_way_that_works_F234(void **state)
 
 			signer_start(f);
 			signer_client_open(&c, f->socket, NULL);
-			signer_csr_id(csr_id, 1);
+			signer_csr_id(csr_id, (unsigned)i * 4 + life * 2);
 			assert_int_equal(signer_create(&c, csr_id, cases[i].type, &reply), E_OK);
 			message_create_csr_reply_release(&reply);
-			signer_csr_id(csr_id, 2);
+			signer_csr_id(csr_id, (unsigned)i * 4 + life * 2 + 1);
 			assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
 			signer_status(&c, &status);
 			assert_true(status.usable);
@@ -293,6 +293,7 @@ static void hundreds_of_slots_F225(void **state)
 	signer_wait_for_log(f, "the module is reinitialised");
 	signer_set_rules(f, "");
 	signer_wait_until_usable(&c);
+	signer_csr_id(csr_id, 2);
 	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
 	signer_client_close(&c);
 	stop(f);

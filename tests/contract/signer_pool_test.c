@@ -10,6 +10,7 @@
 #include "tests/contract/signer_fixture.h"
 
 #include "base/clock.h"
+#include "hsm/signer/stock/stock.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -18,26 +19,46 @@
 #include <time.h>
 #include <unistd.h>
 
-#define POOL_LABEL "csrd-pool:node-1:p256v1"
 #define NODE "node = node-1\n"
+#define WORD "csrd-stock:node-1"
 #define QUICK "pool_quiet = 20ms\n" /* what a caller took is made again at once */
 #define EXTRA QUICK NODE
 #define NO_GENERATION "C_GenerateKeyPair return CKR_DEVICE_MEMORY\n"
 
-static size_t count_private(const struct signer_fixture *f, const char *label)
+/* Ready keys as LIST_KEYS has them: whole pairs of that life, and no halves of it. */
+static void expect_life(struct signer_client *c, enum message_key_life life, size_t pairs)
 {
-	return signer_token_count(f, CKO_PRIVATE_KEY, label);
+	struct message_list_keys_part list;
+	unsigned parts;
+	size_t found = 0;
+
+	signer_list(c, &list, &parts);
+	for (size_t i = 0; i < list.keys_len; i++) {
+		if (list.keys[i].life != life)
+			continue;
+		assert_int_equal(list.keys[i].presence, MESSAGE_KEY_PAIR);
+		found++;
+	}
+	message_list_keys_part_release(&list);
+	assert_int_equal(found, pairs);
 }
 
-static size_t count_public(const struct signer_fixture *f, const char *label)
+static void expect_pool(struct signer_client *c, size_t pairs)
 {
-	return signer_token_count(f, CKO_PUBLIC_KEY, label);
+	expect_life(c, MESSAGE_LIFE_READY, pairs);
 }
 
-static void expect_pool(const struct signer_fixture *f, size_t pairs)
+/* Destroys one class of what is ready. */
+static void destroy_ready(const struct signer_fixture *f, struct signer_client *c, CK_OBJECT_CLASS class)
 {
-	assert_int_equal(count_private(f, POOL_LABEL), pairs);
-	assert_int_equal(count_public(f, POOL_LABEL), pairs);
+	struct message_list_keys_part list;
+	unsigned parts;
+
+	signer_list(c, &list, &parts);
+	for (size_t i = 0; i < list.keys_len; i++)
+		if (list.keys[i].life == MESSAGE_LIFE_READY)
+			signer_token_destroy(f, class, list.keys[i].label);
+	message_list_keys_part_release(&list);
 }
 
 /* Objects that are keys; what else a generation that was cut off leaves is nobody's. */
@@ -100,12 +121,12 @@ static void stop(struct signer_fixture *f, struct signer_client *c)
 	signer_stop(f);
 }
 
-/* Creates CSR `number`; its key must be new to `seen` and stand whole under its own label. */
+/* Creates CSR `number`; its key must be new to `seen` and stand whole under its own name. */
 static void create(const struct signer_fixture *f, struct signer_client *c, unsigned number,
 		   uint8_t seen[][KEY_SPKI_HASH_BYTES])
 {
 	struct message_create_csr_reply reply;
-	char csr_id[CSR_ID_SIZE], label[64];
+	char csr_id[CSR_ID_SIZE];
 
 	signer_csr_id(csr_id, number);
 	assert_int_equal(signer_create(c, csr_id, KEY_P256V1, &reply), E_OK);
@@ -113,54 +134,78 @@ static void create(const struct signer_fixture *f, struct signer_client *c, unsi
 	memcpy(seen[number], reply.key.spki_sha256, KEY_SPKI_HASH_BYTES);
 	for (unsigned i = 0; i < number; i++)
 		assert_memory_not_equal(seen[i], seen[number], KEY_SPKI_HASH_BYTES);
+	assert_int_equal(signer_token_count(f, CKO_PRIVATE_KEY, reply.key.label), 1);
+	assert_int_equal(signer_token_count(f, CKO_PUBLIC_KEY, reply.key.label), 1);
 	message_create_csr_reply_release(&reply);
-	snprintf(label, sizeof(label), "csrd:%s", csr_id);
-	assert_int_equal(count_private(f, label), 1);
-	assert_int_equal(count_public(f, label), 1);
 	assert_int_equal(signer_find(c, csr_id), MESSAGE_KEY_PAIR);
 }
 
-/* ---- filling and claiming ---- */
-
-static void the_pool_is_filled_and_claimed_without_a_search(void **state)
+/* All of the first `count` CSRs have their keys. */
+static void expect_created(struct signer_client *c, unsigned count)
 {
-	struct signer_fixture *f = *state;
-	struct message_create_csr_reply reply;
-	struct message_list_keys_part list;
 	char csr_id[CSR_ID_SIZE];
-	uint8_t hashes[5][KEY_SPKI_HASH_BYTES];
-	struct signer_client c;
-	long searches;
-	unsigned parts;
 
-	start(f, "", NODE "pool_p256v1 = 5\npool_pause = 1m\n", &c); /* no fill between the creates */
-	wait_ready(&c, 5);
-	expect_pool(f, 5);
-	signer_list(&c, &list, &parts);
-	assert_int_equal(list.keys_len, 0);
-	message_list_keys_part_release(&list);
-	signer_set_rules(f, NO_GENERATION); /* so that what is created now comes out of the pool */
-	searches = signer_shim_count(f, "C_FindObjectsInit");
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		signer_csr_id(csr_id, i);
-		assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, &reply), E_OK);
-		memcpy(hashes[i], reply.key.spki_sha256, KEY_SPKI_HASH_BYTES);
-		for (unsigned j = 0; j < i; j++)
-			assert_memory_not_equal(hashes[i], hashes[j], KEY_SPKI_HASH_BYTES);
-		message_create_csr_reply_release(&reply);
+		assert_int_equal(signer_find(c, csr_id), MESSAGE_KEY_PAIR);
 	}
-	assert_int_equal(signer_shim_count(f, "C_FindObjectsInit"), searches);
-	for (unsigned i = 0; i < 5; i++) {
+}
+
+static void kill_it(struct signer_fixture *f, struct signer_client *c)
+{
+	assert_int_equal(kill(f->pid, SIGKILL), 0);
+	assert_int_equal(signer_wait(f), -SIGKILL);
+	signer_client_close(c);
+}
+
+/* Runs a shell's line in the fixture's folder. */
+static void run(const struct signer_fixture *f, const char *line)
+{
+	char command[PATH_MAX + 256];
+
+	snprintf(command, sizeof(command), "cd '%s' && %s", f->folder, line);
+	assert_int_equal(system(command), 0);
+}
+
+#define KEEP_COPY "rm -rf copy && cp -a signer-state/journal copy"
+#define PUT_COPY_BACK "rm -rf signer-state/journal && cp -a copy signer-state/journal"
+
+/* ---- filling and using ---- */
+
+static const char *const counted[] = {"C_SignInit",          "C_Sign",
+				      "C_GenerateKeyPair",   "C_CreateObject",
+				      "C_DestroyObject",     "C_FindObjectsInit",
+				      "C_SetAttributeValue", "C_GetAttributeValue"};
+#define COUNTED (sizeof(counted) / sizeof(counted[0]))
+
+/* A warm create is two calls; the block is opened once, by a read, a write and a destroy. */
+static void sixteen_warm_creates_are_thirty_two_calls_and_a_block(void **state)
+{
+	static const long expected[COUNTED] = {16, 16, 0, 1, 1, 0, 0, 2};
+	struct signer_fixture *f = *state;
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	char csr_id[CSR_ID_SIZE];
+	struct signer_client c;
+	long before[COUNTED];
+
+	f->threads = 2;
+	start(f, "", NODE "pool_p256v1 = 16\npool_pause = 1m\nkeep_alive = 1h\n", &c);
+	wait_ready(&c, 16);
+	while (signer_shim_count(f, "C_CreateObject") < 3) { /* probe, names, and that the stock is full */
+		assert_true(clock_ms() < deadline);
+		usleep(10000);
+	}
+	signer_wait_for_stock(&c, 16);
+	for (size_t i = 0; i < COUNTED; i++)
+		before[i] = signer_shim_count(f, counted[i]);
+	for (unsigned i = 0; i < 16; i++) {
 		signer_csr_id(csr_id, i);
-		assert_int_equal(signer_find(&c, csr_id), MESSAGE_KEY_PAIR);
+		assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
 	}
-	expect_pool(f, 0);
-	wait_detail(&c, "not filled: making a key failed, the next attempt waits");
-	signer_csr_id(csr_id, 6);
-	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_UNAVAIL);
-	signer_set_rules(f, "");
-	wait_ready(&c, 5);
-	expect_pool(f, 5);
+	for (size_t i = 0; i < COUNTED; i++)
+		if (signer_shim_count(f, counted[i]) - before[i] != expected[i])
+			fail_msg("%s: %ld", counted[i], signer_shim_count(f, counted[i]) - before[i]);
+	expect_created(&c, 16);
 	stop(f, &c);
 }
 
@@ -179,7 +224,7 @@ static void the_pool_outlives_the_process(void **state)
 	wait_ready(&c, 3);
 	for (unsigned i = 1; i <= 3; i++)
 		create(f, &c, i, seen);
-	expect_pool(f, 0);
+	expect_pool(&c, 0);
 	stop(f, &c);
 	expect_keys(f, 4);
 }
@@ -192,11 +237,13 @@ static void the_pool_of_another_node_is_left_alone(void **state)
 	start(f, "", EXTRA "pool_p256v1 = 2\n", &c);
 	wait_ready(&c, 2);
 	stop(f, &c);
+	f->state_dir = "state-2"; /* of another machine */
 	start(f, "", "node = node-2\npool_p256v1 = 1\n", &c);
 	wait_ready(&c, 1);
-	expect_pool(f, 2);
-	assert_int_equal(count_private(f, "csrd-pool:node-2:p256v1"), 1);
+	expect_pool(&c, 1);
+	expect_life(&c, MESSAGE_LIFE_OTHER, 2);
 	stop(f, &c);
+	expect_keys(f, 3);
 }
 
 /* "node keys; …" of nodes that are not this signer's. */
@@ -222,21 +269,29 @@ static void list_pools(struct signer_client *c, char text[256])
 	message_list_pools_reply_release(&reply);
 }
 
-/* The error, or E_OK and how many objects. */
-static enum err destroy_pool(struct signer_client *c, const char *node, uint32_t *ret_objects)
+static uint32_t destroy_pool_send(struct signer_client *c, const char *node)
 {
 	struct message_destroy_pool m = {.timeout_ms = CLIENT_DEADLINE_MS};
-	struct message_destroy_key_reply reply = {0};
-	struct message_error error = {.code = E_OK};
-	struct signer_answer answer;
-	enum err code;
 	struct buf payload;
+	uint32_t id;
 
 	snprintf(m.node, sizeof(m.node), "%s", node);
 	buf_init(&payload, 128);
 	message_destroy_pool_encode(&payload, &m);
-	signer_client_receive(c, signer_client_send(c, MESSAGE_DESTROY_POOL, &payload), &answer);
+	id = signer_client_send(c, MESSAGE_DESTROY_POOL, &payload);
 	buf_release(&payload);
+	return id;
+}
+
+/* The error, or E_OK and how many objects. */
+static enum err destroy_pool_get(struct signer_client *c, uint32_t id, uint32_t *ret_objects)
+{
+	struct message_destroy_key_reply reply = {0};
+	struct message_error error = {.code = E_OK};
+	struct signer_answer answer;
+	enum err code;
+
+	signer_client_receive(c, id, &answer);
 	if (answer.type == MESSAGE_ERROR)
 		assert_int_equal(message_error_decode(answer.payload.data, answer.payload.len, &error), E_OK);
 	else
@@ -247,6 +302,11 @@ static enum err destroy_pool(struct signer_client *c, const char *node, uint32_t
 	code = error.code;
 	message_error_release(&error);
 	return code;
+}
+
+static enum err destroy_pool(struct signer_client *c, const char *node, uint32_t *ret_objects)
+{
+	return destroy_pool_get(c, destroy_pool_send(c, node), ret_objects);
 }
 
 /* Containers get another host name each time: what they left is counted, named, and destroyed on request. */
@@ -264,15 +324,17 @@ static void ready_keys_of_nodes_that_are_gone_F230(void **state)
 	start(f, "", EXTRA "pool_p256v1 = 2\n", &c);
 	wait_ready(&c, 2);
 	stop(f, &c);
+	f->state_dir = "state-2";
 	start(f, "", "node = one\npool_p256v1 = 3\n", &c);
 	wait_ready(&c, 3);
+	destroy_ready(f, &c, CKO_PUBLIC_KEY); /* halves are keys, too */
 	stop(f, &c);
-	signer_token_destroy(f, CKO_PUBLIC_KEY, "csrd-pool:one:p256v1"); /* halves are keys, too */
+	f->state_dir = "state-3";
 	start(f, "", "node = now\npool_p256v1 = 1\npool_pause = 1m\n", &c);
 	wait_ready(&c, 1);
 	create(f, &c, 0, seen);
 	signer_list(&c, &list, &parts);
-	assert_int_equal(list.keys_len, 1);
+	assert_int_equal(list.keys_len, 6);
 	message_list_keys_part_release(&list);
 	signer_status(&c, &status);
 	assert_int_equal(status.other_nodes, 2);
@@ -288,7 +350,7 @@ static void ready_keys_of_nodes_that_are_gone_F230(void **state)
 	assert_int_equal(objects, 3);
 	list_pools(&c, text);
 	assert_string_equal(text, "node-1 2 2; ");
-	expect_pool(f, 2);
+	expect_life(&c, MESSAGE_LIFE_OTHER, 2);
 	assert_int_equal(destroy_pool(&c, "node-1", &objects), E_OK);
 	assert_int_equal(objects, 4);
 	list_pools(&c, text);
@@ -320,7 +382,8 @@ static void the_ceiling_counts_what_others_have_there(void **state)
 	signer_token_add_public(f, 0, 5);
 	start(f, "", EXTRA "pool_p256v1 = 20\npool_objects_max = 10\n", &c);
 	wait_detail(&c, "not filled: the token holds pool_objects_max objects");
-	expect_pool(f, 3); /* 5, 7, 9: one more was allowed */
+	signer_wait_for_stock(&c, 3);
+	expect_pool(&c, 3); /* 5, 7, 9: one more was allowed */
 	stop(f, &c);
 }
 
@@ -333,18 +396,18 @@ static void half_pairs_are_destroyed_at_start(void **state)
 
 	start(f, "", EXTRA "pool_p256v1 = 3\n", &c);
 	wait_ready(&c, 3);
+	destroy_ready(f, &c, CKO_PRIVATE_KEY);
 	stop(f, &c);
-	signer_token_destroy(f, CKO_PRIVATE_KEY, POOL_LABEL);
 	start(f, "", EXTRA "pool_p256v1 = 2\n", &c);
 	wait_ready(&c, 2);
-	signer_wait_for_log(f, "pool: 3 half p256v1 pairs of an earlier run destroyed");
-	expect_pool(f, 2);
+	signer_wait_for_log(f, "pool: 3 keys of an earlier run did not pass and are destroyed");
+	expect_pool(&c, 2);
+	destroy_ready(f, &c, CKO_PUBLIC_KEY);
 	stop(f, &c);
-	signer_token_destroy(f, CKO_PUBLIC_KEY, POOL_LABEL);
 	start(f, "", EXTRA "pool_p256v1 = 1\n", &c);
 	wait_ready(&c, 1);
-	signer_wait_for_log(f, "pool: 2 half p256v1 pairs of an earlier run destroyed");
-	expect_pool(f, 1);
+	signer_wait_for_log(f, "pool: 2 keys of an earlier run did not pass and are destroyed");
+	expect_pool(&c, 1);
 	stop(f, &c);
 }
 
@@ -362,20 +425,22 @@ static void use_failpoints(const struct signer_fixture *f)
 	setenv("CSRD_FAILPOINT_FILE", signer_path(f, "failpoint"), 1);
 }
 
-/* Killed in a create, started again, and that create settled as csrd does it. */
-static void crash_in_claims(struct signer_fixture *f, const char *point, uint32_t left)
+/* Killed in a create, started again, and that create settled as csrd does it: by what is unsettled. */
+static void crash_in_creates(struct signer_fixture *f, const char *point, unsigned pool, bool used)
 {
 	uint8_t seen[ROUNDS][KEY_SPKI_HASH_BYTES];
-	char csr_id[CSR_ID_SIZE];
+	const char *ids[1];
+	char csr_id[CSR_ID_SIZE], last[CSR_ID_SIZE], extra[128];
 	struct signer_client c;
 
+	snprintf(extra, sizeof(extra), EXTRA "pool_p256v1 = %u\n", pool);
 	use_failpoints(f);
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		uint32_t destroyed;
 		struct csr_spec spec;
 
-		start(f, "", EXTRA "pool_p256v1 = 3\n", &c);
-		wait_ready(&c, POOL);
+		start(f, "", extra, &c);
+		signer_wait_for_stock(&c, pool);
 		arm(f, point);
 		signer_csr_id(csr_id, 1000 + round);
 		signer_spec(&spec, KEY_P256V1);
@@ -383,27 +448,55 @@ static void crash_in_claims(struct signer_fixture *f, const char *point, uint32_
 		csr_spec_release(&spec);
 		assert_int_equal(signer_wait(f), -9);
 		signer_client_close(&c);
-		start(f, "", EXTRA "pool_p256v1 = 3\n", &c);
-		assert_int_equal(signer_destroy(&c, csr_id, &destroyed), E_OK);
-		assert_int_equal(destroyed, left);
-		wait_ready(&c, POOL);
+		start(f, "", extra, &c);
+		assert_int_equal(signer_learn(&c), used);
+		if (used) {
+			assert_int_equal(signer_destroy(&c, csr_id, &destroyed), E_OK);
+			assert_int_equal(destroyed, 2);
+			assert_int_equal(signer_learn(&c), 0);
+		}
+		signer_wait_for_stock(&c, pool);
 		create(f, &c, round, seen);
-		wait_ready(&c, POOL);
-		expect_pool(f, POOL);
-		expect_keys(f, POOL + round + 1);
+		signer_csr_id(last, round);
+		ids[0] = last;
+		assert_int_equal(signer_confirm(&c, ids, 1, false), E_OK);
+		signer_wait_for_stock(&c, pool);
+		expect_pool(&c, pool);
+		expect_keys(f, pool + round + 1);
+		assert_int_equal(signer_token_count(f, CKO_DATA, WORD), 1);
 		stop(f, &c);
 	}
 	unsetenv("CSRD_FAILPOINT_FILE");
 }
 
-static void a_crash_in_a_claim_gives_no_key_twice(void **state)
+static void a_crash_at_each_step_gives_no_key_twice(void **state)
 {
-	crash_in_claims(*state, "pool.claim.after-private", 1);
+	static const char *const points[] = {"stock.open.before",        "stock.open.after-journal",
+					     "stock.word.both",          "stock.open.after-write",
+					     "signer.create.after-sign", "signer.create.after-verify"};
+	static unsigned at;
+
+	crash_in_creates(*state, points[at++], POOL, false);
 }
 
-static void a_crash_after_a_claim_gives_no_key_twice(void **state)
+static void a_crash_after_the_use_leaves_it_unsettled(void **state)
 {
-	crash_in_claims(*state, "pool.claim.after-public", 2);
+	crash_in_creates(*state, "signer.create.after-used", POOL, true);
+}
+
+static void a_crash_of_a_create_without_a_pool_leaves_nothing(void **state)
+{
+	static const char *const points[] = {"signer.create.before-keygen", "signer.create.half-pair",
+					     "signer.create.after-keygen", "signer.create.after-made",
+					     "signer.create.after-sign"};
+	static unsigned at;
+
+	crash_in_creates(*state, points[at++], 0, false);
+}
+
+static void a_crash_after_the_use_of_a_new_key_leaves_it_unsettled(void **state)
+{
+	crash_in_creates(*state, "signer.create.after-used", 0, true);
 }
 
 static void a_crash_while_filling_leaves_nothing_loose(void **state)
@@ -415,15 +508,15 @@ static void a_crash_while_filling_leaves_nothing_loose(void **state)
 	use_failpoints(f);
 	for (unsigned round = 1; round <= ROUNDS; round++) {
 		snprintf(extra, sizeof(extra), EXTRA "pool_p256v1 = %u\n", round);
-		arm(f, "pool.fill.after-keygen");
+		arm(f, round % 2 ? "pool.fill.after-keygen" : "pool.fill.after-made");
 		signer_use_shim(f, "");
 		f->extra = extra;
 		signer_start(f);
 		assert_int_equal(signer_wait(f), -9);
 		/* What was whole is taken over: then there is nothing left to make. */
 		start(f, "", extra, &c);
-		wait_ready(&c, round);
-		expect_pool(f, round);
+		signer_wait_for_stock(&c, round);
+		expect_pool(&c, round);
 		expect_keys(f, round);
 		stop(f, &c);
 	}
@@ -432,104 +525,65 @@ static void a_crash_while_filling_leaves_nothing_loose(void **state)
 
 /* ---- tokens that do not play along ---- */
 
-static void a_token_that_does_not_relabel_gets_no_pool(void **state)
+/* Without them it has a stock all the same, which does not outlive the process. */
+static void a_token_without_data_objects_has_a_stock_of_a_life(void **state)
 {
 	struct signer_fixture *f = *state;
-	uint8_t seen[1][KEY_SPKI_HASH_BYTES];
+	uint8_t seen[3][KEY_SPKI_HASH_BYTES];
 	struct signer_client c;
 
-	start(f, "C_SetAttributeValue return CKR_ATTRIBUTE_READ_ONLY\n", EXTRA "pool_p256v1 = 3\n", &c);
-	wait_detail(&c, "the token does not allow the label of a key to be changed");
-	signer_wait_for_log(f, "no key pool: token '" SIGNER_TOKEN_LABEL "' does not allow the label");
-	create(f, &c, 0, seen);
-	stop(f, &c);
-	expect_keys(f, 1);
-}
-
-/*
- * It takes each new label and keeps the old one, or a part of the new one: no
- * key is made in vain for that.
- */
-static void a_token_that_only_says_that_it_relabels_gets_no_pool_F285(void **state)
-{
-	static const char *const rules[] = {"C_SetAttributeValue return CKR_OK\n", "label-max 41\n"};
-	struct signer_fixture *f = *state;
-	char csr_id[CSR_ID_SIZE];
-	struct signer_client c;
-	long made;
-
-	for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-		for (unsigned life = 0; life < 2; life++) { /* the second remembers it */
-			start(f, rules[i], EXTRA "pool_p256v1 = 3\n", &c);
-			wait_detail(&c, "the token does not allow the label of a key to be changed");
-			made = signer_shim_count(f, "C_GenerateKeyPair");
-			signer_csr_id(csr_id, 2 * i + life);
-			assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
-			assert_int_equal(signer_shim_count(f, "C_GenerateKeyPair") - made, 1);
+	for (unsigned life = 0; life < 3; life++) {
+		start(f, "data-refuse CKR_FUNCTION_NOT_SUPPORTED\n", EXTRA "pool_p256v1 = 3\n", &c);
+		signer_wait_for_stock(&c, 3);
+		if (life)
+			signer_wait_for_log(f, "pool: 3 ready keys are destroyed: token '" SIGNER_TOKEN_LABEL
+					       "' keeps no data objects");
+		create(f, &c, life, seen);
+		signer_wait_for_stock(&c, 3);
+		expect_pool(&c, 3);
+		expect_keys(f, 3 + life + 1);
+		if (life == 1)
+			kill_it(f, &c);
+		else
 			stop(f, &c);
-			expect_keys(f, 2 * i + life + 1);
-		}
-		unlink(signer_path(f, "signer-state/probe"));
 	}
 }
 
-/* One claim goes wrong by that rule: the create succeeds all the same, and nothing is left of the key. */
-static void failed_claim(struct signer_fixture *f, const char *rule)
+/* A signature of the key goes wrong by that rule: the create is refused or goes on, and the key is not left.
+ */
+static void failed_use(struct signer_fixture *f, const char *rule, enum err expected)
 {
-	uint8_t seen[2][KEY_SPKI_HASH_BYTES];
-	struct signer_client c;
-
-	start(f, "", EXTRA "pool_p256v1 = 3\n", &c);
-	wait_ready(&c, 3);
-	signer_set_rules(f, rule);
-	create(f, &c, 0, seen);
-	wait_ready(&c, 3);
-	create(f, &c, 1, seen);
-	wait_ready(&c, 3);
-	expect_pool(f, 3);
-	expect_keys(f, 5);
-	stop(f, &c);
-}
-
-static void a_claim_refused_falls_back_on_a_new_key(void **state)
-{
-	failed_claim(*state, "C_SetAttributeValue@1 return CKR_ATTRIBUTE_READ_ONLY\n");
-}
-
-static void a_claim_cut_in_half_leaves_nothing(void **state)
-{
-	failed_claim(*state, "C_SetAttributeValue@2 return CKR_GENERAL_ERROR\n");
-}
-
-static void a_claim_that_lost_its_session_is_repeated(void **state)
-{
-	failed_claim(*state, "C_SetAttributeValue@1 return CKR_SESSION_HANDLE_INVALID\n");
-}
-
-/* The device is in trouble, so no other key is tried; but what was done is undone. */
-static void a_claim_done_but_not_answered_leaves_nothing(void **state)
-{
-	struct signer_fixture *f = *state;
 	uint8_t seen[1][KEY_SPKI_HASH_BYTES];
 	char csr_id[CSR_ID_SIZE];
 	struct signer_client c;
 
 	start(f, "", EXTRA "pool_p256v1 = 3\n", &c);
-	wait_ready(&c, 3);
-	signer_set_rules(f, "C_SetAttributeValue@1 after-return CKR_DEVICE_ERROR\n");
+	signer_wait_for_stock(&c, 3);
+	signer_set_rules(f, rule);
 	signer_csr_id(csr_id, 1000);
-	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_UNAVAIL);
-	assert_int_equal(signer_find(&c, csr_id), MESSAGE_KEY_NONE);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), expected);
+	signer_set_rules(f, "");
+	signer_wait_until_usable(&c);
 	create(f, &c, 0, seen);
-	wait_ready(&c, 3);
-	expect_pool(f, 3);
-	expect_keys(f, 4);
+	signer_wait_for_stock(&c, 3);
+	expect_pool(&c, 3);
+	expect_keys(f, 3 + 1 + (expected == E_OK));
 	stop(f, &c);
 }
 
-static void a_label_that_does_not_stick_is_seen(void **state)
+static void a_signature_that_is_wrong_costs_the_key(void **state)
 {
-	failed_claim(*state, "C_SetAttributeValue@1 return CKR_OK\n");
+	failed_use(*state, "C_Sign@1 corrupt\n", E_HSM);
+}
+
+static void a_use_that_lost_its_session_is_repeated(void **state)
+{
+	failed_use(*state, "C_SignInit@1 return CKR_SESSION_HANDLE_INVALID\n", E_OK);
+}
+
+static void a_device_in_trouble_costs_the_key(void **state)
+{
+	failed_use(*state, "C_Sign@1 after-return CKR_DEVICE_ERROR\n", E_UNAVAIL);
 }
 
 static void handles_of_dead_sessions_are_found_again(void **state)
@@ -554,51 +608,14 @@ static void keys_destroyed_behind_its_back_are_passed_over(void **state)
 	struct signer_client c;
 
 	start(f, "", EXTRA "pool_p256v1 = 3\n", &c);
-	wait_ready(&c, 3);
-	signer_token_destroy(f, CKO_PRIVATE_KEY, POOL_LABEL);
-	signer_token_destroy(f, CKO_PUBLIC_KEY, POOL_LABEL);
-	create(f, &c, 0, seen);
-	wait_ready(&c, 3);
-	expect_pool(f, 3);
-	create(f, &c, 1, seen);
-	stop(f, &c);
-}
-
-/* Somebody else took it, as a signer with the same node name would: it is their CSR's key now. */
-static void a_ready_key_that_somebody_took_stays_theirs_F280(void **state)
-{
-	static const char theirs[] = "csrd:0f000000-0000-4000-8000-00000000000f";
-	struct signer_fixture *f = *state;
-	uint8_t seen[1][KEY_SPKI_HASH_BYTES];
-	struct signer_client c;
-
-	start(f, "", NODE "pool_p256v1 = 1\npool_pause = 1m\n", &c);
-	wait_ready(&c, 1);
-	signer_token_relabel(f, CKO_PRIVATE_KEY, POOL_LABEL, theirs);
-	signer_token_relabel(f, CKO_PUBLIC_KEY, POOL_LABEL, theirs);
+	signer_wait_for_stock(&c, 3);
+	destroy_ready(f, &c, CKO_PRIVATE_KEY);
+	destroy_ready(f, &c, CKO_PUBLIC_KEY);
 	create(f, &c, 0, seen);
 	assert_true(signer_log_has(f, "a key of the pool is no longer on the token"));
-	assert_int_equal(count_private(f, theirs), 1);
-	assert_int_equal(count_public(f, theirs), 1);
-	stop(f, &c);
-}
-
-/* From now on the token cuts labels, so that neither a key of the pool nor a new one can be the CSR's. */
-static void a_claimed_key_under_another_label_is_not_left_F284(void **state)
-{
-	struct signer_fixture *f = *state;
-	char csr_id[CSR_ID_SIZE], cut[64];
-	struct signer_client c;
-
-	start(f, "", NODE "pool_p256v1 = 1\npool_pause = 1m\n", &c);
-	wait_ready(&c, 1);
-	signer_set_rules(f, "label-max 40\n"); /* one byte less than is needed */
-	signer_csr_id(csr_id, 0);
-	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_HSM);
-	snprintf(cut, sizeof(cut), "csrd:%.35s", csr_id);
-	assert_int_equal(count_private(f, cut), 0);
-	assert_int_equal(count_public(f, cut), 0);
-	signer_set_rules(f, "");
+	signer_wait_for_stock(&c, 3);
+	expect_pool(&c, 3);
+	create(f, &c, 1, seen);
 	stop(f, &c);
 }
 
@@ -618,19 +635,18 @@ static void dead_handles_may_be_called_anything_F203(void **state)
 
 	for (unsigned i = 0; i <= ANSWERS; i++) {
 		start(f, "", NODE "pool_p256v1 = 3\npool_pause = 1m\n", &c); /* no fill after the create */
-		wait_ready(&c, 3);
-		signer_token_destroy(f, CKO_PRIVATE_KEY, POOL_LABEL);
+		signer_wait_for_stock(&c, 3);
+		destroy_ready(f, &c, CKO_PRIVATE_KEY);
 		if (i < ANSWERS) {
-			signer_token_destroy(f, CKO_PUBLIC_KEY, POOL_LABEL);
+			destroy_ready(f, &c, CKO_PUBLIC_KEY);
 			snprintf(rules, sizeof(rules),
-				 "C_GetAttributeValue@1 return %s\nC_GetAttributeValue@2 return %s\n"
-				 "C_GetAttributeValue@3 return %s\n",
+				 "C_SignInit@1 return %s\nC_SignInit@2 return %s\nC_SignInit@3 return %s\n",
 				 answers[i], answers[i], answers[i]);
 			signer_set_rules(f, rules);
 		}
 		create(f, &c, i, seen);
 		wait_ready(&c, 0);
-		expect_pool(f, 0);
+		expect_pool(&c, 0);
 		stop(f, &c);
 	}
 }
@@ -645,9 +661,256 @@ static void keys_taken_over_are_checked_again(void **state)
 	wait_ready(&c, 3);
 	stop(f, &c);
 	start(f, "C_GetAttributeValue attr CKA_EXTRACTABLE true\n", EXTRA "pool_p256v1 = 3\n", &c);
-	signer_wait_for_log(f, "pool: 3 p256v1 keys of an earlier run did not pass");
-	expect_pool(f, 0); /* nor are more made: the probe's key did not pass either */
+	signer_wait_for_log(f, "pool: 3 keys of an earlier run did not pass");
+	expect_keys(f, 0); /* nor are more made: the probe's key did not pass either */
 	stop(f, &c);
+}
+
+/* Nobody but the signer has a say about keys that were used for nothing. */
+static void ready_keys_are_destroyed_for_nobody(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_list_keys_part list;
+	struct signer_client c;
+	uint32_t destroyed;
+	unsigned parts;
+
+	start(f, "", EXTRA "pool_p256v1 = 2\n", &c);
+	signer_wait_for_stock(&c, 2);
+	signer_list(&c, &list, &parts);
+	assert_int_equal(list.keys_len, 2);
+	for (size_t i = 0; i < list.keys_len; i++)
+		assert_int_equal(signer_destroy(&c, list.keys[i].label, &destroyed), E_DENIED);
+	message_list_keys_part_release(&list);
+	expect_pool(&c, 2);
+	stop(f, &c);
+}
+
+/* ---- the journal, and the word on the token ---- */
+
+/* Disk full: what would have to be written is refused, and leaves nothing; the rest goes on. */
+static void a_journal_that_cannot_be_written_J2(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint8_t seen[3][KEY_SPKI_HASH_BYTES];
+	char csr_id[CSR_ID_SIZE], old[CSR_ID_SIZE];
+	struct message_list_keys_part list;
+	struct message_status_reply status;
+	struct signer_client c;
+	uint32_t destroyed;
+	unsigned parts;
+
+	use_failpoints(f);
+	for (unsigned pool = 0; pool < 4; pool += 3) {
+		char extra[128];
+
+		snprintf(extra, sizeof(extra), EXTRA "pool_p256v1 = %u\n", pool);
+		arm(f, "");
+		start(f, "", extra, &c);
+		signer_wait_for_stock(&c, pool);
+		create(f, &c, pool ? 1 : 0, seen);
+		signer_wait_for_stock(&c, pool);
+		arm(f, "journal.sync");
+		signer_csr_id(csr_id, 1000 + pool);
+		signer_csr_id(old, 0);
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_UNAVAIL);
+		assert_int_equal(signer_destroy(&c, old, &destroyed), E_UNAVAIL);
+		assert_int_equal(signer_find(&c, old), MESSAGE_KEY_PAIR);
+		signer_list(&c, &list, &parts);
+		message_list_keys_part_release(&list);
+		signer_status(&c, &status);
+		assert_true(status.usable);
+		assert_string_equal(status.detail, MESSAGE_STATUS_JOURNAL_DOWN);
+		message_status_reply_release(&status);
+		arm(f, "");
+		assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+		assert_int_equal(signer_destroy(&c, csr_id, &destroyed), E_OK);
+		signer_wait_for_stock(&c, pool);
+		expect_pool(&c, pool);
+		expect_keys(f, pool + 1 + (pool > 0));
+		stop(f, &c);
+	}
+	unsetenv("CSRD_FAILPOINT_FILE");
+}
+
+/* Of a half-used block nothing is kept, of the others all. */
+static void a_kill_costs_one_block_J3(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint8_t seen[24][KEY_SPKI_HASH_BYTES];
+	struct signer_client c;
+
+	start(f, "", NODE "pool_p256v1 = 20\npool_pause = 1m\npool_quiet = 1m\n", &c);
+	signer_wait_for_stock(&c, 20);
+	create(f, &c, 0, seen);
+	create(f, &c, 1, seen);
+	kill_it(f, &c);
+	start(f, NO_GENERATION, NODE "pool_p256v1 = 20\npool_objects_max = 4\n", &c);
+	wait_ready(&c, 4);
+	signer_wait_for_log(f, "pool: 14 ready keys are destroyed: their block was open");
+	expect_pool(&c, 4);
+	expect_created(&c, 2);
+	for (unsigned i = 2; i < 6; i++)
+		create(f, &c, i, seen);
+	expect_created(&c, 6);
+	stop(f, &c);
+	expect_keys(f, 6);
+}
+
+/* Taken at `first` CSRs, put back at `last`: no CSR loses its key, and no key is used again. */
+static void copy_back(struct signer_fixture *f, unsigned pool, unsigned first, unsigned last)
+{
+	uint8_t seen[64][KEY_SPKI_HASH_BYTES];
+	struct message_status_reply status;
+	struct signer_client c;
+	char extra[128];
+
+	snprintf(extra, sizeof(extra), EXTRA "pool_p256v1 = %u\n", pool);
+	start(f, "", extra, &c);
+	signer_wait_for_stock(&c, pool);
+	for (unsigned i = 0; i < first; i++)
+		create(f, &c, i, seen);
+	run(f, KEEP_COPY);
+	for (unsigned i = first; i < last; i++)
+		create(f, &c, i, seen);
+	kill_it(f, &c);
+	run(f, PUT_COPY_BACK);
+	start(f, "", extra, &c);
+	signer_wait_for_log(f, "the journal went back");
+	signer_wait_for_stock(&c, pool);
+	signer_status(&c, &status);
+	assert_string_equal(status.pool_detail, "the journal went back: see the log of the signer's start");
+	message_status_reply_release(&status);
+	expect_created(&c, last);
+	for (unsigned i = last; i < last + 3; i++)
+		create(f, &c, i, seen);
+	expect_created(&c, last + 3);
+	stop(f, &c);
+	start(f, "", extra, &c); /* said once */
+	signer_wait_for_stock(&c, pool);
+	assert_false(signer_log_has(f, "the journal went back"));
+	expect_created(&c, last + 3);
+	stop(f, &c);
+}
+
+static void a_journal_copied_back_from_before_the_block_J3(void **state)
+{
+	copy_back(*state, 20, 0, 3);
+}
+
+static void a_journal_copied_back_from_an_earlier_block_J3(void **state)
+{
+	copy_back(*state, 4, 2, 20);
+}
+
+static void a_journal_copied_back_without_a_stock_J3(void **state)
+{
+	copy_back(*state, 0, 3, 20);
+}
+
+/* Those of before are nobody's to destroy unasked. */
+static void a_journal_that_is_missing_J4(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint8_t seen[4][KEY_SPKI_HASH_BYTES];
+	struct signer_client c;
+
+	start(f, "", EXTRA "pool_p256v1 = 5\n", &c);
+	signer_wait_for_stock(&c, 5);
+	create(f, &c, 0, seen);
+	signer_wait_for_stock(&c, 5);
+	stop(f, &c);
+	run(f, "rm -r signer-state/journal");
+	start(f, "", EXTRA "pool_p256v1 = 5\n", &c);
+	signer_wait_for_log(f, "the journal is new, but token '" SIGNER_TOKEN_LABEL
+			       "' has a word of node 'node-1' on 5 ready keys");
+	signer_wait_for_stock(&c, 5);
+	expect_created(&c, 1);
+	create(f, &c, 1, seen);
+	signer_wait_for_stock(&c, 5);
+	expect_keys(f, 5 + 2 + 5);
+	expect_pool(&c, 5);
+	stop(f, &c);
+	start(f, "", EXTRA "pool_p256v1 = 5\n", &c);
+	signer_wait_for_stock(&c, 5);
+	assert_false(signer_log_has(f, "the journal is new"));
+	stop(f, &c);
+}
+
+/* A second signer on the same token, beside the first, whose pid is returned. */
+static pid_t start_second(struct signer_fixture *f, const char *extra, struct signer_client *c)
+{
+	pid_t pid = f->pid;
+
+	f->pid = 0;
+	snprintf(f->socket, sizeof(f->socket), "%s/other.sock", f->folder);
+	f->state_dir = "other-state";
+	start(f, "", extra, c);
+	return pid;
+}
+
+/* The one whose word was replaced notices, and makes no use of what it had ready. */
+static void two_signers_with_one_node_name_J5(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint8_t seen[8][KEY_SPKI_HASH_BYTES];
+	struct signer_client first, second;
+	pid_t pid;
+
+	start(f, "", EXTRA "pool_p256v1 = 3\n", &first);
+	signer_wait_for_stock(&first, 3);
+	create(f, &first, 0, seen);
+	signer_wait_for_stock(&first, 3);
+	run(f, "mv log first-log");
+	pid = start_second(f, EXTRA "pool_p256v1 = 3\n", &second);
+	signer_wait_for_log(f, "the journal is new, but token");
+	signer_wait_for_stock(&second, 3);
+	create(f, &second, 1, seen);
+	for (unsigned i = 2; i < 6; i++)
+		create(f, &first, i, seen);
+	wait_detail(&first, "off: another signer with this node name uses the token");
+	create(f, &second, 6, seen);
+	expect_created(&first, 7);
+	stop(f, &second);
+	f->pid = pid;
+	stop(f, &first);
+	run(f, "grep -q \"another signer with the node name 'node-1'\" first-log");
+}
+
+/*
+ * It was said to be gone, and would open a block while its closed keys are being destroyed: it finds
+ * another's word, and uses none of them.
+ */
+static void ready_keys_of_a_node_at_work_J12(void **state)
+{
+	struct signer_fixture *f = *state;
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	uint8_t seen[STOCK_BLOCK + 1][KEY_SPKI_HASH_BYTES];
+	struct signer_client first, second;
+	uint32_t request, objects;
+	char csr_id[CSR_ID_SIZE];
+	pid_t pid;
+
+	start(f, "", EXTRA "pool_p256v1 = 20\n", &first);
+	signer_wait_for_stock(&first, 20);
+	pid = start_second(f, "node = node-2\n", &second);
+	signer_set_rules(f, "C_DestroyObject sleep 300ms\n");
+	request = destroy_pool_send(&second, "node-1");
+	while (signer_token_count_keys(f, CKO_PRIVATE_KEY) == 20)
+		assert_true(clock_ms() < deadline);
+	for (unsigned i = 0; i <= STOCK_BLOCK; i++) /* more than can be open */
+		create(f, &first, i, seen);
+	signer_set_rules(f, "");
+	assert_int_equal(destroy_pool_get(&second, request, &objects), E_OK);
+	for (unsigned i = 0; i <= STOCK_BLOCK; i++) {
+		signer_csr_id(csr_id, i);
+		assert_int_equal(signer_find(&first, csr_id), MESSAGE_KEY_PAIR);
+	}
+	wait_detail(&first, "off: another signer with this node name uses the token");
+	stop(f, &second);
+	f->pid = pid;
+	stop(f, &first);
 }
 
 /* ---- destroys, which take a full token long ---- */
@@ -689,33 +952,47 @@ static void destroys_leave_a_thread_for_creates(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(the_pool_is_filled_and_claimed_without_a_search),
+	    CASE(sixteen_warm_creates_are_thirty_two_calls_and_a_block),
 	    CASE(the_pool_outlives_the_process),
 	    CASE(the_pool_of_another_node_is_left_alone),
 	    CASE(ready_keys_of_nodes_that_are_gone_F230),
 	    CASE(a_single_thread_fills_too),
 	    CASE(the_ceiling_counts_what_others_have_there),
 	    CASE(half_pairs_are_destroyed_at_start),
-	    CASE(a_crash_in_a_claim_gives_no_key_twice),
-	    CASE(a_crash_after_a_claim_gives_no_key_twice),
+	    CASE(a_crash_at_each_step_gives_no_key_twice),
+	    CASE(a_crash_at_each_step_gives_no_key_twice),
+	    CASE(a_crash_at_each_step_gives_no_key_twice),
+	    CASE(a_crash_at_each_step_gives_no_key_twice),
+	    CASE(a_crash_at_each_step_gives_no_key_twice),
+	    CASE(a_crash_at_each_step_gives_no_key_twice),
+	    CASE(a_crash_after_the_use_leaves_it_unsettled),
+	    CASE(a_crash_of_a_create_without_a_pool_leaves_nothing),
+	    CASE(a_crash_of_a_create_without_a_pool_leaves_nothing),
+	    CASE(a_crash_of_a_create_without_a_pool_leaves_nothing),
+	    CASE(a_crash_of_a_create_without_a_pool_leaves_nothing),
+	    CASE(a_crash_of_a_create_without_a_pool_leaves_nothing),
+	    CASE(a_crash_after_the_use_of_a_new_key_leaves_it_unsettled),
 	    CASE(a_crash_while_filling_leaves_nothing_loose),
-	    CASE(a_token_that_does_not_relabel_gets_no_pool),
-	    CASE(a_claim_refused_falls_back_on_a_new_key),
-	    CASE(a_claim_cut_in_half_leaves_nothing),
-	    CASE(a_claim_that_lost_its_session_is_repeated),
-	    CASE(a_claim_done_but_not_answered_leaves_nothing),
-	    CASE(a_label_that_does_not_stick_is_seen),
+	    CASE(a_token_without_data_objects_has_a_stock_of_a_life),
+	    CASE(a_signature_that_is_wrong_costs_the_key),
+	    CASE(a_use_that_lost_its_session_is_repeated),
+	    CASE(a_device_in_trouble_costs_the_key),
 	    CASE(handles_of_dead_sessions_are_found_again),
 	    CASE(keys_destroyed_behind_its_back_are_passed_over),
-	    CASE(a_ready_key_that_somebody_took_stays_theirs_F280),
-	    CASE(a_claimed_key_under_another_label_is_not_left_F284),
-	    CASE(a_token_that_only_says_that_it_relabels_gets_no_pool_F285),
 	    CASE(dead_handles_may_be_called_anything_F203),
 	    CASE(keys_taken_over_are_checked_again),
+	    CASE(ready_keys_are_destroyed_for_nobody),
+	    CASE(a_journal_that_cannot_be_written_J2),
+	    CASE(a_kill_costs_one_block_J3),
+	    CASE(a_journal_copied_back_from_before_the_block_J3),
+	    CASE(a_journal_copied_back_from_an_earlier_block_J3),
+	    CASE(a_journal_copied_back_without_a_stock_J3),
+	    CASE(a_journal_that_is_missing_J4),
+	    CASE(two_signers_with_one_node_name_J5),
+	    CASE(ready_keys_of_a_node_at_work_J12),
 	    TPM_CASE(the_pool_outlives_the_process),
-	    TPM_CASE(a_crash_in_a_claim_gives_no_key_twice),
-	    TPM_CASE(a_claim_refused_falls_back_on_a_new_key),
-	    TPM_CASE(a_claim_that_lost_its_session_is_repeated),
+	    TPM_CASE(a_crash_after_the_use_leaves_it_unsettled),
+	    TPM_CASE(a_use_that_lost_its_session_is_repeated),
 	    CASE(destroys_leave_a_thread_for_creates),
 	};
 

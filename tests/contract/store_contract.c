@@ -35,6 +35,21 @@ static char *text(const char *from)
 	return copy;
 }
 
+void contract_set_key(struct csr_record *r, unsigned n)
+{
+	uint8_t name[KEY_NAME_BYTES];
+
+	memset(name, 0x5a, sizeof(name));
+	memcpy(name, &n, sizeof(n));
+	free(r->pem);
+	r->pem = text("-----BEGIN CERTIFICATE REQUEST-----\n");
+	key_name_format(r->key_label, name);
+	memcpy(r->key_id, name, sizeof(r->key_id));
+	memset(r->spki_sha256, 0xa5, sizeof(r->spki_sha256));
+	memcpy(r->spki_sha256, &n, sizeof(n));
+	r->protection = 0xed;
+}
+
 struct csr_record *contract_record(unsigned n, const struct store_scope *scope)
 {
 	struct csr_record *r = calloc(1, sizeof(*r));
@@ -51,18 +66,8 @@ struct csr_record *contract_record(unsigned n, const struct store_scope *scope)
 	r->spec.organization = text("Example GmbH");
 	r->spec.common_name = text("www.example.com");
 	assert_int_equal(csr_spec_add_san(&r->spec, SAN_DNS, "www.example.com"), E_OK);
+	contract_set_key(r, n);
 	return r;
-}
-
-struct store_csr_result contract_result(unsigned n)
-{
-	struct store_csr_result result = {.pem = "-----BEGIN CERTIFICATE REQUEST-----\n", .protection = 0xed};
-
-	memset(result.key_id, 0x5a, sizeof(result.key_id));
-	memcpy(result.key_id, &n, sizeof(n));
-	memset(result.spki_sha256, 0xa5, sizeof(result.spki_sha256));
-	memcpy(result.spki_sha256, &n, sizeof(n));
-	return result;
 }
 
 void contract_done_fn(void *arg, enum err e)
@@ -94,7 +99,7 @@ void contract_begin_release(struct contract_begin *b)
 void contract_begin_ask(struct store *store, struct csr_record *record, const char *key, unsigned hash,
 			struct contract_begin *b)
 {
-	struct store_csr_begin in = {
+	struct store_csr_add in = {
 	    .record = record,
 	    .idempotency_key = key,
 	    .idempotency_ttl_us = CONTRACT_TTL_US,
@@ -103,7 +108,7 @@ void contract_begin_ask(struct store *store, struct csr_record *record, const ch
 
 	memcpy(in.request_hash, &hash, sizeof(hash));
 	memset(b, 0, sizeof(*b));
-	store_csr_begin(store, &in, begin_done, b);
+	store_csr_add(store, &in, begin_done, b);
 	assert_false(b->done); /* never inside the call */
 }
 
@@ -131,17 +136,22 @@ static enum store_begin outcome_of(struct store *store, struct csr_record *recor
 	return outcome;
 }
 
-enum err contract_move(struct store *store, unsigned n, enum csr_state from, enum csr_state to,
-		       unsigned result)
+enum err contract_move(struct store *store, unsigned n, enum csr_state from, enum csr_state to)
 {
-	struct store_csr_result made = contract_result(result);
 	struct store_csr_move move = {
 	    .id = contract_id(n), .from = from, .to = to, .origin = contract_origin};
 	struct contract_done d = {0};
 
-	if (to == CSR_ACTIVE && result != 0)
-		move.result = &made;
 	store_csr_move(store, &move, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+enum err contract_failed(struct store *store, unsigned n)
+{
+	struct contract_done d = {0};
+
+	store_csr_failed(store, contract_id(n), &contract_origin, contract_done_fn, &d);
 	store_wait(store, &d.done);
 	return d.e;
 }
@@ -149,7 +159,6 @@ enum err contract_move(struct store *store, unsigned n, enum csr_state from, enu
 void contract_make_active(struct store *store, unsigned n, const struct store_scope *scope)
 {
 	assert_int_equal(outcome_of(store, contract_record(n, scope), NULL, 0), STORE_BEGIN_NEW);
-	assert_int_equal(contract_move(store, n, CSR_PENDING, CSR_ACTIVE, n), E_OK);
 }
 
 struct csr_answer {
@@ -419,7 +428,7 @@ static void assert_same_spec(const struct csr_spec *a, const struct csr_spec *b)
 	}
 }
 
-static void new_csr_is_pending_and_whole(void **state)
+static void new_csr_is_active_and_whole(void **state)
 {
 	struct store *store = *state;
 	int64_t before = clock_wall_us();
@@ -431,8 +440,8 @@ static void new_csr_is_pending_and_whole(void **state)
 	assert_string_equal(b.record->account_tag, CONTRACT_ACCOUNT);
 	assert_int_equal(contract_get(store, &contract_zone, contract_id(1), &r), E_OK);
 	assert_same_spec(&b.record->spec, &r->spec);
-	assert_int_equal(r->state, CSR_PENDING);
-	assert_int_equal(b.record->state, CSR_PENDING);
+	assert_int_equal(r->state, CSR_ACTIVE);
+	assert_int_equal(b.record->state, CSR_ACTIVE);
 	assert_true(store_scope_equal(&r->scope, &contract_zone));
 	assert_string_equal(r->account_tag, CONTRACT_ACCOUNT);
 	assert_string_equal(r->token_name, "default");
@@ -441,27 +450,29 @@ static void new_csr_is_pending_and_whole(void **state)
 	assert_true(r->created_us == b.record->created_us && r->updated_us == r->created_us);
 	assert_null(r->name);
 	assert_null(r->description);
-	assert_null(r->pem);
-	assert_trail(store, contract_id(1), "csr.pending@tester ");
+	assert_string_equal(r->pem, b.record->pem);
+	assert_string_equal(r->key_label, b.record->key_label);
+	assert_memory_equal(r->key_id, b.record->key_id, sizeof(r->key_id));
+	assert_memory_equal(r->spki_sha256, b.record->spki_sha256, sizeof(r->spki_sha256));
+	assert_int_equal(r->protection, 0xed);
+	assert_trail(store, contract_id(1), "csr.active@tester ");
 	csr_record_free(r);
 	contract_begin_release(&b);
 }
 
-static void result_is_kept_and_time_of_creation_stays(void **state)
+static void key_is_kept_and_time_of_creation_stays(void **state)
 {
 	struct store *store = *state;
 	struct csr_record *before, *after;
-	struct store_csr_result result = contract_result(7);
 
-	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	contract_make_active(store, 1, &contract_account);
 	assert_int_equal(contract_get(store, NULL, contract_id(1), &before), E_OK);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 7), E_OK);
+	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
 	assert_int_equal(contract_get(store, NULL, contract_id(1), &after), E_OK);
-	assert_int_equal(after->state, CSR_ACTIVE);
-	assert_string_equal(after->pem, result.pem);
-	assert_memory_equal(after->key_id, result.key_id, sizeof(result.key_id));
-	assert_memory_equal(after->spki_sha256, result.spki_sha256, sizeof(result.spki_sha256));
-	assert_int_equal(after->protection, result.protection);
+	assert_string_equal(after->pem, before->pem);
+	assert_string_equal(after->key_label, before->key_label);
+	assert_memory_equal(after->key_id, before->key_id, sizeof(before->key_id));
+	assert_memory_equal(after->spki_sha256, before->spki_sha256, sizeof(before->spki_sha256));
 	assert_true(after->created_us == before->created_us);
 	assert_true(after->updated_us >= before->updated_us);
 	csr_record_free(before);
@@ -515,7 +526,7 @@ static void strings_are_kept_literally(void **state)
 		assert_int_equal(contract_get(store, NULL, nasty[i], &found), E_NOTFOUND);
 		/* The key is found again as it was, and no other is. */
 		assert_int_equal(outcome_of(store, contract_record(100 + i, &contract_account), nasty[i], 1),
-				 STORE_BEGIN_IN_FLIGHT);
+				 STORE_BEGIN_REPLAY);
 	}
 }
 
@@ -564,7 +575,7 @@ static void id_in_use_is_refused(void **state)
 	struct contract_begin b = contract_begin(store, contract_record(1, &contract_zone), "key", 1);
 	assert_int_equal(b.e, E_EXISTS);
 	assert_counts(store, "account-1=1 ", "account-1:zone-1=0 ");
-	assert_trail(store, contract_id(1), "csr.pending@tester ");
+	assert_trail(store, contract_id(1), "csr.active@tester ");
 }
 
 static void unknown_scope_is_said(void **state)
@@ -589,15 +600,8 @@ static void key_seen_before_decides(void **state)
 	struct contract_begin b;
 
 	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), "k", 1), STORE_BEGIN_NEW);
-	b = contract_begin(store, contract_record(2, &contract_account), "k", 1);
-	assert_int_equal(b.outcome, STORE_BEGIN_IN_FLIGHT);
-	assert_string_equal(b.record->id, contract_id(1));
-	assert_int_equal(b.record->state, CSR_PENDING);
-	assert_null(b.record->pem);
-	contract_begin_release(&b);
 	assert_int_equal(outcome_of(store, contract_record(3, &contract_account), "k", 2),
 			 STORE_BEGIN_MISMATCH);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
 	b = contract_begin(store, contract_record(4, &contract_account), "k", 1);
 	assert_int_equal(b.outcome, STORE_BEGIN_REPLAY);
 	assert_string_equal(b.record->id, contract_id(1));
@@ -608,20 +612,29 @@ static void key_seen_before_decides(void **state)
 			 STORE_BEGIN_MISMATCH);
 	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
 	assert_int_equal(outcome_of(store, contract_record(6, &contract_account), "k", 1), STORE_BEGIN_GONE);
-	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED), E_OK);
 	assert_int_equal(outcome_of(store, contract_record(7, &contract_account), "k", 1), STORE_BEGIN_GONE);
 	assert_counts(store, "account-1=0 ", "account-1:zone-1=0 ");
 }
 
-static void failed_create_may_be_tried_again(void **state)
+/* Of csrd 0.1: its caller waits until it is settled. */
+static void pending_create_is_in_flight_until_it_failed(void **state)
 {
 	struct store *store = *state;
+	struct contract_begin b;
 
-	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), "k", 1), STORE_BEGIN_NEW);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	target->add_pending(1, &contract_account, "k", 1);
+	b = contract_begin(store, contract_record(2, &contract_account), "k", 1);
+	assert_int_equal(b.outcome, STORE_BEGIN_IN_FLIGHT);
+	assert_string_equal(b.record->id, contract_id(1));
+	assert_int_equal(b.record->state, CSR_PENDING);
+	assert_null(b.record->pem);
+	contract_begin_release(&b);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED), E_OK);
+	assert_trail(store, contract_id(1), "csr.pending@tester csr.failed@tester ");
 	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), "k", 2), STORE_BEGIN_NEW);
 	assert_int_equal(outcome_of(store, contract_record(3, &contract_account), "k", 2),
-			 STORE_BEGIN_IN_FLIGHT);
+			 STORE_BEGIN_REPLAY);
 }
 
 static void keys_belong_to_principal_and_scope(void **state)
@@ -639,13 +652,13 @@ static void keys_belong_to_principal_and_scope(void **state)
 
 static enum store_begin outcome_with_ttl(struct store *store, unsigned n, const char *key, int64_t ttl_us)
 {
-	struct store_csr_begin in = {.record = contract_record(n, &contract_account),
-				     .idempotency_key = key,
-				     .idempotency_ttl_us = ttl_us,
-				     .origin = contract_origin};
+	struct store_csr_add in = {.record = contract_record(n, &contract_account),
+				   .idempotency_key = key,
+				   .idempotency_ttl_us = ttl_us,
+				   .origin = contract_origin};
 	struct contract_begin b = {0};
 
-	store_csr_begin(store, &in, begin_done, &b);
+	store_csr_add(store, &in, begin_done, &b);
 	store_wait(store, &b.done);
 	assert_int_equal(b.e, E_OK);
 	contract_begin_release(&b);
@@ -657,19 +670,19 @@ static void old_keys_are_forgotten(void **state)
 	struct store *store = *state;
 
 	assert_int_equal(outcome_with_ttl(store, 1, "k", CONTRACT_TTL_US), STORE_BEGIN_NEW);
-	assert_int_equal(outcome_with_ttl(store, 2, "k", CONTRACT_TTL_US), STORE_BEGIN_IN_FLIGHT);
+	assert_int_equal(outcome_with_ttl(store, 2, "k", CONTRACT_TTL_US), STORE_BEGIN_REPLAY);
 	for (int64_t made = clock_wall_us(); clock_wall_us() <= made + 1;)
 		;
 	assert_int_equal(outcome_with_ttl(store, 3, "k", 1), STORE_BEGIN_NEW);
-	assert_int_equal(outcome_with_ttl(store, 4, "k", CONTRACT_TTL_US), STORE_BEGIN_IN_FLIGHT);
+	assert_int_equal(outcome_with_ttl(store, 4, "k", CONTRACT_TTL_US), STORE_BEGIN_REPLAY);
 }
 
-/* F87: of many at once with one key, one is new and the others wait for it. */
+/* F87: of many at once with one key, one is new and the others get what it got. */
 static void one_key_many_times_at_once(void **state)
 {
 	struct store *store = *state;
 	struct contract_begin b[40];
-	unsigned news = 0, in_flight = 0, mismatch = 0;
+	unsigned news = 0, replays = 0, mismatch = 0;
 
 	for (unsigned i = 0; i < 40; i++)
 		contract_begin_ask(store, contract_record(i + 1, &contract_account), "k", i < 30 ? 1 : 2,
@@ -678,13 +691,13 @@ static void one_key_many_times_at_once(void **state)
 		store_wait(store, &b[i].done);
 		assert_int_equal(b[i].e, E_OK);
 		news += b[i].outcome == STORE_BEGIN_NEW;
-		in_flight += b[i].outcome == STORE_BEGIN_IN_FLIGHT;
+		replays += b[i].outcome == STORE_BEGIN_REPLAY;
 		mismatch += b[i].outcome == STORE_BEGIN_MISMATCH;
 		contract_begin_release(&b[i]);
 	}
 	assert_int_equal(b[0].outcome, STORE_BEGIN_NEW); /* in the order of the calls */
 	assert_int_equal(news, 1);
-	assert_int_equal(in_flight, 29);
+	assert_int_equal(replays, 29);
 	assert_int_equal(mismatch, 10);
 	assert_counts(store, "account-1=1 ", "account-1:zone-1=0 ");
 }
@@ -704,10 +717,11 @@ static void quota_counts_what_may_have_a_key(void **state)
 	assert_int_equal(outcome_of(store, contract_record(3, &two), NULL, 0), STORE_BEGIN_QUOTA);
 	assert_int_equal(contract_delete_begin(store, 1, &two), E_OK);
 	assert_int_equal(outcome_of(store, contract_record(3, &two), NULL, 0), STORE_BEGIN_QUOTA);
-	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED), E_OK);
 	assert_int_equal(outcome_of(store, contract_record(3, &two), NULL, 0), STORE_BEGIN_NEW);
 	assert_int_equal(outcome_of(store, contract_record(4, &two), NULL, 0), STORE_BEGIN_QUOTA);
-	assert_int_equal(contract_move(store, 2, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	assert_int_equal(contract_delete_begin(store, 2, &two), E_OK);
+	assert_int_equal(contract_move(store, 2, CSR_DELETING, CSR_DESTROYED), E_OK);
 	assert_int_equal(outcome_of(store, contract_record(4, &two), NULL, 0), STORE_BEGIN_NEW);
 	assert_counts(store, "account-1=0 none=0 two=2 ", "account-1:zone-1=0 ");
 }
@@ -734,11 +748,10 @@ static void known_key_is_answered_before_the_quota(void **state)
 	assert_int_equal(contract_account_add(store, "one", 1), E_OK);
 	assert_int_equal(outcome_of(store, contract_record(1, &one), "k", 1), STORE_BEGIN_NEW);
 	assert_int_equal(outcome_of(store, contract_record(2, &one), "other", 1), STORE_BEGIN_QUOTA);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
 	assert_int_equal(outcome_of(store, contract_record(3, &one), "k", 1), STORE_BEGIN_REPLAY);
 	/* A create that the quota refused leaves its key unused. */
 	assert_int_equal(contract_delete_begin(store, 1, &one), E_OK);
-	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED), E_OK);
 	assert_int_equal(outcome_of(store, contract_record(4, &one), "other", 2), STORE_BEGIN_NEW);
 }
 
@@ -750,13 +763,12 @@ static void only_legal_moves_are_made(void **state)
 
 	for (enum csr_state from = CSR_PENDING; from <= CSR_FAILED; from++) {
 		for (enum csr_state to = CSR_PENDING; to <= CSR_FAILED; to++) {
-			bool legal = (from == CSR_PENDING && (to == CSR_ACTIVE || to == CSR_FAILED)) ||
+			bool legal = (from == CSR_PENDING && to == CSR_FAILED) ||
 				     (from == CSR_ACTIVE && to == CSR_DELETING) ||
 				     (from == CSR_DELETING && to == CSR_DESTROYED);
-			assert_int_equal(contract_move(store, 1, from, to, 1), legal ? E_NOTFOUND : E_INVAL);
+			assert_int_equal(contract_move(store, 1, from, to), legal ? E_NOTFOUND : E_INVAL);
 		}
 	}
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 0), E_INVAL);
 }
 
 static void move_needs_the_state_it_names(void **state)
@@ -764,11 +776,10 @@ static void move_needs_the_state_it_names(void **state)
 	struct store *store = *state;
 
 	contract_make_active(store, 1, &contract_account);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_NOTFOUND);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 2), E_NOTFOUND);
-	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_NOTFOUND);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED), E_NOTFOUND);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED), E_NOTFOUND);
 	assert_int_equal(state_of(store, 1), CSR_ACTIVE);
-	assert_trail(store, contract_id(1), "csr.pending@tester csr.active@tester ");
+	assert_trail(store, contract_id(1), "csr.active@tester ");
 }
 
 static void whole_life_leaves_its_trail(void **state)
@@ -777,50 +788,63 @@ static void whole_life_leaves_its_trail(void **state)
 	struct csr_record *r;
 
 	contract_make_active(store, 1, &contract_zone);
-	assert_int_equal(contract_move(store, 1, CSR_ACTIVE, CSR_DELETING, 0), E_OK);
-	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_ACTIVE, CSR_DELETING), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED), E_OK);
 	assert_int_equal(contract_get(store, NULL, contract_id(1), &r), E_OK);
 	assert_int_equal(r->state, CSR_DESTROYED);
 	assert_non_null(r->pem); /* kept for audit */
 	csr_record_free(r);
-	assert_trail(store, contract_id(1),
-		     "csr.pending@tester csr.active@tester csr.deleting@tester csr.destroyed@tester ");
-	assert_int_equal(outcome_of(store, contract_record(2, &contract_zone), NULL, 0), STORE_BEGIN_NEW);
-	assert_int_equal(contract_move(store, 2, CSR_PENDING, CSR_FAILED, 0), E_OK);
-	assert_trail(store, contract_id(2), "csr.pending@tester csr.failed@tester ");
+	assert_trail(store, contract_id(1), "csr.active@tester csr.deleting@tester csr.destroyed@tester ");
+}
+
+/* A create that came to nothing is told once, and no row comes after it. */
+static void failed_create_is_shut(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(contract_failed(store, 1), E_OK);
+	assert_int_equal(contract_failed(store, 1), E_OK);
+	assert_trail(store, contract_id(1), "csr.failed@tester ");
+	struct contract_begin b = contract_begin(store, contract_record(1, &contract_account), "k", 1);
+	assert_int_equal(b.e, E_EXISTS);
+	assert_trail(store, contract_id(1), "csr.failed@tester ");
+	assert_counts(store, "account-1=0 ", "account-1:zone-1=0 ");
+	/* Its idempotency key is free. */
+	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), "k", 2), STORE_BEGIN_NEW);
+	/* And one that has a row did not fail. */
+	assert_int_equal(contract_failed(store, 2), E_EXISTS);
+	assert_trail(store, contract_id(2), "csr.active@tester ");
 }
 
 /* I3: no two CSRs ever share a key, not even one whose key is destroyed. */
 static void key_of_another_csr_is_refused(void **state)
 {
 	struct store *store = *state;
-	struct store_csr_result mixed = contract_result(1);
-	struct store_csr_move move = {.id = contract_id(2),
-				      .from = CSR_PENDING,
-				      .to = CSR_ACTIVE,
-				      .result = &mixed,
-				      .origin = contract_origin};
-	struct store_csr_result other = contract_result(2);
-	struct contract_done d = {0};
 
 	contract_make_active(store, 1, &contract_account);
-	assert_int_equal(outcome_of(store, contract_record(2, &contract_zone), NULL, 0), STORE_BEGIN_NEW);
-	memcpy(mixed.key_id, other.key_id, sizeof(mixed.key_id)); /* the hash alone is the same */
-	store_csr_move(store, &move, contract_done_fn, &d);
-	store_wait(store, &d.done);
-	assert_int_equal(d.e, E_EXISTS);
-	mixed = other;
-	memcpy(mixed.key_id, contract_result(1).key_id, sizeof(mixed.key_id)); /* the key id alone */
-	d.done = false;
-	store_csr_move(store, &move, contract_done_fn, &d);
-	store_wait(store, &d.done);
-	assert_int_equal(d.e, E_EXISTS);
-	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
-	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
-	assert_int_equal(contract_move(store, 2, CSR_PENDING, CSR_ACTIVE, 1), E_EXISTS);
-	assert_int_equal(state_of(store, 2), CSR_PENDING);
-	assert_trail(store, contract_id(2), "csr.pending@tester ");
-	assert_int_equal(contract_move(store, 2, CSR_PENDING, CSR_ACTIVE, 2), E_OK);
+	for (int round = 0; round < 2; round++) {
+		for (int what = 0; what < 4; what++) {
+			struct csr_record *r = contract_record(what == 3 ? 1 : 2, &contract_zone);
+			struct csr_record *first = contract_record(1, &contract_zone);
+
+			if (what == 0)
+				memcpy(r->key_label, first->key_label, sizeof(r->key_label));
+			else if (what == 1)
+				memcpy(r->key_id, first->key_id, sizeof(r->key_id));
+			else if (what == 2)
+				memcpy(r->spki_sha256, first->spki_sha256, sizeof(r->spki_sha256));
+			else
+				strcpy(r->id, contract_id(2));
+			csr_record_free(first);
+			struct contract_begin b = contract_begin(store, r, NULL, 0);
+			assert_int_equal(b.e, E_EXISTS);
+		}
+		if (round == 0)
+			assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
+	}
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED), E_OK);
+	assert_trail(store, contract_id(2), "");
+	contract_make_active(store, 2, &contract_zone);
 }
 
 static void delete_goes_by_scope_and_state(void **state)
@@ -828,15 +852,15 @@ static void delete_goes_by_scope_and_state(void **state)
 	struct store *store = *state;
 
 	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_NOTFOUND);
-	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
-	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_NOTFOUND);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
+	target->add_pending(2, &contract_account, NULL, 0);
+	assert_int_equal(contract_delete_begin(store, 2, &contract_account), E_NOTFOUND);
+	contract_make_active(store, 1, &contract_account);
 	assert_int_equal(contract_delete_begin(store, 1, &contract_zone), E_NOTFOUND);
 	assert_int_equal(state_of(store, 1), CSR_ACTIVE);
 	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
 	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK); /* goes on */
-	assert_trail(store, contract_id(1), "csr.pending@tester csr.active@tester csr.deleting@tester ");
-	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_trail(store, contract_id(1), "csr.active@tester csr.deleting@tester ");
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED), E_OK);
 	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_NOTFOUND);
 }
 
@@ -866,7 +890,6 @@ static void make_named(struct store *store, unsigned n, const char *name)
 
 	r->name = !name ? NULL : text(name);
 	assert_int_equal(outcome_of(store, r, NULL, 0), STORE_BEGIN_NEW);
-	assert_int_equal(contract_move(store, n, CSR_PENDING, CSR_ACTIVE, n), E_OK);
 }
 
 static void list_has_three_orders_and_two_directions(void **state)
@@ -921,7 +944,7 @@ static void list_shows_active_ones_of_its_scope(void **state)
 
 	contract_make_active(store, 1, &contract_account);
 	contract_make_active(store, 2, &contract_zone);
-	assert_int_equal(outcome_of(store, contract_record(3, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	target->add_pending(3, &contract_account, NULL, 0);
 	contract_make_active(store, 4, &contract_account);
 	assert_int_equal(contract_delete_begin(store, 4, &contract_account), E_OK);
 	assert_list(store, &q, "1 /1");
@@ -970,13 +993,14 @@ static void pass_goes_by_id(void **state)
 	struct store_csr_query q = {
 	    .states = CSR_STATE_BIT(CSR_PENDING) | CSR_STATE_BIT(CSR_DELETING), .after_id = "", .limit = 2};
 
-	for (unsigned i = 6; i >= 1; i--)
-		assert_int_equal(outcome_of(store,
-					    contract_record(i, i % 2 ? &contract_zone : &contract_account),
-					    NULL, 0),
-				 STORE_BEGIN_NEW);
-	assert_int_equal(contract_move(store, 3, CSR_PENDING, CSR_ACTIVE, 3), E_OK);
-	assert_int_equal(contract_move(store, 4, CSR_PENDING, CSR_ACTIVE, 4), E_OK);
+	for (unsigned i = 6; i >= 1; i--) {
+		const struct store_scope *scope = i % 2 ? &contract_zone : &contract_account;
+
+		if (i == 3 || i == 4)
+			contract_make_active(store, i, scope);
+		else
+			target->add_pending(i, scope, NULL, 0);
+	}
 	assert_int_equal(contract_delete_begin(store, 4, &contract_account), E_OK);
 	assert_list(store, &q, "1 2 /0");
 	q.after_id = contract_id(2);
@@ -1012,15 +1036,16 @@ static void fill_for_filters(struct store *store)
 			strcpy(r->principal_id, "22222222-2222-4222-8222-222222222222");
 		}
 		assert_int_equal(outcome_of(store, r, NULL, 0), STORE_BEGIN_NEW);
+		if (i < 5)
+			assert_int_equal(contract_delete_begin(store, i, NULL), E_OK);
 		for (int64_t made = clock_wall_us(); clock_wall_us() <= made;)
 			;
 	}
-	assert_int_equal(contract_move(store, 5, CSR_PENDING, CSR_ACTIVE, 5), E_OK);
 }
 
 static void list_is_filtered(void **state) /* F195 */
 {
-	struct store_csr_result made = contract_result(5);
+	struct csr_record *made = contract_record(5, &contract_account);
 	struct store_csr_filter filters[] = {
 	    {0},
 	    {.name = "mail"},
@@ -1035,10 +1060,10 @@ static void list_is_filtered(void **state) /* F195 */
 	    {.token_name = "secon"},
 	    {.principal_id = "22222222-2222-4222-8222-222222222222"},
 	    {.key_type = KEY_RSA2048},
-	    {.key = made.key_id, .key_len = sizeof(made.key_id)},
-	    {.key = made.spki_sha256, .key_len = sizeof(made.spki_sha256)},
-	    {.key = made.spki_sha256, .key_len = sizeof(made.spki_sha256), .token_name = "second"},
-	    {.key = (const uint8_t *)"no such key in here", .key_len = sizeof(made.key_id)},
+	    {.key = made->key_id, .key_len = sizeof(made->key_id)},
+	    {.key = made->spki_sha256, .key_len = sizeof(made->spki_sha256)},
+	    {.key = made->spki_sha256, .key_len = sizeof(made->spki_sha256), .token_name = "second"},
+	    {.key = (const uint8_t *)"no such key in here", .key_len = sizeof(made->key_id)},
 	    {.key_type = KEY_P256V1, .name = "mail", .token_name = "second"},
 	    {.key_type = KEY_RSA2048, .token_name = "second"},
 	};
@@ -1072,7 +1097,7 @@ static void list_is_filtered(void **state) /* F195 */
 	q.states = CSR_STATE_BIT(CSR_ACTIVE);
 	by_time.until_us = 0;
 	assert_list(*state, &q, "5 /1");
-	q.filter = &(const struct store_csr_filter){.key = made.key_id, .key_len = sizeof(made.key_id)};
+	q.filter = &(const struct store_csr_filter){.key = made->key_id, .key_len = sizeof(made->key_id)};
 	assert_list(*state, &q, "5 /1");
 	q.offset = 1;
 	assert_list(*state, &q, "/1");
@@ -1080,6 +1105,7 @@ static void list_is_filtered(void **state) /* F195 */
 	q.offset = 0;
 	assert_list(*state, &q, "/0");
 	csr_record_free(r);
+	csr_record_free(made);
 }
 
 static void list_out_of_range_is_refused(void **state)
@@ -1569,11 +1595,12 @@ static void open_rows_of_one_token_are_set_aside_and_no_others(void **state)
 	struct csr_record *other = contract_record(4, &contract_account);
 	struct store_mark before, after;
 
-	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), "key", 1), STORE_BEGIN_NEW);
+	target->add_pending(1, &contract_account, "key", 1);
 	contract_make_active(store, 2, &contract_account);
 	contract_make_active(store, 3, &contract_account);
 	strcpy(other->token_name, "other");
 	assert_int_equal(outcome_of(store, other, NULL, 0), STORE_BEGIN_NEW);
+	assert_int_equal(contract_delete_begin(store, 4, &contract_account), E_OK);
 	assert_int_equal(contract_delete_begin(store, 3, &contract_account), E_OK);
 	before = mark_of(store, "default");
 	assert_false(before.has_lineage);
@@ -1588,18 +1615,17 @@ static void open_rows_of_one_token_are_set_aside_and_no_others(void **state)
 	assert_int_equal(state_of(store, 1), CSR_FAILED);
 	assert_int_equal(state_of(store, 2), CSR_ACTIVE);
 	assert_int_equal(state_of(store, 3), CSR_DELETING);
-	assert_int_equal(state_of(store, 4), CSR_PENDING);
+	assert_int_equal(state_of(store, 4), CSR_DELETING);
 	assert_true(set_aside_us_of(store, 1) > 0 && set_aside_us_of(store, 3) > 0);
 	assert_true(set_aside_us_of(store, 2) == 0 && set_aside_us_of(store, 4) == 0);
 	assert_trail(store, contract_id(1), "csr.pending@tester csr.failed@tester ");
-	assert_trail(store, contract_id(3),
-		     "csr.pending@tester csr.active@tester csr.deleting@tester csr.set-aside@tester ");
+	assert_trail(store, contract_id(3), "csr.active@tester csr.deleting@tester csr.set-aside@tester ");
 	assert_trail(store, "store", "store.rolled-back@tester ");
 	/* As any failed row: it counts no more, and its idempotency key is free. */
 	assert_counts(store, "account-1=3 ", "account-1:zone-1=0 ");
 	assert_int_equal(outcome_of(store, contract_record(5, &contract_account), "key", 2), STORE_BEGIN_NEW);
 	/* A new DELETE goes on from deleting, and the mark stays. */
-	assert_int_equal(contract_move(store, 3, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(contract_move(store, 3, CSR_DELETING, CSR_DESTROYED), E_OK);
 	assert_true(set_aside_us_of(store, 3) > 0);
 }
 
@@ -1618,7 +1644,7 @@ static void what_is_set_aside_is_so_once(void **state)
 	assert_int_equal(set_aside(store, "default", 2, true), 0);
 	assert_trail(store, "store", "store.rolled-back@tester ");
 	assert_int_equal(mark_of(store, "default").lineage[0], 2);
-	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
+	target->add_pending(1, &contract_account, NULL, 0);
 	store_on_commit(store, count_commit, &commits);
 	assert_int_equal(set_aside(store, "default", 3, false), 1);
 	assert_int_equal(commits, 1);
@@ -1643,8 +1669,8 @@ static void leftover_is_told_once(void **state)
 {
 	struct store *store = *state;
 
-	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	target->add_pending(1, &contract_account, NULL, 0);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED), E_OK);
 	for (int i = 0; i < 3; i++)
 		tell_leftover(store, false);
 	assert_trail(store, contract_id(1), "csr.pending@tester csr.failed@tester csr.leftover@tester ");
@@ -1660,13 +1686,13 @@ static void leftover_is_told_in_the_trail_alone(void **state)
 	struct store *store = *state;
 	struct contract_done d = {0};
 
-	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	target->add_pending(1, &contract_account, NULL, 0);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED), E_OK);
 	store_csr_leftover(store, contract_id(1), false, &contract_origin, contract_done_fn, &d);
 	store_wait(store, &d.done);
 	assert_int_equal(d.e, E_OK);
 	assert_trail(store, contract_id(1), "csr.pending@tester csr.failed@tester csr.leftover@tester ");
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_NOTFOUND);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED), E_NOTFOUND);
 }
 
 static void scope_done(void *arg, enum err e, const struct account_record *accounts, size_t len)
@@ -1766,27 +1792,27 @@ static void trail_is_searched(void **state) /* F197 */
 	for (int64_t made = clock_wall_us(); clock_wall_us() <= made;)
 		;
 	assert_int_equal(contract_delete_begin(store, 1, &contract_account), E_OK);
-	assert_search(store, &q, "5 4 3 ");
-	q.below_sequence = 3;
-	assert_search(store, &q, "2 1 ");
+	assert_search(store, &q, "4 3 2 ");
+	q.below_sequence = 2;
+	assert_search(store, &q, "1 ");
 	q = (struct store_audit_query){.limit = 9, .action = "csr"};
-	assert_search(store, &q, "5 4 3 ");
+	assert_search(store, &q, "4 3 ");
 	q.action = "csr.active";
-	assert_search(store, &q, "4 ");
+	assert_search(store, &q, "3 ");
 	q.action = "csr.act";
 	assert_search(store, &q, "");
 	q = (struct store_audit_query){.limit = 9, .object = CONTRACT_ZONE};
 	assert_search(store, &q, "2 ");
 	q = (struct store_audit_query){.limit = 9, .actor = "tester"};
-	assert_search(store, &q, "5 4 3 2 1 ");
+	assert_search(store, &q, "4 3 2 1 ");
 	q.actor = "teste";
 	assert_search(store, &q, "");
 	q = (struct store_audit_query){.limit = 1};
 	assert_int_equal(search(store, &q, text, sizeof(text), &at_us), E_OK);
 	q = (struct store_audit_query){.limit = 9, .since_us = at_us};
-	assert_search(store, &q, "5 ");
+	assert_search(store, &q, "4 ");
 	q = (struct store_audit_query){.limit = 9, .until_us = at_us};
-	assert_search(store, &q, "4 3 2 1 ");
+	assert_search(store, &q, "3 2 1 ");
 	q.limit = 0;
 	assert_int_equal(search(store, &q, text, sizeof(text), &at_us), E_INVAL);
 	q.limit = 1001;
@@ -1812,15 +1838,14 @@ static void audit_has_no_gaps(void **state)
 
 	/* contract_fill made 1 and 2; refused changes take no number. */
 	assert_int_equal(contract_account_add(store, CONTRACT_ACCOUNT, 1), E_EXISTS);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED, 0), E_NOTFOUND);
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED), E_NOTFOUND);
 	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), NULL, 0), STORE_BEGIN_NEW);
 	assert_int_equal(contract_audit(store, contract_id(1), trail, sizeof(trail), &last), E_OK);
 	assert_int_equal(last, 3);
 	struct contract_begin b = contract_begin(store, contract_record(1, &contract_account), NULL, 0);
 	assert_int_equal(b.e, E_EXISTS);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
 	assert_int_equal(contract_audit(store, contract_id(1), trail, sizeof(trail), &last), E_OK);
-	assert_int_equal(last, 4);
+	assert_int_equal(last, 3);
 }
 
 static void many_at_once_are_all_done(void **state)
@@ -1845,7 +1870,6 @@ static void all_is_there_after_a_restart(void **state)
 	struct store *store = *state;
 
 	assert_int_equal(outcome_of(store, contract_record(1, &contract_account), "k", 1), STORE_BEGIN_NEW);
-	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_ACTIVE, 1), E_OK);
 	assert_int_equal(add_principal(store, 3, PRINCIPAL_TOKEN, "ci", NULL, 0), E_OK);
 	store_close(store);
 	*state = store = open_or_fail();
@@ -1853,7 +1877,7 @@ static void all_is_there_after_a_restart(void **state)
 	assert_int_equal(outcome_of(store, contract_record(2, &contract_account), "k", 1),
 			 STORE_BEGIN_REPLAY);
 	assert_int_equal(find_principal_error(store, PRINCIPAL_TOKEN, 3), E_OK);
-	assert_trail(store, contract_id(1), "csr.pending@tester csr.active@tester ");
+	assert_trail(store, contract_id(1), "csr.active@tester ");
 	assert_counts(store, "account-1=1 ", "account-1:zone-1=0 ");
 }
 
@@ -1867,15 +1891,15 @@ static void ping_is_answered(void **state)
 int store_contract_run(const struct store_contract_target *t)
 {
 	const struct CMUnitTest cases[] = {
-	    CASE(new_csr_is_pending_and_whole),
-	    CASE(result_is_kept_and_time_of_creation_stays),
+	    CASE(new_csr_is_active_and_whole),
+	    CASE(key_is_kept_and_time_of_creation_stays),
 	    CASE(strings_are_kept_literally),
 	    CASE(sans_keep_order_case_and_number),
 	    CASE(san_with_a_newline_is_refused),
 	    CASE(id_in_use_is_refused),
 	    CASE(unknown_scope_is_said),
 	    CASE(key_seen_before_decides),
-	    CASE(failed_create_may_be_tried_again),
+	    CASE(pending_create_is_in_flight_until_it_failed),
 	    CASE(keys_belong_to_principal_and_scope),
 	    CASE(old_keys_are_forgotten),
 	    CASE(one_key_many_times_at_once),
@@ -1885,6 +1909,7 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(only_legal_moves_are_made),
 	    CASE(move_needs_the_state_it_names),
 	    CASE(whole_life_leaves_its_trail),
+	    CASE(failed_create_is_shut),
 	    CASE(key_of_another_csr_is_refused),
 	    CASE(delete_goes_by_scope_and_state),
 	    CASE(get_goes_by_scope),

@@ -16,6 +16,9 @@ struct store_contract_target {
 	const char *name;
 	/* Opens the one database of this target, made when it is missing. */
 	enum err (*open)(struct store **ret_store);
+	/* As csrd 0.1 left one: a pending row, and its idempotency key unless that is NULL.  The store is
+	 * open. */
+	void (*add_pending)(unsigned n, const struct store_scope *scope, const char *key, unsigned hash);
 	/* Removes the database; the store is closed. */
 	void (*wipe)(void);
 };
@@ -37,10 +40,10 @@ void contract_fill(struct store *store);
 
 /* "00000000-0000-4000-8000-" and 12 digits; static, of the last 8 calls. */
 const char *contract_id(unsigned n);
-/* A whole record of that id and scope, for store_csr_begin to take. */
+/* A whole record of that id and scope, with a key made of n, for store_csr_add to take. */
 struct csr_record *contract_record(unsigned n, const struct store_scope *scope);
-/* Key id and hash made of n. */
-struct store_csr_result contract_result(unsigned n);
+/* Label, key id and hash made of n, and a text for the CSR. */
+void contract_set_key(struct csr_record *r, unsigned n);
 
 struct contract_begin {
 	bool done;
@@ -60,9 +63,9 @@ struct contract_done {
 	enum err e;
 };
 void contract_done_fn(void *arg, enum err e);
-enum err contract_move(struct store *store, unsigned n, enum csr_state from, enum csr_state to,
-		       unsigned result);
-/* begin and move to active; asserts that both went well. */
+enum err contract_move(struct store *store, unsigned n, enum csr_state from, enum csr_state to);
+enum err contract_failed(struct store *store, unsigned n);
+/* Asserts that it went well. */
 void contract_make_active(struct store *store, unsigned n, const struct store_scope *scope);
 enum err contract_delete_begin(struct store *store, unsigned n, const struct store_scope *scope);
 /* *ret_record is the caller's; NULL unless E_OK. */

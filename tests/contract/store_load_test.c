@@ -75,37 +75,23 @@ static void ask_for_page(struct load *load)
 	store_csr_list(load->store, &q, on_page, load);
 }
 
-static void on_active(void *arg, enum err e)
+static void on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
 {
 	struct one *one = arg;
 	struct load *load = one->load;
 
 	assert_int_equal(e, E_OK);
+	assert_int_equal(outcome, STORE_BEGIN_NEW);
+	csr_record_free(record);
 	load->made++;
 	ask_for_page(load);
 	store_csr_get(load->store, &contract_account, contract_id(one->n), on_got, one);
 	begin_one(load);
 }
 
-static void on_begun(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
-{
-	struct one *one = arg;
-	struct store_csr_result result = contract_result(one->n);
-	struct store_csr_move move = {.id = contract_id(one->n),
-				      .from = CSR_PENDING,
-				      .to = CSR_ACTIVE,
-				      .result = &result,
-				      .origin = contract_origin};
-
-	assert_int_equal(e, E_OK);
-	assert_int_equal(outcome, STORE_BEGIN_NEW);
-	csr_record_free(record);
-	store_csr_move(one->load->store, &move, on_active, one);
-}
-
 static void begin_one(struct load *load)
 {
-	struct store_csr_begin in = {.origin = contract_origin, .idempotency_ttl_us = CONTRACT_TTL_US};
+	struct store_csr_add in = {.origin = contract_origin, .idempotency_ttl_us = CONTRACT_TTL_US};
 	struct one *one;
 
 	if (load->begun == CSRS)
@@ -115,7 +101,7 @@ static void begin_one(struct load *load)
 	one->load = load;
 	one->n = ++load->begun;
 	in.record = contract_record(one->n, &contract_account);
-	store_csr_begin(load->store, &in, on_begun, one);
+	store_csr_add(load->store, &in, on_added, one);
 }
 
 static void all_at_the_same_time(void **state)

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "store/migrate.h"
 #include "store/store.h"
 #include "store/upkeep.h"
@@ -155,6 +156,49 @@ static int64_t raw_int(const char *sql)
 	sqlite3_finalize(st);
 	sqlite3_close(db);
 	return value;
+}
+
+/* The guard of today's program is away while the row of another time comes. */
+static void add_pending(unsigned n, const struct store_scope *scope, const char *key, unsigned hash)
+{
+	bool of_zone = scope->kind == STORE_ZONE;
+	uint8_t request_hash[STORE_HASH_BYTES] = {0};
+	char *guard, *sql;
+	char hash_text[2 * STORE_HASH_BYTES + 1];
+	sqlite3 *db = raw_open();
+	sqlite3_stmt *st;
+
+	memcpy(request_hash, &hash, sizeof(hash));
+	str_hex(hash_text, request_hash, sizeof(request_hash));
+	assert_int_equal(sqlite3_prepare_v2(db,
+					    "SELECT sql FROM sqlite_schema WHERE name = 'csrs_start_active'",
+					    -1, &st, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	guard = strdup((const char *)sqlite3_column_text(st, 0));
+	sqlite3_finalize(st);
+	sql = sqlite3_mprintf(
+	    "BEGIN IMMEDIATE; DROP TRIGGER csrs_start_active;"
+	    "INSERT INTO csrs (id, account_id, zone_id, token_name, principal_id, state, created_us, "
+	    "updated_us,"
+	    " key_type, country, province, locality, organization, common_name, sans) VALUES (%Q, %Q, %Q,"
+	    " 'default', '11111111-1111-4111-8111-111111111111', 1, %lld, %lld, 2, 'DE', 'Bavaria', 'Munich',"
+	    " 'Example GmbH', 'www.example.com', 'dns www.example.com' || char(10));"
+	    "UPDATE %s SET csr_active = csr_active - 1 WHERE id = %Q;"
+	    "INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"
+	    " VALUES (%lld, 'csr.pending', %Q, 'tester', '', '', '');"
+	    "INSERT INTO idempotency SELECT '11111111-1111-4111-8111-111111111111', %d, %Q, %Q, %Q, x'%s', "
+	    "%lld"
+	    " WHERE %Q IS NOT NULL; %s; COMMIT",
+	    contract_id(n), CONTRACT_ACCOUNT, of_zone ? scope->id : NULL, (long long)clock_wall_us(),
+	    (long long)clock_wall_us(), of_zone ? "zones" : "accounts", scope->id, (long long)clock_wall_us(),
+	    contract_id(n), scope->kind, scope->id, key, contract_id(n), hash_text,
+	    (long long)clock_wall_us(), key, guard);
+	if (raw_try(db, sql) != SQLITE_OK)
+		fail_msg("%s", sqlite3_errmsg(db));
+	sqlite3_free(sql);
+	free(guard);
+	sqlite3_close(db);
 }
 
 static void assert_sound(const char *path)
@@ -468,6 +512,111 @@ static void schema_is_not_changed_under_a_service(void **state)
 	store_close(store);
 }
 
+/* Steps of the schema up to that of csrd 0.1, with one CSR in each state and one that was set aside. */
+static void make_as_0_1(void)
+{
+	static const char *const moves[] = {
+	    "active",
+	    "UPDATE csrs SET state = 2, pem = 'x', protection = 1, key_id = randomblob(16), spki_sha256 ="
+	    " randomblob(32) WHERE id NOT LIKE '%1' AND id NOT LIKE '%5'",
+	    "deleting",
+	    "UPDATE csrs SET state = 3 WHERE id LIKE '%3' OR id LIKE '%4' OR id LIKE '%6'",
+	    "destroyed",
+	    "UPDATE csrs SET state = 4 WHERE id LIKE '%4'",
+	    "failed",
+	    "UPDATE csrs SET state = 5 WHERE id LIKE '%5'",
+	    "deleting",
+	    "UPDATE csrs SET set_aside_us = 7 WHERE id LIKE '%6'",
+	};
+	size_t len;
+	const struct migrate_step *steps = migrate_steps(&len);
+	sqlite3 *db = raw_open();
+
+	assert_int_equal(raw_try(db, "PRAGMA journal_mode = WAL; PRAGMA application_id = 0x63737264"),
+			 SQLITE_OK);
+	for (size_t i = 0; i < len && steps[i].version <= 3; i++) {
+		char *note = sqlite3_mprintf("INSERT INTO schema_history VALUES (%d, %Q, '0.1', 1);"
+					     " PRAGMA user_version = %d",
+					     steps[i].version, steps[i].name, steps[i].version);
+
+		if (raw_try(db, steps[i].sql) != SQLITE_OK || raw_try(db, note) != SQLITE_OK)
+			fail_msg("step %d: %s", steps[i].version, sqlite3_errmsg(db));
+		sqlite3_free(note);
+	}
+	assert_int_equal(raw_try(db, "INSERT INTO accounts (id, name, csr_quota, created_us)"
+				     " VALUES ('account-1', '', -1, 1)"),
+			 SQLITE_OK);
+	for (unsigned n = 1; n <= 6; n++) {
+		char *sql = sqlite3_mprintf(
+		    "INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, "
+		    "updated_us,"
+		    " key_type, country, province, locality, organization, common_name, sans)"
+		    " VALUES (%Q, 'account-1', 'default', '11111111-1111-4111-8111-111111111111', 1, 1, 1, 2,"
+		    " 'DE', 'B', 'M', 'E', 'c', 'dns c' || char(10));"
+		    "INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"
+		    " VALUES (1, 'csr.pending', %Q, '', '', '', '')",
+		    contract_id(n), contract_id(n));
+
+		if (raw_try(db, sql) != SQLITE_OK)
+			fail_msg("%s", sqlite3_errmsg(db));
+		sqlite3_free(sql);
+	}
+	for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]); i += 2) {
+		char *tell = sqlite3_mprintf(
+		    "INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail) SELECT 1,"
+		    " 'csr.%s', id, '', '', '', '' FROM csrs WHERE (SELECT action FROM audit WHERE object = "
+		    "id"
+		    " ORDER BY sequence DESC LIMIT 1) <> CASE state WHEN 1 THEN 'csr.pending' WHEN 2 THEN"
+		    " 'csr.active' WHEN 3 THEN 'csr.deleting' WHEN 4 THEN 'csr.destroyed' ELSE 'csr.failed' "
+		    "END",
+		    moves[i]);
+
+		if (raw_try(db, moves[i + 1]) != SQLITE_OK || raw_try(db, tell) != SQLITE_OK)
+			fail_msg("%s: %s", moves[i + 1], sqlite3_errmsg(db));
+		sqlite3_free(tell);
+	}
+	sqlite3_close(db);
+}
+
+static void problem_fails(void *arg, const char *object, const char *text)
+{
+	(void)arg;
+	fail_msg("%s: %s", object, text);
+}
+
+/* Every state of csrd 0.1 is taken over, its keys under the labels that they have. */
+static void store_of_0_1_is_taken_over(void **state)
+{
+	static const enum csr_state states[] = {CSR_PENDING,   CSR_ACTIVE, CSR_DELETING,
+						CSR_DESTROYED, CSR_FAILED, CSR_DELETING};
+	const struct upkeep_check check = {.url = url, .full = true, .on_problem = problem_fails};
+	struct upkeep_summary summary;
+	struct csr_record *r;
+
+	(void)state;
+	make_as_0_1();
+	struct store *store = must_open();
+	for (unsigned n = 1; n <= 6; n++) {
+		char label[KEY_LABEL_SIZE] = "";
+		bool has_key = states[n - 1] != CSR_PENDING && states[n - 1] != CSR_FAILED;
+
+		if (has_key)
+			key_label_of_csr(label, contract_id(n));
+		assert_int_equal(contract_get(store, NULL, contract_id(n), &r), E_OK);
+		assert_int_equal(r->state, states[n - 1]);
+		assert_string_equal(r->key_label, label);
+		assert_true((r->set_aside_us != 0) == (n == 6));
+		csr_record_free(r);
+	}
+	/* They go on from where they are, and new ones are as today. */
+	assert_int_equal(contract_move(store, 1, CSR_PENDING, CSR_FAILED), E_OK);
+	assert_int_equal(contract_delete_begin(store, 2, &contract_account), E_OK);
+	assert_int_equal(contract_move(store, 3, CSR_DELETING, CSR_DESTROYED), E_OK);
+	contract_make_active(store, 7, &contract_account);
+	store_close(store);
+	assert_int_equal(upkeep_check(&check, &summary), E_OK);
+}
+
 static void missing_table_is_refused(void **state)
 {
 	struct store *store;
@@ -535,8 +684,10 @@ static void cut_file_is_refused(void **state)
 /* A row of csrs as a replacement would have it: pending, or it would not get past the first trigger. */
 #define ROW_COLUMNS                                                                                          \
 	"id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us, key_type,"        \
-	" country, province, locality, organization, common_name, sans"
-#define ROW_OF_ITS_KEY "account_id, zone_id, '', '', 1, 0, 0, 1, '', '', '', '', '', ''"
+	" country, province, locality, organization, common_name, sans, pem, protection, key_label, key_id," \
+	" spki_sha256"
+#define ROW_OF_ITS_KEY "account_id, zone_id, '', '', 2, 0, 0, 1, '', '', '', '', '', '', 'x', 1, "
+#define NEW_KEY "'x', randomblob(16), randomblob(32)"
 
 /* A user who was revoked, one of the same name who is not, with a grant. */
 static void add_users(void)
@@ -581,16 +732,24 @@ static const char *const forbidden_sql[] = {
     "REPLACE INTO audit SELECT * FROM audit WHERE sequence = (SELECT max(sequence) FROM audit)",
     "INSERT OR IGNORE INTO audit VALUES (2, 0, '', '', '', '', '', '')",
     "UPDATE OR REPLACE audit SET sequence = 2 WHERE sequence = 1",
-    "INSERT OR REPLACE INTO csrs (" ROW_COLUMNS ") SELECT id, " ROW_OF_ITS_KEY " FROM csrs WHERE state = 2",
-    "INSERT OR REPLACE INTO csrs (rowid, " ROW_COLUMNS ") SELECT rowid, 'x', " ROW_OF_ITS_KEY
+    "INSERT OR REPLACE INTO csrs (" ROW_COLUMNS ") SELECT id, " ROW_OF_ITS_KEY NEW_KEY
     " FROM csrs WHERE state = 2",
-    "INSERT INTO csrs (rowid, " ROW_COLUMNS ") SELECT -1, 'x', " ROW_OF_ITS_KEY " FROM csrs LIMIT 1",
-    "UPDATE OR REPLACE csrs SET state = 2, pem = 'x', protection = 1, spki_sha256 ="
-    " randomblob(32), key_id ="
-    " (SELECT key_id FROM csrs WHERE state = 2) WHERE state = 1",
-    "UPDATE OR REPLACE csrs SET state = 2, pem = 'x', protection = 1, key_id ="
-    " randomblob(16), spki_sha256 ="
-    " (SELECT spki_sha256 FROM csrs WHERE state = 2) WHERE state = 1",
+    "INSERT OR REPLACE INTO csrs (rowid, " ROW_COLUMNS ") SELECT rowid, 'x', " ROW_OF_ITS_KEY NEW_KEY
+    " FROM csrs WHERE state = 2",
+    "INSERT INTO csrs (rowid, " ROW_COLUMNS ") SELECT -1, 'x', " ROW_OF_ITS_KEY NEW_KEY " FROM csrs LIMIT 1",
+    "INSERT OR REPLACE INTO csrs (" ROW_COLUMNS ") SELECT 'x', " ROW_OF_ITS_KEY
+    "key_label, randomblob(16), randomblob(32) FROM csrs WHERE state = 2",
+    "INSERT OR REPLACE INTO csrs (" ROW_COLUMNS ") SELECT 'x', " ROW_OF_ITS_KEY
+    "'x', key_id, randomblob(32) FROM csrs WHERE state = 2",
+    "INSERT OR REPLACE INTO csrs (" ROW_COLUMNS ") SELECT 'x', " ROW_OF_ITS_KEY
+    "'x', randomblob(16), spki_sha256 FROM csrs WHERE state = 2",
+    "INSERT INTO csrs (" ROW_COLUMNS ") SELECT 'x', " ROW_OF_ITS_KEY
+    "NULL, randomblob(16), randomblob(32) FROM csrs WHERE state = 2",
+    "UPDATE csrs SET key_label = 'x'",
+    "UPDATE csrs SET key_label = NULL",
+    "UPDATE csrs SET state = 2, pem = 'x', key_label = 'x', protection = 1, spki_sha256 = randomblob(32),"
+    " key_id = randomblob(16) WHERE state = 1",
+    "UPDATE csrs SET state = 2 WHERE state = 1",
     "UPDATE OR REPLACE csrs SET rowid = (SELECT rowid FROM csrs WHERE state = 2) WHERE state = 1",
     "REPLACE INTO accounts (id, name, csr_quota, created_us) SELECT id, 'x', 9, 0 FROM accounts",
     "REPLACE INTO accounts (rowid, id, name, csr_quota, created_us) SELECT rowid, 'x', 'x',"
@@ -630,12 +789,10 @@ static const char *const forbidden_sql[] = {
 static void sql_keeps_the_rules(void **state)
 {
 	struct store *store = must_make();
-	struct contract_begin b;
 
 	(void)state;
 	contract_make_active(store, 1, &contract_zone);
-	b = contract_begin(store, contract_record(2, &contract_zone), "key", 1);
-	contract_begin_release(&b);
+	add_pending(2, &contract_zone, "key", 1);
 	add_users();
 	sqlite3 *db = raw_open();
 	for (size_t i = 0; i < sizeof(forbidden_sql) / sizeof(forbidden_sql[0]); i++) {
@@ -661,17 +818,17 @@ static void counters_are_right(void **state)
 	(void)state;
 	for (unsigned i = 1; i <= 30; i++) {
 		const struct store_scope *scope = i % 3 ? &contract_account : &contract_zone;
-		struct contract_begin b = contract_begin(store, contract_record(i, scope), NULL, 0);
 
-		contract_begin_release(&b);
+		if (i % 5 <= 1)
+			add_pending(i, scope, NULL, 0);
+		else
+			contract_make_active(store, i, scope);
 		if (i % 5 == 0)
-			assert_int_equal(contract_move(store, i, CSR_PENDING, CSR_FAILED, 0), E_OK);
-		else if (i % 5 != 1)
-			assert_int_equal(contract_move(store, i, CSR_PENDING, CSR_ACTIVE, i), E_OK);
+			assert_int_equal(contract_move(store, i, CSR_PENDING, CSR_FAILED), E_OK);
 		if (i % 5 >= 3)
 			assert_int_equal(contract_delete_begin(store, i, scope), E_OK);
 		if (i % 5 == 4)
-			assert_int_equal(contract_move(store, i, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+			assert_int_equal(contract_move(store, i, CSR_DELETING, CSR_DESTROYED), E_OK);
 	}
 	store_close(store);
 	assert_int_equal(
@@ -785,9 +942,10 @@ static void do_daily_work(struct store *store)
 		struct contract_begin b = contract_begin(store, contract_record(2, &contract_zone), "k", 1);
 		contract_begin_release(&b);
 	}
-	assert_int_equal(contract_move(store, 2, CSR_PENDING, CSR_FAILED, 0), E_OK);
+	assert_int_equal(contract_failed(store, 8), E_OK);
+	assert_int_equal(contract_move(store, 8, CSR_PENDING, CSR_FAILED), E_NOTFOUND);
 	assert_int_equal(contract_delete_begin(store, 1, &contract_zone), E_OK);
-	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED, 0), E_OK);
+	assert_int_equal(contract_move(store, 1, CSR_DELETING, CSR_DESTROYED), E_OK);
 	assert_int_equal(contract_get(store, &contract_zone, contract_id(1), &r), E_OK);
 	csr_record_free(r);
 	q = (struct store_csr_query){
@@ -795,12 +953,13 @@ static void do_daily_work(struct store *store)
 	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_OK);
 	q.states = ~0u;
 	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_OK);
-	struct store_csr_result key = contract_result(3);
-	struct store_csr_filter by_key = {.key = key.spki_sha256, .key_len = sizeof(key.spki_sha256)};
+	struct csr_record *key = contract_record(3, &contract_zone);
+	struct store_csr_filter by_key = {.key = key->spki_sha256, .key_len = sizeof(key->spki_sha256)};
 	q = (struct store_csr_query){
 	    .states = ~0u, .filter = &by_key, .order = STORE_ORDER_CREATED_AT, .limit = 100};
 	assert_int_equal(contract_list(store, &q, list, sizeof(list)), E_OK);
 	assert_string_equal(list, "3 /1");
+	csr_record_free(key);
 	int64_t last;
 	assert_int_equal(contract_audit(store, contract_id(9), list, sizeof(list), &last), E_OK);
 	assert_int_equal(contract_ping(store), E_OK);
@@ -1020,7 +1179,7 @@ static void write_for_ever(int out, int in)
 			if (b[i].e != E_OK)
 				_exit(1);
 		}
-		if (contract_move(store, 4 * n, CSR_PENDING, CSR_ACTIVE, 4 * n) != E_OK ||
+		if (contract_delete_begin(store, 4 * n, &contract_zone) != E_OK ||
 		    write(out, &n, sizeof(n)) != sizeof(n))
 			_exit(1);
 	}
@@ -1033,7 +1192,7 @@ static void assert_acknowledged(struct store *store, unsigned first, unsigned la
 	for (unsigned n = first; n <= last; n++) {
 		for (unsigned i = 0; i < 4; i++) {
 			assert_int_equal(contract_get(store, NULL, contract_id(4 * n + i), &r), E_OK);
-			assert_int_equal(r->state, i == 0 ? CSR_ACTIVE : CSR_PENDING);
+			assert_int_equal(r->state, i == 0 ? CSR_DELETING : CSR_ACTIVE);
 			csr_record_free(r);
 		}
 	}
@@ -1179,9 +1338,11 @@ int main(void)
 {
 	static const struct store_contract_target alone = {.name = "store contract: one thread",
 							   .open = open_contract,
+							   .add_pending = add_pending,
 							   .wipe = wipe_contract},
 						  target = {.name = "store contract: readers",
 							    .open = open_contract,
+							    .add_pending = add_pending,
 							    .wipe = wipe_contract};
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 	const struct CMUnitTest cases[] = {
@@ -1198,6 +1359,7 @@ int main(void)
 	    CASE(newer_schema_is_refused),
 	    CASE(schema_step_is_whole_or_not_at_all),
 	    CASE(schema_is_not_changed_under_a_service),
+	    CASE(store_of_0_1_is_taken_over),
 	    CASE(missing_table_is_refused),
 	    CASE(damaged_page_is_found_at_start),
 	    CASE(cut_file_is_refused),

@@ -2,6 +2,8 @@
 /* An HSM for tests: in this process, and at the test's command. */
 #include "tests/fakes/hsm_fake.h"
 
+#include "base/key_label.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,18 +15,29 @@ struct fake_key {
 	char label[256];
 	enum message_key_presence presence;
 	uint8_t key_id[KEY_ID_BYTES];
+	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
+	char csr_id[CSR_ID_SIZE]; /* that it was used for; "" */
+	bool unsettled;
+	uint64_t journal_index;
 	struct fake_key *next;
 };
 
 struct fake_call {
 	enum hsm_fake_call kind;
 	char csr_id[CSR_ID_SIZE];
+	char label[KEY_LABEL_SIZE];
+	char labels[MESSAGE_CONFIRM_MAX][KEY_LABEL_SIZE];
+	size_t labels_len;
+	bool kept;
+	uint64_t from;
 	enum key_type key_type;
 	union {
 		hsm_create_csr_fn create;
 		hsm_destroy_key_fn destroy;
 		hsm_find_key_fn find;
 		hsm_list_keys_fn list;
+		hsm_confirm_fn confirm;
+		hsm_unsettled_fn unsettled;
 		hsm_status_fn status;
 	} done;
 	void *arg;
@@ -43,6 +56,8 @@ struct hsm {
 	bool usable;
 	key_type_set key_types;
 	uint64_t keys_made;
+	uint64_t names_made;
+	uint64_t kept;
 	bool repeat_key;
 	enum key_type mistaken_type;
 	struct fake_key *keys;
@@ -53,6 +68,7 @@ struct hsm {
 	size_t scripts_len;
 	unsigned calls[HSM_FAKE_CALLS];
 	struct csr_spec last_spec;
+	char last_csr_id[CSR_ID_SIZE];
 	uint64_t last_deadline_ms;
 	hsm_link_fn on_link;
 	void *on_link_arg;
@@ -136,6 +152,11 @@ unsigned hsm_fake_calls(const struct hsm *hsm, enum hsm_fake_call call)
 	return hsm->calls[call];
 }
 
+const char *hsm_fake_last_csr_id(const struct hsm *hsm)
+{
+	return hsm->last_csr_id;
+}
+
 const struct csr_spec *hsm_fake_last_spec(const struct hsm *hsm)
 {
 	return &hsm->last_spec;
@@ -166,27 +187,65 @@ void hsm_fake_put_key(struct hsm *hsm, const char *label, enum message_key_prese
 	hsm->keys = key;
 }
 
-static struct fake_key **key_find(struct hsm *hsm, const char *csr_id)
+static struct fake_key **key_find(struct hsm *hsm, const char *label)
 {
-	char label[64];
 	struct fake_key **at = &hsm->keys;
 
-	snprintf(label, sizeof(label), "csrd:%s", csr_id);
 	while (*at && strcmp((*at)->label, label) != 0)
 		at = &(*at)->next;
 	return at;
 }
 
+static const struct fake_key *key_of_csr(const struct hsm *hsm, const char *csr_id)
+{
+	char label[KEY_LABEL_SIZE];
+
+	key_label_of_csr(label, csr_id);
+	for (const struct fake_key *key = hsm->keys; key; key = key->next)
+		if (strcmp(key->csr_id, csr_id) == 0 || strcmp(key->label, label) == 0)
+			return key;
+	return NULL;
+}
+
 enum message_key_presence hsm_fake_key(const struct hsm *hsm, const char *csr_id)
 {
-	char label[64];
+	const struct fake_key *key = key_of_csr(hsm, csr_id);
 
-	snprintf(label, sizeof(label), "csrd:%s", csr_id);
-	for (const struct fake_key *key = hsm->keys; key; key = key->next) {
-		if (strcmp(key->label, label) == 0)
-			return key->presence;
-	}
-	return MESSAGE_KEY_NONE;
+	return key ? key->presence : MESSAGE_KEY_NONE;
+}
+
+const char *hsm_fake_key_label(const struct hsm *hsm, const char *csr_id)
+{
+	const struct fake_key *key = key_of_csr(hsm, csr_id);
+
+	return key ? key->label : "";
+}
+
+bool hsm_fake_is_unsettled(const struct hsm *hsm, const char *csr_id)
+{
+	const struct fake_key *key = key_of_csr(hsm, csr_id);
+
+	return key && key->unsettled;
+}
+
+unsigned hsm_fake_kept(const struct hsm *hsm)
+{
+	return (unsigned)hsm->kept;
+}
+
+void hsm_fake_put_unsettled(struct hsm *hsm, const char *csr_id)
+{
+	uint8_t name[KEY_NAME_BYTES];
+	char label[KEY_LABEL_SIZE];
+
+	number_key(++hsm->names_made, name, sizeof(name));
+	key_name_format(label, name);
+	hsm->keys_made++;
+	hsm_fake_put_key(hsm, label, MESSAGE_KEY_PAIR);
+	snprintf(hsm->keys->csr_id, sizeof(hsm->keys->csr_id), "%s", csr_id);
+	number_key(hsm->keys_made, hsm->keys->spki_sha256, sizeof(hsm->keys->spki_sha256));
+	hsm->keys->unsettled = true;
+	hsm->keys->journal_index = hsm->names_made;
 }
 
 size_t hsm_fake_keys_len(const struct hsm *hsm)
@@ -198,9 +257,9 @@ size_t hsm_fake_keys_len(const struct hsm *hsm)
 	return len;
 }
 
-static uint32_t key_destroy(struct hsm *hsm, const char *csr_id)
+static uint32_t key_destroy(struct hsm *hsm, const char *label)
 {
-	struct fake_key **at = key_find(hsm, csr_id);
+	struct fake_key **at = key_find(hsm, label);
 	struct fake_key *key = *at;
 	uint32_t objects;
 
@@ -265,19 +324,50 @@ void hsm_create_csr(struct hsm *hsm, const char *csr_id, const struct csr_spec *
 	csr_spec_release(&hsm->last_spec);
 	if (csr_spec_copy(spec, &hsm->last_spec) != E_OK)
 		abort();
+	snprintf(hsm->last_csr_id, sizeof(hsm->last_csr_id), "%s", csr_id);
 	call->key_type = spec->key_type;
 	call->done.create = done;
 }
 
-void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_destroy_key_fn done,
-		     void *arg)
+static struct fake_call *enqueue_of_key(struct hsm *hsm, enum hsm_fake_call kind, const char *label,
+					uint64_t deadline_ms, void *arg)
 {
-	enqueue(hsm, HSM_FAKE_DESTROY_KEY, csr_id, deadline_ms, arg)->done.destroy = done;
+	struct fake_call *call = enqueue(hsm, kind, NULL, deadline_ms, arg);
+
+	assert(key_label_is_valid(label));
+	snprintf(call->label, sizeof(call->label), "%s", label);
+	return call;
 }
 
-void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg)
+void hsm_destroy_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_destroy_key_fn done,
+		     void *arg)
 {
-	enqueue(hsm, HSM_FAKE_FIND_KEY, csr_id, deadline_ms, arg)->done.find = done;
+	enqueue_of_key(hsm, HSM_FAKE_DESTROY_KEY, label, deadline_ms, arg)->done.destroy = done;
+}
+
+void hsm_find_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_find_key_fn done, void *arg)
+{
+	enqueue_of_key(hsm, HSM_FAKE_FIND_KEY, label, deadline_ms, arg)->done.find = done;
+}
+
+void hsm_confirm(struct hsm *hsm, const struct message_confirm *confirm, uint64_t deadline_ms,
+		 hsm_confirm_fn done, void *arg)
+{
+	struct fake_call *call = enqueue(hsm, HSM_FAKE_CONFIRM, NULL, deadline_ms, arg);
+
+	assert(confirm->labels_len >= 1 && confirm->labels_len <= MESSAGE_CONFIRM_MAX);
+	memcpy(call->labels, confirm->labels, confirm->labels_len * sizeof(call->labels[0]));
+	call->labels_len = confirm->labels_len;
+	call->kept = confirm->kept;
+	call->done.confirm = done;
+}
+
+void hsm_unsettled(struct hsm *hsm, uint64_t from, uint64_t deadline_ms, hsm_unsettled_fn done, void *arg)
+{
+	struct fake_call *call = enqueue(hsm, HSM_FAKE_UNSETTLED, NULL, deadline_ms, arg);
+
+	call->from = from;
+	call->done.unsettled = done;
 }
 
 void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg)
@@ -297,7 +387,6 @@ static void run_create(struct hsm *hsm, const struct fake_call *call, struct fak
 	/* Not a PKCS#10 request, but bytes enough for three lines of PEM. */
 	uint8_t der[100];
 	struct message_create_csr_reply reply = {.der = der, .der_len = sizeof(der)};
-	char label[64];
 
 	memset(der, 0x30, sizeof(der));
 	if (script.e != E_OK && !script.takes_effect) {
@@ -307,8 +396,10 @@ static void run_create(struct hsm *hsm, const struct fake_call *call, struct fak
 	if (!hsm->repeat_key)
 		hsm->keys_made++;
 	hsm->repeat_key = false;
-	snprintf(label, sizeof(label), "csrd:%s", call->csr_id);
-	hsm_fake_put_key(hsm, label, MESSAGE_KEY_PAIR);
+	hsm->keys_made--; /* hsm_fake_put_unsettled counts it */
+	hsm_fake_put_unsettled(hsm, call->csr_id);
+	memcpy(reply.key.label, hsm->keys->label, sizeof(reply.key.label));
+	reply.journal_index = hsm->keys->journal_index;
 	reply.key.key_type = hsm->mistaken_type ? hsm->mistaken_type : call->key_type;
 	hsm->mistaken_type = 0;
 	reply.key.protection = KEY_PROT_REQUIRED;
@@ -329,6 +420,8 @@ static void run_list(struct hsm *hsm, const struct fake_call *call, struct fake_
 	}
 	for (const struct fake_key *key = hsm->keys; key; key = key->next) {
 		one = (struct message_listed_key){.label = (char *)(uintptr_t)key->label,
+						  .life =
+						      key->unsettled ? MESSAGE_LIFE_USED : MESSAGE_LIFE_NONE,
 						  .presence = key->presence};
 		memcpy(one.key_id, key->key_id, sizeof(one.key_id));
 		call->done.list(call->arg, E_OK, "", &part);
@@ -340,13 +433,58 @@ static void run_list(struct hsm *hsm, const struct fake_call *call, struct fake_
 
 static void run_find(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
 {
-	struct fake_key *key = *key_find(hsm, call->csr_id);
+	struct fake_key *key = *key_find(hsm, call->label);
 	struct message_find_key_reply reply = {.presence = key ? key->presence : MESSAGE_KEY_NONE};
 
 	if (key)
 		memcpy(reply.key_id, key->key_id, sizeof(reply.key_id));
 	call->done.find(call->arg, script.e, script.e != E_OK ? "as scripted" : "",
 			script.e != E_OK ? NULL : &reply);
+}
+
+static void run_confirm(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
+{
+	for (size_t i = 0; i < call->labels_len && (script.e == E_OK || script.takes_effect); i++) {
+		struct fake_key *key = *key_find(hsm, call->labels[i]);
+
+		if (key) {
+			hsm->kept += call->kept && key->unsettled;
+			key->unsettled = false;
+		}
+	}
+	call->done.confirm(call->arg, script.e, script.e != E_OK ? "as scripted" : "");
+}
+
+/* Keys are listed newest first: the oldest of those that are left is looked for each time. */
+static void run_unsettled(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
+{
+	struct message_unsettled_key keys[HSM_FAKE_UNSETTLED_PAGE];
+	struct message_unsettled_reply reply = {.keys = keys};
+	uint64_t from = call->from;
+
+	if (script.e != E_OK) {
+		call->done.unsettled(call->arg, script.e, "as scripted", NULL);
+		return;
+	}
+	for (;;) {
+		const struct fake_key *oldest = NULL;
+		struct message_unsettled_key *to = &keys[reply.keys_len];
+
+		for (const struct fake_key *key = hsm->keys; key; key = key->next)
+			if (key->unsettled && key->journal_index >= from &&
+			    (!oldest || key->journal_index < oldest->journal_index))
+				oldest = key;
+		reply.more = oldest && reply.keys_len == HSM_FAKE_UNSETTLED_PAGE;
+		if (!oldest || reply.more)
+			break;
+		memcpy(to->label, oldest->label, sizeof(to->label));
+		memcpy(to->csr_id, oldest->csr_id, sizeof(to->csr_id));
+		memcpy(to->spki_sha256, oldest->spki_sha256, sizeof(to->spki_sha256));
+		to->journal_index = oldest->journal_index;
+		from = oldest->journal_index + 1;
+		reply.keys_len++;
+	}
+	call->done.unsettled(call->arg, E_OK, "", &reply);
 }
 
 static void run_status(struct hsm *hsm, const struct fake_call *call, struct fake_script script)
@@ -389,7 +527,7 @@ static void run_one(struct hsm *hsm, const struct fake_call *call)
 		break;
 	case HSM_FAKE_DESTROY_KEY:
 		if (script.e == E_OK || script.takes_effect)
-			objects = key_destroy(hsm, call->csr_id);
+			objects = key_destroy(hsm, call->label);
 		call->done.destroy(call->arg, script.e, script.e != E_OK ? "as scripted" : "", objects);
 		break;
 	case HSM_FAKE_FIND_KEY:
@@ -397,6 +535,12 @@ static void run_one(struct hsm *hsm, const struct fake_call *call)
 		break;
 	case HSM_FAKE_LIST_KEYS:
 		run_list(hsm, call, script);
+		break;
+	case HSM_FAKE_CONFIRM:
+		run_confirm(hsm, call, script);
+		break;
+	case HSM_FAKE_UNSETTLED:
+		run_unsettled(hsm, call, script);
 		break;
 	case HSM_FAKE_STATUS:
 		run_status(hsm, call, script);

@@ -30,6 +30,7 @@
 #define PIN "27182818"
 #define OBJECTS_MAX 8192
 #define ATTRIBUTES_MAX 32
+#define VALUE_MAX 512
 #define SESSIONS_MAX 256
 #define FOUND_MAX 64
 #define HALF 32 /* bytes of r and of s */
@@ -45,7 +46,7 @@
 struct attribute {
 	CK_ATTRIBUTE_TYPE type;
 	CK_ULONG len;
-	unsigned char value[256];
+	unsigned char value[VALUE_MAX];
 };
 
 struct object {
@@ -453,14 +454,17 @@ static CK_RV fake_C_GetAttributeValue(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE
 	return leave(rv);
 }
 
-static CK_RV fake_C_SetAttributeValue(CK_SESSION_HANDLE handle, CK_OBJECT_HANDLE object,
-				      CK_ATTRIBUTE *template, CK_ULONG len)
+static CK_RV fake_C_CreateObject(CK_SESSION_HANDLE handle, CK_ATTRIBUTE *template, CK_ULONG len,
+				 CK_OBJECT_HANDLE *ret_object)
 {
 	struct object *o;
 
 	ENTER(s, handle);
-	if (!(o = object_of(object)))
-		return leave(CKR_OBJECT_HANDLE_INVALID);
+	for (CK_ULONG i = 0; i < len; i++)
+		if (template[i].ulValueLen > VALUE_MAX)
+			return leave(CKR_ATTRIBUTE_VALUE_INVALID);
+	if (!(*ret_object = new_object(&o)))
+		return leave(CKR_DEVICE_MEMORY);
 	set_all(o, template, len);
 	return leave(CKR_OK);
 }
@@ -744,7 +748,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
 	    ENTRY(C_Logout),
 	    ENTRY(C_DestroyObject),
 	    ENTRY(C_GetAttributeValue),
-	    ENTRY(C_SetAttributeValue),
+	    ENTRY(C_CreateObject),
 	    ENTRY(C_FindObjectsInit),
 	    ENTRY(C_FindObjects),
 	    ENTRY(C_FindObjectsFinal),

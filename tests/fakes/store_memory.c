@@ -297,6 +297,14 @@ enum err store_memory_open(const char *name, struct store **ret_store)
 	return store_open_engine(&store_memory_engine, &options, ret_store);
 }
 
+struct sqlite3 *store_memory_handle(const char *name)
+{
+	for (const struct database *d = databases; d; d = d->next)
+		if (strcmp(d->name, name) == 0)
+			return ((const struct sqlite *)d->inner)->db;
+	return NULL;
+}
+
 void store_memory_forget(void)
 {
 	while (databases) {

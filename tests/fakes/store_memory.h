@@ -42,6 +42,9 @@ void store_memory_wait_paused(void);
 unsigned store_memory_write_commits(void);
 unsigned store_memory_read_commits(void);
 
+/* SQLite's own handle of a database, for what no call of a store does; the store must be idle. */
+struct sqlite3 *store_memory_handle(const char *name);
+
 /* Drops all databases, orders and counts.  No store may be open. */
 void store_memory_forget(void);
 

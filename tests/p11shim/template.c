@@ -5,6 +5,7 @@
 #include "tests/p11shim/rules.h"
 #include "tests/p11shim/trace.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +143,21 @@ static void choose_id(struct call *c)
 		template_set(&c->templates[i], CKA_ID, c->own_id, (CK_ULONG)len);
 }
 
+/* As a device that counts its objects does; the count begins elsewhere in each process. */
+static void choose_short_id(struct call *c)
+{
+	static atomic_ulong count;
+	unsigned long number = atomic_fetch_add(&count, 1);
+
+	if (!number)
+		number = atomic_fetch_add(&count, (unsigned long)trace_now_us());
+	memcpy(c->own_id, &number, sizeof(number));
+	for (size_t i = 0; i < 2; i++) {
+		template_set(&c->templates[i], CKA_ID, c->own_id, sizeof(number));
+		template_cut(&c->templates[i], CKA_ID, c->rules->id_max);
+	}
+}
+
 /* One name for the pair: the id, or else the label. */
 static void name_by_id(struct call *c)
 {
@@ -163,6 +179,8 @@ static void change_generation(struct call *c)
 {
 	if (c->rules->id_own)
 		choose_id(c);
+	else if (c->rules->id_max && !template_find(&c->templates[0], CKA_ID))
+		choose_short_id(c);
 	if (c->rules->label_is_id)
 		name_by_id(c);
 	if (c->rules->public_private && !template_find(&c->templates[0], CKA_PRIVATE))

@@ -250,7 +250,7 @@ class Case(harness.Case):
     def assert_made_one(self, csr_id):
         """Between create and delete: one row, one key pair."""
         self.assertEqual(self.service_.rows(), {csr_id: "active"})
-        self.assertEqual(self.service_.p11.labels(), {"csrd:" + str(csr_id): ["private", "public"]})
+        self.assertEqual(self.service_.p11.labels(), {self.service_.label(str(csr_id)): ["private", "public"]})
 
     def play(self, client):
         played = client(self.service_, self.door(), self.assert_made_one)

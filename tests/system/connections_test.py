@@ -177,7 +177,7 @@ class BusyTest(ConnectionsCase):
         self.addCleanup(self.service_.hsm.signal, signal.SIGCONT)
 
     def wait_pending(self, count):
-        harness.wait_for("%d creates at work" % count, lambda: len(self.service_.rows("pending")) == count)
+        self.service_.wait_at_signer(count)
 
     def test_f147_who_comes_while_all_are_busy_waits(self):
         """Listening goes on while idle connections could make room.  When they had become busy, the next client was

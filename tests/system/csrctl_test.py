@@ -382,7 +382,7 @@ class Csrs(harness.Case):
                          ("active", "zone", s.zone, s.account, "default"))
         self.assertEqual(shown["subject"]["organizational_unit"], "Ops")
         self.assertEqual([san["value"] for san in shown["sans"]], api["sans"])
-        key = [k for k in s.p11.objects() if k["label"] == "csrd:" + zone_id and k["class"] == "private"]
+        key = [k for k in s.p11.objects() if k["label"] == shown["key"]["label"] and k["class"] == "private"]
         self.assertEqual([k["id"] for k in key], [shown["key"]["id"]])
         public = harness.run(["openssl", "req", "-pubkey", "-noout"], input=shown["csr"]).stdout
         der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=public.encode(),
@@ -391,15 +391,15 @@ class Csrs(harness.Case):
         self.assertLessEqual({"token", "private", "sensitive", "always_sensitive", "never_extractable", "local", "sign"},
                              {word.replace("-", "_") for word in shown["key"]["protection"]})
         self.assertNotIn("extractable", shown["key"]["protection"])
-        self.assertEqual([h["action"] for h in shown["history"]], ["csr.pending", "csr.active"])
+        self.assertEqual([h["action"] for h in shown["history"]], ["csr.active"])
         self.assertEqual({h["actor"] for h in shown["history"]}, {shown["principal"]})
 
         gone = s.csrctl("csr", "show", ids[0])
         self.assertEqual([h["action"] for h in gone["history"]],
-                         ["csr.pending", "csr.active", "csr.deleting", "csr.destroyed"])
+                         ["csr.active", "csr.deleting", "csr.destroyed"])
         self.assertEqual(self.text(s, "csr", "show", zone_id, "--pem"), shown["csr"])
         text = self.text(s, "csr", "show", zone_id)
-        for words in (shown["key"]["id"], shown["key"]["spki_sha256"], "csr.active", "Ops", shown["csr"]):
+        for words in (shown["key"]["label"], shown["key"]["id"], shown["key"]["spki_sha256"], "csr.active", "Ops", shown["csr"]):
             self.assertIn(words, text)
         s.stop()
 
@@ -414,7 +414,7 @@ class Csrs(harness.Case):
         self.assertEqual({k: v for k, v in clean.items() if k not in ("token", "applied", "vouched", "checked",
                                                                          "findings")},
                          dict.fromkeys(("pending", "deleting", "leftover", "missing", "unknown", "busy", "set_aside",
-                                        "half_pairs", "unread", "unclear", "left"), 0))
+                                        "half_pairs", "unread", "unclear", "ready", "others", "left"), 0))
         self.assertTrue(clean["vouched"])
         self.assertEqual((clean["token"], clean["applied"], clean["findings"]), ("default", False, []))
         self.assertEqual(clean["checked"], 4)
@@ -431,12 +431,12 @@ class Csrs(harness.Case):
         found = self.report(s, FAILURE, "--min-age", "0")
         self.assertEqual((found["deleting"], found["unknown"], found["left"]), (1, 1, 2))
         self.assertEqual({f["finding"]: (f["label"], f["key"]) for f in found["findings"]},
-                         {"deleting": ("csrd:" + gone, "pair"), "unknown": (unknown, "pair")})
+                         {"deleting": (s.label(gone), "pair"), "unknown": (unknown, "pair")})
         self.assertEqual(s.rows()[gone], "deleting", "only looked")
         applied = self.report(s, FAILURE, "--apply")  # the unknown key is left
         self.assertEqual((applied["applied"], applied["deleting"], applied["left"]), (True, 1, 1))
         self.assertEqual(s.rows(), {kept: "active", gone: "destroyed"})
-        self.assertEqual(set(s.p11.labels()), {"csrd:" + kept, unknown})
+        self.assertEqual(set(s.p11.labels()), {s.label(kept), unknown})
         actor = s.csrctl("csr", "show", gone)["history"][-1]["actor"]
         self.assertTrue(actor.startswith("operator:"), actor)
         text = self.text(s, "reconcile", status=FAILURE)
@@ -444,12 +444,13 @@ class Csrs(harness.Case):
         self.assertIn("1 left to do", text)
         self.stop_hsm(s)
 
-        # A pending row with half a pair, too young for the default age.
+        # A pending row of csrd 0.1 with half a pair, too young for the default age.
         database = sqlite3.connect(s.store_path)
+        database.execute("DROP TRIGGER csrs_start_active")
         database.execute("INSERT INTO csrs SELECT ?, account_id, zone_id, token_name, principal_id, 1,"
                          " created_us, updated_us, key_type, country, province, locality,"
                          " organization, organizational_unit, common_name, sans, name, description, NULL, NULL, NULL,"
-                         " NULL, 0 FROM csrs WHERE id = ?", ("0a000000-0000-4000-8000-00000000000a", kept))
+                         " NULL, 0, NULL FROM csrs WHERE id = ?", ("0a000000-0000-4000-8000-00000000000a", kept))
         database.commit()
         database.close()
         s.p11.ask("make-half", "csrd:0a000000-0000-4000-8000-00000000000a")

@@ -90,7 +90,7 @@ class Doctor(DoctorCase):
         self.assertIn(checks["clock"][0]["status"], ("ok", "warn"))
         self.assertNotIn("fail", {check["status"] for named in checks.values() for check in named})
         self.assertIn("1 CSRs, 1 of them active", checks["store"][0]["found"])
-        self.assertIn("relabels: yes", checks["probe"][0]["found"])
+        self.assertIn("data objects: yes", checks["probe"][0]["found"])
         self.assertIn("csrd test", checks["token"][0]["found"])
         self.assertEqual(self.s.shim.count("C_Login"), logins)
         self.assertEqual(self.s.create().status, 201)
@@ -451,7 +451,7 @@ class Status(DoctorCase):
         self.assertEqual([token["usable"] for token in shown["tokens"]], [True, False])
         shown = self.status("--token", "default", status=OK)
         self.assertEqual([token["token"] for token in shown["tokens"]], ["default"])
-        self.assertIn("relabels", shown["tokens"][0]["capabilities"])
+        self.assertIn("data objects", shown["tokens"][0]["capabilities"])
         s.hsm.terminate()
         s.csrd.terminate()
 

@@ -31,7 +31,8 @@ class FaultLogoutTest(faults.FaultCase):
         for csr_id, states in ((self.deleting, (STATE_DELETING,)), (self.leftover, (STATE_DELETING, STATE_DESTROYED))):
             for state in states:
                 self.query("UPDATE csrs SET state = ? WHERE id = ?", state, csr_id)
-        self.assertEqual(set(s.p11.labels()), {"csrd:" + i for i in (self.kept, self.deleting, self.leftover)})
+        self.key = s.key_labels()
+        self.assertEqual(set(s.p11.labels()), {self.key[i] for i in (self.kept, self.deleting, self.leftover)})
         self.saved = self.folder / "saved"
         self.parts = (s.store_path, s.folder / "state", s.p11.folder / "tokens")
         self.saved.mkdir()
@@ -51,11 +52,11 @@ class FaultLogoutTest(faults.FaultCase):
         states = dict(self.query("SELECT id, state FROM csrs"))
         labels = self.s.p11.labels()
         gone = faults.audit_objects(self.s.store_path, "csr.leftover-destroyed")
-        self.assertEqual(labels.get("csrd:" + self.kept), ["private", "public"])
+        self.assertEqual(labels.get(self.key[self.kept]), ["private", "public"])
         if states[self.deleting] == STATE_DESTROYED:
-            self.assertNotIn("csrd:" + self.deleting, labels)
+            self.assertNotIn(self.key[self.deleting], labels)
         if self.leftover in gone:
-            self.assertNotIn("csrd:" + self.leftover, labels)
+            self.assertNotIn(self.key[self.leftover], labels)
         for finding in json.loads(told)["findings"] if told.startswith("{") else ():
             self.assertNotIn(finding["finding"], ("missing", "unknown"), told)
 

@@ -20,7 +20,7 @@ CKR = {
 KNOWN = {
     "C_Initialize", "C_GetSlotList", "C_GetTokenInfo", "C_GetMechanismInfo", "C_OpenSession", "C_Login",
     "C_GenerateKeyPair", "C_GetAttributeValue", "C_SignInit", "C_Sign", "C_FindObjectsInit", "C_FindObjects",
-    "C_FindObjectsFinal", "C_DestroyObject", "C_GetSessionInfo", "C_CloseSession", "C_Finalize",
+    "C_FindObjectsFinal", "C_CreateObject", "C_DestroyObject", "C_GetSessionInfo", "C_CloseSession", "C_Finalize",
 }
 
 # A create cannot do without these functions, and these values say that it is the token and not this one request.
@@ -32,7 +32,7 @@ START_ENDS = {66, 67, 70, 71, 75, 77, 78}
 
 # A start that remembers its token makes one throw-away key.  What a probe calls is swept with a probe as well, for a
 # value that may mean anything and one that means that the device is gone.
-PROBED = {"C_GenerateKeyPair", "C_SignInit", "C_Sign", "C_GetAttributeValue", "C_SetAttributeValue", "C_DestroyObject"}
+PROBED = {"C_GenerateKeyPair", "C_SignInit", "C_Sign", "C_GetAttributeValue", "C_CreateObject", "C_DestroyObject"}
 
 
 class FaultSweepTest(faults.FaultCase):

@@ -1,6 +1,7 @@
 """A token that is full (F63), shared with thousands of keys that are not ours (F66), that loses keys (F68) or halves
 of pairs (F69) to others, and is written by others meanwhile (F71)."""
-# run: seconds=38 timeout=400
+# run: seconds=60 timeout=400
+import base64
 import collections
 import os
 import pathlib
@@ -19,6 +20,7 @@ import faults
 import harness
 
 FOREIGN = (0, 1, 3000, 10000)  # pairs
+CREATES = 16  # names are reserved so many at a time, and how far the journal is is written to the token with each block
 STRANGERS = 3
 LOAD_SECONDS = 6
 
@@ -43,7 +45,7 @@ class FullTokenTest(faults.FaultCase):
         data.write_bytes(b"\x01" * 32)
         for csr_id in ids:
             self.assertEqual(self.s.get(csr_id).status, 200)
-            label = "csrd:" + csr_id
+            label = self.s.label(csr_id)
             (key,) = [o for o in self.s.p11.objects() if (o["label"], o["class"]) == (label, "private")]
             mechanism = "ECDSA" if key["type"] == "ec" else "SHA256-RSA-PKCS"
             self.s.p11.tool("--sign", "--mechanism", mechanism, "--id", key["id"], "--input-file", data,
@@ -80,7 +82,7 @@ class FullTokenTest(faults.FaultCase):
         filler = self.fill(made)
         self.create_any((500, 503))
         labels = s.p11.labels()
-        self.assertEqual(set(labels), {"csrd:" + i for i in self.acknowledged}, "no orphan")
+        self.assertEqual(set(labels), {s.label(i) for i in self.acknowledged}, "no orphan")
         self.assertEqual({tuple(v) for v in labels.values()}, {("private", "public")})
         self.check_old_keys([r["id"] for r in made[:2]])
         self.delete_any(made[0]["id"], (200,))
@@ -126,17 +128,18 @@ class ForeignKeysTest(faults.FaultCase):
         self.pair = [path for path in folder.glob("*.object") if path.name != "token.object"]
         self.assertEqual(len(self.pair), 2)
         self.there = 1
+        self.one_life()  # from here on each finds on the token what the one before wrote there
         seen = {}
         for count in FOREIGN:
             self.set_foreign(folder, count)
-            seen[count] = self.one_life()
+            seen[count] = self.one_life(seen.get(0))
         for count in FOREIGN[1:]:
             with self.subTest(foreign=count):
-                self.assertEqual(seen[count]["create"], seen[0]["create"], "calls of five creates")
+                self.assertEqual(seen[count]["create"], seen[0]["create"], "calls of the creates")
                 self.assertEqual(seen[count]["start"], seen[0]["start"], "calls of a start")
-                self.assertEqual(seen[count]["delete"], seen[0]["delete"], "calls of five deletes")
+                self.assertEqual(seen[count]["delete"], seen[0]["delete"], "calls of the deletes")
         print("calls of a start: %s" % dict(seen[0]["start"]))
-        print("calls of five creates: %s" % dict(seen[0]["create"]))
+        print("calls of %d creates: %s" % (CREATES, dict(seen[0]["create"])))
 
     def set_foreign(self, folder, count):
         """SoftHSM keeps an object a file; the name is free.  A copy is another object."""
@@ -155,19 +158,24 @@ class ForeignKeysTest(faults.FaultCase):
                 (folder / ("%s.object" % uuid.uuid4())).write_bytes(content)
         self.there = count
 
-    def one_life(self):
+    def one_life(self, first=None):
         s = self.s
         s.start_hsm()  # which may probe the token; the next start remembers
         self.assertEqual(s.hsm.terminate(), 0)
         mark = s.shim.mark()
         s.start_hsm()
+        if first:
+            harness.wait_for("the calls of a start", lambda: not first["start"] - self.tally(mark), every=0.1)
+        self.quiet()
         start = self.tally(mark)
         s.start_csrd()
         s.wait_ready()
+        # Until the comparison that csrd makes at start is over.
+        s.csrd.wait_log(r"(?i)reconcil|compar|agree|settled")
         self.quiet()
         ids = []
         mark = s.shim.mark()
-        for _ in range(5):
+        for _ in range(CREATES):
             ids.append(self.create_ok()["id"])
         create = self.tally(mark)
         mark = s.shim.mark()
@@ -183,8 +191,7 @@ class ForeignKeysTest(faults.FaultCase):
         return collections.Counter(call.function for call in self.s.shim.calls(mark) if call.function not in idle)
 
     def quiet(self):
-        """Until the comparison that csrd makes at start is over."""
-        self.s.csrd.wait_log(r"(?i)reconcil|compar|agree|settled")
+        """Until nobody searches the token any more."""
         state = {"size": -1, "since": 0.0}
 
         def still():
@@ -199,7 +206,7 @@ class SharedTokenTest(faults.FaultCase):
     def test_F68_key_destroyed_outside(self):
         s = self.start_supervised()
         lost, kept = self.acknowledged[0], self.acknowledged[1:]
-        (key_id,) = {o["id"] for o in s.p11.objects() if o["label"] == "csrd:" + lost}
+        (key_id,) = {o["id"] for o in s.p11.objects() if o["label"] == s.label(lost)}
         for kind in ("privkey", "pubkey"):
             s.p11.tool("--delete-object", "--type", kind, "--id", key_id)
         report = self.reconcile()
@@ -218,29 +225,32 @@ class SharedTokenTest(faults.FaultCase):
         """The private key of an active CSR is gone and the public one is there: missing, with what is left."""
         s = self.start_supervised()
         broken = self.acknowledged[0]
-        (key_id,) = {o["id"] for o in s.p11.objects() if o["label"] == "csrd:" + broken}
+        (key_id,) = {o["id"] for o in s.p11.objects() if o["label"] == s.label(broken)}
         s.p11.tool("--delete-object", "--type", "privkey", "--id", key_id)
         report = self.reconcile()
         self.assertEqual([(f["finding"], f["csr"], f["key"]) for f in report["findings"]],
                          [("missing", broken, "public-only")])
         self.assertEqual(s.delete(broken).status, 200)
         self.acknowledged.remove(broken)
-        self.assertNotIn("csrd:" + broken, s.p11.labels())
+        self.assertNotIn(s.label(broken), s.p11.labels())
         self.over()
         self.finish()
 
     def test_F69_half_pair_of_nobody(self):
         """A lone public key with a label of ours and no row: reported, counted, and never destroyed unasked."""
         s = self.start_supervised()
-        label = "csrd:" + str(uuid.uuid4())
-        s.p11.ask("make-half", label)
-        report = self.reconcile()
-        self.assertEqual((report["unknown"], report["half_pairs"]), (1, 1), report)
-        (finding,) = report["findings"]
-        self.assertEqual((finding["finding"], finding["label"], finding["key"]), ("unknown", label, "public-only"))
-        self.assertEqual(self.reconcile("--apply")["unknown"], 1)
-        self.assertIn(label, s.p11.labels())
-        s.p11.tool("--delete-object", "--type", "pubkey", "--label", label)
+        name = base64.b32encode(uuid.uuid4().bytes).decode().rstrip("=").lower()
+        for label in ("csrd-" + name, "csrd:" + str(uuid.uuid4())):  # of today, of csrd 0.1
+            with self.subTest(label=label):
+                s.p11.ask("make-half", label)
+                report = self.reconcile()
+                self.assertEqual((report["unknown"], report["half_pairs"]), (1, 1), report)
+                (finding,) = report["findings"]
+                self.assertEqual((finding["finding"], finding["label"], finding["key"]),
+                                 ("unknown", label, "public-only"))
+                self.assertEqual(self.reconcile("--apply")["unknown"], 1)
+                self.assertIn(label, s.p11.labels())
+                s.p11.tool("--delete-object", "--type", "pubkey", "--label", label)
         self.over()
         self.finish()
 

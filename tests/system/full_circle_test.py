@@ -98,7 +98,7 @@ class FullCircleTest(harness.Case):
         config.write_text(ENGINE_CONFIG.format(module=service.p11.module, pin=service.p11.PIN))
         environment = harness.clean_environment(OPENSSL_CONF=str(config), **service.p11.environment)
         command = ["setpriv", "--pdeathsig", "KILL", "--", "openssl", "s_server", "-engine", "pkcs11",
-                   "-keyform", "engine", "-key", "%s;object=csrd:%s;type=private" % (service.p11.uri, csr_id),
+                   "-keyform", "engine", "-key", "%s;object=%s;type=private" % (service.p11.uri, service.label(csr_id)),
                    "-cert", certificate, "-accept", "127.0.0.1:0", "-www"]
         server = subprocess.Popen(command, cwd=self.ca, env=environment, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -5,7 +5,6 @@ import json
 import signal
 import socket
 import threading
-import time
 import unittest
 
 import faults
@@ -65,7 +64,7 @@ class IdempotencyTest(harness.Case):
             answers = harness.in_parallel([lambda: self.create("parallel-" + key_type, key_type=key_type)] * 10)
             self.assertEqual([answer.status for answer in answers], [201] * 10)
             self.assertEqual([answer.json for answer in answers], [answers[0].json] * 10)
-        self.assertEqual(len(self.s.rows()), 2, "one row for each key, failed ones included")
+        self.assertEqual(len(self.s.rows()), 2, "one row for each key")
         self.check_one(*self.s.rows("active"))
 
     def crash_csrd(self, point):
@@ -79,23 +78,18 @@ class IdempotencyTest(harness.Case):
         return before
 
     def test_kill_after_the_first_was_durable(self):
-        before = self.crash_csrd("create.after-active")
+        before = self.crash_csrd("create.after-commit")
         self.assertEqual(list(before.values()), ["active"])
-        answer = self.create("create.after-active")
+        answer = self.create("create.after-commit")
         self.assertEqual(answer.status, 201)
         self.check_one(*before)
         self.assertEqual([answer.result["id"]], list(before))
 
     def test_kill_before_the_first_was_durable(self):
-        done = []
-        for point in ("create.after-pending", "create.before-active"):
-            before = self.crash_csrd(point)
-            self.assertIn("pending", before.values())
-            answer = self.create(point)  # waits until reconciliation has settled the first
-            self.assertEqual(answer.status, 201)
-            self.assertNotIn(answer.result["id"], before)
-            done.append(answer.result["id"])
-            self.check_one(*done)
+        self.assertEqual(self.crash_csrd("create.before-commit"), {})
+        answer = self.create("create.before-commit")
+        self.assertEqual(answer.status, 201)
+        self.check_one(answer.result["id"])
 
     def test_kill_of_the_signer(self):
         self.s.arm("csrd-hsm", "signer.create.after-keygen")
@@ -125,7 +119,7 @@ class SlowSignerTest(faults.FaultCase):
         answers = []
         thread = threading.Thread(target=lambda: answers.append(self.create()), daemon=True)
         thread.start()
-        harness.wait_for("a pending row", lambda: self.s.rows("pending"))
+        self.s.wait_at_work()
         return thread, answers
 
     def check_one(self, answers):
@@ -147,7 +141,7 @@ class SlowSignerTest(faults.FaultCase):
                 "Content-Length: %d" % len(body), "", ""]
         with socket.create_connection(self.s.address) as client:
             client.sendall(("\r\n".join(head) + body).encode())
-            harness.wait_for("a pending row", lambda: self.s.rows("pending"))
+            self.s.wait_at_work()
         self.check_one(harness.in_parallel([self.create] * 2))
 
     def test_drain(self):
@@ -163,16 +157,15 @@ class SlowSignerTest(faults.FaultCase):
         self.check_one(answers)
 
     def test_time_is_up(self):
-        """The first gives up after half a second, the repeat after its second; later it is there."""
+        """Nobody knows what became of the first, so a repeat is a create of its own; one key is left in the end."""
         self.start(request_timeout="1s")
         self.s.shim.set("C_GenerateKeyPair sleep 4s")
         for _ in range(2):
-            started = time.monotonic()
             answer = self.create()
             self.assertEqual((answer.status, answer.codes, answer.headers["Retry-After"]), (503, [1503], "5"))
-        self.assertGreaterEqual(time.monotonic() - started, 0.9)
         self.s.shim.clear()
-        self.s.wait_settled()
+        harness.wait_for("idle threads", lambda: not self.s.csrctl("status")["tokens"][0]["busy"])
+        harness.wait_for("the keys that nobody got to go", lambda: not self.s.p11.labels(), harness.PATIENCE * 2)
         answer = self.create()
         self.assertEqual(answer.status, 201)
         self.s.check_sane(self, [answer.result["id"]])

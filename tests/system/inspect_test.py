@@ -101,7 +101,7 @@ class Inspect(faults.FaultCase):
             self.assertEqual(self.s.create().status, 201)
         self.assertEqual(shown["state_dir"]["served_serial"], shown["token"]["serial"])
         self.assertEqual(shown["pin"]["refused"], "no")
-        self.assertIn("relabels: yes", shown["token"]["probe"])
+        self.assertIn("data objects: yes", shown["token"]["probe"])
         self.assertEqual(self.s.shim.count("C_Login"), logins)
         self.assertEqual(before, {path: path.stat().st_mtime_ns for path in (self.s.folder / "state").iterdir()})
         self.s.stop()

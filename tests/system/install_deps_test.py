@@ -53,6 +53,14 @@ class InstallDepsTest(harness.Case):
             self.assertLessEqual(wanted, asked, what)
         self.assertIn("scdoc", wanted, "the list was read")
 
+    def test_what_brings_the_sdk(self):
+        """For its tests and for the walk of the bench, unless there is a Node.js that is new enough."""
+        for what in ("test", "bench"):
+            self.command("node", "echo v16.20.0")
+            self.assertIn("nodejs", self.install(what, "''"), what)
+            self.command("node", "echo v18.0.0")
+            self.assertNotIn("nodejs", self.install(what, "''"), what)
+
     def test_f194_names_of_debian_13(self):
         self.assertEqual(self.install("deb", "*t64"), set(), "a name with t64 is the same package")
         self.assertNotEqual(self.install("deb", "*t65"), set())

@@ -77,11 +77,12 @@ class KeyTypesTest(harness.Case):
     def check_token(self, service, made):
         objects = {(o["label"], o["class"]): o for o in service.p11.objects()}
         self.assertEqual(len(objects), 2 * len(made))
+        labels = service.key_labels()
         for csr_id, (key_type, _) in made.items():
-            private = objects["csrd:" + csr_id, "private"]
+            private = objects[labels[csr_id], "private"]
             self.assertEqual(private["type"], TYPES[key_type][3], key_type)
             self.assertEqual({name: private["flags"].get(name) for name in PRIVATE}, PRIVATE, key_type)
-            self.assertEqual(objects["csrd:" + csr_id, "public"]["id"], private["id"])
+            self.assertEqual(objects[labels[csr_id], "public"]["id"], private["id"])
 
     def test_policy(self):
         """Off until the operator lists them; 1417 says which are on; the list is taken over without a restart."""

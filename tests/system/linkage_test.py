@@ -12,7 +12,7 @@ PROGRAMS = ("csrd", "csrd-hsm", "csrctl")
 # linked with compression and libgcrypt in Debian 12; neither program calls into them.  Worth it: the words of
 # sd_notify(3) and journald's protocol are systemd's to change.
 NEEDED = {
-    "csrd": {"libcrypto", "libevent_core", "libidn2", "libinih", "libjson-c", "libpsl", "libsqlite3",
+    "csrd": {"libcrypto", "libssl", "libevent_core", "libevent_openssl", "libidn2", "libinih", "libjson-c", "libpsl", "libsqlite3",
              "libsystemd", "libuuid"},
     "csrctl": {"libcrypto", "libevent_core", "libidn2", "libinih", "libjson-c", "libpsl", "libsqlite3", "libuuid"},
     "csrd-hsm": {"libcrypto", "libinih", "libp11", "libp11-kit", "libsystemd"},

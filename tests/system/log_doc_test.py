@@ -6,7 +6,7 @@ import re
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SIGNER = ("hsm/signer", *("hsm/signer/" + name for name in ("token", "key", "csr", "stock", "serve")))
+SIGNER = ("hsm/signer", *("hsm/signer/" + name for name in ("token", "key", "csr", "journal", "stock", "serve")))
 FOLDERS = ("base", "config", "store", "store/sqlite", "hsm", *SIGNER, "api", "daemon", "systemd")
 DOC = ROOT / "doc" / "operations.md"
 HEADING = "## What the log says"

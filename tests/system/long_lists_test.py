@@ -65,12 +65,13 @@ class LongLists(StoreCase):
         self.ctl("account", "add", "first")
         csr = "10000000-0000-4000-8000-000000000000"
         self.fill(("INSERT INTO csrs (id, account_id, token_name, principal_id, state, created_us, updated_us, key_type,"
-                   " country, province, locality, organization, common_name, sans) SELECT '%s', 'first', 'default',"
-                   " 'operator:x', 1, 1000000, 1000000, 2, 'SE', 'a', 'b', 'c', 'host.example.org', 'dns host.example.org' || char(10)"
-                   " FROM n" % csr, 1),
+                   " country, province, locality, organization, common_name, sans, pem, key_label, key_id,"
+                   " spki_sha256, protection) SELECT '%s', 'first', 'default',"
+                   " 'operator:x', 2, 1000000, 1000000, 2, 'SE', 'a', 'b', 'c', 'host.example.org', 'dns host.example.org' || char(10),"
+                   " 'x', 'csrd-aaaaaaaaaaaaaaaaaaaaaaaaaa', zeroblob(16), randomblob(32), 7 FROM n" % csr, 1),
                   ("INSERT INTO audit (at_us, action, object, actor, request_id, peer, detail)"
                    " SELECT 1000000, 'csr.pending', '%s', 'system', '', '', 'event-' || i FROM n" % csr, ROWS))
-        facts, table = self.ctl("csr", "show", csr).stdout.split("\n\n")
+        facts, table, _ = self.ctl("csr", "show", csr).stdout.split("\n\n")
         self.assertIn("host.example.org", facts)
         lines = table.splitlines()
         self.assertEqual(lines[0].split()[:2], ["AT", "ACTION"])

@@ -1,6 +1,7 @@
 # run: seconds=20 timeout=180
 """200,000 rows whose keys the token lacks (F233): the comparison asks for lists and not for each key, and whoever creates a
 CSR meanwhile does not notice it."""
+import base64
 import sqlite3
 import time
 import unittest
@@ -15,16 +16,21 @@ SEARCHES = 400  # of both lists, the keys that are asked for one by one, and wha
 # Copies of one row, as they would be if each had been made with a key of its own.
 COPY = """
 INSERT INTO csrs (id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us, key_type, country,
-    province, locality, organization, organizational_unit, common_name, sans, name, description)
+    province, locality, organization, organizational_unit, common_name, sans, name, description, pem, key_label, key_id,
+    spki_sha256, protection)
 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
-SELECT printf('%08x-1d2b-4c84-a38a-2fb7a0cd7752', n * 20011), account_id, zone_id, token_name, principal_id, 1,
+SELECT printf('%08x-1d2b-4c84-a38a-2fb7a0cd7752', n * 20011), account_id, zone_id, token_name, principal_id, state,
     created_us, updated_us, key_type, country, province, locality, organization, organizational_unit, common_name, sans,
-    name, description FROM csrs, numbers WHERE csrs.id = ?
+    name, description, pem, key_label(n), key_id(n), randomblob(32), protection FROM csrs, numbers WHERE csrs.id = ?
 """
-ACTIVATE = """
-UPDATE csrs SET state = 2, pem = ?, key_id = randomblob(16), spki_sha256 = randomblob(32), protection = ?
-WHERE state = 1
-"""
+
+
+def key_id(number):
+    return b"node" + number.to_bytes(12, "big")
+
+
+def key_label(number):
+    return "csrd-" + base64.b32encode(key_id(number)).decode().rstrip("=").lower()
 
 
 class MissingKeysTest(faults.FaultCase):
@@ -36,9 +42,9 @@ class MissingKeysTest(faults.FaultCase):
                                         " AND name LIKE 'csrs_count_%'").fetchall()
             for name, _ in counters:
                 database.execute("DROP TRIGGER " + name)
-            pem, protection = database.execute("SELECT pem, protection FROM csrs WHERE id = ?", (csr_id,)).fetchone()
+            database.create_function("key_id", 1, key_id)
+            database.create_function("key_label", 1, key_label)
             database.execute(COPY, (ROWS, csr_id))
-            database.execute(ACTIVATE, (pem, protection))
             for _, text in counters:
                 database.execute(text)
         database.close()

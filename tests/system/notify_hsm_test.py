@@ -9,6 +9,7 @@ import socket
 import time
 import unittest
 
+import faults
 import harness
 import lifecycle_test
 import managed
@@ -76,7 +77,7 @@ class NotifyHsmTest(managed.ManagedCase):
         s = self.s
         answer = call.wait()
         self.assertEqual((answer.status, answer.codes), (503, [1503]))
-        self.assertEqual(list(s.rows().values()), ["pending"])
+        self.assertEqual(s.rows(), {})
         s.start_hsm()
         s.wait_ready()
         s.wait_settled()
@@ -171,7 +172,7 @@ class NotifyHsmTest(managed.ManagedCase):
             s.address = ("127.0.0.1", int(port))
             answer = s.create()
             self.assertIn(answer.status, (500, 503))
-            (csr_id,) = s.rows()
+            (csr_id,) = faults.audit_objects(s.store_path, "csr.failed")
             failed = wait_event(SYSLOG_IDENTIFIER="^csrd-hsm$", CSRD_CSR_ID=csr_id)
             self.assertRegex(failed["MESSAGE"], "csr=" + csr_id)
             failed = wait_event(SYSLOG_IDENTIFIER="^csrd$", CSRD_REQUEST_ID=answer.headers["X-Request-Id"])

@@ -103,7 +103,7 @@ class NotifyTest(managed.ManagedCase):
         self.start()
         s.hsm.signal(signal.SIGSTOP)
         call = lifecycle_test.Background(s.create)
-        harness.wait_for("a pending row", lambda: s.rows("pending"))
+        s.wait_at_signer()
         mark = self.csrd.mark()
         s.csrd.signal(signal.SIGTERM)
         self.csrd.wait("STOPPING", "^1$", mark)
@@ -120,7 +120,7 @@ class NotifyTest(managed.ManagedCase):
         self.start()
         s.arm("csrd-hsm", "signer.create.before-keygen", sleep=True)
         call = lifecycle_test.Background(s.create)
-        harness.wait_for("a pending row", lambda: s.rows("pending"))
+        s.wait_at_failpoint("csrd-hsm")
         s.csrd.signal(signal.SIGTERM)
         s.csrd.wait_log("stopping on signal")
         self.assertTrue(s.csrd.is_running(), "the first waits for what is in flight")
@@ -130,7 +130,7 @@ class NotifyTest(managed.ManagedCase):
         self.assertLess(time.monotonic() - started, 2 * SLOW)
         with contextlib.suppress(harness.GoneAway):
             call.wait()
-        self.assertEqual(list(s.rows().values()), ["pending"])
+        self.assertEqual(s.rows(), {})
         s.hsm.kill()
         s.start()
         s.wait_settled()
@@ -190,7 +190,7 @@ class NotifyTest(managed.ManagedCase):
         s = self.s
         s.watchdog = {"csrd": WATCHDOG}
         self.start()
-        s.arm("csrd", "create.after-pending", sleep=True)
+        s.arm("csrd", "create.before-commit", sleep=True)
         call = lifecycle_test.Background(s.create)
         harness.wait_for("the failpoint", lambda: not s.failpoint_path("csrd").exists())
         self.assert_not_fed(self.csrd, time.monotonic())

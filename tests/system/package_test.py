@@ -74,7 +74,7 @@ class PackageTest(sdbox.Case):
 
     def test_dependencies(self):
         depends = harness.run(["dpkg-deb", "-f", self.deb, "Depends"]).stdout
-        for library in ("libp11-kit0", "libp11-3", "libevent-core-2.1-7", "libssl3", "libsqlite3-0", "libsystemd0"):
+        for library in ("libp11-kit0", "libp11-3", "libevent-core-2.1-7", "libevent-openssl-2.1-7", "libssl3", "libsqlite3-0", "libsystemd0"):
             self.assertIn(library, depends)
         self.assertNotIn("softhsm", depends)
         self.assertNotEqual(harness.run(["dpkg-deb", "--info", self.deb, "conffiles"], check=False).returncode, 0,

@@ -1,6 +1,7 @@
-"""The key pool in the whole service: kill -9 at each of its named points and no key is ever given twice (I3, F73), a
-reconciliation never touches a ready key, and `csrctl status` tells the levels."""
-# run: seconds=46 timeout=400
+"""The key pool in the whole service: kill -9 at each of its named points and no key is ever given twice (I3, F73), what was
+open then is destroyed and the rest is kept (J3), a reconciliation never touches a ready key, and `csrctl status` tells the
+levels."""
+# run: seconds=80 timeout=900
 import collections
 import hashlib
 import subprocess
@@ -11,7 +12,6 @@ from crash_rounds import FINDINGS, ROUNDS, SETTINGS, CrashCase
 
 TARGET = 4
 POOL = {"token default": {"pool_p256v1": TARGET, "node": "node-1", "pool_pause": "10ms", "pool_quiet": "50ms"}}
-LABEL = "csrd-pool:node-1:p256v1"
 
 
 class PoolTest(CrashCase):
@@ -21,19 +21,20 @@ class PoolTest(CrashCase):
         self.acknowledged, self.gone = [], []
         self.wait_full()
 
+    def start_signer(self):
+        self.s.start_hsm()
+        self.s.wait_ready()
+        self.wait_full()
+
     def levels(self):
         return {level["key_type"]: level for level in self.s.csrctl("status")["tokens"][0]["pool"]}
 
     def wait_full(self):
         harness.wait_for("full pool", lambda: self.levels()["p256v1"]["ready"] == TARGET, every=0.05)
 
-    def pool_objects(self):
-        """CKA_ID → classes of what stands under the pool's label."""
-        found = collections.defaultdict(list)
-        for key in self.s.p11.objects():
-            if key["label"] == LABEL:
-                found[key["id"]].append(key["class"])
-        return found
+    def unused(self):
+        """Names on the token that no row has: the ready keys, when nothing else is left."""
+        return set(self.s.p11.labels()) - set(self.s.key_labels().values())
 
     def objects_at_rest(self, count):
         """SoftHSM shows another process an object without its label while the signer writes to it or to the token:
@@ -47,23 +48,25 @@ class PoolTest(CrashCase):
         try:
             harness.wait_for("%d objects" % count, looked, every=0.05)
         except AssertionError:
-            odd = [key for key in self.s.p11.objects() if not key["label"].startswith("csrd:")]
+            known = set(self.s.key_labels("active").values())
+            odd = [key for key in self.s.p11.objects() if key["label"] not in known]
             self.assertEqual(len(seen), count, "%s %s" % (self.levels(), sorted(
                 (key["id"], key["class"], key["label"]) for key in odd)))
         return seen
 
     def check_keys(self):
-        """Whole pairs alone, each id and each public key once, and only what the pool or an active row accounts for."""
-        objects = self.objects_at_rest(2 * (len(self.s.rows("active")) + TARGET))
-        labels = {key["label"] for key in objects}
-        active = set(self.s.rows("active"))
-        self.assertEqual(labels - {LABEL}, {"csrd:" + csr_id for csr_id in active})
+        """Whole pairs alone, each name, each id and each public key once, and only what the pool or an active row
+        accounts for."""
+        names = set(self.s.key_labels("active").values())
+        objects = self.objects_at_rest(2 * (len(names) + TARGET))
+        labels = collections.Counter(key["label"] for key in objects)
+        self.assertLessEqual(names, set(labels))
+        self.assertEqual(len(labels), len(names) + TARGET)
+        self.assertEqual(set(labels.values()), {2})
         ids = collections.Counter((key["id"], key["class"]) for key in objects)
         self.assertEqual(set(ids.values()), {1})
-        self.assertEqual(len(objects), 2 * (len(active) + TARGET))
         points = [key["public"] for key in objects if key["class"] == "public"]
         self.assertEqual(len(points), len(set(points)))
-        self.assertEqual(set(map(len, self.pool_objects().values())), {2})
 
     def check_hashes(self):
         """No two CSRs that were ever made have one public key."""
@@ -75,6 +78,7 @@ class PoolTest(CrashCase):
         self.assertEqual(len(hashes), len(set(hashes)))
 
     def check_pool_round(self, what):
+        self.wait_full()  # while the signer writes, others see halves: see objects_at_rest
         self.check_round(what)
         self.wait_full()
         self.check_keys()
@@ -89,52 +93,102 @@ class PoolTest(CrashCase):
         self.check_keys()
         self.s.stop()
 
-    def rounds(self, point, left):
-        """left: the classes under the label of the CSR that the crash cut off."""
+    def crash_in_create(self, point):
+        self.s.arm("csrd-hsm", point)
+        answer = self.create_while_crashing()
+        self.assertEqual((answer.status, answer.codes), (503, [1503]), answer)
+        self.wait_killed(self.s.hsm)
+
+    def use_rounds(self, point):
+        """In a create whose key is of a block that an earlier one opened."""
         self.start_pool(threads=1)  # SoftHSM 2.6.1 may lose what several write: doc/hsm-compatibility.md
         for number in range(ROUNDS):
+            block = self.unused()
+            self.acknowledge()  # opens all that there are
+            self.wait_full()
+            later = self.unused() - block
+            self.assertEqual(len(later), 1)
+            self.crash_in_create(point)
+            self.start_signer()
+            self.check_pool_round("%s, round %d" % (point, number + 1))
+            self.assertEqual(self.unused() & block, set(), "open keys that the signer died with")
+            self.assertLessEqual(later, self.unused(), "a key that was made later was not open")
+        self.finish_pool()
+
+    def test_use_after_sign(self):
+        self.use_rounds("signer.create.after-sign")
+
+    def test_use_after_verify(self):
+        self.use_rounds("signer.create.after-verify")
+
+    def test_use_before_used_is_durable(self):
+        self.use_rounds("journal.before-sync")
+
+    def test_use_after_used(self):
+        self.use_rounds("signer.create.after-used")
+
+    def open_rounds(self, point, kept):
+        """In a create that opens a block; kept: what was to be opened is ready still, since the journal has no word of it."""
+        self.start_pool(threads=1)
+        for number in range(ROUNDS):
+            block = self.unused()
+            self.crash_in_create(point)
+            self.start_signer()
+            self.check_pool_round("%s, round %d" % (point, number + 1))
+            self.assertEqual(self.unused() & block, block if kept else set())
             self.acknowledge()
-            rows = self.s.rows()
+            self.wait_full()
+            self.assertEqual(self.s.hsm.terminate(), 0)  # what is open is closed
+            self.start_signer()
+        self.finish_pool()
+
+    def test_open_before(self):
+        self.open_rounds("stock.open.before", True)
+
+    def test_open_after_journal(self):
+        self.open_rounds("stock.open.after-journal", False)
+
+    def test_open_with_both_words(self):
+        self.open_rounds("stock.word.both", False)
+
+    def test_open_after_write(self):
+        self.open_rounds("stock.open.after-write", False)
+
+    def fill_rounds(self, point):
+        self.start_pool(threads=1)
+        for number in range(ROUNDS):
             self.s.arm("csrd-hsm", point)
-            answer = self.create_while_crashing()
-            self.assertEqual((answer.status, answer.codes), (503, [1503]), answer)
+            self.create_while_crashing()  # what it takes is made again; its answer may be cut off or not
             self.wait_killed(self.s.hsm)
-            (csr_id,) = set(self.s.rows("pending")) - set(rows)
-            self.assertEqual(self.s.p11.labels().get("csrd:" + csr_id), left)
-            self.s.start_hsm()
-            self.s.wait_ready()
+            self.start_signer()
             self.check_pool_round("%s, round %d" % (point, number + 1))
         self.finish_pool()
 
-    def test_claim_after_private(self):
-        self.rounds("pool.claim.after-private", ["private"])
-
-    def test_claim_after_public(self):
-        self.rounds("pool.claim.after-public", ["private", "public"])
-
     def test_fill_after_keygen(self):
-        self.start_pool(threads=1)
-        for number in range(ROUNDS):
-            self.s.arm("csrd-hsm", "pool.fill.after-keygen")
-            for _ in range(TARGET - 1):  # below half, keys are made beside callers; answers may be cut off or not
-                self.create_while_crashing()
-            self.wait_killed(self.s.hsm)
-            self.s.start_hsm()
-            self.s.wait_ready()
-            self.check_pool_round("pool.fill.after-keygen, round %d" % (number + 1))
+        self.fill_rounds("pool.fill.after-keygen")
+
+    def test_fill_after_made(self):
+        self.fill_rounds("pool.fill.after-made")
+
+    def test_pool_outlives_a_kill(self):
+        self.start_pool()
+        before = self.unused()
+        self.s.hsm.kill()
+        self.start_signer()
+        self.assertEqual(self.unused(), before)
+        self.acknowledge()
+        self.assertIn(self.s.label(self.acknowledged[0]), before)
         self.finish_pool()
 
-    def test_pool_outlives_a_restart(self):
+    def test_pool_outlives_a_stop(self):
+        """What was open, too: the signer says so when it ends."""
         self.start_pool()
-        before = set(self.pool_objects())
-        self.s.hsm.kill()
-        self.s.start_hsm()
-        self.s.wait_ready()
-        self.wait_full()
-        self.assertEqual(set(self.pool_objects()), before)
         self.acknowledge()
-        key_id = self.s.csrctl("csr", "show", self.acknowledged[0])["key"]["id"]
-        self.assertIn(key_id, before)
+        self.wait_full()
+        before = self.unused()
+        self.assertEqual(self.s.hsm.terminate(), 0)
+        self.start_signer()
+        self.assertEqual(self.unused(), before)
         self.finish_pool()
 
     def test_many_callers_at_once(self):
@@ -163,7 +217,7 @@ class NodesTest(harness.Case):
     def test_F230_ready_keys_of_nodes_that_are_gone(self):
         s = self.service(settings={"policy": {"reconcile_interval": "1s"}})
         for node in ("0123456789ab", "fedcba987654", "csrd-1"):
-            s.settings["token default"].update(pool_p256v1=3, node=node)
+            s.settings["token default"].update(pool_p256v1=3, node=node, state_dir=self.folder / node)
             s.write_config()
             s.start_hsm()
             harness.wait_for("three ready keys", lambda: s.csrctl("status")["tokens"][0]["pool"][0]["ready"] == 3,
@@ -197,8 +251,36 @@ class NodesTest(harness.Case):
         s.csrctl("pool", "destroy", "fedcba987654", "--yes")
         self.assertEqual(s.csrctl("pool", "list"), {"nodes": []})
         harness.wait_for("none in the status", lambda: others() == (0, 0), every=0.1)
-        labels = {key["label"] for key in s.p11.objects()}
-        self.assertEqual(labels, {"csrd-pool:csrd-1:p256v1", "csrd:" + kept})
+        harness.wait_for("a full pool", lambda: s.csrctl("status")["tokens"][0]["pool"][0]["ready"] == 3, every=0.05)
+        ready = s.csrctl("reconcile", "--min-age", "0")["ready"]
+        labels = s.p11.labels()
+        self.assertIn(s.label(kept), labels)
+        self.assertEqual((ready, len(labels)), (3, 4), labels)
+        s.stop()
+
+    def test_J10_a_node_that_is_renamed(self):
+        """As a container that keeps its state_dir is at each start: its ready keys are its own, under either name."""
+        s = self.service(settings={"token default": {"pool_p256v1": 3, "node": "0123456789ab"}}).start()
+
+        def wait_full():
+            harness.wait_for("three ready keys", lambda: s.csrctl("status")["tokens"][0]["pool"][0]["ready"] == 3,
+                             every=0.05)
+
+        wait_full()
+        ready = set(s.p11.labels())
+        self.assertEqual(s.hsm.terminate(), 0)
+        s.settings["token default"]["node"] = "fedcba987654"
+        s.write_config()
+        s.start_hsm()
+        s.wait_ready()
+        wait_full()
+        self.assertEqual(set(s.p11.labels()), ready)
+        csr_id = s.create().result["id"]
+        self.assertIn(s.label(csr_id), ready)
+        self.assertEqual(s.csrctl("pool", "list"), {"nodes": []})
+        done = s.csrctl("pool", "destroy", "0123456789ab", "--yes", check=False)
+        self.assertIn("no ready keys of a node", done.stderr)
+        self.assertIn(s.label(csr_id), s.p11.labels())
         s.stop()
 
 

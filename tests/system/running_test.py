@@ -120,7 +120,7 @@ class RunningTest(harness.Case):
                          harness.run([harness.BIN / "csrctl", "--version"]).stdout.split()[1])
         s.stop()
         for kind in ("privkey", "pubkey"):
-            s.p11.tool("--delete-object", "--type", kind, "--label", "csrd:" + gone)
+            s.p11.tool("--delete-object", "--type", kind, "--label", s.label(gone))
         s.p11.ask("make-pair", "csrd:7b163417-1d2b-4c84-a38a-2fb7a0cd7752")
         s.start()
         found = harness.wait_for("a comparison", lambda: self.compared(s))

@@ -38,7 +38,7 @@ class TokenObjectsTest(harness.Case):
         objects = self.s.p11.objects()
         self.assertEqual(len(objects), 4)
         for key_type, result in self.made.items():
-            mine = {o["class"]: o for o in objects if o["label"] == "csrd:" + result["id"]}
+            mine = {o["class"]: o for o in objects if o["label"] == self.s.label(result["id"])}
             self.assertEqual(set(mine), {"private", "public"})
             private, public = mine["private"], mine["public"]
             self.assertEqual({k: v for k, v in private["flags"].items() if k in PRIVATE_TRUE | PRIVATE_FALSE},
@@ -61,7 +61,7 @@ class TokenObjectsTest(harness.Case):
 
     def test_pkcs11_tool(self):
         listed = self.s.p11.tool("--list-objects", "--type", "privkey").stdout
-        self.assertEqual(set(re.findall(r"label: +(\S+)", listed)), {"csrd:" + r["id"] for r in self.made.values()})
+        self.assertEqual(set(re.findall(r"label: +(\S+)", listed)), set(self.s.key_labels().values()))
         access = re.findall(r"Access: +(.*?) *$", listed, re.M)
         usage = re.findall(r"Usage: +(.*?) *$", listed, re.M)
         self.assertEqual(access, ["sensitive, always sensitive, never extractable, local"] * 2)
@@ -71,7 +71,7 @@ class TokenObjectsTest(harness.Case):
 
     def check_use(self):
         """The RSA key signs and does nothing else."""
-        label = "csrd:" + self.made["rsa2048"]["id"]
+        label = self.s.label(self.made["rsa2048"]["id"])
         key_id = next(o["id"] for o in self.s.p11.objects() if o["label"] == label)
         data, out = self.folder / "data", self.folder / "out"
         data.write_bytes(b"\x01" * 256)
@@ -86,7 +86,7 @@ class TokenObjectsTest(harness.Case):
 
     def test_no_way_out(self):
         for key_type, result in self.made.items():
-            answer = self.s.p11.ask("steal", "csrd:" + result["id"])
+            answer = self.s.p11.ask("steal", self.s.label(result["id"]))
             controls = answer["wrap_control"], answer["read_control"]
             self.assertEqual(controls, (CKR_OK, CKR_OK), "the attempt itself works")
             self.assertIn(answer["wrap"], (CKR_KEY_UNEXTRACTABLE, CKR_KEY_NOT_WRAPPABLE))

@@ -83,9 +83,9 @@ class Verify(harness.Case):
 
     def test_keys(self):
         service, (gone, half, whole) = self.populated()
-        service.p11.tool("--delete-object", "--type", "privkey", "--label", "csrd:" + gone)
-        service.p11.tool("--delete-object", "--type", "pubkey", "--label", "csrd:" + gone)
-        service.p11.tool("--delete-object", "--type", "pubkey", "--label", "csrd:" + half)
+        service.p11.tool("--delete-object", "--type", "privkey", "--label", service.label(gone))
+        service.p11.tool("--delete-object", "--type", "pubkey", "--label", service.label(gone))
+        service.p11.tool("--delete-object", "--type", "pubkey", "--label", service.label(half))
         service.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "csrd:" + UUID, "--id", "01" * 16)
         service.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "csrd:no id", "--id", "02" * 16)
         wanted = {("missing-key", gone), ("half-pair", half), ("unknown-key", "csrd:" + UUID),
@@ -137,10 +137,10 @@ class Verify(harness.Case):
         searches = sum(call.function == "C_FindObjectsInit" for call in s.shim.calls(mark))
         self.assertLess(searches, len(ids))
         for what in ("privkey", "pubkey"):
-            s.p11.tool("--delete-object", "--type", what, "--label", "csrd:" + ids[3])
-        s.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "csrd:" + ids[3], "--id",
+            s.p11.tool("--delete-object", "--type", what, "--label", s.label(ids[3]))
+        s.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", s.label(ids[3]), "--id",
                    self.one(s, "SELECT hex(key_id) FROM csrs WHERE id = ?", ids[3])[0])
-        s.p11.tool("--delete-object", "--type", "privkey", "--label", "csrd:" + ids[4])
+        s.p11.tool("--delete-object", "--type", "privkey", "--label", s.label(ids[4]))
         found = self.verify(s, "--full")[0]
         self.assertLessEqual({("wrong-key", ids[3]), ("half-pair", ids[4])}, found)
         self.assertEqual({what for _, what in found}, {ids[3], ids[4]})
@@ -185,8 +185,8 @@ class Verify(harness.Case):
         service, (same, other, weaker) = self.populated()
         key_id = self.one(service, "SELECT hex(key_id) FROM csrs WHERE id = ?", other)[0]
         for what in ("privkey", "pubkey"):
-            service.p11.tool("--delete-object", "--type", what, "--label", "csrd:" + other)
-        service.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "csrd:" + other, "--id", key_id,
+            service.p11.tool("--delete-object", "--type", what, "--label", service.label(other))
+        service.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", service.label(other), "--id", key_id,
                          "--usage-derive")
         self.database(service, ("UPDATE csrs SET protection = protection - 64 WHERE id = ?", weaker))
         self.assertEqual(self.verify(service)[0], set())
@@ -196,8 +196,8 @@ class Verify(harness.Case):
         self.assertEqual(told["keys_read"], 3)
         # Another type of key altogether.
         for what in ("privkey", "pubkey"):
-            service.p11.tool("--delete-object", "--type", what, "--label", "csrd:" + other)
-        service.p11.tool("--keypairgen", "--key-type", "rsa:1024", "--label", "csrd:" + other, "--id", key_id)
+            service.p11.tool("--delete-object", "--type", what, "--label", service.label(other))
+        service.p11.tool("--keypairgen", "--key-type", "rsa:1024", "--label", service.label(other), "--id", key_id)
         found, told = self.verify(service, "--full")
         self.assertIn(("unreadable-key", other), found)
 
@@ -270,22 +270,50 @@ class Verify(harness.Case):
 
     def test_unsettled_and_leftover(self):
         service, ids = self.populated(count=1)
-        service.arm("csrd", "create.before-active")
+        service.arm("csrd", "create.before-commit")
         service.start_csrd()
         service.wait_ready()
         with self.assertRaises((harness.GoneAway, OSError, harness.http.client.HTTPException)):
             service.create()
         service.csrd.wait()
-        pending = self.one(service, "SELECT id FROM csrs WHERE state = 1")[0]
-        found, told = self.verify(service)
-        self.assertEqual(found, set())
-        self.assertEqual(told["in_work"], 1)
-        self.database(service, ("UPDATE csrs SET updated_us = 1 WHERE id = ?", pending))
-        self.assertEqual(self.verify(service)[0], {("unsettled", pending)})
-        self.database(service, ("UPDATE csrs SET state = 5 WHERE id = ?", pending))
+        (unsettled,) = set(service.p11.labels()) - {service.label(ids[0])}
         found, _ = self.verify(service)
-        self.assertLessEqual({("leftover-key", pending), ("store", pending)}, found)
-        self.assertNotIn(ids[0], {what for _, what in found})
+        self.assertEqual([kind for kind, _ in found], ["unsettled"])
+        (csr_id,) = [what for _, what in found]
+        self.assertNotIn(csr_id, service.rows())
+        service.csrctl("reconcile", "--apply")
+        self.assertNotIn(unsettled, service.p11.labels())
+        self.assertEqual(self.verify(service)[0], set())
+        # The key of a deleted CSR that came back.
+        service.start_csrd()
+        service.wait_ready()
+        label, key_id = service.label(ids[0]), self.one(service, "SELECT hex(key_id) FROM csrs")[0]
+        self.assertEqual(service.delete(ids[0]).status, 200)
+        service.csrd.terminate()
+        service.p11.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", label, "--id", key_id)
+        self.database(service, ("UPDATE csrs SET updated_us = 1",))
+        found, _ = self.verify(service)
+        self.assertEqual({("leftover-key", ids[0])}, found)
+
+    def test_a_create_at_work_is_no_difference(self):
+        """Its key has no row yet, and the csrd that runs knows why."""
+        service, ids = self.populated(count=1)
+        service.arm("csrd", "create.before-commit", sleep=True)
+        service.start_csrd()
+        service.wait_ready()
+        caller = harness.threading.Thread(target=lambda: self.create_until_it_ends(service), daemon=True)
+        caller.start()
+        service.wait_at_failpoint("csrd")
+        found, told = self.verify(service)
+        self.assertEqual((found, told["in_work"]), (set(), 1))
+        service.csrd.kill()
+        caller.join()
+
+    def create_until_it_ends(self, service):
+        try:
+            service.create()
+        except (harness.GoneAway, OSError):
+            pass
 
     def test_absent_signer_is_told_at_once(self):
         service = self.service()

@@ -14,9 +14,11 @@
 #include "base/clock.h"
 #include "tests/fakes/hsm_fake.h"
 #include "tests/fakes/no_random.h"
+#include "tests/fakes/old_rows.h"
 #include "tests/fakes/store_memory.h"
 
 #include <poll.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +51,8 @@ struct fixture {
 	struct hsm *old_hsm; /* of ready_is_what_creates_need alone */
 	struct api *api;
 	unsigned reconciles;
+	unsigned confirms; /* that the api asked for, and the last of them */
+	char confirmed[KEY_LABEL_SIZE];
 	uint64_t tick_ms; /* when the api wants a turn; 0: never */
 };
 
@@ -204,6 +208,18 @@ static void wait_for_hsm(struct fixture *f, struct call *call)
 	}
 }
 
+/* Until so many calls are with the HSM. */
+static void wait_for_hsm_calls(struct fixture *f, unsigned calls)
+{
+	uint64_t until = clock_ms() + PATIENCE_MS;
+
+	while (hsm_in_flight(f->hsm) < calls) {
+		store_turn(f);
+		if (clock_ms() > until)
+			fail_msg("%u calls are with the HSM, and not %u", hsm_in_flight(f->hsm), calls);
+	}
+}
+
 /* Until so many wait for others. */
 static void wait_for_waiters(struct fixture *f, unsigned waiters)
 {
@@ -330,6 +346,7 @@ struct row {
 	char actions[256];
 	char last_request_id[64];
 	char id[CSR_ID_SIZE];
+	char label[KEY_LABEL_SIZE];
 	unsigned count;
 };
 
@@ -362,12 +379,13 @@ static void on_rows(void *arg, enum err e, const struct store_csr_page *page)
 	if (page->records_len > 0) {
 		row->state = page->records[0].state;
 		snprintf(row->id, sizeof(row->id), "%s", page->records[0].id);
+		snprintf(row->label, sizeof(row->label), "%s", page->records[0].key_label);
 	}
 	row->done = true;
 }
 
-/* The only row of all that there is. */
-static struct row only_row(struct fixture *f)
+/* How many rows there are; one of them. */
+static struct row rows(struct fixture *f)
 {
 	struct row row = {0};
 	struct store_csr_query query = {.states = 0x3e, .order = STORE_ORDER_CREATED_AT, .limit = 10};
@@ -375,7 +393,38 @@ static struct row only_row(struct fixture *f)
 	store_csr_list(f->store, &query, on_rows, &row);
 	store_wait(f->store, &row.done);
 	assert_int_equal(row.e, E_OK);
+	return row;
+}
+
+/* The only row of all that there is. */
+static struct row only_row(struct fixture *f)
+{
+	struct row row = rows(f);
+
 	assert_int_equal(row.count, 1);
+	return row;
+}
+
+static void on_failed(void *arg, enum err e, const struct audit_record *records, size_t len)
+{
+	struct row *row = arg;
+
+	row->e = e;
+	row->count = (unsigned)len;
+	if (len > 0)
+		snprintf(row->id, sizeof(row->id), "%s", records[0].object);
+	row->done = true;
+}
+
+/* How many creates the trail calls failed; the last of them. */
+static struct row failed(struct fixture *f)
+{
+	struct row row = {0};
+	struct store_audit_query query = {.action = "csr.failed", .limit = 100};
+
+	store_audit_search(f->store, &query, on_failed, &row);
+	store_wait(f->store, &row.done);
+	assert_int_equal(row.e, E_OK);
 	return row;
 }
 
@@ -483,6 +532,15 @@ static void on_want_reconcile(void *arg)
 	f->reconciles++;
 }
 
+static void on_want_confirm(void *arg, struct hsm *hsm, const char *key_label)
+{
+	struct fixture *f = arg;
+
+	assert_ptr_equal(hsm, f->hsm);
+	f->confirms++;
+	snprintf(f->confirmed, sizeof(f->confirmed), "%s", key_label);
+}
+
 static void on_want_tick(void *arg, uint64_t at_ms)
 {
 	struct fixture *f = arg;
@@ -495,6 +553,7 @@ static int set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct api_options options = {.hsms_len = 1,
 				      .want_reconcile = on_want_reconcile,
+				      .want_confirm = on_want_confirm,
 				      .want_tick = on_want_tick,
 				      .waiting_max = WAITING_MAX};
 
@@ -510,6 +569,7 @@ static int set_up(void **state)
 	options.store = f->store;
 	options.hsms = &f->hsm;
 	options.want_reconcile_arg = f;
+	options.want_confirm_arg = f;
 	options.want_tick_arg = f;
 	assert_int_equal(api_new(&options, &f->api), E_OK);
 	*state = f;
@@ -569,7 +629,7 @@ static void a_create_answers_what_was_sent(void **state)
 	assert_int_equal(state_of(f, result_text(&call, "id")), CSR_ACTIVE);
 	assert_int_equal(hsm_fake_key(f->hsm, result_text(&call, "id")), MESSAGE_KEY_PAIR);
 	assert_string_equal(hsm_fake_last_spec(f->hsm)->sans[1].value, "*.a.example.com");
-	expect_audit(f, result_text(&call, "id"), "csr.pending csr.active");
+	expect_audit(f, result_text(&call, "id"), "csr.active");
 	call_release(&call);
 }
 
@@ -589,10 +649,10 @@ static void fields_not_given_are_left_out(void **state)
 }
 
 /*
- * I2 and I1: pending before the HSM is asked, active before the answer; and the HSM's deadline is
- * before the caller's.
+ * I1: the row is durable, with its key, before the answer, and the signer is told after that; and the HSM's
+ * deadline is before the caller's.
  */
-static void the_row_comes_first(void **state)
+static void the_row_comes_before_the_answer(void **state)
 {
 	struct fixture *f = *state;
 	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
@@ -601,17 +661,45 @@ static void the_row_comes_first(void **state)
 	start(f, &call);
 	assert_int_equal(api_in_flight(f->api), 1);
 	wait_for_hsm(f, &call);
-	row = only_row(f);
-	assert_int_equal(row.state, CSR_PENDING);
-	assert_true(api_works_on(f->api, row.id));
+	assert_int_equal(rows(f).count, 0);
 	assert_true(hsm_fake_last_deadline_ms(f->hsm) <= call.request.deadline_ms - 2000);
 	assert_true(hsm_fake_last_deadline_ms(f->hsm) > clock_ms());
+	store_memory_pause();
 	hsm_fake_run(f->hsm);
+	store_memory_wait_paused();
 	assert_false(call.replied);
+	assert_int_equal(f->confirms, 0);
+	store_memory_resume();
 	wait_for_reply(f, &call);
 	expect(&call, 201, 0);
-	assert_int_equal(state_of(f, row.id), CSR_ACTIVE);
+	row = only_row(f);
+	assert_int_equal(row.state, CSR_ACTIVE);
+	assert_string_equal(row.id, result_text(&call, "id"));
+	assert_string_equal(row.label, hsm_fake_key_label(f->hsm, row.id));
+	assert_int_equal(f->confirms, 1);
+	assert_string_equal(f->confirmed, row.label);
+	expect_audit(f, row.id, "csr.active");
 	assert_false(api_works_on(f->api, row.id));
+	call_release(&call);
+}
+
+/* What reconciliation leaves alone: from before the signer is asked until all has its end. */
+static void a_create_is_in_work_to_its_end(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+	char id[CSR_ID_SIZE];
+
+	hsm_fake_mistake_type(f->hsm, KEY_P256V1);
+	start(f, &call);
+	wait_for_hsm(f, &call);
+	hsm_fake_run(f->hsm); /* made */
+	wait_for_hsm(f, &call);
+	snprintf(id, sizeof(id), "%s", failed(f).id);
+	assert_true(api_works_on(f->api, id));
+	wait_for_reply(f, &call); /* destroyed */
+	expect(&call, 500, 1500);
+	assert_false(api_works_on(f->api, id));
 	call_release(&call);
 }
 
@@ -947,7 +1035,7 @@ static void create_costs(struct fixture *f, struct call call, int status, int co
 	assert_int_equal(store_memory_write_commits() - writes_before, writes);
 }
 
-/* Who asks, and what it would come to, is one question; what comes to nothing waits for no commit. */
+/* Who asks, and what it would come to, is one question; a create is one commit, and nothing none. */
 static void a_create_asks_the_store_once(void **state)
 {
 	static const char other_body[] =
@@ -955,7 +1043,7 @@ static void a_create_asks_the_store_once(void **state)
 	    "\"common_name\":\"app.example.com\",\"sans\":[\"app.example.com\"] }";
 	static const char small[] = "/client/v4/accounts/" SMALL_ACCOUNT "/custom_csrs";
 
-	create_costs(*state, keyed_call(small, GOOD_BODY, "key"), 201, 0, 1, 2);
+	create_costs(*state, keyed_call(small, GOOD_BODY, "key"), 201, 0, 1, 1);
 	create_costs(*state, keyed_call(small, GOOD_BODY, "key"), 201, 0, 1, 0);
 	create_costs(*state, keyed_call(small, other_body, "key"), 409, 1421, 1, 0);
 	create_costs(*state, keyed_call(small, GOOD_BODY, "new"), 403, 1403, 1, 0);
@@ -1029,6 +1117,24 @@ static void ten_at_once_make_one_key(void **state)
 	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 201, 0);
 }
 
+#define PENDING_ID "0c0c0c0c-0000-4000-8000-00000000000c"
+
+/* As csrd 0.1 left it: a pending row under that key, whose request was GOOD_BODY, beside a whole CSR. */
+static void put_pending(struct fixture *f, const char *key)
+{
+	sqlite3 *db = store_memory_handle("handlers");
+	char *sql =
+	    sqlite3_mprintf("INSERT INTO idempotency (principal_id, scope_kind, scope_id, key, csr_id,"
+			    " request_hash, created_us) SELECT principal_id, scope_kind, scope_id, %Q, %Q,"
+			    " request_hash, created_us FROM idempotency WHERE key = 'of-another'",
+			    key, PENDING_ID);
+
+	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "of-another"), 201, 0);
+	old_rows_add_pending(db, PENDING_ID, ACCOUNT, "default");
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_free(sql);
+}
+
 /* A first that is with the HSM and a repeat that waits for it. */
 static void start_two(struct fixture *f, struct call *first, struct call *repeat)
 {
@@ -1085,18 +1191,15 @@ static void a_repeat_waits_for_reconciliation(void **state)
 {
 	struct fixture *f = *state;
 	struct call repeat = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
-	struct row row;
 
-	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_UNCERTAIN, false);
-	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 503, 1503);
-	row = only_row(f);
+	put_pending(f, "key");
 	start(f, &repeat);
 	wait_for_waiters(f, 1);
-	assert_false(api_works_on(f->api, row.id)); /* or reconciliation would leave it alone */
-	settle(f, row.id, CSR_PENDING, CSR_FAILED);
+	assert_false(api_works_on(f->api, PENDING_ID)); /* or reconciliation would leave it alone */
+	settle(f, PENDING_ID, CSR_PENDING, CSR_FAILED);
 	wait_for_reply(f, &repeat);
 	expect(&repeat, 201, 0);
-	assert_string_not_equal(result_text(&repeat, "id"), row.id);
+	assert_string_not_equal(result_text(&repeat, "id"), PENDING_ID);
 	call_release(&repeat);
 }
 
@@ -1121,8 +1224,7 @@ static void a_repeat_waits_no_longer_than_its_time(void **state)
 	expect(&first, 201, 0);
 	call_release(&first);
 	/* nobody works on the row */
-	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_UNCERTAIN, false);
-	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "other"), 503, 1503);
+	put_pending(f, "other");
 	repeat = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "other");
 	repeat.request.deadline_ms = clock_ms() + 50;
 	perform_expect(f, &repeat, 503, 1503);
@@ -1179,8 +1281,7 @@ static void repeats_while_draining(void **state)
 	struct call repeat;
 	struct call of_nobody = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "other");
 
-	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_UNCERTAIN, false);
-	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "other"), 503, 1503);
+	put_pending(f, "other");
 	start_two(f, &first, &repeat);
 	start(f, &of_nobody);
 	wait_for_waiters(f, 2);
@@ -1207,6 +1308,94 @@ static void a_repeat_begins_nothing_while_draining(void **state)
 }
 
 /* F137: some connections stay free for those who need not wait. */
+static void other_process_reconciles(void *arg)
+{
+	(void)arg;
+}
+
+/* Another process on the same store: this one's api knows nothing of its ops. */
+static struct api *other_process(struct fixture *f)
+{
+	struct api_options options = {
+	    .config = &f->config,
+	    .store = f->store,
+	    .hsms = &f->hsm,
+	    .hsms_len = 1,
+	    .want_reconcile = other_process_reconciles,
+	    .want_tick = on_want_tick,
+	    .want_tick_arg = f,
+	    .waiting_max = WAITING_MAX,
+	};
+	struct api *api;
+
+	assert_int_equal(api_new(&options, &api), E_OK);
+	return api;
+}
+
+/* J8: two processes make a key each under one Idempotency-Key: the loser destroys its own and answers as the
+   winner did. */
+static void of_two_processes_one_makes_the_csr(void **state)
+{
+	struct fixture *f = *state;
+	struct api *here = f->api, *there = other_process(f);
+	struct call first = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+	struct call second = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
+
+	start(f, &first);
+	f->api = there;
+	start(f, &second);
+	f->api = here;
+	wait_for_hsm_calls(f, 2);
+	wait_for_reply(f, &first);
+	wait_for_reply(f, &second);
+	expect(&first, 201, 0);
+	expect(&second, 201, 0);
+	assert_string_equal(first.body, second.body);
+	call_release(&first);
+	call_release(&second);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 2);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 1);
+	assert_string_equal(hsm_fake_key_label(f->hsm, only_row(f).id), only_row(f).label);
+	assert_int_equal(failed(f).count, 1);
+	assert_int_equal(f->reconciles, 0);
+	api_free(there);
+}
+
+/* J8: the same when the bodies differ, or the first uses up the quota. */
+static void a_create_that_comes_second_leaves_no_key(void **state)
+{
+	static const char small[] = "/client/v4/accounts/" SMALL_ACCOUNT "/custom_csrs";
+	static const char other_body[] =
+	    "{\"country\":\"US\",\"state\":\"California\",\"locality\":\"Here\",\"organization\":\"Some\","
+	    "\"common_name\":\"app.example.com\",\"sans\":[\"app.example.com\"] }";
+	struct fixture *f = *state;
+	struct api *here = f->api, *there = other_process(f);
+	struct call second[] = {keyed_call(ACCOUNT_CSRS, other_body, "key"),
+				new_call(HTTP_POST, small, GOOD_BODY)};
+	const char *paths[] = {ACCOUNT_CSRS, small};
+	const int codes[][2] = {{409, 1421}, {403, 1403}};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct call first = keyed_call(paths[i], GOOD_BODY, "key");
+
+		f->api = there;
+		start(f, &first);
+		wait_for_hsm(f, &first);
+		f->api = here;
+		start(f, &second[i]);
+		wait_for_hsm_calls(f, 2);
+		wait_for_reply(f, &first);
+		expect(&first, 201, 0);
+		call_release(&first);
+		wait_for_reply(f, &second[i]);
+		expect(&second[i], codes[i][0], codes[i][1]);
+		call_release(&second[i]);
+		assert_int_equal(hsm_fake_keys_len(f->hsm), i + 1);
+		assert_int_equal(failed(f).count, i + 1);
+	}
+	api_free(there);
+}
+
 static void only_so_many_wait(void **state)
 {
 	struct fixture *f = *state;
@@ -1287,7 +1476,7 @@ static void without_the_hsm_nothing_is_begun(void **state)
 	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 201, 0);
 }
 
-/* F110: no id that could be guessed, or could be that of another CSR; the caller may try again. */
+/* F110: no id that could be guessed, or could be that of-another CSR; the caller may try again. */
 static void without_randomness_nothing_is_begun(void **state)
 {
 	unsigned before = store_memory_write_commits();
@@ -1303,41 +1492,41 @@ static const struct {
 	enum err e;
 	int status;
 	int code;
-	enum csr_state state; /* of the row afterwards */
+	bool may_have_a_key; /* that the signer alone knows */
 } hsm_errors[] = {
-    {E_UNAVAIL, 503, 1503, CSR_FAILED}, {E_BUSY, 503, 1503, CSR_FAILED},
-    {E_TIMEOUT, 503, 1503, CSR_FAILED}, {E_HSM, 500, 1500, CSR_FAILED},
-    {E_INVAL, 500, 1500, CSR_FAILED},   {E_UNSUPPORTED, 400, 1417, CSR_FAILED},
-    {E_DENIED, 403, 1404, CSR_FAILED},  {E_UNCERTAIN, 503, 1503, CSR_PENDING},
-    {E_NOMEM, 503, 1503, CSR_PENDING},  {E_PROTO, 500, 1500, CSR_PENDING},
-    {E_BUG, 500, 1500, CSR_PENDING},
+    {E_UNAVAIL, 503, 1503, false}, {E_BUSY, 503, 1503, false},     {E_TIMEOUT, 503, 1503, false},
+    {E_HSM, 500, 1500, false},     {E_INVAL, 500, 1500, false},    {E_UNSUPPORTED, 400, 1417, false},
+    {E_DENIED, 403, 1404, false},  {E_UNCERTAIN, 503, 1503, true}, {E_NOMEM, 503, 1503, true},
+    {E_PROTO, 500, 1500, true},    {E_BUG, 500, 1500, true},
 };
 
+/* Each is recorded, and from then on nobody can make a row of it; what is left is reconciliation's. */
 static void errors_of_the_hsm(void **state)
 {
 	for (size_t i = 0; i < sizeof(hsm_errors) / sizeof(hsm_errors[0]); i++) {
 		void *inner = NULL;
 		struct fixture *f;
-		struct row row;
+		struct row end;
 
 		tear_down(state);
 		set_up(&inner);
 		f = *state = inner;
-		hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, hsm_errors[i].e,
-				hsm_errors[i].state == CSR_PENDING);
+		hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, hsm_errors[i].e, hsm_errors[i].may_have_a_key);
 		once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), hsm_errors[i].status,
 		     hsm_errors[i].code);
-		row = only_row(f);
-		assert_int_equal(row.state, hsm_errors[i].state);
-		assert_int_equal(f->reconciles, row.state == CSR_PENDING);
+		assert_int_equal(rows(f).count, 0);
+		end = failed(f);
+		assert_int_equal(end.count, 1);
+		expect_audit(f, end.id, "csr.failed");
+		assert_int_equal(f->reconciles, hsm_errors[i].may_have_a_key);
+		assert_int_equal(hsm_fake_is_unsettled(f->hsm, end.id), hsm_errors[i].may_have_a_key);
 		assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 0);
-		if (row.state == CSR_FAILED)
-			expect_audit(f, row.id, "csr.pending csr.failed");
+		assert_int_equal(f->confirms, 0);
 	}
 }
 
-/* The second commit fails: the row stays pending, the key stays, reconciliation is told. */
-static void the_second_commit_fails(void **state)
+/* J6: the commit fails and nothing was done, so the key goes. */
+static void the_commit_fails(void **state)
 {
 	static const enum err errors[] = {E_BUSY, E_STORE, E_UNAVAIL, E_NOMEM};
 	struct fixture *f = *state;
@@ -1350,16 +1539,35 @@ static void the_second_commit_fails(void **state)
 		store_memory_fail(STORE_MEMORY_COMMIT, errors[i], 1);
 		wait_for_reply(f, &call);
 		expect(&call, 503, 1503);
-		assert_int_equal(f->reconciles, i + 1);
-		assert_int_equal(hsm_fake_keys_len(f->hsm), i + 1);
-		assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 0);
+		assert_int_equal(f->reconciles, 0);
+		assert_int_equal(failed(f).count, i + 1);
+		assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
 		call_release(&call);
 	}
+	assert_int_equal(rows(f).count, 0);
 	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 201, 0);
 }
 
-/* The commit's outcome is lost: the caller who comes back with its key gets the CSR that was made. */
-static void the_second_commit_is_uncertain(void **state)
+/* J6: the store takes nothing at all, so nobody can say whether there is a row: the key stays. */
+static void nothing_can_be_committed(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+
+	start(f, &call);
+	wait_for_hsm(f, &call);
+	store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 2);
+	wait_for_reply(f, &call);
+	expect(&call, 503, 1503);
+	assert_int_equal(f->reconciles, 1);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 1);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 0);
+	assert_int_equal(f->confirms, 0);
+	call_release(&call);
+}
+
+/* J6: the commit's outcome is lost: the caller who comes back with its key gets the CSR that was made. */
+static void the_commit_is_uncertain(void **state)
 {
 	struct fixture *f = *state;
 	struct call call = keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key");
@@ -1372,22 +1580,9 @@ static void the_second_commit_is_uncertain(void **state)
 	call_release(&call);
 	assert_int_equal(f->reconciles, 1);
 	assert_int_equal(only_row(f).state, CSR_ACTIVE);
+	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 0);
 	once(f, keyed_call(ACCOUNT_CSRS, GOOD_BODY, "key"), 201, 0);
 	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 1);
-}
-
-static void the_first_commit_fails(void **state)
-{
-	static const enum err errors[] = {E_BUSY, E_STORE, E_UNAVAIL, E_NOMEM, E_UNCERTAIN};
-	struct fixture *f = *state;
-
-	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
-		store_memory_fail(STORE_MEMORY_COMMIT, errors[i], 1);
-		once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 503, 1503);
-	}
-	assert_int_equal(f->reconciles, 1); /* E_UNCERTAIN left a pending row */
-	assert_int_equal(only_row(f).state, CSR_PENDING);
-	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_CREATE_CSR), 0);
 }
 
 static void the_store_cannot_read(void **state)
@@ -1399,26 +1594,25 @@ static void the_store_cannot_read(void **state)
 	once(f, new_call(HTTP_GET, ACCOUNT_CSRS, NULL), 200, 0);
 }
 
-/* Somebody settled the row while the HSM worked: its key must go. */
-static void a_row_that_is_no_longer_pending_loses_its_key(void **state)
+/* Somebody settled the CSR while the HSM worked (csrctl reconcile --min-age 0): its key must go. */
+static void a_csr_that_was_settled_meanwhile_loses_its_key(void **state)
 {
 	struct fixture *f = *state;
 	struct call call = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
-	struct row row;
-	struct row moved = {0};
-	struct store_csr_move move = {.from = CSR_PENDING, .to = CSR_FAILED};
+	struct audit_origin origin = {.actor = "operator:test"};
+	struct row shut = {0};
 
 	start(f, &call);
 	wait_for_hsm(f, &call);
-	row = only_row(f);
-	move.id = row.id;
-	store_csr_move(f->store, &move, on_done, &moved);
-	await(f, &moved);
+	store_csr_failed(f->store, hsm_fake_last_csr_id(f->hsm), &origin, on_done, &shut);
+	await(f, &shut);
 	wait_for_reply(f, &call);
 	expect(&call, 503, 1503);
-	assert_int_equal(state_of(f, row.id), CSR_FAILED);
-	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
 	call_release(&call);
+	assert_int_equal(rows(f).count, 0);
+	assert_int_equal(failed(f).count, 1);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
+	assert_int_equal(f->reconciles + f->confirms, 0);
 }
 
 /* I3: a token that gives the same key twice. */
@@ -1444,12 +1638,11 @@ static void a_key_that_another_csr_has_is_refused(void **state)
 static void a_key_of_another_type_is_refused(void **state)
 {
 	struct fixture *f = *state;
-	struct row row;
 
 	hsm_fake_mistake_type(f->hsm, KEY_P256V1);
 	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 500, 1500);
-	row = only_row(f);
-	assert_int_equal(row.state, CSR_FAILED);
+	assert_int_equal(rows(f).count, 0);
+	assert_int_equal(failed(f).count, 1);
 	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
 }
 
@@ -1465,7 +1658,7 @@ static void failing_cannot_be_committed(void **state)
 	store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 1);
 	wait_for_reply(f, &call);
 	expect(&call, 503, 1503);
-	assert_int_equal(only_row(f).state, CSR_PENDING);
+	assert_int_equal(rows(f).count + failed(f).count, 0);
 	assert_int_equal(f->reconciles, 1);
 	call_release(&call);
 }
@@ -1697,7 +1890,7 @@ static void a_repeated_delete_is_answered_again(void **state)
 	hsm_fake_set_up(f->hsm, false); /* it takes no HSM */
 	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
 	assert_int_equal(hsm_fake_calls(f->hsm, HSM_FAKE_DESTROY_KEY), 1);
-	expect_audit(f, id, "csr.pending csr.active csr.deleting csr.destroyed");
+	expect_audit(f, id, "csr.active csr.deleting csr.destroyed");
 	wall_offset_us = -hour_us;
 	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, id, path), 200, 0);
 	wall_offset_us = hour_us - 60 * 1000000;
@@ -1710,14 +1903,11 @@ static void a_repeated_delete_is_answered_again(void **state)
 static void a_failed_create_cannot_be_deleted(void **state)
 {
 	struct fixture *f = *state;
-	struct row row;
 	char path[160];
 
 	hsm_fake_script(f->hsm, HSM_FAKE_CREATE_CSR, E_HSM, false);
 	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 500, 1500);
-	row = only_row(f);
-	assert_int_equal(row.state, CSR_FAILED);
-	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, row.id, path), 404, 1419);
+	once(f, item_call(HTTP_DELETE, ACCOUNT_CSRS, failed(f).id, path), 404, 1419);
 }
 
 static void a_delete_destroys_key_and_row(void **state)
@@ -1741,7 +1931,7 @@ static void a_delete_destroys_key_and_row(void **state)
 	call_release(&call);
 	assert_int_equal(state_of(f, id), CSR_DESTROYED);
 	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
-	expect_audit(f, id, "csr.pending csr.active csr.deleting csr.destroyed");
+	expect_audit(f, id, "csr.active csr.deleting csr.destroyed");
 	once(f, item_call(HTTP_GET, ACCOUNT_CSRS, id, path), 404, 1419);
 }
 
@@ -2234,7 +2424,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_create_answers_what_was_sent),
 	    TEST(fields_not_given_are_left_out),
-	    TEST(the_row_comes_first),
+	    TEST(the_row_comes_before_the_answer),
+	    TEST(a_create_is_in_work_to_its_end),
 	    TEST(content_types),
 	    TEST(body_errors_have_their_codes),
 	    TEST(credentials_decide),
@@ -2257,6 +2448,8 @@ int main(void)
 	    TEST(a_repeat_outlives_a_reload),
 	    TEST(repeats_while_draining),
 	    TEST(a_repeat_begins_nothing_while_draining),
+	    TEST(of_two_processes_one_makes_the_csr),
+	    TEST(a_create_that_comes_second_leaves_no_key),
 	    TEST(only_so_many_wait),
 	    TEST(a_failed_create_frees_its_key),
 	    TEST(the_key_of_a_deleted_csr_is_spent),
@@ -2264,11 +2457,11 @@ int main(void)
 	    TEST(without_the_hsm_nothing_is_begun),
 	    TEST(without_randomness_nothing_is_begun),
 	    TEST(errors_of_the_hsm),
-	    TEST(the_second_commit_fails),
-	    TEST(the_second_commit_is_uncertain),
-	    TEST(the_first_commit_fails),
+	    TEST(the_commit_fails),
+	    TEST(the_commit_is_uncertain),
+	    TEST(nothing_can_be_committed),
 	    TEST(the_store_cannot_read),
-	    TEST(a_row_that_is_no_longer_pending_loses_its_key),
+	    TEST(a_csr_that_was_settled_meanwhile_loses_its_key),
 	    TEST(a_key_that_another_csr_has_is_refused),
 	    TEST(a_key_of_another_type_is_refused),
 	    TEST(failing_cannot_be_committed),

@@ -394,15 +394,16 @@ static void unknown_names_are_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	refuses(
-	    f, TOKEN "[htpp]\nlisten = x\n",
-	    "@:4: [htpp]: unknown section, accepted are [http], [store], [policy], [log] and [token NAME]\n");
+	refuses(f, TOKEN "[htpp]\nlisten = x\n",
+		"@:4: [htpp]: unknown section, accepted are [http], [store], [policy], [log], [metrics] and "
+		"[token NAME]\n");
 	refuses(f, TOKEN "[token]\n",
-		"@:4: [token]: unknown section, accepted are [http], [store], [policy], [log] and [token "
+		"@:4: [token]: unknown section, accepted are [http], [store], [policy], [log], [metrics] and "
+		"[token "
 		"NAME]\n");
-	refuses(
-	    f, TOKEN "[HTTP]\n",
-	    "@:4: [HTTP]: unknown section, accepted are [http], [store], [policy], [log] and [token NAME]\n");
+	refuses(f, TOKEN "[HTTP]\n",
+		"@:4: [HTTP]: unknown section, accepted are [http], [store], [policy], [log], [metrics] and "
+		"[token NAME]\n");
 	/* F251 */
 	refuses_key(f, "store", "uri = x", "uri: unknown key, did you mean 'url'? csrd.conf(5) has them all");
 	refuses_key(f, "log", "Level = info",
@@ -636,6 +637,25 @@ static void plain_http_off_loopback_must_be_asked_for(void **state)
 	}
 }
 
+/* F332 */
+static void figures_have_a_port_of_their_own(void **state)
+{
+	struct fixture *f = *state;
+	const struct config *c = loads(f, TOKEN);
+
+	assert_int_equal(c->metrics.listen_len, 0);
+	c = loads(f, TOKEN "[metrics]\nlisten = 192.0.2.1:9464\n");
+	assert_string_equal(c->metrics.listen[0], "192.0.2.1:9464");
+	loads(f, TOKEN "[http]\nlisten = 127.0.0.1:0\n[metrics]\nlisten = 127.0.0.1:0\n");
+	refuses(
+	    f, TOKEN "[metrics]\nlisten = 127.0.0.1:8080\n",
+	    "@:5: [metrics] listen: '127.0.0.1:8080' is an address of [http] listen or listen_tls, choose "
+	    "another port\n");
+	refuses_key(f, "metrics", "listen = unix:/x",
+		    "listen: 'unix:/x' is not accepted, it must be ADDRESS:PORT, or [ADDRESS]:PORT for IPv6");
+	refuses_key(f, "metrics", "listen = 127.0.0.1:1, 127.0.0.1:2", "listen: more than 1 items");
+}
+
 static void refuses_uri(struct fixture *f, const char *uri)
 {
 	char text[256];
@@ -707,7 +727,8 @@ static void all_mistakes_are_reported_together_in_the_order_of_lines(void **stat
 	    "names are not looked up\n"
 	    "@:3: [http] max_connections: '5x' is not accepted, it must be a number from 1 to 65536\n"
 	    "@:4: the line is not key = value, [section] or # comment\n"
-	    "@:5: [what]: unknown section, accepted are [http], [store], [policy], [log] and [token NAME]\n"
+	    "@:5: [what]: unknown section, accepted are [http], [store], [policy], [log], [metrics] and "
+	    "[token NAME]\n"
 	    "@:8: [token a] module: 'm' is not accepted, it must be the absolute path of a file\n"
 	    "@:9: [token a] threads: '99' is not accepted, it must be a number from 1 to 64\n"
 	    "@:7: [token a] uri: missing, it has no default\n");
@@ -838,6 +859,9 @@ static void show_marks_defaults(void **state)
 	config_show(loads(f, "[http]\nidle_timeout = 90s\n[log]\nlevel = info\n" TOKEN), &b);
 	assert_string_equal(buf_text(&b), "[http]\n"
 					  "listen = 127.0.0.1:8080, [::1]:8080 # default\n"
+					  "# listen_tls is not set\n"
+					  "# tls_certificate is not set\n"
+					  "# tls_key is not set\n"
 					  "allow_plain_http = no # default\n"
 					  "max_connections = 512 # default\n"
 					  "max_header_bytes = 8192 # default\n"
@@ -858,6 +882,8 @@ static void show_marks_defaults(void **state)
 					  "\n[log]\n"
 					  "level = info\n"
 					  "reads = no # default\n"
+					  "\n[metrics]\n"
+					  "# listen is not set\n"
 					  "\n[token default]\n"
 					  "module = /m.so\n"
 					  "# module_init_args is not set\n"
@@ -939,7 +965,8 @@ static void sample_loads_and_tells_the_defaults(void **state)
 		line += *line == '\n';
 		if (line[0] == '#' && line[1] >= 'a' && line[1] <= 'z' &&
 		    strncmp(line, "#allow_usage", 12) != 0 && strncmp(line, "#node", 5) != 0 &&
-		    strncmp(line, "#module_init_args", 17) != 0) {
+		    strncmp(line, "#module_init_args", 17) != 0 && strncmp(line, "#listen_tls", 11) != 0 &&
+		    strncmp(line, "#tls_", 5) != 0 && strncmp(line, "#listen = 127.0.0.1:9464", 24) != 0) {
 			line[0] = ' ';
 			keys++;
 		}
@@ -980,6 +1007,7 @@ int main(void)
 	    CONFIG_TEST(lists_are_checked_item_by_item),
 	    CONFIG_TEST(addresses_to_listen_on_are_strict),
 	    CONFIG_TEST(plain_http_off_loopback_must_be_asked_for),
+	    CONFIG_TEST(figures_have_a_port_of_their_own),
 	    CONFIG_TEST(password_of_a_url_is_not_repeated),
 	    CONFIG_TEST(password_of_the_store_is_not_shown),
 	    CONFIG_TEST(token_uri_names_a_token_and_no_secret),

@@ -30,6 +30,7 @@
 #include <cmocka.h>
 
 #define CSR_ID "0b54b6a4-3c1f-4b5e-9f0e-1a2b3c4d5e6f"
+#define KEY_LABEL "csrd-abcdefghijklmnopqrstuvwxya"
 #define PATIENCE_MS 10000
 #define CALLS_MAX 256
 
@@ -208,7 +209,8 @@ static void signer_sends_create_reply(struct fixture *f, uint32_t request_id, en
 
 	buf_init(&b, 1024);
 	message_create_csr_reply_encode(
-	    &b, &(struct message_create_csr_reply){.key = {.key_type = type}, .der = der, .der_len = 2});
+	    &b, &(struct message_create_csr_reply){
+		    .key = {.key_type = type, .label = KEY_LABEL}, .der = der, .der_len = 2});
 	signer_sends(f, request_id, MESSAGE_CREATE_CSR | MESSAGE_REPLY, &b);
 }
 
@@ -352,7 +354,7 @@ static void inspect_done(void *arg, enum err e, const char *detail,
 
 static void call_find(struct fixture *f, unsigned i, uint64_t deadline_ms)
 {
-	hsm_find_key(f->hsm, CSR_ID, deadline_ms, find_done, &f->results[i]);
+	hsm_find_key(f->hsm, KEY_LABEL, deadline_ms, find_done, &f->results[i]);
 }
 
 static void assert_told(const struct fixture *f, unsigned i, enum err e)
@@ -496,7 +498,7 @@ static void hello_of_another_version_is_refused(void **state)
 	hsm_starts(f);
 	WAIT_FOR(f, signer_accepts(f));
 	signer_sends_hello(f, MESSAGE_PROTOCOL_VERSION + 1, "default");
-	hello_is_refused(f, "version 4");
+	hello_is_refused(f, "version 5");
 }
 
 static void hello_of_another_token_is_refused(void **state)
@@ -571,7 +573,7 @@ static void calls_without_a_link_are_unavailable_and_told_later(void **state)
 
 	hsm_starts(f);
 	call_create(f, 0, 1, in_ms(5000));
-	hsm_destroy_key(f->hsm, CSR_ID, in_ms(5000), destroy_done, &f->results[1]);
+	hsm_destroy_key(f->hsm, KEY_LABEL, in_ms(5000), destroy_done, &f->results[1]);
 	call_find(f, 2, in_ms(5000));
 	hsm_list_keys(f->hsm, in_ms(5000), list_done, &f->results[3]);
 	hsm_status(f->hsm, in_ms(5000), status_done, &f->results[4]);
@@ -608,6 +610,10 @@ static void create_goes_there_and_back(void **state)
 	assert_int_equal(f->results[0].key_type, KEY_P256V1);
 	assert_int_equal(f->results[0].der_len, 2);
 	assert_memory_equal(f->results[0].der, "\x30\x00", 2);
+	/* F333 */
+	assert_int_equal(hsm_figures(f->hsm)->ended[MESSAGE_CREATE_CSR][E_OK], 1);
+	assert_true(hsm_figures(f->hsm)->creates[KEY_P256V1].sum_ns > 0);
+	assert_int_equal(hsm_figures(f->hsm)->creates[KEY_RSA2048].sum_ns, 0);
 }
 
 static void destroy_and_status_go_there_and_back(void **state)
@@ -617,7 +623,7 @@ static void destroy_and_status_go_there_and_back(void **state)
 	struct buf b;
 
 	link_comes_up(f);
-	hsm_destroy_key(f->hsm, CSR_ID, in_ms(10000), destroy_done, &f->results[0]);
+	hsm_destroy_key(f->hsm, KEY_LABEL, in_ms(10000), destroy_done, &f->results[0]);
 	frame = signer_reads(f, MESSAGE_DESTROY_KEY);
 	buf_init(&b, 1024);
 	message_destroy_key_reply_encode(&b, &(struct message_destroy_key_reply){.destroyed = 2});
@@ -743,14 +749,14 @@ static void inspected_key_is_told(void **state)
 	struct buf b;
 
 	link_comes_up(f);
-	hsm_inspect_key(f->hsm, CSR_ID, in_ms(10000), inspect_done, &f->results[0]);
+	hsm_inspect_key(f->hsm, KEY_LABEL, in_ms(10000), inspect_done, &f->results[0]);
 	buf_init(&b, 1024);
 	message_inspect_key_reply_encode(&b, &reply);
 	signer_sends(f, signer_reads(f, MESSAGE_INSPECT_KEY).request_id, MESSAGE_INSPECT_KEY | MESSAGE_REPLY,
 		     &b);
-	hsm_inspect_key(f->hsm, CSR_ID, in_ms(10000), inspect_done, &f->results[1]);
+	hsm_inspect_key(f->hsm, KEY_LABEL, in_ms(10000), inspect_done, &f->results[1]);
 	signer_sends_error(f, signer_reads(f, MESSAGE_INSPECT_KEY).request_id, E_BUSY, "at work");
-	hsm_inspect_key(f->hsm, CSR_ID, in_ms(10000), inspect_done, &f->results[2]);
+	hsm_inspect_key(f->hsm, KEY_LABEL, in_ms(10000), inspect_done, &f->results[2]);
 	signer_reads(f, MESSAGE_INSPECT_KEY);
 	WAIT_FOR(f, f->told == 2);
 	signer_hangs_up(f);
@@ -767,7 +773,7 @@ static void values_that_fit_no_message_are_refused(void **state)
 
 	link_comes_up(f);
 	hsm_destroy_key(f->hsm, "no-uuid", in_ms(10000), destroy_done, &f->results[0]);
-	hsm_find_key(f->hsm, CSR_ID "and more", in_ms(10000), find_done, &f->results[1]);
+	hsm_find_key(f->hsm, KEY_LABEL "and more", in_ms(10000), find_done, &f->results[1]);
 	WAIT_FOR(f, f->told == 2);
 	assert_told(f, 0, E_INVAL);
 	assert_told(f, 1, E_INVAL);
@@ -921,7 +927,7 @@ static void link_cut_in_mid_call(void **state)
 	link_comes_up(f);
 	call_create(f, 0, 1, in_ms(10000));
 	call_find(f, 1, in_ms(10000));
-	hsm_destroy_key(f->hsm, CSR_ID, in_ms(10000), destroy_done, &f->results[2]);
+	hsm_destroy_key(f->hsm, KEY_LABEL, in_ms(10000), destroy_done, &f->results[2]);
 	hsm_list_keys(f->hsm, in_ms(10000), list_done, &f->results[3]);
 	hsm_status(f->hsm, in_ms(10000), status_done, &f->results[4]);
 	signer_reads(f, MESSAGE_CREATE_CSR);
@@ -938,7 +944,12 @@ static void link_cut_in_mid_call(void **state)
 	assert_told(f, 4, E_UNAVAIL);
 	assert_int_equal(f->told_at_link_down, 5);
 	assert_non_null(strstr(hsm_down_reason(f->hsm), "closed the connection"));
+	/* F333 */
+	assert_int_equal(hsm_figures(f->hsm)->ended[MESSAGE_CREATE_CSR][E_UNCERTAIN], 1);
+	assert_int_equal(hsm_figures(f->hsm)->ended[MESSAGE_STATUS][E_UNAVAIL], 1);
+	assert_int_equal(hsm_figures(f->hsm)->links, 1);
 	link_recovers(f);
+	assert_int_equal(hsm_figures(f->hsm)->links, 2);
 }
 
 static void link_cut_before_sending_is_a_clean_failure(void **state)
@@ -1159,7 +1170,7 @@ static void call_again(void *arg, enum err e, const char *detail, const struct m
 	struct result *r = arg;
 
 	find_done(&r[0], e, detail, reply);
-	hsm_find_key(current->hsm, CSR_ID, in_ms(10000), find_done, &r[1]);
+	hsm_find_key(current->hsm, KEY_LABEL, in_ms(10000), find_done, &r[1]);
 	assert_int_equal(r[1].told, 0);
 }
 
@@ -1169,14 +1180,14 @@ static void callback_may_call_again(void **state)
 
 	f->options.in_flight_max = 1; /* the finished call has left its place */
 	link_comes_up(f);
-	hsm_find_key(f->hsm, CSR_ID, in_ms(10000), call_again, &f->results[0]);
+	hsm_find_key(f->hsm, KEY_LABEL, in_ms(10000), call_again, &f->results[0]);
 	signer_sends_find_reply(f, signer_reads(f, MESSAGE_FIND_KEY).request_id, MESSAGE_KEY_PAIR);
 	signer_sends_find_reply(f, signer_reads(f, MESSAGE_FIND_KEY).request_id, MESSAGE_KEY_NONE);
 	WAIT_FOR(f, f->told == 2);
 	assert_told(f, 0, E_OK);
 	assert_told(f, 1, E_OK);
 	/* Also when it is told of the link's end. */
-	hsm_find_key(f->hsm, CSR_ID, in_ms(10000), call_again, &f->results[2]);
+	hsm_find_key(f->hsm, KEY_LABEL, in_ms(10000), call_again, &f->results[2]);
 	signer_reads(f, MESSAGE_FIND_KEY);
 	signer_hangs_up(f);
 	WAIT_FOR(f, f->told == 4);
@@ -1215,8 +1226,33 @@ static void note_done(void *arg, enum err e, const char *detail)
 	told(arg, e, detail);
 }
 
+static void unsettled_done(void *arg, enum err e, const char *detail,
+			   const struct message_unsettled_reply *reply)
+{
+	if (e == E_OK) {
+		assert_int_equal(reply->keys_len, 1);
+		assert_string_equal(reply->keys[0].label, KEY_LABEL);
+		assert_string_equal(reply->keys[0].csr_id, CSR_ID);
+	}
+	told(arg, e, detail);
+}
+
+static void signer_sends_unsettled(struct fixture *f, uint32_t request_id)
+{
+	struct message_unsettled_key key = {.label = KEY_LABEL, .csr_id = CSR_ID};
+	struct buf b;
+
+	buf_init(&b, 1024);
+	message_unsettled_reply_encode(&b, &(struct message_unsettled_reply){.keys = &key, .keys_len = 1});
+	signer_sends(f, request_id, MESSAGE_UNSETTLED | MESSAGE_REPLY, &b);
+}
+
 static void link_waits_until_it_is_accepted(void **state)
 {
+	static const char labels[][KEY_LABEL_SIZE] = {KEY_LABEL};
+	const struct message_confirm kept = {.kept = true, .labels = labels, .labels_len = 1};
+	struct message_confirm confirmed;
+	struct message_unsettled asked;
 	struct fixture *f = *state;
 	struct message_store store = {.lineage = {7}, .sequence = 43}, noted;
 	struct frame frame;
@@ -1226,7 +1262,7 @@ static void link_waits_until_it_is_accepted(void **state)
 	settle(f);
 	assert_int_equal(f->links_up, 0);
 	assert_true(strlen(hsm_down_reason(f->hsm)) > 0);
-	/* Nothing but note-store is sent on it. */
+	/* Nothing but note-store, unsettled and confirm is sent on it. */
 	hsm_status(f->hsm, clock_ms() + 10000, status_done, &f->results[0]);
 	WAIT_FOR(f, f->told == 1);
 	assert_told(f, 0, E_UNAVAIL);
@@ -1237,6 +1273,23 @@ static void link_waits_until_it_is_accepted(void **state)
 	signer_sends_nothing_but_yes(f, frame.request_id, MESSAGE_NOTE_STORE);
 	WAIT_FOR(f, f->told == 2);
 	assert_told(f, 1, E_OK);
+	hsm_unsettled(f->hsm, 7, clock_ms() + 10000, unsettled_done, &f->results[2]);
+	frame = signer_reads(f, MESSAGE_UNSETTLED);
+	assert_int_equal(message_unsettled_decode(frame.payload, frame.payload_len, &asked), E_OK);
+	assert_int_equal(asked.from, 7);
+	signer_sends_unsettled(f, frame.request_id);
+	WAIT_FOR(f, f->told == 3);
+	assert_told(f, 2, E_OK);
+	hsm_confirm(f->hsm, &kept, clock_ms() + 10000, note_done, &f->results[3]);
+	frame = signer_reads(f, MESSAGE_CONFIRM);
+	assert_int_equal(message_confirm_decode(frame.payload, frame.payload_len, &confirmed), E_OK);
+	assert_true(confirmed.kept);
+	assert_int_equal(confirmed.labels_len, 1);
+	assert_string_equal(confirmed.labels[0], KEY_LABEL);
+	message_confirm_release(&confirmed);
+	signer_sends_nothing_but_yes(f, frame.request_id, MESSAGE_CONFIRM);
+	WAIT_FOR(f, f->told == 4);
+	assert_told(f, 3, E_OK);
 	assert_int_equal(f->links_up, 0);
 	hsm_accept(f->hsm);
 	assert_int_equal(f->links_up, 1);

@@ -78,14 +78,13 @@ bool session_must_stop(const struct session *s)
 }
 
 enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t template_len, size_t max,
-		       CK_OBJECT_HANDLE **ret_handles, size_t *ret_len)
+		       struct object_handles *ret_handles)
 {
 	(void)s;
 	(void)template;
 	(void)template_len;
 	(void)max;
-	*ret_handles = NULL;
-	*ret_len = 0;
+	*ret_handles = (struct object_handles){0};
 	return E_OK;
 }
 

@@ -128,6 +128,7 @@ static void flood(void)
 	log_error("what matters");
 	for (int i = 0; i < FLOOD; i++)
 		log_info("chatter %d", FLOOD + i);
+	log_error("lost so far: %llu", (unsigned long long)log_lost()); /* F340 */
 }
 
 static void count_lines(const char *at, unsigned *ret_kept, unsigned *ret_lost)
@@ -153,6 +154,7 @@ static void nobody_waits_and_the_lost_are_counted(void **state)
 {
 	struct child c = start(flood, end_in_order, 0);
 	unsigned kept, lost;
+	char lost_so_far[64];
 	struct buf said;
 
 	(void)state;
@@ -162,6 +164,8 @@ static void nobody_waits_and_the_lost_are_counted(void **state)
 	assert_true(lost > 0 && kept > 0);
 	assert_int_equal(kept + lost, 2 * FLOOD);
 	assert_non_null(strstr(buf_text(&said), " test error: what matters\n"));
+	snprintf(lost_so_far, sizeof(lost_so_far), " test error: lost so far: %u\n", lost);
+	assert_non_null(strstr(buf_text(&said), lost_so_far));
 	buf_release(&said);
 	assert_int_equal(WEXITSTATUS(finish(&c)), 7);
 }

@@ -10,6 +10,7 @@
 #include "api/reconcile.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "tests/fakes/old_rows.h"
 
 #include <poll.h>
 #include <sqlite3.h>
@@ -25,20 +26,26 @@
 
 /* ---- a signer made of a list ---- */
 
-enum call_kind { CALL_FIND = 1, CALL_DESTROY, CALL_LIST };
+enum call_kind { CALL_FIND = 1, CALL_DESTROY, CALL_LIST, CALL_CONFIRM, CALL_UNSETTLED };
+#define CALLS (CALL_UNSETTLED + 1)
 
 struct stub_key {
 	char label[64];
 	enum message_key_presence presence; /* NONE: gone */
 	uint8_t key_id[KEY_ID_BYTES];
+	enum message_key_life life;
+	char csr_id[CSR_ID_SIZE]; /* that it was used for, as the signer knows it */
 };
 
 struct call {
 	enum call_kind kind;
-	char id[CSR_ID_SIZE];
+	char id[64]; /* the label, without "csrd:" */
+	uint64_t from;
 	hsm_find_key_fn found;
 	hsm_destroy_key_fn destroyed;
 	hsm_list_keys_fn listed;
+	hsm_confirm_fn confirmed;
+	hsm_unsettled_fn unsettled;
 	void *arg;
 };
 
@@ -46,9 +53,12 @@ struct hsm {
 	struct stub_key *keys;
 	size_t keys_len;
 	struct call call; /* kind 0: none; a pass has one call in flight */
-	unsigned calls[CALL_LIST + 1];
-	enum err fail[CALL_LIST + 1];
-	char fail_id[CSR_ID_SIZE]; /* "": every id */
+	unsigned calls[CALLS];
+	enum err fail[CALLS];
+	char fail_id[64]; /* "": every id */
+	char confirming[MESSAGE_CONFIRM_MAX][KEY_LABEL_SIZE];
+	size_t confirming_len;
+	size_t page_keys; /* of UNSETTLED */
 	bool down;
 	size_t part_keys;
 	uint32_t unread; /* what list_keys says of objects that it could not read */
@@ -76,22 +86,25 @@ static struct call *put_call(struct hsm *hsm, enum call_kind kind, const char *i
 	assert_int_equal(hsm->call.kind, 0);
 	memset(&hsm->call, 0, sizeof(hsm->call));
 	hsm->call.kind = kind;
-	assert_int_equal(str_copy(hsm->call.id, sizeof(hsm->call.id), id), E_OK);
+	assert_int_equal(
+	    str_copy(hsm->call.id, sizeof(hsm->call.id), id + (str_starts_with(id, "csrd:") ? 5 : 0)), E_OK);
 	hsm->call.arg = arg;
 	return &hsm->call;
 }
 
-void hsm_find_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_find_key_fn done, void *arg)
+void hsm_find_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_find_key_fn done, void *arg)
 {
 	assert_true(deadline_ms > clock_ms());
-	put_call(hsm, CALL_FIND, csr_id, arg)->found = done;
+	assert_true(key_label_is_valid(label));
+	put_call(hsm, CALL_FIND, label, arg)->found = done;
 }
 
-void hsm_destroy_key(struct hsm *hsm, const char *csr_id, uint64_t deadline_ms, hsm_destroy_key_fn done,
+void hsm_destroy_key(struct hsm *hsm, const char *label, uint64_t deadline_ms, hsm_destroy_key_fn done,
 		     void *arg)
 {
 	assert_true(deadline_ms > clock_ms());
-	put_call(hsm, CALL_DESTROY, csr_id, arg)->destroyed = done;
+	assert_true(key_label_is_valid(label));
+	put_call(hsm, CALL_DESTROY, label, arg)->destroyed = done;
 }
 
 void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done, void *arg)
@@ -100,10 +113,31 @@ void hsm_list_keys(struct hsm *hsm, uint64_t deadline_ms, hsm_list_keys_fn done,
 	put_call(hsm, CALL_LIST, "", arg)->listed = done;
 }
 
+void hsm_confirm(struct hsm *hsm, const struct message_confirm *confirm, uint64_t deadline_ms,
+		 hsm_confirm_fn done, void *arg)
+{
+	assert_true(deadline_ms > clock_ms());
+	assert_false(confirm->kept);
+	assert_true(confirm->labels_len > 0);
+	memcpy(hsm->confirming, confirm->labels, confirm->labels_len * KEY_LABEL_SIZE);
+	hsm->confirming_len = confirm->labels_len;
+	put_call(hsm, CALL_CONFIRM, "", arg)->confirmed = done;
+}
+
+void hsm_unsettled(struct hsm *hsm, uint64_t from, uint64_t deadline_ms, hsm_unsettled_fn done, void *arg)
+{
+	struct call *call = put_call(hsm, CALL_UNSETTLED, "", arg);
+
+	assert_true(deadline_ms > clock_ms());
+	call->unsettled = done;
+	call->from = from;
+}
+
 static struct stub_key *key_of(struct hsm *hsm, const char *id)
 {
 	for (size_t i = 0; i < hsm->keys_len; i++)
-		if (hsm->keys[i].presence != MESSAGE_KEY_NONE && !strcmp(hsm->keys[i].label + 5, id))
+		if (hsm->keys[i].presence != MESSAGE_KEY_NONE &&
+		    (!strcmp(hsm->keys[i].label, id) || !strcmp(hsm->keys[i].label + 5, id)))
 			return &hsm->keys[i];
 	return NULL;
 }
@@ -128,6 +162,7 @@ static void answer_list(struct hsm *hsm, const struct call *call)
 				continue;
 			key->label = strdup(keys[at].label);
 			key->presence = keys[at].presence;
+			key->life = keys[at].life;
 			memcpy(key->key_id, keys[at].key_id, KEY_ID_BYTES);
 			part.keys_len++;
 		}
@@ -147,6 +182,41 @@ static void answer_find(const struct stub_key *key, const struct call *call, enu
 	call->found(call->arg, e, "as told", e == E_OK ? &reply : NULL);
 }
 
+static void answer_confirm(struct hsm *hsm, const struct call *call, enum err e)
+{
+	for (size_t i = 0; e == E_OK && i < hsm->confirming_len; i++) {
+		struct stub_key *key = key_of(hsm, hsm->confirming[i]);
+
+		assert_non_null(key);
+		key->life = MESSAGE_LIFE_NONE;
+	}
+	call->confirmed(call->arg, e, "as told");
+}
+
+/* The index of a key in the list is that of its entry in the journal. */
+static void answer_unsettled(struct hsm *hsm, const struct call *call)
+{
+	struct message_unsettled_key keys[MESSAGE_UNSETTLED_MAX] = {0};
+	struct message_unsettled_reply reply = {.keys = keys};
+
+	for (size_t i = call->from; i < hsm->keys_len && !reply.more; i++) {
+		const struct stub_key *key = &hsm->keys[i];
+		struct message_unsettled_key *told = &keys[reply.keys_len];
+
+		if (key->life != MESSAGE_LIFE_USED)
+			continue;
+		if (reply.keys_len == hsm->page_keys) {
+			reply.more = true;
+			break;
+		}
+		snprintf(told->label, sizeof(told->label), "%.*s", (int)KEY_LABEL_SIZE - 1, key->label);
+		snprintf(told->csr_id, sizeof(told->csr_id), "%s", key->csr_id);
+		told->journal_index = i;
+		reply.keys_len++;
+	}
+	call->unsettled(call->arg, E_OK, "", &reply);
+}
+
 /* Answers the call in flight. */
 static void hsm_step(struct hsm *hsm)
 {
@@ -157,14 +227,22 @@ static void hsm_step(struct hsm *hsm)
 
 	hsm->call.kind = 0;
 	hsm->calls[call.kind]++;
-	if (call.kind == CALL_DESTROY && e == E_OK && key)
+	if (call.kind == CALL_DESTROY && e == E_OK && key) {
 		key->presence = MESSAGE_KEY_NONE;
+		key->life = MESSAGE_LIFE_NONE;
+	}
 	if (hsm->before_answer)
 		hsm->before_answer(hsm->hook_arg, call.kind, call.id);
 	if (call.kind == CALL_FIND)
 		answer_find(key ? &seen : NULL, &call, e);
 	else if (call.kind == CALL_DESTROY)
 		call.destroyed(call.arg, e, "as told", key ? 2 : 0);
+	else if (call.kind == CALL_CONFIRM)
+		answer_confirm(hsm, &call, e);
+	else if (call.kind == CALL_UNSETTLED && e != E_OK)
+		call.unsettled(call.arg, e, "as told", NULL);
+	else if (call.kind == CALL_UNSETTLED)
+		answer_unsettled(hsm, &call);
 	else if (e != E_OK)
 		call.listed(call.arg, e, "as told", NULL);
 	else
@@ -189,6 +267,32 @@ static void hsm_put(struct hsm *hsm, const char *id, enum message_key_presence p
 		key->key_id[0] = first_key_id_byte;
 }
 
+/* The name of key n; static, of the last 4 calls. */
+static const char *name_of(unsigned n)
+{
+	static char names[4][KEY_NAME_SIZE];
+	static unsigned at;
+	char *name = names[at++ % 4];
+	uint8_t bytes[KEY_NAME_BYTES] = {0xaa, 0xbb, 0xcc, 0xdd};
+
+	memcpy(bytes + KEY_NAME_BYTES - sizeof(n), &n, sizeof(n));
+	key_name_format(name, bytes);
+	return name;
+}
+
+/* A key with a name, of which the signer knows so much; csr_id: that it was used for. */
+static void hsm_put_named(struct hsm *hsm, unsigned n, enum message_key_life life, const char *csr_id)
+{
+	struct stub_key *key;
+
+	hsm_put(hsm, "", MESSAGE_KEY_PAIR, 0);
+	key = &hsm->keys[hsm->keys_len - 1];
+	snprintf(key->label, sizeof(key->label), "%s", name_of(n));
+	assert_true(key_name_parse(key->label, key->key_id));
+	key->life = life;
+	snprintf(key->csr_id, sizeof(key->csr_id), "%s", csr_id);
+}
+
 /* ---- the house of one test ---- */
 
 struct finding {
@@ -202,6 +306,7 @@ struct house {
 	char folder[64];
 	char url[96];
 	struct store *store;
+	sqlite3 *old; /* for what csrd 0.1 did */
 	struct hsm hsm;
 	unsigned outstanding; /* calls to the store by the test itself */
 	const char *in_work;
@@ -222,7 +327,7 @@ static void on_done(void *arg, enum err e)
 	h->outstanding--;
 }
 
-static void on_begun(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+static void on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
 {
 	assert_int_equal(outcome, STORE_BEGIN_NEW);
 	csr_record_free(record);
@@ -261,7 +366,10 @@ static int set_up(void **state)
 	snprintf(h->url, sizeof(h->url), "sqlite:%s/csrd.db", h->folder);
 	options.url = h->url;
 	assert_int_equal(store_open(&options, &h->store), E_OK);
+	assert_int_equal(sqlite3_open(h->url + strlen("sqlite:"), &h->old), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(h->old, "PRAGMA synchronous = OFF", NULL, NULL, NULL), SQLITE_OK);
 	h->hsm.part_keys = MESSAGE_LIST_PART_KEYS;
+	h->hsm.page_keys = MESSAGE_UNSETTLED_MAX;
 	h->steps_left = UINT32_MAX;
 	h->outstanding++;
 	store_account_add(h->store, &account, &origin, on_done, h);
@@ -275,6 +383,7 @@ static int tear_down(void **state)
 	struct house *h = *state;
 	char command[128];
 
+	sqlite3_close(h->old);
 	store_close(h->store);
 	free(h->hsm.keys);
 	snprintf(command, sizeof(command), "rm -rf '%s'", h->folder);
@@ -288,10 +397,10 @@ static char *text(const char *value)
 	return strdup(value);
 }
 
-static void begin_row(struct house *h, const char *id, const char *token)
+/* label NULL: as csrd 0.1 labelled it. */
+static struct csr_record *record_of(const char *id, const char *token, const char *label)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
-	struct store_csr_begin begin = {.record = record, .origin = {.actor = "test"}};
 
 	snprintf(record->id, sizeof(record->id), "%s", id);
 	record->scope.kind = STORE_ACCOUNT;
@@ -308,18 +417,31 @@ static void begin_row(struct house *h, const char *id, const char *token)
 	    .common_name = text("example.com"),
 	};
 	assert_int_equal(csr_spec_add_san(&record->spec, SAN_DNS, "example.com"), E_OK);
+	record->pem = text("PEM\n");
+	record->protection = KEY_PROT_REQUIRED;
+	memcpy(record->spki_sha256, id + 36 - KEY_SPKI_HASH_BYTES, KEY_SPKI_HASH_BYTES);
+	memcpy(record->key_id, id + 36 - KEY_ID_BYTES, KEY_ID_BYTES);
+	if (label) {
+		snprintf(record->key_label, sizeof(record->key_label), "%s", label);
+		assert_true(key_name_parse(label, record->key_id));
+	} else {
+		key_label_of_csr(record->key_label, id);
+	}
+	return record;
+}
+
+static void add_row(struct house *h, const char *id, const char *token, const char *label)
+{
+	struct store_csr_add add = {.record = record_of(id, token, label), .origin = {.actor = "test"}};
+
 	h->outstanding++;
-	store_csr_begin(h->store, &begin, on_begun, h);
+	store_csr_add(h->store, &add, on_added, h);
 }
 
 static void move_row(struct house *h, const char *id, enum csr_state from, enum csr_state to)
 {
-	struct store_csr_result result = {.pem = "PEM\n", .protection = KEY_PROT_REQUIRED};
 	struct store_csr_move move = {.id = id, .from = from, .to = to, .origin = {.actor = "test"}};
 
-	memcpy(result.key_id, id + 36 - KEY_ID_BYTES, KEY_ID_BYTES);
-	memcpy(result.spki_sha256, id + 36 - KEY_SPKI_HASH_BYTES, KEY_SPKI_HASH_BYTES);
-	move.result = to == CSR_ACTIVE ? &result : NULL;
 	h->outstanding++;
 	store_csr_move(h->store, &move, on_done, h);
 }
@@ -336,11 +458,12 @@ static void delete_row(struct house *h, const char *id)
 static void make_row_on(struct house *h, const char *id, enum csr_state state, const char *token)
 {
 	settle(h, 1000);
-	begin_row(h, id, token);
+	if (state == CSR_PENDING || state == CSR_FAILED)
+		old_rows_add_pending(h->old, id, ACCOUNT, token);
+	else
+		add_row(h, id, token, NULL);
 	if (state == CSR_FAILED)
 		move_row(h, id, CSR_PENDING, CSR_FAILED);
-	if (state == CSR_ACTIVE || state == CSR_DELETING || state == CSR_DESTROYED)
-		move_row(h, id, CSR_PENDING, CSR_ACTIVE);
 	if (state == CSR_DELETING || state == CSR_DESTROYED)
 		delete_row(h, id);
 	if (state == CSR_DESTROYED)
@@ -802,70 +925,6 @@ static void test_what_the_signer_works_on_is_left_alone(void **state)
 
 /* ---- while others work ---- */
 
-static void activate_a(void *arg, enum call_kind kind, const char *id)
-{
-	struct house *h = arg;
-
-	if (kind == CALL_FIND && !strcmp(id, A)) {
-		move_row(h, A, CSR_PENDING, CSR_ACTIVE);
-		h->hsm.before_answer = NULL;
-	}
-}
-
-/* The create of another process ends between the question and the answer: its key must live. */
-static void test_a_create_that_ends_meanwhile_keeps_its_key(void **state)
-{
-	struct house *h = *state;
-
-	make_row(h, A, CSR_PENDING);
-	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
-	h->hsm.before_answer = activate_a;
-	h->hsm.hook_arg = h;
-	pass(h, true);
-	assert_int_equal(h->findings_len, 0);
-	assert_int_equal(state_of(h, A), CSR_ACTIVE);
-	assert_non_null(key_of(&h->hsm, A));
-	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
-}
-
-static void on_too_late(void *arg, enum err e)
-{
-	struct house *h = arg;
-
-	assert_int_equal(e, E_NOTFOUND);
-	h->outstanding--;
-}
-
-static void activate_a_too_late(void *arg, enum call_kind kind, const char *id)
-{
-	struct store_csr_result result = {.pem = "PEM\n", .protection = KEY_PROT_REQUIRED};
-	struct store_csr_move move = {
-	    .id = A, .from = CSR_PENDING, .to = CSR_ACTIVE, .result = &result, .origin = {.actor = "test"}};
-	struct house *h = arg;
-
-	if (kind != CALL_DESTROY || strcmp(id, A) != 0)
-		return;
-	h->outstanding++;
-	store_csr_move(h->store, &move, on_too_late, h);
-}
-
-/* Once its key is being destroyed no create can make the row active: none is answered 201 without a key. */
-static void test_a_create_cannot_end_while_its_key_is_destroyed(void **state)
-{
-	struct house *h = *state;
-
-	make_row(h, A, CSR_PENDING);
-	hsm_put(&h->hsm, A, MESSAGE_KEY_PAIR, 0);
-	h->hsm.before_answer = activate_a_too_late;
-	h->hsm.hook_arg = h;
-	pass(h, true);
-	settle(h, 0);
-	assert_only_finding(h, RECONCILE_PENDING, A, MESSAGE_KEY_PAIR);
-	assert_int_equal(h->hsm.calls[CALL_DESTROY], 1);
-	assert_int_equal(state_of(h, A), CSR_FAILED);
-	assert_null(key_of(&h->hsm, A));
-}
-
 static void end_delete_of_a(void *arg, enum call_kind kind, const char *id)
 {
 	struct house *h = arg;
@@ -1117,7 +1176,7 @@ static void test_a_pass_stops_when_told(void **state)
 
 	make_row(h, A, CSR_PENDING);
 	make_row(h, B, CSR_PENDING);
-	h->steps_left = 1;
+	h->steps_left = 2;
 	options = options_of(h, true, true);
 	run_pass(h, &options);
 	assert_int_equal(h->e, E_UNAVAIL);
@@ -1549,6 +1608,336 @@ static void test_a_leftover_that_stays_is_recorded_once(void **state)
 	assert_trail(h, A, "csr.pending csr.failed csr.leftover csr.leftover-destroyed ");
 }
 
+/* ---- keys that were used, of which the signer does not know whether their CSRs stand (J6) ---- */
+
+static enum message_key_life life_of(struct house *h, unsigned n)
+{
+	const struct stub_key *key = key_of(&h->hsm, name_of(n));
+
+	assert_non_null(key);
+	return key->life;
+}
+
+static void make_named_row(struct house *h, const char *id, unsigned n)
+{
+	add_row(h, id, TOKEN, name_of(n));
+	settle(h, 0);
+}
+
+static void assert_found(struct house *h, size_t i, enum reconcile_finding finding, const char *id,
+			 unsigned n)
+{
+	assert_true(h->findings_len > i);
+	assert_int_equal(h->findings[i].finding, finding);
+	assert_string_equal(h->findings[i].id, id);
+	assert_string_equal(h->findings[i].label, name_of(n));
+}
+
+static void test_the_signer_learns_which_csrs_stand(void **state)
+{
+	struct house *h = *state;
+
+	make_named_row(h, A, 1);
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	pass(h, false);
+	assert_int_equal(h->findings_len, 0);
+	assert_int_equal(h->hsm.calls[CALL_CONFIRM], 0);
+	assert_int_equal(life_of(h, 1), MESSAGE_LIFE_USED);
+	assert_quiet_pass(h);
+	assert_int_equal(h->hsm.calls[CALL_CONFIRM], 1);
+	assert_int_equal(life_of(h, 1), MESSAGE_LIFE_NONE);
+	assert_quiet_pass(h);
+	assert_int_equal(h->hsm.calls[CALL_CONFIRM], 0);
+}
+
+static void test_a_used_key_without_a_row_goes(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, false);
+
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	pass(h, false);
+	assert_int_equal(h->report.pending, 1);
+	assert_found(h, 0, RECONCILE_PENDING, A, 1);
+	assert_int_equal(h->findings_len, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+	run_pass(h, &options);
+	assert_int_equal(h->e, E_OK);
+	assert_int_equal(h->report.pending, 1);
+	assert_found(h, 0, RECONCILE_PENDING, A, 1);
+	assert_null(key_of(&h->hsm, name_of(1)));
+	assert_trail(h, A, "csr.failed ");
+	assert_quiet_pass(h);
+}
+
+/* The signer learns that the key is gone, though there is nothing to destroy. */
+static void test_a_used_key_that_is_gone_is_settled(void **state)
+{
+	struct house *h = *state;
+
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	h->hsm.keys[0].presence = MESSAGE_KEY_NONE;
+	pass(h, true);
+	assert_found(h, 0, RECONCILE_PENDING, A, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 1);
+	assert_trail(h, A, "csr.failed ");
+}
+
+static void test_a_used_key_in_work_is_left_alone(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	h->in_work = A;
+	pass(h, true);
+	assert_found(h, 0, RECONCILE_BUSY, A, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+	h->in_work = NULL;
+	options.leave_unsettled = true; /* in work, but not here */
+	run_pass(h, &options);
+	assert_found(h, 0, RECONCILE_BUSY, A, 1);
+	assert_int_equal(h->report.busy, 1);
+	assert_int_equal(life_of(h, 1), MESSAGE_LIFE_USED);
+}
+
+/* Also where the row is that of somebody else's work: that much is certain. */
+static void test_rows_are_confirmed_whoever_makes_them(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	make_named_row(h, A, 1);
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	options.leave_unsettled = true;
+	run_pass(h, &options);
+	assert_int_equal(h->findings_len, 0);
+	assert_int_equal(life_of(h, 1), MESSAGE_LIFE_NONE);
+}
+
+static void test_a_store_that_is_not_vouched_for_destroys_no_used_key(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	make_named_row(h, B, 2);
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	hsm_put_named(&h->hsm, 2, MESSAGE_LIFE_USED, B);
+	options.vouched = false;
+	options.give_up = RECONCILE_GIVE_UP_ALL;
+	run_pass(h, &options);
+	assert_int_equal(h->report.unknown, 1);
+	assert_found(h, 0, RECONCILE_UNKNOWN, A, 1);
+	assert_int_equal(h->findings_len, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY] + h->hsm.calls[CALL_CONFIRM], 0);
+}
+
+/* Used twice for one CSR: the one that the row does not name is nobody's, and kept. */
+static void test_a_used_key_of_a_row_with_another_key_is_unknown(void **state)
+{
+	struct house *h = *state;
+
+	make_named_row(h, A, 1);
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_NONE, "");
+	hsm_put_named(&h->hsm, 2, MESSAGE_LIFE_USED, A);
+	pass(h, true);
+	assert_found(h, 0, RECONCILE_UNKNOWN, A, 2);
+	assert_int_equal(h->findings_len, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY] + h->hsm.calls[CALL_CONFIRM], 0);
+}
+
+static void commit_a(void *arg, enum call_kind kind, const char *id)
+{
+	struct house *h = arg;
+
+	if (kind == CALL_FIND && !strcmp(id, name_of(1)))
+		make_named_row(h, A, 1);
+}
+
+/* The create of another process commits between the question and the shutting: its key must live. */
+static void test_a_create_that_ends_meanwhile_keeps_its_key(void **state)
+{
+	struct house *h = *state;
+
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	h->hsm.before_answer = commit_a;
+	h->hsm.hook_arg = h;
+	pass(h, true);
+	assert_found(h, 0, RECONCILE_BUSY, A, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+	assert_int_equal(state_of(h, A), CSR_ACTIVE);
+	h->hsm.before_answer = NULL;
+	assert_quiet_pass(h);
+	assert_int_equal(life_of(h, 1), MESSAGE_LIFE_NONE);
+}
+
+static void on_too_late(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+{
+	struct house *h = arg;
+
+	(void)outcome;
+	assert_int_equal(e, E_EXISTS);
+	assert_null(record);
+	h->outstanding--;
+}
+
+static void commit_a_too_late(void *arg, enum call_kind kind, const char *id)
+{
+	struct house *h = arg;
+	struct store_csr_add add = {.origin = {.actor = "test"}};
+
+	if (kind != CALL_DESTROY || strcmp(id, name_of(1)) != 0)
+		return;
+	add.record = record_of(A, TOKEN, name_of(1));
+	h->outstanding++;
+	store_csr_add(h->store, &add, on_too_late, h);
+}
+
+/* Once its key is being destroyed no create can commit its row: none is answered 201 without a key. */
+static void test_a_create_cannot_end_while_its_key_is_destroyed(void **state)
+{
+	struct house *h = *state;
+
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	h->hsm.before_answer = commit_a_too_late;
+	h->hsm.hook_arg = h;
+	pass(h, true);
+	settle(h, 0);
+	assert_found(h, 0, RECONCILE_PENDING, A, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 1);
+	assert_int_equal(state_of(h, A), 0);
+	assert_null(key_of(&h->hsm, name_of(1)));
+}
+
+static void test_a_lost_destroy_of_a_used_key_is_made_up_for(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	h->hsm.fail[CALL_DESTROY] = E_UNCERTAIN;
+	run_pass(h, &options);
+	assert_int_equal(h->e, E_UNCERTAIN);
+	assert_true(h->report.busy > 0);
+	assert_trail(h, A, "csr.failed ");
+	h->hsm.fail[CALL_DESTROY] = E_OK;
+	pass(h, true);
+	assert_null(key_of(&h->hsm, name_of(1)));
+	assert_trail(h, A, "csr.failed ");
+}
+
+static void test_many_unsettled_keys_come_page_by_page(void **state)
+{
+	struct house *h = *state;
+	char id[CSR_ID_SIZE];
+
+	h->hsm.page_keys = 7;
+	for (unsigned i = 0; i < 50; i++) {
+		snprintf(id, sizeof(id), "%08x-0000-4000-8000-%012x", i, i);
+		if (i % 3)
+			add_row(h, id, TOKEN, name_of(i));
+		hsm_put_named(&h->hsm, i, i % 5 ? MESSAGE_LIFE_USED : MESSAGE_LIFE_NONE, id);
+	}
+	settle(h, 0);
+	pass(h, true);
+	assert_int_equal(h->report.pending, 13); /* of 0, 3, 6 … those that are not bound */
+	assert_int_equal(h->report.unknown, 4);  /* 0, 15, 30, 45: bound, and no row */
+	assert_int_equal(h->hsm.calls[CALL_UNSETTLED], 6);
+	assert_int_equal(h->report.missing, 0);
+	for (unsigned i = 0; i < 50; i++)
+		assert_true(i % 3 == 0 || life_of(h, i) == MESSAGE_LIFE_NONE);
+}
+
+/* The others need not wait for it, and the next pass tries again. */
+static void test_a_confirm_that_fails_is_made_up_for(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	make_named_row(h, A, 1);
+	make_row(h, B, CSR_PENDING);
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_USED, A);
+	h->hsm.fail[CALL_CONFIRM] = E_UNAVAIL;
+	run_pass(h, &options);
+	assert_int_equal(h->e, E_UNAVAIL);
+	assert_true(h->report.compared);
+	assert_int_equal(state_of(h, B), CSR_FAILED);
+	assert_int_equal(life_of(h, 1), MESSAGE_LIFE_USED);
+	h->hsm.fail[CALL_CONFIRM] = E_OK;
+	assert_quiet_pass(h);
+	assert_int_equal(life_of(h, 1), MESSAGE_LIFE_NONE);
+}
+
+static void test_without_the_unsettled_keys_there_is_no_pass(void **state)
+{
+	struct house *h = *state;
+	struct reconcile_options options = options_of(h, true, true);
+
+	make_row(h, A, CSR_PENDING);
+	h->hsm.fail[CALL_UNSETTLED] = E_UNAVAIL;
+	run_pass(h, &options);
+	assert_int_equal(h->e, E_UNAVAIL);
+	assert_int_equal(state_of(h, A), CSR_PENDING);
+}
+
+/* ---- keys with names ---- */
+
+static void test_keys_are_compared_by_their_names(void **state)
+{
+	struct house *h = *state;
+
+	make_named_row(h, A, 1);
+	make_named_row(h, B, 2); /* missing */
+	make_row(h, C, CSR_ACTIVE);
+	hsm_put(&h->hsm, C, MESSAGE_KEY_PAIR, 0);
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_NONE, "");
+	hsm_put_named(&h->hsm, 3, MESSAGE_LIFE_READY, "");
+	hsm_put_named(&h->hsm, 4, MESSAGE_LIFE_READY, "");
+	hsm_put_named(&h->hsm, 5, MESSAGE_LIFE_OTHER, "");
+	hsm_put_named(&h->hsm, 6, MESSAGE_LIFE_NONE, "");
+	pass(h, true);
+	assert_int_equal(h->findings_len, 2);
+	assert_found(h, 0, RECONCILE_MISSING, B, 2);
+	assert_found(h, 1, RECONCILE_UNKNOWN, "", 6);
+	assert_int_equal(h->report.ready, 2);
+	assert_int_equal(h->report.others, 1);
+	assert_int_equal(h->hsm.calls[CALL_DESTROY], 0);
+}
+
+static void test_deletes_go_by_the_name(void **state)
+{
+	struct house *h = *state;
+
+	make_named_row(h, A, 1);
+	make_named_row(h, B, 2);
+	delete_row(h, A);
+	delete_row(h, B);
+	move_row(h, B, CSR_DELETING, CSR_DESTROYED);
+	settle(h, 0);
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_NONE, "");
+	hsm_put_named(&h->hsm, 2, MESSAGE_LIFE_NONE, ""); /* came back with the token's backup */
+	pass(h, true);
+	assert_found(h, 0, RECONCILE_DELETING, A, 1);
+	assert_found(h, 1, RECONCILE_LEFTOVER, B, 2);
+	assert_null(key_of(&h->hsm, name_of(1)));
+	assert_null(key_of(&h->hsm, name_of(2)));
+	assert_int_equal(state_of(h, A), CSR_DESTROYED);
+	assert_quiet_pass(h);
+}
+
+/* A row on another token has not this one's key, though it has its name (a token that was copied). */
+static void test_a_named_key_of_a_row_of_another_token_is_unknown(void **state)
+{
+	struct house *h = *state;
+
+	add_row(h, A, "other", name_of(1));
+	settle(h, 0);
+	hsm_put_named(&h->hsm, 1, MESSAGE_LIFE_NONE, "");
+	pass(h, true);
+	assert_int_equal(h->findings_len, 1);
+	assert_found(h, 0, RECONCILE_UNKNOWN, "", 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1568,8 +1957,6 @@ int main(void)
 	    T(test_young_rows_are_left_alone),
 	    T(test_what_this_process_works_on_is_left_alone),
 	    T(test_what_the_signer_works_on_is_left_alone),
-	    T(test_a_create_that_ends_meanwhile_keeps_its_key),
-	    T(test_a_create_cannot_end_while_its_key_is_destroyed),
 	    T(test_a_delete_that_ends_meanwhile_is_fine),
 	    T(test_a_create_after_the_list_is_not_missing),
 	    T(test_a_delete_after_the_page_is_not_missing),
@@ -1596,6 +1983,22 @@ int main(void)
 	    T(test_a_second_list_that_is_whole_is_enough),
 	    T(test_keys_that_the_second_list_has_are_not_missing),
 	    T(test_a_leftover_that_stays_is_recorded_once),
+	    T(test_the_signer_learns_which_csrs_stand),
+	    T(test_a_used_key_without_a_row_goes),
+	    T(test_a_used_key_that_is_gone_is_settled),
+	    T(test_a_used_key_in_work_is_left_alone),
+	    T(test_rows_are_confirmed_whoever_makes_them),
+	    T(test_a_store_that_is_not_vouched_for_destroys_no_used_key),
+	    T(test_a_used_key_of_a_row_with_another_key_is_unknown),
+	    T(test_a_create_that_ends_meanwhile_keeps_its_key),
+	    T(test_a_create_cannot_end_while_its_key_is_destroyed),
+	    T(test_a_lost_destroy_of_a_used_key_is_made_up_for),
+	    T(test_many_unsettled_keys_come_page_by_page),
+	    T(test_a_confirm_that_fails_is_made_up_for),
+	    T(test_without_the_unsettled_keys_there_is_no_pass),
+	    T(test_keys_are_compared_by_their_names),
+	    T(test_deletes_go_by_the_name),
+	    T(test_a_named_key_of_a_row_of_another_token_is_unknown),
 	};
 
 	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);

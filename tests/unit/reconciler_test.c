@@ -218,6 +218,21 @@ static void what_was_settled_is_said_each_time_and_not_all_of_it(void **state)
 	}
 }
 
+/* J6: a signer that is at work still uses a key after it told which are unsettled. */
+static void a_pass_is_followed_by_another(void **state)
+{
+	uint64_t patience = clock_ms() + WAIT_MS, began_ms;
+
+	(void)state;
+	one_pass();
+	began_ms = clock_ms();
+	while (passes < 2) {
+		assert_true(clock_ms() < patience);
+		event_base_loop(base, EVLOOP_ONCE);
+	}
+	assert_true(clock_ms() - began_ms >= 4000); /* and not at once */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +240,7 @@ int main(void)
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(what_was_settled_is_said_each_time_and_not_all_of_it, set_up,
 					    tear_down),
+	    cmocka_unit_test_setup_teardown(a_pass_is_followed_by_another, set_up, tear_down),
 	};
 
 	log_open("reconciler_test", LOG_LEVEL_INFO);

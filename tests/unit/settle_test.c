@@ -8,6 +8,7 @@
 #include "api/settle.h"
 #include "base/clock.h"
 #include "tests/fakes/hsm_fake.h"
+#include "tests/fakes/old_rows.h"
 #include "tests/fakes/store_memory.h"
 
 #include <poll.h>
@@ -18,7 +19,12 @@
 #define ACCOUNT "acme"
 #define WAIT_MS 20000
 
+#define NONE 0 /* no row of it */
+#define OLD_LABEL "csrd:0a000000-0000-4000-8000-00000000000a"
+
 static const char ID[] = "0a000000-0000-4000-8000-00000000000a";
+static const char OTHER_ID[] = "0b000000-0000-4000-8000-00000000000b";
+static const uint8_t NAME[KEY_NAME_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
 struct fixture {
 	struct store *store;
@@ -27,6 +33,7 @@ struct fixture {
 	bool told;
 	enum err e;
 	enum settle_step step;
+	char label[KEY_LABEL_SIZE];
 	char trail[256];
 	bool called; /* by the store, for the test itself */
 	bool stop;
@@ -39,14 +46,13 @@ static const struct line {
 	const char *shut;
 	const char *said;
 } lines[] = {
-    {SETTLE_OWN, CSR_PENDING, "csr.pending ", "csr.pending csr.failed "},
+    {SETTLE_NO_ROW, NONE, "csr.failed ", "csr.failed "},
     {SETTLE_PENDING, CSR_PENDING, "csr.pending csr.failed ", "csr.pending csr.failed "},
-    {SETTLE_DELETING, CSR_DELETING, "csr.pending csr.active csr.deleting ",
-     "csr.pending csr.active csr.deleting csr.destroyed "},
+    {SETTLE_DELETING, CSR_DELETING, "csr.active csr.deleting ", "csr.active csr.deleting csr.destroyed "},
     {SETTLE_LEFTOVER, CSR_FAILED, "csr.pending csr.failed csr.leftover ",
      "csr.pending csr.failed csr.leftover csr.leftover-destroyed "},
-    {SETTLE_LEFTOVER, CSR_DESTROYED, "csr.pending csr.active csr.deleting csr.destroyed csr.leftover ",
-     "csr.pending csr.active csr.deleting csr.destroyed csr.leftover csr.leftover-destroyed "},
+    {SETTLE_LEFTOVER, CSR_DESTROYED, "csr.active csr.deleting csr.destroyed csr.leftover ",
+     "csr.active csr.deleting csr.destroyed csr.leftover csr.leftover-destroyed "},
 };
 #define LINES (sizeof(lines) / sizeof(lines[0]))
 
@@ -60,7 +66,7 @@ static void on_done(void *arg, enum err e)
 	f->called = true;
 }
 
-static void on_begun(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+static void on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
 {
 	assert_int_equal(outcome, STORE_BEGIN_NEW);
 	csr_record_free(record);
@@ -79,12 +85,13 @@ static void await(struct fixture *f)
 	f->called = false;
 }
 
-static void begin_row(struct fixture *f)
+/* As store_csr_add takes it, with the key of that label. */
+static void add_row(struct fixture *f, const char *id, const char *label)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
-	struct store_csr_begin begin = {.record = record, .origin = {.actor = "test"}};
+	struct store_csr_add add = {.record = record, .origin = {.actor = "test"}};
 
-	snprintf(record->id, sizeof(record->id), "%s", ID);
+	snprintf(record->id, sizeof(record->id), "%s", id);
 	record->scope.kind = STORE_ACCOUNT;
 	snprintf(record->scope.id, sizeof(record->scope.id), "%s", ACCOUNT);
 	snprintf(record->token_name, sizeof(record->token_name), "default");
@@ -97,16 +104,18 @@ static void begin_row(struct fixture *f)
 					 .organization = strdup("Example"),
 					 .common_name = strdup("example.com")};
 	assert_int_equal(csr_spec_add_san(&record->spec, SAN_DNS, "example.com"), E_OK);
-	store_csr_begin(f->store, &begin, on_begun, f);
+	record->pem = strdup("PEM\n");
+	snprintf(record->key_label, sizeof(record->key_label), "%s", label);
+	memcpy(record->key_id, NAME, sizeof(record->key_id));
+	record->protection = KEY_PROT_REQUIRED;
+	store_csr_add(f->store, &add, on_added, f);
 	await(f);
 }
 
 static void move_row(struct fixture *f, enum csr_state from, enum csr_state to)
 {
-	struct store_csr_result result = {.pem = "PEM\n", .protection = KEY_PROT_REQUIRED};
 	struct store_csr_move move = {.id = ID, .from = from, .to = to, .origin = {.actor = "test"}};
 
-	move.result = to == CSR_ACTIVE ? &result : NULL;
 	store_csr_move(f->store, &move, on_done, f);
 	await(f);
 }
@@ -116,12 +125,15 @@ static void make_row(struct fixture *f, enum csr_state state)
 	struct audit_origin origin = {.actor = "test"};
 	struct store_scope scope = {.kind = STORE_ACCOUNT, .id = ACCOUNT};
 
-	begin_row(f);
-	if (state == CSR_PENDING)
+	if (state == NONE)
 		return;
-	move_row(f, CSR_PENDING, state == CSR_FAILED ? CSR_FAILED : CSR_ACTIVE);
-	if (state == CSR_FAILED)
+	if (state == CSR_PENDING || state == CSR_FAILED) {
+		old_rows_add_pending(store_memory_handle("settle"), ID, ACCOUNT, "default");
+		if (state == CSR_FAILED)
+			move_row(f, CSR_PENDING, CSR_FAILED);
 		return;
+	}
+	add_row(f, ID, f->label);
 	store_csr_delete_begin(f->store, &scope, ID, &origin, on_deleting, f);
 	await(f);
 	if (state == CSR_DESTROYED)
@@ -157,14 +169,19 @@ static void fixture_open(struct fixture *f, const struct line *line)
 	assert_int_equal(store_memory_open("settle", &f->store), E_OK);
 	store_account_add(f->store, &account, &origin, on_done, f);
 	await(f);
+	if (line->state == CSR_PENDING || line->state == CSR_FAILED)
+		snprintf(f->label, sizeof(f->label), "%s", OLD_LABEL);
+	else
+		key_name_format(f->label, NAME);
 	make_row(f, line->state);
 	f->hsm = hsm_fake_new("default");
-	hsm_fake_put_key(f->hsm, "csrd:0a000000-0000-4000-8000-00000000000a", MESSAGE_KEY_PAIR);
+	hsm_fake_put_key(f->hsm, f->label, MESSAGE_KEY_PAIR);
 	f->settle = (struct settle){
 	    .kind = line->kind,
 	    .store = f->store,
 	    .hsm = f->hsm,
 	    .csr_id = ID,
+	    .key_label = f->label,
 	    .deadline_ms = clock_ms() + WAIT_MS,
 	    .origin = {.actor = "test"},
 	};
@@ -276,7 +293,7 @@ static void a_row_that_cannot_be_shut_keeps_its_key(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < LINES; i++) {
-		if (lines[i].kind != SETTLE_PENDING && lines[i].kind != SETTLE_LEFTOVER)
+		if (lines[i].kind == SETTLE_DELETING)
 			continue;
 		fixture_open(&f, &lines[i]);
 		store_memory_fail(STORE_MEMORY_COMMIT, E_STORE, 1);
@@ -285,12 +302,54 @@ static void a_row_that_cannot_be_shut_keeps_its_key(void **state)
 		assert_int_equal(hsm_fake_calls(f.hsm, HSM_FAKE_DESTROY_KEY), 0);
 		fixture_close(&f);
 	}
-	fixture_open(&f, &lines[1]);
-	move_row(&f, CSR_PENDING, CSR_ACTIVE); /* its create was faster */
+}
+
+/* J6: its create was faster. */
+static void a_csr_that_has_a_row_keeps_its_key(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f, &lines[0]);
+	add_row(&f, ID, f.label);
 	start(&f);
-	finish(&f, E_NOTFOUND, SETTLE_ROW);
+	finish(&f, E_EXISTS, SETTLE_ROW);
 	assert_int_equal(hsm_fake_calls(f.hsm, HSM_FAKE_DESTROY_KEY), 0);
-	assert_trail(&f, "csr.pending csr.active ");
+	assert_trail(&f, "csr.active ");
+	fixture_close(&f);
+}
+
+/* J3: a signer whose folder was put back used one name twice.  The first CSR was answered. */
+static void the_key_of_another_csr_is_kept(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f, &lines[0]);
+	add_row(&f, OTHER_ID, f.label);
+	start(&f);
+	finish(&f, E_EXISTS, SETTLE_ROW);
+	assert_int_equal(hsm_fake_calls(f.hsm, HSM_FAKE_DESTROY_KEY), 0);
+	assert_trail(&f, "csr.failed ");
+	fixture_close(&f);
+}
+
+/* Settled halfway before: the second time goes to the end. */
+static void what_was_shut_is_settled_to_the_end(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f, &lines[0]);
+	f.settle.key_is_gone = true; /* as a create without a key does */
+	start(&f);
+	finish(&f, E_OK, SETTLE_DONE);
+	assert_int_equal(hsm_fake_keys_len(f.hsm), 1);
+	f.told = f.settle.key_is_gone = false;
+	start(&f);
+	finish(&f, E_OK, SETTLE_DONE);
+	assert_int_equal(hsm_fake_keys_len(f.hsm), 0);
+	assert_trail(&f, "csr.failed ");
 	fixture_close(&f);
 }
 
@@ -300,7 +359,7 @@ static void who_must_stop_leaves_the_hsm_alone(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < LINES; i++) {
-		if (lines[i].kind != SETTLE_PENDING && lines[i].kind != SETTLE_LEFTOVER)
+		if (lines[i].kind == SETTLE_DELETING)
 			continue;
 		fixture_open(&f, &lines[i]);
 		f.stop = true;
@@ -321,6 +380,9 @@ int main(void)
 	    cmocka_unit_test(nothing_is_said_of_a_key_that_may_be_there),
 	    cmocka_unit_test(the_token_is_not_asked_for_a_key_that_is_gone),
 	    cmocka_unit_test(a_row_that_cannot_be_shut_keeps_its_key),
+	    cmocka_unit_test(a_csr_that_has_a_row_keeps_its_key),
+	    cmocka_unit_test(the_key_of_another_csr_is_kept),
+	    cmocka_unit_test(what_was_shut_is_settled_to_the_end),
 	    cmocka_unit_test(who_must_stop_leaves_the_hsm_alone),
 	};
 

@@ -27,38 +27,64 @@ static struct stock *make(struct stock_options options)
 	return stock;
 }
 
-static enum stock_work begin(struct stock *stock, enum key_type *type)
+/* As the book does it; how many. */
+static unsigned open_block(struct stock *stock, enum key_type type)
 {
-	enum key_type ignored;
+	struct stock_list keys = TAILQ_HEAD_INITIALIZER(keys);
+	const struct stock_key *key;
+	unsigned count = 0;
 
-	return stock_begin(stock, now, type ? type : &ignored);
+	stock_take_closed(stock, type, &keys);
+	TAILQ_FOREACH (key, &keys, next)
+		count++;
+	stock_put_open(stock, &keys);
+	assert_true(TAILQ_EMPTY(&keys));
+	return count;
 }
 
-/* Past the look for earlier keys, and the token relabels. */
+/* Blocks are opened on the way; what is next besides. */
+static enum stock_work begin(struct stock *stock, enum key_type *type)
+{
+	enum key_type ignored = KEY_TYPE_MAX;
+	enum stock_work work;
+
+	if (!type)
+		type = &ignored;
+	while ((work = stock_begin(stock, now, type)) == STOCK_OPEN) {
+		open_block(stock, *type);
+		stock_end(stock, STOCK_OPEN, *type, E_OK, now);
+	}
+	return work;
+}
+
+/* Past the look for earlier keys. */
 static struct stock *make_running(struct stock_options options)
 {
 	struct stock *stock = make(options);
 
 	assert_int_equal(begin(stock, NULL), STOCK_TAKE_OVER);
 	stock_end(stock, STOCK_TAKE_OVER, KEY_TYPE_MAX, E_OK, now);
-	stock_relabel_works(stock);
 	return stock;
 }
 
 static void put(struct stock *stock, enum key_type type, uint8_t number)
 {
 	struct key key = {.type = type, .id = {number}};
-	struct stock_key *ready = stock_key_alloc(&key, NULL);
+	struct stock_key *ready = stock_key_alloc("csrd-a", &key, NULL);
 
 	assert_non_null(ready);
 	stock_put(stock, ready);
+	stock_is_told(stock, now);
 }
 
 static uint8_t take(struct stock *stock, enum key_type type)
 {
-	struct stock_key *key = stock_take(stock, type);
-	uint8_t number = key ? key->key.id[0] : 0;
+	struct stock_key *key;
+	uint8_t number;
 
+	open_block(stock, type);
+	key = stock_take(stock, type);
+	number = key ? key->key.id[0] : 0;
 	stock_key_free(key);
 	return number;
 }
@@ -79,26 +105,132 @@ static void fill_one(struct stock *stock, enum key_type wanted)
 static void keys_are_given_out_once_and_the_oldest_first(void **state)
 {
 	struct stock *stock = make((struct stock_options){.targets = {[KEY_P256V1] = 3}});
-	struct stock_key *back;
+	struct stock_list back = TAILQ_HEAD_INITIALIZER(back);
 
 	(void)state;
 	put(stock, KEY_P256V1, 1);
 	put(stock, KEY_RSA2048, 9);
 	put(stock, KEY_P256V1, 2);
+	stock_take_closed(stock, KEY_P256V1, &back);
 	put(stock, KEY_P256V1, 3);
-	back = stock_take(stock, KEY_P256V1);
-	assert_int_equal(back->key.id[0], 1);
-	stock_give_back(stock, back);
+	stock_give_back(stock, &back); /* to the front, in their order */
+	assert_true(TAILQ_EMPTY(&back));
 	assert_int_equal(take(stock, KEY_P256V1), 1);
 	assert_int_equal(take(stock, KEY_P256V1), 2);
 	assert_int_equal(take(stock, KEY_P256V1), 3);
 	assert_int_equal(take(stock, KEY_P256V1), 0);
-	back = stock_take(stock, KEY_RSA2048);
-	stock_give_back(stock, back); /* into an empty line */
+	stock_take_closed(stock, KEY_RSA2048, &back);
+	stock_give_back(stock, &back); /* into an empty line */
 	put(stock, KEY_RSA2048, 8);
 	assert_int_equal(take(stock, KEY_RSA2048), 9);
 	assert_int_equal(take(stock, KEY_RSA2048), 8);
-	assert_null(stock_take(NULL, KEY_RSA2048));
+	stock_free(stock);
+}
+
+/* Only what is open is given out, and of each type a block at most is. */
+static void blocks_are_opened(void **state)
+{
+	struct stock *stock = make_running((struct stock_options){.targets = {[KEY_P256V1] = 40}});
+	char(*names)[KEY_NAME_SIZE];
+	enum key_type type = KEY_TYPE_MAX;
+	size_t len;
+
+	(void)state;
+	assert_false(stock_needs_opening(stock, KEY_P256V1));
+	for (int i = 0; i < 40; i++)
+		put(stock, KEY_P256V1, 1);
+	assert_null(stock_take(stock, KEY_P256V1));
+	assert_true(stock_has_ready(stock, KEY_P256V1));
+	assert_true(stock_needs_opening(stock, KEY_P256V1));
+	assert_int_equal(begin(stock, NULL), STOCK_NOTHING); /* nobody has asked for one yet */
+	assert_int_equal(open_block(stock, KEY_P256V1), STOCK_BLOCK);
+	assert_int_equal(open_block(stock, KEY_P256V1), 0);
+	assert_false(stock_needs_opening(stock, KEY_P256V1));
+	assert_int_equal(stock_names(stock, false, &names, &len), E_OK);
+	assert_int_equal(len, 40 - STOCK_BLOCK);
+	free(names);
+	assert_int_equal(stock_names(stock, true, &names, &len), E_OK);
+	assert_int_equal(len, 40);
+	free(names);
+	for (int i = STOCK_BLOCK; i > STOCK_OPEN_LOW; i--)
+		stock_key_free(stock_take(stock, KEY_P256V1));
+	assert_int_equal(stock_begin(stock, now, &type), STOCK_OPEN);
+	assert_int_equal(type, KEY_P256V1);
+	assert_int_not_equal(stock_begin(stock, now, &type), STOCK_OPEN); /* one thread */
+	assert_int_equal(type, KEY_P256V1);
+	assert_int_equal(open_block(stock, KEY_P256V1), STOCK_BLOCK - STOCK_OPEN_LOW);
+	stock_end(stock, STOCK_OPEN, type, E_OK, now);
+	stock_free(stock);
+}
+
+/* What is on its way from closed to open is there. */
+static void a_block_that_is_being_opened_is_not_made_again(void **state)
+{
+	struct stock *stock = make_running((struct stock_options){.targets = {[KEY_P256V1] = 2}});
+	struct stock_list keys = TAILQ_HEAD_INITIALIZER(keys);
+
+	(void)state;
+	put(stock, KEY_P256V1, 1);
+	put(stock, KEY_P256V1, 2);
+	stock_take_closed(stock, KEY_P256V1, &keys);
+	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
+	assert_true(stock_needs_opening(stock, KEY_P256V1)); /* a caller waits for it */
+	stock_put_open(stock, &keys);
+	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
+	assert_int_equal(take(stock, KEY_P256V1), 1);
+	fill_one(stock, KEY_P256V1);
+	stock_free(stock);
+}
+
+/* When it is full, and not for each single key. */
+static void the_token_is_told_what_is_closed(void **state)
+{
+	struct stock *stock = make_running((struct stock_options){.targets = {[KEY_P256V1] = 1}});
+	struct key key = {.type = KEY_P256V1};
+	enum key_type type;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(begin(stock, &type), STOCK_FILL);
+		stock_put(stock, stock_key_alloc("csrd-a", &key, NULL));
+		stock_end(stock, STOCK_FILL, type, E_OK, now);
+		if (i) {
+			assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
+			assert_int_equal(stock_wait_ms(stock, now), 10000);
+			now += 10000;
+		}
+		assert_int_equal(begin(stock, NULL), STOCK_TELL);
+		stock_is_told(stock, now);
+		stock_end(stock, STOCK_TELL, KEY_TYPE_MAX, E_OK, now);
+		assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
+		assert_true(stock_wait_ms(stock, now) == UINT64_MAX);
+		assert_int_equal(take(stock, KEY_P256V1), 0);
+	}
+	stock_free(stock);
+}
+
+/* What cannot be destroyed is tried again, each time later, and keeps nothing else waiting. */
+static void what_is_doomed_keeps_nobody_waiting(void **state)
+{
+	struct stock *stock = make_running((struct stock_options){.targets = {[KEY_P256V1] = 2}});
+
+	(void)state;
+	stock_set_untidy(stock, true);
+	assert_int_equal(begin(stock, NULL), STOCK_TIDY);
+	stock_end(stock, STOCK_TIDY, KEY_TYPE_MAX, E_HSM, now);
+	fill_one(stock, KEY_P256V1);
+	fill_one(stock, KEY_P256V1);
+	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
+	assert_int_equal(stock_wait_ms(stock, now), 1000);
+	now += 1000;
+	assert_int_equal(begin(stock, NULL), STOCK_TIDY);
+	stock_end(stock, STOCK_TIDY, KEY_TYPE_MAX, E_HSM, now);
+	assert_int_equal(stock_wait_ms(stock, now), 2000);
+	now += 2000;
+	assert_int_equal(begin(stock, NULL), STOCK_TIDY);
+	stock_set_untidy(stock, false);
+	stock_end(stock, STOCK_TIDY, KEY_TYPE_MAX, E_OK, now);
+	assert_true(stock_wait_ms(stock, now) == UINT64_MAX);
 	stock_free(stock);
 }
 
@@ -116,9 +248,15 @@ static void *take_all(void *arg)
 	struct stock_key *key;
 	unsigned count = 0;
 
-	while ((key = stock_take(t->stock, KEY_P256V1))) {
+	while (stock_has_ready(t->stock, KEY_P256V1)) {
+		struct stock_list back = TAILQ_HEAD_INITIALIZER(back);
+
+		open_block(t->stock, KEY_P256V1);
+		if (!(key = stock_take(t->stock, KEY_P256V1)))
+			continue;
 		if (++count % 3 == 0) {
-			stock_give_back(t->stock, key);
+			TAILQ_INSERT_TAIL(&back, key, next);
+			stock_give_back(t->stock, &back);
 			continue;
 		}
 		__atomic_add_fetch(&t->taken[key->key.id[0] * 256 + key->key.id[1]], 1, __ATOMIC_RELAXED);
@@ -137,7 +275,7 @@ static void two_threads_never_get_one_key(void **state)
 	for (unsigned i = 0; i < KEYS; i++) {
 		struct key key = {.type = KEY_P256V1, .id = {(uint8_t)(i / 256), (uint8_t)(i % 256)}};
 
-		stock_put(stock, stock_key_alloc(&key, NULL));
+		stock_put(stock, stock_key_alloc("csrd-a", &key, NULL));
 	}
 	for (unsigned i = 0; i < TAKERS; i++) {
 		takers[i] = (struct taker){.stock = stock, .taken = taken};
@@ -146,11 +284,11 @@ static void two_threads_never_get_one_key(void **state)
 	for (unsigned i = 0; i < TAKERS; i++)
 		pthread_join(takers[i].thread, NULL);
 	/* One that was given back behind the last look of the others is still there. */
-	while (true) {
-		struct stock_key *key = stock_take(stock, KEY_P256V1);
+	while (stock_has_ready(stock, KEY_P256V1)) {
+		struct stock_key *key;
 
-		if (!key)
-			break;
+		open_block(stock, KEY_P256V1);
+		key = stock_take(stock, KEY_P256V1);
 		taken[key->key.id[0] * 256 + key->key.id[1]]++;
 		stock_key_free(key);
 	}
@@ -160,41 +298,18 @@ static void two_threads_never_get_one_key(void **state)
 	stock_free(stock);
 }
 
-static void label_names_node_and_type(void **state)
-{
-	char label[STOCK_LABEL_SIZE], node[NODE_NAME_MAX + 1];
-	struct stock *stock = make((struct stock_options){.node = "node-7"});
-
-	(void)state;
-	stock_label(stock, KEY_P256V1, label);
-	assert_string_equal(label, "csrd-pool:node-7:p256v1");
-	stock_free(stock);
-	stock = make((struct stock_options){0}); /* the host name */
-	stock_label(stock, KEY_RSA2048, label);
-	assert_true(strlen(label) > strlen("csrd-pool::rsa2048"));
-	stock_free(stock);
-	memset(node, 'n', NODE_NAME_MAX);
-	node[NODE_NAME_MAX] = '\0';
-	stock = make((struct stock_options){.node = node});
-	stock_label(stock, KEY_RSA2048, label);
-	assert_string_equal(label + strlen(label) - 8, ":rsa2048");
-	stock_free(stock);
-}
-
 /* ---- when ---- */
 
-static void without_targets_nothing_is_done(void **state)
+static void without_targets_nothing_is_made(void **state)
 {
-	struct stock *stock = make((struct stock_options){.threads = 4});
+	struct stock *stock = make_running((struct stock_options){.threads = 4});
 
 	(void)state;
 	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
 	assert_true(stock_wait_ms(stock, now) == UINT64_MAX);
 	stock_free(stock);
-	assert_int_equal(stock_begin(NULL, 0, NULL), STOCK_NOTHING);
-	assert_true(stock_wait_ms(NULL, 0) == UINT64_MAX);
 	/* a target for what the token does not make */
-	stock = make(
+	stock = make_running(
 	    (struct stock_options){.targets = {[KEY_RSA2048] = 5}, .key_types = KEY_TYPE_BIT(KEY_P256V1)});
 	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
 	stock_free(stock);
@@ -218,23 +333,21 @@ static void keys_of_earlier_runs_come_first(void **state)
 	stock_free(stock);
 }
 
-static void the_first_key_tells_whether_there_is_a_stock(void **state)
+static void what_is_off_gives_nothing(void **state)
 {
-	struct stock *stock = make((struct stock_options){.targets = {[KEY_P256V1] = 9}});
-	enum key_type type;
+	struct stock *stock = make_running((struct stock_options){.targets = {[KEY_P256V1] = 9}});
 
 	(void)state;
-	assert_int_equal(begin(stock, NULL), STOCK_TAKE_OVER);
-	stock_end(stock, STOCK_TAKE_OVER, KEY_TYPE_MAX, E_OK, now);
-	assert_int_equal(begin(stock, &type), STOCK_FILL);
-	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
-	assert_true(stock_relabel_is_untried(stock));
-	stock_turn_off(stock, "it does not relabel");
-	stock_end(stock, STOCK_FILL, type, E_OK, now);
 	put(stock, KEY_P256V1, 1);
+	put(stock, KEY_P256V1, 2);
+	assert_int_equal(open_block(stock, KEY_P256V1), 2);
+	stock_turn_off(stock, "for a reason");
+	put(stock, KEY_P256V1, 3);
 	assert_true(stock_is_off(stock));
 	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
 	assert_null(stock_take(stock, KEY_P256V1));
+	assert_false(stock_has_ready(stock, KEY_P256V1));
+	assert_int_equal(open_block(stock, KEY_P256V1), 0);
 	stock_free(stock);
 }
 
@@ -461,7 +574,6 @@ static void what_the_token_does_not_make_is_not_filled(void **state)
 	(void)state;
 	assert_int_equal(begin(stock, NULL), STOCK_TAKE_OVER);
 	stock_end(stock, STOCK_TAKE_OVER, KEY_TYPE_MAX, E_OK, now);
-	stock_relabel_works(stock);
 	put(stock, KEY_RSA2048, 1);
 	stock_set_key_types(stock, KEY_TYPE_BIT(KEY_RSA2048));
 	assert_int_equal(begin(stock, NULL), STOCK_NOTHING);
@@ -523,10 +635,13 @@ int main(void)
 	    cmocka_unit_test(what_the_token_does_not_make_is_not_filled),
 	    cmocka_unit_test(keys_are_given_out_once_and_the_oldest_first),
 	    cmocka_unit_test(two_threads_never_get_one_key),
-	    cmocka_unit_test(label_names_node_and_type),
-	    cmocka_unit_test(without_targets_nothing_is_done),
+	    cmocka_unit_test(blocks_are_opened),
+	    cmocka_unit_test(a_block_that_is_being_opened_is_not_made_again),
+	    cmocka_unit_test(the_token_is_told_what_is_closed),
+	    cmocka_unit_test(what_is_doomed_keeps_nobody_waiting),
+	    cmocka_unit_test(without_targets_nothing_is_made),
 	    cmocka_unit_test(keys_of_earlier_runs_come_first),
-	    cmocka_unit_test(the_first_key_tells_whether_there_is_a_stock),
+	    cmocka_unit_test(what_is_off_gives_nothing),
 	    cmocka_unit_test(fills_leave_a_thread_for_callers),
 	    cmocka_unit_test(while_callers_are_served_one_is_made_at_a_time_with_pauses),
 	    cmocka_unit_test(while_half_is_there_nothing_is_made_beside_callers),

@@ -242,6 +242,11 @@ static void work_that_stands_still_is_not_well(void **state)
 	assert_false(watchdog_is_well());
 	watchdog_set_csr("");
 	assert_true(watchdog_is_well());
+	watchdog_set_key("csrd-ftbesqcvgzcgaumu562kjswdg4");
+	ahead_ms += WATCHDOG_STILL_MS + 100;
+	assert_false(watchdog_is_well());
+	watchdog_set_key("");
+	assert_true(watchdog_is_well());
 }
 
 static void progress_is_calls_that_come_and_go(void **state)

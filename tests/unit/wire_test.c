@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #define CSR_ID "0b54b6a4-3c1f-4b5e-9f0e-1a2b3c4d5e6f"
+#define KEY_LABEL "csrd-abcdefghijklmnopqrstuvwxya"
 
 static char *repeated(char c, size_t len)
 {
@@ -315,7 +316,8 @@ static enum err decode_create_csr(const uint8_t *data, size_t len)
 static void sample_create_csr_reply(struct buf *b)
 {
 	uint8_t der[] = {0x30, 0x03, 0x02, 0x01, 0x00};
-	struct message_create_csr_reply m = {.der = der, .der_len = sizeof(der)};
+	struct message_create_csr_reply m = {
+	    .key = {.label = KEY_LABEL}, .journal_index = 70001, .der = der, .der_len = sizeof(der)};
 
 	m.key.key_type = KEY_RSA2048;
 	memset(m.key.key_id, 0xab, sizeof(m.key.key_id));
@@ -339,7 +341,7 @@ static enum err decode_create_csr_reply(const uint8_t *data, size_t len)
 
 static void sample_key_request(struct buf *b)
 {
-	message_key_request_encode(b, &(struct message_key_request){.timeout_ms = 5, .csr_id = CSR_ID});
+	message_key_request_encode(b, &(struct message_key_request){.timeout_ms = 5, .label = KEY_LABEL});
 }
 
 static enum err decode_key_request(const uint8_t *data, size_t len)
@@ -393,7 +395,9 @@ static void sample_inspect_reply(struct buf *b)
 	struct message_inspect_key_reply m = {
 	    .presence = MESSAGE_KEY_PAIR,
 	    .has_key = true,
-	    .key = {.key_type = KEY_P384V1, .protection = KEY_PROT_REQUIRED | KEY_PROT_DERIVE},
+	    .key = {.key_type = KEY_P384V1,
+		    .label = KEY_LABEL,
+		    .protection = KEY_PROT_REQUIRED | KEY_PROT_DERIVE},
 	    .detail = detail,
 	};
 
@@ -430,9 +434,10 @@ static enum err decode_list_keys(const uint8_t *data, size_t len)
 
 static void sample_list_part(struct buf *b)
 {
-	char one[] = "csrd:" CSR_ID, two[] = "csrd:by hand";
-	struct message_listed_key keys[] = {{.label = one, .presence = MESSAGE_KEY_PAIR},
-					    {.label = two, .presence = MESSAGE_KEY_AMBIGUOUS}};
+	char one[] = KEY_LABEL, two[] = "csrd:by hand";
+	struct message_listed_key keys[] = {
+	    {.label = one, .life = MESSAGE_LIFE_USED, .presence = MESSAGE_KEY_PAIR},
+	    {.label = two, .presence = MESSAGE_KEY_AMBIGUOUS}};
 
 	memset(keys[0].key_id, 1, KEY_ID_BYTES);
 	message_list_keys_part_encode(
@@ -449,6 +454,66 @@ static enum err decode_list_part(const uint8_t *data, size_t len)
 		assert_memory_equal(&m, &zero, sizeof(m));
 	else
 		message_list_keys_part_release(&m);
+	return e;
+}
+
+static void sample_confirm(struct buf *b)
+{
+	static const char labels[][KEY_LABEL_SIZE] = {KEY_LABEL, "csrd:" CSR_ID};
+
+	message_confirm_encode(b, &(struct message_confirm){.kept = true, .labels = labels, .labels_len = 2});
+}
+
+static enum err decode_confirm(const uint8_t *data, size_t len)
+{
+	static const struct message_confirm zero;
+	struct message_confirm m;
+	enum err e = message_confirm_decode(data, len, &m);
+
+	if (e != E_OK)
+		assert_memory_equal(&m, &zero, sizeof(m));
+	else
+		message_confirm_release(&m);
+	return e;
+}
+
+static void sample_unsettled(struct buf *b)
+{
+	message_unsettled_encode(b, &(struct message_unsettled){.timeout_ms = 6, .from = (uint64_t)7 << 40});
+}
+
+static enum err decode_unsettled(const uint8_t *data, size_t len)
+{
+	static const struct message_unsettled zero;
+	struct message_unsettled m;
+	enum err e = message_unsettled_decode(data, len, &m);
+
+	if (e != E_OK)
+		assert_memory_equal(&m, &zero, sizeof(m));
+	return e;
+}
+
+static void sample_unsettled_reply(struct buf *b)
+{
+	struct message_unsettled_key keys[] = {
+	    {.label = KEY_LABEL, .csr_id = CSR_ID, .journal_index = 7},
+	    {.label = KEY_LABEL, .csr_id = CSR_ID, .journal_index = (uint64_t)9 << 40}};
+
+	memset(keys[1].spki_sha256, 0xcd, sizeof(keys[1].spki_sha256));
+	message_unsettled_reply_encode(
+	    b, &(struct message_unsettled_reply){.more = true, .keys = keys, .keys_len = 2});
+}
+
+static enum err decode_unsettled_reply(const uint8_t *data, size_t len)
+{
+	static const struct message_unsettled_reply zero;
+	struct message_unsettled_reply m;
+	enum err e = message_unsettled_reply_decode(data, len, &m);
+
+	if (e != E_OK)
+		assert_memory_equal(&m, &zero, sizeof(m));
+	else
+		message_unsettled_reply_release(&m);
 	return e;
 }
 
@@ -556,6 +621,9 @@ static const struct {
     {"inspect-key reply", sample_inspect_reply, decode_inspect_reply},
     {"list-keys", sample_list_keys, decode_list_keys},
     {"list-keys part", sample_list_part, decode_list_part},
+    {"confirm", sample_confirm, decode_confirm},
+    {"unsettled", sample_unsettled, decode_unsettled},
+    {"unsettled reply", sample_unsettled_reply, decode_unsettled_reply},
     {"list-pools reply", sample_list_pools_reply, decode_list_pools_reply},
     {"destroy-pool", sample_destroy_pool, decode_destroy_pool},
     {"status reply", sample_status_reply, decode_status_reply},
@@ -907,7 +975,7 @@ static void create_csr_reply_round_trip_and_caps(void **state)
 	struct buf b;
 	struct message_create_csr_reply m;
 	uint8_t *der = calloc(1, MESSAGE_DER_MAX + 1);
-	const struct message_key key = {.key_type = KEY_RSA2048};
+	const struct message_key key = {.key_type = KEY_RSA2048, .label = KEY_LABEL};
 
 	(void)state;
 	assert_non_null(der);
@@ -920,8 +988,10 @@ static void create_csr_reply_round_trip_and_caps(void **state)
 	assert_int_equal(m.key.protection, KEY_PROT_REQUIRED);
 	assert_int_equal(m.der_len, 5);
 	assert_memory_equal(m.der, "\x30\x03\x02\x01\x00", 5);
+	assert_string_equal(m.key.label, KEY_LABEL);
+	assert_int_equal(m.journal_index, 70001);
 	message_create_csr_reply_release(&m);
-	b.data[4 + KEY_ID_BYTES + KEY_SPKI_HASH_BYTES] = 1; /* a bit that no attribute has */
+	b.data[4 + 4 + 31 + KEY_ID_BYTES + KEY_SPKI_HASH_BYTES] = 1; /* a bit that no attribute has */
 	assert_int_equal(decode_create_csr_reply(b.data, b.len), E_PROTO);
 
 	buf_reset(&b);
@@ -946,13 +1016,38 @@ static void key_messages_round_trip(void **state)
 	struct message_key_request request;
 	struct message_destroy_key_reply destroyed;
 	struct message_find_key_reply found;
+	static const char *const labels[] = {
+	    "csrd:" CSR_ID,
+	    "",
+	    "csrd:",
+	    "csrd:0B54b6a4-3c1f-4b5e-9f0e-1a2b3c4d5e6f",
+	    "csrd-",
+	    "csrd-abcdefghijklmnopqrstuvwxy",
+	    "csrd-abcdefghijklmnopqrstuvwxyaa",
+	    "csrd-abcdefghijklmnopqrstuvwxyb", /* bits to spare that are set */
+	    "csrd-abcdefghijklmnopqrstuvwx1a",
+	    "csrd-ABCDEFGHIJKLMNOPQRSTUVWXYA",
+	    "other-bcdefghijklmnopqrstuvwxya"};
 
 	(void)state;
 	buf_init(&b, 1024);
 	sample_key_request(&b);
 	assert_int_equal(message_key_request_decode(b.data, b.len, &request), E_OK);
 	assert_int_equal(request.timeout_ms, 5);
-	assert_string_equal(request.csr_id, CSR_ID);
+	assert_string_equal(request.label, KEY_LABEL);
+	/* Of csrd 0.1; and nothing else is one. */
+	for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++) {
+		struct message_key_request other = {.timeout_ms = 5};
+
+		buf_reset(&b);
+		strcpy(other.label, labels[i]);
+		message_key_request_encode(&b, &other);
+		assert_int_equal(buf_status(&b), i == 0 ? E_OK : E_LIMIT);
+		buf_reset(&b);
+		wire_put_u32(&b, 5);
+		wire_put_text(&b, labels[i]);
+		assert_int_equal(decode_key_request(b.data, b.len), i == 0 ? E_OK : E_PROTO);
+	}
 	buf_reset(&b);
 	sample_destroy_reply(&b);
 	assert_int_equal(message_destroy_key_reply_decode(b.data, b.len, &destroyed), E_OK);
@@ -975,7 +1070,8 @@ static void inspect_reply_round_trip(void **state)
 	(void)state;
 	buf_init(&b, 4096);
 	sample_inspect_reply(&b);
-	assert_int_equal(b.len, 1 + KEY_ID_BYTES + 1 + 4 + KEY_ID_BYTES + KEY_SPKI_HASH_BYTES + 4 + 4 + 9);
+	assert_int_equal(b.len,
+			 1 + KEY_ID_BYTES + 1 + 4 + 4 + 31 + KEY_ID_BYTES + KEY_SPKI_HASH_BYTES + 4 + 4 + 9);
 	assert_int_equal(message_inspect_key_reply_decode(b.data, b.len, &m), E_OK);
 	assert_int_equal(m.presence, MESSAGE_KEY_PAIR);
 	assert_true(m.has_key);
@@ -1008,6 +1104,76 @@ static void inspect_reply_round_trip(void **state)
 	buf_release(&b);
 }
 
+static void confirm_round_trip_and_caps(void **state)
+{
+	static const size_t lens[] = {0, 1, MESSAGE_CONFIRM_MAX, MESSAGE_CONFIRM_MAX + 1};
+	static char labels[MESSAGE_CONFIRM_MAX + 1][KEY_LABEL_SIZE];
+	struct message_confirm m, many = {.labels = (const char(*)[KEY_LABEL_SIZE])labels};
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, FRAME_PAYLOAD_MAX);
+	sample_confirm(&b);
+	assert_int_equal(message_confirm_decode(b.data, b.len, &m), E_OK);
+	assert_true(m.kept);
+	assert_int_equal(m.labels_len, 2);
+	assert_string_equal(m.labels[0], KEY_LABEL);
+	assert_string_equal(m.labels[1], "csrd:" CSR_ID);
+	message_confirm_release(&m);
+	for (size_t i = 0; i <= MESSAGE_CONFIRM_MAX; i++)
+		strcpy(labels[i], "csrd:" CSR_ID);
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		bool good = lens[i] > 0 && lens[i] <= MESSAGE_CONFIRM_MAX;
+
+		many.labels_len = lens[i];
+		buf_reset(&b);
+		message_confirm_encode(&b, &many);
+		assert_int_equal(buf_status(&b), good ? E_OK : E_LIMIT);
+		assert_true(!good || decode_confirm(b.data, b.len) == E_OK);
+	}
+	buf_reset(&b);
+	wire_put_u8(&b, 0);
+	wire_put_u32(&b, 0);
+	assert_int_equal(decode_confirm(b.data, b.len), E_PROTO);
+	buf_release(&b);
+}
+
+static void unsettled_round_trip_and_caps(void **state)
+{
+	static struct message_unsettled_key keys[MESSAGE_UNSETTLED_MAX + 1];
+	struct message_unsettled_reply m;
+	struct message_unsettled asked;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, FRAME_PAYLOAD_MAX);
+	sample_unsettled(&b);
+	assert_int_equal(message_unsettled_decode(b.data, b.len, &asked), E_OK);
+	assert_int_equal(asked.timeout_ms, 6);
+	assert_int_equal(asked.from, (uint64_t)7 << 40);
+	buf_reset(&b);
+	sample_unsettled_reply(&b);
+	assert_int_equal(message_unsettled_reply_decode(b.data, b.len, &m), E_OK);
+	assert_true(m.more);
+	assert_int_equal(m.keys_len, 2);
+	assert_string_equal(m.keys[0].label, KEY_LABEL);
+	assert_string_equal(m.keys[1].csr_id, CSR_ID);
+	assert_int_equal(m.keys[1].spki_sha256[31], 0xcd);
+	assert_int_equal(m.keys[1].journal_index, (uint64_t)9 << 40);
+	message_unsettled_reply_release(&m);
+	for (size_t i = 0; i <= MESSAGE_UNSETTLED_MAX; i++) {
+		strcpy(keys[i].label, "csrd:" CSR_ID); /* the longest */
+		strcpy(keys[i].csr_id, CSR_ID);
+	}
+	for (size_t len = MESSAGE_UNSETTLED_MAX; len <= MESSAGE_UNSETTLED_MAX + 1; len++) {
+		buf_reset(&b);
+		message_unsettled_reply_encode(
+		    &b, &(struct message_unsettled_reply){.keys = keys, .keys_len = len});
+		assert_int_equal(buf_status(&b), len <= MESSAGE_UNSETTLED_MAX ? E_OK : E_LIMIT);
+	}
+	buf_release(&b);
+}
+
 static void list_part_round_trip_and_caps(void **state)
 {
 	struct buf b;
@@ -1023,7 +1189,9 @@ static void list_part_round_trip_and_caps(void **state)
 	assert_true(m.last);
 	assert_int_equal(m.unread, 70000);
 	assert_int_equal(m.keys_len, 2);
-	assert_string_equal(m.keys[0].label, "csrd:" CSR_ID);
+	assert_string_equal(m.keys[0].label, KEY_LABEL);
+	assert_int_equal(m.keys[0].life, MESSAGE_LIFE_USED);
+	assert_int_equal(m.keys[1].life, MESSAGE_LIFE_NONE);
 	assert_int_equal(m.keys[0].presence, MESSAGE_KEY_PAIR);
 	assert_int_equal(m.keys[0].key_id[15], 1);
 	assert_string_equal(m.keys[1].label, "csrd:by hand");
@@ -1205,6 +1373,8 @@ int main(void)
 	    cmocka_unit_test(create_csr_reply_round_trip_and_caps),
 	    cmocka_unit_test(key_messages_round_trip),
 	    cmocka_unit_test(inspect_reply_round_trip),
+	    cmocka_unit_test(confirm_round_trip_and_caps),
+	    cmocka_unit_test(unsettled_round_trip_and_caps),
 	    cmocka_unit_test(list_part_round_trip_and_caps),
 	    cmocka_unit_test(pools_round_trip),
 	    cmocka_unit_test(status_round_trip),

@@ -4,10 +4,12 @@
 
 #include "base/node.h"
 #include "hsm/message.h"
+#include "hsm/signer/key/probe.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/object.h"
 #include "hsm/signer/token/remains.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,7 @@ struct inventory_object {
 	CK_OBJECT_HANDLE handle;
 	uint32_t label; /* offset in labels */
 	bool is_public;
+	uint8_t life; /* enum message_key_life; of the first of a label, which stands for all */
 	uint8_t key_id[KEY_ID_BYTES];
 };
 
@@ -93,22 +96,13 @@ static size_t find_node(const struct inventory *inv, const char *name)
 	return low;
 }
 
-/* "csrd-pool:<node>:<type>"; what is no such label is nobody's. */
-static enum err count_ready(struct inventory *inv, const char *label, size_t label_len, bool is_public)
+static enum err count_of_node(struct inventory *inv, const char *name, uint32_t private_keys,
+			      uint32_t public_keys)
 {
-	const char *start = label + strlen(OBJECT_LABEL_PREFIX_STOCK);
-	const char *end = memrchr(label, ':', label_len);
-	char name[NODE_NAME_MAX + 1];
 	void *nodes = inv->nodes;
-	size_t at;
+	size_t at = find_node(inv, name);
 	enum err e;
-	size_t len = end > start ? (size_t)(end - start) : 0;
 
-	if (!len || len > NODE_NAME_MAX || memchr(start, '\0', len))
-		return E_OK;
-	memcpy(name, start, len);
-	name[len] = '\0';
-	at = find_node(inv, name);
 	if (at == inv->nodes_len || strcmp(inv->nodes[at].name, name) != 0) {
 		if ((e = inventory_grow(&nodes, &inv->nodes_capacity, inv->nodes_len + 1,
 					sizeof(*inv->nodes))) != E_OK)
@@ -117,16 +111,44 @@ static enum err count_ready(struct inventory *inv, const char *label, size_t lab
 		memmove(&inv->nodes[at + 1], &inv->nodes[at], (inv->nodes_len - at) * sizeof(*inv->nodes));
 		inv->nodes_len++;
 		inv->nodes[at] = (struct inventory_node){0};
-		memcpy(inv->nodes[at].name, name, sizeof(name));
+		snprintf(inv->nodes[at].name, sizeof(inv->nodes[at].name), "%s", name);
 	}
-	inv->nodes[at].private_keys += !is_public;
-	inv->nodes[at].public_keys += is_public;
+	inv->nodes[at].private_keys += private_keys;
+	inv->nodes[at].public_keys += public_keys;
 	return E_OK;
+}
+
+/* "csrd-pool:<node>:<type>", of csrd 0.1; what is no such label is nobody's. */
+static enum err count_ready_0_1(struct inventory *inv, const char *label, size_t label_len, bool is_public)
+{
+	const char *start = label + strlen(STOCK_LABEL_PREFIX_0_1);
+	const char *end = memrchr(label, ':', label_len);
+	char name[NODE_NAME_MAX + 1];
+	size_t len = end > start ? (size_t)(end - start) : 0;
+
+	if (!len || len > NODE_NAME_MAX || memchr(start, '\0', len))
+		return E_OK;
+	memcpy(name, start, len);
+	name[len] = '\0';
+	return count_of_node(inv, name, !is_public, is_public);
 }
 
 static bool inventory_begins(const char *label, size_t len, const char *prefix)
 {
 	return len >= strlen(prefix) && memcmp(label, prefix, strlen(prefix)) == 0;
+}
+
+/* As object.h says it of what is found. */
+static void inventory_name_id(const char *label, size_t len, uint8_t id[KEY_ID_BYTES])
+{
+	char name[KEY_NAME_SIZE] = "";
+	uint8_t named[KEY_NAME_BYTES];
+
+	if (len != KEY_NAME_LEN)
+		return;
+	memcpy(name, label, len);
+	if (key_name_parse(name, named))
+		memcpy(id, named, KEY_ID_BYTES);
 }
 
 /* What has no label, or a longer one, is not ours.  *ret_read: false when the object does not say. */
@@ -146,32 +168,37 @@ static enum err inventory_look_at(struct session *s, CK_OBJECT_HANDLE handle, bo
 	*ret_read = rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL;
 	if (!*ret_read || label_len > sizeof(label))
 		return E_OK;
-	if (inventory_begins(label, label_len, OBJECT_LABEL_PREFIX_STOCK))
-		return count_ready(inv, label, label_len, is_public);
-	if (!inventory_begins(label, label_len, OBJECT_LABEL_PREFIX))
+	if (inventory_begins(label, label_len, STOCK_LABEL_PREFIX_0_1))
+		return count_ready_0_1(inv, label, label_len, is_public);
+	if (inventory_begins(label, label_len, PROBE_LABEL_PREFIX) ||
+	    (!inventory_begins(label, label_len, KEY_NAME_PREFIX) &&
+	     !inventory_begins(label, label_len, KEY_LABEL_PREFIX_0_1)))
 		return E_OK;
 	if (id_len <= sizeof(id))
 		memcpy(object.key_id, id, id_len < KEY_ID_BYTES ? id_len : KEY_ID_BYTES);
+	if (s->token->ids_own)
+		inventory_name_id(label, label_len, object.key_id);
 	return inventory_add(inv, &object, label, strnlen(label, label_len));
 }
 
-/* Those that would not be read are left in `handles`, and counted in *len. */
-static enum err inventory_look_at_all(struct session *s, CK_OBJECT_HANDLE *handles, size_t *len,
-				      bool is_public, struct inventory *inv)
+/* Those that would not be read are left in `handles`. */
+static enum err inventory_look_at_all(struct session *s, struct object_handles *handles, bool is_public,
+				      struct inventory *inv)
 {
 	size_t unread = 0;
 
-	for (size_t i = 0; i < *len; i++) {
+	for (size_t i = 0; i < handles->len; i++) {
 		bool read = true;
-		enum err e = session_must_stop(s) ? session_break_off(s)
-						  : inventory_look_at(s, handles[i], is_public, inv, &read);
+		enum err e = session_must_stop(s)
+				 ? session_break_off(s)
+				 : inventory_look_at(s, handles->at[i], is_public, inv, &read);
 
 		if (e != E_OK)
 			return e;
 		if (!read)
-			handles[unread++] = handles[i];
+			handles->at[unread++] = handles->at[i];
 	}
-	*len = unread;
+	handles->len = unread;
 	return E_OK;
 }
 
@@ -183,16 +210,17 @@ static int compare_handles(const void *a, const void *b)
 }
 
 /* Leaves those of `handles` that are in `present`, too, which becomes sorted. */
-static void keep_common(CK_OBJECT_HANDLE *handles, size_t *len, CK_OBJECT_HANDLE *present, size_t present_len)
+static void keep_common(struct object_handles *handles, const struct object_handles *present)
 {
 	size_t kept = 0;
 
-	if (present_len)
-		qsort(present, present_len, sizeof(*present), compare_handles);
-	for (size_t i = 0; i < *len && present_len; i++)
-		if (bsearch(&handles[i], present, present_len, sizeof(*present), compare_handles))
-			handles[kept++] = handles[i];
-	*len = kept;
+	if (present->len)
+		qsort(present->at, present->len, sizeof(present->at[0]), compare_handles);
+	for (size_t i = 0; i < handles->len && present->len; i++)
+		if (bsearch(&handles->at[i], present->at, present->len, sizeof(present->at[0]),
+			    compare_handles))
+			handles->at[kept++] = handles->at[i];
+	handles->len = kept;
 }
 
 /*
@@ -203,25 +231,24 @@ static enum err take_class(struct session *s, CK_OBJECT_CLASS class, struct inve
 {
 	CK_BBOOL yes = CK_TRUE;
 	CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_TOKEN, &yes, sizeof(yes)}};
-	CK_OBJECT_HANDLE *handles = NULL, *present = NULL;
+	struct object_handles handles = {0}, present = {0};
 	const uint64_t logins = session_logins(s);
-	size_t len = 0, present_len = 0;
-	enum err e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &handles, &len);
+	enum err e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &handles);
 
 	if (e == E_OK)
-		e = inventory_look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv);
-	if (e != E_OK || !len)
+		e = inventory_look_at_all(s, &handles, class == CKO_PUBLIC_KEY, inv);
+	if (e != E_OK || !handles.len)
 		goto out;
-	if ((e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &present, &present_len)) != E_OK ||
+	if ((e = object_search(s, template, 2, INVENTORY_OBJECTS_MAX, &present)) != E_OK ||
 	    (e = session_check_login(s, logins)) != E_OK)
 		goto out;
-	keep_common(handles, &len, present, present_len);
-	if ((e = inventory_look_at_all(s, handles, &len, class == CKO_PUBLIC_KEY, inv)) != E_OK)
+	keep_common(&handles, &present);
+	if ((e = inventory_look_at_all(s, &handles, class == CKO_PUBLIC_KEY, inv)) != E_OK)
 		goto out;
-	inv->unread += (uint32_t)len;
+	inv->unread += (uint32_t)handles.len;
 out:
-	free(present);
-	free(handles);
+	free(present.at);
+	free(handles.at);
 	return e;
 }
 
@@ -269,6 +296,13 @@ static size_t find_first(const struct inventory *inv, const char *label)
 	return low;
 }
 
+bool inventory_has(const struct inventory *inv, const char *label)
+{
+	size_t first = find_first(inv, label);
+
+	return first < inv->len && strcmp(inv->labels + inv->objects[first].label, label) == 0;
+}
+
 bool inventory_find_pair(const struct inventory *inv, const char *label, CK_OBJECT_HANDLE *ret_private,
 			 CK_OBJECT_HANDLE *ret_public, uint8_t ret_key_id[KEY_ID_BYTES])
 {
@@ -288,6 +322,34 @@ bool inventory_find_pair(const struct inventory *inv, const char *label, CK_OBJE
 	*ret_public = pair[1].handle;
 	memcpy(ret_key_id, pair[0].key_id, KEY_ID_BYTES);
 	return true;
+}
+
+/* ---- lives ---- */
+
+void inventory_tell_lives(struct inventory *inv, inventory_life_fn life, void *arg)
+{
+	const char *label = "";
+
+	for (size_t i = 0; i < inv->len; i++) {
+		struct inventory_object *object = &inv->objects[i];
+
+		if (strcmp(inv->labels + object->label, label) == 0)
+			continue;
+		label = inv->labels + object->label;
+		object->life = (uint8_t)life(arg, label);
+	}
+}
+
+enum err inventory_count_ready(struct inventory *inv, const char *node, const char *label)
+{
+	uint32_t private_keys = 0, public_keys = 0;
+
+	for (size_t i = find_first(inv, label);
+	     i < inv->len && strcmp(inv->labels + inv->objects[i].label, label) == 0; i++) {
+		private_keys += !inv->objects[i].is_public;
+		public_keys += inv->objects[i].is_public;
+	}
+	return private_keys || public_keys ? count_of_node(inv, node, private_keys, public_keys) : E_OK;
 }
 
 /* ---- telling ---- */
@@ -338,6 +400,7 @@ static void next_key(const struct inventory *inv, size_t *at, struct message_lis
 	struct object_found found = {0};
 
 	key->label = inv->labels + first->label;
+	key->life = (enum message_key_life)first->life;
 	memcpy(key->key_id, first->key_id, KEY_ID_BYTES);
 	for (; *at < inv->len; (*at)++) {
 		const struct inventory_object *object = &inv->objects[*at];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything on the token whose label begins with "csrd:", and of ready keys
- * ("csrd-pool:") how many there are of which node, as one look at it saw it.
+ * Everything on the token whose label begins as that of a key does ("csrd-", or "csrd:" of csrd 0.1), as
+ * one look at it saw it; and of ready keys of other nodes how many there are.
  *
  * A generation that was killed half-way can leave objects of three kinds: with
  * a label and without a partner (listed, as a half pair), with a label and
@@ -15,16 +15,19 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/key.h"
+#include "hsm/message.h"
 #include "hsm/signer/token/session.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define INVENTORY_OBJECTS_MAX 4000000 /* of each class on the token, ours or not */
+#define STOCK_LABEL_PREFIX_0_1 "csrd-pool:" /* of the ready keys of csrd 0.1: <node>:<type> */
+#define INVENTORY_OBJECTS_MAX 4000000       /* of each class on the token, ours or not */
 
 struct inventory_object;
-struct inventory_node; /* one that has ready keys (stock.h) on the token */
+struct inventory_node; /* one that has ready keys on the token */
 struct inventory {
 	char *labels; /* one after the other, each with its NUL */
 	size_t labels_len;
@@ -45,6 +48,16 @@ void inventory_release(struct inventory *inventory); /* leaves it zeroed */
 /* The handles, for the session that took it, if there is exactly one pair with that label. */
 bool inventory_find_pair(const struct inventory *inventory, const char *label, CK_OBJECT_HANDLE *ret_private,
 			 CK_OBJECT_HANDLE *ret_public, uint8_t ret_key_id[KEY_ID_BYTES]);
+
+/* Sets what LIST_KEYS says of each, MESSAGE_LIFE_NONE before. */
+typedef enum message_key_life (*inventory_life_fn)(void *arg, const char *label);
+void inventory_tell_lives(struct inventory *inventory, inventory_life_fn life, void *arg);
+
+/* A key of that label is a ready one of that node: counted, if it is there.  E_NOMEM. */
+MUST_USE enum err inventory_count_ready(struct inventory *inventory, const char *node, const char *label);
+
+/* Whether there is any object of that label. */
+bool inventory_has(const struct inventory *inventory, const char *label);
 
 /* How many nodes besides `own` have ready keys, and how many keys. */
 void inventory_count_nodes(const struct inventory *inventory, const char *own, uint32_t *ret_nodes,

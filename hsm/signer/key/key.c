@@ -53,6 +53,7 @@ static void fill_public(struct attribute_list *t, uint32_t options)
 	put_no(t, options, TEMPLATE_PUBLIC_NO_ENCRYPT, CKA_ENCRYPT);
 	put_no(t, options, TEMPLATE_PUBLIC_NO_WRAP, CKA_WRAP);
 	put_no(t, options, TEMPLATE_PUBLIC_NO_DERIVE, CKA_DERIVE);
+	put_no(t, options, TEMPLATE_PUBLIC_NO_CHANGE, CKA_MODIFIABLE);
 }
 
 static void fill_private(struct attribute_list *t, const struct template_profile *profile)
@@ -67,6 +68,7 @@ static void fill_private(struct attribute_list *t, const struct template_profile
 	put_no(t, profile->options, TEMPLATE_NO_UNWRAP, CKA_UNWRAP);
 	put_no(t, profile->options, TEMPLATE_NO_DERIVE, CKA_DERIVE);
 	put_no(t, profile->options, TEMPLATE_NO_COPY, CKA_COPYABLE);
+	put_no(t, profile->options, TEMPLATE_NO_CHANGE, CKA_MODIFIABLE);
 	if ((profile->options & TEMPLATE_MECHANISMS) && profile->mechanisms_len)
 		key_put(t, CKA_ALLOWED_MECHANISMS, profile->mechanisms,
 			profile->mechanisms_len * sizeof(profile->mechanisms[0]));
@@ -85,8 +87,10 @@ static enum err key_make_pair(struct session *s, CK_MECHANISM_TYPE type, CK_ATTR
 	fill_private(&private, profile);
 	key_put(&public, CKA_LABEL, label, strlen(label));
 	key_put(&private, CKA_LABEL, label, strlen(label));
-	key_put(&public, CKA_ID, id, KEY_ID_BYTES);
-	key_put(&private, CKA_ID, id, KEY_ID_BYTES);
+	if (!s->token->ids_own) { /* else it might take of ours what two keys have in common */
+		key_put(&public, CKA_ID, id, KEY_ID_BYTES);
+		key_put(&private, CKA_ID, id, KEY_ID_BYTES);
+	}
 	for (size_t i = 0; i < special_len; i++)
 	public.attributes[public.len++] = special[i];
 	rv = s->token->p11->C_GenerateKeyPair(s->handle, &mechanism, public.attributes, public.len,
@@ -143,9 +147,9 @@ static bool key_begins(const uint8_t *whole, size_t whole_len, const uint8_t *st
 	return start_len && start_len <= whole_len && memcmp(whole, start, start_len) == 0;
 }
 
-/* Of a pair that is new whatever says one of the two is ours; else both, or it may be somebody's by now. */
+/* Whatever says one of the two is ours. */
 static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const char *label,
-			       const uint8_t *id, bool is_new)
+			       const uint8_t *id)
 {
 	uint8_t kept_label[256], kept_id[256];
 	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, kept_label, sizeof(kept_label)},
@@ -159,8 +163,6 @@ static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const
 		return session_fail(s, "C_GetAttributeValue", rv);
 	by_label = key_begins((const uint8_t *)label, strlen(label), kept_label, attributes[0].ulValueLen);
 	by_id = key_begins(id, KEY_ID_BYTES, kept_id, attributes[1].ulValueLen);
-	if (!is_new && !(by_label && by_id))
-		return E_OK;
 	if (!by_label && !by_id) {
 		session_explain(s, "the token keeps a new key under a label and an id that are not ours");
 		return E_HSM;
@@ -170,22 +172,12 @@ static enum err destroy_handle(struct session *s, CK_OBJECT_HANDLE object, const
 	return rv == CKR_OK ? E_OK : session_fail(s, "C_DestroyObject", rv);
 }
 
-static enum err destroy_pair(struct session *s, const struct key *key, const char *label, bool is_new)
-{
-	enum err e = destroy_handle(s, key->private_key, label, key->id, is_new);
-	enum err public_e = destroy_handle(s, key->public_key, label, key->id, is_new);
-
-	return e != E_OK ? e : public_e;
-}
-
 enum err key_destroy_handles(struct session *s, const struct key *key, const char *label)
 {
-	return destroy_pair(s, key, label, true);
-}
+	enum err e = destroy_handle(s, key->private_key, label, key->id);
+	enum err public_e = destroy_handle(s, key->public_key, label, key->id);
 
-enum err key_destroy_cut(struct session *s, const struct key *key, const char *label)
-{
-	return destroy_pair(s, key, label, false);
+	return e != E_OK ? e : public_e;
 }
 
 /* ---- reading back ---- */
@@ -259,6 +251,8 @@ static enum err check_identity(struct session *s, const struct readout *r, CK_OB
 	};
 
 	for (size_t i = 0; i < IDENTITIES; i++) {
+		if (wanted[i].value == key->id && s->token->ids_own)
+			continue;
 		if (r->attributes[i].ulValueLen == wanted[i].len &&
 		    memcmp(r->attributes[i].pValue, wanted[i].value, wanted[i].len) == 0)
 			continue;
@@ -331,6 +325,17 @@ static enum err check_protection(struct session *s, const struct readout *r, str
 	return missing | forbidden | silent ? refuse_protection(s, missing, forbidden, silent) : E_OK;
 }
 
+/* A token that gives its keys none has an empty one. */
+static void key_keep_id(const struct readout *r, struct key *key)
+{
+	size_t len = r->attributes[IDENTITIES - 1].ulValueLen;
+
+	if (len > sizeof(r->id))
+		len = 0;
+	key->held_id_len = len < sizeof(key->held_id) ? len : sizeof(key->held_id);
+	memcpy(key->held_id, r->id, key->held_id_len);
+}
+
 enum err key_read_back(struct session *s, const char *label, struct key *key)
 {
 	struct readout r;
@@ -338,8 +343,10 @@ enum err key_read_back(struct session *s, const char *label, struct key *key)
 
 	if ((e = read_object(s, key->private_key, true, &r)) != E_OK ||
 	    (e = check_identity(s, &r, CKO_PRIVATE_KEY, label, key)) != E_OK ||
-	    (e = check_protection(s, &r, key)) != E_OK ||
-	    (e = read_object(s, key->public_key, false, &r)) != E_OK)
+	    (e = check_protection(s, &r, key)) != E_OK)
+		return e;
+	key_keep_id(&r, key);
+	if ((e = read_object(s, key->public_key, false, &r)) != E_OK)
 		return e;
 	return check_identity(s, &r, CKO_PUBLIC_KEY, label, key);
 }

@@ -12,15 +12,21 @@
 #include "hsm/signer/token/session.h"
 #include "hsm/signer/token/template.h"
 
+#include <stddef.h>
 #include <stdint.h>
+
+#define KEY_HELD_ID_MAX 64
 
 /* Handles are of the session that made the pair. */
 struct key {
 	enum key_type type;
-	uint8_t id[KEY_ID_BYTES]; /* CKA_ID of both objects */
+	uint8_t id[KEY_ID_BYTES]; /* CKA_ID of both objects, unless the module chooses it */
 	CK_OBJECT_HANDLE private_key;
 	CK_OBJECT_HANDLE public_key;
-	uint32_t protection; /* of the private key, as read back */
+	/* of the private key, as read back */
+	uint8_t held_id[KEY_HELD_ID_MAX]; /* CKA_ID, or the beginning of it */
+	size_t held_id_len;
+	uint32_t protection;
 };
 
 /* A fresh random CKA_ID; E_IO when the kernel gives no random bytes. */
@@ -34,9 +40,9 @@ MUST_USE enum err key_generate(struct session *s, enum key_type type, const char
 			       const uint8_t id[KEY_ID_BYTES], struct key *ret_key);
 
 /*
- * Reads both objects back: label, id and key type are those asked for, and the
+ * Reads both objects back: label, id (unless the module chooses it) and key type are those asked for, and the
  * private key has all of KEY_PROT_REQUIRED and none of KEY_PROT_FORBIDDEN except
- * what the token's allow_usage tolerates.  Sets key->protection.  E_HSM when
+ * what the token's allow_usage tolerates.  Sets key->protection and key->held_id.  E_HSM when
  * something differs or is not answered; else as session_fail.
  */
 MUST_USE enum err key_read_back(struct session *s, const char *label, struct key *key);
@@ -48,12 +54,6 @@ MUST_USE enum err key_read_back(struct session *s, const char *label, struct key
  * token refuses.  Else as session_fail.
  */
 MUST_USE enum err key_destroy_handles(struct session *s, const struct key *key, const char *label);
-
-/*
- * Likewise for a pair that was given that label and is not found under it: what
- * has the beginning of it and the id goes; anything else is let be.
- */
-MUST_USE enum err key_destroy_cut(struct session *s, const struct key *key, const char *label);
 
 /* What the token reports about any private key now: enum key_protection bits.  As session_fail. */
 MUST_USE enum err key_protection_read(struct session *s, CK_OBJECT_HANDLE private_key,

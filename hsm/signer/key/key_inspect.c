@@ -8,6 +8,7 @@
 #include "hsm/signer/key/public_key.h"
 #include "hsm/signer/token/object.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,19 +24,18 @@ static enum err find_one(struct session *s, CK_OBJECT_CLASS class, const char *l
 	    {CKA_TOKEN, &yes, sizeof(yes)},
 	    {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)},
 	};
-	CK_OBJECT_HANDLE *handles;
-	size_t len;
-	enum err e = object_search(s, template, 3, 2, &handles, &len);
+	struct object_handles found = {0};
+	enum err e = object_search(s, template, 3, 2, &found);
 
 	if (e != E_OK)
 		return e;
-	if (len == 1) {
-		*ret_handle = handles[0];
+	if (found.len == 1) {
+		*ret_handle = found.at[0];
 	} else {
 		session_explain(s, "'%s' changed while it was looked at", label);
 		e = E_HSM;
 	}
-	free(handles);
+	free(found.at);
 	return e;
 }
 
@@ -89,7 +89,8 @@ static enum err read_type(struct session *s, CK_OBJECT_HANDLE public_key, enum k
 	return E_HSM;
 }
 
-static enum err read_pair(struct session *s, const struct key_map_pair *pair, struct message_key *ret_key)
+static enum err read_pair(struct session *s, const char *label, const struct key_map_pair *pair,
+			  struct message_key *ret_key)
 {
 	struct key key = {
 	    .type = KEY_RSA2048, .private_key = pair->private_key, .public_key = pair->public_key};
@@ -103,6 +104,7 @@ static enum err read_pair(struct session *s, const struct key_map_pair *pair, st
 		return e;
 	ret_key->key_type = key.type;
 	ret_key->protection = key.protection;
+	snprintf(ret_key->label, sizeof(ret_key->label), "%s", label);
 	memcpy(ret_key->key_id, key.id, KEY_ID_BYTES);
 	memcpy(ret_key->spki_sha256, spki->sha256, KEY_SPKI_HASH_BYTES);
 	spki_free(spki);
@@ -132,7 +134,7 @@ static bool inspect_known(struct session *s, const char *label, struct message_i
 	bool trouble = s->trouble, doubt = s->doubt, unproven = s->unproven;
 	struct key_map_pair pair;
 
-	if (!key_map_find(s, label, &pair) || read_pair(s, &pair, &reply->key) != E_OK) {
+	if (!key_map_find(s, label, &pair) || read_pair(s, label, &pair, &reply->key) != E_OK) {
 		s->trouble = trouble;
 		s->doubt = doubt;
 		s->unproven = unproven;
@@ -146,17 +148,15 @@ static bool inspect_known(struct session *s, const char *label, struct message_i
 	return true;
 }
 
-enum err key_inspect(struct session *s, const char *csr_id, struct message_inspect_key_reply *ret_reply)
+enum err key_inspect(struct session *s, const char *label, struct message_inspect_key_reply *ret_reply)
 {
 	struct message_inspect_key_reply reply = {0};
 	struct object_found found;
-	char label[OBJECT_LABEL_SIZE];
 	const struct object_query query = {label, NULL};
 	const uint64_t logins = session_logins(s);
 	struct key_map_pair pair;
 	enum err e;
 
-	object_label(label, csr_id);
 	if (inspect_known(s, label, &reply)) {
 		*ret_reply = reply;
 		return E_OK;
@@ -168,7 +168,7 @@ enum err key_inspect(struct session *s, const char *csr_id, struct message_inspe
 	if (reply.presence == MESSAGE_KEY_PAIR) {
 		e = search_pair(s, label, found.key_id, &pair);
 		if (e == E_OK)
-			e = read_pair(s, &pair, &reply.key);
+			e = read_pair(s, label, &pair, &reply.key);
 		reply.has_key = e == E_OK;
 		/* About the key and not the session: that is the answer. */
 		if (e == E_HSM && (s->last == CKR_OK || s->last == CKR_OBJECT_HANDLE_INVALID)) {

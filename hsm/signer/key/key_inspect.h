@@ -9,7 +9,7 @@
 #include "hsm/signer/token/session.h"
 
 /* E_NOMEM, as session_fail.  A key that is found and cannot be read is an answer: release *ret_reply. */
-MUST_USE enum err key_inspect(struct session *s, const char *csr_id,
+MUST_USE enum err key_inspect(struct session *s, const char *label,
 			      struct message_inspect_key_reply *ret_reply);
 
 #endif

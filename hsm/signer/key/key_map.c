@@ -3,6 +3,7 @@
 #include "hsm/signer/key/key_map.h"
 
 #include "base/clock.h"
+#include "base/key_label.h"
 #include "hsm/signer/key/inventory.h"
 #include "hsm/signer/token/object.h"
 
@@ -71,8 +72,8 @@ static bool is_still(struct session *s, CK_OBJECT_HANDLE handle, CK_OBJECT_CLASS
 		     const uint8_t key_id[KEY_ID_BYTES])
 {
 	CK_OBJECT_CLASS class = CK_UNAVAILABLE_INFORMATION;
-	char label_now[OBJECT_LABEL_SIZE];
-	uint8_t id[KEY_ID_BYTES];
+	char label_now[KEY_LABEL_SIZE];
+	uint8_t id[256];
 	CK_ATTRIBUTE attributes[] = {{CKA_CLASS, &class, sizeof(class)},
 				     {CKA_LABEL, label_now, sizeof(label_now)},
 				     {CKA_ID, id, sizeof(id)}};
@@ -80,7 +81,8 @@ static bool is_still(struct session *s, CK_OBJECT_HANDLE handle, CK_OBJECT_CLASS
 	return object_read(s, handle, attributes, 3) == E_OK && class == wanted &&
 	       attributes[1].ulValueLen == strlen(label) &&
 	       memcmp(label_now, label, attributes[1].ulValueLen) == 0 &&
-	       attributes[2].ulValueLen == KEY_ID_BYTES && memcmp(id, key_id, KEY_ID_BYTES) == 0;
+	       (s->token->ids_own ||
+		(attributes[2].ulValueLen == KEY_ID_BYTES && memcmp(id, key_id, KEY_ID_BYTES) == 0));
 }
 
 bool key_map_find(struct session *s, const char *label, struct key_map_pair *ret_pair)

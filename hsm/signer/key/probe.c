@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/key_name.h"
 #include "base/log.h"
 #include "base/node.h"
 #include "hsm/signer/key/key.h"
@@ -12,9 +13,12 @@
 #include "hsm/signer/key/public_key.h"
 #include "hsm/signer/key/sign.h"
 #include "hsm/signer/token/ckr.h"
+#include "hsm/signer/token/data_object.h"
 #include "hsm/signer/token/object.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Mechanisms of PKCS#11 that make signatures and nothing else, for CKA_ALLOWED_MECHANISMS. */
@@ -56,6 +60,8 @@ static const struct {
     {TEMPLATE_PUBLIC_NO_ENCRYPT, "public-no-encrypt"},
     {TEMPLATE_PUBLIC_NO_WRAP, "public-no-wrap"},
     {TEMPLATE_PUBLIC_NO_DERIVE, "public-no-derive"},
+    {TEMPLATE_NO_CHANGE, "no-change"},
+    {TEMPLATE_PUBLIC_NO_CHANGE, "public-no-change"},
 };
 
 /* By what is left out: that is what an operator would ask about. */
@@ -75,36 +81,36 @@ static void put_options(uint32_t options, struct buf *b)
 	}
 }
 
-/* Tells signers apart that have the same token and the same node: each sweeps its own keys alone. */
-static unsigned hash_text(const char *text)
+/* Tells signers apart that have the same token: each sweeps its own keys alone. */
+static uint64_t hash_text(uint64_t hash, const char *text)
 {
-	uint32_t hash = 2166136261u; /* FNV-1a */
-
-	for (; *text; text++)
-		hash = (hash ^ (uint8_t)*text) * 16777619u;
+	do
+		hash = (hash ^ (uint8_t)*text) * 1099511628211u; /* FNV-1a, the NUL included */
+	while (*text++);
 	return hash;
 }
 
+/* As long as a key's name: a label that a token does not take, or cuts, is noticed. */
 void probe_set_label(struct token *token, const char *node, const char *state_dir)
 {
 	char name[NODE_NAME_MAX + 1];
 	int len;
 
 	node_name(node, name);
-	snprintf(token->probe_label_short, sizeof(token->probe_label_short), PROBE_LABEL_PREFIX "%s", name);
-	len = snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%s:%08x", name,
-		       hash_text(state_dir));
-	for (; len < (int)OBJECT_LABEL_SIZE - 1; len++) /* a label that a token cuts is noticed */
+	snprintf(token->probe_label_0_1, sizeof(token->probe_label_0_1), PROBE_LABEL_PREFIX "%s", name);
+	len = snprintf(token->probe_label, sizeof(token->probe_label), PROBE_LABEL_PREFIX "%016" PRIx64,
+		       hash_text(hash_text(14695981039346656037u, name), state_dir));
+	for (; len < KEY_NAME_LEN; len++)
 		memcpy(token->probe_label + len, ".", 2);
 }
 
-/* The label of a key whose label was changed. */
-static void other_label(const struct token *token, char label[PROBE_LABEL_SIZE])
-{
-	snprintf(label, PROBE_LABEL_SIZE, "%.94s+", token->probe_label);
-}
-
 /* ---- one throw-away key ---- */
+
+static bool is_hopeless(const struct session *s)
+{
+	return session_must_stop(s) || ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) ||
+	       s->last == CKR_DEVICE_MEMORY;
+}
 
 /* Some tokens refuse to look for a label that they would not keep. */
 static void explain_refusal(struct session *s, const char *label)
@@ -131,17 +137,38 @@ static enum err sweep_label(struct session *s, const char *label)
 	return e;
 }
 
-/* All that earlier probes left, of this process or another of this node. */
+/* Data objects have no other label that begins so. */
+static enum err sweep_data(struct session *s, const struct token *token)
+{
+	struct object_handles objects = {0};
+	enum err e = data_object_search(s, &objects);
+
+	for (size_t i = 0; i < objects.len && e == E_OK; i++) {
+		bool ours = false;
+
+		e = data_object_has_label(s, objects.at[i], token->probe_label, &ours);
+		if (e == E_OK && ours)
+			e = data_object_destroy(s, objects.at[i]);
+	}
+	free(objects.at);
+	return e;
+}
+
+/*
+ * All that earlier probes left, of this process or another with this state_dir.  A token that refuses to
+ * look for data objects, or for the label of csrd 0.1, has none.
+ */
 static enum err sweep(struct session *s, struct token *token)
 {
-	char label[PROBE_LABEL_SIZE];
 	enum err e;
 
 	if (!token->probe_left)
 		return E_OK;
-	other_label(token, label);
-	if ((e = sweep_label(s, token->probe_label)) != E_OK || (e = sweep_label(s, label)) != E_OK ||
-	    (e = sweep_label(s, token->probe_label_short)) != E_OK)
+	if ((e = sweep_label(s, token->probe_label)) != E_OK)
+		return e;
+	if ((e = sweep_label(s, token->probe_label_0_1)) != E_OK && !ckr_is_refusal(s->last))
+		return e;
+	if ((e = sweep_data(s, token)) != E_OK && is_hopeless(s))
 		return e;
 	token->probe_left = false;
 	return E_OK;
@@ -189,6 +216,45 @@ static enum key_type cheapest(const struct token *token)
 	return KEY_RSA2048;
 }
 
+static bool is_kept(const CK_ATTRIBUTE *attribute, const void *value, size_t len)
+{
+	return attribute->ulValueLen == len && memcmp(attribute->pValue, value, len) == 0;
+}
+
+/* In words for an operator, who can only choose another module or device. */
+static void explain_label(struct session *s, const CK_ATTRIBUTE *label, const CK_ATTRIBUTE *id)
+{
+	const char *wanted = s->token->probe_label;
+	size_t len = label->ulValueLen == CK_UNAVAILABLE_INFORMATION ? 0 : label->ulValueLen;
+
+	if (!len)
+		session_explain(s, "the token keeps no label of a key, and csrd knows keys by theirs");
+	else if (len < strlen(wanted) && memcmp(label->pValue, wanted, len) == 0)
+		session_explain(s, "the token keeps %zu characters of a key's label, and csrd needs %d", len,
+				KEY_NAME_LEN);
+	else if (is_kept(id, label->pValue, len))
+		session_explain(s, "the token makes a key's label its CKA_ID, and csrd needs its own label");
+	else
+		session_explain(s, "the token gives a key another label than it is asked for");
+}
+
+/* What the module does with label and CKA_ID of a new key: the label must be ours, the id need not. */
+static enum err learn_names(struct session *s, struct token *token, const struct key *key)
+{
+	uint8_t label[256], id[256];
+	CK_ATTRIBUTE attributes[] = {{CKA_LABEL, label, sizeof(label)}, {CKA_ID, id, sizeof(id)}};
+	CK_RV rv = token->p11->C_GetAttributeValue(s->handle, key->private_key, attributes, 2);
+
+	if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_BUFFER_TOO_SMALL)
+		return session_fail(s, "C_GetAttributeValue", rv);
+	if (!is_kept(&attributes[0], token->probe_label, strlen(token->probe_label))) {
+		explain_label(s, &attributes[0], &attributes[1]);
+		return E_HSM;
+	}
+	token->ids_own = !is_kept(&attributes[1], key->id, KEY_ID_BYTES);
+	return E_OK;
+}
+
 /* By the rules for a create's key: a token on which every create would fail is not usable. */
 static enum err probe_judge(struct session *s, struct key *key)
 {
@@ -219,12 +285,13 @@ static void remove_failed(struct session *s, struct token *token, const struct k
 {
 	const CK_RV last = s->last;
 	char failure[sizeof(s->failure)];
+	uint32_t destroyed;
 
 	token->probe_left = true;
 	if (ckr_is_session_lost(last))
 		return;
 	memcpy(failure, s->failure, sizeof(failure));
-	if (object_destroy_new(s, key->id) != E_OK || sweep(s, token) != E_OK)
+	if (object_destroy_new(s, key->id, token->probe_label, &destroyed) != E_OK || sweep(s, token) != E_OK)
 		log_debug("keys of a probe are left for now: %s", s->failure);
 	s->last = last;
 	memcpy(s->failure, failure, sizeof(failure));
@@ -236,15 +303,26 @@ static bool is_judged(const struct session *s, enum err e)
 	return e == E_HSM && s->last == CKR_OK;
 }
 
-/* Makes a pair, judges it if it is to be a key like any other, signs with it, and throws it away. */
-static enum err make_and_use(struct session *s, struct token *token, enum key_type type, bool judged)
+/* What is wanted of a throw-away key, besides that it signs. */
+enum probe_depth {
+	PROBE_TAKEN,  /* nothing */
+	PROBE_JUDGED, /* that it is a key like any other */
+	PROBE_LEARNT, /* the same, by the names that the module gives it */
+};
+
+/* Makes a pair, looks at it, signs with it, and throws it away. */
+static enum err make_and_use(struct session *s, struct token *token, enum key_type type,
+			     enum probe_depth depth)
 {
 	struct key key = {.type = type};
 	enum err e = make(s, type, &key);
 
 	token->probe_unfit = false;
-	if (e == E_OK && judged) {
-		e = probe_judge(s, &key);
+	if (e == E_OK && depth != PROBE_TAKEN) {
+		if (depth == PROBE_LEARNT)
+			e = learn_names(s, token, &key);
+		if (e == E_OK)
+			e = probe_judge(s, &key);
 		token->probe_unfit = e != E_OK;
 		token->probe_made_unfit |= is_judged(s, e) || (e != E_OK && ckr_is_refusal(s->last));
 	}
@@ -260,7 +338,7 @@ enum err probe_self_test(struct session *s, struct token *token)
 {
 	enum err e = sweep(s, token);
 
-	return e != E_OK ? e : make_and_use(s, token, cheapest(token), true);
+	return e != E_OK ? e : make_and_use(s, token, cheapest(token), PROBE_JUDGED);
 }
 
 /* ---- templates ---- */
@@ -283,17 +361,17 @@ static void list_mechanisms(const struct token *token, enum key_family family,
 static enum err try_options(struct session *s, struct token *token, enum key_type type, uint32_t options,
 			    bool judged)
 {
+	const bool ids_own = token->ids_own;
+	enum err e;
+
 	if (session_must_stop(s))
 		return session_break_off(s);
 	token->profiles[key_kind(type)->family].options = options;
 	s->failure[0] = '\0';
-	return make_and_use(s, token, type, judged);
-}
-
-static bool is_hopeless(const struct session *s)
-{
-	return session_must_stop(s) || ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) ||
-	       s->last == CKR_DEVICE_MEMORY;
+	e = make_and_use(s, token, type, judged ? PROBE_LEARNT : PROBE_TAKEN);
+	if (e == E_OK && token->ids_own && !ids_own) /* is it made without an id, too? */
+		e = make_and_use(s, token, type, PROBE_LEARNT);
+	return e;
 }
 
 /* As many of `left` as it takes, one after the other, besides *taken. */
@@ -387,48 +465,53 @@ static enum err find_way(struct session *s, struct token *token, enum key_type t
 	return first;
 }
 
-/* ---- relabelling ---- */
+/* ---- data objects ---- */
 
-static CK_RV relabel(struct session *s, CK_OBJECT_HANDLE object, const char *label)
+/* Makes one, reads it and destroys it. */
+static enum err try_data(struct session *s, struct token *token, bool fixed)
 {
-	CK_ATTRIBUTE attribute = {CKA_LABEL, (void *)(uintptr_t)label, strlen(label)};
+	CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
+	struct buf value, kept;
+	enum err e;
 
-	return s->token->p11->C_SetAttributeValue(s->handle, object, &attribute, 1);
-}
-
-static bool probe_has_label(struct session *s, CK_OBJECT_HANDLE object, const char *label)
-{
-	char actual[256];
-	CK_ATTRIBUTE attribute = {CKA_LABEL, actual, sizeof(actual)};
-
-	return object_read(s, object, &attribute, 1) == E_OK && attribute.ulValueLen == strlen(label) &&
-	       memcmp(actual, label, strlen(label)) == 0;
-}
-
-static enum err probe_relabel(struct session *s, struct token *token, bool *sure)
-{
-	char label[PROBE_LABEL_SIZE];
-	struct key key = {0};
-	bool is_sure;
-	CK_RV rv;
-	enum err e = make(s, cheapest(token), &key);
-
-	if (e != E_OK) {
-		remove_failed(s, token, &key);
-		return e;
+	buf_init(&value, 64);
+	buf_init(&kept, DATA_OBJECT_BYTES_MAX);
+	buf_put_str(&value, "csrd-hsm probe");
+	token->probe_left = true;
+	e = data_object_make(s, token->probe_label, &value, fixed, &object);
+	if (e == E_OK)
+		e = data_object_read(s, object, &kept);
+	if (e == E_OK && (kept.len != value.len || memcmp(kept.data, value.data, value.len) != 0)) {
+		session_explain(s, "the token did not keep the value of a data object");
+		e = E_HSM;
 	}
-	other_label(token, label);
-	if ((rv = relabel(s, key.private_key, label)) == CKR_OK)
-		rv = relabel(s, key.public_key, label);
-	token->relabels = rv == CKR_OK && probe_has_label(s, key.private_key, label) &&
-			  probe_has_label(s, key.public_key, label);
-	is_sure = rv == CKR_OK || rv == CKR_FUNCTION_NOT_SUPPORTED || ckr_is_refusal(rv);
-	token->relabels_never = !token->relabels && is_sure;
-	*sure &= is_sure;
-	if (!token->relabels)
-		log_warn("token '%s' does not relabel keys (%s): there can be no key pool", token->label,
-			 rv == CKR_OK ? "it said that it did" : ckr_name(rv));
-	return throw_away(s, token, &key);
+	if (object != CK_INVALID_HANDLE && data_object_destroy(s, object) == E_OK)
+		token->probe_left = false;
+	buf_release(&value);
+	buf_release(&kept);
+	return e;
+}
+
+static enum err probe_data(struct session *s, struct token *token, bool *sure)
+{
+	enum err e = sweep(s, token);
+
+	if (e != E_OK)
+		return e;
+	token->data = TOKEN_DATA_FIXED;
+	e = try_data(s, token, true);
+	if (e != E_OK && !is_hopeless(s)) {
+		token->data = TOKEN_DATA_PLAIN;
+		e = try_data(s, token, false);
+	}
+	if (e == E_OK)
+		return E_OK;
+	token->data = TOKEN_DATA_NONE;
+	if (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) || session_must_stop(s))
+		return e;
+	*sure &= ckr_is_refusal(s->last) || s->last == CKR_FUNCTION_NOT_SUPPORTED || s->last == CKR_OK;
+	log_info("token '%s' keeps no data objects (%s)", token->label, s->failure);
+	return E_OK;
 }
 
 /* ---- in words ---- */
@@ -452,6 +535,11 @@ static void put_family(const struct token *token, enum key_family family, struct
 	put_options(token->profiles[family].options, b);
 }
 
+static const char *const data_words[] = {
+    [TOKEN_DATA_NONE] = "no", [TOKEN_DATA_PLAIN] = "yes", [TOKEN_DATA_FIXED] = "yes, that cannot be changed"};
+
+static const char *const id_words[] = {[false] = "as asked for", [true] = "the module's own"};
+
 /* For the log, a line a family, and for the status, all in one. */
 static void describe(struct token *token)
 {
@@ -469,9 +557,10 @@ static void describe(struct token *token)
 		log_info("token '%s': %s", token->label, buf_text(&text) + from);
 		buf_put_str(&text, "; ");
 	}
-	log_info("token '%s' %s keys; probed %s", token->label,
-		 token->relabels ? "relabels" : "does not relabel", when);
-	buf_printf(&text, "relabels: %s; probed %s", token->relabels ? "yes" : "no", when);
+	log_info("token '%s': data objects: %s; CKA_ID: %s; probed %s", token->label, data_words[token->data],
+		 id_words[token->ids_own], when);
+	buf_printf(&text, "data objects: %s; CKA_ID: %s; probed %s", data_words[token->data],
+		   id_words[token->ids_own], when);
 	snprintf(token->capabilities, sizeof(token->capabilities), "%s", buf_text(&text));
 	buf_release(&text);
 }
@@ -583,12 +672,13 @@ static enum err find_out(struct session *s, struct token *token, bool *sure)
 
 	token->probe_left = true;
 	token->probe_made_unfit = false;
+	token->ids_own = false;
 	if ((e = sweep(s, token)) != E_OK)
 		return e;
 	list_all_mechanisms(token);
 	if ((e = find_families(s, token, sure)) != E_OK)
 		return e;
-	return probe_relabel(s, token, sure);
+	return probe_data(s, token, sure);
 }
 
 enum err probe_run(struct session *s, struct token *token)
@@ -600,8 +690,8 @@ enum err probe_run(struct session *s, struct token *token)
 	if (e != E_OK) {
 		memcpy(token->profiles, before.profiles, sizeof(token->profiles));
 		atomic_store(&token->unmade_types, atomic_load(&before.unmade_types));
-		token->relabels = before.relabels;
-		token->relabels_never = before.relabels_never;
+		token->data = before.data;
+		token->ids_own = before.ids_own;
 		return e;
 	}
 	token->probed_us = clock_wall_us();

@@ -2,8 +2,8 @@
 /*
  * What this token can do, found out at start, and whether it still can, asked
  * when something failed: with throw-away key pairs labelled
- * "csrd-probe:<node>:<hash of the state_dir>", which are destroyed at once.  Those that a crash left
- * are destroyed at the next start.
+ * "csrd-probe:<hash of node and state_dir>", which are destroyed at once.  Those
+ * that a crash left are destroyed at the next start.
  */
 #ifndef CSRD_HSM_SIGNER_KEY_PROBE_H
 #define CSRD_HSM_SIGNER_KEY_PROBE_H
@@ -29,9 +29,10 @@ bool probe_recall(struct token *token);
 
 /*
  * Destroys what an earlier probe left, and finds for each family of key types
- * the strictest template that the token takes, and whether it relabels.  Fills
- * in the token what token.h says, logs one line each, and keeps it for the
- * next start, unless it rests on an answer that may have had other reasons.
+ * the strictest template that the token takes, and whether it keeps data
+ * objects.  Fills in the token what token.h says, logs one line each, and keeps
+ * it for the next start, unless it rests on an answer that may have had other
+ * reasons.
  * After an error what was known before is still known.
  * As session_fail, E_HSM: the token makes no key with any template.
  */

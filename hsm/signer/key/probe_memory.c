@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FORMAT 2 /* another one when the meaning of a line or of enum template_option changes */
+#define FORMAT 4 /* another one when the meaning of a line or of enum template_option changes */
 #define TEXT_MAX 8192
 #define SUM_BYTES 32
 
@@ -126,7 +126,8 @@ struct finding {
 	unsigned options[TEMPLATE_FAMILIES];
 	unsigned ways[TEMPLATE_FAMILIES];
 	unsigned unmade;
-	unsigned relabels;
+	unsigned data;
+	unsigned ids_own; /* 0 or 1 */
 	int64_t probed_us;
 };
 
@@ -135,7 +136,8 @@ static enum err put_finding(const struct finding *f, struct buf *b)
 	buf_put_str(b, "found");
 	for (size_t family = 0; family < TEMPLATE_FAMILIES; family++)
 		buf_printf(b, " 0x%x %u", f->options[family], f->ways[family]);
-	buf_printf(b, " unmade 0x%x relabels %u at %" PRId64 "\n", f->unmade, f->relabels, f->probed_us);
+	buf_printf(b, " unmade 0x%x data %u ids-own %u at %" PRId64 "\n", f->unmade, f->data, f->ids_own,
+		   f->probed_us);
 	return put_sum(b);
 }
 
@@ -160,8 +162,9 @@ static enum err probe_memory_parse(struct buf *head, const struct buf *text, str
 		    (f.options[family] & ~token->template_limit) ||
 		    !key_way((enum key_family)family, f.ways[family]))
 			return E_NOTFOUND;
-	if (sscanf(at, " unmade %x relabels %u at %" SCNd64, &f.unmade, &f.relabels, &f.probed_us) != 3 ||
-	    f.relabels > 1 || !(token->key_types & ~f.unmade))
+	if (sscanf(at, " unmade %x data %u ids-own %u at %" SCNd64, &f.unmade, &f.data, &f.ids_own,
+		   &f.probed_us) != 4 ||
+	    f.data > TOKEN_DATA_FIXED || f.ids_own > 1 || !(token->key_types & ~f.unmade))
 		return E_NOTFOUND;
 	if (put_finding(&f, head) != E_OK || head->len != text->len ||
 	    memcmp(head->data, text->data, head->len) != 0)
@@ -171,8 +174,8 @@ static enum err probe_memory_parse(struct buf *head, const struct buf *text, str
 		token->profiles[family].way = f.ways[family];
 	}
 	atomic_store(&token->unmade_types, f.unmade);
-	token->relabels = f.relabels;
-	token->relabels_never = !f.relabels; /* else it would not have been kept */
+	token->data = (enum token_data)f.data;
+	token->ids_own = f.ids_own;
 	token->probed_us = f.probed_us;
 	return E_OK;
 }
@@ -199,7 +202,8 @@ out:
 void probe_memory_keep(const struct token *token)
 {
 	struct finding f = {.unmade = atomic_load(&token->unmade_types),
-			    .relabels = token->relabels,
+			    .data = token->data,
+			    .ids_own = token->ids_own,
 			    .probed_us = token->probed_us};
 	struct buf b;
 	enum err e;

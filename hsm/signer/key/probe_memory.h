@@ -21,7 +21,7 @@
 #define PROBE_MEMORY_NAME "probe"
 
 /*
- * Fills in the token's profiles' options, relabels and probed_us; the lists of
+ * Fills in the token's profiles' options, data and probed_us; the lists of
  * mechanisms are there already.  E_NOTFOUND: there is no finding that holds,
  * and the token is as it was.
  */

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "hsm/frame.h"
+#include "hsm/message.h"
 #include "hsm/signer/serve/job.h"
 
 #include <stdbool.h>
@@ -25,6 +26,8 @@ struct connection {
 	struct fd_peer peer;
 	enum connection_phase phase;
 	uint64_t hello_until_ms;
+	bool has_noted; /* a store: it is csrd, and works for that one */
+	uint8_t lineage[MESSAGE_LINEAGE_BYTES];
 	struct buf in;
 	struct buf out;
 	enum err broken;       /* an answer could not be put: the connection is to be dropped */

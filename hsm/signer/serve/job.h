@@ -24,7 +24,8 @@ struct job {
 	uint32_t request_id;
 	enum message_type type;          /* one that is for a worker: operation.c */
 	uint64_t deadline_ms;            /* clock_ms(); past it, it is not begun */
-	char csr_id[CSR_ID_SIZE];        /* "" with LIST_KEYS, LIST_POOLS and DESTROY_POOL */
+	char csr_id[CSR_ID_SIZE];        /* CREATE_CSR, else "" */
+	char label[KEY_LABEL_SIZE];      /* of the key: DESTROY_KEY, FIND_KEY and INSPECT_KEY, else "" */
 	char node[MESSAGE_NODE_MAX + 1]; /* DESTROY_POOL */
 	struct csr_spec spec;            /* CREATE_CSR */
 	atomic_bool gone; /* its connection is gone: set by the server, read by whoever works on it */
@@ -42,6 +43,12 @@ TAILQ_HEAD(job_list, job);
 static inline bool job_is_list(const struct job *job)
 {
 	return job->type == MESSAGE_LIST_KEYS || job->type == MESSAGE_LIST_POOLS;
+}
+
+/* What it is about, and no other job at the same time: its CSR, or its key; "": neither. */
+static inline const char *job_subject(const struct job *job)
+{
+	return job->label[0] ? job->label : job->csr_id;
 }
 
 struct job *job_new(uint64_t connection, uint32_t request_id,

@@ -79,12 +79,12 @@ bool job_queue_fail_if(struct job_queue *queue, job_pick_fn pick, const void *ar
 	return wake;
 }
 
-bool job_queue_changes(const struct job_queue *queue, const char *csr_id)
+bool job_queue_changes(const struct job_queue *queue, const char *subject)
 {
 	const struct job *job;
 
 	TAILQ_FOREACH (job, &queue->waiting, next)
-		if (job->type != MESSAGE_INSPECT_KEY && strcmp(job->csr_id, csr_id) == 0)
+		if (job->type != MESSAGE_INSPECT_KEY && strcmp(job_subject(job), subject) == 0)
 			return true;
 	return false;
 }

@@ -49,8 +49,9 @@ void job_queue_move_if(struct job_queue *queue, job_pick_fn pick, const void *ar
 MUST_USE bool job_queue_fail_if(struct job_queue *queue, job_pick_fn pick, const void *arg, enum err e,
 				const char *detail);
 
-/* Whether a job that changes that CSR's key waits: any but INSPECT_KEY, which is in nobody's way. */
-bool job_queue_changes(const struct job_queue *queue, const char *csr_id);
+/* Whether a job on that subject (job_subject) waits that changes it: any but INSPECT_KEY, which is in
+ * nobody's way. */
+bool job_queue_changes(const struct job_queue *queue, const char *subject);
 /* The first deadline of those that wait; UINT64_MAX: none. */
 uint64_t job_queue_deadline_ms(const struct job_queue *queue);
 /* Nothing waits, and nothing is to be taken. */

@@ -5,7 +5,7 @@
 
 #include "base/attr.h"
 #include "hsm/signer/serve/job.h"
-#include "hsm/signer/stock/stock.h"
+#include "hsm/signer/stock/book.h"
 #include "hsm/signer/token/session.h"
 
 #include <stdbool.h>
@@ -13,11 +13,11 @@
 /*
  * Does the work and leaves the answer, or an error, in the job; logs what
  * fails.  The session is opened when it is closed, and left closed when it
- * can no longer be trusted.  `stock` may be NULL.
+ * can no longer be trusted.
  *
  * False: nothing was done, since the token granted no session to this
  * thread while others have theirs and can do it.
  */
-MUST_USE bool operation_run(struct session *s, struct stock *stock, struct job *job);
+MUST_USE bool operation_run(struct session *s, struct book *book, struct job *job);
 
 #endif

@@ -3,6 +3,7 @@
 #include "hsm/signer/serve/server.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "hsm/message.h"
 #include "hsm/signer/serve/connection.h"
@@ -75,6 +76,17 @@ static enum err reply_error(struct connection *c, const struct frame *f, enum er
 	message_error_encode(&payload, &m);
 	e = buf_status(&payload) != E_OK ? buf_status(&payload)
 					 : connection_reply(c, f->request_id, MESSAGE_ERROR, &payload);
+	buf_release(&payload);
+	return e;
+}
+
+static enum err reply_empty(struct connection *c, const struct frame *f)
+{
+	struct buf payload;
+	enum err e;
+
+	buf_init(&payload, 1);
+	e = connection_reply(c, f->request_id, f->type | MESSAGE_REPLY, &payload);
 	buf_release(&payload);
 	return e;
 }
@@ -172,7 +184,7 @@ static enum err handle_key(struct server *s, struct connection *c, const struct 
 	job = job_new(c->id, f->request_id, (enum message_type)f->type);
 	if (!job)
 		return reply_error(c, f, E_NOMEM, "out of memory");
-	memcpy(job->csr_id, m.csr_id, sizeof(job->csr_id));
+	memcpy(job->label, m.label, sizeof(job->label));
 	return submit(s, c, f, job, m.timeout_ms);
 }
 
@@ -239,16 +251,36 @@ static enum err handle_status(struct server *s, struct connection *c, const stru
 	return e;
 }
 
+/*
+ * Whether another csrd is at work for another store.  Each of the two would take the other's unsettled keys
+ * for those of CSRs that nobody was ever answered.
+ */
+static bool server_has_other_store(const struct server *s, const struct connection *c,
+				   const struct message_store *m)
+{
+	for (size_t i = 0; i < s->connections_len; i++) {
+		const struct connection *other = s->connections[i];
+
+		if (other != c && other->has_noted &&
+		    memcmp(other->lineage, m->lineage, sizeof(other->lineage)) != 0)
+			return true;
+	}
+	return false;
+}
+
 /* Written here and not by a worker: the token has no part in it, and csrd says it once a second at most. */
 static enum err handle_note_store(struct server *s, struct connection *c, const struct frame *f)
 {
 	struct message_store m;
-	struct buf payload;
 	unsigned suppressed;
 	enum err e = message_note_store_decode(f->payload, f->payload_len, &m);
 
 	if (e != E_OK)
 		return e;
+	if (server_has_other_store(s, c, &m))
+		return reply_error(c, f, E_DENIED, "another csrd, which has another store, uses this signer");
+	c->has_noted = true;
+	memcpy(c->lineage, m.lineage, sizeof(c->lineage));
 	e = stores_note(s->options->stores, &m);
 	if (e != E_OK) {
 		if (log_gate_pass(&s->note_gate, NOTE_FAILED_EVERY_MS, &suppressed))
@@ -257,8 +289,112 @@ static enum err handle_note_store(struct server *s, struct connection *c, const 
 				  suppressed);
 		return reply_error(c, f, E_HSM, "it cannot write its state_dir (see its log)");
 	}
-	buf_init(&payload, 1);
-	e = connection_reply(c, f->request_id, MESSAGE_NOTE_STORE | MESSAGE_REPLY, &payload);
+	return reply_empty(c, f);
+}
+
+/* ---- what the journal knows: by this thread, since the token has no part in it ---- */
+
+/* Of those labels, which are names of used keys: the next ones that fit an entry.  *at moves behind them. */
+static size_t next_to_bind(struct journal *journal, const struct message_confirm *m, size_t *at,
+			   const char *names[JOURNAL_NAMES_MAX])
+{
+	size_t len = 0;
+
+	for (; *at < m->labels_len && len < JOURNAL_NAMES_MAX; (*at)++) {
+		const char *label = m->labels[*at];
+		struct journal_key key;
+		bool is_double = false;
+
+		for (size_t i = 0; i < len; i++)
+			is_double |= strcmp(names[i], label) == 0;
+		if (!is_double && journal_find(journal, label, &key) == E_OK && key.state == JOURNAL_USED)
+			names[len++] = label;
+	}
+	return len;
+}
+
+/* Somebody may destroy one meanwhile, and then none of them is bound: asked again it is passed over. */
+static enum err bind_all(struct journal *journal, const struct message_confirm *m)
+{
+	const char *names[JOURNAL_NAMES_MAX];
+	size_t at = 0;
+
+	while (at < m->labels_len) {
+		size_t from = at, len = next_to_bind(journal, m, &at, names);
+		enum err e = len ? journal_bound(journal, names, len, NULL) : E_OK;
+
+		if (e == E_NOTFOUND)
+			at = from;
+		else if (e != E_OK)
+			return e;
+	}
+	return E_OK;
+}
+
+static enum err handle_confirm(struct server *s, struct connection *c, const struct frame *f)
+{
+	struct message_confirm m;
+	enum err e = message_confirm_decode(f->payload, f->payload_len, &m);
+
+	if (e != E_OK)
+		return e;
+	FAILPOINT("signer.confirm.before-journal");
+	e = bind_all(book_journal(s->options->book), &m);
+	FAILPOINT("signer.confirm.before-reply");
+	if (e == E_OK && m.kept)
+		log_notice(
+		    "%zu keys are kept for csrs that the store does not have: csrd says that it went back",
+		    m.labels_len);
+	message_confirm_release(&m);
+	if (e != E_OK)
+		return reply_error(c, f, E_UNAVAIL, "the journal cannot be written");
+	return reply_empty(c, f);
+}
+
+static int server_compare_index(const void *a, const void *b)
+{
+	const struct journal_key *left = a, *right = b;
+
+	return left->index < right->index ? -1 : left->index > right->index;
+}
+
+static void put_unsettled(const struct journal_key *key, struct message_unsettled_key *ret)
+{
+	memcpy(ret->label, key->name, sizeof(key->name));
+	memcpy(ret->csr_id, key->csr, sizeof(ret->csr_id));
+	memcpy(ret->spki_sha256, key->spki, sizeof(ret->spki_sha256));
+	ret->journal_index = key->index;
+}
+
+static enum err handle_unsettled(struct server *s, struct connection *c, const struct frame *f)
+{
+	struct message_unsettled_key page[MESSAGE_UNSETTLED_MAX] = {0};
+	struct message_unsettled_reply reply = {.keys = page};
+	struct message_unsettled m;
+	struct journal_key *keys = NULL;
+	size_t len = 0;
+	struct buf payload;
+	enum err e = message_unsettled_decode(f->payload, f->payload_len, &m);
+
+	if (e != E_OK)
+		return e;
+	if (journal_list(book_journal(s->options->book), JOURNAL_USED, &keys, &len) != E_OK)
+		return reply_error(c, f, E_NOMEM, "out of memory");
+	if (len)
+		qsort(keys, len, sizeof(*keys), server_compare_index);
+	for (size_t i = 0; i < len && !reply.more; i++) {
+		if (keys[i].index < m.from)
+			continue;
+		reply.more = reply.keys_len == MESSAGE_UNSETTLED_MAX;
+		if (!reply.more)
+			put_unsettled(&keys[i], &page[reply.keys_len++]);
+	}
+	free(keys);
+	buf_init(&payload, FRAME_PAYLOAD_MAX);
+	message_unsettled_reply_encode(&payload, &reply);
+	e = buf_status(&payload);
+	if (e == E_OK)
+		e = connection_reply(c, f->request_id, MESSAGE_UNSETTLED | MESSAGE_REPLY, &payload);
 	buf_release(&payload);
 	return e;
 }
@@ -279,6 +415,8 @@ static const struct {
     {MESSAGE_DESTROY_POOL, CONNECTION_READY, handle_destroy_pool},
     {MESSAGE_STATUS, CONNECTION_READY, handle_status},
     {MESSAGE_NOTE_STORE, CONNECTION_READY, handle_note_store},
+    {MESSAGE_CONFIRM, CONNECTION_READY, handle_confirm},
+    {MESSAGE_UNSETTLED, CONNECTION_READY, handle_unsettled},
 };
 
 static enum err handle(struct server *s, struct connection *c, const struct frame *f)

@@ -18,6 +18,7 @@ struct server_options {
 	struct judge *judge;
 	struct listener *listener;
 	struct workers *workers;
+	struct book *book; /* borrowed */
 	struct stores *stores;
 	int signal_fd; /* signalfd(2) of SIGTERM, SIGINT, and SIGHUP, which is logged and changes nothing */
 };

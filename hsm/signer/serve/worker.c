@@ -8,6 +8,7 @@
 #include "hsm/signer/stock/stock_fill.h"
 #include "hsm/signer/token/watchdog.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define OPEN_FIRST_MS 1000 /* between tries to open a session that the token has not to spare; doubles … */
@@ -92,8 +93,11 @@ static bool carry_out(struct worker *w, struct job *job)
 		s->stop = &job->gone;
 		s->stop_at_ms = job->deadline_ms;
 	}
-	watchdog_set_csr(job->csr_id);
-	done = operation_run(s, w->workers->stock, job);
+	if (job->label[0])
+		watchdog_set_key(job->label);
+	else
+		watchdog_set_csr(job->csr_id);
+	done = operation_run(s, w->workers->book, job);
 	watchdog_set_csr("");
 	s->stop = NULL;
 	s->stop_at_ms = 0;
@@ -126,7 +130,7 @@ static void work(struct worker *w, struct job *job)
 	w->job = job;
 	w->type = job->type;
 	w->since_ms = clock_ms();
-	memcpy(w->csr_id, job->csr_id, sizeof(w->csr_id));
+	snprintf(w->subject, sizeof(w->subject), "%s", job_subject(job));
 	stock_caller_begins(workers->stock);
 	pthread_mutex_unlock(&workers->lock);
 	done = carry_out(w, job);
@@ -135,7 +139,7 @@ static void work(struct worker *w, struct job *job)
 	w->busy = false;
 	w->job = NULL;
 	w->used_ms = clock_ms();
-	w->csr_id[0] = '\0';
+	w->subject[0] = '\0';
 	look_at_session_locked(w);
 	if (!done) {
 		give_back_locked(workers, job);
@@ -167,7 +171,7 @@ static void fill_stock(struct worker *w, enum stock_work what, enum key_type typ
 	w->session.stop = &workers->break_off;
 	e = session_begin(&w->session, what == STOCK_FILL);
 	if (e == E_OK) {
-		e = stock_fill_run(&w->session, workers->stock, what, type);
+		e = stock_fill_run(&w->session, workers->book, what, type);
 		session_end(&w->session);
 		have_judged(w);
 	}

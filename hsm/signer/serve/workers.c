@@ -163,7 +163,8 @@ enum err workers_new(const struct worker_options *options, struct workers **ret_
 		return E_NOMEM;
 	workers->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	workers->queue_max = options->queue_max;
-	workers->stock = options->stock;
+	workers->book = options->book;
+	workers->stock = book_stock(options->book);
 	workers->gate = options->gate;
 	workers->judge = options->judge;
 	workers->keep_alive_ms = options->keep_alive_ms;
@@ -233,15 +234,15 @@ int workers_fd(const struct workers *workers)
 }
 
 /* By what a look at a key (INSPECT_KEY) is not: it is in nobody's way. */
-static bool csr_is_taken_locked(const struct workers *workers, const char *csr_id)
+static bool subject_is_taken_locked(const struct workers *workers, const char *subject)
 {
-	if (!csr_id[0])
+	if (!subject[0])
 		return false;
 	for (unsigned i = 0; i < workers->threads; i++)
 		if (workers->each[i].busy && workers->each[i].type != MESSAGE_INSPECT_KEY &&
-		    strcmp(workers->each[i].csr_id, csr_id) == 0)
+		    strcmp(workers->each[i].subject, subject) == 0)
 			return true;
-	return job_queue_changes(&workers->queue, csr_id);
+	return job_queue_changes(&workers->queue, subject);
 }
 
 /* The reason is in workers->refusal. */
@@ -267,8 +268,8 @@ enum err workers_submit(struct workers *workers, struct job *job, const char **r
 	} else if (is_refused_locked(workers, job)) {
 		*ret_reason = workers->refusal;
 		e = E_UNAVAIL;
-	} else if (csr_is_taken_locked(workers, job->csr_id)) {
-		*ret_reason = "another request for the same csr is at work";
+	} else if (subject_is_taken_locked(workers, job_subject(job))) {
+		*ret_reason = "another request for the same csr or key is at work";
 		e = E_BUSY;
 	} else if (workers->queue.waiting_len >= workers->queue_max) {
 		*ret_reason = "the queue is full";
@@ -341,6 +342,21 @@ void workers_drain(struct workers *workers)
 	pthread_mutex_unlock(&workers->lock);
 }
 
+void workers_end_stock(struct workers *workers)
+{
+	struct session *s = &workers->each[0].session;
+	enum err e = session_begin(s, false);
+
+	if (e == E_OK) {
+		if ((e = session_open(s)) == E_OK && stock_is_taken_over(workers->stock) &&
+		    !stock_is_off(workers->stock))
+			e = book_tell(workers->book, s, true);
+		session_end(s);
+	}
+	if (e != E_OK)
+		log_info("the token was not told at the end which keys are ready: %s", s->failure);
+}
+
 static unsigned busy_locked(const struct workers *workers)
 {
 	unsigned busy = 0;
@@ -384,7 +400,9 @@ void workers_status(struct workers *workers, uint64_t now_ms, struct message_sta
 	reply->destroyed = workers->queue.destroyed;
 	reply->failed = workers->queue.failed;
 	reply->usable = gate_state(workers->gate, reason) == TOKEN_UP;
-	if (reply->usable && workers_able_locked(workers) < workers->threads)
+	if (reply->usable && journal_is_down(book_journal(workers->book)))
+		snprintf(reason, sizeof(reason), MESSAGE_STATUS_JOURNAL_DOWN);
+	else if (reply->usable && workers_able_locked(workers) < workers->threads)
 		snprintf(reason, sizeof(reason), "%u of %u sessions: the token has no more to spare",
 			 workers_able_locked(workers), workers->threads);
 	reply->detail = strdup(reason);

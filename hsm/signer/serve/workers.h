@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "hsm/message.h"
 #include "hsm/signer/serve/job.h"
-#include "hsm/signer/stock/stock.h"
+#include "hsm/signer/stock/book.h"
 #include "hsm/signer/token/gate.h"
 #include "hsm/signer/token/judge.h"
 #include "hsm/signer/token/token.h"
@@ -27,7 +27,7 @@ struct worker_options {
 	struct gate *gate;         /* borrowed */
 	struct judge *judge;       /* borrowed */
 	uint64_t keep_alive_ms;    /* how often an idle session is used */
-	struct stock *stock;       /* borrowed; NULL: none */
+	struct book *book;         /* borrowed */
 	unsigned threads;          /* 1 … WORKER_THREADS_MAX */
 	size_t queue_max;          /* jobs that wait */
 };
@@ -50,7 +50,7 @@ int workers_fd(const struct workers *workers);
 
 /*
  * Takes the job on success.  E_BUSY: the queue is full, or a job of the same
- * CSR, other than INSPECT_KEY, waits or is at work; E_UNAVAIL: the workers are
+ * CSR or key, other than INSPECT_KEY, waits or is at work; E_UNAVAIL: the workers are
  * draining, or the token is down.  *ret_reason is good until the next call.
  */
 MUST_USE enum err workers_submit(struct workers *workers, struct job *job, const char **ret_reason);
@@ -66,6 +66,9 @@ int workers_expire(struct workers *workers, uint64_t now_ms);
 
 /* Ends all waiting jobs with E_UNAVAIL and takes no more; work that no caller waits for is aborted. */
 void workers_drain(struct workers *workers);
+
+/* After the drain, when nobody is at work: the token is told which keys are ready.  Logs what fails. */
+void workers_end_stock(struct workers *workers);
 
 /* No job waits or is at work, and none is still to be taken. */
 bool workers_is_idle(struct workers *workers);

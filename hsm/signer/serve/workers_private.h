@@ -24,7 +24,7 @@ struct worker {
 	/* under the lock of the workers: what it is at, since when */
 	bool busy;
 	enum message_type type;
-	char csr_id[CSR_ID_SIZE];
+	char subject[KEY_LABEL_SIZE]; /* job_subject */
 	uint64_t since_ms;
 	uint64_t used_ms;    /* when its session was last used */
 	struct job *job;     /* NULL: none */
@@ -42,7 +42,8 @@ struct workers {
 	struct judge *judge;
 	uint64_t keep_alive_ms;
 	char refusal[TOKEN_REASON_SIZE]; /* the server's: why the last job was refused */
-	struct stock *stock;             /* made ahead; NULL: none */
+	struct book *book;
+	struct stock *stock; /* the book's: made ahead */
 
 	/* under the lock */
 	struct job_queue queue;

@@ -13,10 +13,18 @@
 #define RETRY_MAX_MS 60000
 #define COUNT_VALID_MS 10000 /* what else adds objects is seen no later */
 
+#define TELL_EVERY_MS 10000
+
+struct row {
+	struct stock_list keys;
+	uint64_t len;
+};
+
 struct line {
-	struct stock_key *first;
-	struct stock_key **end;
-	uint64_t ready;
+	struct row closed;
+	struct row open;
+	uint64_t moving; /* out of `closed`, to be in `open` soon */
+	bool opening;    /* STOCK_OPEN is under way */
 	uint64_t making;
 	uint64_t wished; /* the target, if the token made such keys */
 	uint64_t target;
@@ -38,9 +46,11 @@ struct stock {
 	char lacking[160]; /* of those that are wished for one that it does not make, for people; "": none */
 	bool wanted;       /* any target */
 	bool taken_over;
-	key_type_set types_taken_over;
-	bool alone; /* STOCK_TAKE_OVER or STOCK_COUNT is under way */
-	bool relabel_works;
+	bool alone;                   /* what has nothing beside it is under way */
+	bool untidy;                  /* there is something to tidy, … */
+	uint64_t tidy_ms, tidy_at_ms; /* … after a failure not before this */
+	bool changed;                 /* the closed ones, since the token was told */
+	uint64_t told_ms;
 	uint64_t fills;
 	uint64_t callers;
 	bool any_served;
@@ -51,7 +61,8 @@ struct stock {
 	bool counted;
 	uint64_t counted_ms;
 	uint64_t objects;
-	const char *off; /* why; NULL: it is on */
+	const char *off;     /* why; NULL: it is on */
+	const char *warning; /* for the status; NULL: none */
 	uint32_t other_nodes;
 	uint32_t other_keys;
 };
@@ -111,7 +122,8 @@ enum err stock_new(const struct stock_options *options, struct stock **ret_stock
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		struct line *line = &stock->lines[type];
 
-		line->end = &line->first;
+		TAILQ_INIT(&line->closed.keys);
+		TAILQ_INIT(&line->open.keys);
 		line->wished = options->targets[type];
 	}
 	take_key_types(stock, options->key_types);
@@ -119,37 +131,26 @@ enum err stock_new(const struct stock_options *options, struct stock **ret_stock
 	return E_OK;
 }
 
-static void free_keys(struct line *line)
+void stock_list_free(struct stock_list *keys)
 {
-	while (line->first) {
-		struct stock_key *key = line->first;
+	struct stock_key *key;
 
-		line->first = key->next;
+	while ((key = TAILQ_FIRST(keys))) {
+		TAILQ_REMOVE(keys, key, next);
 		stock_key_free(key);
 	}
-	line->end = &line->first;
-	line->ready = 0;
 }
 
 void stock_free(struct stock *stock)
 {
 	if (!stock)
 		return;
-	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
-		free_keys(&stock->lines[type]);
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		stock_list_free(&stock->lines[type].closed.keys);
+		stock_list_free(&stock->lines[type].open.keys);
+	}
 	pthread_mutex_destroy(&stock->lock);
 	free(stock);
-}
-
-void stock_label_of_node(const char *node, enum key_type type, char label[STOCK_LABEL_SIZE])
-{
-	snprintf(label, STOCK_LABEL_SIZE, "%s%.*s:%s", OBJECT_LABEL_PREFIX_STOCK, NODE_NAME_MAX, node,
-		 key_type_name(type));
-}
-
-void stock_label(const struct stock *stock, enum key_type type, char label[STOCK_LABEL_SIZE])
-{
-	stock_label_of_node(stock->node, type, label);
 }
 
 const char *stock_node(const struct stock *stock)
@@ -181,12 +182,13 @@ void stock_saw_others(struct stock *stock, uint32_t nodes, uint32_t keys)
 	pthread_mutex_unlock(&stock->lock);
 }
 
-struct stock_key *stock_key_alloc(const struct key *key, struct spki *public_key)
+struct stock_key *stock_key_alloc(const char *name, const struct key *key, struct spki *public_key)
 {
 	struct stock_key *k = calloc(1, sizeof(*k));
 
 	if (!k)
 		return NULL;
+	snprintf(k->name, sizeof(k->name), "%s", name);
 	k->key = *key;
 	k->public_key = public_key;
 	return k;
@@ -202,23 +204,29 @@ void stock_key_free(struct stock_key *key)
 
 /* ---- ready keys ---- */
 
+static void row_append(struct row *row, struct stock_key *key)
+{
+	TAILQ_INSERT_TAIL(&row->keys, key, next);
+	row->len++;
+}
+
+static struct stock_key *row_take(struct row *row)
+{
+	struct stock_key *key = TAILQ_FIRST(&row->keys);
+
+	if (key) {
+		TAILQ_REMOVE(&row->keys, key, next);
+		row->len--;
+	}
+	return key;
+}
+
 struct stock_key *stock_take(struct stock *stock, enum key_type type)
 {
 	struct stock_key *key;
-	struct line *line;
 
-	if (!stock)
-		return NULL;
 	pthread_mutex_lock(&stock->lock);
-	line = &stock->lines[type];
-	key = stock->off ? NULL : line->first;
-	if (key) {
-		line->first = key->next;
-		if (!line->first)
-			line->end = &line->first;
-		line->ready--;
-		key->next = NULL;
-	}
+	key = stock->off ? NULL : row_take(&stock->lines[type].open);
 	pthread_mutex_unlock(&stock->lock);
 	return key;
 }
@@ -227,45 +235,122 @@ bool stock_has_ready(struct stock *stock, enum key_type type)
 {
 	bool any;
 
-	if (!stock)
-		return false;
 	pthread_mutex_lock(&stock->lock);
-	any = stock->lines[type].first && !stock->off;
+	any = (stock->lines[type].open.len || stock->lines[type].closed.len) && !stock->off;
 	pthread_mutex_unlock(&stock->lock);
 	return any;
 }
 
-void stock_give_back(struct stock *stock, struct stock_key *key)
+bool stock_needs_opening(struct stock *stock, enum key_type type)
 {
-	struct line *line = &stock->lines[key->key.type];
+	bool needs;
 
 	pthread_mutex_lock(&stock->lock);
-	key->next = line->first;
-	line->first = key;
-	if (!key->next)
-		line->end = &key->next;
-	line->ready++;
+	needs = !stock->off && !stock->lines[type].open.len &&
+		(stock->lines[type].closed.len || stock->lines[type].moving);
 	pthread_mutex_unlock(&stock->lock);
+	return needs;
 }
 
 void stock_put(struct stock *stock, struct stock_key *key)
 {
+	pthread_mutex_lock(&stock->lock);
+	row_append(&stock->lines[key->key.type].closed, key);
+	stock->changed = true;
+	pthread_mutex_unlock(&stock->lock);
+}
+
+/* A key that is not in the ledger's rows comes back. */
+static struct line *stock_arrive(struct stock *stock, struct stock_key *key)
+{
 	struct line *line = &stock->lines[key->key.type];
 
+	line->moving -= key->is_moving;
+	key->is_moving = false;
+	return line;
+}
+
+void stock_take_closed(struct stock *stock, enum key_type type, struct stock_list *to)
+{
+	struct stock_key *key;
+	struct line *line;
+
 	pthread_mutex_lock(&stock->lock);
-	key->next = NULL;
-	*line->end = key;
-	line->end = &key->next;
-	line->ready++;
+	line = &stock->lines[type];
+	for (uint64_t open = line->open.len;
+	     !stock->off && open < STOCK_BLOCK && (key = row_take(&line->closed)); open++) {
+		key->is_moving = true;
+		line->moving++;
+		TAILQ_INSERT_TAIL(to, key, next);
+	}
 	pthread_mutex_unlock(&stock->lock);
+}
+
+void stock_put_open(struct stock *stock, struct stock_list *keys)
+{
+	struct stock_key *key;
+
+	pthread_mutex_lock(&stock->lock);
+	while ((key = TAILQ_FIRST(keys))) {
+		TAILQ_REMOVE(keys, key, next);
+		row_append(&stock_arrive(stock, key)->open, key);
+	}
+	pthread_mutex_unlock(&stock->lock);
+}
+
+/* To the front of the line, in their order. */
+void stock_give_back(struct stock *stock, struct stock_list *keys)
+{
+	struct stock_key *key;
+
+	pthread_mutex_lock(&stock->lock);
+	while ((key = TAILQ_LAST(keys, stock_list))) {
+		struct row *row = &stock_arrive(stock, key)->closed;
+
+		TAILQ_REMOVE(keys, key, next);
+		TAILQ_INSERT_HEAD(&row->keys, key, next);
+		row->len++;
+	}
+	pthread_mutex_unlock(&stock->lock);
+}
+
+static size_t row_names(const struct row *row, char (*names)[KEY_NAME_SIZE])
+{
+	const struct stock_key *key;
+	size_t len = 0;
+
+	TAILQ_FOREACH (key, &row->keys, next)
+		memcpy(names[len++], key->name, KEY_NAME_SIZE);
+	return len;
+}
+
+enum err stock_names(struct stock *stock, bool all, char (**ret_names)[KEY_NAME_SIZE], size_t *ret_len)
+{
+	char(*names)[KEY_NAME_SIZE];
+	size_t len = 1;
+
+	pthread_mutex_lock(&stock->lock);
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++)
+		len += stock->lines[type].closed.len + (all ? stock->lines[type].open.len : 0);
+	names = calloc(len, sizeof(*names));
+	len = 0;
+	for (unsigned type = 1; names && type <= KEY_TYPE_MAX; type++) {
+		len += row_names(&stock->lines[type].closed, names + len);
+		if (all)
+			len += row_names(&stock->lines[type].open, names + len);
+	}
+	pthread_mutex_unlock(&stock->lock);
+	if (!names)
+		return E_NOMEM;
+	*ret_names = names;
+	*ret_len = len;
+	return E_OK;
 }
 
 /* ---- the throttle ---- */
 
 void stock_caller_begins(struct stock *stock)
 {
-	if (!stock)
-		return;
 	pthread_mutex_lock(&stock->lock);
 	stock->callers++;
 	pthread_mutex_unlock(&stock->lock);
@@ -273,8 +358,6 @@ void stock_caller_begins(struct stock *stock)
 
 void stock_caller_ends(struct stock *stock, uint64_t now_ms)
 {
-	if (!stock)
-		return;
 	pthread_mutex_lock(&stock->lock);
 	stock->callers--;
 	stock->any_served = true;
@@ -300,7 +383,8 @@ static unsigned emptiest_locked(const struct stock *stock, double *ret_part)
 
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		const struct line *line = &stock->lines[type];
-		double part = line->target ? (double)(line->ready + line->making) / (double)line->target : 1;
+		uint64_t there = line->closed.len + line->open.len + line->moving + line->making;
+		double part = line->target ? (double)there / (double)line->target : 1;
 
 		if (part < lowest) {
 			lowest = part;
@@ -349,96 +433,152 @@ static bool count_is_due_locked(const struct stock *stock, uint64_t now_ms)
 
 static bool is_full_locked(const struct stock *stock)
 {
-	return stock->objects_max && stock->counted && stock->objects >= stock->objects_max;
+	uint64_t objects = stock->objects + 2 * stock->fills; /* when those that are being made are there */
+
+	return stock->objects_max && stock->counted && objects >= stock->objects_max;
 }
 
-static uint64_t wait_ms_locked(const struct stock *stock, uint64_t now_ms)
+/* A type of which the next block is to be opened before the last one is used up; 0: none. */
+static unsigned to_open_locked(const struct stock *stock)
 {
+	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
+		const struct line *line = &stock->lines[type];
+
+		if (line->open.len && line->open.len <= STOCK_OPEN_LOW && line->closed.len && !line->opening)
+			return type;
+	}
+	return 0;
+}
+
+/* What is next, and in how long; STOCK_NOTHING: nothing unless something else happens. */
+struct next {
+	enum stock_work work;
+	unsigned type;
 	uint64_t wait_ms;
+};
+
+static struct next next_fill_locked(const struct stock *stock, uint64_t now_ms)
+{
+	struct next next = {STOCK_NOTHING, 0, UINT64_MAX};
 	double part;
 
-	if (!stock->wanted || stock->off || stock->alone)
-		return UINT64_MAX;
-	wait_ms = until(stock->retry_at_ms, now_ms);
-	if (!stock->taken_over)
-		return wait_ms;
-	if (!emptiest_locked(stock, &part))
-		return UINT64_MAX;
-	wait_ms = later(wait_ms, callers_hold_ms_locked(stock, part, now_ms));
+	if (!stock->wanted)
+		return next;
+	next.type = emptiest_locked(stock, &part);
+	if (!next.type) {
+		if (stock->changed)
+			next = (struct next){STOCK_TELL, 0, until(stock->told_ms + TELL_EVERY_MS, now_ms)};
+		return next;
+	}
+	next.work = count_is_due_locked(stock, now_ms) ? STOCK_COUNT : STOCK_FILL;
+	if (next.work == STOCK_COUNT && stock->fills) /* a count is of a token at rest */
+		return (struct next){STOCK_NOTHING, 0, UINT64_MAX};
+	next.wait_ms = callers_hold_ms_locked(stock, part, now_ms);
 	if (is_full_locked(stock))
-		wait_ms = later(wait_ms, until(stock->counted_ms + COUNT_VALID_MS, now_ms));
-	/* One key tells whether the token relabels, and a count is of a token at rest. */
-	if (stock->fills && (!stock->relabel_works || count_is_due_locked(stock, now_ms)))
-		return UINT64_MAX;
-	return wait_ms;
+		next.wait_ms = later(next.wait_ms, until(stock->counted_ms + COUNT_VALID_MS, now_ms));
+	return next;
+}
+
+static struct next next_locked(const struct stock *stock, uint64_t now_ms)
+{
+	struct next next = {STOCK_NOTHING, 0, UINT64_MAX};
+	unsigned type = to_open_locked(stock);
+	uint64_t tidy_wait_ms = until(stock->tidy_at_ms, now_ms);
+
+	if (stock->alone)
+		return next;
+	if (!stock->taken_over)
+		next = (struct next){STOCK_TAKE_OVER, 0, 0};
+	else if (stock->untidy && !tidy_wait_ms)
+		return (struct next){STOCK_TIDY, 0, 0};
+	else if (type && !stock->off)
+		next = (struct next){STOCK_OPEN, type, 0};
+	else if (!stock->off)
+		next = next_fill_locked(stock, now_ms);
+	next.wait_ms = later(next.wait_ms, until(stock->retry_at_ms, now_ms));
+	if (stock->untidy && tidy_wait_ms < next.wait_ms)
+		return (struct next){STOCK_TIDY, 0, tidy_wait_ms};
+	return next;
 }
 
 uint64_t stock_wait_ms(struct stock *stock, uint64_t now_ms)
 {
 	uint64_t wait_ms;
 
-	if (!stock)
-		return UINT64_MAX;
 	pthread_mutex_lock(&stock->lock);
-	wait_ms = wait_ms_locked(stock, now_ms);
+	wait_ms = next_locked(stock, now_ms).wait_ms;
 	pthread_mutex_unlock(&stock->lock);
 	return wait_ms;
 }
 
-static enum stock_work begin_locked(struct stock *stock, uint64_t now_ms, enum key_type *ret_type)
-{
-	double part;
-
-	if (wait_ms_locked(stock, now_ms) > 0)
-		return STOCK_NOTHING;
-	if (!stock->taken_over) {
-		stock->alone = true;
-		return STOCK_TAKE_OVER;
-	}
-	if (count_is_due_locked(stock, now_ms)) {
-		stock->alone = true;
-		return STOCK_COUNT;
-	}
-	*ret_type = (enum key_type)emptiest_locked(stock, &part);
-	stock->lines[*ret_type].making++;
-	stock->fills++;
-	return STOCK_FILL;
-}
-
 enum stock_work stock_begin(struct stock *stock, uint64_t now_ms, enum key_type *ret_type)
 {
-	enum stock_work work;
+	struct next next;
 
-	if (!stock)
-		return STOCK_NOTHING;
 	pthread_mutex_lock(&stock->lock);
-	work = begin_locked(stock, now_ms, ret_type);
+	next = next_locked(stock, now_ms);
+	if (next.wait_ms > 0)
+		next.work = STOCK_NOTHING;
+	if (next.type)
+		*ret_type = (enum key_type)next.type;
+	switch (next.work) {
+	case STOCK_NOTHING:
+		break;
+	case STOCK_OPEN:
+		stock->lines[next.type].opening = true;
+		break;
+	case STOCK_FILL:
+		stock->lines[next.type].making++;
+		stock->fills++;
+		break;
+	case STOCK_TAKE_OVER:
+	case STOCK_TIDY:
+	case STOCK_COUNT:
+	case STOCK_TELL:
+		stock->alone = true;
+		break;
+	}
 	pthread_mutex_unlock(&stock->lock);
-	return work;
+	return next.work;
 }
 
-void stock_end(struct stock *stock, enum stock_work work, enum key_type type, enum err e, uint64_t now_ms)
+/* After an error the next attempt waits, each time longer. */
+static void pace_locked(enum err e, uint64_t now_ms, uint64_t *pause_ms, uint64_t *at_ms)
 {
-	pthread_mutex_lock(&stock->lock);
+	if (e == E_OK)
+		*pause_ms = 0;
+	else
+		*pause_ms = *pause_ms ? *pause_ms * 2 : RETRY_MIN_MS;
+	if (*pause_ms > RETRY_MAX_MS)
+		*pause_ms = RETRY_MAX_MS;
+	*at_ms = e == E_OK ? 0 : now_ms + *pause_ms;
+}
+
+static void end_locked(struct stock *stock, enum stock_work work, enum key_type type, enum err e,
+		       uint64_t now_ms)
+{
 	if (work == STOCK_FILL) {
 		stock->lines[type].making--;
 		stock->fills--;
 		stock->filled_ms = now_ms;
 		stock->objects += e == E_OK ? 2 : 0;
+	} else if (work == STOCK_OPEN) {
+		stock->lines[type].opening = false;
 	} else {
 		stock->alone = false;
 		if (work == STOCK_TAKE_OVER && e == E_OK)
 			stock->taken_over = true;
 	}
-	if (e == E_OK) {
-		stock->retry_ms = 0;
-		stock->retry_at_ms = 0;
-	} else {
-		stock->retry_ms = stock->retry_ms ? stock->retry_ms * 2 : RETRY_MIN_MS;
-		if (stock->retry_ms > RETRY_MAX_MS)
-			stock->retry_ms = RETRY_MAX_MS;
-		stock->retry_at_ms = now_ms + stock->retry_ms;
-	}
+}
+
+void stock_end(struct stock *stock, enum stock_work work, enum key_type type, enum err e, uint64_t now_ms)
+{
+	pthread_mutex_lock(&stock->lock);
+	end_locked(stock, work, type, e, now_ms);
+	if (work == STOCK_TIDY)
+		pace_locked(e, now_ms, &stock->tidy_ms, &stock->tidy_at_ms);
+	else
+		pace_locked(e, now_ms, &stock->retry_ms, &stock->retry_at_ms);
 	pthread_mutex_unlock(&stock->lock);
 }
 
@@ -446,28 +586,24 @@ bool stock_is_taken_over(struct stock *stock)
 {
 	bool done;
 
-	if (!stock)
-		return true;
 	pthread_mutex_lock(&stock->lock);
-	done = stock->taken_over || !stock->wanted;
+	done = stock->taken_over;
 	pthread_mutex_unlock(&stock->lock);
 	return done;
 }
 
-bool stock_type_is_taken_over(struct stock *stock, enum key_type type)
+void stock_set_untidy(struct stock *stock, bool untidy)
 {
-	bool done;
-
 	pthread_mutex_lock(&stock->lock);
-	done = stock->types_taken_over & KEY_TYPE_BIT(type);
+	stock->untidy = untidy;
 	pthread_mutex_unlock(&stock->lock);
-	return done;
 }
 
-void stock_type_taken_over(struct stock *stock, enum key_type type)
+void stock_is_told(struct stock *stock, uint64_t now_ms)
 {
 	pthread_mutex_lock(&stock->lock);
-	stock->types_taken_over |= KEY_TYPE_BIT(type);
+	stock->changed = false;
+	stock->told_ms = now_ms;
 	pthread_mutex_unlock(&stock->lock);
 }
 
@@ -500,20 +636,10 @@ bool stock_is_off(struct stock *stock)
 	return off;
 }
 
-bool stock_relabel_is_untried(struct stock *stock)
-{
-	bool untried;
-
-	pthread_mutex_lock(&stock->lock);
-	untried = !stock->relabel_works;
-	pthread_mutex_unlock(&stock->lock);
-	return untried;
-}
-
-void stock_relabel_works(struct stock *stock)
+void stock_warn(struct stock *stock, const char *what)
 {
 	pthread_mutex_lock(&stock->lock);
-	stock->relabel_works = true;
+	stock->warning = what;
 	pthread_mutex_unlock(&stock->lock);
 }
 
@@ -525,6 +651,8 @@ static const char *detail_locked(const struct stock *stock, uint64_t now_ms)
 
 	if (stock->off)
 		return stock->off;
+	if (stock->warning)
+		return stock->warning;
 	if (!stock->wanted)
 		return stock->lacking;
 	if (!stock->taken_over)
@@ -540,17 +668,16 @@ static const char *detail_locked(const struct stock *stock, uint64_t now_ms)
 
 void stock_status(struct stock *stock, uint64_t now_ms, struct message_status_reply *reply)
 {
-	if (!stock)
-		return;
 	pthread_mutex_lock(&stock->lock);
 	for (unsigned type = 1; type <= KEY_TYPE_MAX; type++) {
 		const struct line *line = &stock->lines[type];
 		struct message_pool *level = &reply->pools[reply->pools_len];
 
-		if (!line->target && !line->ready)
+		uint64_t ready = line->closed.len + line->open.len + line->moving;
+
+		if (!line->target && !ready)
 			continue;
-		*level =
-		    (struct message_pool){(enum key_type)type, (uint32_t)line->ready, (uint32_t)line->target};
+		*level = (struct message_pool){(enum key_type)type, (uint32_t)ready, (uint32_t)line->target};
 		reply->pools_len++;
 	}
 	reply->pool_detail = strdup(detail_locked(stock, now_ms));

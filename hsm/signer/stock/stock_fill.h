@@ -5,6 +5,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "hsm/signer/stock/book.h"
 #include "hsm/signer/stock/stock.h"
 #include "hsm/signer/token/session.h"
 
@@ -13,7 +14,7 @@
  * stock_end.  The session is opened when it is closed, and left closed when it
  * can no longer be trusted.
  */
-MUST_USE enum err stock_fill_run(struct session *s, struct stock *stock, enum stock_work work,
+MUST_USE enum err stock_fill_run(struct session *s, struct book *book, enum stock_work work,
 				 enum key_type type);
 
 #endif

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The token's side of the stock: makes a ready key, finds those of an earlier
- * run, and hands one over to a CSR by giving it the CSR's label.
- */
+/* The token's side of the stock: makes a ready key, and looks at those of an earlier run. */
 #ifndef CSRD_HSM_SIGNER_STOCK_STOCK_KEY_H
 #define CSRD_HSM_SIGNER_STOCK_STOCK_KEY_H
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "hsm/signer/key/inventory.h"
 #include "hsm/signer/stock/stock.h"
 #include "hsm/signer/token/session.h"
 
@@ -15,66 +13,42 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * A new pair under the label of the stock, checked as any new key is (I4, weak
- * keys).  After an error nothing is left, or what is left is settled by
- * stock_key_take_over in the next run.  As session_fail; E_HSM, E_IO, E_NOMEM.
- */
-MUST_USE enum err stock_key_make(struct session *s, const char *label, enum key_type type,
-				 struct stock_key **ret_key);
-
-/*
- * Destroys a pair that stock_key_make has just made in this session: whatever its label and id are now,
- * nothing of it is left.  As object_destroy and key_destroy_handles.
- */
-MUST_USE enum err stock_key_unmake(struct session *s, const char *label, const struct key *key);
-
-/* Proves that no object of that key is left under the label of the stock. */
-MUST_USE enum err stock_key_destroy(struct session *s, const char *label, const struct key *key);
-
-/*
- * Whether this token allows the label of a key to be written: writes the one that
- * it has.  E_UNSUPPORTED: it refuses.  Else as session_fail.
- */
-MUST_USE enum err stock_key_try_relabel(struct session *s, const char *label, const struct key *key);
-
-/*
- * Gives the key to a CSR: writes `label` over `old_label`, on the private
- * object first, then on the public one, and reads all of it back
- * (key_read_back).  Handles that are out of date are found again by CKA_ID.
- *
- * *ret_touched is set in every case: false when the token was not asked to
- * change anything.  E_NOTFOUND (untouched): the pair is not under old_label, or
- * the token does not let it be read: it is lost to the stock, and what is left
- * of it under old_label was destroyed if that could be done.
- * Any other error after a touch leaves objects under both labels or either.
- */
-MUST_USE enum err stock_key_claim(struct session *s, const char *old_label, const char *label,
-				  struct stock_key *ready, bool *ret_touched);
-
-/* What an earlier run left under the label of the stock. */
-struct stock_key_found {
-	struct stock_key *first; /* whole pairs that passed every check; owned */
-	size_t pairs;
-	size_t half_pairs; /* destroyed */
-	size_t bad;        /* did not pass; destroyed */
-	size_t unread;     /* the token could not report on them; left alone */
+/* What became of a key that could not be made ready. */
+struct stock_key_rest {
+	bool is_gone; /* proven: nothing of it is left */
+	uint32_t destroyed;
 };
-/*
- * To be called before any key of that type is made or claimed in this run.
- * Half pairs are what a crash left of a generation, or of a claim whose
- * private key is under its CSR's label already and is reconciled there.
- * As session_fail; E_LIMIT, E_NOMEM; then nothing is to be released.
- */
-MUST_USE enum err stock_key_take_over(struct session *s, const char *label, enum key_type type,
-				      struct stock_key_found *ret_found);
 
 /*
- * Destroys every key under the label of a stock that is no longer used, and
+ * A new pair of that name, checked as any new key is (I4, weak keys).  *ret_rest is set after an error.  As
+ * session_fail; E_HSM, E_NOMEM.
+ */
+MUST_USE enum err stock_key_make(struct session *s, const char *name, enum key_type type,
+				 struct stock_key **ret_key, struct stock_key_rest *ret_rest);
+
+enum stock_key_state {
+	STOCK_KEY_READY,  /* a whole pair that passed every check of a new one */
+	STOCK_KEY_GONE,   /* the token has nothing of that name */
+	STOCK_KEY_BAD,    /* a half pair, or it did not pass */
+	STOCK_KEY_UNREAD, /* the token could not report on it */
+};
+struct stock_key_look {
+	enum stock_key_state state;
+	struct stock_key *key; /* with STOCK_KEY_READY; owned */
+};
+/* inventory: of this session, just taken; NULL: it is searched for.  As session_fail; E_LIMIT, E_NOMEM. */
+MUST_USE enum err stock_key_look_up(struct session *s, const struct inventory *inventory, const char *name,
+				    enum key_type type, struct stock_key_look *ret_look);
+
+/* As object_destroy: nothing of that name is left. */
+MUST_USE enum err stock_key_destroy(struct session *s, const char *name, uint32_t *ret_destroyed);
+
+/*
+ * Destroys every key under the label of a stock of csrd 0.1, and
  * proves that none is left.  *ret_destroyed: objects, also after an error.
  * Stops early as session_must_stop says.  As session_fail; E_LIMIT, E_NOMEM.
  */
-MUST_USE enum err stock_key_destroy_all(struct session *s, const char *label, uint32_t *ret_destroyed);
+MUST_USE enum err stock_key_destroy_0_1(struct session *s, const char *label, uint32_t *ret_destroyed);
 
 /* Objects on the token, whoever they belong to.  E_LIMIT, E_NOMEM, as session_fail. */
 MUST_USE enum err stock_key_count_objects(struct session *s, uint64_t *ret_objects);

@@ -67,9 +67,9 @@ GUARDED(C_DestroyObject, WATCHDOG_OTHER, (CK_SESSION_HANDLE session, CK_OBJECT_H
 GUARDED(C_GetAttributeValue, WATCHDOG_OTHER,
 	(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG len),
 	(session, object, template, len))
-GUARDED(C_SetAttributeValue, WATCHDOG_OTHER,
-	(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG len),
-	(session, object, template, len))
+GUARDED(C_CreateObject, WATCHDOG_OTHER,
+	(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG len, CK_OBJECT_HANDLE *object),
+	(session, template, len, object))
 GUARDED(C_FindObjectsInit, WATCHDOG_OTHER, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG len),
 	(session, template, len))
 GUARDED(C_FindObjects, WATCHDOG_OTHER,
@@ -109,7 +109,7 @@ static CK_FUNCTION_LIST guarded = {
     ENTRY(C_Logout),
     ENTRY(C_DestroyObject),
     ENTRY(C_GetAttributeValue),
-    ENTRY(C_SetAttributeValue),
+    ENTRY(C_CreateObject),
     ENTRY(C_FindObjectsInit),
     ENTRY(C_FindObjects),
     ENTRY(C_FindObjectsFinal),

@@ -583,11 +583,10 @@ static enum err judge_reach_token(struct session *s)
 	enum { SOME_OBJECTS = 1000 };
 	static const char label[] = "csrd-keep-alive"; /* no object has it */
 	CK_ATTRIBUTE template = {CKA_LABEL, (void *)(uintptr_t)label, sizeof(label) - 1};
-	CK_OBJECT_HANDLE *handles = NULL;
-	size_t len = 0;
-	enum err e = object_search(s, &template, 1, SOME_OBJECTS, &handles, &len);
+	struct object_handles found = {0};
+	enum err e = object_search(s, &template, 1, SOME_OBJECTS, &found);
 
-	free(handles);
+	free(found.at);
 	return e;
 }
 

@@ -3,21 +3,16 @@
 #include "hsm/signer/token/object.h"
 
 #include "base/failpoint.h"
+#include "base/key_name.h"
 #include "hsm/signer/token/ckr.h"
 #include "hsm/signer/token/remains.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SEARCH_BATCH 256
 #define SAME_LABEL_MAX 1024 /* objects under one label; more is a token gone wrong */
 #define DESTROY_ROUNDS 3
-
-void object_label(char label[OBJECT_LABEL_SIZE], const char *csr_id)
-{
-	snprintf(label, OBJECT_LABEL_SIZE, "%s%s", OBJECT_LABEL_PREFIX, csr_id);
-}
 
 /* ---- search ---- */
 
@@ -70,7 +65,7 @@ static enum err object_collect(struct session *s, size_t max, CK_OBJECT_HANDLE *
 }
 
 enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t template_len, size_t max,
-		       CK_OBJECT_HANDLE **ret_handles, size_t *ret_len)
+		       struct object_handles *ret_handles)
 {
 	CK_OBJECT_HANDLE *handles = NULL;
 	const uint64_t logins = session_logins(s);
@@ -90,8 +85,7 @@ enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t templat
 		free(handles);
 		return e;
 	}
-	*ret_handles = handles;
-	*ret_len = len;
+	*ret_handles = (struct object_handles){handles, len};
 	return E_OK;
 }
 
@@ -191,12 +185,13 @@ static enum err find_keys(struct session *s, const struct object_query *query, s
 		template[template_len++] =
 		    (CK_ATTRIBUTE){CKA_ID, (void *)(uintptr_t)query->key_id, KEY_ID_BYTES};
 	for (int tries = 0;; tries++) {
+		struct object_handles found = {0};
 		struct matches m = {0};
-		size_t len = 0;
 
-		e = object_search(s, template, template_len, SAME_LABEL_MAX, &m.handles, &len);
+		e = object_search(s, template, template_len, SAME_LABEL_MAX, &found);
+		m.handles = found.at;
 		if (e == E_OK)
-			e = sort_out(s, &m, len);
+			e = sort_out(s, &m, found.len);
 		if (e == E_OK) {
 			*ret_matches = m;
 			return E_OK;
@@ -205,6 +200,12 @@ static enum err find_keys(struct session *s, const struct object_query *query, s
 		if (!ckr_is_object_gone(s->last) || tries > 0)
 			return e;
 	}
+}
+
+/* What the token can tell apart. */
+static struct object_query object_handle(const struct session *s, const struct object_query *query)
+{
+	return (struct object_query){query->label, s->token->ids_own && query->label ? NULL : query->key_id};
 }
 
 /* A half-written object may have no id: that is the empty one. */
@@ -252,6 +253,15 @@ static enum err check_hidden(struct session *s, const struct object_query *query
 	return E_HSM;
 }
 
+/* Labels that are no names of keys, such as that of the probe, leave it as the module has it. */
+static void object_name_id(const char *label, uint8_t id[KEY_ID_BYTES])
+{
+	uint8_t named[KEY_NAME_BYTES];
+
+	if (label && key_name_parse(label, named))
+		memcpy(id, named, KEY_ID_BYTES);
+}
+
 static enum err object_find_once(struct session *s, const struct object_query *query,
 				 struct object_found *found)
 {
@@ -266,19 +276,24 @@ static enum err object_find_once(struct session *s, const struct object_query *q
 	found->public_keys = m.public_keys;
 	e = look_at_ids(s, m.handles, m.private_keys + m.public_keys, &seen, found);
 	free(m.handles);
+	if (e == E_OK && s->token->ids_own && seen) {
+		found->ids_differ = false;
+		object_name_id(query->label, found->key_id);
+	}
 	return e;
 }
 
 /* An object may go between the search and the look at it, and so may the login: a second search tells. */
 enum err object_find(struct session *s, const struct object_query *query, struct object_found *ret_found)
 {
+	const struct object_query handle = object_handle(s, query);
 	struct object_found found;
-	enum err e = object_find_once(s, query, &found);
+	enum err e = object_find_once(s, &handle, &found);
 
 	if (e != E_OK && ckr_is_object_gone(s->last))
-		e = object_find_once(s, query, &found);
+		e = object_find_once(s, &handle, &found);
 	if (e == E_OK && object_presence(&found) != MESSAGE_KEY_PAIR)
-		e = check_hidden(s, query);
+		e = check_hidden(s, &handle);
 	if (e == E_OK)
 		*ret_found = found;
 	return e;
@@ -420,6 +435,7 @@ static enum err judge_refusal(struct session *s, const struct object_query *quer
 
 enum err object_destroy(struct session *s, const struct object_query *query, uint32_t *ret_destroyed)
 {
+	const struct object_query handle = object_handle(s, query);
 	struct object_found left;
 	enum err e;
 
@@ -429,9 +445,10 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 	for (int round = 0; round < DESTROY_ROUNDS; round++) {
 		enum err refusal = E_OK;
 
-		if ((e = destroy_round(s, query, ret_destroyed, &refusal)) != E_OK)
+		if ((e = destroy_round(s, &handle, ret_destroyed, &refusal)) != E_OK)
 			return e;
-		e = refusal != E_OK ? judge_refusal(s, query, refusal, &left) : object_find(s, query, &left);
+		e = refusal != E_OK ? judge_refusal(s, &handle, refusal, &left)
+				    : object_find(s, &handle, &left);
 		if (e != E_OK || (!left.private_keys && !left.public_keys))
 			return e;
 	}
@@ -440,15 +457,15 @@ enum err object_destroy(struct session *s, const struct object_query *query, uin
 	return E_HSM;
 }
 
-enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES])
+enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES], const char *label,
+			    uint32_t *ret_destroyed)
 {
-	const struct object_query query = {NULL, key_id};
+	const struct object_query query = {s->token->ids_own ? label : NULL, key_id};
 	const atomic_bool *stop = s->stop;
-	uint32_t destroyed;
 	enum err e;
 
 	s->stop = NULL;
-	e = object_destroy(s, &query, &destroyed);
+	e = object_destroy(s, &query, ret_destroyed);
 	s->stop = stop;
 	return e;
 }

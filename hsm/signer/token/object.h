@@ -7,7 +7,6 @@
 #define CSRD_HSM_SIGNER_TOKEN_OBJECT_H
 
 #include "base/attr.h"
-#include "base/csr.h"
 #include "base/err.h"
 #include "base/key.h"
 #include "hsm/message.h"
@@ -17,18 +16,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define OBJECT_LABEL_PREFIX "csrd:"            /* of a CSR's key */
-#define OBJECT_LABEL_PREFIX_STOCK "csrd-pool:" /* of a ready one (stock.h) */
-#define OBJECT_LABEL_SIZE (sizeof(OBJECT_LABEL_PREFIX) - 1 + CSR_ID_SIZE)
-void object_label(char label[OBJECT_LABEL_SIZE], const char *csr_id);
-
-/* Which objects: all of a label, those of a label that have one CKA_ID, or all of a CKA_ID. */
+/*
+ * Which objects: all of a label, those of a label that have one CKA_ID, or all of a CKA_ID.  Of a label all
+ * where the module chooses CKA_ID (token->ids_own).
+ */
 struct object_query {
 	const char *label;     /* NULL: any, and key_id is set */
 	const uint8_t *key_id; /* KEY_ID_BYTES, or NULL for any */
 };
 
-/* Counts and the first CKA_ID found, cut or zero-padded to KEY_ID_BYTES. */
+struct object_handles {
+	CK_OBJECT_HANDLE *at;
+	size_t len;
+};
+
+/*
+ * Counts and the first CKA_ID found, cut or zero-padded to KEY_ID_BYTES; where the module chooses it, the
+ * bytes of the key's name in its place.
+ */
 struct object_found {
 	size_t private_keys;
 	size_t public_keys;
@@ -57,11 +62,12 @@ MUST_USE enum err object_destroy(struct session *s, const struct object_query *q
 				 uint32_t *ret_destroyed);
 
 /*
- * The same for a pair that this process has just made and that failed, whatever
- * its label: not broken off by the end of the process, since under another
+ * The same for a pair that this process has just made and that failed, by its CKA_ID, whatever its label (by
+ * the label where the module chooses ids): not broken off by the end of the process, since under another
  * label nobody would find it again.
  */
-MUST_USE enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES]);
+MUST_USE enum err object_destroy_new(struct session *s, const uint8_t key_id[KEY_ID_BYTES], const char *label,
+				     uint32_t *ret_destroyed);
 
 /*
  * Attributes of one object in one call, each with its buffer and the size of
@@ -73,11 +79,11 @@ MUST_USE enum err object_read(struct session *s, CK_OBJECT_HANDLE object, CK_ATT
 			      size_t len);
 
 /*
- * Every handle that fits the template, at most max.  *ret_handles is owned.
+ * Every handle that fits the template, at most max.  ret_handles->at is owned: free(3).
  * E_LIMIT, E_NOMEM, as session_fail; so when the user was logged out meanwhile,
  * since then private objects are not found.
  */
 MUST_USE enum err object_search(struct session *s, CK_ATTRIBUTE *template, size_t template_len, size_t max,
-				CK_OBJECT_HANDLE **ret_handles, size_t *ret_len);
+				struct object_handles *ret_handles);
 
 #endif

@@ -18,7 +18,7 @@ static const struct {
      {.module = "tpm2-pkcs11",
       .advice = "a process that was killed may have left the tpm full of loaded keys: "
 		"'tpm2_flushcontext -t' unloads them",
-      .template_options = TEMPLATE_ALL & ~TEMPLATE_PUBLIC_USAGE,
+      .template_options = TEMPLATE_ALL & ~(TEMPLATE_PUBLIC_USAGE | TEMPLATE_CHANGE),
       .one_session = true}},
 };
 

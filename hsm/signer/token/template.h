@@ -29,12 +29,17 @@ enum template_option {
 	TEMPLATE_PUBLIC_NO_ENCRYPT = 1 << 9,
 	TEMPLATE_PUBLIC_NO_WRAP = 1 << 10,
 	TEMPLATE_PUBLIC_NO_DERIVE = 1 << 11,
+	/* Either key: CKA_MODIFIABLE, false. */
+	TEMPLATE_NO_CHANGE = 1 << 12,
+	TEMPLATE_PUBLIC_NO_CHANGE = 1 << 13,
 };
-#define TEMPLATE_OPTIONS 12
+#define TEMPLATE_OPTIONS 14
 #define TEMPLATE_ALL ((1u << TEMPLATE_OPTIONS) - 1)
 #define TEMPLATE_PUBLIC_USAGE                                                                                \
 	((uint32_t)(TEMPLATE_PUBLIC_VERIFY | TEMPLATE_PUBLIC_NO_VERIFY_RECOVER |                             \
 		    TEMPLATE_PUBLIC_NO_ENCRYPT | TEMPLATE_PUBLIC_NO_WRAP))
+
+#define TEMPLATE_CHANGE ((uint32_t)(TEMPLATE_NO_CHANGE | TEMPLATE_PUBLIC_NO_CHANGE))
 
 #define TEMPLATE_MECHANISMS_MAX 16
 

@@ -22,6 +22,13 @@ struct state_dir;
 
 #define PROBE_LABEL_SIZE 96
 
+/* Whether it keeps data objects (data_object.h). */
+enum token_data {
+	TOKEN_DATA_NONE,
+	TOKEN_DATA_PLAIN,
+	TOKEN_DATA_FIXED, /* also such that cannot be changed */
+};
+
 struct token {
 	CK_FUNCTION_LIST_PTR p11; /* of the loaded module; borrowed from struct module */
 	CK_SLOT_ID slot;
@@ -44,7 +51,7 @@ struct token {
 	/* probe.h */
 	uint32_t template_limit; /* enum template_option: the most that is tried */
 	char probe_label[PROBE_LABEL_SIZE];
-	char probe_label_short[PROBE_LABEL_SIZE]; /* that of csrd 0.1 */
+	char probe_label_0_1[PROBE_LABEL_SIZE]; /* that of csrd 0.1 */
 	bool probe_unfit;      /* its last key was made and did not pass: no lesser template mends that */
 	bool probe_made_unfit; /* the last probe_run made such a key, at least one */
 	bool probe_left;       /* keys of a probe may be on the token still */
@@ -55,9 +62,9 @@ struct token {
 	struct template_profile profiles[TEMPLATE_FAMILIES];
 	key_type_set proved_types; /* of these it made a key */
 	atomic_uint unmade_types;  /* it offers these and makes none that would do; read by every thread */
-	bool relabels;             /* it lets CKA_LABEL be written */
-	bool relabels_never;       /* it is sure that it does not */
-	char capabilities[1024];   /* the above in words, for the status */
+	enum token_data data;
+	bool ids_own; /* the module gives keys a CKA_ID of its own: they are known by their label alone */
+	char capabilities[1024]; /* the above in words, for the status */
 };
 
 /* Some tokens protect keys by other means than a PIN; then every session is as good as a user's. */

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/csr.h"
+#include "base/key_label.h"
 #include "base/log.h"
 #include "base/thread.h"
 
@@ -32,6 +33,7 @@ struct watched {
 	uint64_t excused_ms;     /* of the time since then: behind another call */
 	bool waiting;            /* watchdog_wait */
 	char csr_id[CSR_ID_SIZE];
+	char key[KEY_LABEL_SIZE];
 };
 
 static struct {
@@ -93,13 +95,14 @@ static void NORETURN end_hung(const struct watched *w, uint64_t age_ms)
 	uint64_t limit_ms = limit_of(w);
 
 	limit_logging();
-	log_write(LOG_LEVEL_ERROR, &context,
-		  "the token hangs: %s (%s) has not come back for %llu.%03llu s, %s%s is %llu.%03llu s; "
-		  "ending with exit code %d, to be started again",
-		  w->function, kinds[w->kind].what, (unsigned long long)age_ms / 1000,
-		  (unsigned long long)age_ms % 1000, kinds[w->kind].key,
-		  w->calls > 1 ? " of all its calls" : "", (unsigned long long)limit_ms / 1000,
-		  (unsigned long long)limit_ms % 1000, EXIT_CODE_TOKEN_FAILED);
+	log_write(
+	    LOG_LEVEL_ERROR, &context,
+	    "the token hangs: %s (%s%s%s%s) has not come back for %llu.%03llu s, %s%s is %llu.%03llu s; "
+	    "ending with exit code %d, to be started again",
+	    w->function, kinds[w->kind].what, w->key[0] ? " for key '" : "", w->key, w->key[0] ? "'" : "",
+	    (unsigned long long)age_ms / 1000, (unsigned long long)age_ms % 1000, kinds[w->kind].key,
+	    w->calls > 1 ? " of all its calls" : "", (unsigned long long)limit_ms / 1000,
+	    (unsigned long long)limit_ms % 1000, EXIT_CODE_TOKEN_FAILED);
 	log_flush(LOG_FLUSH_MS);
 	_exit(EXIT_CODE_TOKEN_FAILED);
 }
@@ -312,7 +315,7 @@ void watchdog_leave(void)
 	pthread_mutex_unlock(&w->lock);
 }
 
-void watchdog_set_csr(const char *csr_id)
+static void set_subject(const char *csr_id, const char *key)
 {
 	struct watched *w = my_place();
 
@@ -320,8 +323,19 @@ void watchdog_set_csr(const char *csr_id)
 		return;
 	pthread_mutex_lock(&w->lock);
 	snprintf(w->csr_id, sizeof(w->csr_id), "%s", csr_id);
+	snprintf(w->key, sizeof(w->key), "%s", key);
 	move_locked(w, NULL);
 	pthread_mutex_unlock(&w->lock);
+}
+
+void watchdog_set_csr(const char *csr_id)
+{
+	set_subject(csr_id, "");
+}
+
+void watchdog_set_key(const char *label)
+{
+	set_subject("", label);
 }
 
 void watchdog_wait(bool waiting)
@@ -348,7 +362,7 @@ static bool is_well(struct watched *w, uint64_t now, uint64_t lost_ms, bool *ins
 	if (w->function) {
 		*inside = true;
 		well = age_ms <= limit_of(w) + GRACE_MS;
-	} else if (w->csr_id[0] && !w->waiting) {
+	} else if ((w->csr_id[0] || w->key[0]) && !w->waiting) {
 		well = age_ms <= WATCHDOG_STILL_MS;
 	}
 	pthread_mutex_unlock(&w->lock);

@@ -39,7 +39,7 @@ struct watchdog_limits {
 	uint64_t ms[WATCHDOG_KINDS];
 };
 
-/* A thread that works for one CSR this long without entering or leaving the module is stuck. */
+/* A thread that works for one CSR or key this long without entering or leaving the module is stuck. */
 #define WATCHDOG_STILL_MS 60000
 
 /* Starts the thread; signals must be blocked already.  Calls announced before are not watched.  E_IO. */
@@ -51,8 +51,10 @@ void watchdog_enter(enum watchdog_kind kind, const char *function);
 void watchdog_enter_many(enum watchdog_kind kind, const char *function, uint64_t calls);
 void watchdog_leave(void);
 
-/* Whom this thread works for: for the log line, and for watchdog_is_well; "" for nobody. */
+/* What this thread works for: for the log line, and for watchdog_is_well.  Either ends the other; "" for
+ * nothing. */
 void watchdog_set_csr(const char *csr_id);
+void watchdog_set_key(const char *label);
 
 /* This thread waits for another that is about to call the module, and is not stuck meanwhile. */
 void watchdog_wait(bool waiting);

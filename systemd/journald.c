@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A sink of the log that hands events to journald with their fields. */
-#include "systemd/journal.h"
+#include "systemd/journald.h"
 
 #include "base/log.h"
 
@@ -26,7 +26,7 @@ struct entry {
 };
 
 /* field: "NAME=value". */
-static void journal_add(struct entry *entry, char *field, size_t size)
+static void journald_add(struct entry *entry, char *field, size_t size)
 {
 	entry->fields[entry->len++] = (struct iovec){field, size};
 }
@@ -39,7 +39,7 @@ static void add_text(struct entry *entry, char *field, size_t size, const char *
 	if (!value || value[0] == '\0')
 		return;
 	len = snprintf(field, size, "%s=%s", name, value);
-	journal_add(entry, field, (size_t)len < size ? (size_t)len : size - 1);
+	journald_add(entry, field, (size_t)len < size ? (size_t)len : size - 1);
 }
 
 static bool send_entry(const struct log_event *event)
@@ -51,7 +51,7 @@ static bool send_entry(const struct log_event *event)
 	struct entry entry = {.len = 0};
 
 	priority[sizeof(priority) - 2] = (char)('0' + (int)event->level);
-	journal_add(&entry, priority, sizeof(priority) - 1);
+	journald_add(&entry, priority, sizeof(priority) - 1);
 	add_text(&entry, message, sizeof(message), "MESSAGE", event->message);
 	add_text(&entry, identifier, sizeof(identifier), "SYSLOG_IDENTIFIER", program_name);
 	if (context) {
@@ -62,7 +62,7 @@ static bool send_entry(const struct log_event *event)
 	return sd_journal_sendv(entry.fields, entry.len) == 0;
 }
 
-void journal_open(const char *program)
+void journald_open(const char *program)
 {
 	program_name = program;
 	/* Where it cannot be reached sd_journal_sendv(3) says that all is well, and drops the entry. */
@@ -70,7 +70,7 @@ void journal_open(const char *program)
 		log_set_sink(send_entry);
 }
 
-void journal_set_token(const char *token_name)
+void journald_set_token(const char *token_name)
 {
 	snprintf(process_token, sizeof(process_token), "%s", token_name);
 }

@@ -8,13 +8,13 @@
  * Fields: MESSAGE, PRIORITY, SYSLOG_IDENTIFIER; CSRD_REQUEST_ID, CSRD_CSR_ID
  * and CSRD_TOKEN where they are known.
  */
-#ifndef CSRD_SYSTEMD_JOURNAL_H
-#define CSRD_SYSTEMD_JOURNAL_H
+#ifndef CSRD_SYSTEMD_JOURNALD_H
+#define CSRD_SYSTEMD_JOURNALD_H
 
 /* After log_open.  program: borrowed forever. */
-void journal_open(const char *program);
+void journald_open(const char *program);
 
 /* The token that all further events of this process belong to; copied; names longer than 63 bytes are cut. */
-void journal_set_token(const char *token_name);
+void journald_set_token(const char *token_name);
 
 #endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Entry bundles in memory, and their names. */
+#include "hsm/signer/journal/bundle.h"
+
+#include <stdio.h>
+
+#define GROUP 1000
+
+void bundle_path(uint64_t number, char path[BUNDLE_PATH_SIZE])
+{
+	uint64_t unit = 1;
+	size_t len = (size_t)snprintf(path, BUNDLE_PATH_SIZE, "tile/entries/");
+
+	while (number / unit >= GROUP)
+		unit *= GROUP;
+	for (; unit > 1; unit /= GROUP)
+		len += (size_t)snprintf(path + len, BUNDLE_PATH_SIZE - len, "x%03u/",
+					(unsigned)(number / unit % GROUP));
+	snprintf(path + len, BUNDLE_PATH_SIZE - len, "%03u", (unsigned)(number % GROUP));
+}
+
+bool bundle_next(const struct buf *bundle, size_t *offset, const uint8_t **ret_text, size_t *ret_len)
+{
+	const uint8_t *at;
+	size_t len, left = bundle->len - *offset;
+
+	if (left < BUNDLE_LENGTH_BYTES)
+		return false;
+	at = bundle->data + *offset;
+	len = (size_t)at[0] << 8 | at[1];
+	if (left - BUNDLE_LENGTH_BYTES < len)
+		return false;
+	*ret_text = at + BUNDLE_LENGTH_BYTES;
+	*ret_len = len;
+	*offset += BUNDLE_LENGTH_BYTES + len;
+	return true;
+}
+
+/* A wrong length is no sign of it: the text must be of an entry up to where it ends. */
+bool bundle_is_cut_short(const struct buf *bundle, size_t offset)
+{
+	const uint8_t *at = bundle->data + offset;
+	size_t left = bundle->len - offset;
+
+	if (left < BUNDLE_LENGTH_BYTES)
+		return true;
+	return ((size_t)at[0] << 8 | at[1]) <= ENTRY_BYTES_MAX &&
+	       entry_is_cut_short(at + BUNDLE_LENGTH_BYTES, left - BUNDLE_LENGTH_BYTES);
+}
+
+enum err bundle_put(struct buf *bundle, const struct entry_draft *draft, uint64_t index,
+		    const uint8_t prev[JOURNAL_HASH_BYTES], uint8_t ret_leaf[JOURNAL_HASH_BYTES])
+{
+	size_t len, first = bundle->len + BUNDLE_LENGTH_BYTES;
+	enum err e;
+
+	buf_put(bundle, "\0", BUNDLE_LENGTH_BYTES);
+	if ((e = entry_complete(draft, index, prev, bundle)) != E_OK)
+		return e;
+	len = bundle->len - first;
+	bundle->data[first - 2] = (uint8_t)(len >> 8);
+	bundle->data[first - 1] = (uint8_t)len;
+	return entry_leaf_hash(bundle->data + first, len, ret_leaf);
+}
