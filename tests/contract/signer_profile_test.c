@@ -4,7 +4,7 @@
  * shim, which does what the HSM's public source or documents say of it
  * (tests/p11shim/profiles).  A profile is not the device.
  *
- * run: seconds=29
+ * run: waits seconds=29
  */
 #include "tests/unit/cmocka_all.h"
 

@@ -1,6 +1,6 @@
 """Sessions, logins and the module itself fail, hang and come back (F54, F55, F56, F58, F59, F60, F61, F65, F171, F175): the signer
 finds its way back by itself, or ends with an exit code that says what to do, and csrd's loop never notices."""
-# run: seconds=80 timeout=300
+# run: waits seconds=80 timeout=300
 import os
 import re
 import shutil

@@ -1,6 +1,6 @@
 """The Debian package: built, looked at by lintian, and lived with on a machine of its own: installed, set up, used,
 upgraded while it runs, removed, installed again, purged (F193)."""
-# run: seconds=159 timeout=900 variants=release
+# run: rare seconds=159 timeout=900 variants=release
 import contextlib
 import json
 import os

@@ -1,7 +1,7 @@
 """The key pool in the whole service: kill -9 at each of its named points and no key is ever given twice (I3, F73), what was
 open then is destroyed and the rest is kept (J3), a reconciliation never touches a ready key, and `csrctl status` tells the
 levels."""
-# run: seconds=80 timeout=900
+# run: waits seconds=80 timeout=900
 import collections
 import hashlib
 import subprocess

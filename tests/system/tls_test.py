@@ -1,5 +1,5 @@
 """TLS on csrd's doors: handshakes good and bad, the files, and what of plain HTTP must hold there too."""
-# run: seconds=40
+# run: waits seconds=40
 import ctypes
 import ctypes.util
 import datetime
