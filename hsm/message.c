@@ -138,6 +138,23 @@ static bool get_bool(struct wire_reader *r)
 	return value == 1;
 }
 
+/* How many follow, and zeroed room for them; NULL for none, and after an error. */
+static void *get_array(struct wire_reader *r, size_t least, size_t most, size_t size, size_t *ret_count)
+{
+	size_t count = wire_get_u32(r);
+	void *array = NULL;
+
+	if (count < least || count > most)
+		message_bad(r);
+	if (r->status == E_OK && count > 0) {
+		array = calloc(count, size);
+		if (!array)
+			r->status = E_NOMEM;
+	}
+	*ret_count = count;
+	return array;
+}
+
 static enum key_type get_key_type(struct wire_reader *r)
 {
 	uint32_t value = wire_get_u32(r);
@@ -620,14 +637,7 @@ enum err message_list_keys_part_decode(const uint8_t *data, size_t len, struct m
 	wire_reader_init(&r, data, len);
 	ret->last = get_bool(&r);
 	ret->unread = wire_get_u32(&r);
-	count = wire_get_u32(&r);
-	if (count > MESSAGE_LIST_PART_KEYS)
-		message_bad(&r);
-	if (r.status == E_OK && count > 0) {
-		ret->keys = calloc(count, sizeof(*ret->keys));
-		if (!ret->keys)
-			r.status = E_NOMEM;
-	}
+	ret->keys = get_array(&r, 0, MESSAGE_LIST_PART_KEYS, sizeof(*ret->keys), &count);
 	for (size_t i = 0; i < count && r.status == E_OK; i++) {
 		struct message_listed_key *key = &ret->keys[i];
 
@@ -680,14 +690,7 @@ enum err message_list_pools_reply_decode(const uint8_t *data, size_t len,
 	wire_reader_init(&r, data, len);
 	ret->more = get_bool(&r);
 	ret->unread = wire_get_u32(&r);
-	count = wire_get_u32(&r);
-	if (count > MESSAGE_LIST_POOLS_MAX)
-		message_bad(&r);
-	if (r.status == E_OK && count > 0) {
-		ret->nodes = calloc(count, sizeof(*ret->nodes));
-		if (!ret->nodes)
-			r.status = E_NOMEM;
-	}
+	ret->nodes = get_array(&r, 0, MESSAGE_LIST_POOLS_MAX, sizeof(*ret->nodes), &count);
 	for (size_t i = 0; i < count && r.status == E_OK; i++) {
 		ret->nodes_len = i + 1;
 		ret->nodes[i].node = wire_get_text(&r, MESSAGE_NODE_MAX);
@@ -759,14 +762,7 @@ enum err message_confirm_decode(const uint8_t *data, size_t len, struct message_
 	memset(ret, 0, sizeof(*ret));
 	wire_reader_init(&r, data, len);
 	ret->kept = get_bool(&r);
-	count = wire_get_u32(&r);
-	if (count < 1 || count > MESSAGE_CONFIRM_MAX)
-		message_bad(&r);
-	if (r.status == E_OK) {
-		labels = calloc(count, sizeof(*labels));
-		if (!labels)
-			r.status = E_NOMEM;
-	}
+	labels = get_array(&r, 1, MESSAGE_CONFIRM_MAX, sizeof(*labels), &count);
 	for (size_t i = 0; i < count && r.status == E_OK; i++)
 		get_key_label(&r, labels[i]);
 	ret->labels = (const char(*)[KEY_LABEL_SIZE])labels;
@@ -831,14 +827,7 @@ enum err message_unsettled_reply_decode(const uint8_t *data, size_t len, struct 
 	memset(ret, 0, sizeof(*ret));
 	wire_reader_init(&r, data, len);
 	ret->more = get_bool(&r);
-	count = wire_get_u32(&r);
-	if (count > MESSAGE_UNSETTLED_MAX)
-		message_bad(&r);
-	if (r.status == E_OK && count > 0) {
-		ret->keys = calloc(count, sizeof(*ret->keys));
-		if (!ret->keys)
-			r.status = E_NOMEM;
-	}
+	ret->keys = get_array(&r, 0, MESSAGE_UNSETTLED_MAX, sizeof(*ret->keys), &count);
 	for (size_t i = 0; i < count && r.status == E_OK; i++) {
 		struct message_unsettled_key *key = &ret->keys[i];
 

@@ -183,7 +183,6 @@ static void sixteen_warm_creates_are_thirty_two_calls_and_a_block(void **state)
 {
 	static const long expected[COUNTED] = {16, 16, 0, 1, 1, 0, 0, 2};
 	struct signer_fixture *f = *state;
-	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
 	char csr_id[CSR_ID_SIZE];
 	struct signer_client c;
 	long before[COUNTED];
@@ -191,10 +190,7 @@ static void sixteen_warm_creates_are_thirty_two_calls_and_a_block(void **state)
 	f->threads = 2;
 	start(f, "", NODE "pool_p256v1 = 16\npool_pause = 1m\nkeep_alive = 1h\n", &c);
 	wait_ready(&c, 16);
-	while (signer_shim_count(f, "C_CreateObject") < 3) { /* probe, names, and that the stock is full */
-		assert_true(clock_ms() < deadline);
-		usleep(10000);
-	}
+	signer_wait_for_count(f, "C_CreateObject", 3); /* probe, names, and that the stock is full */
 	signer_wait_for_stock(&c, 16);
 	for (size_t i = 0; i < COUNTED; i++)
 		before[i] = signer_shim_count(f, counted[i]);

@@ -138,19 +138,6 @@ static bool inventory_begins(const char *label, size_t len, const char *prefix)
 	return len >= strlen(prefix) && memcmp(label, prefix, strlen(prefix)) == 0;
 }
 
-/* As object.h says it of what is found. */
-static void inventory_name_id(const char *label, size_t len, uint8_t id[KEY_ID_BYTES])
-{
-	char name[KEY_NAME_SIZE] = "";
-	uint8_t named[KEY_NAME_BYTES];
-
-	if (len != KEY_NAME_LEN)
-		return;
-	memcpy(name, label, len);
-	if (key_name_parse(name, named))
-		memcpy(id, named, KEY_ID_BYTES);
-}
-
 /* What has no label, or a longer one, is not ours.  *ret_read: false when the object does not say. */
 static enum err inventory_look_at(struct session *s, CK_OBJECT_HANDLE handle, bool is_public,
 				  struct inventory *inv, bool *ret_read)
@@ -177,7 +164,7 @@ static enum err inventory_look_at(struct session *s, CK_OBJECT_HANDLE handle, bo
 	if (id_len <= sizeof(id))
 		memcpy(object.key_id, id, id_len < KEY_ID_BYTES ? id_len : KEY_ID_BYTES);
 	if (s->token->ids_own)
-		inventory_name_id(label, label_len, object.key_id);
+		object_name_id(label, label_len, object.key_id);
 	return inventory_add(inv, &object, label, strnlen(label, label_len));
 }
 

@@ -253,12 +253,15 @@ static enum err check_hidden(struct session *s, const struct object_query *query
 	return E_HSM;
 }
 
-/* Labels that are no names of keys, such as that of the probe, leave it as the module has it. */
-static void object_name_id(const char *label, uint8_t id[KEY_ID_BYTES])
+void object_name_id(const char *label, size_t len, uint8_t id[KEY_ID_BYTES])
 {
+	char name[KEY_NAME_SIZE] = "";
 	uint8_t named[KEY_NAME_BYTES];
 
-	if (label && key_name_parse(label, named))
+	if (len != KEY_NAME_LEN)
+		return;
+	memcpy(name, label, len);
+	if (key_name_parse(name, named))
 		memcpy(id, named, KEY_ID_BYTES);
 }
 
@@ -278,7 +281,8 @@ static enum err object_find_once(struct session *s, const struct object_query *q
 	free(m.handles);
 	if (e == E_OK && s->token->ids_own && seen) {
 		found->ids_differ = false;
-		object_name_id(query->label, found->key_id);
+		if (query->label)
+			object_name_id(query->label, strlen(query->label), found->key_id);
 	}
 	return e;
 }

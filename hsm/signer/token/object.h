@@ -48,6 +48,12 @@ struct object_found {
 MUST_USE enum err object_find(struct session *s, const struct object_query *query,
 			      struct object_found *ret_found);
 
+/*
+ * Where the module chooses CKA_ID: the bytes of the name in its place.  Labels that are no names of keys,
+ * such as that of the probe, leave it as the module has it.
+ */
+void object_name_id(const char *label, size_t len, uint8_t id[KEY_ID_BYTES]);
+
 enum message_key_presence object_presence(const struct object_found *found);
 
 /*
