@@ -53,7 +53,7 @@ endif
 
 # ---- what is built -----------------------------------------------------------
 
-BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
+BASE_SRC := base/address.c base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
 	base/log_queue.c base/metric.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
 SERVICE_SRC := systemd/service.c systemd/journald.c
 TLS_SRC := tls/tls_identity.c

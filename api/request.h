@@ -7,6 +7,7 @@
 #ifndef CSRD_API_REQUEST_H
 #define CSRD_API_REQUEST_H
 
+#include "base/address.h"
 #include "base/clock.h"
 
 #include <stdbool.h>
@@ -55,7 +56,8 @@ struct request {
 	const char *(*header)(const struct request *r, const char *name);
 	const char *body; /* not NUL-terminated; NULL when body_len is 0 */
 	size_t body_len;
-	const char *peer; /* "127.0.0.1:41234" or "unix" */
+	struct address caller; /* to judge by; ADDRESS_UNIX for a unix socket */
+	const char *peer;      /* the same for people: "127.0.0.1:41234" or "unix" */
 	bool over_tls;
 	uint64_t deadline_ms;     /* clock_ms() */
 	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */

@@ -3,6 +3,7 @@
 #ifndef CSRD_DAEMON_CONN_PRIVATE_H
 #define CSRD_DAEMON_CONN_PRIVATE_H
 
+#include "base/address.h"
 #include "daemon/chunk.h"
 #include "daemon/conn.h"
 #include "daemon/conn_set.h"
@@ -19,8 +20,6 @@ struct event;
 struct evbuffer;
 struct event_base;
 struct tls;
-
-#define CONN_PEER_SIZE 64
 
 enum conn_state {
 	CONN_HANDSHAKE = 1, /* of TLS; its first byte tells whether it is one */
@@ -57,7 +56,8 @@ struct conn {
 	size_t lingered; /* bytes dropped */
 	int refused_status;
 	const char *refused_why;
-	char peer[CONN_PEER_SIZE];
+	struct address address;       /* of the peer */
+	char peer[ADDRESS_PORT_SIZE]; /* the same with its port, for people */
 	TAILQ_ENTRY(conn) next;
 };
 

@@ -149,6 +149,7 @@ static enum err exchange_fill(struct exchange *ex)
 	r->path = head->path ? head->path : ""; /* refused */
 	r->query = head->query;
 	r->header = exchange_header;
+	r->caller = *conn_address(ex->conn);
 	r->peer = conn_peer(ex->conn);
 	r->over_tls = conn_is_tls(ex->conn);
 	ex->began_ns = clock_ns();

@@ -28,6 +28,7 @@ STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
 $(eval $(call test_program,unit/base_json_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
+$(eval $(call test_program,unit/address_test,$(A_base),))
 $(eval $(call test_program,unit/key_name_test,$(A_base),))
 $(eval $(call test_program,unit/metric_test,$(A_base),))
 $(eval $(call test_program,unit/log_queue_test,$(A_base),))
