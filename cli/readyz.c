@@ -62,7 +62,7 @@ static bool refuse_connection(struct client *c, int error)
 
 /* ---- the address ---- */
 
-union address {
+union readyz_address {
 	struct sockaddr any;
 	struct sockaddr_in four;
 	struct sockaddr_in6 six;
@@ -70,7 +70,7 @@ union address {
 };
 
 /* Who listens on all addresses is met on loopback. */
-static bool readyz_parse_tcp(const char *text, union address *a, socklen_t *ret_len)
+static bool readyz_parse_tcp(const char *text, union readyz_address *a, socklen_t *ret_len)
 {
 	const char *colon = strrchr(text, ':');
 	bool is_six = text[0] == '[';
@@ -93,7 +93,7 @@ static bool readyz_parse_tcp(const char *text, union address *a, socklen_t *ret_
 	return inet_pton(AF_INET, strcmp(host, "0.0.0.0") ? host : "127.0.0.1", &a->four.sin_addr) == 1;
 }
 
-static bool parse_address(const char *text, union address *a, socklen_t *ret_len)
+static bool parse_address(const char *text, union readyz_address *a, socklen_t *ret_len)
 {
 	memset(a, 0, sizeof(*a));
 	if (!str_starts_with(text, "unix:"))
@@ -118,7 +118,7 @@ static bool readyz_wait_for(struct client *c, short events)
 	return n > 0 || unreachable(c, n < 0 ? strerror(errno) : "it does not answer in time");
 }
 
-static bool open_connection(struct client *c, const union address *a, socklen_t len)
+static bool open_connection(struct client *c, const union readyz_address *a, socklen_t len)
 {
 	int error = 0;
 	socklen_t error_len = sizeof(error);
@@ -206,7 +206,7 @@ struct readyz readyz_ask(const char *address, unsigned timeout_ms)
 {
 	struct readyz result = {.state = READYZ_UNKNOWN, .address = address};
 	struct client client = {.result = &result, .end_ms = clock_ms() + timeout_ms, .fd = -1};
-	union address parsed;
+	union readyz_address parsed;
 	struct buf answer;
 	socklen_t len;
 

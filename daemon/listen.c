@@ -34,7 +34,7 @@
 #define LISTEN_LOG_MS 5000
 #define LISTEN_INHERITED_TLS "https"
 #define LISTEN_INHERITED "http" /* FileDescriptorName= of the sockets that are ours */
-#define ADDRESS_SIZE (sizeof("unix:") + sizeof(struct sockaddr_un) + INET6_ADDRSTRLEN)
+#define LISTEN_ADDRESS_SIZE (sizeof("unix:") + sizeof(struct sockaddr_un) + INET6_ADDRSTRLEN)
 
 struct door {
 	struct listen *listen;
@@ -183,7 +183,7 @@ static enum err tcp_listen(const struct sockaddr_storage *sa, socklen_t sa_len, 
 	return E_OK;
 }
 
-union address {
+union listen_address {
 	struct sockaddr any;
 	struct sockaddr_in four;
 	struct sockaddr_in6 six;
@@ -192,36 +192,37 @@ union address {
 };
 
 /* As [http] listen has it: "127.0.0.1:80", "[::1]:80", "unix:/PATH", "unix:@NAME" (abstract). */
-static void format_address(const union address *sa, socklen_t len, char text[ADDRESS_SIZE])
+static void format_address(const union listen_address *sa, socklen_t len, char text[LISTEN_ADDRESS_SIZE])
 {
 	char host[INET6_ADDRSTRLEN] = "?";
 	int path_len;
 
-	snprintf(text, ADDRESS_SIZE, "?");
+	snprintf(text, LISTEN_ADDRESS_SIZE, "?");
 	switch (sa->any.sa_family) {
 	case AF_INET6:
 		(void)inet_ntop(AF_INET6, &sa->six.sin6_addr, host, sizeof(host));
-		snprintf(text, ADDRESS_SIZE, "[%s]:%u", host, (unsigned)ntohs(sa->six.sin6_port));
+		snprintf(text, LISTEN_ADDRESS_SIZE, "[%s]:%u", host, (unsigned)ntohs(sa->six.sin6_port));
 		break;
 	case AF_INET:
 		(void)inet_ntop(AF_INET, &sa->four.sin_addr, host, sizeof(host));
-		snprintf(text, ADDRESS_SIZE, "%s:%u", host, (unsigned)ntohs(sa->four.sin_port));
+		snprintf(text, LISTEN_ADDRESS_SIZE, "%s:%u", host, (unsigned)ntohs(sa->four.sin_port));
 		break;
 	case AF_UNIX:
 		path_len = (int)len - (int)offsetof(struct sockaddr_un, sun_path);
 		if (path_len > 1 && sa->local.sun_path[0] == '\0')
-			snprintf(text, ADDRESS_SIZE, "unix:@%.*s", path_len - 1, sa->local.sun_path + 1);
+			snprintf(text, LISTEN_ADDRESS_SIZE, "unix:@%.*s", path_len - 1,
+				 sa->local.sun_path + 1);
 		else
-			snprintf(text, ADDRESS_SIZE, "unix:%.*s", path_len, sa->local.sun_path);
+			snprintf(text, LISTEN_ADDRESS_SIZE, "unix:%.*s", path_len, sa->local.sun_path);
 		break;
 	default:
 		break;
 	}
 }
 
-static void format_socket(int fd, char text[ADDRESS_SIZE])
+static void format_socket(int fd, char text[LISTEN_ADDRESS_SIZE])
 {
-	union address sa = {.any = {.sa_family = AF_UNSPEC}};
+	union listen_address sa = {.any = {.sa_family = AF_UNSPEC}};
 	socklen_t len = sizeof(sa);
 
 	if (getsockname(fd, &sa.any, &len) != 0)
@@ -308,7 +309,7 @@ static bool is_missing_loopback(const char *address, enum err e)
 static enum err open_door(struct listen *listen, const char *address, struct tls *tls)
 {
 	struct door *door = add_door(listen, tls);
-	char real[ADDRESS_SIZE];
+	char real[LISTEN_ADDRESS_SIZE];
 	int fd = -1;
 	enum err e = listen_open_socket(address, door, &fd);
 
@@ -338,7 +339,7 @@ static bool is_for_tls(const struct service_socket *socket)
 }
 
 static enum err check_inherited(const struct listen *listen, const struct service_socket *socket,
-				const struct config_http *config, char address[ADDRESS_SIZE])
+				const struct config_http *config, char address[LISTEN_ADDRESS_SIZE])
 {
 	int domain;
 	enum err e;
@@ -372,7 +373,7 @@ static enum err check_inherited(const struct listen *listen, const struct servic
 	return E_OK;
 }
 
-static in_port_t *port_of(union address *sa)
+static in_port_t *port_of(union listen_address *sa)
 {
 	return sa->any.sa_family == AF_INET6 ? &sa->six.sin6_port : &sa->four.sin_port;
 }
@@ -380,8 +381,8 @@ static in_port_t *port_of(union address *sa)
 /* Whether a socket of the service manager is where [http] listen wants one; port 0 there is any port. */
 static bool is_at(const char *real, const char *wanted)
 {
-	union address sa = {.any = {.sa_family = AF_UNSPEC}};
-	char text[ADDRESS_SIZE];
+	union listen_address sa = {.any = {.sa_family = AF_UNSPEC}};
+	char text[LISTEN_ADDRESS_SIZE];
 	socklen_t len = 0;
 
 	if (str_starts_with(wanted, "unix:") || listen_parse_tcp(wanted, &sa.storage, &len) != E_OK)
@@ -396,7 +397,7 @@ static bool is_at(const char *real, const char *wanted)
 /* No socket can be at an address of a family that this machine has not got. */
 static bool is_absent(const char *wanted)
 {
-	union address sa = {.any = {.sa_family = AF_UNSPEC}};
+	union listen_address sa = {.any = {.sa_family = AF_UNSPEC}};
 	socklen_t len = 0;
 	bool absent;
 	int fd;
@@ -412,14 +413,15 @@ static bool is_absent(const char *wanted)
 }
 
 /* Whoever changed [http] listen thinks that it is in force. */
-static void warn_of_other_sockets(const struct config *config, const char real[][ADDRESS_SIZE], size_t len)
+static void warn_of_other_sockets(const struct config *config, const char real[][LISTEN_ADDRESS_SIZE],
+				  size_t len)
 {
 	const struct config_http *http = &config->http;
 	bool differ = false;
 	struct buf has, wants;
 
-	buf_init(&has, CONFIG_LISTEN_MAX * ADDRESS_SIZE);
-	buf_init(&wants, CONFIG_LISTEN_MAX * ADDRESS_SIZE);
+	buf_init(&has, CONFIG_LISTEN_MAX * LISTEN_ADDRESS_SIZE);
+	buf_init(&wants, CONFIG_LISTEN_MAX * LISTEN_ADDRESS_SIZE);
 	for (size_t i = 0; i < len; i++) {
 		bool is_wanted = false;
 
@@ -445,12 +447,12 @@ static void warn_of_other_sockets(const struct config *config, const char real[]
 }
 
 /* ret_len: of those for plain HTTP, whose addresses are in `real`; ret_tls_len: of those for TLS. */
-static enum err open_inherited(struct listen *listen, const struct config *config, char real[][ADDRESS_SIZE],
-			       size_t *ret_len, size_t *ret_tls_len)
+static enum err open_inherited(struct listen *listen, const struct config *config,
+			       char real[][LISTEN_ADDRESS_SIZE], size_t *ret_len, size_t *ret_tls_len)
 {
 	const struct service_socket *sockets;
 	size_t len = service_sockets(&sockets), plain_len = 0;
-	char address[ADDRESS_SIZE];
+	char address[LISTEN_ADDRESS_SIZE];
 	enum err e = E_OK;
 
 	if (len > CONFIG_LISTEN_MAX) {
@@ -477,7 +479,7 @@ static enum err open_inherited(struct listen *listen, const struct config *confi
 
 static enum err open_doors(struct listen *listen, const struct config *config)
 {
-	char inherited[CONFIG_LISTEN_MAX][ADDRESS_SIZE];
+	char inherited[CONFIG_LISTEN_MAX][LISTEN_ADDRESS_SIZE];
 	size_t inherited_len = 0, inherited_tls_len = 0;
 	const struct config_http *http = &config->http;
 	enum err e = open_inherited(listen, config, inherited, &inherited_len, &inherited_tls_len);
