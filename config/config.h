@@ -11,6 +11,7 @@
 #ifndef CSRD_CONFIG_CONFIG_H
 #define CSRD_CONFIG_CONFIG_H
 
+#include "base/address.h"
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/err.h"
@@ -25,7 +26,13 @@
 #define CONFIG_TOKENS_MAX 16
 #define CONFIG_LISTEN_MAX 8
 #define CONFIG_USERS_MAX 8
-#define CONFIG_KEYS_MAX 64
+#define CONFIG_NETWORKS_MAX 32
+#define CONFIG_KEYS_MAX 96
+
+struct config_networks {
+	struct address_net nets[CONFIG_NETWORKS_MAX];
+	size_t len;
+};
 
 struct config_http {
 	char *listen[CONFIG_LISTEN_MAX]; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/csrd/csrd.sock" */

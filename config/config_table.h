@@ -26,6 +26,7 @@ enum config_type {
 	CONFIG_CREDENTIAL, /* char *: absolute, or credential:NAME */
 	CONFIG_LISTEN,     /* char *[max] and its size_t at len_offset */
 	CONFIG_USERS,      /* char *[max] and its size_t at len_offset */
+	CONFIG_NETWORKS,   /* struct config_networks of at most max */
 	CONFIG_KEY_TYPES,  /* key_type_set */
 	CONFIG_SAN_TYPES,  /* unsigned, SAN_TYPE_BIT */
 	CONFIG_LOG_LEVEL,  /* enum log_level */
@@ -74,5 +75,9 @@ void config_key_release(const struct config_key *key, void *base);
 
 /* True for an address of CONFIG_LISTEN that other machines cannot reach: loopback, or a unix socket. */
 bool config_listen_is_local(const char *address);
+
+/* Two of CONFIG_LISTEN that cannot both be opened, however they are written; port 0 is a new one each time.
+ */
+bool config_listen_is_same(const char *one, const char *other);
 
 #endif
