@@ -647,6 +647,10 @@ static void addresses_to_listen_on_are_strict(void **state)
 	refuses_listen(f, "[fe80::1%lo]:80");
 	refuses_listen(f, "unix:run/x");
 	refuses_key(f, "http", "listen = 127.0.0.1:1, 127.0.0.1:1", "listen: '127.0.0.1:1' is named twice");
+	/* F416: an address is the same however it is written */
+	refuses_key(f, "http", "listen = 127.0.0.1:1, [::ffff:127.0.0.1]:1",
+		    "listen: '[::ffff:127.0.0.1]:1' is named twice");
+	refuses_key(f, "http", "listen = [::1]:1, [0:0::1]:1", "listen: '[0:0::1]:1' is named twice");
 	c = loads(f, "[http]\nlisten = 127.8.9.1:0, [::1]:1, [::ffff:127.0.0.1]:2, unix:/x\n" TOKEN);
 	assert_int_equal(c->http.listen_len, 4);
 }
@@ -686,6 +690,9 @@ static void figures_have_a_port_of_their_own(void **state)
 	    f, TOKEN "[metrics]\nlisten = 127.0.0.1:8080\n",
 	    "@:5: [metrics] listen: '127.0.0.1:8080' is an address of [http] listen or listen_tls, choose "
 	    "another port\n");
+	refuses(f, TOKEN "[http]\nlisten = [::1]:1\n[metrics]\nlisten = [0::1]:1\n", /* F416 */
+		"@:7: [metrics] listen: '[0::1]:1' is an address of [http] listen or listen_tls, choose "
+		"another port\n");
 	refuses_key(f, "metrics", "listen = unix:/x",
 		    "listen: 'unix:/x' is not accepted, it must be ADDRESS:PORT, or [ADDRESS]:PORT for IPv6");
 	refuses_key(f, "metrics", "listen = 127.0.0.1:1, 127.0.0.1:2", "listen: more than 1 items");
