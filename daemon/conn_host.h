@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private to conn.c, conn_host.c and conn_set.c: connections by the address that they come from, an IPv4
- * address or a /64 of IPv6.  Those of unix sockets have none and are not counted.
+ * Private to daemon/.  Connections by the address that they come from, an IPv4 address or a /64 of IPv6.
+ * Those of unix sockets have none and are not counted.
  */
 #ifndef CSRD_DAEMON_CONN_HOST_H
 #define CSRD_DAEMON_CONN_HOST_H

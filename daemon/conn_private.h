@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to conn.c and conn_set.c: what the two know of each other. */
+/* Private to conn.c, conn_host.c and conn_set.c: what they know of each other. */
 #ifndef CSRD_DAEMON_CONN_PRIVATE_H
 #define CSRD_DAEMON_CONN_PRIVATE_H
 
