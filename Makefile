@@ -150,7 +150,7 @@ $(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libtls.a $(B)/libapi.a $(B)/libhsm
 	$(say) LD $@
 	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libjournal.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libjournal.a $(B)/libtlog.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(SIGNER_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)

@@ -79,7 +79,7 @@ $(eval $(call test_program,unit/judge_test,$(addprefix $(B)/hsm/signer/,token/ga
 $(B)/tests/unit/judge_test.o $(B)/tests/fakes/session_fake.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 -include $(B)/tests/fakes/session_fake.d
 $(eval $(call test_program,unit/gate_test,$(addprefix $(B)/hsm/signer/token/,gate.o remains.o watchdog.o) $(B)/tests/fakes/session_fake.o $(A_base),-Wl$(comma)--wrap=clock_ms))
-JOURNAL_TEST_LINK := $(B)/tests/unit/journal_fixture.o $(B)/libjournal.a $(B)/hsm/signer/token/state_dir.o $(A_base)
+JOURNAL_TEST_LINK := $(B)/tests/unit/journal_fixture.o $(B)/libjournal.a $(B)/hsm/signer/token/state_dir.o $(A_tlog)
 JOURNAL_TEST_LIBS := -lcrypto $(addprefix -Wl$(comma)--wrap=,clock_wall_us fchmod fdatasync fsync ftruncate mkdirat openat pwrite renameat write)
 $(eval $(call test_program,unit/journal_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))
 $(eval $(call test_program,unit/journal_disk_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))

@@ -12,7 +12,7 @@ BEGIN {
 	may["tlog"] = "base tlog"
 	may["hsm"] = "base loop hsm"
 	may["hsm/signer/token"] = "base hsm hsm/signer/token"
-	may["hsm/signer/journal"] = "base hsm/signer/token hsm/signer/journal"
+	may["hsm/signer/journal"] = "base tlog hsm/signer/token hsm/signer/journal"
 	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/key"
 	may["hsm/signer/csr"] = "base hsm hsm/signer/key hsm/signer/csr"
 	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key hsm/signer/stock"
