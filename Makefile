@@ -90,7 +90,7 @@ CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_tls.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
 CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
-CLI_SRC += cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
+CLI_SRC += cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/cmd_quota.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
 
 BASE_LIBS :=
 SERVICE_LIBS := -lsystemd

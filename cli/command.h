@@ -35,6 +35,8 @@ enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_zone_set(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_zone_rename(struct cli *cli, int argc, char **argv);
 
+enum exit_code cmd_quota_show(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_quota_set(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_token_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_token_revoke(struct cli *cli, int argc, char **argv);

@@ -18,6 +18,8 @@ static const struct command commands[] = {
     {"zone", "list", cmd_zone_list, NULL},
     {"zone", "set", cmd_zone_set, NULL},
     {"zone", "rename", cmd_zone_rename, NULL},
+    {"quota", "show", cmd_quota_show, NULL},
+    {"quota", "set", cmd_quota_set, NULL},
     {"token", "create", cmd_token_create, NULL},
     {"token", "list", cmd_token_list, NULL},
     {"token", "revoke", cmd_token_revoke, NULL},
