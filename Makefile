@@ -64,14 +64,14 @@ HSM_SRC := hsm/hsm.c hsm/hsm_call.c hsm/hsm_link.c
 TLOG_SRC := $(addprefix tlog/,base64.c canonical.c checkpoint.c lines.c log_entry.c note.c note_key.c proof.c proof_make.c tile.c \
 	tlog_proof.c tree.c tree_hash.c)
 STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c \
-	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
+	store/lineage.c store/migrate.c store/call.c store/principal.c store/principal_care.c store/queue.c store/record.c store/sql.c \
 	store/sql_text.c store/store.c store/store_url.c store/upkeep.c store/walk.c \
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
 	sqlite_restore.c)
 API_SRC := api/api.c api/auth.c api/bucket.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_make.c api/csr_proof.c api/csr_read.c \
 	api/csr_json.c api/health.c api/json.c api/key_list.c api/limit.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reply.c \
 	api/reconcile.c api/reconcile_compare.c api/reconcile_doubt.c api/reconcile_settle.c api/reconcile_unsettled.c \
-	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
+	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/use.c api/validate.c \
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/confirm.c daemon/conn.c daemon/conn_host.c daemon/conn_set.c daemon/figures.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/metrics.c daemon/notify.c daemon/process.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/tls.c daemon/tls_ticket.c daemon/traffic.c daemon/turn.c daemon/vouch.c

@@ -184,8 +184,8 @@ class Credentials(StoreCase):
         self.assertRegex(done.stdout, r"(?m)^grants +acme:read$")
         self.assertRegex(done.stdout, r"(?m)^expires +never$")
         lines = self.ctl("token", "list").stdout.splitlines()
-        self.assertEqual(lines[0].split(), ["ID", "NAME", "STATUS", "CREATED", "EXPIRES", "GRANTS"])
-        self.assertRegex(lines[1], r" ci +active +\S+Z +never +acme:read$")
+        self.assertEqual(lines[0].split(), ["ID", "NAME", "STATUS", "CREATED", "EXPIRES", "USED", "GRANTS"])
+        self.assertRegex(lines[1], r" ci +active +\S+Z +never +never +acme:read$")
 
     def test_status_in_lists(self):
         def create(name, *more):
