@@ -29,8 +29,8 @@ BEGIN
 END;
 
 CREATE TRIGGER principals_secret_new BEFORE UPDATE OF secret_hash ON principals
-WHEN NEW.secret_hash IS NOT OLD.secret_hash AND (EXISTS (SELECT 1 FROM principals WHERE secret_hash = NEW.secret_hash)
-	OR EXISTS (SELECT 1 FROM replaced_secrets WHERE secret_hash = NEW.secret_hash))
+WHEN EXISTS (SELECT 1 FROM principals WHERE secret_hash = NEW.secret_hash)
+	OR EXISTS (SELECT 1 FROM replaced_secrets WHERE secret_hash = NEW.secret_hash)
 BEGIN
 	SELECT RAISE(ABORT, 'principals: exists already');
 END;
