@@ -247,7 +247,7 @@ static void sign_checkpoint(const struct note_signer *signers, size_t len, const
 static void signatures_of_others_do_not_count(void **state)
 {
 	static const uint8_t seed[32] = {1}, other_seed[32] = {2};
-	struct note_pair ecdsa, ed25519, same_name, stranger;
+	struct note_pair ecdsa, ed25519, same_name, stranger, longer;
 	struct tree_head head = {.size = 5, .root = {{0xaa, 1}}};
 	struct checkpoint checkpoint;
 	struct note_signature long_one = {.len = NOTE_SIGNATURE_MAX};
@@ -258,9 +258,10 @@ static void signatures_of_others_do_not_count(void **state)
 	note_pair_make(&ed25519, ORIGIN, NOTE_ED25519, seed);
 	note_pair_make(&same_name, ORIGIN, NOTE_ED25519, other_seed);
 	note_pair_make(&stranger, "witness.example", NOTE_ED25519, seed);
+	note_pair_make(&longer, ORIGIN "0", NOTE_ED25519, seed);
 	buf_init(&note, NOTE_BYTES_MAX);
-	sign_checkpoint((struct note_signer[]){ecdsa.signer, ed25519.signer, stranger.signer}, 3, &head,
-			&note);
+	sign_checkpoint((struct note_signer[]){ecdsa.signer, ed25519.signer, stranger.signer, longer.signer},
+			4, &head, &note);
 	assert_int_equal(checkpoint_open(note.data, note.len, &ecdsa.key, &checkpoint), E_OK);
 	assert_true(checkpoint.head.size == 5);
 	assert_true(tree_hash_equal(&checkpoint.head.root, &head.root));
@@ -268,6 +269,7 @@ static void signatures_of_others_do_not_count(void **state)
 	assert_int_equal(checkpoint_open(note.data, note.len, &ed25519.key, &checkpoint), E_OK);
 	assert_int_equal(verify(buf_text(&note), note.len, &stranger.key), E_OK);
 	assert_int_equal(checkpoint_open(note.data, note.len, &stranger.key, &checkpoint), E_PROTO);
+	assert_int_equal(checkpoint_open(note.data, note.len, &longer.key, &checkpoint), E_PROTO);
 	assert_int_equal(checkpoint_open(note.data, note.len, &same_name.key, &checkpoint), E_NOTFOUND);
 	/* A line of a known key that is wrong spoils the note for that key, and for no other. */
 	note_put_line(&ecdsa.key, &long_one, &note);
@@ -278,6 +280,7 @@ static void signatures_of_others_do_not_count(void **state)
 	note_pair_release(&ed25519);
 	note_pair_release(&same_name);
 	note_pair_release(&stranger);
+	note_pair_release(&longer);
 }
 
 static enum err sign_other_text(void *arg, const void *text, size_t len, struct note_signature *ret_signature)
@@ -297,6 +300,7 @@ static enum err sign_nothing(void *arg, const void *text, size_t len, struct not
 	return E_UNAVAIL;
 }
 
+/* F438 */
 static void a_token_that_signs_wrongly_is_noticed(void **state)
 {
 	struct note_pair pair;
@@ -459,13 +463,17 @@ static void proofs_have_one_form(void **state)
 	    {START "index 0\nYQ==\n\n", E_PROTO},
 	    {START, E_PROTO},
 	    {"c2sp.org/tlog-proof@v2\nindex 0\n\n", E_PROTO},
+	    {"c2sp.org/tlog-proof@v1 \nindex 0\n\n", E_PROTO},
+	    /* padding where there is more to come */
+	    {START "extra AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==AAAA\nindex 0\n\n",
+	     E_PROTO},
 	    {"", E_PROTO},
 	};
 	struct tlog_proof proof;
 	struct buf extra, text;
 
 	(void)state;
-	buf_init(&extra, 10);
+	buf_init(&extra, 100);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (tlog_proof_parse(texts[i].text, strlen(texts[i].text), &extra, &proof) != texts[i].e)
 			fail_msg("'%s'", texts[i].text);
@@ -474,6 +482,8 @@ static void proofs_have_one_form(void **state)
 	assert_memory_equal(proof.extra, "a", 1);
 	assert_true(proof.index == 7);
 	/* more than its buffer takes; more hashes than any proof has */
+	buf_release(&extra);
+	buf_init(&extra, 10);
 	assert_int_equal(tlog_proof_parse(START "extra MTIzNDU2Nzg5MDE=\nindex 7\n\n", 55, &extra, &proof),
 			 E_PROTO);
 	buf_init(&text, 65536);
