@@ -42,8 +42,10 @@ bool note_key_name_is_valid(const char *name, size_t len);
 MUST_USE enum err note_key_make(const char *name, enum note_algorithm algorithm, const uint8_t *public_key,
 				size_t len, struct note_key *ret_key);
 
-/* "NAME+ID+KEY".  E_INVAL: it is no vkey, or its id is another key's; E_UNSUPPORTED: of another algorithm;
- * E_NOMEM. */
+/*
+ * "NAME+ID+KEY".  E_INVAL: it is no vkey, or its id is another key's; E_UNSUPPORTED: of another algorithm;
+ * E_NOMEM.
+ */
 MUST_USE enum err note_key_parse(const char *vkey, struct note_key *ret_key);
 
 /* Appends the vkey. */
