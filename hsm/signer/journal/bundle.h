@@ -30,6 +30,12 @@ bool bundle_next(const struct buf *bundle, size_t *offset, const uint8_t **ret_t
 /* What stands at the offset, where there is no whole entry, is one whose end is missing. */
 bool bundle_is_cut_short(const struct buf *bundle, size_t offset);
 
+/*
+ * The entry at the offset is no good: because a sector of it was never written?  A file that grows shows
+ * zeros there, up to the sector's end, and no entry has a zero byte in its text.
+ */
+bool bundle_has_hole(const struct buf *bundle, size_t offset);
+
 /* Appends an entry and tells its leaf hash.  E_LIMIT, E_NOMEM: `bundle` is to be thrown away. */
 MUST_USE enum err bundle_put(struct buf *bundle, const struct entry_draft *draft, uint64_t index,
 			     const uint8_t prev[JOURNAL_HASH_BYTES], uint8_t ret_leaf[JOURNAL_HASH_BYTES]);
