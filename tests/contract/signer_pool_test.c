@@ -818,6 +818,43 @@ static void a_start_without_a_journal_to_write_F446_F447(void **state)
 	unsetenv("CSRD_FAILPOINT_FILE");
 }
 
+/* F448: what csrd says waits for the disk, and nobody else for it. */
+static void a_confirm_delays_nobody_F448(void **state)
+{
+	struct signer_fixture *f = *state;
+	char labels[1][KEY_LABEL_SIZE] = {{""}}, csr_id[CSR_ID_SIZE];
+	const struct message_confirm m = {.labels = labels, .labels_len = 1};
+	struct message_create_csr_reply reply;
+	struct message_status_reply status;
+	struct signer_client c, other;
+	struct buf b;
+
+	use_failpoints(f);
+	arm(f, "");
+	start(f, "", "", &c);
+	signer_csr_id(csr_id, 0);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, &reply), E_OK);
+	strcpy(labels[0], reply.key.label);
+	message_create_csr_reply_release(&reply);
+	signer_client_open(&other, f->socket, NULL);
+	arm(f, "signer.confirm.before-journal sleep");
+	buf_init(&b, FRAME_PAYLOAD_MAX);
+	message_confirm_encode(&b, &m);
+	signer_client_send(&c, MESSAGE_CONFIRM, &b);
+	buf_release(&b);
+	for (uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	     access(signer_path(f, "failpoint"), F_OK) == 0;) /* until it sleeps, for ever */
+		assert_true(clock_ms() < deadline);
+	signer_status(&other, &status);
+	message_status_reply_release(&status);
+	assert_int_equal(signer_learn(&other), 1);
+	signer_csr_id(csr_id, 1);
+	assert_int_equal(signer_create(&other, csr_id, KEY_P256V1, NULL), E_OK);
+	signer_client_close(&other);
+	kill_it(f, &c);
+	unsetenv("CSRD_FAILPOINT_FILE");
+}
+
 /* Of a half-used block nothing is kept, of the others all. */
 static void a_kill_costs_one_block_J3(void **state)
 {
@@ -1068,6 +1105,7 @@ int main(int argc, char **argv)
 	    CASE(ready_keys_are_destroyed_for_nobody),
 	    CASE(a_journal_that_cannot_be_written_J2),
 	    CASE(a_start_without_a_journal_to_write_F446_F447),
+	    CASE(a_confirm_delays_nobody_F448),
 	    CASE(a_kill_costs_one_block_J3),
 	    CASE(a_journal_copied_back_from_before_the_block_J3),
 	    CASE(a_journal_copied_back_from_an_earlier_block_J3),
