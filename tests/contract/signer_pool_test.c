@@ -3,7 +3,7 @@
  * The key pool of the real csrd-hsm on a fresh token: how it is filled, how a
  * key leaves it, and what happens when the token does not play along.
  *
- * run: waits seconds=51
+ * run: waits seconds=83
  */
 #include "tests/unit/cmocka_all.h"
 

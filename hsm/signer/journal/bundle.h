@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "hsm/signer/journal/entry.h"
 #include "hsm/signer/journal/journal.h"
+#include "tlog/tile.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@
 #define BUNDLE_BYTES_MAX ((size_t)JOURNAL_BUNDLE_LEN * (BUNDLE_LENGTH_BYTES + ENTRY_BYTES_MAX))
 
 /* "tile/entries/x001/x234/067" for 1234067: where the complete bundle of that number is. */
-#define BUNDLE_PATH_SIZE 64
+#define BUNDLE_PATH_SIZE TILE_PATH_SIZE
 void bundle_path(uint64_t number, char path[BUNDLE_PATH_SIZE]);
 
 /* The whole entry at *offset, which moves behind it.  False: there is none; *offset is as it was. */
