@@ -177,12 +177,12 @@ void conn_set_room_changed(struct conn_set *set)
 	set->options.on_room(set->options.arg, true);
 }
 
-static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	static struct log_gate gate;
 	unsigned held_back;
 
-	if (conn_new(set, fd, peer, tls) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
+	if (conn_new(set, fd, peer, door) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
 		log_error("cannot take a connection: out of memory (%u lines held back)", held_back);
 }
 
@@ -206,7 +206,7 @@ static void on_retry(void *arg)
 
 	if (waiting_fd >= 0 && make_room_if_full(set)) {
 		set->waiting_fd = -1;
-		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer, set->waiting_tls);
+		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer, set->waiting_door);
 	}
 	if (set->waiting_fd < 0)
 		conn_set_room_changed(set);
@@ -218,7 +218,7 @@ static void on_retry(void *arg)
  * Accepting goes on while somebody can be spared, who may have become busy when
  * the next one comes: that one is accepted already, so it waits here.
  */
-static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	size_t len = peer->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
 		     : peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
@@ -226,20 +226,20 @@ static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *pe
 
 	fd_close(&set->waiting_fd); /* there is none: nothing is accepted while full */
 	set->waiting_fd = fd;
-	set->waiting_tls = tls;
+	set->waiting_door = door;
 	memcpy(&set->waiting_peer, peer, len);
 	stop_accepting(set);
 }
 
-void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	set->accepted++;
 	if (set->draining) {
 		(void)close(fd);
 	} else if (!make_room_if_full(set)) {
-		keep_waiting(set, fd, peer, tls);
+		keep_waiting(set, fd, peer, door);
 	} else {
-		add_conn(set, fd, peer, tls);
+		add_conn(set, fd, peer, door);
 		if (!has_room(set))
 			stop_accepting(set);
 	}

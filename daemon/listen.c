@@ -37,7 +37,7 @@
 
 struct door {
 	struct listen *listen;
-	struct tls *tls;                 /* NULL: plain HTTP */
+	struct conn_door spoken;
 	struct evconnlistener *listener; /* NULL once closed */
 	char *unix_path;                 /* NULL for TCP */
 	int lock_fd;
@@ -46,10 +46,12 @@ struct door {
 struct listen {
 	struct event_base *base;
 	struct conn_set *conns;
-	struct tls *tls; /* NULL: none is configured */
+	const struct config_http *http; /* NULL: for the figures */
+	struct tls *tls;                /* NULL: none is configured */
 	bool is_for_metrics;
 	struct door doors[2 * CONFIG_LISTEN_MAX];
 	size_t doors_len;
+	unsigned proxy_doors; /* bits: those of [http] proxy_protocol_on that are open */
 	struct timer resume;
 	int reserve_fd; /* given up for a moment to turn a client away when no descriptor is left */
 	bool room;
@@ -125,7 +127,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 
 	(void)listener;
 	(void)peer_len;
-	conn_set_accept(door->listen->conns, (int)fd, peer, door->tls);
+	conn_set_accept(door->listen->conns, (int)fd, peer, door->spoken);
 }
 
 /* ---- opening ---- */
@@ -243,9 +245,44 @@ static struct door *add_door(struct listen *listen, struct tls *tls)
 	struct door *door = &listen->doors[listen->doors_len++];
 
 	door->listen = listen;
-	door->tls = tls;
+	door->spoken = (struct conn_door){.tls = tls};
 	door->lock_fd = -1;
 	return door;
+}
+
+/* Whether a socket is where the configuration has one; port 0 there is any port. */
+static bool is_at(const char *real, const char *wanted)
+{
+	struct address real_address, wanted_address;
+	uint16_t real_port, wanted_port;
+
+	if (!address_parse_port(real, &real_address, &real_port) ||
+	    !address_parse_port(wanted, &wanted_address, &wanted_port))
+		return strcmp(real, wanted) == 0;
+	return address_compare(&real_address, &wanted_address) == 0 &&
+	       (wanted_port == 0 || real_port == wanted_port);
+}
+
+static void mark_door(struct door *door, const char *real)
+{
+	const struct config_http *http = door->listen->http;
+
+	door->spoken.takes_proxy = http && http->proxy_protocol_on_len == 0;
+	for (size_t i = 0; http && i < http->proxy_protocol_on_len; i++) {
+		if (!is_at(real, http->proxy_protocol_on[i]))
+			continue;
+		door->spoken.takes_proxy = true;
+		door->listen->proxy_doors |= 1u << i;
+	}
+}
+
+static void warn_of_no_proxy_door(const struct listen *listen)
+{
+	for (size_t i = 0; i < listen->http->proxy_protocol_on_len; i++)
+		if (!(listen->proxy_doors & 1u << i))
+			log_warn("nobody listens on '%s' of [http] proxy_protocol_on: it must be as in "
+				 "listen or listen_tls, or as in csrd.socket",
+				 listen->http->proxy_protocol_on[i]);
 }
 
 /*
@@ -280,6 +317,7 @@ static enum err open_door(struct listen *listen, const char *address, struct tls
 		log_notice("figures for monitoring are shown at 'http://%s/metrics'", real);
 	else
 		log_notice("listening on '%s'%s", real, tls ? " with TLS" : "");
+	mark_door(door, real);
 	return serve_door(door, fd);
 }
 
@@ -323,19 +361,6 @@ static enum err check_inherited(const struct listen *listen, const struct servic
 		return E_CONFIG;
 	}
 	return E_OK;
-}
-
-/* Whether a socket of the service manager is where [http] listen wants one; port 0 there is any port. */
-static bool is_at(const char *real, const char *wanted)
-{
-	struct address real_address, wanted_address;
-	uint16_t real_port, wanted_port;
-
-	if (!address_parse_port(real, &real_address, &real_port) ||
-	    !address_parse_port(wanted, &wanted_address, &wanted_port))
-		return strcmp(real, wanted) == 0;
-	return address_compare(&real_address, &wanted_address) == 0 &&
-	       (wanted_port == 0 || real_port == wanted_port);
 }
 
 /* No socket can be at an address of a family that this machine has not got. */
@@ -399,6 +424,7 @@ static enum err open_inherited(struct listen *listen, const struct config *confi
 	const struct service_socket *sockets;
 	size_t len = service_sockets(&sockets), plain_len = 0;
 	char address[DOOR_ADDRESS_SIZE];
+	struct door *door;
 	enum err e = E_OK;
 
 	if (len > CONFIG_LISTEN_MAX) {
@@ -416,7 +442,9 @@ static enum err open_inherited(struct listen *listen, const struct config *confi
 			   address, for_tls ? " with TLS" : "", for_tls ? "listen_tls" : "listen");
 		if (!for_tls)
 			memcpy(real[plain_len++], address, sizeof(address));
-		e = serve_door(add_door(listen, for_tls ? listen->tls : NULL), sockets[i].fd);
+		door = add_door(listen, for_tls ? listen->tls : NULL);
+		mark_door(door, address);
+		e = serve_door(door, sockets[i].fd);
 	}
 	*ret_len = plain_len;
 	*ret_tls_len = len - plain_len;
@@ -440,6 +468,8 @@ static enum err open_doors(struct listen *listen, const struct config *config)
 		log_error("this machine has none of the addresses of [http] listen");
 		return E_IO;
 	}
+	if (e == E_OK)
+		warn_of_no_proxy_door(listen);
 	return e;
 }
 
@@ -476,6 +506,7 @@ enum err listen_new(struct event_base *base, const struct config *config, struct
 
 	if (!listen)
 		return E_NOMEM;
+	listen->http = &config->http;
 	listen->tls = tls;
 	return listen_hand_over(listen, open_doors(listen, config), ret_listen);
 }
