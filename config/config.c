@@ -30,7 +30,7 @@
 #define PINS_OF_UNITS "/run/credentials/csrd-hsm@"
 #define UTF8_BOM "\xef\xbb\xbf"
 
-static const char *const plain_sections[] = {"http", "store", "policy", "log", "metrics"};
+static const char *const plain_sections[] = {"http", "store", "policy", "limits", "log", "metrics"};
 #define PLAIN_SECTIONS (sizeof(plain_sections) / sizeof(plain_sections[0]))
 
 _Static_assert(CONFIG_KEYS <= CONFIG_KEYS_MAX, "struct config's `lines` has room for each key");

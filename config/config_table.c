@@ -43,6 +43,8 @@ const struct config_key config_table[CONFIG_KEYS] = {
      .len_offset = offsetof(struct config, http.proxy_protocol_on_len), .max = CONFIG_LISTEN_MAX},
     {"http", "max_connections", CONFIG_COUNT, AT(http.max_connections), .min = 1, .max = 65536,
      .fallback = "512"},
+    {"http", "max_connections_per_address", CONFIG_COUNT, AT(http.max_connections_per_address), .min = 0,
+     .max = 65536, .fallback = "0", .reloadable = true},
     {"http", "max_header_bytes", CONFIG_COUNT, AT(http.max_header_bytes), .min = 1024, .max = 65536,
      .fallback = "8192", .reloadable = true},
     {"http", "max_body_bytes", CONFIG_COUNT, AT(http.max_body_bytes), .min = 4096, .max = 1048576,
@@ -67,6 +69,21 @@ const struct config_key config_table[CONFIG_KEYS] = {
      .max = 30 * DAY, .fallback = "24h", .reloadable = true},
     {"policy", "reconcile_interval", CONFIG_DURATION, AT(policy.reconcile_interval_ms), .min = SECOND,
      .max = DAY, .fallback = "60s", .reloadable = true},
+
+    {"limits", "reads_per_principal", CONFIG_RATE, AT(limits.reads_per_principal), .fallback = "off",
+     .reloadable = true},
+    {"limits", "writes_per_principal", CONFIG_RATE, AT(limits.writes_per_principal), .fallback = "off",
+     .reloadable = true},
+    {"limits", "reads_per_address", CONFIG_RATE, AT(limits.reads_per_address), .fallback = "off",
+     .reloadable = true},
+    {"limits", "writes_per_address", CONFIG_RATE, AT(limits.writes_per_address), .fallback = "off",
+     .reloadable = true},
+    {"limits", "failed_logins_per_address", CONFIG_RATE, AT(limits.failed_logins_per_address),
+     .fallback = "100/5m", .reloadable = true},
+    {"limits", "failed_logins_per_user", CONFIG_RATE, AT(limits.failed_logins_per_user), .fallback = "100/5m",
+     .reloadable = true},
+    {"limits", "exempt", CONFIG_NETWORKS, AT(limits.exempt), .max = CONFIG_NETWORKS_MAX,
+     .fallback = "127.0.0.0/8, ::1", .reloadable = true},
 
     {"log", "level", CONFIG_LOG_LEVEL, AT(log.level), .fallback = "info", .reloadable = true},
     {"log", "reads", CONFIG_BOOL, AT(log.reads), .fallback = "no", .reloadable = true},
@@ -190,6 +207,54 @@ static enum err set_duration(const struct config_key *key, uint64_t *value, cons
 	}
 	*value = parsed;
 	return E_OK;
+}
+
+#define RATE_COUNT_MAX 1000000
+
+/* "COUNT/TIME", as in "1200/5m". */
+static bool config_table_parse_rate(const char *text, struct config_rate *ret_rate)
+{
+	const char *slash = strchr(text, '/');
+	struct config_rate rate = {0};
+	char count[8];
+
+	if (!slash || (size_t)(slash - text) >= sizeof(count))
+		return false;
+	memcpy(count, text, (size_t)(slash - text));
+	count[slash - text] = '\0';
+	if (str_parse_u64(count, RATE_COUNT_MAX, &rate.count) != E_OK || rate.count == 0 ||
+	    clock_parse_duration(slash + 1, &rate.window_ms) != E_OK || rate.window_ms < SECOND ||
+	    rate.window_ms > DAY || rate.window_ms % SECOND != 0)
+		return false;
+	*ret_rate = rate;
+	return true;
+}
+
+static enum err set_rate(const struct config_key *key, struct config_rate *value, const char *text,
+			 struct buf *why)
+{
+	struct config_rate rate = {0};
+
+	if (strcmp(text, "off") != 0 && !config_table_parse_rate(text, &rate)) {
+		put_refused(key, why, text);
+		buf_printf(why,
+			   "off, or COUNT/TIME with a count from 1 to %d and a time from 1s to 1d in whole "
+			   "seconds, as in 1200/5m",
+			   RATE_COUNT_MAX);
+		return E_INVAL;
+	}
+	*value = rate;
+	return E_OK;
+}
+
+static void config_table_format_rate(const struct config_rate *rate, struct buf *b)
+{
+	if (rate->count == 0) {
+		buf_put_str(b, "off");
+		return;
+	}
+	buf_printf(b, "%llu/", (unsigned long long)rate->count);
+	format_duration(rate->window_ms, b);
 }
 
 static enum err replace_text(char **value, const char *text)
@@ -591,7 +656,9 @@ static enum err set_networks(const struct config_key *key, struct config_network
 	return e;
 }
 
-static void config_table_format_networks(const struct config_networks *networks, struct buf *b)
+/* Those of a key that has a default may be none. */
+static void format_networks(const struct config_key *key, const struct config_networks *networks,
+			    struct buf *b)
 {
 	char text[ADDRESS_NET_SIZE];
 
@@ -599,7 +666,7 @@ static void config_table_format_networks(const struct config_networks *networks,
 		address_net_format(&networks->nets[i], text);
 		buf_printf(b, "%s%s", i > 0 ? ", " : "", text);
 	}
-	if (networks->len == 0)
+	if (networks->len == 0 && key->fallback)
 		buf_put_str(b, "none");
 }
 
@@ -683,6 +750,8 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 		return set_bits(key, value, text, take_usage, why);
 	case CONFIG_TEXT:
 		return replace_text(value, text);
+	case CONFIG_RATE:
+		return set_rate(key, value, text, why);
 	case CONFIG_NAME:
 		return config_table_set_name(key, value, text, why);
 	}
@@ -717,8 +786,11 @@ void config_key_format(const struct config_key *key, const void *base, struct bu
 	case CONFIG_USERS:
 		format_texts(value, *(const size_t *)const_member(base, key->len_offset), b);
 		break;
+	case CONFIG_RATE:
+		config_table_format_rate(value, b);
+		break;
 	case CONFIG_NETWORKS:
-		config_table_format_networks(value, b);
+		format_networks(key, value, b);
 		break;
 	case CONFIG_FORWARDED:
 		buf_put_str(b, forwarded_names[*(const enum config_forwarded *)value]);
@@ -760,6 +832,8 @@ static size_t plain_size(enum config_type type)
 		return sizeof(uint32_t);
 	case CONFIG_LOG_LEVEL:
 		return sizeof(enum log_level);
+	case CONFIG_RATE:
+		return sizeof(struct config_rate);
 	case CONFIG_NETWORKS:
 		return sizeof(struct config_networks);
 	case CONFIG_FORWARDED:

@@ -33,6 +33,7 @@ enum config_type {
 	CONFIG_LOG_LEVEL,  /* enum log_level */
 	CONFIG_USAGE,      /* uint32_t, enum key_protection; may be empty */
 	CONFIG_TEXT,       /* char *: any text that fits in a line */
+	CONFIG_RATE,       /* struct config_rate: "1200/5m", "off" */
 	CONFIG_NAME,       /* char *: letters, digits, '.', '-' and '_'; at most max bytes */
 };
 
@@ -50,7 +51,7 @@ struct config_key {
 	bool may_be_secret; /* a PIN may stand here by mistake: a value that is refused is not repeated */
 };
 
-#define CONFIG_KEYS 51
+#define CONFIG_KEYS 59
 extern const struct config_key config_table[CONFIG_KEYS];
 
 /* `base` below is the struct config, or the struct config_token for a key of [token NAME]. */

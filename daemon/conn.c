@@ -599,17 +599,17 @@ static bool conn_is_of_proxy(const struct conn *c, const struct conn_door *door)
 	return door->takes_proxy && address_is_in_any(&c->address, from->nets, from->len);
 }
 
-/* From here on the peer is whom the proxy speaks for. */
-static void conn_take_source(struct conn *c)
+/* From here on the peer is whom the proxy speaks for.  False: that one has too many connections. */
+static bool conn_take_source(struct conn *c)
 {
 	char proxy[ADDRESS_PORT_SIZE], source[ADDRESS_PORT_SIZE];
 
 	if (c->proxy->source.family == ADDRESS_NONE)
-		return;
+		return true;
 	memcpy(proxy, c->peer, sizeof(proxy));
 	address_format_port(&c->proxy->source, c->proxy->port, source);
-	c->address = c->proxy->source;
 	snprintf(c->peer, sizeof(c->peer), "%s via %s", source, proxy);
+	return conn_set_give(c->set, c, &c->proxy->source);
 }
 
 /* The proxy may have sent a request, a TLS record, or nothing of use. */
@@ -637,8 +637,9 @@ static void conn_on_proxy_bytes(evutil_socket_t fd, short what, void *arg)
 		conn_free(c);
 	} else if (s == PROXY_REFUSED) {
 		conn_refuse_proxy(c);
+	} else if (!conn_take_source(c)) {
+		conn_free(c);
 	} else {
-		conn_take_source(c);
 		free(c->proxy);
 		c->proxy = NULL;
 		if (conn_begin(c) != E_OK)
@@ -669,10 +670,10 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, str
 	c->set = set;
 	c->fd = fd;
 	c->tls = door.tls;
-	conn_set_enter(set, c);
 	conn_name_peer(c, peer);
 	timer_init(&c->timer, set->base, conn_on_timer, c);
-	c->body = evbuffer_new();
+	if (conn_set_enter(set, c) == E_OK)
+		c->body = evbuffer_new();
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
 	if (c->body)
 		e = conn_is_of_proxy(c, &door) ? conn_begin_proxy(c) : conn_begin(c);

@@ -229,7 +229,7 @@ class ProxyProtocolTest(harness.Case):
         """proxy_protocol_on: the other doors know nothing of it; a reload changes who is believed."""
         self.service_.settings["http"].update(listen="unix:%s, 127.0.0.1:0" % self.unix,
                                               proxy_protocol_on="unix:%s, 127.0.0.9:1" % self.unix,
-                                              proxy_protocol_from="unix, 127.0.0.0/8")
+                                              proxy_protocol_from="unix, 127.0.0.0/8", max_connections_per_address=2)
         self.service_.write_config()
         service = self.start()  # its readiness is asked for without a header
         self.csrd.wait_log(r"warning: nobody listens on '127\.0\.0\.9:1' of \[http\] proxy_protocol_on")
@@ -246,6 +246,23 @@ class ProxyProtocolTest(harness.Case):
         self.assert_peer(r"192\.0\.2\.10:3001 via unix")
         # csrctl speaks for itself, as a health check does
         self.assertEqual(service.csrctl("status")["csrd"]["state"], "ready")
+        # F425: what is limited by address is limited by the caller's, not by the proxy's
+        held = [socket.socket(socket.AF_UNIX) for _ in range(6)]
+        for number, raw in enumerate(held):
+            raw.settimeout(harness.PATIENCE)
+            raw.connect(str(self.unix))
+            raw.sendall(header("192.0.2.%d" % (20 + number if number < 3 else 30)) + HEALTH.replace(b"close", b"x"))
+            if number < 5:
+                self.assertTrue(raw.recv(65536).startswith(b"HTTP/1.1 200 "), number)
+        gone = harness.wait_for("one too many is closed", lambda: [
+            raw for raw in select.select(held[3:5], [], [], 0)[0] if raw.recv(65536) == b""] or (
+                select.select(held[5:], [], [], 0)[0] and held[5].recv(65536) == b"" and [held[5]]))
+        self.assertEqual(len(gone), 1)
+        for raw in held[:3]:
+            raw.sendall(HEALTH)
+            self.assertTrue(self.rest(raw).startswith(b"HTTP/1.1 200 "))
+        for raw in held[3:]:
+            raw.close()
         service.settings["http"]["proxy_protocol_from"] = "127.0.0.0/8"
         service.write_config()
         self.csrd.signal(1)
