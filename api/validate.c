@@ -4,6 +4,8 @@
 
 #include "api/country.h"
 #include "api/json.h"
+#include "api/note.h"
+#include "api/policy_judge.h"
 #include "base/buf.h"
 #include "base/utf8.h"
 
@@ -29,28 +31,31 @@ struct text_field {
 	unsigned chars_max;
 	bool is_required;
 	size_t offset; /* of the char * in struct validate_csr */
+	enum policy_field rule;
 };
 
 #define SPEC(member) offsetof(struct validate_csr, spec.member)
 
 static const struct text_field country_field = {
-    "country", TEXT_SUBJECT, PROBLEM_COUNTRY, PROBLEM_COUNTRY, CSR_COUNTRY_CHARS, true, SPEC(country),
+    "country",         TEXT_SUBJECT, PROBLEM_COUNTRY, PROBLEM_COUNTRY,
+    CSR_COUNTRY_CHARS, true,         SPEC(country),   POLICY_COUNTRY,
 };
 static const struct text_field subject_fields[] = {
-    {"state", TEXT_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state)},
-    {"locality", TEXT_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true, SPEC(locality)},
+    {"state", TEXT_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state), POLICY_STATE},
+    {"locality", TEXT_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true, SPEC(locality),
+     POLICY_LOCALITY},
     {"organization", TEXT_SUBJECT, PROBLEM_ORGANIZATION, PROBLEM_ORGANIZATION, CSR_ORGANIZATION_CHARS, true,
-     SPEC(organization)},
+     SPEC(organization), POLICY_ORGANIZATION},
     {"organizational_unit", TEXT_SUBJECT, PROBLEM_BODY, PROBLEM_BODY, CSR_ORGANIZATIONAL_UNIT_CHARS, false,
-     SPEC(organizational_unit)},
+     SPEC(organizational_unit), POLICY_ORGANIZATIONAL_UNIT},
     {"common_name", TEXT_SUBJECT, PROBLEM_COMMON_NAME, PROBLEM_COMMON_NAME_LENGTH, CSR_COMMON_NAME_CHARS,
-     true, SPEC(common_name)},
+     true, SPEC(common_name), POLICY_COMMON_NAME},
 };
 static const struct text_field label_fields[] = {
     {"name", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
-     offsetof(struct validate_csr, name)},
+     offsetof(struct validate_csr, name), POLICY_NAME},
     {"description", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
-     offsetof(struct validate_csr, description)},
+     offsetof(struct validate_csr, description), POLICY_DESCRIPTION},
 };
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -60,6 +65,7 @@ static const char key_type_field[] = "key_type";
 struct validation {
 	struct json_value body;
 	const struct validate_policy *policy;
+	struct san_policy sans; /* narrowed by the rules */
 	struct problem_list *problems;
 	struct validate_csr *csr;
 	size_t unknown;
@@ -71,6 +77,7 @@ void validate_csr_release(struct validate_csr *csr)
 	csr_spec_release(&csr->spec);
 	free(csr->name);
 	free(csr->description);
+	problem_list_release(&csr->notes);
 	memset(csr, 0, sizeof(*csr));
 }
 
@@ -153,13 +160,40 @@ static void validate_refuse_length(struct validation *v, const struct text_field
 static bool refuse_not_public(struct validation *v, const char *pointer, const char *common_name)
 {
 	char why[SAN_WHY_SIZE];
-	enum problem_code code = san_check_common_name(common_name, &v->policy->sans, why);
+	enum problem_code code = san_check_common_name(common_name, &v->sans, why);
 
 	if (code == PROBLEM_UNAVAILABLE)
 		v->status = E_NOMEM;
 	else if (code)
 		problem_list_add(v->problems, code, pointer, "common_name \"%s\" %s", common_name, why);
 	return code != PROBLEM_NONE;
+}
+
+/* Whether one of the SANs stands for the same, as they are in the body. */
+static bool common_name_is_among(struct validation *v, const char *common_name)
+{
+	struct json_value sans = json_member(v->body, sans_name);
+
+	for (size_t i = 0; i < json_array_len(sans); i++) {
+		const char *san = json_text(json_array_item(sans, i));
+
+		if (san && san_names_same(common_name, san))
+			return true;
+	}
+	return false;
+}
+
+static void validate_judge_text(struct validation *v, const struct text_field *field, const char *text)
+{
+	const struct policy_set *rules = &v->policy->rules;
+	bool is_among;
+
+	policy_judge_text(rules, field->rule, field->code, text, v->problems);
+	if (field->rule != POLICY_COMMON_NAME || rules->len == 0)
+		return;
+	is_among = policy_judge_wants_common_name(rules) && common_name_is_among(v, text);
+	if (policy_judge_common_name(rules, text, is_among, v->problems) != E_OK)
+		v->status = E_NOMEM;
 }
 
 static void check_text(struct validation *v, const struct text_field *field, const char *pointer,
@@ -182,6 +216,7 @@ static void check_text(struct validation *v, const struct text_field *field, con
 	}
 	if (field->code == PROBLEM_COMMON_NAME && refuse_not_public(v, pointer, text))
 		return;
+	validate_judge_text(v, field, text);
 	*slot = strdup(text);
 	if (!*slot)
 		v->status = E_NOMEM;
@@ -213,6 +248,8 @@ static void check_text_field(struct validation *v, const struct text_field *fiel
 	else if (field->is_required)
 		problem_list_add(v->problems, field->code, pointer, "%s is required%s", field->name,
 				 null_words(value));
+	else
+		policy_judge_text(&v->policy->rules, field->rule, field->code, NULL, v->problems);
 }
 
 static void check_country(struct validation *v)
@@ -248,7 +285,7 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 				 index, json_kind_name(value.kind));
 		return;
 	}
-	code = san_check(json_text(value), &v->policy->sans, why, &san.type);
+	code = san_check(json_text(value), &v->sans, why, &san.type);
 	if (code == PROBLEM_UNAVAILABLE) {
 		v->status = E_NOMEM;
 		return;
@@ -271,7 +308,8 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 			return;
 		}
 	}
-	if (csr_spec_add_san(spec, san.type, san.value) != E_OK)
+	if (csr_spec_add_san(spec, san.type, san.value) != E_OK ||
+	    policy_judge_san(&v->policy->rules, index, &san, v->problems) != E_OK)
 		v->status = E_NOMEM;
 }
 
@@ -296,18 +334,19 @@ static void validate_check_sans(struct validation *v)
 				 len, CSR_SANS_MAX);
 		return;
 	}
+	policy_judge_count(&v->policy->rules, len, v->problems);
 	for (size_t i = 0; i < len; i++)
 		check_san(v, i, json_array_item(value, i));
 }
 
 /* ---- the rest ---- */
 
-static void refuse_key_type(struct validation *v)
+static void refuse_key_type(struct validation *v, key_type_set accepted)
 {
 	struct buf names;
 
 	buf_init(&names, 256);
-	key_type_set_format(v->policy->key_types, &names);
+	key_type_set_format(accepted, &names);
 	problem_list_add(v->problems, PROBLEM_KEY_TYPE, "/key_type",
 			 "key_type is not accepted; accepted are: %s", buf_text(&names));
 	buf_release(&names);
@@ -316,6 +355,7 @@ static void refuse_key_type(struct validation *v)
 static void check_key_type(struct validation *v)
 {
 	struct json_value value = json_member(v->body, key_type_field);
+	key_type_set accepted = policy_judge_key_types(&v->policy->rules, v->policy->key_types);
 	enum key_type type = KEY_RSA2048;
 
 	if (!validate_is_missing(value) && value.kind != JSON_STRING) {
@@ -324,8 +364,8 @@ static void check_key_type(struct validation *v)
 		return;
 	}
 	if ((value.kind == JSON_STRING && key_type_parse(json_text(value), &type) != E_OK) ||
-	    !(v->policy->key_types & KEY_TYPE_BIT(type)))
-		refuse_key_type(v);
+	    !(accepted & KEY_TYPE_BIT(type)))
+		refuse_key_type(v, accepted);
 	else
 		v->csr->spec.key_type = type;
 }
@@ -378,8 +418,19 @@ static void check_unknown(void *arg, const char *name, struct json_value value)
 	buf_release(&pointer);
 }
 
+static void validate_narrow(struct validation *v)
+{
+	const struct policy_set *rules = &v->policy->rules;
+
+	v->sans = v->policy->sans;
+	v->sans.types = policy_judge_san_types(rules, v->sans.types);
+	v->sans.types_are_narrowed = v->sans.types != v->policy->sans.types;
+	v->sans.may_underscore = policy_judge_may_underscore(rules);
+}
+
 static void validate_check_all(struct validation *v)
 {
+	validate_narrow(v);
 	check_country(v);
 	for (size_t i = 0; i < LEN(subject_fields); i++)
 		check_text_field(v, &subject_fields[i]);
@@ -412,6 +463,8 @@ enum err validate_body(const char *body, size_t len, const struct validate_polic
 		e = E_NOMEM;
 	else if (problems->len > 0)
 		e = E_INVAL;
+	if (e == E_OK)
+		e = note_csr(&csr, policy, &csr.notes);
 	if (e != E_OK)
 		goto out;
 	*ret_csr = csr;
