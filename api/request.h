@@ -35,7 +35,7 @@ struct http_header {
 	const char *value;
 };
 
-#define API_REPLY_HEADERS_MAX 8
+#define API_REPLY_HEADERS_MAX 10
 #define REQUEST_ID_SIZE 37
 
 struct reply {
@@ -45,6 +45,16 @@ struct reply {
 	char *body; /* JSON; NULL when body_len is 0; not to be changed */
 	size_t body_len;
 	bool body_is_given; /* malloc(3)ed, the transport frees it; else borrowed until reply returns */
+};
+
+/* One limit that a request was counted by, and what is left of it (api/limit.h). */
+#define REQUEST_LIMITS_MAX 3
+struct request_limit {
+	const char *name; /* static text */
+	uint64_t quota;
+	uint64_t window_s;
+	uint64_t left;
+	uint64_t reset_s; /* until all of the quota is there again */
 };
 
 struct request {
@@ -62,8 +72,10 @@ struct request {
 	uint64_t deadline_ms;     /* clock_ms() */
 	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */
 	void (*reply)(struct request *r, const struct reply *reply);
-	void *transport; /* the daemon's own */
-	unsigned route;  /* filled by api_handle: route_number (route.h); 0: no route, or refused before */
+	void *transport;                                 /* the daemon's own */
+	struct request_limit limits[REQUEST_LIMITS_MAX]; /* filled by the api */
+	unsigned limits_len;
+	unsigned route; /* filled by api_handle: route_number (route.h); 0: no route, or refused before */
 };
 
 #endif

@@ -561,10 +561,10 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, str
 	c->set = set;
 	c->fd = fd;
 	c->tls = tls;
-	conn_set_enter(set, c);
 	conn_name_peer(c, peer);
 	timer_init(&c->timer, set->base, conn_on_timer, c);
-	c->body = evbuffer_new();
+	if (conn_set_enter(set, c) == E_OK)
+		c->body = evbuffer_new();
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
 	if (c->body && tls) {
 		e = conn_await_first_byte(c);
