@@ -4,8 +4,6 @@
 
 #include "api/policy_cache.h"
 
-#include <inttypes.h>
-
 /* What the operator permits and the token can make, once the token has said it. */
 static key_type_set judge_key_types(const struct op *op)
 {
@@ -25,9 +23,9 @@ static enum err judge_add_policy(const struct op *op, const struct policy_record
 	if (record->version > 0)
 		e = policy_cache_get(&op->api->policies, record, &problems, &in_force.policy);
 	if (e == E_INVAL) {
-		op_log(op, LOG_LEVEL_ERROR, "cannot read the policy of %s '%s', version %" PRId64 ": %s",
+		op_log(op, LOG_LEVEL_ERROR, "cannot read the policy of %s '%s', version %lld: %s",
 		       record->scope.kind == STORE_ZONE ? "zone" : "account", record->scope.id,
-		       record->version, problems.items[0].message);
+		       (long long)record->version, problems.items[0].message);
 		e = E_CONFIG;
 	}
 	if (e == E_OK && in_force.policy)

@@ -110,7 +110,7 @@ static enum exit_code policy_apply(struct policy_set_command *set)
 	if (set->wait.e == E_EXISTS)
 		return cli_fail(set->wait.e,
 				"the policy of the %s '%s' is at version %" PRId64 ", not %" PRId64
-				": look at it with 'csrctl policy show', then set yours after it",
+				": see 'csrctl policy list', and set yours after what is there",
 				what, in.scope.id, set->version, set->after);
 	if (set->wait.e != E_OK)
 		return cli_fail(set->wait.e, "cannot set the policy of the %s '%s': %s", what, in.scope.id,
