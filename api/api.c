@@ -23,6 +23,7 @@ enum err api_new(const struct api_options *options, struct api **ret_api)
 		return E_NOMEM;
 	api->options = *options;
 	TAILQ_INIT(&api->lists);
+	policy_cache_init(&api->policies);
 	e = san_suffixes_load(&api->suffixes);
 	if (e == E_NOTFOUND) {
 		log_warn("no public suffix list on this machine: public suffixes are not refused");
@@ -46,6 +47,7 @@ void api_free(struct api *api)
 	assert(api->in_flight == 0);
 	limit_free(api->limit);
 	san_suffixes_free(api->suffixes);
+	policy_cache_release(&api->policies);
 	free(api);
 }
 

@@ -52,6 +52,11 @@ enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_audit(struct cli *cli, int argc, char **argv);
 
+enum exit_code cmd_policy_set(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_policy_show(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_policy_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_policy_test(struct cli *cli, int argc, char **argv);
+
 enum exit_code cmd_backup(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_restore(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_verify(struct cli *cli, int argc, char **argv);

@@ -464,7 +464,7 @@ static enum err start_services(struct daemon *d)
 	    .store = d->store,
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
-	    .always = d->config->metrics.listen_len > 0,
+	    .always = listen_has_metrics(d->config),
 	};
 	struct http_options http = {
 	    .config = &d->config->http,
@@ -499,7 +499,7 @@ static enum err start_services(struct daemon *d)
 	return e;
 }
 
-/* Without [metrics] listen nothing is shown. */
+/* Without a door for them nothing is shown. */
 static enum err start_metrics(struct daemon *d)
 {
 	struct figures_options options = {
@@ -514,7 +514,7 @@ static enum err start_metrics(struct daemon *d)
 	};
 	enum err e;
 
-	if (d->config->metrics.listen_len == 0)
+	if (!listen_has_metrics(d->config))
 		return E_OK;
 	e = figures_new(&options, &d->figures);
 	if (e == E_OK)

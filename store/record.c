@@ -161,6 +161,22 @@ void zone_record_release(struct zone_record *z)
 	memset(z, 0, sizeof(*z));
 }
 
+void policy_record_release(struct policy_record *p)
+{
+	free(p->made_by);
+	free(p->document);
+	memset(p, 0, sizeof(*p));
+}
+
+void store_policies_free(struct store_policies *p)
+{
+	if (!p)
+		return;
+	policy_record_release(&p->account);
+	policy_record_release(&p->zone);
+	free(p);
+}
+
 void audit_record_release(struct audit_record *a)
 {
 	free(a->action);

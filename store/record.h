@@ -62,6 +62,9 @@ struct csr_record {
 	uint8_t key_id[KEY_ID_BYTES];
 	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
 	uint32_t protection; /* enum key_protection bits */
+	/* The versions of the policies that were in force at the commit; 0: none. */
+	int64_t account_policy;
+	int64_t zone_policy;
 };
 void csr_record_release(struct csr_record *r); /* frees members, zeroes */
 void csr_record_free(struct csr_record *r);    /* release and free; NULL is fine */
@@ -125,6 +128,23 @@ struct zone_record {
 	int64_t created_us;
 };
 void zone_record_release(struct zone_record *z);
+
+/* One version of the policy of an account or zone (api/policy.h). */
+struct policy_record {
+	struct store_scope scope;
+	int64_t version; /* 1, 2, … without gaps; 0: there is none */
+	int64_t made_us;
+	char *made_by;  /* the actor of its audit record */
+	char *document; /* as it was set */
+};
+void policy_record_release(struct policy_record *p); /* frees members, zeroes */
+
+/* What is in force for the CSRs of a scope. */
+struct store_policies {
+	struct policy_record account; /* its scope is set, whether there is a version or not */
+	struct policy_record zone;    /* version 0: also where the CSR is the account's own */
+};
+void store_policies_free(struct store_policies *p); /* with its members; NULL is fine */
 
 /* What the audit trail keeps beside the change itself; every text may be NULL. Borrowed for the call. */
 struct audit_origin {

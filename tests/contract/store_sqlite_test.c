@@ -606,6 +606,8 @@ static void store_of_0_1_is_taken_over(void **state)
 		assert_int_equal(r->state, states[n - 1]);
 		assert_string_equal(r->key_label, label);
 		assert_true((r->set_aside_us != 0) == (n == 6));
+		assert_int_equal(r->account_policy, 0); /* F390 */
+		assert_int_equal(r->zone_policy, 0);
 		csr_record_free(r);
 	}
 	/* They go on from where they are, and new ones are as today. */
@@ -790,6 +792,19 @@ static const char *const forbidden_sql[] = {
     " randomblob(32), 0"
     " FROM idempotency",
     "UPDATE idempotency SET csr_id = (SELECT id FROM csrs WHERE state = 2)",
+    "UPDATE csrs SET account_policy = 9",
+    "UPDATE csrs SET zone_policy = 0",
+    "REPLACE INTO policies SELECT account_id, zone_id, version, 0, 'x', '{}' FROM policies",
+    "REPLACE INTO policies (rowid, account_id, version, made_us, made_by, document)"
+    " SELECT rowid, account_id, 2, 0, 'x', '{}' FROM policies",
+    "INSERT INTO policies (account_id, version, made_us, made_by, document)"
+    " VALUES ('account-1', 3, 0, '', '')",
+    "INSERT INTO policies (account_id, zone_id, version, made_us, made_by, document)"
+    " VALUES ('account-1', 'zone-1', 2, 0, '', '')",
+    "UPDATE policies SET document = 'x'",
+    "DELETE FROM policies",
+    /* A CSR under a policy that is not in force; all else about it is right. */
+    "INSERT INTO csrs (" ROW_COLUMNS ") SELECT 'x', " ROW_OF_ITS_KEY NEW_KEY " FROM csrs WHERE state = 2",
     "REPLACE INTO schema_history VALUES (1, 'x', 'x', 0)",
     "UPDATE schema_history SET program = 'x'",
     "DELETE FROM schema_history",
@@ -804,6 +819,8 @@ static void sql_keeps_the_rules(void **state)
 	add_pending(2, &contract_zone, "key", 1);
 	add_users();
 	sqlite3 *db = raw_open();
+	raw_run("INSERT INTO policies (account_id, version, made_us, made_by, document)"
+		" VALUES ('account-1', 1, 0, '', '{}')");
 	for (size_t i = 0; i < sizeof(forbidden_sql) / sizeof(forbidden_sql[0]); i++) {
 		if (raw_try(db, forbidden_sql[i]) != SQLITE_CONSTRAINT)
 			fail_msg("'%s': %s", forbidden_sql[i], sqlite3_errmsg(db));
