@@ -4,6 +4,7 @@
 
 #include "api/media.h"
 #include "api/op.h"
+#include "api/openapi.h"
 #include "api/reply.h"
 #include "api/wait.h"
 #include "base/clock.h"
@@ -40,6 +41,7 @@ void api_free(struct api *api)
 		return;
 	assert(api->in_flight == 0);
 	san_suffixes_free(api->suffixes);
+	openapi_free(api->openapi);
 	free(api);
 }
 

@@ -212,24 +212,9 @@ static bool headers_are_good(struct op *op)
 	return true;
 }
 
-/* What the operator permits and the token can make, once the token has said it. */
-static key_type_set accepted_key_types(const struct op *op)
-{
-	key_type_set permitted = op->api->options.config->policy.key_types;
-	key_type_set offered = op->api->options.hsms_len > 0 ? hsm_key_types(op->api->options.hsms[0]) : 0;
-
-	return offered ? permitted & offered : permitted;
-}
-
 static enum err read_body(const struct op *op, struct problem_list *problems, struct validate_csr *ret_csr)
 {
-	const struct config_policy *config = &op->api->options.config->policy;
-	struct validate_policy policy = {
-	    .key_types = accepted_key_types(op),
-	    .sans = {.types = config->san_types,
-		     .public_names_only = config->public_names_only,
-		     .suffixes = op->api->suffixes},
-	};
+	struct validate_policy policy = op_policy(op);
 
 	return validate_body(op->request->body ? op->request->body : "", op->request->body_len, &policy,
 			     problems, ret_csr);

@@ -286,6 +286,15 @@ test-kills: test-deps
 		ONLY=system/fault_kill_test,system/crash_,system/pool_test
 
 # 500 bad clients of each kind around csrd, and a table of how it was; half a minute of it is part of "make test-rare".
+# The versions are those of requirements.txt; Debian 12 has neither program.
+.PHONY: schemathesis
+schemathesis: test-deps
+	$(Q)sh tools/install-deps.sh schemathesis
+	$(Q)$(MAKE) --no-print-directory FAILPOINTS=1 all
+	$(Q)[ -x build/schemathesis/bin/st ] || /usr/bin/python3 -m venv build/schemathesis
+	$(Q)build/schemathesis/bin/pip install --quiet --requirement tests/schemathesis/requirements.txt
+	$(Q)/usr/bin/python3 tests/schemathesis/run.py build/schemathesis $(or $(SCHEMATHESIS_SECONDS),600)
+
 .PHONY: abuse
 abuse: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 all

@@ -31,6 +31,8 @@ import threading
 import time
 import unittest
 
+import openapi
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BIN = pathlib.Path(os.environ.get("CSRD_BIN", ROOT / "build" / "release-failpoints" / "bin"))
 SANITIZE = os.environ.get("CSRD_SANITIZE", "")
@@ -191,9 +193,9 @@ class GoneAway(Exception):
     """The server closed the connection without an answer."""
 
 
-def http_request(address, method, path, body=None, headers=None, timeout=PATIENCE):
+def http_request(address, method, path, body=None, headers=None, timeout=PATIENCE, is_api=True):
     """One request on a connection of its own.  body: bytes, or anything JSON.  GoneAway when it is cut off after it
-    was made; ConnectionRefusedError when nobody listens."""
+    was made; ConnectionRefusedError when nobody listens.  is_api: the answer must be one of doc/openapi.json."""
     connection = http.client.HTTPConnection(*address, timeout=timeout)
     headers = dict(headers or {})
     if body is not None and not isinstance(body, bytes):
@@ -203,11 +205,14 @@ def http_request(address, method, path, body=None, headers=None, timeout=PATIENC
     try:
         connection.request(method, path, body, headers)
         response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
+        answer = Answer(response.status, response.headers, response.read())
     except (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError) as error:
         raise GoneAway(str(error)) from error
     finally:
         connection.close()
+    if is_api:
+        openapi.must_fit(method, path, answer, body)
+    return answer
 
 
 # ---- a token ----------------------------------------------------------------------------
