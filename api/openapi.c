@@ -2,6 +2,7 @@
 /* GET /openapi.json: the frame with its parts filled in, kept until the policy changes. */
 #include "api/openapi.h"
 
+#include "api/limit.h"
 #include "api/op.h"
 #include "api/openapi_part.h"
 
@@ -101,9 +102,15 @@ void openapi_start(struct op *op)
 {
 	struct validate_policy policy = op_policy(op);
 	struct api *api = op->api;
+	struct limit_refusal refusal;
 	struct openapi *fresh;
 	enum err e;
 
+	/* Unlike the other routes without a credential it is long, and nobody's health depends on it. */
+	if (!limit_take_address(api->limit, op->request, &refusal)) {
+		op_refuse_limit(op, &refusal);
+		return;
+	}
 	if (!openapi_fits(api->openapi, &policy)) {
 		e = openapi_new(&policy, &fresh);
 		if (e != E_OK) {

@@ -93,12 +93,20 @@ static void path_put_header(struct json_writer *w, const char *name)
 	path_put_ref_member(w, name, "headers", name);
 }
 
+/* Those of every answer. */
+static void path_put_headers(struct json_writer *w)
+{
+	static const char *const names[] = {"X-Request-Id", "Cache-Control", "Ratelimit", "Ratelimit-Policy"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		path_put_header(w, names[i]);
+}
+
 static void refusal_put_headers(struct json_writer *w, int status, unsigned places)
 {
 	json_put_name(w, "headers");
 	json_open_object(w);
-	path_put_header(w, "X-Request-Id");
-	path_put_header(w, "Cache-Control");
+	path_put_headers(w);
 	if (status == 429 || status == 503)
 		path_put_header(w, "Retry-After");
 	else if (status != 408)
@@ -157,9 +165,13 @@ void openapi_put_responses(struct json_writer *w, const struct validate_policy *
 	(void)policy;
 	json_open_object(w);
 	json_put_name(w, "NotModified");
-	json_put_raw(w, "{\"description\":\"The answer to `If-None-Match: *`.\",\"headers\":{"
-			"\"X-Request-Id\":{\"$ref\":\"#/components/headers/X-Request-Id\"},"
-			"\"Cache-Control\":{\"$ref\":\"#/components/headers/Cache-Control\"}}}");
+	json_open_object(w);
+	json_put_text_member(w, "description", "The answer to `If-None-Match: *`.");
+	json_put_name(w, "headers");
+	json_open_object(w);
+	path_put_headers(w);
+	json_close(w);
+	json_close(w);
 	for (unsigned number = 1; (rule = route_at(number)); number++) {
 		for (int status = 400; rule->operation && status < 600; status++) {
 			unsigned places = refusal_places(status, rule_places(rule));
@@ -200,8 +212,7 @@ static void answer_put(struct json_writer *w, const struct route_operation *oper
 	json_put_text_member(w, "description", operation->status == 201 ? "Made." : "Done.");
 	json_put_name(w, "headers");
 	json_open_object(w);
-	path_put_header(w, "X-Request-Id");
-	path_put_header(w, "Cache-Control");
+	path_put_headers(w);
 	if (operation->status == 201)
 		path_put_header(w, "Location");
 	json_close(w);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 971 and 1420 are of the contract; nothing here gives rise to them yet.  Clients ought to expect 971. */
+/* 1420 is of the contract; nothing here gives rise to it yet. */
 static const struct problem_row rows[] = {
     {PROBLEM_RATE_LIMIT, 429, PROBLEM_ANYWHERE, "too many requests"},
     {PROBLEM_CREDENTIAL, 401, PROBLEM_OF_CREDENTIAL,

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct address;
 struct buf;
 struct conn;
 struct head;
@@ -35,7 +36,8 @@ struct head;
  * valid until then, even when the client leaves meanwhile.
  */
 
-const char *conn_peer(const struct conn *conn); /* "127.0.0.1:41234", "[::1]:41234" or "unix" */
+const char *conn_peer(const struct conn *conn);              /* "127.0.0.1:41234", "[::1]:41234" or "unix" */
+const struct address *conn_address(const struct conn *conn); /* the peer's */
 
 bool conn_is_tls(const struct conn *conn);
 

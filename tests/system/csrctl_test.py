@@ -1,4 +1,4 @@
-# run: seconds=25
+# run: seconds=5
 """csrctl as operators and scripts use it: every command, --json, errors and exit codes, secrets."""
 import hashlib
 import json

@@ -13,7 +13,8 @@ BASE_PATH = "/client/v4"
 # Of the message, not of the contract.
 TRANSPORT_FIELDS = {"date", "connection", "content-length", "content-type"}
 # What refusals of paths and methods that the document does not have may carry beside.
-ELSEWHERE_FIELDS = {"allow", "www-authenticate", "x-should-retry", "accept", "accept-encoding", "retry-after"}
+ELSEWHERE_FIELDS = {"allow", "www-authenticate", "x-should-retry", "accept", "accept-encoding", "retry-after",
+                    "ratelimit", "ratelimit-policy"}
 
 FORMATS = {
     "uuid": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I),
