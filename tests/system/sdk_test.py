@@ -72,7 +72,7 @@ class SdkTest(faults.FaultCase):
         self.assertNotIn("http", (SOURCE / "package-lock.json").read_text(encoding="utf-8"))
 
     def test_create(self):
-        self.play("create", 10)
+        self.play("create", 11)
 
     def test_list(self):
         self.play("list", 3)
