@@ -45,6 +45,8 @@ struct wait {
 	unsigned rounds; /* how often it has waited */
 };
 
+#define API_USES_MAX 64
+
 struct api {
 	struct api_options options;
 	struct limit *limit;
@@ -62,6 +64,17 @@ struct api {
 	struct log_gate auth_gate;    /* refused credentials */
 	struct log_gate unknown_gate; /* requests refused before authentication */
 	struct metric_times auth_times;
+	struct use_note {
+		char id[CSR_ID_SIZE];
+		int64_t at_us;
+	} uses[API_USES_MAX]; /* of use.c: principals whose use is to be written down */
+	unsigned uses_len;
+	struct use_ending {
+		char id[CSR_ID_SIZE];
+		int64_t used_us;
+		int64_t expires_us;
+	} endings[API_USES_MAX]; /* of use.c: principals that end soon, as far as they are used */
+	unsigned endings_len;
 };
 
 struct op {

@@ -17,26 +17,57 @@ static void add_header(struct reply *reply, const char *name, const char *value)
 
 /* One item of each field for a limit: "name";q=…;w=… and "name";r=…;t=…
  * (draft-ietf-httpapi-ratelimit-headers). */
-#define LIMIT_FIELD_SIZE (REQUEST_LIMITS_MAX * 96)
+#define LIMIT_NAME_MAX 32
+#define LIMIT_FIELD_SIZE (REQUEST_LIMITS_MAX * (LIMIT_NAME_MAX + 64))
 struct limit_fields {
 	char policy[LIMIT_FIELD_SIZE];
 	char state[LIMIT_FIELD_SIZE];
 };
 
+static char *reply_put_text(char *at, const char *text)
+{
+	return stpncpy(at, text, LIMIT_NAME_MAX);
+}
+
+/* printf costs more than all the rest of a limit. */
+static char *reply_put_number(char *at, uint64_t number)
+{
+	char digits[20];
+	size_t len = 0;
+
+	do {
+		digits[len++] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	while (len > 0)
+		*at++ = digits[--len];
+	return at;
+}
+
+static char *reply_put_limit(char *at, const char *name, const char *const keys[2], const uint64_t values[2])
+{
+	at = reply_put_text(at, name);
+	for (size_t i = 0; i < 2; i++) {
+		at = reply_put_text(at, keys[i]);
+		at = reply_put_number(at, values[i]);
+	}
+	*at = '\0';
+	return at;
+}
+
 static void reply_add_limits(struct reply *reply, const struct request *r, struct limit_fields *fields)
 {
-	size_t policy = 0, state = 0;
+	static const char *const policy_keys[] = {"\";q=", ";w="}, *const state_keys[] = {"\";r=", ";t="};
+	char *policy = fields->policy, *state = fields->state;
 
 	for (unsigned i = 0; i < r->limits_len; i++) {
 		const struct request_limit *l = &r->limits[i];
-		const char *comma = i > 0 ? ", " : "";
+		const char *before = i > 0 ? ", \"" : "\"";
 
-		policy += (size_t)snprintf(fields->policy + policy, sizeof(fields->policy) - policy,
-					   "%s\"%s\";q=%llu;w=%llu", comma, l->name,
-					   (unsigned long long)l->quota, (unsigned long long)l->window_s);
-		state += (size_t)snprintf(fields->state + state, sizeof(fields->state) - state,
-					  "%s\"%s\";r=%llu;t=%llu", comma, l->name,
-					  (unsigned long long)l->left, (unsigned long long)l->reset_s);
+		policy = reply_put_limit(reply_put_text(policy, before), l->name, policy_keys,
+					 (const uint64_t[]){l->quota, l->window_s});
+		state = reply_put_limit(reply_put_text(state, before), l->name, state_keys,
+					(const uint64_t[]){l->left, l->reset_s});
 	}
 	if (r->limits_len == 0)
 		return;

@@ -3,6 +3,7 @@
 #ifndef CSRD_STORE_RECORD_H
 #define CSRD_STORE_RECORD_H
 
+#include "base/address.h"
 #include "base/attr.h"
 #include "base/csr.h"
 #include "base/err.h"
@@ -81,6 +82,8 @@ struct grant {
 	enum grant_permission permission;
 };
 
+#define PRINCIPAL_NETWORKS_MAX 16
+
 /* Somebody who may call the API.  Only the hash of the secret is kept. */
 struct principal {
 	char id[CSR_ID_SIZE]; /* UUID */
@@ -88,14 +91,23 @@ struct principal {
 	char *name; /* API token: the operator's words; user: the e-mail address */
 	uint8_t secret_hash[STORE_HASH_BYTES];
 	int64_t created_us;
-	int64_t not_before_us; /* 0: none */
-	int64_t expires_us;    /* 0: never */
-	int64_t revoked_us;    /* 0: not revoked */
+	int64_t not_before_us;   /* 0: none */
+	int64_t expires_us;      /* 0: never */
+	int64_t revoked_us;      /* 0: not revoked */
+	int64_t last_used_us;    /* 0: never; up to an hour old */
+	int64_t secret_until_us; /* 0: secret_hash is in force; else it was replaced, and ends then */
+	struct address_net networks[PRINCIPAL_NETWORKS_MAX]; /* where it may be used from */
+	size_t networks_len;                                 /* 0: anywhere */
 	struct grant *grants;
 	size_t grants_len;
 };
 void principal_release(struct principal *p);
 void principal_free(struct principal *p);
+/* One network, or "unix": callers on unix sockets.  E_INVAL: `why` says what is wrong and what is accepted.
+ */
+MUST_USE enum err principal_network_parse(const char *text, struct buf *why, struct address_net *ret_net);
+/* ", " between them; "" for none. */
+void principal_networks_format(const struct principal *p, struct buf *b);
 MUST_USE enum err principal_copy(const struct principal *from, struct principal *ret_to); /* E_NOMEM */
 
 struct account_record {

@@ -107,7 +107,8 @@ const char *store_ping_text(enum err e);
 
 /* principal: owned by the callee, NULL unless E_OK. */
 typedef void (*store_principal_fn)(void *arg, enum err e, struct principal *principal);
-/* By hash of the secret; E_NOTFOUND.  Revoked and expired ones are found too: the caller decides. */
+/* By hash of the secret, or of one that was replaced (secret_until_us); E_NOTFOUND.  Revoked and expired ones
+   are found too: the caller decides. */
 void store_principal_find(struct store *store, enum principal_kind kind,
 			  const uint8_t secret_hash[STORE_HASH_BYTES], store_principal_fn done, void *arg);
 
@@ -338,6 +339,23 @@ void store_principal_add(struct store *store, const struct principal *principal,
 /* E_NOTFOUND; revoking twice keeps the first time and is E_OK. */
 void store_principal_revoke(struct store *store, enum principal_kind kind, const char *id,
 			    const struct audit_origin *origin, store_done_fn done, void *arg);
+
+/*
+ * A new secret in place of the one before, which is valid beside it for grace_us more; those that were
+ * replaced earlier end now.  E_NOTFOUND: no such principal, or it is revoked.  E_EXISTS: that secret was one
+ * before.
+ */
+struct store_roll {
+	enum principal_kind kind;
+	const char *id;
+	uint8_t secret_hash[STORE_HASH_BYTES];
+	int64_t grace_us;
+};
+void store_principal_roll(struct store *store, const struct store_roll *in, const struct audit_origin *origin,
+			  store_done_fn done, void *arg);
+
+/* That a principal was used then; an earlier time than the one that is noted changes nothing. */
+void store_principal_used(struct store *store, const char *id, int64_t at_us, store_done_fn done, void *arg);
 
 /* That a backup was made (store/upkeep.h): "store.backup" in the audit trail, under the object "store". */
 void store_note_backup(struct store *store, const struct audit_origin *origin, store_done_fn done, void *arg);

@@ -73,6 +73,8 @@ $(eval $(call test_program,unit/confirm_test,$(B)/daemon/confirm.o $(B)/tests/fa
 $(eval $(call test_program,unit/vouch_test,$(B)/daemon/vouch.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(A_store),$(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
+$(eval $(call test_program,unit/forwarded_test,$(B)/daemon/forwarded.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
+$(eval $(call test_program,unit/proxy_test,$(B)/daemon/proxy.o $(A_base),))
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
 
 $(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,token/pin_guard.o token/state_dir.o) $(A_base),-lcrypto))

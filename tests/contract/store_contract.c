@@ -1445,6 +1445,85 @@ static void revoking_twice_keeps_the_first_time(void **state)
 	assert_trail(store, contract_id(1), "token.create@tester token.revoke@tester ");
 }
 
+/* ---- secrets that are replaced, and uses (F371, F372) ---- */
+
+static enum err roll(struct store *store, unsigned n, unsigned secret, int64_t grace_us)
+{
+	struct store_roll in = {.kind = PRINCIPAL_TOKEN, .id = contract_id(n), .grace_us = grace_us};
+	struct contract_done d = {0};
+
+	memset(in.secret_hash, (int)secret, sizeof(in.secret_hash));
+	store_principal_roll(store, &in, &contract_origin, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+/* Until when the secret is valid; 0: it is in force.  It is of the principal n. */
+static int64_t secret_until_us(struct store *store, unsigned secret, unsigned n)
+{
+	struct principal_answer a = find_principal(store, PRINCIPAL_TOKEN, secret);
+
+	assert_int_equal(a.e, E_OK);
+	assert_string_equal(a.principal->id, contract_id(n));
+	assert_int_equal(a.principal->secret_hash[7], secret);
+	int64_t until_us = a.principal->secret_until_us;
+	principal_free(a.principal);
+	return until_us;
+}
+
+static void secrets_are_replaced(void **state)
+{
+	const int64_t hour_us = INT64_C(3600) * 1000000;
+	struct store *store = *state;
+
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "ci", NULL, 0), E_OK);
+	assert_int_equal(add_principal(store, 2, PRINCIPAL_TOKEN, "other", NULL, 0), E_OK);
+	assert_int_equal(secret_until_us(store, 1, 1), 0);
+	int64_t before_us = clock_wall_us();
+	assert_int_equal(roll(store, 1, 11, hour_us), E_OK);
+	int64_t until_us = secret_until_us(store, 1, 1);
+	assert_true(until_us >= before_us + hour_us && until_us <= clock_wall_us() + hour_us);
+	assert_int_equal(secret_until_us(store, 11, 1), 0);
+	/* Another one: what was replaced before ends with it. */
+	assert_int_equal(roll(store, 1, 12, 2 * hour_us), E_OK);
+	assert_true(secret_until_us(store, 1, 1) <= clock_wall_us());
+	assert_true(secret_until_us(store, 11, 1) > clock_wall_us() + hour_us);
+	assert_int_equal(secret_until_us(store, 12, 1), 0);
+	/* No secret comes back, neither by another roll nor with a new principal. */
+	for (unsigned used = 1; used <= 2; used++)
+		assert_int_equal(roll(store, 1, used, 0), E_EXISTS);
+	assert_int_equal(roll(store, 1, 12, 0), E_EXISTS);
+	assert_int_equal(add_principal(store, 11, PRINCIPAL_TOKEN, "new", NULL, 0), E_EXISTS);
+	assert_int_equal(secret_until_us(store, 12, 1), 0);
+	assert_int_equal(roll(store, 3, 13, 0), E_NOTFOUND);
+	assert_int_equal(revoke(store, 1, PRINCIPAL_TOKEN), E_OK);
+	assert_int_equal(roll(store, 1, 13, 0), E_NOTFOUND);
+	assert_trail(store, contract_id(1),
+		     "token.create@tester token.roll@tester token.roll@tester token.revoke@tester ");
+}
+
+static void note_use(struct store *store, int64_t at_us)
+{
+	struct contract_done d = {0};
+
+	store_principal_used(store, contract_id(1), at_us, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	assert_int_equal(d.e, E_OK);
+}
+
+static void the_last_use_only_goes_forward(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "ci", NULL, 0), E_OK);
+	for (int64_t at_us = 3; at_us >= 1; at_us--) {
+		note_use(store, at_us);
+		struct principal_answer a = find_principal(store, PRINCIPAL_TOKEN, 1);
+		assert_int_equal(a.principal->last_used_us, 3);
+		principal_free(a.principal);
+	}
+}
+
 static void principals_done(void *arg, enum err e, const struct principal *principals, size_t len)
 {
 	struct text_answer *a = arg;
@@ -2073,6 +2152,8 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(principal_with_a_wrong_grant_is_not_added),
 	    CASE(secrets_and_addresses_are_unique),
 	    CASE(revoking_twice_keeps_the_first_time),
+	    CASE(secrets_are_replaced),
+	    CASE(the_last_use_only_goes_forward),
 	    CASE(principals_are_listed_by_kind),
 	    CASE(accounts_and_zones_come_by_pages),
 	    CASE(principals_come_by_pages),

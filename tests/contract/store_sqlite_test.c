@@ -694,9 +694,11 @@ static void cut_file_is_refused(void **state)
 /* A user who was revoked, one of the same name who is not, with a grant. */
 static void add_users(void)
 {
-	raw_run("INSERT INTO principals VALUES ('gone', 2, 'a@example.com', zeroblob(32), 0, 0, 0, 1);"
-		"INSERT INTO principals VALUES ('here', 2, 'a@example.com', randomblob(32), 0, 0, 0, 0);"
-		"INSERT INTO grants SELECT 'here', NULL, id, 1 FROM zones");
+	raw_run(
+	    "INSERT INTO principals VALUES ('gone', 2, 'a@example.com', zeroblob(32), 0, 0, 0, 1, '', 0);"
+	    "INSERT INTO replaced_secrets VALUES (randomblob(32), 'gone', 5);"
+	    "INSERT INTO principals VALUES ('here', 2, 'a@example.com', randomblob(32), 0, 0, 0, 0, '', 0);"
+	    "INSERT INTO grants SELECT 'here', NULL, id, 1 FROM zones");
 }
 
 static const char *const forbidden_sql[] = {
@@ -764,10 +766,10 @@ static const char *const forbidden_sql[] = {
     " FROM zones",
     "UPDATE zones SET account_id = 'x'",
     "DELETE FROM zones",
-    "REPLACE INTO principals SELECT id, 1, 'x', randomblob(32), 0, 0, 0, 0 FROM principals",
-    "REPLACE INTO principals SELECT 'x', 1, 'x', secret_hash, 0, 0, 0, 0 FROM principals"
+    "REPLACE INTO principals SELECT id, 1, 'x', randomblob(32), 0, 0, 0, 0, '', 0 FROM principals",
+    "REPLACE INTO principals SELECT 'x', 1, 'x', secret_hash, 0, 0, 0, 0, '', 0 FROM principals"
     " WHERE kind = 2",
-    "REPLACE INTO principals SELECT 'x', 2, upper(name), randomblob(32), 0, 0, 0, 0 FROM principals"
+    "REPLACE INTO principals SELECT 'x', 2, upper(name), randomblob(32), 0, 0, 0, 0, '', 0 FROM principals"
     " WHERE kind = 2 AND revoked_us = 0",
     "REPLACE INTO principals (rowid, id, kind, name, secret_hash, created_us, not_before_us,"
     " expires_us,"
@@ -776,6 +778,13 @@ static const char *const forbidden_sql[] = {
     "UPDATE principals SET secret_hash = randomblob(32)",
     "UPDATE principals SET name = 'x'",
     "DELETE FROM principals",
+    "UPDATE principals SET networks = '10.0.0.0/8'",
+    "UPDATE principals SET last_used_us = -1",
+    "INSERT INTO principals SELECT 'x', 1, 'x', secret_hash, 0, 0, 0, 0, '', 0 FROM replaced_secrets",
+    "UPDATE replaced_secrets SET until_us = until_us + 1",
+    "UPDATE replaced_secrets SET principal_id = 'here'",
+    "REPLACE INTO replaced_secrets SELECT secret_hash, principal_id, 9 FROM replaced_secrets",
+    "DELETE FROM replaced_secrets",
     "REPLACE INTO grants SELECT principal_id, account_id, zone_id, 2 FROM grants",
     "UPDATE grants SET permission = 2",
     "DELETE FROM grants",
