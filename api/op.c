@@ -202,10 +202,17 @@ void op_reply_written(struct op *op, int status, struct json_writer *w, const ch
 	reply_end(op_end(op), status, w, result_info);
 }
 
-void op_reply_created(struct op *op, const char *result, const char *location)
+void op_reply_noted(struct op *op, const char *result, const struct problem_list *notes)
+{
+	log_access(op, 200, 0);
+	reply_noted(op_end(op), result, notes);
+}
+
+void op_reply_created(struct op *op, const char *result, const char *location,
+		      const struct problem_list *notes)
 {
 	log_access(op, 201, 0);
-	reply_created(op_end(op), result, location);
+	reply_created(op_end(op), result, location, notes);
 }
 
 void op_refuse_with(struct op *op, const struct reply_refusal *refusal)

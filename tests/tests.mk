@@ -56,6 +56,7 @@ $(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(AP
 $(eval $(call test_program,unit/limit_test,$(B)/libapi.a $(A_base),$(API_LIBS) -Wl$(comma)--wrap=clock_ns))
 $(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/policy_test,$(B)/libapi.a $(B)/libstore.a $(A_base),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
 $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_load_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
