@@ -8,7 +8,7 @@ A_wire := $(B)/libwire.a $(B)/libbase.a
 A_loop := $(B)/libloop.a $(B)/libbase.a
 A_hsm := $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libbase.a
 A_store := $(B)/libstore.a $(B)/libbase.a
-A_api := $(B)/libapi.a $(B)/libconfig.a $(B)/libbase.a
+A_api := $(B)/libapi.a $(B)/libossl.a $(B)/libconfig.a $(B)/libbase.a
 
 # $(call test_program,PATH under tests/ without .c,archives and objects,libraries)
 TEST_PROGRAMS :=
@@ -38,17 +38,19 @@ $(eval $(call test_program,unit/config_test,$(A_config),$(CONFIG_LIBS)))
 $(eval $(call test_program,unit/ask_test,$(B)/cli/ask.o $(A_base),))
 $(eval $(call test_program,unit/conf_edit_test,$(B)/cli/conf_edit.o $(A_base),))
 $(eval $(call test_program,unit/wire_test,$(A_wire),))
-$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr/csr_build.o csr/csr_check.o csr/csr_verify.o key/key_kind.o key/spki.o) $(A_base),-lcrypto))
-$(eval $(call test_program,unit/stock_test,$(B)/hsm/signer/stock/stock.o $(B)/hsm/signer/key/spki.o $(A_wire),-lcrypto -Wl$(comma)--wrap=gethostname))
+$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr/csr_build.o csr/csr_check.o csr/csr_verify.o key/key_kind.o key/spki.o) $(B)/libossl.a $(A_base),-lcrypto))
+$(eval $(call test_program,unit/stock_test,$(B)/hsm/signer/stock/stock.o $(B)/hsm/signer/key/spki.o $(B)/libossl.a $(A_wire),-lcrypto -Wl$(comma)--wrap=gethostname))
 $(B)/tests/unit/stock_test.o $(B)/tests/unit/csr_build_test.o $(B)/tests/unit/weak_key_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
-$(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/key/weak_key.o $(A_base),-lcrypto))
+$(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/key/weak_key.o $(B)/libossl.a $(A_base),-lcrypto))
+$(eval $(call test_program,unit/ossl_memory_test,$(addprefix $(B)/hsm/signer/,csr/csr_build.o csr/csr_check.o csr/csr_verify.o key/key_kind.o key/spki.o key/weak_key.o) $(B)/api/csr_proof.o $(B)/libossl.a $(A_base),-lcrypto $(addprefix -Wl$(comma)--wrap=,malloc realloc)))
+$(B)/tests/unit/ossl_memory_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/timer_test,$(A_loop),-levent_core))
 $(eval $(call test_program,unit/hsm_link_test,$(A_hsm),$(HSM_LIBS)))
-$(eval $(call test_program,unit/api_json_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
-$(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
-$(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
-$(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
-$(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
+$(eval $(call test_program,unit/api_json_test,$(B)/libapi.a $(B)/libossl.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(B)/libossl.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(B)/libossl.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
+$(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(B)/libossl.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(B)/libossl.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
 $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_load_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
@@ -56,9 +58,9 @@ $(eval $(call test_program,contract/store_walk_test,$(B)/tests/contract/store_co
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/sql_text_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/settle_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/key_list_test,$(B)/libapi.a $(A_base),))
-$(eval $(call test_program,unit/reconcile_test,$(B)/tests/fakes/old_rows.o $(B)/libapi.a $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/settle_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(B)/libossl.a $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/key_list_test,$(B)/libapi.a $(B)/libossl.a $(A_base),))
+$(eval $(call test_program,unit/reconcile_test,$(B)/tests/fakes/old_rows.o $(B)/libapi.a $(B)/libossl.a $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(B)/libloop.a $(A_store),-levent_core))
 $(eval $(call test_program,unit/confirm_test,$(B)/daemon/confirm.o $(B)/tests/fakes/hsm_fake.o $(B)/libloop.a $(A_base),-levent_core))
 $(eval $(call test_program,unit/vouch_test,$(B)/daemon/vouch.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(A_store),$(STORE_LIBS) -levent_core))
@@ -274,6 +276,13 @@ $(B)/tests/fakes/refuse_calls.so: tests/fakes/refuse_calls.c $(B)/flags.stamp
 	$(say) CC $@
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -fPIC -shared -o $@ $<
 test-programs check-system: $(B)/tests/fakes/refuse_calls.so
+
+# The same.
+$(B)/tests/fakes/no_memory.so: tests/fakes/no_memory.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
+test-programs check-system: $(B)/tests/fakes/no_memory.so
 
 # man_test.py reads them as they are installed.
 test-programs check-system: man
