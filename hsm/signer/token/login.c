@@ -204,8 +204,8 @@ static enum err try_pin(struct login *l, CK_SESSION_HANDLE session, const struct
 	enum err e;
 	CK_RV rv;
 
-	if (!proven && pin_guard_arm(l->state, serial, pin) != E_OK)
-		return E_CONFIG;
+	if (!proven && (e = pin_guard_arm(l->state, serial, pin)) != E_OK)
+		return e == E_NOMEM ? e : E_CONFIG;
 	rv = ask_token(l, session, pin);
 	*ret_rv = rv;
 	e = judge_answer(l, session, rv);
