@@ -130,6 +130,8 @@ $(B)/tests/contract/signer_kryoptic_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim
 TEST_PROGRAMS := $(filter-out %/signer_kryoptic_test,$(TEST_PROGRAMS)) # make test-kryoptic
 -include $(SIGNER_TEST_OBJ:.o=.d)
 
+include tests/fuzz/fuzz.mk
+
 # ---- targets -------------------------------------------------------------------
 
 # Jobs for the sub-makes, unless the caller gave -j.
