@@ -16,8 +16,12 @@ struct json_writer;
 /* result and result_info are JSON; result_info NULL: left out. */
 void reply_result(struct request *r, int status, const char *result, const char *result_info);
 
-/* 201, with the path of what was made (RFC 9110 §9.3.3). */
-void reply_created(struct request *r, const char *result, const char *location);
+/* 200, with `messages`. */
+void reply_noted(struct request *r, const char *result, const struct problem_list *notes);
+
+/* 201, with the path of what was made (RFC 9110 §9.3.3), and `messages`. */
+void reply_created(struct request *r, const char *result, const char *location,
+		   const struct problem_list *notes);
 
 /*
  * A long result is written into its envelope: reply_begin, one value through

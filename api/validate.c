@@ -4,6 +4,8 @@
 
 #include "api/country.h"
 #include "api/json.h"
+#include "api/note.h"
+#include "api/policy_judge.h"
 #include "base/buf.h"
 #include "base/utf8.h"
 
@@ -16,50 +18,36 @@
 /* How much of what a caller sent is quoted in a message. */
 #define QUOTE_BYTES 64
 
-enum text_kind {
-	TEXT_SUBJECT, /* part of a distinguished name: not empty, no blank at its ends, something to see */
-	TEXT_LABEL,   /* for people, beside the CSR */
-};
-
-struct text_field {
-	const char *name;
-	enum text_kind kind;
-	enum problem_code code;
-	enum problem_code length_code;
-	unsigned chars_max;
-	bool is_required;
-	size_t offset; /* of the char * in struct validate_csr */
-};
-
 #define SPEC(member) offsetof(struct validate_csr, spec.member)
 
-static const struct text_field country_field = {
-    "country", TEXT_SUBJECT, PROBLEM_COUNTRY, PROBLEM_COUNTRY, CSR_COUNTRY_CHARS, true, SPEC(country),
+static const struct validate_field fields[] = {
+    {"country", VALIDATE_COUNTRY, PROBLEM_COUNTRY, PROBLEM_COUNTRY, CSR_COUNTRY_CHARS, true, SPEC(country),
+     "An officially assigned code of ISO 3166-1 alpha-2, or XK.", POLICY_COUNTRY},
+    {"state", VALIDATE_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state),
+     "State or province.", POLICY_STATE},
+    {"locality", VALIDATE_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true,
+     SPEC(locality), "City or town.", POLICY_LOCALITY},
+    {"organization", VALIDATE_SUBJECT, PROBLEM_ORGANIZATION, PROBLEM_ORGANIZATION, CSR_ORGANIZATION_CHARS,
+     true, SPEC(organization), "Legal name of the organization.", POLICY_ORGANIZATION},
+    {"organizational_unit", VALIDATE_SUBJECT, PROBLEM_BODY, PROBLEM_BODY, CSR_ORGANIZATIONAL_UNIT_CHARS,
+     false, SPEC(organizational_unit), "Part of the organization.", POLICY_ORGANIZATIONAL_UNIT},
+    {"common_name", VALIDATE_SUBJECT, PROBLEM_COMMON_NAME, PROBLEM_COMMON_NAME_LENGTH, CSR_COMMON_NAME_CHARS,
+     true, SPEC(common_name), "A longer name goes into sans alone.", POLICY_COMMON_NAME},
+    {"sans", VALIDATE_SANS, PROBLEM_NO_SAN, PROBLEM_SAN, CSR_SAN_BYTES_MAX, true, 0,
+     "Subject alternative names, kept in this order and case.", POLICY_FIELDS},
+    {"key_type", VALIDATE_KEY_TYPE, PROBLEM_KEY_TYPE, PROBLEM_KEY_TYPE, 0, false, 0,
+     "Type of the key pair that the HSM makes.", POLICY_FIELDS},
+    {"name", VALIDATE_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
+     offsetof(struct validate_csr, name), "For people; not part of the CSR.", POLICY_NAME},
+    {"description", VALIDATE_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
+     offsetof(struct validate_csr, description), "For people; not part of the CSR.", POLICY_DESCRIPTION},
 };
-static const struct text_field subject_fields[] = {
-    {"state", TEXT_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state)},
-    {"locality", TEXT_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true, SPEC(locality)},
-    {"organization", TEXT_SUBJECT, PROBLEM_ORGANIZATION, PROBLEM_ORGANIZATION, CSR_ORGANIZATION_CHARS, true,
-     SPEC(organization)},
-    {"organizational_unit", TEXT_SUBJECT, PROBLEM_BODY, PROBLEM_BODY, CSR_ORGANIZATIONAL_UNIT_CHARS, false,
-     SPEC(organizational_unit)},
-    {"common_name", TEXT_SUBJECT, PROBLEM_COMMON_NAME, PROBLEM_COMMON_NAME_LENGTH, CSR_COMMON_NAME_CHARS,
-     true, SPEC(common_name)},
-};
-static const struct text_field label_fields[] = {
-    {"name", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
-     offsetof(struct validate_csr, name)},
-    {"description", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
-     offsetof(struct validate_csr, description)},
-};
-#define LEN(array) (sizeof(array) / sizeof((array)[0]))
-
-static const char sans_name[] = "sans";
-static const char key_type_field[] = "key_type";
+#define FIELDS (sizeof(fields) / sizeof(fields[0]))
 
 struct validation {
 	struct json_value body;
 	const struct validate_policy *policy;
+	struct san_policy sans; /* narrowed by the rules */
 	struct problem_list *problems;
 	struct validate_csr *csr;
 	size_t unknown;
@@ -71,6 +59,7 @@ void validate_csr_release(struct validate_csr *csr)
 	csr_spec_release(&csr->spec);
 	free(csr->name);
 	free(csr->description);
+	problem_list_release(&csr->notes);
 	memset(csr, 0, sizeof(*csr));
 }
 
@@ -91,7 +80,7 @@ static const char *name_unsafe(uint32_t c)
 }
 
 /* True when one was refused. */
-static bool refuse_unsafe(struct validation *v, const struct text_field *field, const char *pointer,
+static bool refuse_unsafe(struct validation *v, const struct validate_field *field, const char *pointer,
 			  const char *text)
 {
 	size_t len = strlen(text);
@@ -137,8 +126,8 @@ static const char *subject_fault(const char *text)
 	return has_visible ? NULL : "contains no visible character; send text";
 }
 
-static void validate_refuse_length(struct validation *v, const struct text_field *field, const char *pointer,
-				   size_t chars)
+static void validate_refuse_length(struct validation *v, const struct validate_field *field,
+				   const char *pointer, size_t chars)
 {
 	const char *remedy = field->length_code == PROBLEM_COMMON_NAME_LENGTH
 				 ? "send a shorter name here, and the long one only in sans"
@@ -153,7 +142,7 @@ static void validate_refuse_length(struct validation *v, const struct text_field
 static bool refuse_not_public(struct validation *v, const char *pointer, const char *common_name)
 {
 	char why[SAN_WHY_SIZE];
-	enum problem_code code = san_check_common_name(common_name, &v->policy->sans, why);
+	enum problem_code code = san_check_common_name(common_name, &v->sans, why);
 
 	if (code == PROBLEM_UNAVAILABLE)
 		v->status = E_NOMEM;
@@ -162,7 +151,34 @@ static bool refuse_not_public(struct validation *v, const char *pointer, const c
 	return code != PROBLEM_NONE;
 }
 
-static void check_text(struct validation *v, const struct text_field *field, const char *pointer,
+/* Whether one of the SANs stands for the same, as they are in the body. */
+static bool common_name_is_among(struct validation *v, const char *common_name)
+{
+	struct json_value sans = json_member(v->body, "sans");
+
+	for (size_t i = 0; i < json_array_len(sans); i++) {
+		const char *san = json_text(json_array_item(sans, i));
+
+		if (san && san_names_same(common_name, san))
+			return true;
+	}
+	return false;
+}
+
+static void validate_judge_text(struct validation *v, const struct validate_field *field, const char *text)
+{
+	const struct policy_set *rules = &v->policy->rules;
+	bool is_among;
+
+	policy_judge_text(rules, field->rule, field->code, text, v->problems);
+	if (field->rule != POLICY_COMMON_NAME || rules->len == 0)
+		return;
+	is_among = policy_judge_wants_common_name(rules) && common_name_is_among(v, text);
+	if (policy_judge_common_name(rules, text, is_among, v->problems) != E_OK)
+		v->status = E_NOMEM;
+}
+
+static void check_text(struct validation *v, const struct validate_field *field, const char *pointer,
 		       const char *text)
 {
 	char **slot = (char **)(void *)((char *)v->csr + field->offset);
@@ -171,7 +187,7 @@ static void check_text(struct validation *v, const struct text_field *field, con
 
 	if (refuse_unsafe(v, field, pointer, text))
 		return;
-	fault = field->kind == TEXT_SUBJECT ? subject_fault(text) : NULL;
+	fault = field->kind == VALIDATE_LABEL ? NULL : subject_fault(text);
 	if (fault) {
 		problem_list_add(v->problems, field->code, pointer, "%s %s", field->name, fault);
 		return;
@@ -182,6 +198,7 @@ static void check_text(struct validation *v, const struct text_field *field, con
 	}
 	if (field->code == PROBLEM_COMMON_NAME && refuse_not_public(v, pointer, text))
 		return;
+	validate_judge_text(v, field, text);
 	*slot = strdup(text);
 	if (!*slot)
 		v->status = E_NOMEM;
@@ -199,7 +216,7 @@ static const char *null_words(struct json_value value)
 	return value.kind == JSON_NULL ? ", and null means that it is not given" : "";
 }
 
-static void check_text_field(struct validation *v, const struct text_field *field)
+static void check_text_field(struct validation *v, const struct validate_field *field)
 {
 	struct json_value value = json_member(v->body, field->name);
 	char pointer[32];
@@ -213,15 +230,17 @@ static void check_text_field(struct validation *v, const struct text_field *fiel
 	else if (field->is_required)
 		problem_list_add(v->problems, field->code, pointer, "%s is required%s", field->name,
 				 null_words(value));
+	else
+		policy_judge_text(&v->policy->rules, field->rule, field->code, NULL, v->problems);
 }
 
-static void check_country(struct validation *v)
+static void check_country(struct validation *v, const struct validate_field *field)
 {
-	struct json_value value = json_member(v->body, country_field.name);
+	struct json_value value = json_member(v->body, field->name);
 	char meant[COUNTRY_SIZE];
 
 	if (value.kind != JSON_STRING || country_is_known(json_text(value)))
-		check_text_field(v, &country_field);
+		check_text_field(v, field);
 	else if (country_guess(json_text(value), meant))
 		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
 				 "country \"%s\" is not an upper-case ISO 3166-1 alpha-2 code; send \"%s\"",
@@ -248,7 +267,7 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 				 index, json_kind_name(value.kind));
 		return;
 	}
-	code = san_check(json_text(value), &v->policy->sans, why, &san.type);
+	code = san_check(json_text(value), &v->sans, why, &san.type);
 	if (code == PROBLEM_UNAVAILABLE) {
 		v->status = E_NOMEM;
 		return;
@@ -271,13 +290,14 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 			return;
 		}
 	}
-	if (csr_spec_add_san(spec, san.type, san.value) != E_OK)
+	if (csr_spec_add_san(spec, san.type, san.value) != E_OK ||
+	    policy_judge_san(&v->policy->rules, index, &san, v->problems) != E_OK)
 		v->status = E_NOMEM;
 }
 
-static void validate_check_sans(struct validation *v)
+static void validate_check_sans(struct validation *v, const struct validate_field *field)
 {
-	struct json_value value = json_member(v->body, sans_name);
+	struct json_value value = json_member(v->body, field->name);
 	size_t len = json_array_len(value);
 
 	if (value.kind != JSON_ARRAY && !validate_is_missing(value)) {
@@ -296,27 +316,29 @@ static void validate_check_sans(struct validation *v)
 				 len, CSR_SANS_MAX);
 		return;
 	}
+	policy_judge_count(&v->policy->rules, len, v->problems);
 	for (size_t i = 0; i < len; i++)
 		check_san(v, i, json_array_item(value, i));
 }
 
 /* ---- the rest ---- */
 
-static void refuse_key_type(struct validation *v)
+static void refuse_key_type(struct validation *v, key_type_set accepted)
 {
 	struct buf names;
 
 	buf_init(&names, 256);
-	key_type_set_format(v->policy->key_types, &names);
+	key_type_set_format(accepted, &names);
 	problem_list_add(v->problems, PROBLEM_KEY_TYPE, "/key_type",
 			 "key_type is not accepted; accepted are: %s", buf_text(&names));
 	buf_release(&names);
 }
 
-static void check_key_type(struct validation *v)
+static void check_key_type(struct validation *v, const struct validate_field *field)
 {
-	struct json_value value = json_member(v->body, key_type_field);
-	enum key_type type = KEY_RSA2048;
+	struct json_value value = json_member(v->body, field->name);
+	key_type_set accepted = policy_judge_key_types(&v->policy->rules, v->policy->key_types);
+	enum key_type type = VALIDATE_KEY_TYPE_DEFAULT;
 
 	if (!validate_is_missing(value) && value.kind != JSON_STRING) {
 		problem_list_add(v->problems, PROBLEM_BODY, "/key_type", "key_type must be a string, not %s",
@@ -324,23 +346,21 @@ static void check_key_type(struct validation *v)
 		return;
 	}
 	if ((value.kind == JSON_STRING && key_type_parse(json_text(value), &type) != E_OK) ||
-	    !(v->policy->key_types & KEY_TYPE_BIT(type)))
-		refuse_key_type(v);
+	    !(accepted & KEY_TYPE_BIT(type)))
+		refuse_key_type(v, accepted);
 	else
 		v->csr->spec.key_type = type;
 }
 
+const struct validate_field *validate_field_at(size_t nth)
+{
+	return nth < FIELDS ? &fields[nth] : NULL;
+}
+
 static bool is_known(const char *name)
 {
-	if (strcmp(name, country_field.name) == 0 || strcmp(name, sans_name) == 0 ||
-	    strcmp(name, key_type_field) == 0)
-		return true;
-	for (size_t i = 0; i < LEN(subject_fields); i++) {
-		if (strcmp(name, subject_fields[i].name) == 0)
-			return true;
-	}
-	for (size_t i = 0; i < LEN(label_fields); i++) {
-		if (strcmp(name, label_fields[i].name) == 0)
+	for (size_t i = 0; i < FIELDS; i++) {
+		if (strcmp(name, fields[i].name) == 0)
 			return true;
 	}
 	return false;
@@ -378,15 +398,40 @@ static void check_unknown(void *arg, const char *name, struct json_value value)
 	buf_release(&pointer);
 }
 
+static void validate_check_field(struct validation *v, const struct validate_field *field)
+{
+	switch (field->kind) {
+	case VALIDATE_COUNTRY:
+		check_country(v, field);
+		break;
+	case VALIDATE_SUBJECT:
+	case VALIDATE_LABEL:
+		check_text_field(v, field);
+		break;
+	case VALIDATE_SANS:
+		validate_check_sans(v, field);
+		break;
+	case VALIDATE_KEY_TYPE:
+		check_key_type(v, field);
+		break;
+	}
+}
+
+static void validate_narrow(struct validation *v)
+{
+	const struct policy_set *rules = &v->policy->rules;
+
+	v->sans = v->policy->sans;
+	v->sans.types = policy_judge_san_types(rules, v->sans.types);
+	v->sans.types_are_narrowed = v->sans.types != v->policy->sans.types;
+	v->sans.may_underscore = policy_judge_may_underscore(rules);
+}
+
 static void validate_check_all(struct validation *v)
 {
-	check_country(v);
-	for (size_t i = 0; i < LEN(subject_fields); i++)
-		check_text_field(v, &subject_fields[i]);
-	validate_check_sans(v);
-	check_key_type(v);
-	for (size_t i = 0; i < LEN(label_fields); i++)
-		check_text_field(v, &label_fields[i]);
+	validate_narrow(v);
+	for (size_t i = 0; i < FIELDS; i++)
+		validate_check_field(v, &fields[i]);
 	json_each_member(v->body, check_unknown, v);
 	if (v->unknown > VALIDATE_UNKNOWN_MAX)
 		problem_list_add(v->problems, PROBLEM_BODY, "", "and %zu more unknown fields",
@@ -412,6 +457,8 @@ enum err validate_body(const char *body, size_t len, const struct validate_polic
 		e = E_NOMEM;
 	else if (problems->len > 0)
 		e = E_INVAL;
+	if (e == E_OK)
+		e = note_csr(&csr, policy, &csr.notes);
 	if (e != E_OK)
 		goto out;
 	*ret_csr = csr;

@@ -17,7 +17,7 @@
 #define TWIN_MS 200
 #define SYSTEMCTL_MS 10000
 #define OUTPUT_BYTES_MAX 65536
-#define ADDRESS_SIZE 128
+#define DOCTOR_ADDRESS_SIZE 128
 #define RESTARTS_MANY 3
 #define EARLIEST_US INT64_C(1764547200000000) /* 2025-12-01: older than this program */
 
@@ -45,14 +45,14 @@ void doctor_check_clock(struct doctor *d)
 /* ---- csrd ---- */
 
 /* The address of the same port in the other family of loopback; false: it is none of the two. */
-static bool find_twin(const char *address, char ret_twin[ADDRESS_SIZE])
+static bool find_twin(const char *address, char ret_twin[DOCTOR_ADDRESS_SIZE])
 {
 	static const char four[] = "127.0.0.1:", six[] = "[::1]:";
 
 	if (str_starts_with(address, four))
-		snprintf(ret_twin, ADDRESS_SIZE, "%s%s", six, address + strlen(four));
+		snprintf(ret_twin, DOCTOR_ADDRESS_SIZE, "%s%s", six, address + strlen(four));
 	else if (str_starts_with(address, six))
-		snprintf(ret_twin, ADDRESS_SIZE, "%s%s", four, address + strlen(six));
+		snprintf(ret_twin, DOCTOR_ADDRESS_SIZE, "%s%s", four, address + strlen(six));
 	else
 		return false;
 	return true;
@@ -69,13 +69,13 @@ static bool is_listed(const struct doctor *d, const char *address)
 /* Clients take "localhost" for 127.0.0.1 or [::1], whichever they like better. */
 static const char *localhost_note(const struct doctor *d, const char *address)
 {
-	char twin[ADDRESS_SIZE];
+	char twin[DOCTOR_ADDRESS_SIZE];
 
 	if (!find_twin(address, twin))
 		return "";
 	if (is_listed(d, twin))
 		return ", which clients may get for localhost";
-	if (readyz_ask(twin, TWIN_MS).state == READYZ_NO_FAMILY)
+	if (readyz_ask(d->config, twin, TWIN_MS).state == READYZ_NO_FAMILY)
 		return ", the only address that localhost has here";
 	return "; the other address of localhost is not in [http] listen, so name this one, not localhost";
 }
@@ -112,7 +112,7 @@ static void say_csrd(struct doctor *d, const struct readyz *r)
 void doctor_check_csrd(struct doctor *d)
 {
 	for (size_t i = 0; i < d->config->http.listen_len; i++) {
-		struct readyz r = readyz_ask(d->config->http.listen[i], READYZ_MS);
+		struct readyz r = readyz_ask(d->config, d->config->http.listen[i], READYZ_MS);
 
 		say_csrd(d, &r);
 	}

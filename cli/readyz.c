@@ -3,14 +3,14 @@
 #include "cli/readyz.h"
 
 #include "api/json.h"
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "config/config_table.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +22,7 @@
 #define ANSWER_BYTES_MAX 65536
 
 struct client {
+	const struct config *config;
 	struct readyz *result;
 	uint64_t end_ms;
 	int fd;
@@ -62,45 +63,30 @@ static bool refuse_connection(struct client *c, int error)
 
 /* ---- the address ---- */
 
-union address {
-	struct sockaddr any;
-	struct sockaddr_in four;
-	struct sockaddr_in6 six;
-	struct sockaddr_un local;
-};
-
 /* Who listens on all addresses is met on loopback. */
-static bool readyz_parse_tcp(const char *text, union address *a, socklen_t *ret_len)
+static bool readyz_parse_tcp(const char *text, struct sockaddr_storage *sa, socklen_t *ret_len)
 {
-	const char *colon = strrchr(text, ':');
-	bool is_six = text[0] == '[';
-	char host[INET6_ADDRSTRLEN];
-	uint64_t port;
+	struct address a, loopback;
+	uint16_t port;
 
-	if (!colon || str_parse_u64(colon + 1, 65535, &port) != E_OK || port == 0 ||
-	    (size_t)(colon - text) > sizeof(host))
+	if (!address_parse_port(text, &a, &port) || port == 0 ||
+	    !address_parse(a.family == ADDRESS_V4 ? "127.0.0.1" : "::1", &loopback))
 		return false;
-	snprintf(host, sizeof(host), "%.*s", (int)(colon - text) - 2 * is_six, text + is_six);
-	if (is_six) {
-		a->six.sin6_family = AF_INET6;
-		a->six.sin6_port = htons((uint16_t)port);
-		*ret_len = sizeof(a->six);
-		return inet_pton(AF_INET6, strcmp(host, "::") ? host : "::1", &a->six.sin6_addr) == 1;
-	}
-	a->four.sin_family = AF_INET;
-	a->four.sin_port = htons((uint16_t)port);
-	*ret_len = sizeof(a->four);
-	return inet_pton(AF_INET, strcmp(host, "0.0.0.0") ? host : "127.0.0.1", &a->four.sin_addr) == 1;
+	address_to_socket(address_is_any(&a) ? &loopback : &a, port, sa, ret_len);
+	return true;
 }
 
-static bool parse_address(const char *text, union address *a, socklen_t *ret_len)
+static bool parse_address(const char *text, struct sockaddr_storage *sa, socklen_t *ret_len)
 {
-	memset(a, 0, sizeof(*a));
+	struct sockaddr_un local = {.sun_family = AF_UNIX};
+
 	if (!str_starts_with(text, "unix:"))
-		return readyz_parse_tcp(text, a, ret_len);
-	a->local.sun_family = AF_UNIX;
-	*ret_len = sizeof(a->local);
-	return str_copy(a->local.sun_path, sizeof(a->local.sun_path), text + strlen("unix:")) == E_OK;
+		return readyz_parse_tcp(text, sa, ret_len);
+	if (str_copy(local.sun_path, sizeof(local.sun_path), text + strlen("unix:")) != E_OK)
+		return false;
+	memcpy(sa, &local, sizeof(local));
+	*ret_len = sizeof(local);
+	return true;
 }
 
 /* ---- the exchange ---- */
@@ -118,15 +104,15 @@ static bool readyz_wait_for(struct client *c, short events)
 	return n > 0 || unreachable(c, n < 0 ? strerror(errno) : "it does not answer in time");
 }
 
-static bool open_connection(struct client *c, const union address *a, socklen_t len)
+static bool open_connection(struct client *c, const struct sockaddr_storage *sa, socklen_t len)
 {
 	int error = 0;
 	socklen_t error_len = sizeof(error);
 
-	c->fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	c->fd = socket(sa->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		return refuse_connection(c, errno);
-	if (connect(c->fd, &a->any, len) == 0)
+	if (connect(c->fd, (const struct sockaddr *)sa, len) == 0)
 		return true;
 	if (errno != EINPROGRESS)
 		return refuse_connection(c, errno);
@@ -137,13 +123,38 @@ static bool open_connection(struct client *c, const union address *a, socklen_t 
 	return true;
 }
 
+/* A peer from which csrd wants a PROXY protocol header says that it speaks for itself. */
+static bool readyz_is_proxy(const struct client *c)
+{
+	const struct config_http *http = &c->config->http;
+	union {
+		struct sockaddr any;
+		struct sockaddr_storage storage;
+	} sa = {.any = {.sa_family = AF_UNSPEC}};
+	socklen_t len = sizeof(sa);
+	bool is_on = http->proxy_protocol_on_len == 0;
+	struct address own;
+	uint16_t port;
+
+	for (size_t i = 0; i < http->proxy_protocol_on_len; i++)
+		is_on = is_on || config_listen_is_same(http->proxy_protocol_on[i], c->result->address);
+	if (!is_on || getsockname(c->fd, &sa.any, &len) != 0)
+		return false;
+	own = address_of_socket(&sa.any, &port);
+	return address_is_in_any(&own, http->proxy_protocol_from.nets, http->proxy_protocol_from.len);
+}
+
 static bool exchange(struct client *c, struct buf *answer)
 {
 	static const char request[] = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+	static const char local[] = "\r\n\r\n\0\r\nQUIT\n\x20\0\0"; /* and its NUL: LOCAL, nothing follows */
 	char block[4096];
 	ssize_t n;
 
-	/* it fits into any socket's buffer */
+	/* both fit into any socket's buffer */
+	if (readyz_is_proxy(c) &&
+	    send(c->fd, local, sizeof(local), MSG_NOSIGNAL | MSG_MORE) != (ssize_t)sizeof(local))
+		return unreachable(c, strerror(errno));
 	if (send(c->fd, request, sizeof(request) - 1, MSG_NOSIGNAL) != (ssize_t)sizeof(request) - 1)
 		return unreachable(c, strerror(errno));
 	for (;;) {
@@ -202,11 +213,12 @@ static void readyz_take_answer(struct client *c, const char *answer)
 	take_problems(body + strlen("\r\n\r\n"), c->result);
 }
 
-struct readyz readyz_ask(const char *address, unsigned timeout_ms)
+struct readyz readyz_ask(const struct config *config, const char *address, unsigned timeout_ms)
 {
 	struct readyz result = {.state = READYZ_UNKNOWN, .address = address};
-	struct client client = {.result = &result, .end_ms = clock_ms() + timeout_ms, .fd = -1};
-	union address parsed;
+	struct client client = {
+	    .config = config, .result = &result, .end_ms = clock_ms() + timeout_ms, .fd = -1};
+	struct sockaddr_storage parsed;
 	struct buf answer;
 	socklen_t len;
 
@@ -225,7 +237,7 @@ struct readyz readyz_ask_first(const struct config *config, unsigned timeout_ms)
 	struct readyz result = {.state = READYZ_UNKNOWN};
 
 	for (size_t i = 0; i < config->http.listen_len; i++) {
-		result = readyz_ask(config->http.listen[i], timeout_ms);
+		result = readyz_ask(config, config->http.listen[i], timeout_ms);
 		if (result.state != READYZ_NO_FAMILY)
 			break;
 	}

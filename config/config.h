@@ -11,6 +11,7 @@
 #ifndef CSRD_CONFIG_CONFIG_H
 #define CSRD_CONFIG_CONFIG_H
 
+#include "base/address.h"
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/err.h"
@@ -25,7 +26,26 @@
 #define CONFIG_TOKENS_MAX 16
 #define CONFIG_LISTEN_MAX 8
 #define CONFIG_USERS_MAX 8
-#define CONFIG_KEYS_MAX 64
+#define CONFIG_KEYS_MAX 96
+#define CONFIG_NETWORKS_MAX 32
+
+/* So many in each window; count 0: no limit. */
+struct config_rate {
+	uint64_t count;
+	uint64_t window_ms; /* whole seconds */
+};
+
+struct config_networks {
+	struct address_net nets[CONFIG_NETWORKS_MAX];
+	size_t len;
+};
+
+/* Where the proxies that are trusted say for whom they speak. */
+enum config_forwarded {
+	CONFIG_FORWARDED_NONE = 0,
+	CONFIG_FORWARDED_X_FORWARDED_FOR,
+	CONFIG_FORWARDED_FORWARDED, /* RFC 7239 */
+};
 
 struct config_http {
 	char *listen[CONFIG_LISTEN_MAX]; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/csrd/csrd.sock" */
@@ -35,7 +55,13 @@ struct config_http {
 	char *tls_certificate; /* a path, or "credential:NAME"; NULL when not set */
 	char *tls_key;
 	bool allow_plain_http; /* off loopback too */
+	struct config_networks trusted_proxies;
+	enum config_forwarded forwarded_header; /* what is believed of them */
+	struct config_networks proxy_protocol_from;
+	char *proxy_protocol_on[CONFIG_LISTEN_MAX]; /* of listen and listen_tls; none: all of them */
+	size_t proxy_protocol_on_len;
 	uint64_t max_connections;
+	uint64_t max_connections_per_address; /* 0: no such limit */
 	uint64_t max_header_bytes;
 	uint64_t max_body_bytes;
 	uint64_t idle_timeout_ms;    /* of a connection between two bytes */
@@ -60,6 +86,16 @@ struct config_policy {
 	bool public_names_only;
 	uint64_t idempotency_ttl_ms;
 	uint64_t reconcile_interval_ms;
+};
+
+struct config_limits {
+	struct config_rate reads_per_principal;
+	struct config_rate writes_per_principal;
+	struct config_rate reads_per_address;
+	struct config_rate writes_per_address;
+	struct config_rate failed_logins_per_address;
+	struct config_rate failed_logins_per_user;
+	struct config_networks exempt; /* addresses that no limit by address holds for */
 };
 
 struct config_log {
@@ -99,6 +135,7 @@ struct config {
 	struct config_http http;
 	struct config_store store;
 	struct config_policy policy;
+	struct config_limits limits;
 	struct config_log log;
 	struct config_metrics metrics;
 	struct config_token tokens[CONFIG_TOKENS_MAX]; /* in file order; the first is the default */
@@ -140,9 +177,8 @@ void config_pin_name(const struct config_token *token, char *ret_name, size_t si
 
 /*
  * Takes over what may change while running from `fresh` into `config`
- * ([policy], [log], and of [http] the timeouts and sizes) and returns E_OK; lists in `report`
- * the other differences, one per line, which need a restart.  E_NOMEM: nothing
- * was taken over.
+ * ([policy], [limits], [log], and of [http] the timeouts, sizes and proxies) and returns E_OK; lists in
+ * `report` the other differences, one per line, which need a restart.  E_NOMEM: nothing was taken over.
  */
 MUST_USE enum err config_reload(struct config *config, const struct config *fresh, struct buf *report);
 

@@ -2,6 +2,7 @@
 /* How many connections there are, and who goes when there are too many. */
 #include "daemon/conn_set.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -77,6 +78,7 @@ void conn_set_figures(const struct conn_set *set, struct conn_set_figures *ret_f
 	    .max = connections_max(set),
 	    .accepted = set->accepted,
 	    .evicted = set->evicted,
+	    .refused = set->refused,
 	    .unsent_bytes = set->unsent_bytes,
 	};
 }
@@ -114,31 +116,42 @@ static enum spare spare_of(const struct conn *c, uint64_t age_ms)
 	return SPARE_NOBODY;
 }
 
-static struct conn *find_spare(const struct conn_set *set)
+/* The better one to spare, of two: c, or the one that was found before. */
+static void weigh_spare(struct conn *c, uint64_t now, enum spare *best, struct conn **found)
+{
+	enum spare spare = spare_of(c, now - c->since_ms);
+
+	if (spare > *best || spare == SPARE_NOBODY)
+		return;
+	if (spare < *best || c->since_ms < (*found)->since_ms) {
+		*best = spare;
+		*found = c;
+	}
+}
+
+/* host: among those of one address; NULL: among all. */
+static struct conn *find_spare(const struct conn_set *set, const struct conn_host *host)
 {
 	uint64_t now = clock_ms();
 	enum spare best = SPARE_NOBODY;
 	struct conn *c, *found = NULL;
 
-	TAILQ_FOREACH (c, &set->conns, next) {
-		enum spare spare = spare_of(c, now - c->since_ms);
-
-		if (spare > best || spare == SPARE_NOBODY)
-			continue;
-		if (spare < best || c->since_ms < found->since_ms) {
-			best = spare;
-			found = c;
-		}
-	}
+	if (host)
+		LIST_FOREACH (c, &host->conns, of_host)
+			weigh_spare(c, now, &best, &found);
+	else
+		TAILQ_FOREACH (c, &set->conns, next)
+			weigh_spare(c, now, &best, &found);
 	return found;
 }
 
-bool conn_set_make_room(struct conn_set *set)
+/* The host may be gone with its last connection. */
+static bool close_spare(struct conn_set *set, const struct conn_host *host)
 {
-	struct conn *c = find_spare(set);
+	struct conn *c = find_spare(set, host);
 
 	for (int i = 0; c && conn_begin_if_asked(c); i++)
-		c = i < SPARE_TRIES ? find_spare(set) : NULL;
+		c = i < SPARE_TRIES ? find_spare(set, host) : NULL;
 	if (!c)
 		return false;
 	log_debug("connection of '%s' closed to make room", c->peer);
@@ -147,11 +160,16 @@ bool conn_set_make_room(struct conn_set *set)
 	return true;
 }
 
+bool conn_set_make_room(struct conn_set *set)
+{
+	return close_spare(set, NULL);
+}
+
 /* ---- room ---- */
 
 static bool has_room(const struct conn_set *set)
 {
-	return set->len < connections_max(set) || find_spare(set);
+	return set->len < connections_max(set) || find_spare(set, NULL);
 }
 
 static void stop_accepting(struct conn_set *set)
@@ -177,12 +195,12 @@ void conn_set_room_changed(struct conn_set *set)
 	set->options.on_room(set->options.arg, true);
 }
 
-static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	static struct log_gate gate;
 	unsigned held_back;
 
-	if (conn_new(set, fd, peer, tls) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
+	if (conn_new(set, fd, peer, door) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
 		log_error("cannot take a connection: out of memory (%u lines held back)", held_back);
 }
 
@@ -199,14 +217,61 @@ bool conn_set_is_pressed(const struct conn_set *set)
 	return clock_ms() < set->pressed_until_ms;
 }
 
+/* The connections of a proxy are those of many callers. */
+static bool is_limited(const struct conn_set *set, const struct address *a)
+{
+	const struct config_networks *of[] = {set->options.exempt, &set->options.config->trusted_proxies,
+					      &set->options.config->proxy_protocol_from};
+
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++)
+		if (address_is_in_any(a, of[i]->nets, of[i]->len))
+			return false;
+	return true;
+}
+
+/* False: the address has as many connections as it may, and none of them can be spared. */
+static bool make_room_of_address(struct conn_set *set, const struct address *a)
+{
+	static struct log_gate gate;
+	uint64_t max = set->options.config->max_connections_per_address;
+	const struct conn_host *host;
+	char text[ADDRESS_SIZE];
+	unsigned held_back;
+
+	if (max == 0 || !set->options.exempt)
+		return true;
+	host = conn_hosts_find(&set->hosts, a);
+	if (!host || host->len < max || !is_limited(set, a) || close_spare(set, host))
+		return true;
+	set->refused++;
+	address_format(a, text);
+	if (log_gate_pass(&gate, LOG_MS, &held_back))
+		log_notice("connection of '%s' refused: it has %llu, and none can be spared ([http] "
+			   "max_connections_per_address) (%u lines held back)",
+			   text, (unsigned long long)max, held_back);
+	return false;
+}
+
+static bool make_room_of_peer(struct conn_set *set, const struct sockaddr *peer)
+{
+	uint16_t port;
+	struct address a = address_of_socket(peer, &port);
+
+	return make_room_of_address(set, &a);
+}
+
 static void on_retry(void *arg)
 {
 	struct conn_set *set = arg;
 	int waiting_fd = set->waiting_fd;
 
+	if (waiting_fd >= 0 && !make_room_of_peer(set, (const struct sockaddr *)&set->waiting_peer)) {
+		fd_close(&set->waiting_fd);
+		waiting_fd = -1;
+	}
 	if (waiting_fd >= 0 && make_room_if_full(set)) {
 		set->waiting_fd = -1;
-		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer, set->waiting_tls);
+		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer, set->waiting_door);
 	}
 	if (set->waiting_fd < 0)
 		conn_set_room_changed(set);
@@ -218,7 +283,7 @@ static void on_retry(void *arg)
  * Accepting goes on while somebody can be spared, who may have become busy when
  * the next one comes: that one is accepted already, so it waits here.
  */
-static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	size_t len = peer->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
 		     : peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
@@ -226,20 +291,20 @@ static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *pe
 
 	fd_close(&set->waiting_fd); /* there is none: nothing is accepted while full */
 	set->waiting_fd = fd;
-	set->waiting_tls = tls;
+	set->waiting_door = door;
 	memcpy(&set->waiting_peer, peer, len);
 	stop_accepting(set);
 }
 
-void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	set->accepted++;
-	if (set->draining) {
+	if (set->draining || !make_room_of_peer(set, peer)) {
 		(void)close(fd);
 	} else if (!make_room_if_full(set)) {
-		keep_waiting(set, fd, peer, tls);
+		keep_waiting(set, fd, peer, door);
 	} else {
-		add_conn(set, fd, peer, tls);
+		add_conn(set, fd, peer, door);
 		if (!has_room(set))
 			stop_accepting(set);
 	}
@@ -247,16 +312,25 @@ void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, 
 
 /* ---- members ---- */
 
-void conn_set_enter(struct conn_set *set, struct conn *c)
+enum err conn_set_enter(struct conn_set *set, struct conn *c)
 {
 	TAILQ_INSERT_TAIL(&set->conns, c, next);
 	set->len++;
+	return conn_hosts_enter(&set->hosts, c);
+}
+
+bool conn_set_give(struct conn_set *set, struct conn *c, const struct address *source)
+{
+	conn_hosts_leave(&set->hosts, c);
+	c->address = *source;
+	return make_room_of_address(set, source) && conn_hosts_enter(&set->hosts, c) == E_OK;
 }
 
 void conn_set_leave(struct conn_set *set, struct conn *c)
 {
 	TAILQ_REMOVE(&set->conns, c, next);
 	set->len--;
+	conn_hosts_leave(&set->hosts, c);
 	conn_set_room_changed(set);
 	if (set->draining && set->len == 0)
 		set->options.on_empty(set->options.arg);

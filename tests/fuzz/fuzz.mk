@@ -22,20 +22,20 @@ FUZZ_CSR := $(addprefix $(B)/hsm/signer/,csr/csr_build.o csr/csr_check.o csr/csr
 $(B)/libfuzzsigner.a: $(filter-out $(B)/hsm/signer/main.o,$(call obj,$(SIGNER_SRC)))
 	$(say) AR $@
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
-FUZZ_SIGNER := $(B)/libfuzzsigner.a $(B)/libossl.a $(B)/libjournal.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a \
+FUZZ_SIGNER := $(B)/libfuzzsigner.a $(B)/libossl.a $(B)/libjournal.a $(B)/libtlog.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a \
 	$(B)/libbase.a
 
 $(eval $(call fuzz_target,body,$(FUZZ_CSR) $(B)/libwire.a $(A_api),$(API_LIBS)))
 $(eval $(call fuzz_target,chunk,$(addprefix $(B)/,daemon/chunk.o daemon/head.o daemon/target.o api/request.o) $(A_base),))
 $(eval $(call fuzz_target,config,$(A_config),$(CONFIG_LIBS)))
 $(eval $(call fuzz_target,csr,$(FUZZ_CSR) $(B)/libwire.a $(A_api),$(API_LIBS)))
-$(eval $(call fuzz_target,entry,$(B)/libjournal.a $(B)/hsm/signer/token/state_dir.o $(A_base),-lcrypto))
+$(eval $(call fuzz_target,entry,$(B)/libjournal.a $(B)/libtlog.a $(B)/hsm/signer/token/state_dir.o $(A_base),-lcrypto))
 $(eval $(call fuzz_target,escape,$(A_api),$(API_LIBS)))
 $(eval $(call fuzz_target,frame,$(A_wire),))
 $(eval $(call fuzz_target,head,$(addprefix $(B)/,daemon/head.o daemon/target.o api/request.o) $(A_base),))
-$(eval $(call fuzz_target,journal,$(B)/libjournal.a $(B)/hsm/signer/token/state_dir.o $(A_base),-lcrypto))
+$(eval $(call fuzz_target,journal,$(B)/libjournal.a $(B)/libtlog.a $(B)/hsm/signer/token/state_dir.o $(A_base),-lcrypto))
 $(eval $(call fuzz_target,json,$(A_api),$(API_LIBS)))
-$(eval $(call fuzz_target,live,$(B)/libjournal.a $(B)/hsm/signer/token/state_dir.o $(A_base),-lcrypto))
+$(eval $(call fuzz_target,live,$(B)/libjournal.a $(B)/libtlog.a $(B)/hsm/signer/token/state_dir.o $(A_base),-lcrypto))
 $(eval $(call fuzz_target,message,$(A_wire),))
 $(eval $(call fuzz_target,target,$(B)/daemon/target.o $(A_base),))
 $(eval $(call fuzz_target,text,$(A_base),))

@@ -39,7 +39,7 @@ merge)
 	find "$corpus/$2" -type f ! -name 'found-*' -delete
 	# In the order of their names, which are hashes, so large and small ones, up to the limits.
 	total=0
-	for file in $(cd "$fresh" && ls | head -n $CORPUS_FILES_MAX); do
+	for file in $(find "$fresh" -type f -printf "%f\n" | sort | head -n $CORPUS_FILES_MAX); do
 		size=$(wc -c <"$fresh/$file")
 		total=$((total + size))
 		[ "$total" -le $CORPUS_BYTES_MAX ] || break

@@ -108,6 +108,10 @@ const scenarios = {
 		const nulls = { organizational_unit: null, key_type: null, name: null, description: null };
 		assertEchoes(await client().customCsrs.create({ ...account, ...required, ...nulls }), required);
 		step("null is not given");
+		// F388: a query parameter that the SDK knows nothing of
+		const would = await client().customCsrs.create({ ...account, ...everything }, { query: { dry_run: true } });
+		assert.deepEqual(would, everything);
+		step("dry run");
 		const byKey = client({ apiToken: null, apiEmail: env.CSRD_EMAIL, apiKey: env.CSRD_KEY });
 		assert.deepEqual(await byKey.customCsrs.get(data.id, account), data);
 		step("e-mail and key");
@@ -265,6 +269,24 @@ const scenarios = {
 		assertEchoes(await made, { ...required, key_type: "p256v1" });
 		assert.ok(requests - before > 1, "it was retried");
 		step("503 retried until the signer came back");
+	},
+
+	// F367: one read in three seconds.  The first 429 says when; the SDK waits for so long, and no longer.
+	async limited() {
+		const before = requests;
+		const began = Date.now();
+		await client().customCsrs.list(account);
+		const { response } = await client().customCsrs.list(account).withResponse();
+		assert.equal(response.status, 200);
+		assert.match(response.headers.get("ratelimit"), /^"reads_per_principal";r=0;t=[123]$/);
+		assert.equal(response.headers.get("ratelimit-policy"), '"reads_per_principal";q=1;w=3');
+		assert.equal(requests - before, 3, "requests made");
+		assert.ok(Date.now() - began >= 2900, "it waited for Retry-After");
+		step("429 retried after Retry-After");
+		const error = await client({ maxRetries: 0 }).customCsrs.list(account).catch((e) => e);
+		assert.ok(error instanceof Cloudflare.RateLimitError, String(error));
+		assert.equal(error.errors[0].code, 971);
+		step("429 RateLimitError");
 	},
 };
 
