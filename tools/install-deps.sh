@@ -27,7 +27,7 @@ test_packages='libengine-pkcs11-openssl gnutls-bin python3-cryptography python3-
 deb_packages='build-essential debhelper dpkg-dev lintian scdoc'
 debian13_packages='debootstrap debian-archive-keyring iproute2 util-linux wget'
 kryoptic_packages='cargo libclang-dev libssl-dev libsqlite3-dev pkgconf'
-fuzz_packages='clang libclang-rt-14-dev llvm'
+fuzz_packages='clang libclang-rt-dev llvm'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 
 usage()
