@@ -34,6 +34,12 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 	return ftw->level > 0 ? remove(path) : 0;
 }
 
+static void remove_all(void)
+{
+	(void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	(void)rmdir(folder);
+}
+
 static enum err journal_reopen(struct journal **ret_journal, struct journal_report *report)
 {
 	const struct journal_options options = {.folder = folder, .node = "fuzz"};
@@ -54,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		log_set_sink(on_event);
 		snprintf(folder, sizeof(folder), "%s/csrd-fuzz-XXXXXX",
 			 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
-		FUZZ_CHECK(mkdtemp(folder));
+		FUZZ_CHECK(mkdtemp(folder) && atexit(remove_all) == 0);
 		snprintf(tail, sizeof(tail), "%s/tail", folder);
 		snprintf(live, sizeof(live), "%s/live", folder);
 	}
