@@ -70,7 +70,7 @@ STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/di
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
 	sqlite_restore.c)
 API_SRC := api/api.c api/auth.c api/bucket.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_judge.c api/csr_make.c api/csr_proof.c api/csr_read.c \
-	api/csr_json.c api/health.c api/json.c api/key_list.c api/limit.c api/media.c api/note.c api/op.c api/page.c api/policy.c api/policy_cache.c api/policy_judge.c api/precondition.c api/problem.c api/query.c api/reply.c \
+	api/csr_json.c api/health.c api/json.c api/key_list.c api/limit.c api/media.c api/note.c api/op.c api/openapi.c api/openapi_path.c api/openapi_schema.c api/page.c api/policy.c api/policy_cache.c api/policy_judge.c api/precondition.c api/problem.c api/query.c api/reply.c \
 	api/reconcile.c api/reconcile_compare.c api/reconcile_doubt.c api/reconcile_settle.c api/reconcile_unsettled.c \
 	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/use.c api/validate.c \
 	api/wait.c
@@ -170,6 +170,13 @@ $(B)/gen/store_schema.inc: $(SCHEMA) tools/embed_schema.sh $(B)/flags.stamp
 	$(Q)sh tools/embed_schema.sh $(SCHEMA) >$@.tmp && mv $@.tmp $@
 $(B)/store/migrate.o: $(B)/gen/store_schema.inc
 
+# The frame of the OpenAPI document: one line of JSON, as a string of C.
+$(B)/gen/openapi_frame.inc: api/openapi.json $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) GEN $@
+	$(Q)sed -e 's/^ *//' -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/"&"/' $< >$@.tmp && mv $@.tmp $@
+$(B)/api/openapi.o: $(B)/gen/openapi_frame.inc
+
 # What each code point is to a reader, from libunistring.  The program that writes it runs here, whatever is built for.
 BUILD_CC ?= $(CC)
 $(B)/gen/utf8_class_table: tools/utf8_class_table.c $(B)/flags.stamp
@@ -215,6 +222,14 @@ lint: test-deps
 format: test-deps
 	$(Q)sh tools/lint.sh --mend
 
+# doc/openapi.json is what csrd serves with the defaults; a test holds it against the program.
+$(B)/tools/openapi: $(B)/tools/openapi.o $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
+	$(say) LD $@
+	$(Q)$(link) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(CONFIG_LIBS)
+.PHONY: openapi
+openapi: $(B)/tools/openapi
+	$(Q)$< | python3 -m json.tool --no-ensure-ascii --indent 1 >doc/openapi.json.tmp && mv doc/openapi.json.tmp doc/openapi.json
+
 # csrd.conf(5) has the text of config/csrd.conf.  Without scdoc there are no pages.
 MAN_PAGES := $(if $(shell command -v scdoc),$(addprefix $(B)/man/,csrd.8 csrd-hsm.8 csrctl.1 csrd.conf.5))
 $(B)/man/%: doc/man/%.scd doc/man/exit_status.inc config/csrd.conf tools/man.awk
@@ -247,7 +262,7 @@ install: all man install-units
 	$(B)/bin/csrctl completion bash >$(DESTDIR)$(BASHCOMPDIR)/csrctl
 	$(B)/bin/csrctl completion zsh >$(DESTDIR)$(ZSHCOMPDIR)/_csrctl
 	chmod 0644 $(DESTDIR)$(BASHCOMPDIR)/csrctl $(DESTDIR)$(ZSHCOMPDIR)/_csrctl
-	install -m 0644 README.md LICENSE $(wildcard doc/*.md doc/*.svg doc/*.png) $(INSTALL_DOC)
+	install -m 0644 README.md LICENSE $(wildcard doc/*.md doc/*.json doc/*.svg doc/*.png) $(INSTALL_DOC)
 	install -m 0644 $(wildcard systemd/examples/*.conf) config/csrd.conf $(INSTALL_DOC)/examples
 	install -D -m 0644 -t $(INSTALL_DOC)/containers $(wildcard doc/containers/*)
 	install -D -m 0644 -t $(INSTALL_DOC)/monitoring $(wildcard doc/monitoring/*)
@@ -284,9 +299,11 @@ help:
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load, and 20 times at each failpoint of both' \
 	'make fuzz            libFuzzer for FUZZ_SECONDS=60 on each FUZZ_TARGET=, with clang' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
+	'make schemathesis    schemathesis, which pip fetches, on csrd and its OpenAPI document for SCHEMATHESIS_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \
 	'make lint            layers, headers, banned calls, format, dialect, shell and Python checks' \
 	'make format          clang-format, and what of the dialect can be mended by a program' \
+	'make openapi         doc/openapi.json, as csrd serves it' \
 	'make man             the manual pages, with scdoc, in build/release/man' \
 	'make install         DESTDIR= PREFIX=/usr/local, UNITDIR= and others besides' \
 	'make deb             Debian packages in build/deb' \

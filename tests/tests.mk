@@ -59,7 +59,7 @@ $(eval $(call test_program,unit/limit_test,$(B)/libapi.a $(A_base),$(API_LIBS) -
 $(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
 $(eval $(call test_program,unit/policy_test,$(B)/libapi.a $(B)/libstore.a $(A_base),$(API_LIBS) $(STORE_LIBS)))
-$(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
+$(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us$(comma)--wrap=EVP_Digest))
 $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_load_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
@@ -316,6 +316,15 @@ test-kills: test-deps
 		ONLY=system/fault_kill_test,system/crash_,system/pool_test
 
 # 500 bad clients of each kind around csrd, and a table of how it was; half a minute of it is part of "make test-rare".
+# The versions are those of requirements.txt; Debian 12 has neither program.
+.PHONY: schemathesis
+schemathesis: test-deps
+	$(Q)sh tools/install-deps.sh schemathesis
+	$(Q)$(MAKE) --no-print-directory FAILPOINTS=1 all
+	$(Q)[ -x build/schemathesis/bin/st ] || /usr/bin/python3 -m venv build/schemathesis
+	$(Q)build/schemathesis/bin/pip install --quiet --requirement tests/schemathesis/requirements.txt
+	$(Q)/usr/bin/python3 tests/schemathesis/run.py build/schemathesis $(or $(SCHEMATHESIS_SECONDS),600)
+
 .PHONY: abuse
 abuse: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 all

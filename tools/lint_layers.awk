@@ -34,6 +34,7 @@ BEGIN {
 
 	# generated beside the objects → folder that includes it
 	generated["store_schema.inc"] = "store"
+	generated["openapi_frame.inc"] = "api"
 	generated["utf8_class.inc"] = "base"
 
 	# library header → where it may be known; a folder ends in '/'
