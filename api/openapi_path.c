@@ -232,11 +232,16 @@ static void answer_put(struct json_writer *w, const struct route_operation *oper
 
 static void operation_put_responses(struct json_writer *w, const struct route_rule *rule)
 {
+	const struct route_operation dry = {.status = 200, .schema = rule->operation->dry_schema};
 	unsigned places = rule_places(rule);
 	char number[16], name[NAME_BYTES];
 
 	json_put_name(w, "responses");
 	json_open_object(w);
+	if (dry.schema) {
+		json_put_name(w, "200");
+		answer_put(w, &dry);
+	}
 	snprintf(number, sizeof(number), "%d", rule->operation->status);
 	json_put_name(w, number);
 	answer_put(w, rule->operation);

@@ -19,7 +19,8 @@
 
 /* A host name, "*." in front or not, whose last label is no number; within a string of JSON, so each \ twice.
  */
-#define DNS_LABEL "[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
+/* With underscores, which the policy of an account or zone may allow. */
+#define DNS_LABEL "[0-9A-Z_a-z]([0-9A-Z_a-z-]{0,61}[0-9A-Z_a-z])?"
 #define DNS_PATTERN "^(\\\\*\\\\.)?(" DNS_LABEL "\\\\.)*" DNS_LABEL "$"
 #define DNS_NUMBER "(^|\\\\.)([0-9]+|0[Xx][0-9A-Fa-f]*)$"
 
