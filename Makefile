@@ -64,17 +64,17 @@ HSM_SRC := hsm/hsm.c hsm/hsm_call.c hsm/hsm_link.c
 TLOG_SRC := $(addprefix tlog/,base64.c canonical.c checkpoint.c lines.c log_entry.c note.c note_key.c proof.c proof_make.c tile.c \
 	tlog_proof.c tree.c tree_hash.c)
 STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c \
-	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
+	store/lineage.c store/migrate.c store/call.c store/policy.c store/principal.c store/principal_care.c store/queue.c store/record.c store/sql.c \
 	store/sql_text.c store/store.c store/store_url.c store/upkeep.c store/walk.c \
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
 	sqlite_restore.c)
-API_SRC := api/api.c api/auth.c api/bucket.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_make.c api/csr_proof.c api/csr_read.c \
-	api/csr_json.c api/health.c api/json.c api/key_list.c api/limit.c api/media.c api/op.c api/openapi.c api/openapi_path.c api/openapi_schema.c api/page.c api/precondition.c api/problem.c api/reply.c \
+API_SRC := api/api.c api/auth.c api/bucket.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_judge.c api/csr_make.c api/csr_proof.c api/csr_read.c \
+	api/csr_json.c api/health.c api/json.c api/key_list.c api/limit.c api/media.c api/note.c api/op.c api/openapi.c api/openapi_path.c api/openapi_schema.c api/page.c api/policy.c api/policy_cache.c api/policy_judge.c api/precondition.c api/problem.c api/query.c api/reply.c \
 	api/reconcile.c api/reconcile_compare.c api/reconcile_doubt.c api/reconcile_settle.c api/reconcile_unsettled.c \
-	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
+	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/use.c api/validate.c \
 	api/wait.c
-DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/confirm.c daemon/conn.c daemon/conn_host.c daemon/conn_set.c daemon/figures.c daemon/head.c daemon/http.c \
-	daemon/listen.c daemon/metrics.c daemon/notify.c daemon/process.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/tls.c daemon/tls_ticket.c daemon/traffic.c daemon/turn.c daemon/vouch.c
+DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/confirm.c daemon/conn.c daemon/conn_host.c daemon/conn_set.c daemon/figures.c daemon/forwarded.c daemon/head.c daemon/http.c \
+	daemon/inherited.c daemon/listen.c daemon/listen_socket.c daemon/metrics.c daemon/notify.c daemon/process.c daemon/proxy.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/tls.c daemon/tls_ticket.c daemon/traffic.c daemon/turn.c daemon/vouch.c
 JOURNAL_SRC := $(addprefix hsm/signer/journal/,bundle.c entry.c journal.c journal_open.c journal_steps.c live.c names.c tail.c)
 SIGNER_SRC := hsm/signer/main.c \
 	$(addprefix hsm/signer/token/,ckr.c data_object.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
@@ -83,14 +83,14 @@ SIGNER_SRC := hsm/signer/main.c \
 	probe_memory.c public_key.c sign.c spki.c weak_key.c) \
 	$(addprefix hsm/signer/csr/,csr_build.c csr_check.c csr_verify.c) \
 	$(addprefix hsm/signer/stock/,book.c book_start.c stock.c stock_fill.c stock_key.c word.c) \
-	$(addprefix hsm/signer/serve/,connection.c ending.c in_force.c inspect.c job.c job_queue.c listener.c notify.c \
+	$(addprefix hsm/signer/serve/,clerk.c connection.c ending.c in_force.c inspect.c job.c job_queue.c listener.c notify.c \
 	operation.c outage.c server.c stores.c worker.c workers.c)
 CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/cmd_verify.c cli/digest.c cli/finding.c cli/progress.c cli/summary.c cli/uri_check.c \
-	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_pool.c cli/cmd_principal.c cli/cmd_reconcile.c \
+	cli/arg.c cli/cli.c cli/cmd_account.c cli/cmd_completion.c cli/cmd_csr.c cli/cmd_doctor.c cli/cmd_policy.c cli/cmd_policy_test.c cli/cmd_pool.c cli/cmd_principal.c cli/cmd_reconcile.c \
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_tls.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
-CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
+CLI_SRC += cli/ask.c cli/cmd_setup.c cli/policy_input.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
-CLI_SRC += cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
+CLI_SRC += cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/cmd_quota.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
 
 BASE_LIBS :=
 SERVICE_LIBS := -lsystemd

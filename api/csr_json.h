@@ -26,11 +26,17 @@ struct csr_json_member {
 	const char *words; /* for readers of the OpenAPI document */
 };
 
+/* Whether a create takes it, too. */
+bool csr_json_is_sent(const struct csr_json_member *member);
+
 /* In the order in which they are written, from 0; NULL past the last. */
 const struct csr_json_member *csr_json_member_at(size_t nth);
 
 /* Writes one object, the same in create, get and list. */
 void csr_json_put(struct json_writer *w, const struct csr_record *record);
+
+/* The members that a create of it takes. */
+void csr_json_put_request(struct json_writer *w, const struct csr_record *record);
 
 /* Room for the largest record. */
 #define CSR_JSON_MAX ((size_t)256 * 1024)

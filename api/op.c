@@ -230,10 +230,17 @@ void op_reply_document(struct op *op, const char *json, size_t len)
 	reply_document(op_end(op), json, len);
 }
 
-void op_reply_created(struct op *op, const char *result, const char *location)
+void op_reply_noted(struct op *op, const char *result, const struct problem_list *notes)
+{
+	log_access(op, 200, 0);
+	reply_noted(op_end(op), result, notes);
+}
+
+void op_reply_created(struct op *op, const char *result, const char *location,
+		      const struct problem_list *notes)
 {
 	log_access(op, 201, 0);
-	reply_created(op_end(op), result, location);
+	reply_created(op_end(op), result, location, notes);
 }
 
 void op_refuse_with(struct op *op, const struct reply_refusal *refusal)

@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "api/auth.h"
+#include "api/policy_cache.h"
 #include "api/problem.h"
 #include "api/request.h"
 #include "api/route.h"
@@ -46,11 +47,14 @@ struct wait {
 	unsigned rounds; /* how often it has waited */
 };
 
+#define API_USES_MAX 64
+
 struct api {
 	struct api_options options;
 	struct limit *limit;
 	struct san_suffixes *suffixes; /* NULL when this machine has none */
-	LIST_HEAD(, op) ops;           /* in flight, the newest first */
+	struct policy_cache policies;
+	LIST_HEAD(, op) ops; /* in flight, the newest first */
 	unsigned in_flight;
 	unsigned waiting; /* how many of them wait for another */
 	uint64_t tick_ms; /* the turn that was requested of the daemon; 0: none */
@@ -63,6 +67,17 @@ struct api {
 	struct log_gate auth_gate;    /* refused credentials */
 	struct log_gate unknown_gate; /* requests refused before authentication */
 	struct metric_times auth_times;
+	struct use_note {
+		char id[CSR_ID_SIZE];
+		int64_t at_us;
+	} uses[API_USES_MAX]; /* of use.c: principals whose use is to be written down */
+	unsigned uses_len;
+	struct use_ending {
+		char id[CSR_ID_SIZE];
+		int64_t used_us;
+		int64_t expires_us;
+	} endings[API_USES_MAX]; /* of use.c: principals that end soon, as far as they are used */
+	unsigned endings_len;
 };
 
 struct op {
@@ -134,8 +149,11 @@ void op_reply(struct op *op, int status, const char *result, const char *result_
 void op_reply_written(struct op *op, int status, struct json_writer *w, const char *result_info);
 /* 200, with JSON that is no envelope; copied. */
 void op_reply_document(struct op *op, const char *json, size_t len);
+/* 200 with `messages`; these are not part of the op, here and below. */
+void op_reply_noted(struct op *op, const char *result, const struct problem_list *notes);
 /* 201; location: its path. */
-void op_reply_created(struct op *op, const char *result, const char *location);
+void op_reply_created(struct op *op, const char *result, const char *location,
+		      const struct problem_list *notes);
 /* When the answer could not be built. */
 void op_refuse_internal(struct op *op, enum err e, const char *what);
 void op_refuse(struct op *op, enum problem_code code, const char *message);

@@ -209,27 +209,42 @@ static void schema_put_member(struct json_writer *w, const struct csr_json_membe
 	json_close(w);
 }
 
-void openapi_put_csr(struct json_writer *w, const struct validate_policy *policy)
+/* only_sent: of those that a create takes */
+static void schema_put_csr(struct json_writer *w, bool only_sent)
 {
 	const struct csr_json_member *member;
 
-	(void)policy; /* a CSR may be older than that */
 	json_open_object(w);
 	json_put_text_member(w, "type", "object");
 	json_put_bool_member(w, "additionalProperties", false);
 	json_put_name(w, "required");
 	json_open_array(w);
 	for (size_t i = 0; (member = csr_json_member_at(i)); i++) {
-		if (!member->is_optional)
+		if (!member->is_optional && (!only_sent || csr_json_is_sent(member)))
 			json_put_text(w, member->name);
 	}
 	json_close(w);
 	json_put_name(w, "properties");
 	json_open_object(w);
 	for (size_t i = 0; (member = csr_json_member_at(i)); i++) {
+		if (only_sent && !csr_json_is_sent(member))
+			continue;
 		json_put_name(w, member->name);
 		schema_put_member(w, member);
 	}
 	json_close(w);
 	json_close(w);
+}
+
+/* A CSR may be older than the policy. */
+void openapi_put_csr(struct json_writer *w, const struct validate_policy *policy)
+{
+	(void)policy;
+	schema_put_csr(w, false);
+}
+
+void openapi_put_request(struct json_writer *w, const struct validate_policy *policy)
+{
+	(void)policy;
+	schema_put_csr(w, true);
 }

@@ -19,8 +19,12 @@ void reply_result(struct request *r, int status, const char *result, const char 
 /* 200, with JSON that is no envelope; copied. */
 void reply_document(struct request *r, const char *json, size_t len);
 
-/* 201, with the path of what was made (RFC 9110 §9.3.3). */
-void reply_created(struct request *r, const char *result, const char *location);
+/* 200, with `messages`. */
+void reply_noted(struct request *r, const char *result, const struct problem_list *notes);
+
+/* 201, with the path of what was made (RFC 9110 §9.3.3), and `messages`. */
+void reply_created(struct request *r, const char *result, const char *location,
+		   const struct problem_list *notes);
 
 /*
  * A long result is written into its envelope: reply_begin, one value through

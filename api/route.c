@@ -14,32 +14,47 @@
 #define COLLECTION "{base}/{scope}/custom_csrs"
 
 static const struct route_operation list = {
-    "list*CustomCsrs", "Custom CSRs", "List CSRs", 200, "CustomCsrs", {NULL}, true,
+    "list*CustomCsrs", "Custom CSRs", "List CSRs", 200, "CustomCsrs", {NULL}, 0, NULL, true,
 };
 static const struct route_operation create = {
-    "create*CustomCsr",  "Custom CSRs", "Make a key pair and a CSR", 201, "CustomCsr",
-    {"Idempotency-Key"}, false,
+    "create*CustomCsr",
+    "Custom CSRs",
+    "Make a key pair and a CSR",
+    201,
+    "CustomCsr",
+    {"Idempotency-Key", "dry_run"},
+    200,
+    "CustomCsrRequest",
+    false,
 };
 static const struct route_operation get = {
-    "get*CustomCsr", "Custom CSRs", "Get a CSR", 200, "CustomCsr", {NULL}, false,
+    "get*CustomCsr", "Custom CSRs", "Get a CSR", 200, "CustomCsr", {NULL}, 0, NULL, false,
 };
 static const struct route_operation delete = {
-    "delete*CustomCsr", "Custom CSRs", "Delete a CSR and destroy its key", 200, "DeletedCsr", {NULL}, false,
+    "delete*CustomCsr",
+    "Custom CSRs",
+    "Delete a CSR and destroy its key",
+    200,
+    "DeletedCsr",
+    {NULL},
+    0,
+    NULL,
+    false,
 };
 static const struct route_operation verify_account = {
-    "verifyAccountToken", "Credentials", "Verify a credential", 200, "Credential", {NULL}, false,
+    "verifyAccountToken", "Credentials", "Verify a credential", 200, "Credential", {NULL}, 0, NULL, false,
 };
 static const struct route_operation verify_user = {
-    "verifyUserToken", "Credentials", "Verify a credential", 200, "Credential", {NULL}, false,
+    "verifyUserToken", "Credentials", "Verify a credential", 200, "Credential", {NULL}, 0, NULL, false,
 };
 static const struct route_operation alive = {
-    "getHealth", "Service", "Is csrd alive?", 200, "Health", {NULL}, false,
+    "getHealth", "Service", "Is csrd alive?", 200, "Health", {NULL}, 0, NULL, false,
 };
 static const struct route_operation ready = {
-    "getReadiness", "Service", "Can csrd make keys?", 200, "Readiness", {"token", "verbose"}, false,
+    "getReadiness", "Service", "Can csrd make keys?", 200, "Readiness", {"token", "verbose"}, 0, NULL, false,
 };
 static const struct route_operation document = {
-    "getOpenApi", "Service", "This document", 200, NULL, {NULL}, false,
+    "getOpenApi", "Service", "This document", 200, NULL, {NULL}, 0, NULL, false,
 };
 
 static const struct route_rule routes[] = {

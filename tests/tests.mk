@@ -56,6 +56,7 @@ $(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(AP
 $(eval $(call test_program,unit/limit_test,$(B)/libapi.a $(A_base),$(API_LIBS) -Wl$(comma)--wrap=clock_ns))
 $(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/policy_test,$(B)/libapi.a $(B)/libstore.a $(A_base),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us$(comma)--wrap=EVP_Digest))
 $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_load_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
@@ -72,6 +73,8 @@ $(eval $(call test_program,unit/confirm_test,$(B)/daemon/confirm.o $(B)/tests/fa
 $(eval $(call test_program,unit/vouch_test,$(B)/daemon/vouch.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(A_store),$(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
+$(eval $(call test_program,unit/forwarded_test,$(B)/daemon/forwarded.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
+$(eval $(call test_program,unit/proxy_test,$(B)/daemon/proxy.o $(A_base),))
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
 
 $(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,token/pin_guard.o token/state_dir.o) $(A_base),-lcrypto))

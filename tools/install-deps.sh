@@ -23,7 +23,7 @@ run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev li
 core_packages='libcmocka-dev opensc openssl libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm opencryptoki p11-kit
 	p11-kit-modules libnss3 python3 man-db systemd iproute2 procps'
 test_packages='libengine-pkcs11-openssl gnutls-bin python3-cryptography python3-jsonschema python3-yaml golang-cfssl sqlite3 shellcheck zsh
-	wget python3-requests golang-go default-jdk-headless haproxy nginx clang-format prometheus'
+	wget python3-requests golang-go golang-golang-x-mod-dev default-jdk-headless haproxy nginx clang-format prometheus'
 deb_packages='build-essential debhelper dpkg-dev lintian scdoc'
 debian13_packages='debootstrap debian-archive-keyring iproute2 util-linux wget'
 kryoptic_packages='cargo libclang-dev libssl-dev libsqlite3-dev pkgconf'

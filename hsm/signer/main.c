@@ -432,6 +432,7 @@ static enum exit_code signer_open_sessions(struct signer *s)
 	options.gate = s->gate;
 	options.judge = s->judge;
 	options.book = s->book;
+	options.stores = &s->stores;
 	e = workers_new(&options, &s->workers);
 	if (write_login(s, e) == E_NOMEM)
 		return EXIT_CODE_INTERNAL;

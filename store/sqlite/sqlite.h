@@ -30,7 +30,7 @@ MUST_USE enum err sqlite_open_memory(struct sql **ret_sql);
 /* What SQLite keeps beside the database, and open for as long. */
 enum sqlite_beside { SQLITE_BESIDE_LOG, SQLITE_BESIDE_INDEX, SQLITE_BESIDE_LEN };
 
-#define SQLITE_PARAMS_MAX 24
+#define SQLITE_PARAMS_MAX 32
 #define SQLITE_BUSY_TIMEOUT_MS 5000
 
 struct sqlite_statement {

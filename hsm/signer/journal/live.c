@@ -133,7 +133,7 @@ static enum err live_read_lines(const char *text, const char *end, struct live *
 			return e == E_NOMEM ? e : E_PROTO;
 	}
 	*ret_live = live;
-	return E_OK;
+	return names_end_restore(names);
 }
 
 enum err live_read(const struct buf *text, struct live *ret_live, struct names *names)
