@@ -48,8 +48,8 @@ void api_free(struct api *api)
 	assert(api->in_flight == 0);
 	limit_free(api->limit);
 	san_suffixes_free(api->suffixes);
-	openapi_free(api->openapi);
 	policy_cache_release(&api->policies);
+	openapi_free(api->openapi);
 	free(api);
 }
 
@@ -192,6 +192,8 @@ static void authenticate(struct op *op)
 		op_refuse(op, code, auth_missing(op->request));
 	} else if (code == PROBLEM_CREDENTIAL) {
 		refuse_credential(op, NULL, "unreadable");
+	} else if (code == PROBLEM_UNAVAILABLE) {
+		op_refuse_later(op, NULL);
 	} else if (code) {
 		op_refuse(op, code, NULL);
 	} else if (rule->look) {

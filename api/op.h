@@ -147,10 +147,10 @@ void op_reply_bare(struct op *op, int status, const char *allow);
 void op_reply(struct op *op, int status, const char *result, const char *result_info);
 /* A result that was written after reply_begin. */
 void op_reply_written(struct op *op, int status, struct json_writer *w, const char *result_info);
-/* 200, with JSON that is no envelope; copied. */
-void op_reply_document(struct op *op, const char *json, size_t len);
 /* 200 with `messages`; these are not part of the op, here and below. */
 void op_reply_noted(struct op *op, const char *result, const struct problem_list *notes);
+/* 200, with JSON that is no envelope; copied. */
+void op_reply_document(struct op *op, const char *json, size_t len);
 /* 201; location: its path. */
 void op_reply_created(struct op *op, const char *result, const char *location,
 		      const struct problem_list *notes);

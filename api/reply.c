@@ -106,14 +106,6 @@ void reply_bare(struct request *r, int status, const char *allow)
 	send_reply(r, &reply);
 }
 
-void reply_document(struct request *r, const char *json, size_t len)
-{
-	struct reply reply = {.status = 200, .body = (char *)(uintptr_t)json, .body_len = len};
-
-	add_header(&reply, "Content-Type", "application/json");
-	send_reply(r, &reply);
-}
-
 static void put_problem(struct json_writer *w, const struct problem *p)
 {
 	json_open_object(w);
@@ -135,6 +127,14 @@ static void put_problems(struct json_writer *w, const char *name, const struct p
 	for (size_t i = 0; i < len; i++)
 		put_problem(w, &problems[i]);
 	json_close(w);
+}
+
+void reply_document(struct request *r, const char *json, size_t len)
+{
+	struct reply reply = {.status = 200, .body = (char *)(uintptr_t)json, .body_len = len};
+
+	add_header(&reply, "Content-Type", "application/json");
+	send_reply(r, &reply);
 }
 
 /* Up to the value of its result. */

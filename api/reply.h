@@ -16,11 +16,11 @@ struct json_writer;
 /* result and result_info are JSON; result_info NULL: left out. */
 void reply_result(struct request *r, int status, const char *result, const char *result_info);
 
-/* 200, with JSON that is no envelope; copied. */
-void reply_document(struct request *r, const char *json, size_t len);
-
 /* 200, with `messages`. */
 void reply_noted(struct request *r, const char *result, const struct problem_list *notes);
+
+/* 200, with JSON that is no envelope; copied. */
+void reply_document(struct request *r, const char *json, size_t len);
 
 /* 201, with the path of what was made (RFC 9110 §9.3.3), and `messages`. */
 void reply_created(struct request *r, const char *result, const char *location,
