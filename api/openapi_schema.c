@@ -17,9 +17,11 @@
 #define TEXT_PATTERN "^[^\\x00-\\x20\\x7f-\\xa0]([^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0])?$"
 #define LABEL_PATTERN "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
 
-/* A host name, "*." in front or not, whose last label is no number; within a string of JSON, so each \ twice.
+/*
+ * A host name, "*." in front or not, whose last label is no number; policies may allow underscores.  Within a
+ * string of JSON, so each \ twice.
  */
-#define DNS_LABEL "[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
+#define DNS_LABEL "[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
 #define DNS_PATTERN "^(\\\\*\\\\.)?(" DNS_LABEL "\\\\.)*" DNS_LABEL "$"
 #define DNS_NUMBER "(^|\\\\.)([0-9]+|0[Xx][0-9A-Fa-f]*)$"
 

@@ -163,7 +163,7 @@ class ServedTest(harness.Case):
         ({"sans": ["a.b", "a.b"]}, False),
         ({"sans": ["a%d.example.com" % i for i in range(151)]}, False),
         *(({"sans": [name]}, False) for name in (
-            "", "*", "*.", "a.*", "a..b", ".a", "a.", "-a", "a-", "a_b", "A" * 64, "1.2", "a.0x1F", "a.0x", "a b", "č.example",
+            "", "*", "*.", "a.*", "a..b", ".a", "a.", "-a", "a-", "A" * 64, "1.2", "a.0x1F", "a.0x", "a b", "č.example",
             "https://a.b", "a@b.c", "192.0.2.1", "::1", "x." * 126 + "xx")),
         ({"key_type": "rsa1024"}, False),
         ({"key_type": "P256v1"}, False),
