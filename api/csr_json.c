@@ -73,8 +73,7 @@ void csr_json_put(struct json_writer *w, const struct csr_record *record)
 	json_close(w);
 }
 
-/* Whether a create takes it, too. */
-static bool csr_json_is_sent(const struct csr_json_member *member)
+bool csr_json_is_sent(const struct csr_json_member *member)
 {
 	return member->kind != CSR_JSON_ID && member->kind != CSR_JSON_TIME &&
 	       member->kind != CSR_JSON_ACCOUNT && member->offset != RECORD(pem);

@@ -26,6 +26,9 @@ struct csr_json_member {
 	const char *words; /* for readers of the OpenAPI document */
 };
 
+/* Whether a create takes it, too. */
+bool csr_json_is_sent(const struct csr_json_member *member);
+
 /* In the order in which they are written, from 0; NULL past the last. */
 const struct csr_json_member *csr_json_member_at(size_t nth);
 

@@ -4,15 +4,6 @@
 
 #include "api/policy_cache.h"
 
-/* What the operator permits and the token can make, once the token has said it. */
-static key_type_set judge_key_types(const struct op *op)
-{
-	key_type_set permitted = op->api->options.config->policy.key_types;
-	key_type_set offered = op->api->options.hsms_len > 0 ? hsm_key_types(op->api->options.hsms[0]) : 0;
-
-	return offered ? permitted & offered : permitted;
-}
-
 static enum err judge_add_policy(const struct op *op, const struct policy_record *record,
 				 struct policy_set *set)
 {
@@ -37,16 +28,10 @@ static enum err judge_add_policy(const struct op *op, const struct policy_record
 enum err csr_judge(const struct op *op, const struct store_policies *policies, bool is_dry_run,
 		   struct problem_list *problems, struct validate_csr *ret_csr)
 {
-	const struct config_policy *config = &op->api->options.config->policy;
-	struct validate_policy policy = {
-	    .key_types = judge_key_types(op),
-	    .sans = {.types = config->san_types,
-		     .public_names_only = config->public_names_only,
-		     .suffixes = op->api->suffixes},
-	    .notes_public = is_dry_run,
-	};
+	struct validate_policy policy = op_policy(op);
 	enum err e = policies ? judge_add_policy(op, &policies->account, &policy.rules) : E_OK;
 
+	policy.notes_public = is_dry_run;
 	if (e == E_OK && policies)
 		e = judge_add_policy(op, &policies->zone, &policy.rules);
 	if (e != E_OK)

@@ -17,10 +17,9 @@ static const struct openapi_part {
 	const char *name; /* as it stands in the frame, in place of a value */
 	void (*put)(struct json_writer *w, const struct validate_policy *policy);
 } parts[] = {
-    {"\"@paths\"", openapi_put_paths},
-    {"\"@responses\"", openapi_put_responses},
-    {"\"@create\"", openapi_put_create},
-    {"\"@csr\"", openapi_put_csr},
+    {"\"@paths\"", openapi_put_paths},     {"\"@responses\"", openapi_put_responses},
+    {"\"@create\"", openapi_put_create},   {"\"@csr\"", openapi_put_csr},
+    {"\"@request\"", openapi_put_request},
 };
 
 static const struct openapi_part *part_find(const char *at)

@@ -14,8 +14,9 @@ void openapi_put_ref(struct json_writer *w, const char *kind, const char *name);
 
 void openapi_put_paths(struct json_writer *w, const struct validate_policy *policy);
 void openapi_put_responses(struct json_writer *w, const struct validate_policy *policy);
-/* The body of a create, and a CSR in an answer. */
+/* The body of a create, a CSR in an answer, and what of it a dry run shows. */
 void openapi_put_create(struct json_writer *w, const struct validate_policy *policy);
 void openapi_put_csr(struct json_writer *w, const struct validate_policy *policy);
+void openapi_put_request(struct json_writer *w, const struct validate_policy *policy);
 
 #endif

@@ -188,32 +188,32 @@ void openapi_put_responses(struct json_writer *w, const struct validate_policy *
 
 /* ---- answers ---- */
 
-static void answer_put_envelope(struct json_writer *w, const struct route_operation *operation)
+static void answer_put_envelope(struct json_writer *w, const char *schema, bool is_page)
 {
-	json_put_raw(w,
-		     operation->is_page
-			 ? "{\"type\":\"object\",\"additionalProperties\":false,\"required\":["
-			   "\"success\",\"errors\",\"messages\",\"result\",\"result_info\"],\"properties\":{"
-			 : "{\"type\":\"object\",\"additionalProperties\":false,\"required\":["
-			   "\"success\",\"errors\",\"messages\",\"result\"],\"properties\":{");
+	json_put_raw(
+	    w, is_page ? "{\"type\":\"object\",\"additionalProperties\":false,\"required\":["
+			 "\"success\",\"errors\",\"messages\",\"result\",\"result_info\"],\"properties\":{"
+		       : "{\"type\":\"object\",\"additionalProperties\":false,\"required\":["
+			 "\"success\",\"errors\",\"messages\",\"result\"],\"properties\":{");
 	buf_printf(w->out,
 		   "\"success\":{\"const\":true},\"errors\":{\"type\":\"array\",\"maxItems\":0},"
 		   "\"messages\":{\"$ref\":\"#/components/schemas/Messages\"},"
 		   "\"result\":{\"$ref\":\"#/components/schemas/%s\"}",
-		   operation->schema);
-	if (operation->is_page)
+		   schema);
+	if (is_page)
 		buf_put_str(w->out, ",\"result_info\":{\"$ref\":\"#/components/schemas/PageInfo\"}");
 	buf_put_str(w->out, "}}");
 }
 
-static void answer_put(struct json_writer *w, const struct route_operation *operation)
+/* schema NULL: no envelope */
+static void answer_put(struct json_writer *w, int status, const char *schema, bool is_page)
 {
 	json_open_object(w);
-	json_put_text_member(w, "description", operation->status == 201 ? "Made." : "Done.");
+	json_put_text_member(w, "description", status == 201 ? "Made." : "Done.");
 	json_put_name(w, "headers");
 	json_open_object(w);
 	path_put_headers(w);
-	if (operation->status == 201)
+	if (status == 201)
 		path_put_header(w, "Location");
 	json_close(w);
 	json_put_name(w, "content");
@@ -221,8 +221,8 @@ static void answer_put(struct json_writer *w, const struct route_operation *oper
 	json_put_name(w, "application/json");
 	json_open_object(w);
 	json_put_name(w, "schema");
-	if (operation->schema)
-		answer_put_envelope(w, operation);
+	if (schema)
+		answer_put_envelope(w, schema, is_page);
 	else
 		json_put_raw(w, "{\"type\":\"object\"}");
 	json_close(w);
@@ -232,19 +232,20 @@ static void answer_put(struct json_writer *w, const struct route_operation *oper
 
 static void operation_put_responses(struct json_writer *w, const struct route_rule *rule)
 {
-	const struct route_operation dry = {.status = 200, .schema = rule->operation->dry_schema};
+	const struct route_operation *operation = rule->operation;
 	unsigned places = rule_places(rule);
 	char number[16], name[NAME_BYTES];
 
 	json_put_name(w, "responses");
 	json_open_object(w);
-	if (dry.schema) {
-		json_put_name(w, "200");
-		answer_put(w, &dry);
+	if (operation->other_status) {
+		snprintf(number, sizeof(number), "%d", operation->other_status);
+		json_put_name(w, number);
+		answer_put(w, operation->other_status, operation->other_schema, false);
 	}
-	snprintf(number, sizeof(number), "%d", rule->operation->status);
+	snprintf(number, sizeof(number), "%d", operation->status);
 	json_put_name(w, number);
-	answer_put(w, rule->operation);
+	answer_put(w, operation->status, operation->schema, operation->is_page);
 	if (rule->method == HTTP_GET)
 		path_put_ref_member(w, "304", "responses", "NotModified");
 	for (int status = 400; status < 600; status++) {

@@ -17,10 +17,11 @@
 #define TEXT_PATTERN "^[^\\x00-\\x20\\x7f-\\xa0]([^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0])?$"
 #define LABEL_PATTERN "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
 
-/* A host name, "*." in front or not, whose last label is no number; within a string of JSON, so each \ twice.
+/*
+ * A host name, "*." in front or not, whose last label is no number; policies may allow underscores.  Within a
+ * string of JSON, so each \ twice.
  */
-/* With underscores, which the policy of an account or zone may allow. */
-#define DNS_LABEL "[0-9A-Z_a-z]([0-9A-Z_a-z-]{0,61}[0-9A-Z_a-z])?"
+#define DNS_LABEL "[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
 #define DNS_PATTERN "^(\\\\*\\\\.)?(" DNS_LABEL "\\\\.)*" DNS_LABEL "$"
 #define DNS_NUMBER "(^|\\\\.)([0-9]+|0[Xx][0-9A-Fa-f]*)$"
 
@@ -210,27 +211,42 @@ static void schema_put_member(struct json_writer *w, const struct csr_json_membe
 	json_close(w);
 }
 
-void openapi_put_csr(struct json_writer *w, const struct validate_policy *policy)
+/* only_sent: of those that a create takes */
+static void schema_put_csr(struct json_writer *w, bool only_sent)
 {
 	const struct csr_json_member *member;
 
-	(void)policy; /* a CSR may be older than that */
 	json_open_object(w);
 	json_put_text_member(w, "type", "object");
 	json_put_bool_member(w, "additionalProperties", false);
 	json_put_name(w, "required");
 	json_open_array(w);
 	for (size_t i = 0; (member = csr_json_member_at(i)); i++) {
-		if (!member->is_optional)
+		if (!member->is_optional && (!only_sent || csr_json_is_sent(member)))
 			json_put_text(w, member->name);
 	}
 	json_close(w);
 	json_put_name(w, "properties");
 	json_open_object(w);
 	for (size_t i = 0; (member = csr_json_member_at(i)); i++) {
+		if (only_sent && !csr_json_is_sent(member))
+			continue;
 		json_put_name(w, member->name);
 		schema_put_member(w, member);
 	}
 	json_close(w);
 	json_close(w);
+}
+
+/* A CSR may be older than the policy. */
+void openapi_put_csr(struct json_writer *w, const struct validate_policy *policy)
+{
+	(void)policy;
+	schema_put_csr(w, false);
+}
+
+void openapi_put_request(struct json_writer *w, const struct validate_policy *policy)
+{
+	(void)policy;
+	schema_put_csr(w, true);
 }

@@ -14,45 +14,71 @@
 #define COLLECTION "{base}/{scope}/custom_csrs"
 
 static const struct route_operation list = {
-    "list*CustomCsrs", "Custom CSRs", "List CSRs", 200, "CustomCsrs", {NULL}, true, NULL,
+    .id = "list*CustomCsrs",
+    .tag = "Custom CSRs",
+    .summary = "List CSRs",
+    .status = 200,
+    .schema = "CustomCsrs",
+    .is_page = true,
 };
 static const struct route_operation create = {
-    "create*CustomCsr",
-    "Custom CSRs",
-    "Make a key pair and a CSR",
-    201,
-    "CustomCsr",
-    {"Idempotency-Key", "dry_run"},
-    false,
-    "CustomCsrCreate",
+    .id = "create*CustomCsr",
+    .tag = "Custom CSRs",
+    .summary = "Make a key pair and a CSR",
+    .status = 201,
+    .schema = "CustomCsr",
+    .other_status = 200,
+    .other_schema = "CustomCsrRequest",
+    .parameters = {"Idempotency-Key", "dry_run"},
 };
 static const struct route_operation get = {
-    "get*CustomCsr", "Custom CSRs", "Get a CSR", 200, "CustomCsr", {NULL}, false, NULL,
+    .id = "get*CustomCsr",
+    .tag = "Custom CSRs",
+    .summary = "Get a CSR",
+    .status = 200,
+    .schema = "CustomCsr",
 };
 static const struct route_operation delete = {
-    "delete*CustomCsr",
-    "Custom CSRs",
-    "Delete a CSR and destroy its key",
-    200,
-    "DeletedCsr",
-    {NULL},
-    false,
-    NULL,
+    .id = "delete*CustomCsr",
+    .tag = "Custom CSRs",
+    .summary = "Delete a CSR and destroy its key",
+    .status = 200,
+    .schema = "DeletedCsr",
 };
 static const struct route_operation verify_account = {
-    "verifyAccountToken", "Credentials", "Verify a credential", 200, "Credential", {NULL}, false, NULL,
+    .id = "verifyAccountToken",
+    .tag = "Credentials",
+    .summary = "Verify a credential",
+    .status = 200,
+    .schema = "Credential",
 };
 static const struct route_operation verify_user = {
-    "verifyUserToken", "Credentials", "Verify a credential", 200, "Credential", {NULL}, false, NULL,
+    .id = "verifyUserToken",
+    .tag = "Credentials",
+    .summary = "Verify a credential",
+    .status = 200,
+    .schema = "Credential",
 };
 static const struct route_operation alive = {
-    "getHealth", "Service", "Is csrd alive?", 200, "Health", {NULL}, false, NULL,
+    .id = "getHealth",
+    .tag = "Service",
+    .summary = "Is csrd alive?",
+    .status = 200,
+    .schema = "Health",
 };
 static const struct route_operation ready = {
-    "getReadiness", "Service", "Can csrd make keys?", 200, "Readiness", {"token", "verbose"}, false, NULL,
+    .id = "getReadiness",
+    .tag = "Service",
+    .summary = "Can csrd make keys?",
+    .status = 200,
+    .schema = "Readiness",
+    .parameters = {"token", "verbose"},
 };
 static const struct route_operation document = {
-    "getOpenApi", "Service", "This document", 200, NULL, {NULL}, false, NULL,
+    .id = "getOpenApi",
+    .tag = "Service",
+    .summary = "This document",
+    .status = 200,
 };
 
 static const struct route_rule routes[] = {

@@ -28,8 +28,9 @@ struct route_operation {
 	int status;                /* when it succeeds */
 	const char *schema;        /* of the result, in components/schemas; NULL: the answer is no envelope */
 	const char *parameters[2]; /* in components/parameters */
+	int other_status;          /* of another success; 0: there is none */
+	const char *other_schema;
 	bool is_page; /* the answer is a page: it has the parameters of api/page.h and result_info */
-	const char *dry_schema; /* of the result of a dry run, which is 200; NULL: there is none */
 };
 
 /* One row of the contract. */

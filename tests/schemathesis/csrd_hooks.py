@@ -1,5 +1,5 @@
-"""Leaves out of a list of names what JSON Schema cannot forbid: a second name that differs in case alone, and A-labels,
-of which IDNA2008 knows few."""
+"""Leaves out of a list of names what JSON Schema cannot forbid: a second name that differs in case alone, A-labels,
+of which IDNA2008 knows few, and underscores, which a policy may allow."""
 import schemathesis
 
 
@@ -7,7 +7,7 @@ def without(names):
     kept = {}
     for name in names:
         lower = name.lower()
-        if kept.setdefault(lower, name) == name and "xn--" not in lower:
+        if kept.setdefault(lower, name) == name and "xn--" not in lower and "_" not in name:
             yield name
 
 
