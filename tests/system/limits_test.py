@@ -303,7 +303,7 @@ class TokensTest(LimitsCase):
         checks = {check["name"]: check for check in json.loads(
             service.csrctl("doctor", check=False).stdout)["checks"]}
         self.assertEqual((checks["callers"]["status"], checks["callers"]["found"][:2]), ("warn", "1 "))
-        text = harness.http_request(("127.0.0.1", port), "GET", "/metrics").body.decode()
+        text = harness.http_request(("127.0.0.1", port), "GET", "/metrics", is_api=False).body.decode()
         self.assertIn("csrd_principals_ending 1\n", text)
         service.csrd.terminate()
         used = self.listed(token_id)["last_used_at"]
