@@ -57,6 +57,7 @@ BASE_SRC := base/address.c base/buf.c base/clock.c base/csr.c base/err.c base/ex
 	base/log_queue.c base/metric.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
 SERVICE_SRC := systemd/service.c systemd/journald.c
 TLS_SRC := tls/tls_identity.c
+OSSL_SRC := ossl/ossl_memory.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 LOOP_SRC := loop/timer.c
@@ -103,7 +104,7 @@ TLOG_LIBS := -lcrypto
 DAEMON_LIBS := -levent_openssl -levent_core -lssl
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
-ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(TLOG_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(TLS_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(JOURNAL_SRC) $(CLI_SRC)
+ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(TLOG_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(TLS_SRC) $(OSSL_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(JOURNAL_SRC) $(CLI_SRC)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/bin/csrd $(B)/bin/csrd-hsm $(B)/bin/csrctl
@@ -141,21 +142,22 @@ $(eval $(call archive,hsm,$(HSM_SRC)))
 $(eval $(call archive,store,$(STORE_SRC)))
 $(eval $(call archive,api,$(API_SRC)))
 $(eval $(call archive,tls,$(TLS_SRC)))
+$(eval $(call archive,ossl,$(OSSL_SRC)))
 $(eval $(call archive,tlog,$(TLOG_SRC)))
 
 link = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS)
 
-$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libtls.a $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libtls.a $(B)/libapi.a $(B)/libossl.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libjournal.a $(B)/libtlog.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libossl.a $(B)/libjournal.a $(B)/libtlog.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(SIGNER_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libtls.a $(B)/libapi.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrctl: $(call obj,$(CLI_SRC)) $(B)/libtls.a $(B)/libapi.a $(B)/libossl.a $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(CONFIG_LIBS)
@@ -295,6 +297,7 @@ help:
 	'make test-rare       the tests that are slow and look at what changes seldom' \
 	'make tsan            the signer under load, and the store with its readers, with ThreadSanitizer' \
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load, and 20 times at each failpoint of both' \
+	'make fuzz            libFuzzer for FUZZ_SECONDS=60 on each FUZZ_TARGET=, with clang' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make schemathesis    schemathesis, which pip fetches, on csrd and its OpenAPI document for SCHEMATHESIS_SECONDS=600' \
 	'make bench           measure csrd beside its references (doc/bench.md); make bench-quick: one short round' \

@@ -192,6 +192,8 @@ static void authenticate(struct op *op)
 		op_refuse(op, code, auth_missing(op->request));
 	} else if (code == PROBLEM_CREDENTIAL) {
 		refuse_credential(op, NULL, "unreadable");
+	} else if (code == PROBLEM_UNAVAILABLE) {
+		op_refuse_later(op, NULL);
 	} else if (code) {
 		op_refuse(op, code, NULL);
 	} else if (rule->look) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to listen.c and inherited.c: sockets that listen, and what they are called. */
+/* Private to daemon/.  Sockets that listen, and what they are called. */
 #ifndef CSRD_DAEMON_LISTEN_SOCKET_H
 #define CSRD_DAEMON_LISTEN_SOCKET_H
 

@@ -4,6 +4,7 @@
 #   tools/install-deps.sh run    to build csrd and run it on SoftHSM
 #   tools/install-deps.sh test   that, and what the tests need
 #   tools/install-deps.sh core   that, and what tests/unit, tests/contract and the test of the package need
+#   tools/install-deps.sh fuzz   what "make fuzz" needs
 #   tools/install-deps.sh bench  what "make bench" needs
 #   tools/install-deps.sh deb    what "make deb" needs
 #   tools/install-deps.sh kryoptic   what "make kryoptic" needs, in Debian 13
@@ -27,12 +28,13 @@ test_packages='libengine-pkcs11-openssl gnutls-bin python3-cryptography python3-
 deb_packages='build-essential debhelper dpkg-dev lintian scdoc'
 debian13_packages='debootstrap debian-archive-keyring iproute2 util-linux wget'
 kryoptic_packages='cargo libclang-dev libssl-dev libsqlite3-dev pkgconf'
+fuzz_packages='clang libclang-rt-dev llvm'
 schemathesis_packages='python3-venv'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 
 usage()
 {
-	echo 'usage: tools/install-deps.sh run|test|core|bench|deb|debian13|kryoptic|schemathesis' >&2
+	echo 'usage: tools/install-deps.sh run|test|core|fuzz|bench|deb|debian13|kryoptic|schemathesis' >&2
 	exit 64
 }
 
@@ -68,6 +70,9 @@ test)
 	;;
 core)
 	packages="$run_packages $core_packages $deb_packages"
+	;;
+fuzz)
+	packages="$run_packages $fuzz_packages"
 	;;
 bench)
 	packages="$run_packages $bench_packages $(sdk_packages)"
