@@ -5,6 +5,7 @@
 #include "api/limit.h"
 #include "api/media.h"
 #include "api/op.h"
+#include "api/openapi.h"
 #include "api/reply.h"
 #include "api/use.h"
 #include "api/wait.h"
@@ -48,6 +49,7 @@ void api_free(struct api *api)
 	limit_free(api->limit);
 	san_suffixes_free(api->suffixes);
 	policy_cache_release(&api->policies);
+	openapi_free(api->openapi);
 	free(api);
 }
 
@@ -190,6 +192,8 @@ static void authenticate(struct op *op)
 		op_refuse(op, code, auth_missing(op->request));
 	} else if (code == PROBLEM_CREDENTIAL) {
 		refuse_credential(op, NULL, "unreadable");
+	} else if (code == PROBLEM_UNAVAILABLE) {
+		op_refuse_later(op, NULL);
 	} else if (code) {
 		op_refuse(op, code, NULL);
 	} else if (rule->look) {

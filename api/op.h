@@ -15,6 +15,7 @@
 #include "api/request.h"
 #include "api/route.h"
 #include "api/san_suffixes.h"
+#include "api/validate.h"
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -34,6 +35,7 @@ struct json_writer;
 struct limit;
 struct limit_refusal;
 struct list;
+struct openapi;
 struct reply_refusal;
 
 /* What an op waits for (api/wait.h). */
@@ -61,6 +63,7 @@ struct api {
 	TAILQ_HEAD(, list) lists;     /* of csr_read.c: lists that wait for their turn */
 	unsigned lists_waiting;       /* how many that is */
 	unsigned lists_len;           /* how many the store works on */
+	struct openapi *openapi;      /* of openapi.c: the document as it was last asked for, or NULL */
 	struct log_gate auth_gate;    /* refused credentials */
 	struct log_gate unknown_gate; /* requests refused before authentication */
 	struct metric_times auth_times;
@@ -102,6 +105,7 @@ void csr_list_start(struct op *op);
 void token_verify_start(struct op *op);
 void health_alive(struct op *op);
 void health_ready(struct op *op);
+void openapi_start(struct op *op);
 
 /* Takes the request.  NULL: out of memory, and the request is still the caller's. */
 struct op *op_new(struct api *api, struct request *request);
@@ -124,6 +128,9 @@ void op_want_reconcile(struct op *op);
 /* The signer that holds a token, or NULL. */
 struct hsm *op_hsm_find(const struct op *op, const char *token_name);
 
+/* What a create may ask for: what the operator permits and the token can make, once the token has said it. */
+struct validate_policy op_policy(const struct op *op);
+
 /* When a call to the HSM must be over for the answer to be in time. */
 uint64_t op_hsm_deadline_ms(const struct op *op);
 
@@ -142,6 +149,8 @@ void op_reply(struct op *op, int status, const char *result, const char *result_
 void op_reply_written(struct op *op, int status, struct json_writer *w, const char *result_info);
 /* 200 with `messages`; these are not part of the op, here and below. */
 void op_reply_noted(struct op *op, const char *result, const struct problem_list *notes);
+/* 200, with JSON that is no envelope; copied. */
+void op_reply_document(struct op *op, const char *json, size_t len);
 /* 201; location: its path. */
 void op_reply_created(struct op *op, const char *result, const char *location,
 		      const struct problem_list *notes);

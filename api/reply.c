@@ -129,6 +129,14 @@ static void put_problems(struct json_writer *w, const char *name, const struct p
 	json_close(w);
 }
 
+void reply_document(struct request *r, const char *json, size_t len)
+{
+	struct reply reply = {.status = 200, .body = (char *)(uintptr_t)json, .body_len = len};
+
+	add_header(&reply, "Content-Type", "application/json");
+	send_reply(r, &reply);
+}
+
 /* Up to the value of its result. */
 static void reply_open(struct json_writer *w, struct buf *b, const struct problem_list *notes)
 {
@@ -234,6 +242,7 @@ static void send_refusal(struct request *r, const struct refusal *refusal)
 {
 	struct reply reply = {.status = refusal->status, .body_is_given = true};
 	const char *challenge = auth_challenge(r, refusal->problems[0].code);
+	unsigned retry_after_s = refusal->retry_after_s;
 	char seconds[16];
 	struct json_writer w;
 	struct buf b;
@@ -247,8 +256,10 @@ static void send_refusal(struct request *r, const struct refusal *refusal)
 	}
 	reply.body = buf_take(&b, &reply.body_len);
 	add_header(&reply, "Content-Type", "application/json");
-	if (refusal->retry_after_s > 0) {
-		snprintf(seconds, sizeof(seconds), "%u", refusal->retry_after_s);
+	if (refusal->status == 503 && retry_after_s == 0)
+		retry_after_s = PROBLEM_RETRY_AFTER_S;
+	if (retry_after_s > 0) {
+		snprintf(seconds, sizeof(seconds), "%u", retry_after_s);
 		add_header(&reply, "Retry-After", seconds);
 	}
 	if (refusal->header.name)

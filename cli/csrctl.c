@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "ossl/ossl_memory.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -159,6 +160,7 @@ int main(int argc, char **argv)
 	struct cli cli;
 	enum exit_code code;
 
+	ossl_memory_watch();
 	if (fd_fill_standard() != E_OK)
 		return (int)EXIT_CODE_SYSTEM;
 	log_open("csrctl", LOG_LEVEL_WARN);

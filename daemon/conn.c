@@ -346,6 +346,10 @@ void conn_send(struct conn *c, const struct buf *head, char *body, size_t body_l
 		conn_abort(c);
 		return;
 	}
+	/* Nothing would be sent where bufferevent_socket_new had no memory to be told of output, which it
+	 * does not say. */
+	if (!c->is_tls)
+		(void)bufferevent_enable(c->bev, EV_WRITE);
 	conn_set_limit_unsent(c->set, c);
 }
 

@@ -114,7 +114,7 @@ static int check_config(const char *path, bool quiet)
 		fprintf(stderr, "%s%s", buf_text(&report), report.len == 0 ? "out of memory\n" : "");
 	buf_release(&report);
 	config_free(config);
-	return e == E_OK ? EXIT_CODE_OK : EXIT_CODE_CONFIG;
+	return (int)exit_code_of(e, EXIT_CODE_CONFIG);
 }
 
 /* A type that is permitted and refused all the same would puzzle: callers learn only what is accepted. */
@@ -676,7 +676,9 @@ static enum err read_config(const char *path, struct config **ret_config)
 
 	buf_init(&report, REPORT_BYTES);
 	e = config_load(path, &report, ret_config);
-	if (e != E_OK)
+	if (e == E_NOMEM)
+		log_err(e, "'%s' cannot be read", path);
+	else if (e != E_OK)
 		log_report(LOG_LEVEL_ERROR, &report);
 	buf_release(&report);
 	return e;

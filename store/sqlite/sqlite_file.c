@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "store/migrate.h"
+#include "store/sqlite/sqlite.h"
 #include "store/sqlite/sqlite_place.h"
 
 #include <errno.h>
@@ -213,6 +214,8 @@ static enum err take_integrity(void *arg, sqlite3_stmt *row)
 	const char *last;
 
 	if (!text)
+		return E_NOMEM;
+	if ((sqlite_unread_page(text) & 0xff) == SQLITE_NOMEM)
 		return E_NOMEM;
 	last = strrchr(text, '\n');
 	if (strcmp(text, "ok") != 0)

@@ -1459,7 +1459,7 @@ static enum err roll(struct store *store, unsigned n, unsigned secret, int64_t g
 }
 
 /* Until when the secret is valid; 0: it is in force.  It is of the principal n. */
-static int64_t secret_until_us(struct store *store, unsigned secret, unsigned n)
+static int64_t secret_until_us(struct store *store, uint8_t secret, unsigned n)
 {
 	struct principal_answer a = find_principal(store, PRINCIPAL_TOKEN, secret);
 

@@ -45,8 +45,7 @@ class LimitsCase(harness.Case):
         connection = http.client.HTTPConnection(*self.service_.address, timeout=PATIENCE, source_address=(source, 0))
         try:
             connection.request(method, path, body, headers if headers is not None else self.service_.bearer())
-            response = connection.getresponse()
-            return harness.Answer(response.status, response.headers, response.read())
+            return harness.answer_of(connection.getresponse(), method, path)
         finally:
             connection.close()
 
@@ -82,6 +81,7 @@ class RatesTest(LimitsCase):
         self.assertEqual(self.statuses(1, ONE, path="/nowhere"), [429])
         self.assertEqual(self.statuses(1, ONE, headers={}), [429])
         self.assertEqual(self.statuses(1, ONE, method="HEAD"), [429])
+        self.assertEqual(self.statuses(1, ONE, path="/openapi.json", headers={}), [429])
         self.assertEqual(self.statuses(3, ONE, method="DELETE"), [405, 405, 429])
         # Others are not touched, and health checks never.
         self.assertEqual(self.statuses(1, TWO), [200])
@@ -356,7 +356,7 @@ class FiguresTest(LimitsCase):
         self.assertEqual(self.statuses(1, TWO), [429])
         wrong = {"Authorization": "Bearer wrong"}
         self.assertEqual([self.request(source, headers=wrong, method="POST").status for source in (ONE, ONE)], [401, 429])
-        text = harness.http_request(("127.0.0.1", port), "GET", "/metrics").body.decode()
+        text = harness.http_request(("127.0.0.1", port), "GET", "/metrics", is_api=False).body.decode()
         for line in ('csrd_limits_refused_requests_total{limit="address"} 1',
                      'csrd_limits_refused_requests_total{limit="principal"} 1',
                      'csrd_limits_refused_requests_total{limit="failed_logins"} 1',

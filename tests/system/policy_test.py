@@ -60,6 +60,13 @@ class PolicyTest(harness.Case):
         self.assertNotIn("account_policy", s.csrctl("csr", "show", before.result["id"]))
         self.assertEqual(s.csrctl("csr", "show", made)["account_policy"], 1)
 
+        self.assertEqual(s.create(zone=True, sans=["db_1.example.com"]).codes, [1412])
+        self.assertEqual(self.set({"underscores": [".example.com"]}, zone=True), 3)
+        private = s.create(zone=True, sans=["db_1.example.com"]).result["csr"]
+        text = subprocess.run(["openssl", "req", "-noout", "-text", "-verify"], input=private, text=True, check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        self.assertIn("DNS:db_1.example.com", text)
+
         self.assertEqual(s.csrctl("policy", "set", s.account, path),
                          {"scope": "account", "scope_id": s.account, "version": 1, "changed": False})
         self.assertEqual(self.set({"key_types": ["rsa2048"]}), 2)
@@ -70,7 +77,7 @@ class PolicyTest(harness.Case):
         versions = s.csrctl("policy", "list", s.account)["policies"]
         self.assertEqual([row["version"] for row in versions], [1, 2])
         self.assertEqual([(row["scope"], row["version"]) for row in s.csrctl("policy", "list")["policies"]],
-                         [("account", 2), ("zone", 2)])
+                         [("account", 2), ("zone", 3)])
         trail = s.csrctl("audit", "--action", "account.policy")["records"]
         self.assertEqual([record["detail"] for record in trail], ["version 2", "version 1"])
         s.check_sane(self, [before.result["id"], made, of_zone])

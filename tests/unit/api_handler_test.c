@@ -17,6 +17,7 @@
 #include "tests/fakes/old_rows.h"
 #include "tests/fakes/store_memory.h"
 
+#include <openssl/evp.h>
 #include <poll.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -63,6 +64,18 @@ int64_t __wrap_clock_wall_us(void);
 int64_t __wrap_clock_wall_us(void)
 {
 	return __real_clock_wall_us() + wall_offset_us;
+}
+
+/* The hash of a credential cannot be made: out of memory. */
+static bool no_digest;
+int __real_EVP_Digest(const void *data, size_t count, unsigned char *md, unsigned *size, const EVP_MD *type,
+		      ENGINE *impl);
+int __wrap_EVP_Digest(const void *data, size_t count, unsigned char *md, unsigned *size, const EVP_MD *type,
+		      ENGINE *impl);
+int __wrap_EVP_Digest(const void *data, size_t count, unsigned char *md, unsigned *size, const EVP_MD *type,
+		      ENGINE *impl)
+{
+	return no_digest ? 0 : __real_EVP_Digest(data, count, md, size, type, impl);
 }
 
 /* ---- one request ---- */
@@ -814,6 +827,14 @@ static void credentials_decide(void **state)
 		call.key = credential_table[i].key;
 		once(*state, call, credential_table[i].status, credential_table[i].code);
 	}
+}
+
+/* F396: with Retry-After, as every 503 */
+static void a_credential_without_memory_for_its_hash(void **state)
+{
+	no_digest = true;
+	once(*state, new_call(HTTP_GET, "/client/v4/user/tokens/verify", NULL), 503, 1503);
+	no_digest = false;
 }
 
 static const struct {
@@ -2644,6 +2665,7 @@ static const struct CMUnitTest tests[] = {
     TEST(content_types),
     TEST(body_errors_have_their_codes),
     TEST(credentials_decide),
+    TEST(a_credential_without_memory_for_its_hash),
     TEST(paths_decide),
     TEST(refusals_name_the_remedy),
     TEST(the_http_layer_refuses_in_the_envelope),
