@@ -7,6 +7,22 @@ import clients
 import harness
 
 
+# The rest of the section "http" follows it.
+NGINX_HEAD = """daemon off;
+master_process off;
+pid @FOLDER@/pid;
+error_log stderr info;
+events { worker_connections 200; }
+http {
+    access_log off;
+    client_body_temp_path @FOLDER@/body;
+    proxy_temp_path @FOLDER@/proxy;
+    fastcgi_temp_path @FOLDER@/fastcgi;
+    uwsgi_temp_path @FOLDER@/uwsgi;
+    scgi_temp_path @FOLDER@/scgi;
+"""
+
+
 def listens(address):
     try:
         socket.create_connection(address, 1).close()
@@ -64,15 +80,20 @@ backend csrd
     return proxy
 
 
-def haproxy_state(proxy):
-    """What HAProxy thinks of its server: UP, DOWN, "no check"; and the reason of its last check."""
+def haproxy_row(proxy, section, server):
+    """What HAProxy knows of a server, by name."""
     with socket.socket(socket.AF_UNIX) as asked:
         asked.connect(str(proxy.folder / "stats"))
         asked.sendall(b"show stat\n")
         answer = b"".join(iter(lambda: asked.recv(65536), b"")).decode()
     lines = answer.splitlines()
     names = lines[0].lstrip("# ").split(",")
-    row = next(dict(zip(names, line.split(","))) for line in lines[1:] if line.startswith("csrd,one,"))
+    return next(dict(zip(names, line.split(","))) for line in lines[1:] if line.startswith("%s,%s," % (section, server)))
+
+
+def haproxy_state(proxy):
+    """What HAProxy thinks of its server: UP, DOWN, "no check"; and the reason of its last check."""
+    row = haproxy_row(proxy, "csrd", "one")
     return row["status"], row["check_status"] + " " + row["check_code"]
 
 
@@ -80,20 +101,7 @@ def nginx(case, to, keepalive="", location=""):
     """Requests are passed on as they come, over connections that are kept.  keepalive: lines for the upstream;
     location: more lines for the location."""
     clients.need("nginx")
-    return Proxy(case, "nginx", """
-daemon off;
-master_process off;
-pid @FOLDER@/pid;
-error_log stderr info;
-events { worker_connections 200; }
-http {
-    access_log off;
-    client_body_temp_path @FOLDER@/body;
-    proxy_temp_path @FOLDER@/proxy;
-    fastcgi_temp_path @FOLDER@/fastcgi;
-    uwsgi_temp_path @FOLDER@/uwsgi;
-    scgi_temp_path @FOLDER@/scgi;
-    upstream csrd {
+    return Proxy(case, "nginx", NGINX_HEAD + """    upstream csrd {
         server %s:%d;
         keepalive 32;
         %s

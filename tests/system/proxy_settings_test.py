@@ -21,22 +21,6 @@ defaults
     timeout client 60s
     timeout server 60s
 """
-NGINX = """
-daemon off;
-master_process off;
-pid @FOLDER@/pid;
-error_log stderr info;
-events { worker_connections 200; }
-http {
-    access_log off;
-    client_body_temp_path @FOLDER@/body;
-    proxy_temp_path @FOLDER@/proxy;
-    fastcgi_temp_path @FOLDER@/fastcgi;
-    uwsgi_temp_path @FOLDER@/uwsgi;
-    scgi_temp_path @FOLDER@/scgi;
-%s}
-"""
-
 
 def blocks():
     """The indented blocks of that section."""
@@ -85,15 +69,10 @@ class ProxySettingsTest(harness.Case):
 
     def checked(self, proxy):
         """How the last health check ended."""
-        with socket.socket(socket.AF_UNIX) as asked:
-            try:
-                asked.connect(str(proxy.folder / "stats"))
-            except OSError:
-                return None
-            asked.sendall(b"show stat\n")
-            lines = b"".join(iter(lambda: asked.recv(65536), b"")).decode().splitlines()
-        names = lines[0].lstrip("# ").split(",")
-        return [dict(zip(names, line.split(","))) for line in lines[1:] if ",csrd," in line[:20]][0]["check_status"].lstrip("* ")
+        try:
+            return proxies.haproxy_row(proxy, "csrd", "csrd")["check_status"].lstrip("* ")
+        except OSError:
+            return None
 
     def ask(self, proxy, service, source, *headers):
         """A request for nothing that is there, so that it is logged."""
@@ -132,7 +111,7 @@ class ProxySettingsTest(harness.Case):
         clients.need("nginx")
         service = self.conf(self.shown("trusted_proxies"))
         block = self.localised(self.shown("upstream csrd {", "proxy_ssl_verify"))
-        self.check_header(service, proxies.Proxy(self, "nginx", NGINX % block, [clients.find("nginx"), "-c"]))
+        self.check_header(service, proxies.Proxy(self, "nginx", proxies.NGINX_HEAD + block + "}\n", [clients.find("nginx"), "-c"]))
         service.stop()
 
     def test_f424_haproxy_with_the_proxy_protocol(self):

@@ -184,7 +184,7 @@ static void random_headers(void **state)
 			for (size_t i = p.len; i < p.len + n; i++) {
 				p.bytes[i] = i < 12 ? (uint8_t)SIGNATURE[i] : (uint8_t)random();
 				if (i < 12 && random() % 200 == 0)
-					p.bytes[i] ^= 1u << random() % 8;
+					p.bytes[i] = (uint8_t)(p.bytes[i] ^ 1u << random() % 8);
 				if (i == 12 && random() % 8)
 					p.bytes[i] = (uint8_t)(0x20 | random() % 2);
 				if (i == 13 && random() % 8)
