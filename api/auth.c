@@ -78,11 +78,21 @@ const char *auth_refusal(const struct auth_claim *claim, const struct principal 
 		return "the key belongs to another e-mail address";
 	if (principal->revoked_us != 0)
 		return "revoked";
+	if (principal->secret_until_us != 0 && now_us >= principal->secret_until_us)
+		return "it was replaced by a new one";
 	if (principal->not_before_us != 0 && now_us < principal->not_before_us)
 		return "not valid yet";
 	if (principal->expires_us != 0 && now_us >= principal->expires_us)
 		return "expired";
 	return NULL;
+}
+
+const char *auth_refusal_of_place(const struct principal *principal, const struct address *caller)
+{
+	if (principal->networks_len == 0 ||
+	    address_is_in_any(caller, principal->networks, principal->networks_len))
+		return NULL;
+	return "it may not be used from there";
 }
 
 const char *auth_challenge(const struct request *r, enum problem_code code)

@@ -30,6 +30,9 @@ const char *auth_missing(const struct request *r);
 /* NULL when the principal found is the claimed one and may act now; else why not, for the log. */
 const char *auth_refusal(const struct auth_claim *claim, const struct principal *principal, int64_t now_us);
 
+/* The same for where it is used from. */
+const char *auth_refusal_of_place(const struct principal *principal, const struct address *caller);
+
 /*
  * WWW-Authenticate for a refusal with this code (RFC 6750 §3), or NULL when
  * another credential would not help.  Only a client that sent a token gets

@@ -67,7 +67,8 @@ struct request {
 	const char *body; /* not NUL-terminated; NULL when body_len is 0 */
 	size_t body_len;
 	struct address caller; /* to judge by; ADDRESS_UNIX for a unix socket */
-	const char *peer;      /* the same for people: "127.0.0.1:41234" or "unix" */
+	/* The same for people: "127.0.0.1:41234", "unix"; with the proxies that told it behind "via". */
+	const char *peer;
 	bool over_tls;
 	uint64_t deadline_ms;     /* clock_ms() */
 	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */

@@ -20,7 +20,7 @@ struct principal_words {
 };
 extern const struct principal_words principal_words_token, principal_words_user;
 
-/* "grants" and the times that are set. */
+/* "grants", "from" if there is any, and the times that are set. */
 void principal_words_put_members(struct json_writer *w, const struct names *names, const struct principal *p);
 
 #endif
