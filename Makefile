@@ -53,10 +53,10 @@ endif
 
 # ---- what is built -----------------------------------------------------------
 
-BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
+BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/identity.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
 	base/log_queue.c base/metric.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
 SERVICE_SRC := systemd/service.c systemd/journald.c
-TLS_SRC := tls/tls_identity.c
+TLS_SRC := tls/tls_clients.c tls/tls_identity.c tls/tls_name.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 LOOP_SRC := loop/timer.c
@@ -72,7 +72,7 @@ API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c 
 	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/confirm.c daemon/conn.c daemon/conn_set.c daemon/figures.c daemon/head.c daemon/http.c \
-	daemon/listen.c daemon/metrics.c daemon/notify.c daemon/process.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/tls.c daemon/tls_ticket.c daemon/traffic.c daemon/turn.c daemon/vouch.c
+	daemon/listen.c daemon/metrics.c daemon/notify.c daemon/process.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/tls.c daemon/tls_client.c daemon/tls_ticket.c daemon/traffic.c daemon/turn.c daemon/vouch.c
 JOURNAL_SRC := $(addprefix hsm/signer/journal/,bundle.c entry.c journal.c journal_open.c journal_steps.c live.c names.c tail.c)
 SIGNER_SRC := hsm/signer/main.c \
 	$(addprefix hsm/signer/token/,ckr.c data_object.c gate.c guard.c judge.c login.c module.c module_file.c object.c \

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct peer; /* base/identity.h */
+
 enum http_method {
 	HTTP_GET = 1,
 	HTTP_HEAD,
@@ -56,6 +58,8 @@ struct request {
 	const char *body; /* not NUL-terminated; NULL when body_len is 0 */
 	size_t body_len;
 	const char *peer; /* "127.0.0.1:41234" or "unix" */
+	const struct peer
+	    *known; /* who is there, by a client certificate or as a user of this machine; or NULL */
 	bool over_tls;
 	uint64_t deadline_ms;     /* clock_ms() */
 	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */

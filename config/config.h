@@ -27,6 +27,9 @@
 #define CONFIG_USERS_MAX 8
 #define CONFIG_KEYS_MAX 64
 
+enum config_client_certificate { CONFIG_CLIENT_NONE, CONFIG_CLIENT_OPTIONAL, CONFIG_CLIENT_REQUIRED };
+enum config_credentials { CONFIG_CREDENTIALS_ANY, CONFIG_CREDENTIALS_BOTH };
+
 struct config_http {
 	char *listen[CONFIG_LISTEN_MAX]; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/csrd/csrd.sock" */
 	size_t listen_len;
@@ -34,7 +37,11 @@ struct config_http {
 	size_t listen_tls_len;
 	char *tls_certificate; /* a path, or "credential:NAME"; NULL when not set */
 	char *tls_key;
-	bool allow_plain_http; /* off loopback too */
+	char *tls_client_ca; /* as tls_certificate */
+	char *tls_client_crl;
+	enum config_client_certificate tls_client_certificate;
+	enum config_credentials credentials; /* both: an API token and a client certificate or unix user */
+	bool allow_plain_http;               /* off loopback too */
 	uint64_t max_connections;
 	uint64_t max_header_bytes;
 	uint64_t max_body_bytes;

@@ -26,6 +26,10 @@
 #define AT(member) .offset = offsetof(struct config, member)
 #define AT_TOKEN(member) .offset = offsetof(struct config_token, member)
 
+/* In the order of their enums. */
+static const char *const client_certificates[] = {"none", "optional", "required", NULL};
+static const char *const credentials[] = {"any", "both", NULL};
+
 const struct config_key config_table[CONFIG_KEYS] = {
     {"http", "listen", CONFIG_LISTEN, AT(http.listen), .len_offset = offsetof(struct config, http.listen_len),
      .max = CONFIG_LISTEN_MAX, .fallback = "127.0.0.1:8080, [::1]:8080"},
@@ -33,6 +37,12 @@ const struct config_key config_table[CONFIG_KEYS] = {
      .len_offset = offsetof(struct config, http.listen_tls_len), .max = CONFIG_LISTEN_MAX},
     {"http", "tls_certificate", CONFIG_CREDENTIAL, AT(http.tls_certificate)},
     {"http", "tls_key", CONFIG_CREDENTIAL, AT(http.tls_key)},
+    {"http", "tls_client_certificate", CONFIG_CHOICE, AT(http.tls_client_certificate),
+     .choices = client_certificates, .fallback = "none"},
+    {"http", "tls_client_ca", CONFIG_CREDENTIAL, AT(http.tls_client_ca)},
+    {"http", "tls_client_crl", CONFIG_CREDENTIAL, AT(http.tls_client_crl)},
+    {"http", "credentials", CONFIG_CHOICE, AT(http.credentials), .choices = credentials, .fallback = "any",
+     .reloadable = true},
     {"http", "allow_plain_http", CONFIG_BOOL, AT(http.allow_plain_http), .fallback = "no"},
     {"http", "max_connections", CONFIG_COUNT, AT(http.max_connections), .min = 1, .max = 65536,
      .fallback = "512"},
@@ -324,6 +334,20 @@ static const char *log_level_name(enum log_level level)
 			return level_names[i];
 	}
 	return "";
+}
+
+static enum err set_choice(const struct config_key *key, unsigned *value, const char *text, struct buf *why)
+{
+	for (unsigned i = 0; key->choices[i]; i++) {
+		if (strcmp(key->choices[i], text) == 0) {
+			*value = i;
+			return E_OK;
+		}
+	}
+	put_refused(key, why, text);
+	for (unsigned i = 0; key->choices[i]; i++)
+		buf_printf(why, "%s%s", i == 0 ? "" : key->choices[i + 1] ? ", " : " or ", key->choices[i]);
+	return E_INVAL;
 }
 
 /* ---- lists: items between commas ---- */
@@ -628,6 +652,8 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 		return set_bits(key, value, text, take_san_type, why);
 	case CONFIG_LOG_LEVEL:
 		return set_log_level(key, value, text, why);
+	case CONFIG_CHOICE:
+		return set_choice(key, value, text, why);
 	case CONFIG_USAGE:
 		return set_bits(key, value, text, take_usage, why);
 	case CONFIG_TEXT:
@@ -675,6 +701,9 @@ void config_key_format(const struct config_key *key, const void *base, struct bu
 	case CONFIG_LOG_LEVEL:
 		buf_put_str(b, log_level_name(*(const enum log_level *)value));
 		break;
+	case CONFIG_CHOICE:
+		buf_put_str(b, key->choices[*(const unsigned *)value]);
+		break;
 	case CONFIG_USAGE:
 		key_protection_format(*(const uint32_t *)value, b);
 		break;
@@ -703,6 +732,8 @@ static size_t plain_size(enum config_type type)
 		return sizeof(uint32_t);
 	case CONFIG_LOG_LEVEL:
 		return sizeof(enum log_level);
+	case CONFIG_CHOICE:
+		return sizeof(unsigned);
 	default:
 		return 0;
 	}

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/identity.h"
 #include "base/log.h"
 #include "daemon/conn_private.h"
 #include "daemon/tls.h"
@@ -14,6 +15,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -31,11 +33,12 @@
 #define HANDSHAKE_MS 10000
 /* What a small answer is put into one TLS record with, head and body. */
 #define TLS_RECORD_BYTES 16384
-#define LOG_MS 5000
 /* Past request_timeout, which the api keeps: it was lost. */
 #define BUSY_MARGIN_MS 10000
 /* The slowest reader that is waited for to the end. */
 #define SEND_BYTES_PER_MS 16
+
+static enum err conn_speak_plainly(struct conn *c);
 
 static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -93,6 +96,10 @@ static void conn_forget_request(struct conn *c)
 /* Hands the request, whole or refused, to the owner, who answers it now or later. */
 static void conn_hand_over(struct conn *c)
 {
+	if (c->is_tls && !tls_peer_is_good(c->tls, c->bev, c->peer)) {
+		conn_enter_state(c, CONN_DEAD);
+		return;
+	}
 	bufferevent_disable(c->bev, EV_READ);
 	conn_enter_state(c, CONN_BUSY);
 	c->set->options.on_request(c->set->options.arg, c);
@@ -300,6 +307,7 @@ static void conn_release(struct conn *c)
 	if (c->body)
 		evbuffer_free(c->body);
 	free(c->head_text);
+	peer_free(c->known);
 	free(c);
 }
 
@@ -358,17 +366,6 @@ void conn_abort(struct conn *c)
 
 /* ---- the end ---- */
 
-/* Peers can cause this fast. */
-static void conn_fail_handshake(const struct conn *c, enum tls_outcome outcome, const char *why)
-{
-	static struct log_gate gate;
-	unsigned held_back;
-
-	tls_failed(c->tls, outcome);
-	if (log_gate_pass(&gate, LOG_MS, &held_back))
-		log_info("TLS handshake with '%s' failed: %s (%u lines held back)", c->peer, why, held_back);
-}
-
 /* A reader that makes progress is given more time, up to a point. */
 static bool conn_may_send_on(struct conn *c, uint64_t now)
 {
@@ -387,7 +384,7 @@ static void conn_on_timer(void *arg)
 
 	switch (c->state) {
 	case CONN_HANDSHAKE:
-		conn_fail_handshake(c, TLS_TIMED_OUT, "it took too long");
+		tls_log_timeout(c->tls, c->peer);
 		break;
 	case CONN_HEAD:
 	case CONN_BODY:
@@ -416,6 +413,25 @@ static void conn_on_timer(void *arg)
 	conn_free(c);
 }
 
+/*
+ * In TLS 1.3 a client sends its first request behind its certificate.  With that
+ * unread a close would be a reset, which may overtake the alert that tells it why.
+ */
+static void conn_linger_refused(struct conn *c)
+{
+	int fd = fcntl(bufferevent_getfd(c->bev), F_DUPFD_CLOEXEC, 0);
+
+	evbuffer_remove_cb(bufferevent_get_output(c->bev), on_output, c);
+	bufferevent_free(c->bev);
+	c->bev = NULL;
+	c->fd = fd;
+	c->is_tls = false;
+	if (fd < 0 || conn_speak_plainly(c) != E_OK)
+		conn_free(c);
+	else
+		conn_linger(c);
+}
+
 /* The client closed its side, or the connection broke. */
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
@@ -423,11 +439,13 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 	if (what & BEV_EVENT_CONNECTED) {
 		tls_succeeded(c->tls, bev);
-		conn_enter_state(c, CONN_IDLE);
+		conn_enter_state(c, tls_peer(c->tls, bev, &c->known) == E_OK ? CONN_IDLE : CONN_DEAD);
 		return;
 	}
-	if (c->state == CONN_HANDSHAKE)
-		conn_fail_handshake(c, TLS_FAILED, tls_failure(bev));
+	if (c->state == CONN_HANDSHAKE && tls_log_failure(c->tls, bev, c->peer)) {
+		conn_linger_refused(c);
+		return;
+	}
 	/* bufferevent_openssl tells of the end before it hands over what came before that, in this same call.
 	 */
 	if (c->is_tls && (what & BEV_EVENT_EOF) && !c->at_end &&
@@ -493,6 +511,17 @@ static void conn_name_peer(struct conn *c, const struct sockaddr *sa)
 	} else {
 		snprintf(c->peer, sizeof(c->peer), "unix");
 	}
+}
+
+/* The user that connected, as the kernel noted it then. */
+static enum err conn_know_user(struct conn *c)
+{
+	struct ucred user;
+	socklen_t len = sizeof(user);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &user, &len) != 0)
+		return E_OK;
+	return peer_new_unix((uint32_t)user.uid, &c->known);
 }
 
 /* Takes the bufferevent, which owns the descriptor. */
@@ -574,7 +603,7 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, str
 	conn_set_enter(set, c);
 	conn_name_peer(c, peer);
 	timer_init(&c->timer, set->base, conn_on_timer, c);
-	c->body = evbuffer_new();
+	c->body = peer->sa_family != AF_UNIX || conn_know_user(c) == E_OK ? evbuffer_new() : NULL;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
 	if (c->body && tls) {
 		e = conn_await_first_byte(c);
@@ -592,6 +621,11 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, str
 const char *conn_peer(const struct conn *c)
 {
 	return c->peer;
+}
+
+const struct peer *conn_known(const struct conn *c)
+{
+	return c->known;
 }
 
 bool conn_is_tls(const struct conn *c)

@@ -28,6 +28,7 @@
 struct buf;
 struct conn;
 struct head;
+struct peer;
 
 /*
  * ---- for conn_set's on_request ----
@@ -36,6 +37,9 @@ struct head;
  */
 
 const char *conn_peer(const struct conn *conn); /* "127.0.0.1:41234", "[::1]:41234" or "unix" */
+
+/* Who it is, by a client certificate or as a user of this machine; NULL: not known. */
+const struct peer *conn_known(const struct conn *conn);
 
 bool conn_is_tls(const struct conn *conn);
 

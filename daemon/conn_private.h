@@ -18,6 +18,7 @@ struct bufferevent;
 struct event;
 struct evbuffer;
 struct event_base;
+struct peer;
 struct tls;
 
 #define CONN_PEER_SIZE 64
@@ -58,6 +59,7 @@ struct conn {
 	int refused_status;
 	const char *refused_why;
 	char peer[CONN_PEER_SIZE];
+	struct peer *known; /* who it is, without a secret; NULL: not known */
 	TAILQ_ENTRY(conn) next;
 };
 

@@ -150,6 +150,7 @@ static enum err exchange_fill(struct exchange *ex)
 	r->query = head->query;
 	r->header = exchange_header;
 	r->peer = conn_peer(ex->conn);
+	r->known = conn_known(ex->conn);
 	r->over_tls = conn_is_tls(ex->conn);
 	ex->began_ns = clock_ns();
 	r->deadline_ms = ex->began_ns / 1000000 + ex->http->options.config->request_timeout_ms;
