@@ -61,7 +61,7 @@ CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 LOOP_SRC := loop/timer.c
 HSM_SRC := hsm/hsm.c hsm/hsm_call.c hsm/hsm_link.c
-STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c \
+STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c store/identity.c \
 	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
 	store/sql_text.c store/store.c store/store_url.c store/upkeep.c store/walk.c \
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
@@ -88,7 +88,7 @@ CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_tls.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
 CLI_SRC += cli/ask.c cli/cmd_setup.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
-CLI_SRC += cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
+CLI_SRC += cli/arg_identity.c cli/cmd_identity.c cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
 
 BASE_LIBS :=
 SERVICE_LIBS := -lsystemd

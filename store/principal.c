@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "store/audit.h"
 #include "store/call.h"
+#include "store/identity.h"
 #include "store/sql.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 
 enum {
 	PRINCIPAL_FIND,
+	PRINCIPAL_GET,
 	PRINCIPAL_LIST,
 	PRINCIPAL_ADD,
 	PRINCIPAL_STATE,
@@ -27,6 +29,7 @@ enum {
 static const struct sql_text principal_texts[] = {
     [PRINCIPAL_FIND] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals"
 			" WHERE secret_hash = $1 AND kind = $2"},
+    [PRINCIPAL_GET] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals WHERE id = $1"},
     [PRINCIPAL_LIST] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals"
 			" WHERE kind = $1 AND (created_us, id) > ($2, $3) ORDER BY created_us, id LIMIT $4"},
     [PRINCIPAL_ADD] = {"INSERT INTO principals (id, kind, name, secret_hash, created_us, not_before_us,"
@@ -76,7 +79,8 @@ static void principal_read_row(struct sql_query *q, void *row)
 	sql_fixed(q, "id", p->id, sizeof(p->id));
 	p->kind = (enum principal_kind)sql_int(q, "kind");
 	sql_text(q, "name", &p->name);
-	sql_bytes(q, "secret_hash", p->secret_hash, sizeof(p->secret_hash));
+	if (p->kind != PRINCIPAL_PEER)
+		sql_bytes(q, "secret_hash", p->secret_hash, sizeof(p->secret_hash));
 	p->created_us = sql_int(q, "created_us");
 	p->not_before_us = sql_int(q, "not_before_us");
 	p->expires_us = sql_int(q, "expires_us");
@@ -87,23 +91,20 @@ static void principal_read_row(struct sql_query *q, void *row)
 
 /* ---- finding ---- */
 
-enum err principal_find(struct sql *sql, enum principal_kind kind,
-			const uint8_t secret_hash[STORE_HASH_BYTES], struct principal **ret_found)
+/* The one row of the query, which is ended. */
+static enum err principal_take(struct sql_query *q, struct principal **ret_found)
 {
-	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_FIND], "find a principal");
 	struct principal *found = NULL;
+	bool is_there = sql_next(q);
 
-	sql_put_bytes(&q, secret_hash, STORE_HASH_BYTES);
-	sql_put_int(&q, kind);
-	bool is_there = sql_next(&q);
 	if (is_there) {
 		found = calloc(1, sizeof(*found));
 		if (!found)
-			sql_fail(&q, E_NOMEM);
+			sql_fail(q, E_NOMEM);
 		else
-			principal_read_row(&q, found);
+			principal_read_row(q, found);
 	}
-	enum err e = sql_found(&q, is_there);
+	enum err e = sql_found(q, is_there);
 	if (e == E_OK)
 		*ret_found = found;
 	else
@@ -111,11 +112,69 @@ enum err principal_find(struct sql *sql, enum principal_kind kind,
 	return e;
 }
 
+static enum err principal_note_name(struct principal *p, const struct identity *name)
+{
+	p->known_by.kind = name->kind;
+	p->known_by.value = strdup(name->value);
+	return p->known_by.value ? E_OK : E_NOMEM;
+}
+
+static enum err principal_find_by_secret(struct sql *sql, const struct store_claim *claim,
+					 struct principal **ret_found)
+{
+	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_FIND], "find a principal");
+	const struct identity *name = NULL;
+	struct principal *found = NULL;
+
+	sql_put_bytes(&q, claim->secret_hash, STORE_HASH_BYTES);
+	sql_put_int(&q, claim->kind);
+	enum err e = principal_take(&q, &found);
+	if (e == E_OK && claim->needs_both && claim->peer) {
+		e = identity_shared(sql, claim->peer, found->id, &name);
+		if (e == E_OK)
+			e = principal_note_name(found, name);
+		else if (e == E_NOTFOUND)
+			e = E_OK;
+	}
+	if (e == E_OK)
+		*ret_found = found;
+	else
+		principal_free(found);
+	return e;
+}
+
+static enum err principal_find_by_peer(struct sql *sql, const struct peer *peer, struct principal **ret_found)
+{
+	const struct identity *name = NULL;
+	struct principal *found = NULL;
+	char id[CSR_ID_SIZE];
+	enum err e = identity_owner(sql, peer, id, &name);
+
+	if (e != E_OK)
+		return e;
+	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_GET], "find a principal");
+	sql_put_text(&q, id);
+	e = principal_take(&q, &found);
+	if (e == E_OK)
+		e = principal_note_name(found, name);
+	if (e == E_OK)
+		*ret_found = found;
+	else
+		principal_free(found);
+	return e;
+}
+
+enum err principal_find(struct sql *sql, const struct store_claim *claim, struct principal **ret_found)
+{
+	if (claim->kind != 0)
+		return principal_find_by_secret(sql, claim, ret_found);
+	return claim->peer ? principal_find_by_peer(sql, claim->peer, ret_found) : E_NOTFOUND;
+}
+
 struct principal_look {
 	struct call call; /* first */
 	store_principal_fn done;
-	enum principal_kind kind;
-	uint8_t secret_hash[STORE_HASH_BYTES];
+	struct store_claim claim;
 	struct principal *found;
 };
 
@@ -123,7 +182,7 @@ static enum err principal_run_find(struct store_op *op, struct sql *sql)
 {
 	struct principal_look *look = (struct principal_look *)op;
 
-	return principal_find(sql, look->kind, look->secret_hash, &look->found);
+	return principal_find(sql, &look->claim, &look->found);
 }
 
 static void principal_finish_find(struct store_op *op)
@@ -138,16 +197,16 @@ static void principal_finish_find(struct store_op *op)
 	call_free(&look->call);
 }
 
-void store_principal_find(struct store *store, enum principal_kind kind,
-			  const uint8_t secret_hash[STORE_HASH_BYTES], store_principal_fn done, void *arg)
+void store_principal_find(struct store *store, const struct store_claim *claim, store_principal_fn done,
+			  void *arg)
 {
 	static const struct call_type type = {sizeof(struct principal_look), STORE_OP_READS,
 					      principal_run_find, principal_finish_find};
 	struct principal_look *look = call_new(store, &type, arg);
 
 	look->done = done;
-	look->kind = kind;
-	memcpy(look->secret_hash, secret_hash, STORE_HASH_BYTES);
+	look->claim = *claim;
+	look->claim.peer = call_keep_peer(&look->call, claim->peer);
 	call_submit(&look->call);
 }
 
@@ -157,6 +216,14 @@ struct principal_list {
 	struct store_principal_query query;
 	struct call_rows rows;
 };
+
+/* As principal_read_row, with identities. */
+static void principal_read_whole(struct sql_query *q, void *row)
+{
+	principal_read_row(q, row);
+	if (q->e == E_OK)
+		sql_fail(q, identity_list(q->sql, row));
+}
 
 static void principal_release_row(void *row)
 {
@@ -198,7 +265,7 @@ void store_principal_list(struct store *store, const struct store_principal_quer
 	list->query.after_id = call_keep(&list->call, query->after_id ? query->after_id : "");
 	call_check_limit(&list->call, query->limit);
 	list->rows = (struct call_rows){
-	    .size = sizeof(struct principal), .read = principal_read_row, .release = principal_release_row};
+	    .size = sizeof(struct principal), .read = principal_read_whole, .release = principal_release_row};
 	call_submit(&list->call);
 }
 
@@ -242,6 +309,19 @@ static enum err principal_add_grant(struct sql *sql, const struct principal *p, 
 	return sql_try(&q);
 }
 
+static const char *principal_action(enum principal_kind kind, bool adds)
+{
+	switch (kind) {
+	case PRINCIPAL_USER:
+		return adds ? "user.create" : "user.revoke";
+	case PRINCIPAL_PEER:
+		return adds ? "principal.add" : "principal.revoke";
+	case PRINCIPAL_TOKEN:
+		break;
+	}
+	return adds ? "token.create" : "token.revoke";
+}
+
 static enum err principal_run_add(struct store_op *op, struct sql *sql)
 {
 	const struct principal_add *add = (const struct principal_add *)op;
@@ -252,16 +332,17 @@ static enum err principal_run_add(struct store_op *op, struct sql *sql)
 	sql_put_text(&q, p->id);
 	sql_put_int(&q, p->kind);
 	sql_put_text(&q, p->name ? p->name : "");
-	sql_put_bytes(&q, p->secret_hash, sizeof(p->secret_hash));
+	sql_put_bytes(&q, p->kind == PRINCIPAL_PEER ? NULL : p->secret_hash, sizeof(p->secret_hash));
 	sql_put_int(&q, now_us);
 	sql_put_int(&q, p->not_before_us);
 	sql_put_int(&q, p->expires_us);
 	enum err e = sql_try(&q);
 	for (size_t i = 0; e == E_OK && i < p->grants_len; i++)
 		e = principal_add_grant(sql, p, i);
+	for (size_t i = 0; e == E_OK && i < p->identities_len; i++)
+		e = identity_add(sql, p->id, &p->identities[i], now_us);
 	if (e == E_OK)
-		e = audit_add(sql, now_us, p->kind == PRINCIPAL_USER ? "user.create" : "token.create", p->id,
-			      &add->origin);
+		e = audit_add(sql, now_us, principal_action(p->kind, true), p->id, &add->origin);
 	return e;
 }
 
@@ -320,8 +401,8 @@ static enum err principal_run_revoke(struct store_op *op, struct sql *sql)
 	sql_put_text(&q, revoke->id);
 	e = sql_run(&q);
 	if (e == E_OK)
-		e = audit_add(sql, now_us, revoke->kind == PRINCIPAL_USER ? "user.revoke" : "token.revoke",
-			      revoke->id, &revoke->origin);
+		e = audit_add(sql, now_us, principal_action(revoke->kind, false), revoke->id,
+			      &revoke->origin);
 	return e;
 }
 
