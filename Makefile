@@ -53,7 +53,7 @@ endif
 
 # ---- what is built -----------------------------------------------------------
 
-BASE_SRC := base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/identity.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
+BASE_SRC := base/address.c base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/identity.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
 	base/log_queue.c base/metric.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
 SERVICE_SRC := systemd/service.c systemd/journald.c
 TLS_SRC := tls/tls_clients.c tls/tls_identity.c tls/tls_name.c
@@ -61,17 +61,19 @@ CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
 LOOP_SRC := loop/timer.c
 HSM_SRC := hsm/hsm.c hsm/hsm_call.c hsm/hsm_link.c
+TLOG_SRC := $(addprefix tlog/,base64.c canonical.c checkpoint.c lines.c log_entry.c note.c note_key.c proof.c proof_make.c tile.c \
+	tlog_proof.c tree.c tree_hash.c)
 STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c store/identity.c \
 	store/lineage.c store/migrate.c store/call.c store/principal.c store/queue.c store/record.c store/sql.c \
 	store/sql_text.c store/store.c store/store_url.c store/upkeep.c store/walk.c \
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
 	sqlite_restore.c)
-API_SRC := api/api.c api/auth.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_make.c api/csr_proof.c api/csr_read.c \
-	api/csr_json.c api/health.c api/json.c api/key_list.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reply.c \
+API_SRC := api/api.c api/auth.c api/bucket.c api/country.c api/credential.c api/csr_create.c api/csr_delete.c api/csr_make.c api/csr_proof.c api/csr_read.c \
+	api/csr_json.c api/health.c api/json.c api/key_list.c api/limit.c api/media.c api/op.c api/page.c api/precondition.c api/problem.c api/reply.c \
 	api/reconcile.c api/reconcile_compare.c api/reconcile_doubt.c api/reconcile_settle.c api/reconcile_unsettled.c \
 	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/validate.c \
 	api/wait.c
-DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/confirm.c daemon/conn.c daemon/conn_set.c daemon/figures.c daemon/head.c daemon/http.c \
+DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/confirm.c daemon/conn.c daemon/conn_host.c daemon/conn_set.c daemon/figures.c daemon/head.c daemon/http.c \
 	daemon/listen.c daemon/metrics.c daemon/notify.c daemon/process.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/tls.c daemon/tls_client.c daemon/tls_ticket.c daemon/traffic.c daemon/turn.c daemon/vouch.c
 JOURNAL_SRC := $(addprefix hsm/signer/journal/,bundle.c entry.c journal.c journal_open.c journal_steps.c live.c names.c tail.c)
 SIGNER_SRC := hsm/signer/main.c \
@@ -97,10 +99,11 @@ STORE_LIBS := -lsqlite3
 HSM_LIBS := -levent_core
 API_LIBS := -ljson-c -lcrypto -lpsl -lidn2
 TLS_LIBS := -lcrypto
+TLOG_LIBS := -lcrypto
 DAEMON_LIBS := -levent_openssl -levent_core -lssl
 SIGNER_LIBS := -lp11 -lp11-kit -lcrypto -ldl
 
-ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(TLS_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(JOURNAL_SRC) $(CLI_SRC)
+ALL_SRC := $(BASE_SRC) $(SERVICE_SRC) $(CONFIG_SRC) $(WIRE_SRC) $(LOOP_SRC) $(TLOG_SRC) $(HSM_SRC) $(STORE_SRC) $(API_SRC) $(TLS_SRC) $(DAEMON_SRC) $(SIGNER_SRC) $(JOURNAL_SRC) $(CLI_SRC)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/bin/csrd $(B)/bin/csrd-hsm $(B)/bin/csrctl
@@ -138,6 +141,7 @@ $(eval $(call archive,hsm,$(HSM_SRC)))
 $(eval $(call archive,store,$(STORE_SRC)))
 $(eval $(call archive,api,$(API_SRC)))
 $(eval $(call archive,tls,$(TLS_SRC)))
+$(eval $(call archive,tlog,$(TLOG_SRC)))
 
 link = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDFLAGS)
 
@@ -146,7 +150,7 @@ $(B)/bin/csrd: $(call obj,$(DAEMON_SRC)) $(B)/libtls.a $(B)/libapi.a $(B)/libhsm
 	$(say) LD $@
 	$(Q)$(link) $(DAEMON_LIBS) $(API_LIBS) $(HSM_LIBS) $(STORE_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)
 
-$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libjournal.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
+$(B)/bin/csrd-hsm: $(call obj,$(SIGNER_SRC)) $(B)/libjournal.a $(B)/libtlog.a $(B)/libwire.a $(B)/libservice.a $(B)/libconfig.a $(B)/libbase.a
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(link) $(SIGNER_LIBS) $(SERVICE_LIBS) $(CONFIG_LIBS)

@@ -2,6 +2,7 @@
 /* From a request to its handler: routing, authentication, permission. */
 #include "api/api.h"
 
+#include "api/limit.h"
 #include "api/media.h"
 #include "api/op.h"
 #include "api/reply.h"
@@ -28,7 +29,10 @@ enum err api_new(const struct api_options *options, struct api **ret_api)
 		log_warn("no public suffix list on this machine: public suffixes are not refused");
 		e = E_OK;
 	}
+	if (e == E_OK)
+		e = limit_new(&options->config->limits, &api->limit);
 	if (e != E_OK) {
+		san_suffixes_free(api->suffixes);
 		free(api);
 		return e;
 	}
@@ -41,6 +45,7 @@ void api_free(struct api *api)
 	if (!api)
 		return;
 	assert(api->in_flight == 0);
+	limit_free(api->limit);
 	san_suffixes_free(api->suffixes);
 	free(api);
 }
@@ -58,6 +63,11 @@ unsigned api_waiting(const struct api *api)
 const struct metric_times *api_auth_times(const struct api *api)
 {
 	return &api->auth_times;
+}
+
+void api_limit_figures(const struct api *api, struct limit_figures *ret_figures)
+{
+	limit_figures(api->limit, ret_figures);
 }
 
 void api_drain(struct api *api)
@@ -125,10 +135,17 @@ static void log_bad_credential(struct op *op, const struct principal *caller, co
 	buf_release(&shown);
 }
 
-static void refuse_credential(struct op *op, enum err e)
+/* With 401, or with 429 when too many were refused before this one.  e: of the search. */
+static void refuse_credential(struct op *op, enum err e, const struct principal *caller, const char *why)
 {
+	struct limit_refusal limit;
 	struct buf message;
 
+	if (!limit_take_failed_login(op->api->limit, op->request, op->claim.email, &limit)) {
+		op_refuse_limit(op, &limit);
+		return;
+	}
+	log_bad_credential(op, caller, why);
 	buf_init(&message, 2 * API_PEER_BYTES);
 	auth_put_peer_refusal(&message, &op->claim, e);
 	op_refuse(op, PROBLEM_CREDENTIAL, message.len > 0 ? buf_text(&message) : NULL);
@@ -137,6 +154,7 @@ static void refuse_credential(struct op *op, enum err e)
 
 void op_admit(struct op *op, enum err e, struct principal *principal)
 {
+	struct limit_refusal limit;
 	const char *refusal = NULL;
 
 	metric_times_add(&op->api->auth_times, clock_ns() - op->started_ns);
@@ -148,13 +166,14 @@ void op_admit(struct op *op, enum err e, struct principal *principal)
 	else if (e == E_OK)
 		refusal = auth_refusal(&op->claim, principal, clock_wall_us());
 	if (refusal) {
-		log_bad_credential(op, principal, refusal);
-		refuse_credential(op, e);
+		refuse_credential(op, e, principal, refusal);
 	} else if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot look up the caller: %s", err_str(e));
 		op_refuse_err(op, e, "the store is not available at the moment; try again");
 	} else if (op_note_peer(op) != E_OK) {
 		op_refuse_err(op, E_NOMEM, NULL);
+	} else if (!limit_take_principal(op->api->limit, op->request, principal, &limit)) {
+		op_refuse_limit(op, &limit);
 	} else {
 		authorise(op);
 	}
@@ -171,23 +190,27 @@ static void authenticate(struct op *op)
 	bool needs_both = op->api->options.config->http.credentials == CONFIG_CREDENTIALS_BOTH;
 	enum problem_code code = auth_read(op->request, needs_both, &op->claim);
 
-	if (code) {
-		log_bad_credential(op, NULL, code == PROBLEM_NO_CREDENTIAL ? "none" : "unreadable");
-		op_refuse(op, code,
-			  code == PROBLEM_NO_CREDENTIAL ? auth_missing(op->request, needs_both) : NULL);
-		return;
-	}
-	if (rule->look)
+	if (code == PROBLEM_NO_CREDENTIAL) {
+		log_bad_credential(op, NULL, "none");
+		op_refuse(op, code, auth_missing(op->request, needs_both));
+	} else if (code == PROBLEM_CREDENTIAL) {
+		refuse_credential(op, E_OK, NULL, "unreadable");
+	} else if (code) {
+		op_refuse(op, code, NULL);
+	} else if (rule->look) {
 		rule->look(op);
-	else
+	} else {
 		store_principal_find(op->api->options.store, &op->claim.store, on_principal, op);
+	}
 }
 
 void api_handle(struct api *api, struct request *request)
 {
 	struct op *op = op_new(api, request);
 	struct reply_refusal refusal;
+	struct limit_refusal limit;
 	char allow[ROUTE_ALLOW_SIZE];
+	bool is_open;
 	enum err e;
 
 	if (!op) {
@@ -197,7 +220,10 @@ void api_handle(struct api *api, struct request *request)
 	}
 	e = route_find(request->method, request->path, &op->route, allow);
 	request->route = route_number(op->route.rule);
-	if (!media_is_accepted(request, &refusal))
+	is_open = e == E_OK && op->route.rule->is_open;
+	if (!is_open && !limit_take_address(api->limit, request, &limit))
+		op_refuse_limit(op, &limit);
+	else if (!media_is_accepted(request, &refusal))
 		op_refuse_with(op, &refusal);
 	else if (e == E_UNSUPPORTED && request->method == HTTP_OPTIONS)
 		op_reply_bare(op, 204, allow);
@@ -205,18 +231,19 @@ void api_handle(struct api *api, struct request *request)
 		op_refuse_method(op, allow);
 	else if (e != E_OK)
 		op_refuse(op, PROBLEM_NO_ROUTE, route_hint(request->path));
-	else if (op->route.rule->is_open)
+	else if (is_open)
 		op->route.rule->start(op);
 	else
 		authenticate(op);
 }
 
-void api_refuse(struct request *request, int status, const char *why)
+void api_refuse(struct api *api, struct request *request, int status, const char *why)
 {
 	static struct log_gate gate; /* peers can cause this fast; only the loop's thread comes here */
 	struct log_context context = {.request_id = request->id};
 	unsigned held_back;
 
+	limit_count_address(api->limit, request);
 	if (log_gate_pass(&gate, API_UNKNOWN_LOG_MS, &held_back))
 		log_write(LOG_LEVEL_INFO, &context,
 			  "refused a request from '%s'%s: %d %s (%u lines held back)", request->peer,

@@ -19,6 +19,7 @@
 #include <stddef.h>
 
 struct api;
+struct limit_figures;
 struct metric_times;
 
 struct api_options {
@@ -54,7 +55,7 @@ void api_handle(struct api *api, struct request *request);
  * Answers a request that was refused before it could be handled (413, 431, 400 of the HTTP layer),
  * in the envelope.
  */
-void api_refuse(struct request *request, int status, const char *why);
+void api_refuse(struct api *api, struct request *request, int status, const char *why);
 
 /* The call that want_tick requested: lets requests that wait for others look again. */
 void api_tick(struct api *api);
@@ -67,6 +68,9 @@ unsigned api_waiting(const struct api *api);
 /* From when a request is taken until the store has told who the caller is; in the same question it tells what
    a create or a get needs to know. */
 const struct metric_times *api_auth_times(const struct api *api); /* borrowed */
+
+/* Whom the limits refused. */
+void api_limit_figures(const struct api *api, struct limit_figures *ret_figures);
 
 /*
  * From now on /readyz says "draining", and creates and deletes get 503, including those that wait for a

@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PER_PAGE_ACCOUNT 50
-#define PER_PAGE_ZONE 20
 #define LISTS_MAX 2       /* pages in the making */
 #define RECORD_BYTES 1536 /* of a CSR as JSON without its PEM, names and description */
 
@@ -216,11 +214,7 @@ void csr_list_start(struct op *op)
 	op->state = list;
 	op->state_free = free;
 	list->op = op;
-	list->page = (struct page_request){
-	    .page = 1,
-	    .per_page = op->route.scope.kind == STORE_ACCOUNT ? PER_PAGE_ACCOUNT : PER_PAGE_ZONE,
-	    .order = STORE_ORDER_CREATED_AT,
-	};
+	list->page = page_initial(op->route.scope.kind == STORE_ZONE);
 	if (page_read(op->request->query, &list->page, why) != E_OK) {
 		op_refuse(op, PROBLEM_REQUEST, why);
 		return;

@@ -2,6 +2,7 @@
 /* An op's life: begun with its request, ended with its answer; and what handlers share between. */
 #include "api/op.h"
 
+#include "api/limit.h"
 #include "api/precondition.h"
 #include "api/reply.h"
 #include "api/wait.h"
@@ -88,10 +89,11 @@ static bool is_dull(const struct op *op, int status)
 	       !op->api->options.config->log.reads;
 }
 
-/* The line of the access log.  What is refused before anybody is known is held back when it comes fast. */
+/* The line of the access log.  What is refused before anybody is known, or as too much, is held back when it
+   comes fast. */
 static void log_access(const struct op *op, int status, int code)
 {
-	bool is_known = op->principal != NULL;
+	bool is_known = op->principal && status != 401 && status != 429;
 	enum log_level level = LOG_LEVEL_INFO;
 	unsigned held_back = 0;
 	char more[64] = "", caller[OP_CALLER_SIZE];
@@ -251,6 +253,13 @@ void op_refuse_later(struct op *op, const char *message)
 	op_refuse_with(op, &(struct reply_refusal){.code = PROBLEM_UNAVAILABLE,
 						   .message = message,
 						   .retry_after_s = PROBLEM_RETRY_AFTER_S});
+}
+
+void op_refuse_limit(struct op *op, const struct limit_refusal *refusal)
+{
+	op_refuse_with(op, &(struct reply_refusal){.code = PROBLEM_RATE_LIMIT,
+						   .message = refusal->why,
+						   .retry_after_s = refusal->retry_after_s});
 }
 
 void op_refuse_method(struct op *op, const char *allow)

@@ -30,6 +30,8 @@
 struct op;
 struct health;
 struct json_writer;
+struct limit;
+struct limit_refusal;
 struct list;
 struct reply_refusal;
 
@@ -44,6 +46,7 @@ struct wait {
 
 struct api {
 	struct api_options options;
+	struct limit *limit;
 	struct san_suffixes *suffixes; /* NULL when this machine has none */
 	LIST_HEAD(, op) ops;           /* in flight, the newest first */
 	unsigned in_flight;
@@ -134,7 +137,8 @@ void op_reply_created(struct op *op, const char *result, const char *location);
 void op_refuse_internal(struct op *op, enum err e, const char *what);
 void op_refuse(struct op *op, enum problem_code code, const char *message);
 void op_refuse_with(struct op *op, const struct reply_refusal *refusal);
-void op_refuse_later(struct op *op, const char *message); /* 503 */
+void op_refuse_later(struct op *op, const char *message);                 /* 503 */
+void op_refuse_limit(struct op *op, const struct limit_refusal *refusal); /* 429 */
 void op_refuse_method(struct op *op, const char *allow);
 void op_refuse_list(struct op *op, const struct problem_list *list);
 /* As problem_from_err says; message NULL: the code's own text. */

@@ -9,17 +9,40 @@
 #include <string.h>
 
 #define PAGE_PER_MIN 5
+#define PAGE_PER_ZONE 20                    /* unless the query says otherwise */
 #define PAGE_MAX (INT64_MAX / PAGE_PER_MAX) /* the offset is a signed 64-bit number in SQL */
 #define PARAMETER_BYTES 64                  /* of a value that can be right */
 
 enum parameter { PARAMETER_PAGE, PARAMETER_PER_PAGE, PARAMETER_ORDER, PARAMETER_DIRECTION, PARAMETERS };
 
-static const char *const parameter_names[PARAMETERS] = {
-    [PARAMETER_PAGE] = "page",
-    [PARAMETER_PER_PAGE] = "per_page",
-    [PARAMETER_ORDER] = "order",
-    [PARAMETER_DIRECTION] = "direction",
+static const char *const order_values[] = {"name", "account_tag", "created_at"};
+static const enum store_order orders[] = {STORE_ORDER_NAME, STORE_ORDER_ACCOUNT_TAG, STORE_ORDER_CREATED_AT};
+static const char *const direction_values[] = {"asc", "desc"};
+
+static const struct page_parameter parameters[PARAMETERS] = {
+    [PARAMETER_PAGE] = {"page", "Which page.", NULL, 1, PAGE_MAX, {1, 1}, "a whole number from 1"},
+    [PARAMETER_PER_PAGE] = {"per_page",
+			    "CSRs on a page.",
+			    NULL,
+			    PAGE_PER_MIN,
+			    PAGE_PER_MAX,
+			    {PAGE_PER_MAX, PAGE_PER_ZONE},
+			    "a whole number from 5 to 50"},
+    [PARAMETER_ORDER] = {"order",
+			 "What the list is sorted by.",
+			 order_values,
+			 0,
+			 2,
+			 {2, 2},
+			 "name, account_tag or created_at"},
+    [PARAMETER_DIRECTION] =
+	{"direction", "Ascending or descending.", direction_values, 0, 1, {0, 0}, "asc or desc"},
 };
+
+const struct page_parameter *page_parameter_at(size_t nth)
+{
+	return nth < PARAMETERS ? &parameters[nth] : NULL;
+}
 
 /* application/x-www-form-urlencoded; E_INVAL: a bad escape, a NUL, or too long for dst. */
 static enum err form_decode(const char *text, size_t len, char dst[PARAMETER_BYTES])
@@ -63,32 +86,51 @@ static enum err number_parse(const char *text, uint64_t max, uint64_t *ret_value
 	return str_parse_u64(digits, max, ret_value);
 }
 
-/* NULL, or what is accepted. */
-static const char *parameter_set(struct page_request *page, enum parameter parameter, const char *value)
+/* The value, or its number among those of the parameter. */
+static enum err parameter_parse(const struct page_parameter *parameter, const char *text, uint64_t *ret_value)
+{
+	uint64_t value = parameter->min;
+
+	if (!parameter->values) {
+		if (number_parse(text, parameter->max, &value) != E_OK || value < parameter->min)
+			return E_INVAL;
+	} else {
+		while (value <= parameter->max && strcmp(text, parameter->values[value]) != 0)
+			value++;
+		if (value > parameter->max)
+			return E_INVAL;
+	}
+	*ret_value = value;
+	return E_OK;
+}
+
+static void parameter_set(struct page_request *page, enum parameter parameter, uint64_t value)
 {
 	switch (parameter) {
 	case PARAMETER_PAGE:
-		return number_parse(value, PAGE_MAX, &page->page) != E_OK || page->page < 1
-			   ? "a whole number from 1"
-			   : NULL;
+		page->page = value;
+		break;
 	case PARAMETER_PER_PAGE:
-		return number_parse(value, PAGE_PER_MAX, &page->per_page) != E_OK ||
-			       page->per_page < PAGE_PER_MIN
-			   ? "a whole number from 5 to 50"
-			   : NULL;
+		page->per_page = value;
+		break;
 	case PARAMETER_ORDER:
-		page->order = strcmp(value, "created_at") == 0    ? STORE_ORDER_CREATED_AT
-			      : strcmp(value, "name") == 0        ? STORE_ORDER_NAME
-			      : strcmp(value, "account_tag") == 0 ? STORE_ORDER_ACCOUNT_TAG
-								  : 0;
-		return page->order ? NULL : "name, account_tag or created_at";
+		page->order = orders[value];
+		break;
 	case PARAMETER_DIRECTION:
-		page->descending = strcmp(value, "desc") == 0;
-		return page->descending || strcmp(value, "asc") == 0 ? NULL : "asc or desc";
+		page->descending = value > 0;
+		break;
 	case PARAMETERS:
 		break;
 	}
-	return "nothing";
+}
+
+struct page_request page_initial(bool of_zone)
+{
+	struct page_request page = {0};
+
+	for (enum parameter p = 0; p < PARAMETERS; p++)
+		parameter_set(&page, p, parameters[p].initial[of_zone]);
+	return page;
 }
 
 static enum parameter parameter_find(const char *name, size_t len)
@@ -98,7 +140,7 @@ static enum parameter parameter_find(const char *name, size_t len)
 
 	if (form_decode(name, len, decoded) != E_OK)
 		return PARAMETERS;
-	while (p < PARAMETERS && strcmp(decoded, parameter_names[p]) != 0)
+	while (p < PARAMETERS && strcmp(decoded, parameters[p].name) != 0)
 		p++;
 	return p;
 }
@@ -110,21 +152,25 @@ static enum err parameter_read(struct page_request *page, const char *text, size
 	const char *equals = memchr(text, '=', len);
 	size_t name_len = equals ? (size_t)(equals - text) : len;
 	enum parameter p = parameter_find(text, name_len);
-	char value[PARAMETER_BYTES] = "";
+	char text_value[PARAMETER_BYTES] = "";
 	const char *accepted = "a readable value";
+	uint64_t value;
 
 	if (p == PARAMETERS)
 		return E_OK;
 	if (seen[p]) {
-		snprintf(why, PAGE_WHY_SIZE, "query parameter '%s' is given twice", parameter_names[p]);
+		snprintf(why, PAGE_WHY_SIZE, "query parameter '%s' is given twice", parameters[p].name);
 		return E_INVAL;
 	}
 	seen[p] = true;
-	if (!equals || form_decode(equals + 1, len - name_len - 1, value) == E_OK)
-		accepted = parameter_set(page, p, value);
-	if (!accepted)
-		return E_OK;
-	snprintf(why, PAGE_WHY_SIZE, "query parameter '%s' must be %s", parameter_names[p], accepted);
+	if (!equals || form_decode(equals + 1, len - name_len - 1, text_value) == E_OK) {
+		if (parameter_parse(&parameters[p], text_value, &value) == E_OK) {
+			parameter_set(page, p, value);
+			return E_OK;
+		}
+		accepted = parameters[p].accepted;
+	}
+	snprintf(why, PAGE_WHY_SIZE, "query parameter '%s' must be %s", parameters[p].name, accepted);
 	return E_INVAL;
 }
 

@@ -26,6 +26,24 @@ struct page_request {
 	bool descending;
 };
 
+/* A parameter of the query.  What is not in the table is ignored. */
+struct page_parameter {
+	const char *name;
+	const char *words; /* for readers of the OpenAPI document */
+	/* One of these words, of which min and max are the numbers; none: a whole number from min to max. */
+	const char *const *values;
+	uint64_t min, max;
+	uint64_t
+	    initial[2]; /* the value that is not given, or its number: of an account's list, of a zone's */
+	const char *accepted; /* for messages */
+};
+
+/* From 0; NULL past the last. */
+const struct page_parameter *page_parameter_at(size_t nth);
+
+/* What is asked for where the query says nothing. */
+struct page_request page_initial(bool of_zone);
+
 /*
  * Sets the members that the query names; the others keep the caller's defaults.  Unknown parameters are
  * ignored.  query: as it is in the target, undecoded, or NULL.  E_INVAL: `why` names the parameter and

@@ -15,7 +15,7 @@ struct problem_row {
 	const char *text;
 };
 
-/* 971 and 1420 are of the contract; nothing here gives rise to them yet. */
+/* 1420 is of the contract; nothing here gives rise to it yet. */
 static const struct problem_row rows[] = {
     {PROBLEM_RATE_LIMIT, 429, "too many requests"},
     {PROBLEM_CREDENTIAL, 401, "the credential is unreadable, unknown, expired, revoked or not valid yet"},

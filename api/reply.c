@@ -15,9 +15,41 @@ static void add_header(struct reply *reply, const char *name, const char *value)
 	reply->headers[reply->headers_len++] = (struct http_header){name, value};
 }
 
+/* One item of each field for a limit: "name";q=…;w=… and "name";r=…;t=…
+ * (draft-ietf-httpapi-ratelimit-headers). */
+#define LIMIT_FIELD_SIZE (REQUEST_LIMITS_MAX * 96)
+struct limit_fields {
+	char policy[LIMIT_FIELD_SIZE];
+	char state[LIMIT_FIELD_SIZE];
+};
+
+static void reply_add_limits(struct reply *reply, const struct request *r, struct limit_fields *fields)
+{
+	size_t policy = 0, state = 0;
+
+	for (unsigned i = 0; i < r->limits_len; i++) {
+		const struct request_limit *l = &r->limits[i];
+		const char *comma = i > 0 ? ", " : "";
+
+		policy += (size_t)snprintf(fields->policy + policy, sizeof(fields->policy) - policy,
+					   "%s\"%s\";q=%llu;w=%llu", comma, l->name,
+					   (unsigned long long)l->quota, (unsigned long long)l->window_s);
+		state += (size_t)snprintf(fields->state + state, sizeof(fields->state) - state,
+					  "%s\"%s\";r=%llu;t=%llu", comma, l->name,
+					  (unsigned long long)l->left, (unsigned long long)l->reset_s);
+	}
+	if (r->limits_len == 0)
+		return;
+	add_header(reply, "Ratelimit-Policy", fields->policy);
+	add_header(reply, "Ratelimit", fields->state);
+}
+
 /* Adds the fields that every answer has, and sends it. */
 static void send_reply(struct request *r, struct reply *reply)
 {
+	struct limit_fields fields;
+
+	reply_add_limits(reply, r, &fields);
 	add_header(reply, "X-Request-Id", r->id);
 	add_header(reply, "Cache-Control", "no-store");
 	r->reply(r, reply);

@@ -7,6 +7,7 @@
 #ifndef CSRD_API_REQUEST_H
 #define CSRD_API_REQUEST_H
 
+#include "base/address.h"
 #include "base/clock.h"
 
 #include <stdbool.h>
@@ -36,7 +37,7 @@ struct http_header {
 	const char *value;
 };
 
-#define API_REPLY_HEADERS_MAX 8
+#define API_REPLY_HEADERS_MAX 10
 #define REQUEST_ID_SIZE 37
 
 struct reply {
@@ -48,6 +49,16 @@ struct reply {
 	bool body_is_given; /* malloc(3)ed, the transport frees it; else borrowed until reply returns */
 };
 
+/* One limit that a request was counted by, and what is left of it (api/limit.h). */
+#define REQUEST_LIMITS_MAX 3
+struct request_limit {
+	const char *name; /* static text */
+	uint64_t quota;
+	uint64_t window_s;
+	uint64_t left;
+	uint64_t reset_s; /* until all of the quota is there again */
+};
+
 struct request {
 	/* Filled by the daemon; borrowed until `reply` returns. */
 	enum http_method method;
@@ -57,15 +68,17 @@ struct request {
 	const char *(*header)(const struct request *r, const char *name);
 	const char *body; /* not NUL-terminated; NULL when body_len is 0 */
 	size_t body_len;
-	const char *peer; /* "127.0.0.1:41234" or "unix" */
-	const struct peer
-	    *known; /* who is there, by a client certificate or as a user of this machine; or NULL */
+	struct address caller;    /* to judge by; ADDRESS_UNIX for a unix socket */
+	const char *peer;         /* the same for people: "127.0.0.1:41234" or "unix" */
+	const struct peer *known; /* who is there, by a certificate or as a user of this machine; or NULL */
 	bool over_tls;
 	uint64_t deadline_ms;     /* clock_ms() */
 	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */
 	void (*reply)(struct request *r, const struct reply *reply);
-	void *transport; /* the daemon's own */
-	unsigned route;  /* filled by api_handle: route_number (route.h); 0: no route, or refused before */
+	void *transport;                                 /* the daemon's own */
+	struct request_limit limits[REQUEST_LIMITS_MAX]; /* filled by the api */
+	unsigned limits_len;
+	unsigned route; /* filled by api_handle: route_number (route.h); 0: no route, or refused before */
 };
 
 #endif

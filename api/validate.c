@@ -16,46 +16,31 @@
 /* How much of what a caller sent is quoted in a message. */
 #define QUOTE_BYTES 64
 
-enum text_kind {
-	TEXT_SUBJECT, /* part of a distinguished name: not empty, no blank at its ends, something to see */
-	TEXT_LABEL,   /* for people, beside the CSR */
-};
-
-struct text_field {
-	const char *name;
-	enum text_kind kind;
-	enum problem_code code;
-	enum problem_code length_code;
-	unsigned chars_max;
-	bool is_required;
-	size_t offset; /* of the char * in struct validate_csr */
-};
-
 #define SPEC(member) offsetof(struct validate_csr, spec.member)
 
-static const struct text_field country_field = {
-    "country", TEXT_SUBJECT, PROBLEM_COUNTRY, PROBLEM_COUNTRY, CSR_COUNTRY_CHARS, true, SPEC(country),
+static const struct validate_field fields[] = {
+    {"country", VALIDATE_COUNTRY, PROBLEM_COUNTRY, PROBLEM_COUNTRY, CSR_COUNTRY_CHARS, true, SPEC(country),
+     "An officially assigned code of ISO 3166-1 alpha-2, or XK."},
+    {"state", VALIDATE_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state),
+     "State or province."},
+    {"locality", VALIDATE_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true,
+     SPEC(locality), "City or town."},
+    {"organization", VALIDATE_SUBJECT, PROBLEM_ORGANIZATION, PROBLEM_ORGANIZATION, CSR_ORGANIZATION_CHARS,
+     true, SPEC(organization), "Legal name of the organization."},
+    {"organizational_unit", VALIDATE_SUBJECT, PROBLEM_BODY, PROBLEM_BODY, CSR_ORGANIZATIONAL_UNIT_CHARS,
+     false, SPEC(organizational_unit), "Part of the organization."},
+    {"common_name", VALIDATE_SUBJECT, PROBLEM_COMMON_NAME, PROBLEM_COMMON_NAME_LENGTH, CSR_COMMON_NAME_CHARS,
+     true, SPEC(common_name), "A longer name goes into sans alone."},
+    {"sans", VALIDATE_SANS, PROBLEM_NO_SAN, PROBLEM_SAN, CSR_SAN_BYTES_MAX, true, 0,
+     "Subject alternative names, kept in this order and case."},
+    {"key_type", VALIDATE_KEY_TYPE, PROBLEM_KEY_TYPE, PROBLEM_KEY_TYPE, 0, false, 0,
+     "Type of the key pair that the HSM makes."},
+    {"name", VALIDATE_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
+     offsetof(struct validate_csr, name), "For people; not part of the CSR."},
+    {"description", VALIDATE_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
+     offsetof(struct validate_csr, description), "For people; not part of the CSR."},
 };
-static const struct text_field subject_fields[] = {
-    {"state", TEXT_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state)},
-    {"locality", TEXT_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true, SPEC(locality)},
-    {"organization", TEXT_SUBJECT, PROBLEM_ORGANIZATION, PROBLEM_ORGANIZATION, CSR_ORGANIZATION_CHARS, true,
-     SPEC(organization)},
-    {"organizational_unit", TEXT_SUBJECT, PROBLEM_BODY, PROBLEM_BODY, CSR_ORGANIZATIONAL_UNIT_CHARS, false,
-     SPEC(organizational_unit)},
-    {"common_name", TEXT_SUBJECT, PROBLEM_COMMON_NAME, PROBLEM_COMMON_NAME_LENGTH, CSR_COMMON_NAME_CHARS,
-     true, SPEC(common_name)},
-};
-static const struct text_field label_fields[] = {
-    {"name", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
-     offsetof(struct validate_csr, name)},
-    {"description", TEXT_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
-     offsetof(struct validate_csr, description)},
-};
-#define LEN(array) (sizeof(array) / sizeof((array)[0]))
-
-static const char sans_name[] = "sans";
-static const char key_type_field[] = "key_type";
+#define FIELDS (sizeof(fields) / sizeof(fields[0]))
 
 struct validation {
 	struct json_value body;
@@ -91,7 +76,7 @@ static const char *name_unsafe(uint32_t c)
 }
 
 /* True when one was refused. */
-static bool refuse_unsafe(struct validation *v, const struct text_field *field, const char *pointer,
+static bool refuse_unsafe(struct validation *v, const struct validate_field *field, const char *pointer,
 			  const char *text)
 {
 	size_t len = strlen(text);
@@ -137,8 +122,8 @@ static const char *subject_fault(const char *text)
 	return has_visible ? NULL : "contains no visible character; send text";
 }
 
-static void validate_refuse_length(struct validation *v, const struct text_field *field, const char *pointer,
-				   size_t chars)
+static void validate_refuse_length(struct validation *v, const struct validate_field *field,
+				   const char *pointer, size_t chars)
 {
 	const char *remedy = field->length_code == PROBLEM_COMMON_NAME_LENGTH
 				 ? "send a shorter name here, and the long one only in sans"
@@ -162,7 +147,7 @@ static bool refuse_not_public(struct validation *v, const char *pointer, const c
 	return code != PROBLEM_NONE;
 }
 
-static void check_text(struct validation *v, const struct text_field *field, const char *pointer,
+static void check_text(struct validation *v, const struct validate_field *field, const char *pointer,
 		       const char *text)
 {
 	char **slot = (char **)(void *)((char *)v->csr + field->offset);
@@ -171,7 +156,7 @@ static void check_text(struct validation *v, const struct text_field *field, con
 
 	if (refuse_unsafe(v, field, pointer, text))
 		return;
-	fault = field->kind == TEXT_SUBJECT ? subject_fault(text) : NULL;
+	fault = field->kind == VALIDATE_LABEL ? NULL : subject_fault(text);
 	if (fault) {
 		problem_list_add(v->problems, field->code, pointer, "%s %s", field->name, fault);
 		return;
@@ -199,7 +184,7 @@ static const char *null_words(struct json_value value)
 	return value.kind == JSON_NULL ? ", and null means that it is not given" : "";
 }
 
-static void check_text_field(struct validation *v, const struct text_field *field)
+static void check_text_field(struct validation *v, const struct validate_field *field)
 {
 	struct json_value value = json_member(v->body, field->name);
 	char pointer[32];
@@ -215,13 +200,13 @@ static void check_text_field(struct validation *v, const struct text_field *fiel
 				 null_words(value));
 }
 
-static void check_country(struct validation *v)
+static void check_country(struct validation *v, const struct validate_field *field)
 {
-	struct json_value value = json_member(v->body, country_field.name);
+	struct json_value value = json_member(v->body, field->name);
 	char meant[COUNTRY_SIZE];
 
 	if (value.kind != JSON_STRING || country_is_known(json_text(value)))
-		check_text_field(v, &country_field);
+		check_text_field(v, field);
 	else if (country_guess(json_text(value), meant))
 		problem_list_add(v->problems, PROBLEM_COUNTRY, "/country",
 				 "country \"%s\" is not an upper-case ISO 3166-1 alpha-2 code; send \"%s\"",
@@ -275,9 +260,9 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 		v->status = E_NOMEM;
 }
 
-static void validate_check_sans(struct validation *v)
+static void validate_check_sans(struct validation *v, const struct validate_field *field)
 {
-	struct json_value value = json_member(v->body, sans_name);
+	struct json_value value = json_member(v->body, field->name);
 	size_t len = json_array_len(value);
 
 	if (value.kind != JSON_ARRAY && !validate_is_missing(value)) {
@@ -313,10 +298,10 @@ static void refuse_key_type(struct validation *v)
 	buf_release(&names);
 }
 
-static void check_key_type(struct validation *v)
+static void check_key_type(struct validation *v, const struct validate_field *field)
 {
-	struct json_value value = json_member(v->body, key_type_field);
-	enum key_type type = KEY_RSA2048;
+	struct json_value value = json_member(v->body, field->name);
+	enum key_type type = VALIDATE_KEY_TYPE_DEFAULT;
 
 	if (!validate_is_missing(value) && value.kind != JSON_STRING) {
 		problem_list_add(v->problems, PROBLEM_BODY, "/key_type", "key_type must be a string, not %s",
@@ -330,17 +315,15 @@ static void check_key_type(struct validation *v)
 		v->csr->spec.key_type = type;
 }
 
+const struct validate_field *validate_field_at(size_t nth)
+{
+	return nth < FIELDS ? &fields[nth] : NULL;
+}
+
 static bool is_known(const char *name)
 {
-	if (strcmp(name, country_field.name) == 0 || strcmp(name, sans_name) == 0 ||
-	    strcmp(name, key_type_field) == 0)
-		return true;
-	for (size_t i = 0; i < LEN(subject_fields); i++) {
-		if (strcmp(name, subject_fields[i].name) == 0)
-			return true;
-	}
-	for (size_t i = 0; i < LEN(label_fields); i++) {
-		if (strcmp(name, label_fields[i].name) == 0)
+	for (size_t i = 0; i < FIELDS; i++) {
+		if (strcmp(name, fields[i].name) == 0)
 			return true;
 	}
 	return false;
@@ -378,15 +361,29 @@ static void check_unknown(void *arg, const char *name, struct json_value value)
 	buf_release(&pointer);
 }
 
+static void validate_check_field(struct validation *v, const struct validate_field *field)
+{
+	switch (field->kind) {
+	case VALIDATE_COUNTRY:
+		check_country(v, field);
+		break;
+	case VALIDATE_SUBJECT:
+	case VALIDATE_LABEL:
+		check_text_field(v, field);
+		break;
+	case VALIDATE_SANS:
+		validate_check_sans(v, field);
+		break;
+	case VALIDATE_KEY_TYPE:
+		check_key_type(v, field);
+		break;
+	}
+}
+
 static void validate_check_all(struct validation *v)
 {
-	check_country(v);
-	for (size_t i = 0; i < LEN(subject_fields); i++)
-		check_text_field(v, &subject_fields[i]);
-	validate_check_sans(v);
-	check_key_type(v);
-	for (size_t i = 0; i < LEN(label_fields); i++)
-		check_text_field(v, &label_fields[i]);
+	for (size_t i = 0; i < FIELDS; i++)
+		validate_check_field(v, &fields[i]);
 	json_each_member(v->body, check_unknown, v);
 	if (v->unknown > VALIDATE_UNKNOWN_MAX)
 		problem_list_add(v->problems, PROBLEM_BODY, "", "and %zu more unknown fields",

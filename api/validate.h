@@ -10,11 +10,38 @@
 #include "base/err.h"
 #include "base/key.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define VALIDATE_NAME_CHARS 255
 #define VALIDATE_DESCRIPTION_CHARS 1024
 #define VALIDATE_UNKNOWN_MAX 16 /* unknown members named one by one */
+
+enum validate_kind {
+	VALIDATE_COUNTRY,
+	VALIDATE_SUBJECT, /* part of a distinguished name: not empty, no blank at its ends, something to see
+			   */
+	VALIDATE_SANS,
+	VALIDATE_KEY_TYPE,
+	VALIDATE_LABEL, /* for people, beside the CSR */
+};
+
+#define VALIDATE_KEY_TYPE_DEFAULT KEY_RSA2048
+
+/* A member that the body may have.  What is not in the table is refused. */
+struct validate_field {
+	const char *name;
+	enum validate_kind kind;
+	enum problem_code code; /* it is missing or invalid */
+	enum problem_code length_code;
+	unsigned chars_max; /* of each item of sans */
+	bool is_required;
+	size_t offset;     /* of the char * in struct validate_csr; 0: it is kept otherwise */
+	const char *words; /* for readers of the OpenAPI document */
+};
+
+/* In the order in which they are checked, from 0; NULL past the last. */
+const struct validate_field *validate_field_at(size_t nth);
 
 struct validate_policy {
 	key_type_set key_types;
@@ -29,10 +56,8 @@ struct validate_csr {
 void validate_csr_release(struct validate_csr *csr); /* leaves it zeroed */
 
 /*
- * E_INVAL: *problems has at least one, in the order of the fields: country,
- * state, locality, organization, organizational_unit, common_name, sans,
- * key_type, name, description, then unknown members as they stand in the
- * body.  E_NOMEM.
+ * E_INVAL: *problems has at least one, in the order of the fields, then
+ * unknown members as they stand in the body.  E_NOMEM.
  */
 MUST_USE enum err validate_body(const char *body, size_t len, const struct validate_policy *policy,
 				struct problem_list *problems, struct validate_csr *ret_csr);

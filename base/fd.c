@@ -181,6 +181,8 @@ enum err fd_lock_file(const char *path, int *ret_fd)
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	enum err e;
 
+	if (fd < 0 && errno == EROFS) /* one that is there can be locked all the same */
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return from_errno();
 	if (flock(fd, LOCK_EX | LOCK_NB)) {

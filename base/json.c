@@ -19,6 +19,11 @@ void json_write_in_lines(struct json_writer *w)
 	w->in_lines = true;
 }
 
+void json_write_canonical(struct json_writer *w)
+{
+	w->canonical = true;
+}
+
 static void json_put_line_end(struct json_writer *w)
 {
 	buf_put_str(w->out, "\n");
@@ -69,28 +74,17 @@ void json_close(struct json_writer *w)
 	w->need_comma = true;
 }
 
-static void json_put_escaped(struct buf *out, uint32_t c)
+static void json_put_escaped(struct buf *out, uint32_t c, bool canonical)
 {
-	switch (c) {
-	case '"':
-		buf_put_str(out, "\\\"");
-		break;
-	case '\\':
-		buf_put_str(out, "\\\\");
-		break;
-	case '\n':
-		buf_put_str(out, "\\n");
-		break;
-	case '\r':
-		buf_put_str(out, "\\r");
-		break;
-	case '\t':
-		buf_put_str(out, "\\t");
-		break;
-	default:
+	static const char short_forms[] = {
+	    ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['"'] = '"', ['\\'] = '\\'};
+
+	if (c < sizeof(short_forms) && short_forms[c])
+		buf_printf(out, "\\%c", short_forms[c]);
+	else if (canonical && (c == '\b' || c == '\f'))
+		buf_put_str(out, c == '\b' ? "\\b" : "\\f");
+	else
 		buf_printf(out, "\\u%04x", (unsigned)c);
-		break;
-	}
 }
 
 /* ASCII that stands for itself: nearly all there is. */
@@ -99,7 +93,8 @@ static bool json_is_plain(char c)
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-static void put_quoted(struct buf *out, const char *text)
+/* Where texts are looked at, DEL is better escaped; RFC 8785 does not do it. */
+static void json_put_quoted(struct buf *out, const char *text, bool canonical)
 {
 	size_t len = strlen(text);
 	size_t run = 0; /* start of what can be copied as it is */
@@ -115,10 +110,10 @@ static void put_quoted(struct buf *out, const char *text)
 			continue;
 		}
 		if (utf8_next(text, len, &pos, &c)) {
-			if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
+			if (c >= 0x20 && c != '"' && c != '\\' && (c != 0x7f || canonical))
 				continue;
 			buf_put(out, text + run, at - run);
-			json_put_escaped(out, c);
+			json_put_escaped(out, c, canonical);
 		} else {
 			buf_put(out, text + run, at - run);
 			buf_put_str(out, "\xef\xbf\xbd");
@@ -130,10 +125,15 @@ static void put_quoted(struct buf *out, const char *text)
 	buf_put_str(out, "\"");
 }
 
+void json_put_canonical_string(struct buf *out, const char *text)
+{
+	json_put_quoted(out, text, true);
+}
+
 void json_put_name(struct json_writer *w, const char *name)
 {
 	before_value(w);
-	put_quoted(w->out, name);
+	json_put_quoted(w->out, name, w->canonical);
 	buf_put_str(w->out, w->in_lines ? ": " : ":");
 	w->after_name = true;
 }
@@ -144,7 +144,7 @@ void json_put_text(struct json_writer *w, const char *text)
 	if (!text)
 		buf_put_str(w->out, "null");
 	else
-		put_quoted(w->out, text);
+		json_put_quoted(w->out, text, w->canonical);
 }
 
 void json_put_int(struct json_writer *w, int64_t value)

@@ -238,7 +238,7 @@ static enum exit_code cmd_identity_change(struct cli *cli, const struct binding 
 				"'%s:%s' is bound already: see 'csrctl principal list', and unbind it there",
 				kind, identity->value);
 	if (wait.e == E_NOTFOUND)
-		return cli_fail(wait.e, "'%s:%s' is not bound to it: see 'csrctl principal show'", kind,
+		return cli_fail(wait.e, "'%s:%s' is not bound to it: see 'csrctl principal list'", kind,
 				identity->value);
 	if (wait.e == E_INVAL)
 		return cli_fail(wait.e, "the principal is revoked: nothing can be bound to it");

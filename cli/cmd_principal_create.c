@@ -134,7 +134,7 @@ static enum exit_code read_create(struct cli *cli, int argc, char **argv, const 
 	if (!kind->secret && p->identities_len == 0)
 		return cli_usage(cli,
 				 "principal add: at least one --cert-san, --cert-subject or --unix-user is "
-				 "needed; 'csrctl token create' makes one with an API token");
+				 "needed; csrctl token create makes one with an API token");
 	if (p->expires_us && p->expires_us <= now_us)
 		return cli_usage(cli, "--expires: that time has passed");
 	if (p->expires_us && p->not_before_us >= p->expires_us)

@@ -17,7 +17,7 @@
 #define TWIN_MS 200
 #define SYSTEMCTL_MS 10000
 #define OUTPUT_BYTES_MAX 65536
-#define ADDRESS_SIZE 128
+#define DOCTOR_ADDRESS_SIZE 128
 #define RESTARTS_MANY 3
 #define EARLIEST_US INT64_C(1764547200000000) /* 2025-12-01: older than this program */
 
@@ -45,14 +45,14 @@ void doctor_check_clock(struct doctor *d)
 /* ---- csrd ---- */
 
 /* The address of the same port in the other family of loopback; false: it is none of the two. */
-static bool find_twin(const char *address, char ret_twin[ADDRESS_SIZE])
+static bool find_twin(const char *address, char ret_twin[DOCTOR_ADDRESS_SIZE])
 {
 	static const char four[] = "127.0.0.1:", six[] = "[::1]:";
 
 	if (str_starts_with(address, four))
-		snprintf(ret_twin, ADDRESS_SIZE, "%s%s", six, address + strlen(four));
+		snprintf(ret_twin, DOCTOR_ADDRESS_SIZE, "%s%s", six, address + strlen(four));
 	else if (str_starts_with(address, six))
-		snprintf(ret_twin, ADDRESS_SIZE, "%s%s", four, address + strlen(six));
+		snprintf(ret_twin, DOCTOR_ADDRESS_SIZE, "%s%s", four, address + strlen(six));
 	else
 		return false;
 	return true;
@@ -69,7 +69,7 @@ static bool is_listed(const struct doctor *d, const char *address)
 /* Clients take "localhost" for 127.0.0.1 or [::1], whichever they like better. */
 static const char *localhost_note(const struct doctor *d, const char *address)
 {
-	char twin[ADDRESS_SIZE];
+	char twin[DOCTOR_ADDRESS_SIZE];
 
 	if (!find_twin(address, twin))
 		return "";

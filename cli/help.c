@@ -36,7 +36,6 @@ static const struct help helps[] = {
 	   "  -c, --config FILE  default " CONFIG_DEFAULT_PATH "\n"
 	   "      --json         one JSON document on standard output\n"
 	   "  -h, --help; -V, --version\n"
-	   "\n"
 	   "Exit codes: 0 done; 1 not done, or something is left to do; 64 wrong usage;\n"
 	   "65 store damaged or too new; 69 no answer; 70, 71 internal; 73 store in use;\n"
 	   "75 token failed; 78 wrong configuration.\n"},
@@ -90,7 +89,8 @@ static const struct help helps[] = {
 	      "  --zone WHICH[:PERMISSION]  the same for a zone; both may be given many times\n"
 	      "  --expires WHEN             90d, 12h, 2027-01-31, 2027-01-31T12:00:00Z or never\n"
 	      "                             (default)\n"
-	      "  --not-before WHEN          the same\n"},
+	      "  --not-before WHEN          the same\n"
+	      "  --cert-san, --cert-subject, --unix-user   see csrctl principal --help\n"},
     {"user", "Usage: csrctl user create --email EMAIL --account|--zone WHICH[:read|:write]...\n"
 	     "                          [--expires WHEN] [--not-before WHEN]\n"
 	     "       csrctl user list\n"
@@ -107,12 +107,14 @@ static const struct help helps[] = {
 	     "  --zone WHICH[:PERMISSION]  the same for a zone; both may be given many times\n"
 	     "  --expires WHEN             90d, 12h, 2027-01-31, 2027-01-31T12:00:00Z or never\n"
 	     "                             (default)\n"
-	     "  --not-before WHEN          the same\n"},
+	     "  --not-before WHEN          the same\n"
+	     "  --cert-san, --cert-subject, --unix-user   see csrctl principal --help\n"},
     {"principal", "Usage: csrctl principal add --name NAME IDENTITY... --account|--zone WHICH...\n"
 		  "                            [--expires WHEN] [--not-before WHEN]\n"
 		  "       csrctl principal bind|unbind ID|NAME IDENTITY...\n"
 		  "       csrctl principal list\n"
-		  "       csrctl principal show|revoke ID|NAME\n"
+		  "       csrctl principal show ID|NAME\n"
+		  "       csrctl principal revoke ID|NAME\n"
 		  "\n"
 		  "add     adds a caller who needs no secret; the other options are those of token.\n"
 		  "bind    lets an identity stand for a principal of any kind, also for a token or\n"

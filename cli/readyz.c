@@ -3,14 +3,13 @@
 #include "cli/readyz.h"
 
 #include "api/json.h"
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,45 +61,30 @@ static bool refuse_connection(struct client *c, int error)
 
 /* ---- the address ---- */
 
-union address {
-	struct sockaddr any;
-	struct sockaddr_in four;
-	struct sockaddr_in6 six;
-	struct sockaddr_un local;
-};
-
 /* Who listens on all addresses is met on loopback. */
-static bool readyz_parse_tcp(const char *text, union address *a, socklen_t *ret_len)
+static bool readyz_parse_tcp(const char *text, struct sockaddr_storage *sa, socklen_t *ret_len)
 {
-	const char *colon = strrchr(text, ':');
-	bool is_six = text[0] == '[';
-	char host[INET6_ADDRSTRLEN];
-	uint64_t port;
+	struct address a, loopback;
+	uint16_t port;
 
-	if (!colon || str_parse_u64(colon + 1, 65535, &port) != E_OK || port == 0 ||
-	    (size_t)(colon - text) > sizeof(host))
+	if (!address_parse_port(text, &a, &port) || port == 0 ||
+	    !address_parse(a.family == ADDRESS_V4 ? "127.0.0.1" : "::1", &loopback))
 		return false;
-	snprintf(host, sizeof(host), "%.*s", (int)(colon - text) - 2 * is_six, text + is_six);
-	if (is_six) {
-		a->six.sin6_family = AF_INET6;
-		a->six.sin6_port = htons((uint16_t)port);
-		*ret_len = sizeof(a->six);
-		return inet_pton(AF_INET6, strcmp(host, "::") ? host : "::1", &a->six.sin6_addr) == 1;
-	}
-	a->four.sin_family = AF_INET;
-	a->four.sin_port = htons((uint16_t)port);
-	*ret_len = sizeof(a->four);
-	return inet_pton(AF_INET, strcmp(host, "0.0.0.0") ? host : "127.0.0.1", &a->four.sin_addr) == 1;
+	address_to_socket(address_is_any(&a) ? &loopback : &a, port, sa, ret_len);
+	return true;
 }
 
-static bool parse_address(const char *text, union address *a, socklen_t *ret_len)
+static bool parse_address(const char *text, struct sockaddr_storage *sa, socklen_t *ret_len)
 {
-	memset(a, 0, sizeof(*a));
+	struct sockaddr_un local = {.sun_family = AF_UNIX};
+
 	if (!str_starts_with(text, "unix:"))
-		return readyz_parse_tcp(text, a, ret_len);
-	a->local.sun_family = AF_UNIX;
-	*ret_len = sizeof(a->local);
-	return str_copy(a->local.sun_path, sizeof(a->local.sun_path), text + strlen("unix:")) == E_OK;
+		return readyz_parse_tcp(text, sa, ret_len);
+	if (str_copy(local.sun_path, sizeof(local.sun_path), text + strlen("unix:")) != E_OK)
+		return false;
+	memcpy(sa, &local, sizeof(local));
+	*ret_len = sizeof(local);
+	return true;
 }
 
 /* ---- the exchange ---- */
@@ -118,15 +102,15 @@ static bool readyz_wait_for(struct client *c, short events)
 	return n > 0 || unreachable(c, n < 0 ? strerror(errno) : "it does not answer in time");
 }
 
-static bool open_connection(struct client *c, const union address *a, socklen_t len)
+static bool open_connection(struct client *c, const struct sockaddr_storage *sa, socklen_t len)
 {
 	int error = 0;
 	socklen_t error_len = sizeof(error);
 
-	c->fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	c->fd = socket(sa->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		return refuse_connection(c, errno);
-	if (connect(c->fd, &a->any, len) == 0)
+	if (connect(c->fd, (const struct sockaddr *)sa, len) == 0)
 		return true;
 	if (errno != EINPROGRESS)
 		return refuse_connection(c, errno);
@@ -206,7 +190,7 @@ struct readyz readyz_ask(const char *address, unsigned timeout_ms)
 {
 	struct readyz result = {.state = READYZ_UNKNOWN, .address = address};
 	struct client client = {.result = &result, .end_ms = clock_ms() + timeout_ms, .fd = -1};
-	union address parsed;
+	struct sockaddr_storage parsed;
 	struct buf answer;
 	socklen_t len;
 

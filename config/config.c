@@ -30,7 +30,7 @@
 #define PINS_OF_UNITS "/run/credentials/csrd-hsm@"
 #define UTF8_BOM "\xef\xbb\xbf"
 
-static const char *const plain_sections[] = {"http", "store", "policy", "log", "metrics"};
+static const char *const plain_sections[] = {"http", "store", "policy", "limits", "log", "metrics"};
 #define PLAIN_SECTIONS (sizeof(plain_sections) / sizeof(plain_sections[0]))
 
 _Static_assert(CONFIG_KEYS <= CONFIG_KEYS_MAX, "struct config's `lines` has room for each key");
@@ -517,14 +517,6 @@ static void config_check_listen(struct parse *p)
 	}
 }
 
-/* Port 0: the kernel chooses one. */
-static bool config_is_any_port(const char *address)
-{
-	const char *colon = strrchr(address, ':');
-
-	return colon && strcmp(colon, ":0") == 0;
-}
-
 /* The files alone are no mistake: the service manager may hold the socket that they are for. */
 static void config_check_tls(struct parse *p)
 {
@@ -550,8 +542,7 @@ static void config_check_tls(struct parse *p)
 		for (size_t b = 0; b < http->listen_len; b++) {
 			size_t key = find_key("http", "listen_tls");
 
-			if (strcmp(http->listen_tls[a], http->listen[b]) != 0 ||
-			    config_is_any_port(http->listen[b]))
+			if (!config_listen_is_same(http->listen_tls[a], http->listen[b]))
 				continue;
 			problem_at_key(p, *key_line(p, key, NULL), &config_table[key], NULL);
 			buf_printf(p->report,
@@ -610,11 +601,9 @@ static void config_check_metrics(struct parse *p)
 		return;
 	address = p->config->metrics.listen[0];
 	for (size_t i = 0; i < http->listen_len; i++)
-		is_taken =
-		    is_taken || (strcmp(address, http->listen[i]) == 0 && !config_is_any_port(address));
+		is_taken = is_taken || config_listen_is_same(address, http->listen[i]);
 	for (size_t i = 0; i < http->listen_tls_len; i++)
-		is_taken =
-		    is_taken || (strcmp(address, http->listen_tls[i]) == 0 && !config_is_any_port(address));
+		is_taken = is_taken || config_listen_is_same(address, http->listen_tls[i]);
 	if (!is_taken && !str_starts_with(address, "unix:"))
 		return;
 	problem_at_key(p, *key_line(p, key, NULL), &config_table[key], NULL);

@@ -11,6 +11,7 @@
 #ifndef CSRD_CONFIG_CONFIG_H
 #define CSRD_CONFIG_CONFIG_H
 
+#include "base/address.h"
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/err.h"
@@ -25,7 +26,19 @@
 #define CONFIG_TOKENS_MAX 16
 #define CONFIG_LISTEN_MAX 8
 #define CONFIG_USERS_MAX 8
-#define CONFIG_KEYS_MAX 64
+#define CONFIG_KEYS_MAX 96
+#define CONFIG_NETWORKS_MAX 32
+
+/* So many in each window; count 0: no limit. */
+struct config_rate {
+	uint64_t count;
+	uint64_t window_ms; /* whole seconds */
+};
+
+struct config_networks {
+	struct address_net nets[CONFIG_NETWORKS_MAX];
+	size_t len;
+};
 
 enum config_client_certificate { CONFIG_CLIENT_NONE, CONFIG_CLIENT_OPTIONAL, CONFIG_CLIENT_REQUIRED };
 enum config_credentials { CONFIG_CREDENTIALS_ANY, CONFIG_CREDENTIALS_BOTH };
@@ -43,6 +56,7 @@ struct config_http {
 	enum config_credentials credentials; /* both: an API token and a client certificate or unix user */
 	bool allow_plain_http;               /* off loopback too */
 	uint64_t max_connections;
+	uint64_t max_connections_per_address; /* 0: no such limit */
 	uint64_t max_header_bytes;
 	uint64_t max_body_bytes;
 	uint64_t idle_timeout_ms;    /* of a connection between two bytes */
@@ -67,6 +81,16 @@ struct config_policy {
 	bool public_names_only;
 	uint64_t idempotency_ttl_ms;
 	uint64_t reconcile_interval_ms;
+};
+
+struct config_limits {
+	struct config_rate reads_per_principal;
+	struct config_rate writes_per_principal;
+	struct config_rate reads_per_address;
+	struct config_rate writes_per_address;
+	struct config_rate failed_logins_per_address;
+	struct config_rate failed_logins_per_user;
+	struct config_networks exempt; /* addresses that no limit by address holds for */
 };
 
 struct config_log {
@@ -106,6 +130,7 @@ struct config {
 	struct config_http http;
 	struct config_store store;
 	struct config_policy policy;
+	struct config_limits limits;
 	struct config_log log;
 	struct config_metrics metrics;
 	struct config_token tokens[CONFIG_TOKENS_MAX]; /* in file order; the first is the default */
@@ -147,7 +172,7 @@ void config_pin_name(const struct config_token *token, char *ret_name, size_t si
 
 /*
  * Takes over what may change while running from `fresh` into `config`
- * ([policy], [log], and of [http] the timeouts and sizes) and returns E_OK; lists in `report`
+ * ([policy], [limits], [log], and of [http] the timeouts and sizes) and returns E_OK; lists in `report`
  * the other differences, one per line, which need a restart.  E_NOMEM: nothing
  * was taken over.
  */

@@ -2,15 +2,14 @@
 /* The table of keys, and one parser and one formatter for each type of value. */
 #include "config/config_table.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/csr.h"
 #include "base/node.h"
 #include "base/str.h"
 #include "base/url.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -46,6 +45,8 @@ const struct config_key config_table[CONFIG_KEYS] = {
     {"http", "allow_plain_http", CONFIG_BOOL, AT(http.allow_plain_http), .fallback = "no"},
     {"http", "max_connections", CONFIG_COUNT, AT(http.max_connections), .min = 1, .max = 65536,
      .fallback = "512"},
+    {"http", "max_connections_per_address", CONFIG_COUNT, AT(http.max_connections_per_address), .min = 0,
+     .max = 65536, .fallback = "0", .reloadable = true},
     {"http", "max_header_bytes", CONFIG_COUNT, AT(http.max_header_bytes), .min = 1024, .max = 65536,
      .fallback = "8192", .reloadable = true},
     {"http", "max_body_bytes", CONFIG_COUNT, AT(http.max_body_bytes), .min = 4096, .max = 1048576,
@@ -70,6 +71,21 @@ const struct config_key config_table[CONFIG_KEYS] = {
      .max = 30 * DAY, .fallback = "24h", .reloadable = true},
     {"policy", "reconcile_interval", CONFIG_DURATION, AT(policy.reconcile_interval_ms), .min = SECOND,
      .max = DAY, .fallback = "60s", .reloadable = true},
+
+    {"limits", "reads_per_principal", CONFIG_RATE, AT(limits.reads_per_principal), .fallback = "off",
+     .reloadable = true},
+    {"limits", "writes_per_principal", CONFIG_RATE, AT(limits.writes_per_principal), .fallback = "off",
+     .reloadable = true},
+    {"limits", "reads_per_address", CONFIG_RATE, AT(limits.reads_per_address), .fallback = "off",
+     .reloadable = true},
+    {"limits", "writes_per_address", CONFIG_RATE, AT(limits.writes_per_address), .fallback = "off",
+     .reloadable = true},
+    {"limits", "failed_logins_per_address", CONFIG_RATE, AT(limits.failed_logins_per_address),
+     .fallback = "100/5m", .reloadable = true},
+    {"limits", "failed_logins_per_user", CONFIG_RATE, AT(limits.failed_logins_per_user), .fallback = "100/5m",
+     .reloadable = true},
+    {"limits", "exempt", CONFIG_NETWORKS, AT(limits.exempt), .max = CONFIG_NETWORKS_MAX,
+     .fallback = "127.0.0.0/8, ::1", .reloadable = true},
 
     {"log", "level", CONFIG_LOG_LEVEL, AT(log.level), .fallback = "info", .reloadable = true},
     {"log", "reads", CONFIG_BOOL, AT(log.reads), .fallback = "no", .reloadable = true},
@@ -193,6 +209,54 @@ static enum err set_duration(const struct config_key *key, uint64_t *value, cons
 	}
 	*value = parsed;
 	return E_OK;
+}
+
+#define RATE_COUNT_MAX 1000000
+
+/* "COUNT/TIME", as in "1200/5m". */
+static bool config_table_parse_rate(const char *text, struct config_rate *ret_rate)
+{
+	const char *slash = strchr(text, '/');
+	struct config_rate rate = {0};
+	char count[8];
+
+	if (!slash || (size_t)(slash - text) >= sizeof(count))
+		return false;
+	memcpy(count, text, (size_t)(slash - text));
+	count[slash - text] = '\0';
+	if (str_parse_u64(count, RATE_COUNT_MAX, &rate.count) != E_OK || rate.count == 0 ||
+	    clock_parse_duration(slash + 1, &rate.window_ms) != E_OK || rate.window_ms < SECOND ||
+	    rate.window_ms > DAY || rate.window_ms % SECOND != 0)
+		return false;
+	*ret_rate = rate;
+	return true;
+}
+
+static enum err set_rate(const struct config_key *key, struct config_rate *value, const char *text,
+			 struct buf *why)
+{
+	struct config_rate rate = {0};
+
+	if (strcmp(text, "off") != 0 && !config_table_parse_rate(text, &rate)) {
+		put_refused(key, why, text);
+		buf_printf(why,
+			   "off, or COUNT/TIME with a count from 1 to %d and a time from 1s to 1d in whole "
+			   "seconds, as in 1200/5m",
+			   RATE_COUNT_MAX);
+		return E_INVAL;
+	}
+	*value = rate;
+	return E_OK;
+}
+
+static void config_table_format_rate(const struct config_rate *rate, struct buf *b)
+{
+	if (rate->count == 0) {
+		buf_put_str(b, "off");
+		return;
+	}
+	buf_printf(b, "%llu/", (unsigned long long)rate->count);
+	format_duration(rate->window_ms, b);
 }
 
 static enum err replace_text(char **value, const char *text)
@@ -471,66 +535,35 @@ static void text_list_release(struct text_list *list)
 	memset(list, 0, sizeof(*list));
 }
 
-/*
- * Splits "address:port"; an IPv6 address stands in brackets.  ret_address
- * holds at least INET6_ADDRSTRLEN bytes.
- */
-static bool split_listen(const char *text, char *ret_address, bool *ret_ipv6, const char **ret_port)
-{
-	const char *colon = strrchr(text, ':');
-	size_t len;
-
-	if (!colon)
-		return false;
-	len = (size_t)(colon - text);
-	*ret_ipv6 = text[0] == '[';
-	if (*ret_ipv6) {
-		if (len < 3 || text[len - 1] != ']')
-			return false;
-		text++;
-		len -= 2;
-	}
-	if (len < 1 || len >= INET6_ADDRSTRLEN)
-		return false;
-	memcpy(ret_address, text, len);
-	ret_address[len] = '\0';
-	*ret_port = colon + 1;
-	return true;
-}
-
 static bool is_listen(const char *text)
 {
-	char address[INET6_ADDRSTRLEN];
-	struct in6_addr parsed;
-	const char *port;
-	uint64_t number;
-	bool ipv6;
+	struct address address;
+	uint16_t port;
 
 	if (str_starts_with(text, "unix:")) {
 		text += strlen("unix:");
 		return is_file_path(text) && strlen(text) <= SOCKET_PATH_MAX;
 	}
-	return split_listen(text, address, &ipv6, &port) && str_parse_u64(port, 65535, &number) == E_OK &&
-	       inet_pton(ipv6 ? AF_INET6 : AF_INET, address, &parsed) == 1;
+	return address_parse_port(text, &address, &port);
 }
 
 bool config_listen_is_local(const char *address)
 {
-	char text[INET6_ADDRSTRLEN];
-	struct in6_addr v6;
-	struct in_addr v4;
-	const char *port;
-	bool ipv6;
+	struct address parsed;
+	uint16_t port;
 
-	if (str_starts_with(address, "unix:"))
-		return true;
-	if (!split_listen(address, text, &ipv6, &port))
-		return false;
-	if (!ipv6)
-		return inet_pton(AF_INET, text, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
-	if (inet_pton(AF_INET6, text, &v6) != 1)
-		return false;
-	return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+	return str_starts_with(address, "unix:") ||
+	       (address_parse_port(address, &parsed, &port) && address_is_loopback(&parsed));
+}
+
+bool config_listen_is_same(const char *one, const char *other)
+{
+	struct address a, b;
+	uint16_t a_port, b_port;
+
+	if (!address_parse_port(one, &a, &a_port) || !address_parse_port(other, &b, &b_port))
+		return strcmp(one, other) == 0;
+	return a_port != 0 && a_port == b_port && address_compare(&a, &b) == 0;
 }
 
 /* A user name as useradd makes them, or a number. */
@@ -561,7 +594,8 @@ static enum err take_text(const struct config_key *key, void *into, const char *
 					   "ADDRESS:PORT, or [ADDRESS]:PORT for IPv6; a unix socket needs no "
 					   "TLS and belongs in listen");
 	for (size_t i = 0; i < list->len; i++) {
-		if (strcmp(list->items[i], item) != 0)
+		if (key->type == CONFIG_LISTEN ? !config_listen_is_same(list->items[i], item)
+					       : strcmp(list->items[i], item) != 0)
 			continue;
 		buf_printf(why, "'%s' is named twice", item);
 		return E_INVAL;
@@ -599,6 +633,57 @@ static void format_texts(char *const *items, size_t len, struct buf *b)
 {
 	for (size_t i = 0; i < len; i++)
 		buf_printf(b, "%s%s", i > 0 ? ", " : "", items[i]);
+}
+
+/* ---- networks ---- */
+
+/* "unix" stands for whoever comes by a unix socket. */
+static enum err take_network(const struct config_key *key, void *into, const char *item, struct buf *why)
+{
+	struct config_networks *networks = into;
+	struct address_net net = {.address = {.family = ADDRESS_UNIX}};
+
+	if (strcmp(item, "unix") != 0 && address_net_parse(item, why, &net) != E_OK) {
+		buf_put_str(why, ", or unix");
+		return E_INVAL;
+	}
+	for (size_t i = 0; i < networks->len; i++) {
+		if (memcmp(&networks->nets[i], &net, sizeof(net)) != 0)
+			continue;
+		buf_printf(why, "'%s' is named twice", item);
+		return E_INVAL;
+	}
+	if (networks->len >= key->max) {
+		buf_printf(why, "more than %llu items", (unsigned long long)key->max);
+		return E_INVAL;
+	}
+	networks->nets[networks->len++] = net;
+	return E_OK;
+}
+
+static enum err set_networks(const struct config_key *key, struct config_networks *networks, const char *text,
+			     struct buf *why)
+{
+	struct config_networks fresh = {0};
+	enum err e = strcmp(text, "none") == 0 ? E_OK : for_each_item(key, &fresh, text, take_network, why);
+
+	if (e == E_OK)
+		*networks = fresh;
+	return e;
+}
+
+/* Those of a key that has a default may be none. */
+static void format_networks(const struct config_key *key, const struct config_networks *networks,
+			    struct buf *b)
+{
+	char text[ADDRESS_NET_SIZE];
+
+	for (size_t i = 0; i < networks->len; i++) {
+		address_net_format(&networks->nets[i], text);
+		buf_printf(b, "%s%s", i > 0 ? ", " : "", text);
+	}
+	if (networks->len == 0 && key->fallback)
+		buf_put_str(b, "none");
 }
 
 /* ---- by type ---- */
@@ -646,6 +731,8 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 	case CONFIG_LISTEN:
 	case CONFIG_USERS:
 		return set_texts(key, value, member(base, key->len_offset), text, why);
+	case CONFIG_NETWORKS:
+		return set_networks(key, value, text, why);
 	case CONFIG_KEY_TYPES:
 		return set_bits(key, value, text, take_key_type, why);
 	case CONFIG_SAN_TYPES:
@@ -658,6 +745,8 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 		return set_bits(key, value, text, take_usage, why);
 	case CONFIG_TEXT:
 		return replace_text(value, text);
+	case CONFIG_RATE:
+		return set_rate(key, value, text, why);
 	case CONFIG_NAME:
 		return config_table_set_name(key, value, text, why);
 	}
@@ -691,6 +780,12 @@ void config_key_format(const struct config_key *key, const void *base, struct bu
 	case CONFIG_LISTEN:
 	case CONFIG_USERS:
 		format_texts(value, *(const size_t *)const_member(base, key->len_offset), b);
+		break;
+	case CONFIG_RATE:
+		config_table_format_rate(value, b);
+		break;
+	case CONFIG_NETWORKS:
+		format_networks(key, value, b);
 		break;
 	case CONFIG_KEY_TYPES:
 		key_type_set_format(*(const key_type_set *)value, b);
@@ -734,6 +829,10 @@ static size_t plain_size(enum config_type type)
 		return sizeof(enum log_level);
 	case CONFIG_CHOICE:
 		return sizeof(unsigned);
+	case CONFIG_RATE:
+		return sizeof(struct config_rate);
+	case CONFIG_NETWORKS:
+		return sizeof(struct config_networks);
 	default:
 		return 0;
 	}

@@ -26,12 +26,14 @@ enum config_type {
 	CONFIG_CREDENTIAL, /* char *: absolute, or credential:NAME */
 	CONFIG_LISTEN,     /* char *[max] and its size_t at len_offset */
 	CONFIG_USERS,      /* char *[max] and its size_t at len_offset */
+	CONFIG_NETWORKS,   /* struct config_networks of at most max; "none" */
 	CONFIG_KEY_TYPES,  /* key_type_set */
 	CONFIG_SAN_TYPES,  /* unsigned, SAN_TYPE_BIT */
 	CONFIG_LOG_LEVEL,  /* enum log_level */
 	CONFIG_CHOICE,     /* an enum: the place of a word in `choices` */
 	CONFIG_USAGE,      /* uint32_t, enum key_protection; may be empty */
 	CONFIG_TEXT,       /* char *: any text that fits in a line */
+	CONFIG_RATE,       /* struct config_rate: "1200/5m", "off" */
 	CONFIG_NAME,       /* char *: letters, digits, '.', '-' and '_'; at most max bytes */
 };
 
@@ -50,7 +52,7 @@ struct config_key {
 	bool may_be_secret; /* a PIN may stand here by mistake: a value that is refused is not repeated */
 };
 
-#define CONFIG_KEYS 51
+#define CONFIG_KEYS 59
 extern const struct config_key config_table[CONFIG_KEYS];
 
 /* `base` below is the struct config, or the struct config_token for a key of [token NAME]. */
@@ -76,5 +78,9 @@ void config_key_release(const struct config_key *key, void *base);
 
 /* True for an address of CONFIG_LISTEN that other machines cannot reach: loopback, or a unix socket. */
 bool config_listen_is_local(const char *address);
+
+/* Two of CONFIG_LISTEN that cannot both be opened, however they are written; port 0 is a new one each time.
+ */
+bool config_listen_is_same(const char *one, const char *other);
 
 #endif

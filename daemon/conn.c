@@ -10,7 +10,6 @@
 #include "daemon/conn_private.h"
 #include "daemon/tls.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -498,19 +497,10 @@ void conn_drain(struct conn *c)
 
 static void conn_name_peer(struct conn *c, const struct sockaddr *sa)
 {
-	const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)sa;
-	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)sa;
-	char host[INET6_ADDRSTRLEN] = "?";
+	uint16_t port;
 
-	if (sa->sa_family == AF_INET) {
-		(void)inet_ntop(AF_INET, &four->sin_addr, host, sizeof(host));
-		snprintf(c->peer, sizeof(c->peer), "%s:%u", host, (unsigned)ntohs(four->sin_port));
-	} else if (sa->sa_family == AF_INET6) {
-		(void)inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof(host));
-		snprintf(c->peer, sizeof(c->peer), "[%s]:%u", host, (unsigned)ntohs(six->sin6_port));
-	} else {
-		snprintf(c->peer, sizeof(c->peer), "unix");
-	}
+	c->address = address_of_socket(sa, &port);
+	address_format_port(&c->address, port, c->peer);
 }
 
 /* The user that connected, as the kernel noted it then. */
@@ -600,10 +590,10 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, str
 	c->set = set;
 	c->fd = fd;
 	c->tls = tls;
-	conn_set_enter(set, c);
 	conn_name_peer(c, peer);
 	timer_init(&c->timer, set->base, conn_on_timer, c);
-	c->body = peer->sa_family != AF_UNIX || conn_know_user(c) == E_OK ? evbuffer_new() : NULL;
+	if (conn_set_enter(set, c) == E_OK && (peer->sa_family != AF_UNIX || conn_know_user(c) == E_OK))
+		c->body = evbuffer_new();
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
 	if (c->body && tls) {
 		e = conn_await_first_byte(c);
@@ -626,6 +616,11 @@ const char *conn_peer(const struct conn *c)
 const struct peer *conn_known(const struct conn *c)
 {
 	return c->known;
+}
+
+const struct address *conn_address(const struct conn *c)
+{
+	return &c->address;
 }
 
 bool conn_is_tls(const struct conn *c)

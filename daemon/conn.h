@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct address;
 struct buf;
 struct conn;
 struct head;
@@ -36,7 +37,8 @@ struct peer;
  * valid until then, even when the client leaves meanwhile.
  */
 
-const char *conn_peer(const struct conn *conn); /* "127.0.0.1:41234", "[::1]:41234" or "unix" */
+const char *conn_peer(const struct conn *conn);              /* "127.0.0.1:41234", "[::1]:41234" or "unix" */
+const struct address *conn_address(const struct conn *conn); /* the peer's */
 
 /* Who it is, by a client certificate or as a user of this machine; NULL: not known. */
 const struct peer *conn_known(const struct conn *conn);

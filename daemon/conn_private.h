@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to conn.c and conn_set.c: what the two know of each other. */
+/* Private to conn.c, conn_host.c and conn_set.c: what they know of each other. */
 #ifndef CSRD_DAEMON_CONN_PRIVATE_H
 #define CSRD_DAEMON_CONN_PRIVATE_H
 
+#include "base/address.h"
 #include "daemon/chunk.h"
 #include "daemon/conn.h"
+#include "daemon/conn_host.h"
 #include "daemon/conn_set.h"
 #include "daemon/head.h"
 #include "loop/timer.h"
@@ -20,8 +22,6 @@ struct evbuffer;
 struct event_base;
 struct peer;
 struct tls;
-
-#define CONN_PEER_SIZE 64
 
 enum conn_state {
 	CONN_HANDSHAKE = 1, /* of TLS; its first byte tells whether it is one */
@@ -58,15 +58,19 @@ struct conn {
 	size_t lingered; /* bytes dropped */
 	int refused_status;
 	const char *refused_why;
-	char peer[CONN_PEER_SIZE];
-	struct peer *known; /* who it is, without a secret; NULL: not known */
+	struct address address;       /* of the peer */
+	char peer[ADDRESS_PORT_SIZE]; /* the same with its port, for people */
+	struct peer *known;           /* who it is, without a secret; NULL: not known */
 	TAILQ_ENTRY(conn) next;
+	struct conn_host *host; /* NULL: it has no address */
+	LIST_ENTRY(conn) of_host;
 };
 
 struct conn_set {
 	struct event_base *base;
 	struct conn_set_options options;
 	TAILQ_HEAD(conn_list, conn) conns;
+	struct conn_hosts hosts;
 	unsigned len;
 	uint64_t unsent_bytes; /* in the output buffers of all of them */
 	struct timer retry;    /* while full: a grace may be over */
@@ -76,6 +80,7 @@ struct conn_set {
 	uint64_t pressed_until_ms;
 	uint64_t accepted;
 	uint64_t evicted;
+	uint64_t refused;
 	bool full;
 	bool draining;
 };
@@ -91,7 +96,8 @@ bool conn_begin_if_asked(struct conn *c);
 
 /* ---- conn_set.c ---- */
 
-void conn_set_enter(struct conn_set *set, struct conn *c);
+/* c->address is set.  E_NOMEM: it has entered all the same, but its address does not count it. */
+MUST_USE enum err conn_set_enter(struct conn_set *set, struct conn *c);
 void conn_set_leave(struct conn_set *set, struct conn *c);
 /* A connection left or can be spared now: one that waits may come in. */
 void conn_set_room_changed(struct conn_set *set);

@@ -2,6 +2,7 @@
 /* How many connections there are, and who goes when there are too many. */
 #include "daemon/conn_set.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -77,6 +78,7 @@ void conn_set_figures(const struct conn_set *set, struct conn_set_figures *ret_f
 	    .max = connections_max(set),
 	    .accepted = set->accepted,
 	    .evicted = set->evicted,
+	    .refused = set->refused,
 	    .unsent_bytes = set->unsent_bytes,
 	};
 }
@@ -114,31 +116,42 @@ static enum spare spare_of(const struct conn *c, uint64_t age_ms)
 	return SPARE_NOBODY;
 }
 
-static struct conn *find_spare(const struct conn_set *set)
+/* The better one to spare, of two: c, or the one that was found before. */
+static void weigh_spare(struct conn *c, uint64_t now, enum spare *best, struct conn **found)
+{
+	enum spare spare = spare_of(c, now - c->since_ms);
+
+	if (spare > *best || spare == SPARE_NOBODY)
+		return;
+	if (spare < *best || c->since_ms < (*found)->since_ms) {
+		*best = spare;
+		*found = c;
+	}
+}
+
+/* host: among those of one address; NULL: among all. */
+static struct conn *find_spare(const struct conn_set *set, const struct conn_host *host)
 {
 	uint64_t now = clock_ms();
 	enum spare best = SPARE_NOBODY;
 	struct conn *c, *found = NULL;
 
-	TAILQ_FOREACH (c, &set->conns, next) {
-		enum spare spare = spare_of(c, now - c->since_ms);
-
-		if (spare > best || spare == SPARE_NOBODY)
-			continue;
-		if (spare < best || c->since_ms < found->since_ms) {
-			best = spare;
-			found = c;
-		}
-	}
+	if (host)
+		LIST_FOREACH (c, &host->conns, of_host)
+			weigh_spare(c, now, &best, &found);
+	else
+		TAILQ_FOREACH (c, &set->conns, next)
+			weigh_spare(c, now, &best, &found);
 	return found;
 }
 
-bool conn_set_make_room(struct conn_set *set)
+/* The host may be gone with its last connection. */
+static bool close_spare(struct conn_set *set, const struct conn_host *host)
 {
-	struct conn *c = find_spare(set);
+	struct conn *c = find_spare(set, host);
 
 	for (int i = 0; c && conn_begin_if_asked(c); i++)
-		c = i < SPARE_TRIES ? find_spare(set) : NULL;
+		c = i < SPARE_TRIES ? find_spare(set, host) : NULL;
 	if (!c)
 		return false;
 	log_debug("connection of '%s' closed to make room", c->peer);
@@ -147,11 +160,16 @@ bool conn_set_make_room(struct conn_set *set)
 	return true;
 }
 
+bool conn_set_make_room(struct conn_set *set)
+{
+	return close_spare(set, NULL);
+}
+
 /* ---- room ---- */
 
 static bool has_room(const struct conn_set *set)
 {
-	return set->len < connections_max(set) || find_spare(set);
+	return set->len < connections_max(set) || find_spare(set, NULL);
 }
 
 static void stop_accepting(struct conn_set *set)
@@ -199,11 +217,43 @@ bool conn_set_is_pressed(const struct conn_set *set)
 	return clock_ms() < set->pressed_until_ms;
 }
 
+/* False: its address has as many connections as it may, and none of them can be spared. */
+static bool make_room_of_address(struct conn_set *set, const struct sockaddr *peer)
+{
+	static struct log_gate gate;
+	const struct config_networks *exempt = set->options.exempt;
+	uint64_t max = set->options.config->max_connections_per_address;
+	const struct conn_host *host;
+	struct address address;
+	char text[ADDRESS_SIZE];
+	unsigned held_back;
+	uint16_t port;
+
+	if (max == 0 || !exempt)
+		return true;
+	address = address_of_socket(peer, &port);
+	host = conn_hosts_find(&set->hosts, &address);
+	if (!host || host->len < max || address_is_in_any(&address, exempt->nets, exempt->len) ||
+	    close_spare(set, host))
+		return true;
+	set->refused++;
+	address_format(&address, text);
+	if (log_gate_pass(&gate, LOG_MS, &held_back))
+		log_notice("connection of '%s' refused: it has %llu, and none can be spared ([http] "
+			   "max_connections_per_address) (%u lines held back)",
+			   text, (unsigned long long)max, held_back);
+	return false;
+}
+
 static void on_retry(void *arg)
 {
 	struct conn_set *set = arg;
 	int waiting_fd = set->waiting_fd;
 
+	if (waiting_fd >= 0 && !make_room_of_address(set, (const struct sockaddr *)&set->waiting_peer)) {
+		fd_close(&set->waiting_fd);
+		waiting_fd = -1;
+	}
 	if (waiting_fd >= 0 && make_room_if_full(set)) {
 		set->waiting_fd = -1;
 		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer, set->waiting_tls);
@@ -234,7 +284,7 @@ static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *pe
 void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
 {
 	set->accepted++;
-	if (set->draining) {
+	if (set->draining || !make_room_of_address(set, peer)) {
 		(void)close(fd);
 	} else if (!make_room_if_full(set)) {
 		keep_waiting(set, fd, peer, tls);
@@ -247,16 +297,18 @@ void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, 
 
 /* ---- members ---- */
 
-void conn_set_enter(struct conn_set *set, struct conn *c)
+enum err conn_set_enter(struct conn_set *set, struct conn *c)
 {
 	TAILQ_INSERT_TAIL(&set->conns, c, next);
 	set->len++;
+	return conn_hosts_enter(&set->hosts, c);
 }
 
 void conn_set_leave(struct conn_set *set, struct conn *c)
 {
 	TAILQ_REMOVE(&set->conns, c, next);
 	set->len--;
+	conn_hosts_leave(&set->hosts, c);
 	conn_set_room_changed(set);
 	if (set->draining && set->len == 0)
 		set->options.on_empty(set->options.arg);

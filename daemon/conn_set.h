@@ -13,6 +13,9 @@
  * connection: a client that sends one request after the other always makes
  * progress, and could never be spared.
  *
+ * With max_connections_per_address the same holds for each address, except that the new one is closed when
+ * none of its own can be spared: it must not wait in the way of others.
+ *
  * Past CONN_UNSENT_MAX bytes of answers the slowest reader is cut off first.
  */
 #ifndef CSRD_DAEMON_CONN_SET_H
@@ -34,8 +37,9 @@ struct tls;
 #define CONN_UNSENT_MAX ((uint64_t)64 * 1024 * 1024)
 
 struct conn_set_options {
-	const struct config_http *config; /* borrowed for the life; read again for each request */
-	uint64_t connections_max;         /* beside config->max_connections: what the descriptors allow */
+	const struct config_http *config;     /* borrowed for the life; read again for each request */
+	const struct config_networks *exempt; /* from max_connections_per_address, likewise; NULL: all are */
+	uint64_t connections_max;             /* beside config->max_connections: what the descriptors allow */
 	void (*on_request)(void *arg, struct conn *conn); /* a request is complete, or refused: see conn.h */
 	void (*on_room)(void *arg, bool room);            /* accept, or stop accepting */
 	void (*on_empty)(void *arg); /* after conn_set_drain, when the last one is gone */
@@ -63,6 +67,7 @@ struct conn_set_figures {
 	uint64_t max;
 	uint64_t accepted;
 	uint64_t evicted; /* closed to make room */
+	uint64_t refused; /* closed at once, since their address had as many as it may */
 	uint64_t unsent_bytes;
 };
 void conn_set_figures(const struct conn_set *set, struct conn_set_figures *ret_figures);

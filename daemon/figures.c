@@ -6,6 +6,7 @@
 #include "daemon/figures.h"
 
 #include "api/api.h"
+#include "api/limit.h"
 #include "api/reconcile.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -120,6 +121,9 @@ static void figures_put_http(const struct figures *figures, struct buf *b)
 			    conns.accepted);
 	figures_put_counter(b, "csrd_http_connections_evicted_total",
 			    "Connections closed to make room for others.", conns.evicted);
+	figures_put_counter(b, "csrd_http_connections_refused_total",
+			    "Connections closed at once, since their address had as many as it may.",
+			    conns.refused);
 	figures_put_gauge(b, "csrd_http_unsent_bytes", "Bytes of answers that clients have not taken yet.",
 			  conns.unsent_bytes);
 	figures_put_gauge(b, "csrd_http_requests_in_flight", "Requests taken and not answered yet.",
@@ -131,6 +135,26 @@ static void figures_put_http(const struct figures *figures, struct buf *b)
 	metric_put_head(b, auth, METRIC_HISTOGRAM,
 			"From the last byte of a request until the store has told who sent it.");
 	metric_put_times(b, auth, NULL, api_auth_times(o->api));
+}
+
+static void figures_put_limits(const struct figures *figures, struct buf *b)
+{
+	static const char limited[] = "csrd_limits_refused_requests_total";
+	static const char *const by[LIMIT_BYS] = {
+	    [LIMIT_BY_ADDRESS] = "address",
+	    [LIMIT_BY_PRINCIPAL] = "principal",
+	    [LIMIT_BY_FAILED_LOGINS] = "failed_logins",
+	};
+	struct limit_figures f;
+
+	api_limit_figures(figures->options.api, &f);
+	metric_put_head(b, limited, METRIC_COUNTER, "Requests answered 429, by what they were too many of.");
+	for (size_t i = 0; i < LIMIT_BYS; i++)
+		metric_put(b, limited, ONE_LABEL("limit", by[i]), f.refused[i]);
+	figures_put_counter(b, "csrd_failed_logins_total",
+			    "Credentials that were refused, whether with 401 or with 429.", f.failed_logins);
+	figures_put_counter(b, "csrd_limits_dropped_total",
+			    "Callers whose count was forgotten early to make room for others.", f.dropped);
 }
 
 /* ---- TLS ---- */
@@ -483,6 +507,7 @@ void figures_put(const struct figures *figures, struct buf *b)
 {
 	figures_put_program(figures, b);
 	figures_put_http(figures, b);
+	figures_put_limits(figures, b);
 	figures_put_tls(figures, b);
 	figures_put_store(figures, b);
 	figures_put_token_numbers(figures, b);

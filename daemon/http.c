@@ -149,6 +149,7 @@ static enum err exchange_fill(struct exchange *ex)
 	r->path = head->path ? head->path : ""; /* refused */
 	r->query = head->query;
 	r->header = exchange_header;
+	r->caller = *conn_address(ex->conn);
 	r->peer = conn_peer(ex->conn);
 	r->known = conn_known(ex->conn);
 	r->over_tls = conn_is_tls(ex->conn);
@@ -180,7 +181,7 @@ static void on_request(void *arg, struct conn *conn)
 		return;
 	}
 	if (conn_is_refused(conn, &status, &why))
-		api_refuse(&ex->request, status, why);
+		api_refuse(http->options.api, &ex->request, status, why);
 	else
 		api_handle(http->options.api, &ex->request);
 }
@@ -204,6 +205,7 @@ enum err http_new(struct event_base *base, const struct http_options *options, s
 	struct http *http = calloc(1, sizeof(*http));
 	struct conn_set_options conns = {
 	    .config = options->config,
+	    .exempt = options->exempt,
 	    .connections_max = options->connections_max,
 	    .on_request = on_request,
 	    .on_room = http_on_room,

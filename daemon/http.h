@@ -26,9 +26,10 @@ struct event_base;
 struct http;
 
 struct http_options {
-	const struct config_http *config; /* borrowed for the life; read again for each request */
-	struct api *api;                  /* borrowed for the life */
-	uint64_t connections_max;         /* beside config->max_connections: what the descriptors allow */
+	const struct config_http *config;     /* borrowed for the life; read again for each request */
+	const struct config_networks *exempt; /* from max_connections_per_address; likewise */
+	struct api *api;                      /* borrowed for the life */
+	uint64_t connections_max;             /* beside config->max_connections: what the descriptors allow */
 	void (*on_room)(void *arg, bool room); /* go on, or stop, accepting */
 	void (*on_drained)(void *arg); /* after http_drain: all is answered and the last connection gone */
 	void *arg;

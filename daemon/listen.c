@@ -2,6 +2,7 @@
 /* Listening sockets, our own or the service manager's, and pausing when descriptors run out. */
 #include "daemon/listen.h"
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -11,12 +12,10 @@
 #include "loop/timer.h"
 #include "systemd/service.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +33,7 @@
 #define LISTEN_LOG_MS 5000
 #define LISTEN_INHERITED_TLS "https"
 #define LISTEN_INHERITED "http" /* FileDescriptorName= of the sockets that are ours */
-#define ADDRESS_SIZE (sizeof("unix:") + sizeof(struct sockaddr_un) + INET6_ADDRSTRLEN)
+#define DOOR_ADDRESS_SIZE (sizeof("unix:") + sizeof(struct sockaddr_un) + ADDRESS_PORT_SIZE)
 
 struct door {
 	struct listen *listen;
@@ -131,37 +130,6 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 
 /* ---- opening ---- */
 
-/* "127.0.0.1:80", "[::1]:80" */
-static enum err listen_parse_tcp(const char *address, struct sockaddr_storage *ret_sa, socklen_t *ret_len)
-{
-	struct sockaddr_in6 *six = (struct sockaddr_in6 *)ret_sa;
-	struct sockaddr_in *four = (struct sockaddr_in *)ret_sa;
-	const char *colon = strrchr(address, ':');
-	char host[INET6_ADDRSTRLEN + 2];
-	size_t len;
-	uint64_t port;
-
-	if (!colon || str_parse_u64(colon + 1, 65535, &port) != E_OK)
-		return E_CONFIG;
-	len = (size_t)(colon - address);
-	if (len >= sizeof(host))
-		return E_CONFIG;
-	memcpy(host, address, len);
-	host[len] = '\0';
-	memset(ret_sa, 0, sizeof(*ret_sa));
-	if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
-		host[len - 1] = '\0';
-		six->sin6_family = AF_INET6;
-		six->sin6_port = htons((uint16_t)port);
-		*ret_len = sizeof(*six);
-		return inet_pton(AF_INET6, host + 1, &six->sin6_addr) == 1 ? E_OK : E_CONFIG;
-	}
-	four->sin_family = AF_INET;
-	four->sin_port = htons((uint16_t)port);
-	*ret_len = sizeof(*four);
-	return inet_pton(AF_INET, host, &four->sin_addr) == 1 ? E_OK : E_CONFIG;
-}
-
 static enum err tcp_listen(const struct sockaddr_storage *sa, socklen_t sa_len, int *ret_fd)
 {
 	int one = 1;
@@ -183,58 +151,41 @@ static enum err tcp_listen(const struct sockaddr_storage *sa, socklen_t sa_len, 
 	return E_OK;
 }
 
-union address {
-	struct sockaddr any;
-	struct sockaddr_in four;
-	struct sockaddr_in6 six;
-	struct sockaddr_un local;
-	struct sockaddr_storage storage;
-};
-
 /* As [http] listen has it: "127.0.0.1:80", "[::1]:80", "unix:/PATH", "unix:@NAME" (abstract). */
-static void format_address(const union address *sa, socklen_t len, char text[ADDRESS_SIZE])
+static void format_socket(int fd, char text[DOOR_ADDRESS_SIZE])
 {
-	char host[INET6_ADDRSTRLEN] = "?";
-	int path_len;
-
-	snprintf(text, ADDRESS_SIZE, "?");
-	switch (sa->any.sa_family) {
-	case AF_INET6:
-		(void)inet_ntop(AF_INET6, &sa->six.sin6_addr, host, sizeof(host));
-		snprintf(text, ADDRESS_SIZE, "[%s]:%u", host, (unsigned)ntohs(sa->six.sin6_port));
-		break;
-	case AF_INET:
-		(void)inet_ntop(AF_INET, &sa->four.sin_addr, host, sizeof(host));
-		snprintf(text, ADDRESS_SIZE, "%s:%u", host, (unsigned)ntohs(sa->four.sin_port));
-		break;
-	case AF_UNIX:
-		path_len = (int)len - (int)offsetof(struct sockaddr_un, sun_path);
-		if (path_len > 1 && sa->local.sun_path[0] == '\0')
-			snprintf(text, ADDRESS_SIZE, "unix:@%.*s", path_len - 1, sa->local.sun_path + 1);
-		else
-			snprintf(text, ADDRESS_SIZE, "unix:%.*s", path_len, sa->local.sun_path);
-		break;
-	default:
-		break;
-	}
-}
-
-static void format_socket(int fd, char text[ADDRESS_SIZE])
-{
-	union address sa = {.any = {.sa_family = AF_UNSPEC}};
+	struct sockaddr_un local = {.sun_family = AF_UNSPEC};
+	union {
+		struct sockaddr any;
+		struct sockaddr_storage storage;
+	} sa = {.any = {.sa_family = AF_UNSPEC}};
 	socklen_t len = sizeof(sa);
+	struct address a;
+	uint16_t port;
+	int path_len;
 
 	if (getsockname(fd, &sa.any, &len) != 0)
 		sa.any.sa_family = AF_UNSPEC;
-	format_address(&sa, len, text);
+	a = address_of_socket(&sa.any, &port);
+	if (a.family != ADDRESS_UNIX) {
+		address_format_port(&a, port, text);
+		return;
+	}
+	memcpy(&local, &sa, sizeof(local));
+	path_len = (int)len - (int)offsetof(struct sockaddr_un, sun_path);
+	if (path_len > 1 && local.sun_path[0] == '\0')
+		snprintf(text, DOOR_ADDRESS_SIZE, "unix:@%.*s", path_len - 1, local.sun_path + 1);
+	else
+		snprintf(text, DOOR_ADDRESS_SIZE, "unix:%.*s", path_len, local.sun_path);
 }
 
 /* Opens the socket of one door; the door keeps the path and the lock of a unix socket. */
 static enum err listen_open_socket(const char *address, struct door *door, int *ret_fd)
 {
 	struct sockaddr_storage sa;
-	socklen_t sa_len = 0;
-	enum err e;
+	struct address parsed;
+	socklen_t sa_len;
+	uint16_t port;
 
 	if (str_starts_with(address, "unix:")) {
 		door->unix_path = strdup(address + strlen("unix:"));
@@ -242,8 +193,10 @@ static enum err listen_open_socket(const char *address, struct door *door, int *
 			return E_NOMEM;
 		return fd_unix_listen(door->unix_path, LISTEN_UNIX_MODE, ret_fd, &door->lock_fd);
 	}
-	e = listen_parse_tcp(address, &sa, &sa_len);
-	return e == E_OK ? tcp_listen(&sa, sa_len, ret_fd) : e;
+	if (!address_parse_port(address, &parsed, &port))
+		return E_CONFIG;
+	address_to_socket(&parsed, port, &sa, &sa_len);
+	return tcp_listen(&sa, sa_len, ret_fd);
 }
 
 static void log_refusal(const char *address, enum err e)
@@ -308,7 +261,7 @@ static bool is_missing_loopback(const char *address, enum err e)
 static enum err open_door(struct listen *listen, const char *address, struct tls *tls)
 {
 	struct door *door = add_door(listen, tls);
-	char real[ADDRESS_SIZE];
+	char real[DOOR_ADDRESS_SIZE];
 	int fd = -1;
 	enum err e = listen_open_socket(address, door, &fd);
 
@@ -338,7 +291,7 @@ static bool is_for_tls(const struct service_socket *socket)
 }
 
 static enum err check_inherited(const struct listen *listen, const struct service_socket *socket,
-				const struct config_http *config, char address[ADDRESS_SIZE])
+				const struct config_http *config, char address[DOOR_ADDRESS_SIZE])
 {
 	int domain;
 	enum err e;
@@ -372,54 +325,49 @@ static enum err check_inherited(const struct listen *listen, const struct servic
 	return E_OK;
 }
 
-static in_port_t *port_of(union address *sa)
-{
-	return sa->any.sa_family == AF_INET6 ? &sa->six.sin6_port : &sa->four.sin_port;
-}
-
 /* Whether a socket of the service manager is where [http] listen wants one; port 0 there is any port. */
 static bool is_at(const char *real, const char *wanted)
 {
-	union address sa = {.any = {.sa_family = AF_UNSPEC}};
-	char text[ADDRESS_SIZE];
-	socklen_t len = 0;
+	struct address real_address, wanted_address;
+	uint16_t real_port, wanted_port;
 
-	if (str_starts_with(wanted, "unix:") || listen_parse_tcp(wanted, &sa.storage, &len) != E_OK)
+	if (!address_parse_port(real, &real_address, &real_port) ||
+	    !address_parse_port(wanted, &wanted_address, &wanted_port))
 		return strcmp(real, wanted) == 0;
-	format_address(&sa, len, text);
-	if (*port_of(&sa) != 0)
-		return strcmp(real, text) == 0;
-	text[strlen(text) - 1] = '\0'; /* "127.0.0.1:" of "127.0.0.1:0" */
-	return str_starts_with(real, text);
+	return address_compare(&real_address, &wanted_address) == 0 &&
+	       (wanted_port == 0 || real_port == wanted_port);
 }
 
 /* No socket can be at an address of a family that this machine has not got. */
 static bool is_absent(const char *wanted)
 {
-	union address sa = {.any = {.sa_family = AF_UNSPEC}};
-	socklen_t len = 0;
+	struct sockaddr_storage sa;
+	struct address parsed;
+	socklen_t len;
+	uint16_t port;
 	bool absent;
 	int fd;
 
-	if (str_starts_with(wanted, "unix:") || listen_parse_tcp(wanted, &sa.storage, &len) != E_OK)
+	if (!address_parse_port(wanted, &parsed, &port))
 		return false;
-	*port_of(&sa) = 0;
-	fd = socket(sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	address_to_socket(&parsed, 0, &sa, &len);
+	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	absent = (fd < 0 && errno == EAFNOSUPPORT) ||
-		 (fd >= 0 && bind(fd, &sa.any, len) != 0 && errno == EADDRNOTAVAIL);
+		 (fd >= 0 && bind(fd, (const struct sockaddr *)&sa, len) != 0 && errno == EADDRNOTAVAIL);
 	fd_close(&fd);
 	return absent;
 }
 
 /* Whoever changed [http] listen thinks that it is in force. */
-static void warn_of_other_sockets(const struct config *config, const char real[][ADDRESS_SIZE], size_t len)
+static void warn_of_other_sockets(const struct config *config, const char real[][DOOR_ADDRESS_SIZE],
+				  size_t len)
 {
 	const struct config_http *http = &config->http;
 	bool differ = false;
 	struct buf has, wants;
 
-	buf_init(&has, CONFIG_LISTEN_MAX * ADDRESS_SIZE);
-	buf_init(&wants, CONFIG_LISTEN_MAX * ADDRESS_SIZE);
+	buf_init(&has, CONFIG_LISTEN_MAX * DOOR_ADDRESS_SIZE);
+	buf_init(&wants, CONFIG_LISTEN_MAX * DOOR_ADDRESS_SIZE);
 	for (size_t i = 0; i < len; i++) {
 		bool is_wanted = false;
 
@@ -445,12 +393,12 @@ static void warn_of_other_sockets(const struct config *config, const char real[]
 }
 
 /* ret_len: of those for plain HTTP, whose addresses are in `real`; ret_tls_len: of those for TLS. */
-static enum err open_inherited(struct listen *listen, const struct config *config, char real[][ADDRESS_SIZE],
-			       size_t *ret_len, size_t *ret_tls_len)
+static enum err open_inherited(struct listen *listen, const struct config *config,
+			       char real[][DOOR_ADDRESS_SIZE], size_t *ret_len, size_t *ret_tls_len)
 {
 	const struct service_socket *sockets;
 	size_t len = service_sockets(&sockets), plain_len = 0;
-	char address[ADDRESS_SIZE];
+	char address[DOOR_ADDRESS_SIZE];
 	enum err e = E_OK;
 
 	if (len > CONFIG_LISTEN_MAX) {
@@ -477,7 +425,7 @@ static enum err open_inherited(struct listen *listen, const struct config *confi
 
 static enum err open_doors(struct listen *listen, const struct config *config)
 {
-	char inherited[CONFIG_LISTEN_MAX][ADDRESS_SIZE];
+	char inherited[CONFIG_LISTEN_MAX][DOOR_ADDRESS_SIZE];
 	size_t inherited_len = 0, inherited_tls_len = 0;
 	const struct config_http *http = &config->http;
 	enum err e = open_inherited(listen, config, inherited, &inherited_len, &inherited_tls_len);

@@ -457,6 +457,7 @@ static enum err start_services(struct daemon *d)
 	};
 	struct http_options http = {
 	    .config = &d->config->http,
+	    .exempt = &d->config->limits.exempt,
 	    .connections_max = connections_max,
 	    .on_room = csrd_on_room,
 	    .on_drained = on_drained,

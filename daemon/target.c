@@ -2,9 +2,9 @@
 /* The three forms of a request target that csrd takes, and Host. */
 #include "daemon/target.h"
 
+#include "base/address.h"
 #include "base/str.h"
 
-#include <arpa/inet.h>
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
@@ -50,8 +50,8 @@ static size_t span_encoded(const char *text, const char *others)
 static size_t span_ip_literal(const char *text)
 {
 	const char *end = strchr(text, ']');
-	char address[INET6_ADDRSTRLEN];
-	struct in6_addr parsed;
+	char address[ADDRESS_SIZE];
+	struct address parsed;
 	size_t len, version;
 
 	if (!end)
@@ -73,7 +73,7 @@ static size_t span_ip_literal(const char *text)
 		return 0;
 	memcpy(address, text + 1, len);
 	address[len] = '\0';
-	return inet_pton(AF_INET6, address, &parsed) == 1 ? len + 2 : 0;
+	return strchr(address, ':') && address_parse(address, &parsed) ? len + 2 : 0;
 }
 
 /* The length of uri-host [ ":" port ] at the start of text; SIZE_MAX when an IP literal is none. */

@@ -13,7 +13,7 @@ A system test, or a test program's source, may say in comment lines of its own h
     # run: timeout=300    when to give it up (default 180, a program 300), three times that under sanitizers
     # run: alone          with nothing beside it (it measures time)
     # run: rare           slow, and what it looks at changes seldom: only with --rare, or named by --only
-    # run: waits          it waits more than it computes: may run beside as many others as there are places
+    # run: waits          it waits more than it computes: may run beside as many others as there are jobs
     # run: variants=release   not of a sanitized variant: no skip there, but not run at all
                           (a unit's seccomp filter and MemoryDenyWriteExecute= end a sanitizer)
 """
@@ -37,6 +37,7 @@ TAIL_LINES = 60
 PROGRAM_TIMEOUT = 300
 SYSTEM_TIMEOUT = 180
 SKIP_EXIT_CODE = 77
+WAITING_PLACES = 3  # of four such jobs, each computes for a quarter of its time
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "B", "V", "SANITIZE", "COVERAGE", "FAILPOINTS",
                   "WERROR", "RUN_DIR", "PORT", "JOBS", "ONLY", "DESTDIR", "PREFIX")
 
@@ -357,8 +358,8 @@ class Board:
 
     def run(self):
         threads = [threading.Thread(target=self.worker, daemon=True) for _ in range(self.workers)]
-        if self.workers > 1:  # one place more for those that do not use it
-            threads.append(threading.Thread(target=self.worker, args=(True,), daemon=True))
+        if self.workers > 1:  # more places for those that leave the processors to others
+            threads += [threading.Thread(target=self.worker, args=(True,), daemon=True) for _ in range(WAITING_PLACES)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -6,6 +6,7 @@ A_service := $(B)/libservice.a $(B)/libbase.a
 A_config := $(B)/libconfig.a $(B)/libbase.a
 A_wire := $(B)/libwire.a $(B)/libbase.a
 A_loop := $(B)/libloop.a $(B)/libbase.a
+A_tlog := $(B)/libtlog.a $(B)/libbase.a
 A_hsm := $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libbase.a
 A_store := $(B)/libstore.a $(B)/libbase.a
 A_api := $(B)/libapi.a $(B)/libconfig.a $(B)/libbase.a
@@ -28,6 +29,7 @@ STORE_FAKE := $(B)/tests/contract/store_contract.o $(B)/tests/fakes/store_memory
 $(eval $(call test_program,unit/base_text_test,$(A_base),))
 $(eval $(call test_program,unit/base_json_test,$(A_base),))
 $(eval $(call test_program,unit/base_system_test,$(A_base),))
+$(eval $(call test_program,unit/address_test,$(A_base),))
 $(eval $(call test_program,unit/key_name_test,$(A_base),))
 $(eval $(call test_program,unit/metric_test,$(A_base),))
 $(eval $(call test_program,unit/log_queue_test,$(A_base),))
@@ -42,10 +44,16 @@ $(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr/
 $(eval $(call test_program,unit/stock_test,$(B)/hsm/signer/stock/stock.o $(B)/hsm/signer/key/spki.o $(A_wire),-lcrypto -Wl$(comma)--wrap=gethostname))
 $(B)/tests/unit/stock_test.o $(B)/tests/unit/csr_build_test.o $(B)/tests/unit/weak_key_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/key/weak_key.o $(A_base),-lcrypto))
+TLOG_FIXTURE := $(B)/tests/unit/tlog_fixture.o
+-include $(TLOG_FIXTURE:.o=.d)
+$(eval $(call test_program,unit/tlog_tree_test,$(TLOG_FIXTURE) $(A_tlog),$(TLOG_LIBS)))
+$(eval $(call test_program,unit/tlog_note_test,$(TLOG_FIXTURE) $(A_tlog),$(TLOG_LIBS)))
+$(eval $(call test_program,unit/tlog_canonical_test,$(A_tlog),$(TLOG_LIBS)))
 $(eval $(call test_program,unit/timer_test,$(A_loop),-levent_core))
 $(eval $(call test_program,unit/hsm_link_test,$(A_hsm),$(HSM_LIBS)))
 $(eval $(call test_program,unit/api_json_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
 $(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
+$(eval $(call test_program,unit/limit_test,$(B)/libapi.a $(A_base),$(API_LIBS) -Wl$(comma)--wrap=clock_ns))
 $(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
 $(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
@@ -73,7 +81,7 @@ $(eval $(call test_program,unit/judge_test,$(addprefix $(B)/hsm/signer/,token/ga
 $(B)/tests/unit/judge_test.o $(B)/tests/fakes/session_fake.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 -include $(B)/tests/fakes/session_fake.d
 $(eval $(call test_program,unit/gate_test,$(addprefix $(B)/hsm/signer/token/,gate.o remains.o watchdog.o) $(B)/tests/fakes/session_fake.o $(A_base),-Wl$(comma)--wrap=clock_ms))
-JOURNAL_TEST_LINK := $(B)/tests/unit/journal_fixture.o $(B)/libjournal.a $(B)/hsm/signer/token/state_dir.o $(A_base)
+JOURNAL_TEST_LINK := $(B)/tests/unit/journal_fixture.o $(B)/libjournal.a $(B)/hsm/signer/token/state_dir.o $(A_tlog)
 JOURNAL_TEST_LIBS := -lcrypto $(addprefix -Wl$(comma)--wrap=,clock_wall_us fchmod fdatasync fsync ftruncate mkdirat openat pwrite renameat write)
 $(eval $(call test_program,unit/journal_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))
 $(eval $(call test_program,unit/journal_disk_test,$(JOURNAL_TEST_LINK),$(JOURNAL_TEST_LIBS)))
@@ -274,6 +282,14 @@ $(B)/tests/fakes/refuse_calls.so: tests/fakes/refuse_calls.c $(B)/flags.stamp
 	$(say) CC $@
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -fPIC -shared -o $@ $<
 test-programs check-system: $(B)/tests/fakes/refuse_calls.so
+
+# What tlog/ computes, for verifiers in other languages (tests/system/tlog_test.py).
+$(B)/tests/tlog/tlog_say: $(B)/tests/tlog/tlog_say.o $(TLOG_FIXTURE) $(A_tlog)
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(TLOG_LIBS)
+-include $(B)/tests/tlog/tlog_say.d
+test-programs check-system: $(B)/tests/tlog/tlog_say
 
 # man_test.py reads them as they are installed.
 test-programs check-system: man

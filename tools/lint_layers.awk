@@ -9,9 +9,10 @@ BEGIN {
 	may["config"] = "base config"
 	may["tls"] = "base tls"
 	may["loop"] = "base loop"
+	may["tlog"] = "base tlog"
 	may["hsm"] = "base loop hsm"
 	may["hsm/signer/token"] = "base hsm hsm/signer/token"
-	may["hsm/signer/journal"] = "base hsm/signer/token hsm/signer/journal"
+	may["hsm/signer/journal"] = "base tlog hsm/signer/token hsm/signer/journal"
 	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/key"
 	may["hsm/signer/csr"] = "base hsm hsm/signer/key hsm/signer/csr"
 	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key hsm/signer/stock"
@@ -44,7 +45,7 @@ BEGIN {
 	library("libp11.h", "hsm/signer/token/module.c")
 	library("p11-kit/", "hsm/signer/token/ hsm/signer/key/key_kind.h hsm/signer/serve/inspect.c")
 	library("pkcs11.h", "")
-	library("openssl/", "api/ daemon/ tls/ hsm/signer/token/ hsm/signer/journal/ hsm/signer/key/ hsm/signer/csr/ cli/digest.c")
+	library("openssl/", "api/ daemon/ tls/ tlog/tree_hash.c tlog/note_key.c hsm/signer/token/ hsm/signer/journal/ hsm/signer/key/ hsm/signer/csr/ cli/digest.c")
 	library("ini.h", "config/config.c")
 	library("libpsl.h", "api/san_suffixes.c")
 	library("idn2.h", "api/san_host.c")

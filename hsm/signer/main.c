@@ -243,7 +243,16 @@ static enum exit_code signer_open_state(struct signer *s)
 {
 	enum err e = state_dir_open(s->settings->state_dir, &s->state);
 
-	return e == E_OK ? EXIT_CODE_OK : e == E_NOMEM ? EXIT_CODE_INTERNAL : EXIT_CODE_CONFIG;
+	switch (e) {
+	case E_OK:
+		return EXIT_CODE_OK;
+	case E_NOMEM:
+		return EXIT_CODE_INTERNAL;
+	case E_IO:
+		return EXIT_CODE_SYSTEM;
+	default:
+		return EXIT_CODE_CONFIG;
+	}
 }
 
 /* From here on the module's code may run: nothing that it does keeps the process from its end. */

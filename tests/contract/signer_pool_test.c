@@ -3,7 +3,7 @@
  * The key pool of the real csrd-hsm on a fresh token: how it is filled, how a
  * key leaves it, and what happens when the token does not play along.
  *
- * run: waits seconds=51
+ * run: waits seconds=83
  */
 #include "tests/unit/cmocka_all.h"
 
@@ -730,6 +730,94 @@ static void a_journal_that_cannot_be_written_J2(void **state)
 	unsetenv("CSRD_FAILPOINT_FILE");
 }
 
+static int compare_labels(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* Labels of ready keys, sorted. */
+static size_t ready_labels(struct signer_client *c, char labels[][KEY_LABEL_SIZE], size_t max)
+{
+	struct message_list_keys_part list;
+	unsigned parts;
+	size_t len = 0;
+
+	signer_list(c, &list, &parts);
+	for (size_t i = 0; i < list.keys_len; i++)
+		if (list.keys[i].life == MESSAGE_LIFE_READY && len < max)
+			strcpy(labels[len++], list.keys[i].label);
+	message_list_keys_part_release(&list);
+	qsort(labels, len, sizeof(labels[0]), compare_labels);
+	return len;
+}
+
+static void wait_journal(struct signer_client *c, bool down)
+{
+	uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	const struct timespec pause = {0, 5000000};
+	struct message_status_reply status;
+	bool is_down;
+
+	do {
+		assert_true(clock_ms() < deadline);
+		nanosleep(&pause, NULL);
+		signer_status(c, &status);
+		is_down = strcmp(status.detail, MESSAGE_STATUS_JOURNAL_DOWN) == 0;
+		message_status_reply_release(&status);
+	} while (is_down != down);
+}
+
+/*
+ * F446: a start on a full disk serves what only reads, and goes on by itself when there is room again.  F447:
+ * what cannot be written down costs no ready key and no name, and is not begun.
+ */
+static void a_start_without_a_journal_to_write_F446_F447(void **state)
+{
+	struct signer_fixture *f = *state;
+	char before[3][KEY_LABEL_SIZE] = {""}, after[3][KEY_LABEL_SIZE] = {""};
+	char csr_id[CSR_ID_SIZE], old[CSR_ID_SIZE];
+	uint8_t seen[2][KEY_SPKI_HASH_BYTES];
+	struct signer_client c;
+	uint32_t destroyed;
+	long pairs;
+
+	use_failpoints(f);
+	arm(f, "");
+	start(f, "", EXTRA "pool_p256v1 = 3\n", &c);
+	signer_wait_for_stock(&c, 3);
+	create(f, &c, 0, seen);
+	signer_csr_id(csr_id, 1);
+	signer_csr_id(old, 0);
+	signer_wait_for_stock(&c, 3);
+	/* The one create that finds out. */
+	arm(f, "journal.sync");
+	assert_int_equal(ready_labels(&c, before, 3), 3);
+	pairs = signer_shim_count(f, "C_GenerateKeyPair");
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_UNAVAIL);
+	assert_int_equal(ready_labels(&c, after, 3), 3);
+	assert_memory_equal(before, after, sizeof(before));
+	assert_int_equal(signer_shim_count(f, "C_GenerateKeyPair"), pairs);
+	stop(f, &c);
+	/* And a start. */
+	start(f, "", EXTRA "pool_p256v1 = 3\n", &c);
+	wait_journal(&c, true);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_UNAVAIL);
+	assert_int_equal(signer_destroy(&c, old, &destroyed), E_UNAVAIL);
+	assert_int_equal(signer_find(&c, old), MESSAGE_KEY_PAIR);
+	expect_keys(f, 4);
+	assert_int_equal(ready_labels(&c, after, 3), 3);
+	assert_memory_equal(before, after, sizeof(before));
+	arm(f, "");
+	wait_journal(&c, false);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+	assert_int_equal(signer_destroy(&c, csr_id, &destroyed), E_OK);
+	signer_wait_for_stock(&c, 3);
+	expect_keys(f, 4);
+	stop(f, &c);
+	unsetenv("CSRD_FAILPOINT_FILE");
+}
+
 /* Of a half-used block nothing is kept, of the others all. */
 static void a_kill_costs_one_block_J3(void **state)
 {
@@ -979,6 +1067,7 @@ int main(int argc, char **argv)
 	    CASE(keys_taken_over_are_checked_again),
 	    CASE(ready_keys_are_destroyed_for_nobody),
 	    CASE(a_journal_that_cannot_be_written_J2),
+	    CASE(a_start_without_a_journal_to_write_F446_F447),
 	    CASE(a_kill_costs_one_block_J3),
 	    CASE(a_journal_copied_back_from_before_the_block_J3),
 	    CASE(a_journal_copied_back_from_an_earlier_block_J3),

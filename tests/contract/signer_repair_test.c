@@ -4,7 +4,7 @@
  * so any more: the probe and its memory, refusals, objects that are neither
  * there nor gone, and an end while it works for itself.
  *
- * run: seconds=30
+ * run: waits seconds=30
  */
 #include "tests/unit/cmocka_all.h"
 

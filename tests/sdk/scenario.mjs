@@ -266,6 +266,24 @@ const scenarios = {
 		assert.ok(requests - before > 1, "it was retried");
 		step("503 retried until the signer came back");
 	},
+
+	// F367: one read in three seconds.  The first 429 says when; the SDK waits for so long, and no longer.
+	async limited() {
+		const before = requests;
+		const began = Date.now();
+		await client().customCsrs.list(account);
+		const { response } = await client().customCsrs.list(account).withResponse();
+		assert.equal(response.status, 200);
+		assert.match(response.headers.get("ratelimit"), /^"reads_per_principal";r=0;t=[123]$/);
+		assert.equal(response.headers.get("ratelimit-policy"), '"reads_per_principal";q=1;w=3');
+		assert.equal(requests - before, 3, "requests made");
+		assert.ok(Date.now() - began >= 2900, "it waited for Retry-After");
+		step("429 retried after Retry-After");
+		const error = await client({ maxRetries: 0 }).customCsrs.list(account).catch((e) => e);
+		assert.ok(error instanceof Cloudflare.RateLimitError, String(error));
+		assert.equal(error.errors[0].code, 971);
+		step("429 RateLimitError");
+	},
 };
 
 const scenario = scenarios[process.argv[2]];

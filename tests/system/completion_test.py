@@ -1,4 +1,4 @@
-# run: seconds=8
+# run: seconds=1
 """csrctl completion: the scripts, sourced by the shells themselves, propose every command and option that there is."""
 import os
 import pty

@@ -1,6 +1,6 @@
 """Start-up that cannot work: one clear line that names file, line or object, and an exit code of its own
 (base/exit_code.h), for each cause (F82)."""
-# run: seconds=10
+# run: seconds=4
 import contextlib
 import sqlite3
 import unittest

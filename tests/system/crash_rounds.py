@@ -4,7 +4,7 @@ import signal
 
 import harness
 
-ROUNDS = int(os.environ.get("CSRD_CRASH_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("CSRD_CRASH_ROUNDS", "3"))
 
 FINDINGS = ("pending", "deleting", "leftover", "missing", "unknown", "busy", "half_pairs")
 SETTINGS = {"log": {"level": "info"}, "policy": {"reconcile_interval": "1s"}}

@@ -1,6 +1,6 @@
 """The PEM that comes back, read by three parsers that are not csrd's: OpenSSL's command, GnuTLS certtool and
 python3-cryptography (F40, F43, F47, F49)."""
-# run: seconds=15
+# run: seconds=3
 import re
 import unittest
 

@@ -1,4 +1,4 @@
-# run: seconds=25
+# run: seconds=5
 """csrctl as operators and scripts use it: every command, --json, errors and exit codes, secrets."""
 import hashlib
 import json
@@ -288,9 +288,9 @@ class CommandLine(StoreCase):
     def test_wrong_command_lines(self):
         self.ctl("account", "add", "acme")
         for arguments, words in (
-            ((), "account, zone, token, user, csr"),
+            ((), "account, zone, token, user, principal, csr"),
             (("frobnicate",), "unknown command 'frobnicate'"),
-            (("frobnicate",), "account, zone, token, user, csr"),
+            (("frobnicate",), "account, zone, token, user, principal, csr"),
             (("token",), "create, list, revoke"),
             (("token", "make"), "create, list, revoke"),
             (("account", "list", "extra"), "unexpected argument 'extra'"),

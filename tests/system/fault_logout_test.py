@@ -1,4 +1,4 @@
-# run: seconds=70 timeout=400
+# run: seconds=21 timeout=400
 """Somebody logs the user out at any call that a whole pass of reconciliation makes (F296): what csrd, its store and its audit
 trail then say to be gone is gone from the token."""
 import json

@@ -460,6 +460,33 @@ class FaultSessionTest(faults.FaultCase):
         self.assertEqual(self.supervisor.ends, [], "without a new process")
         self.finish()
 
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to mount")
+    def test_F446_start_on_a_full_disk(self):
+        """The PIN is tried, since there is room for its marker; what only reads goes on; it recovers by itself."""
+        s = self.s = self.shim_service(settings=FAST)
+        state = s.folder / "state"
+        state.mkdir(mode=0o700)
+        self.mount_for(s, "mount -t tmpfs -o size=256k,mode=0700 none '%s'" % state)
+        s.start()
+        self.acknowledged, self.gone = [], []
+        self.create_ok()
+        self.assertEqual(s.hsm.terminate(), 0)
+        # A block is left over where a file was that is written anew.
+        fill = [*s.hsm_wrapper, "sh", "-c", "cat /dev/zero >'%s/full'; cat /dev/zero >'%s/fuller'" % (state, state)]
+        harness.run(fill, check=False)
+        s.start_hsm()
+        s.wait_ready()
+        self.create_any((503,))
+        self.delete_any(self.acknowledged[0], (503,))
+        self.assertEqual(s.hsm.log().count("cannot be written: No space left on device; no key is made"), 1)
+        s.csrctl("verify")
+        self.assertIn("its journal cannot be written", s.csrctl("doctor", check=False).stdout)
+        harness.run([*s.hsm_wrapper, "sh", "-c", "rm '%s'/full*" % state])
+        s.hsm.wait_log("can be written again")
+        self.create_ok()
+        s.csrctl("verify")
+        s.stop()
+
     def refused(self, seconds=FOR_EVER_SECONDS):
         """No create works, and /readyz says so, for as long as it lasts."""
         self.create_any((500, 503))

@@ -1,7 +1,7 @@
 """The full circle: two CAs (openssl ca, cfssl) sign the CSR, openssl s_server serves TLS with the key that stays in
 the token (libp11's engine), s_client verifies the chain and the name.  RSA, P-256 and P-384; the engine knows no
 Ed25519."""
-# run: seconds=25
+# run: seconds=3
 import json
 import subprocess
 import threading

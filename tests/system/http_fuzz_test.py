@@ -1,7 +1,7 @@
 """Random requests, whole and broken, against a second reading of the same bytes: what csrd carries out is what `Oracle`
 finds in them, and whatever else comes back is an answer as each must be.  The seed is fixed, so a failure comes again;
 CSRD_FUZZ_SEED and CSRD_FUZZ_ROUNDS look further.  F150."""
-# run: seconds=15
+# run: seconds=2
 import os
 import random
 import re

@@ -1,6 +1,6 @@
 """What RFC 9110, 9112, 6750 and 3986 oblige an origin server to, on the wire.  Each name has the number of the RFC and of
 the section; doc/http.md is the table that names these tests.  F151 to F156."""
-# run: seconds=30
+# run: seconds=15
 import calendar
 import re
 import socket

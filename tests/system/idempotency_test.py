@@ -1,6 +1,6 @@
 """Idempotency-Key through the whole service (F87): one key pair however often, however parallel, across crashes; the
 same key with another body is 409.  A repeat waits for the first and ends as that one did (F137)."""
-# run: seconds=20
+# run: waits seconds=20
 import json
 import signal
 import socket

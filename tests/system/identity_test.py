@@ -139,7 +139,7 @@ class HandshakeTest(IdentityCase):
                         service.csrd.wait_log(r"client certificate of '127\.0\.0\.1:\d+' refused: " + logged)
         # Every case is in the log at debug; at notice one in five seconds.
         self.assertLess(len(re.findall("notice: client certificate of", service.csrd.log())), 10)
-        done = harness.run(["openssl", "s_client", "-connect", "%s:%d" % self.door, "-cert", revoked[0], "-key", revoked[1]],
+        done = harness.run(["openssl", "s_client", "-connect", "%s:%d" % self.door, "-ign_eof", "-cert", revoked[0], "-key", revoked[1]],
                            input="GET /healthz HTTP/1.0\n\n", check=False)
         self.assertRegex(done.stdout + done.stderr, "alert certificate revoked|alert number 44")
         done = harness.run(["curl", "-sS", "--cacert", self.server_certificate, "--cert", cases[0][0][0], "--key", cases[0][0][1],

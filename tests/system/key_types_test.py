@@ -1,6 +1,6 @@
 """The key types beyond the reference's two, from the HTTP call to the token: the CSR read by three parsers, the key
 as I4 has it, [policy] key_types, what a weak key does to a request (F49, F51)."""
-# run: seconds=25
+# run: seconds=9
 import unittest
 
 from cryptography import x509

@@ -1,6 +1,6 @@
 """Programs that come, go and fail around a running service: 503 with Retry-After, nothing lost, settled later; reload;
 drain (F22, F28, F29, F56, F81, F93)."""
-# run: seconds=18
+# run: waits seconds=33
 import contextlib
 import http.client
 import json

@@ -1,5 +1,5 @@
 """What the release programs are linked with and how they are hardened (the wall between csrd and csrd-hsm)."""
-# run: seconds=5
+# run: seconds=1
 import re
 import subprocess
 import unittest

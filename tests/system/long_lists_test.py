@@ -1,4 +1,4 @@
-# run: seconds=12
+# run: seconds=2
 """F305, F307: lists that are longer than a page of the store and than what csrctl keeps before it prints."""
 import json
 import os

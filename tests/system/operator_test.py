@@ -1,4 +1,4 @@
-# run: seconds=30
+# run: seconds=8
 """F195 to F197: an operator finds a CSR, sees who did what, changes an account, and deletes what the HSM has lost; by
 names, on a terminal of 80 columns, and whole in a pipe."""
 import fcntl

@@ -1,5 +1,5 @@
 """A user without the rights: neither program starts, and the last lines of its log say what it may not do (F91)."""
-# run: seconds=15
+# run: seconds=2
 import os
 import shutil
 import unittest

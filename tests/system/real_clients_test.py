@@ -1,6 +1,6 @@
 """F160, F161: clients as people use them, at their defaults: Node, Go, Java, Python, curl, wget.  Each makes a CSR with a
 body of unknown length where it can (chunked), lists, is refused as JSON, and deletes."""
-# run: seconds=30
+# run: seconds=14
 import unittest
 
 import clients

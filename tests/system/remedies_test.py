@@ -1,4 +1,4 @@
-# run: seconds=20
+# run: seconds=1
 """F260: what the programs tell people to run is there: each "csrctl …" in a message is a command with options that it has,
 each one in quotes is whole and runs as it stands, and each unit of a "systemctl …" is one of csrd's."""
 import re

@@ -1,5 +1,5 @@
 """`make run`: a whole service from nothing, ready-made lines to use it, Ctrl-C ends it, the next run goes on."""
-# run: seconds=20
+# run: seconds=2
 import os
 import pathlib
 import re

@@ -1,4 +1,4 @@
-# run: seconds=15
+# run: seconds=3
 """F199: what csrctl says of the csrd that runs is so: the values that are in force, its version, what its last
 comparison of keys and store found."""
 import json

@@ -107,6 +107,12 @@ class SdkTest(faults.FaultCase):
     def test_verify(self):
         self.play("verify", 2)
 
+    def test_limited(self):
+        """F367"""
+        service = self.service(settings={"limits": {"reads_per_principal": "1/3s"}})
+        service.start_csrd()
+        self.finish(self.node("limited", self.environment(service)), 2)
+
     def test_signer_down(self):
         service = self.service().start()
         environment = self.environment(service)

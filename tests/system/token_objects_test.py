@@ -1,6 +1,6 @@
 """What stands on the token: each private key sensitive, always sensitive, never extractable, made there, for
 signing only, and no way to get it out (I4)."""
-# run: seconds=10
+# run: seconds=4
 import re
 import unittest
 

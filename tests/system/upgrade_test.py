@@ -1,4 +1,4 @@
-# run: seconds=8
+# run: seconds=1
 """A store and a token of csrd 0.1 are taken over by today's programs, through the service.
 
 data/csrd-0.1.tar.xz was left by the programs of csrd 0.1 themselves, which were killed at their failpoints: a CSR in each

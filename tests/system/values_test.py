@@ -1,6 +1,6 @@
 """What may stand in a subject and in names, as a caller meets it (F120 to F126): nothing is made of what is refused, and
 each message says what to do.  Also what doc/guide.md says of CAs."""
-# run: seconds=12
+# run: seconds=4
 import re
 import sys
 import unicodedata

@@ -927,13 +927,14 @@ static void the_http_layer_refuses_in_the_envelope(void **state)
 	    {415, 10415}, {417, 10417}, {421, 10421}, {431, 10431}, {503, 1503},
 	};
 
-	(void)state;
+	struct fixture *f = *state;
+
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		struct call call = new_call(HTTP_POST, "/", NULL);
 
 		call.request.transport = &call;
 		call.refused = true;
-		api_refuse(&call.request, table[i].status, i % 2 ? "the reason" : NULL);
+		api_refuse(f->api, &call.request, table[i].status, i % 2 ? "the reason" : NULL);
 		expect(&call, table[i].status, table[i].code);
 		if (i % 2)
 			assert_non_null(strstr(call.body, "the reason"));

@@ -543,6 +543,41 @@ static void password_of_a_url_is_not_repeated(void **state) /* F275, F306 */
 		    "p256v1, rsa3072, rsa4096, p384v1, ed25519");
 }
 
+/* F364 */
+static void rates_and_exempt_networks_are_strict(void **state)
+{
+#define RATE_REFUSED(value)                                                                                  \
+	"reads_per_address: '" value "' is not accepted, it must be off, or COUNT/TIME with a count from 1 " \
+	"to 1000000 and a time from 1s to 1d in whole seconds, as in 1200/5m"
+#define REFUSES_RATE(value) refuses_key(f, "limits", "reads_per_address = " value, RATE_REFUSED(value))
+	struct fixture *f = *state;
+	const struct config_limits *l =
+	    &loads(f, "[limits]\nreads_per_address = 1200/5m\nwrites_per_address = 1000000/1d\n"
+		      "failed_logins_per_user = off\nexempt = 10.0.0.0/8, 2001:db8::/32, 192.0.2.1\n" TOKEN)
+		 ->limits;
+
+	assert_int_equal(l->reads_per_address.count, 1200);
+	assert_int_equal(l->reads_per_address.window_ms, 300000);
+	assert_int_equal(l->writes_per_address.count, 1000000);
+	assert_int_equal(l->failed_logins_per_user.count, 0);
+	assert_int_equal(l->failed_logins_per_address.count, 100);
+	assert_int_equal(l->exempt.len, 3);
+	assert_int_equal(loads(f, "[limits]\nexempt = none\n" TOKEN)->limits.exempt.len, 0);
+	REFUSES_RATE("1200");
+	REFUSES_RATE("0/5m");
+	REFUSES_RATE("1000001/5m");
+	REFUSES_RATE("10000000000/5m");
+	REFUSES_RATE("+5/5m");
+	REFUSES_RATE("5/5");
+	REFUSES_RATE("5/500ms");
+	REFUSES_RATE("5/1500ms");
+	REFUSES_RATE("5/25h");
+	REFUSES_RATE("/5m");
+	REFUSES_RATE("5/");
+	REFUSES_RATE("no");
+	refuses_key(f, "limits", "exempt = 10.0.0.0/8, 10.0.0.0/8", "exempt: '10.0.0.0/8' is named twice");
+}
+
 static void socket_path_must_fit_an_address(void **state)
 {
 	struct fixture *f = *state;
@@ -612,6 +647,10 @@ static void addresses_to_listen_on_are_strict(void **state)
 	refuses_listen(f, "[fe80::1%lo]:80");
 	refuses_listen(f, "unix:run/x");
 	refuses_key(f, "http", "listen = 127.0.0.1:1, 127.0.0.1:1", "listen: '127.0.0.1:1' is named twice");
+	/* F416: an address is the same however it is written */
+	refuses_key(f, "http", "listen = 127.0.0.1:1, [::ffff:127.0.0.1]:1",
+		    "listen: '[::ffff:127.0.0.1]:1' is named twice");
+	refuses_key(f, "http", "listen = [::1]:1, [0:0::1]:1", "listen: '[0:0::1]:1' is named twice");
 	c = loads(f, "[http]\nlisten = 127.8.9.1:0, [::1]:1, [::ffff:127.0.0.1]:2, unix:/x\n" TOKEN);
 	assert_int_equal(c->http.listen_len, 4);
 }
@@ -651,6 +690,9 @@ static void figures_have_a_port_of_their_own(void **state)
 	    f, TOKEN "[metrics]\nlisten = 127.0.0.1:8080\n",
 	    "@:5: [metrics] listen: '127.0.0.1:8080' is an address of [http] listen or listen_tls, choose "
 	    "another port\n");
+	refuses(f, TOKEN "[http]\nlisten = [::1]:1\n[metrics]\nlisten = [0::1]:1\n", /* F416 */
+		"@:7: [metrics] listen: '[0::1]:1' is an address of [http] listen or listen_tls, choose "
+		"another port\n");
 	refuses_key(f, "metrics", "listen = unix:/x",
 		    "listen: 'unix:/x' is not accepted, it must be ADDRESS:PORT, or [ADDRESS]:PORT for IPv6");
 	refuses_key(f, "metrics", "listen = 127.0.0.1:1, 127.0.0.1:2", "listen: more than 1 items");
@@ -868,6 +910,7 @@ static void show_marks_defaults(void **state)
 					  "credentials = any # default\n"
 					  "allow_plain_http = no # default\n"
 					  "max_connections = 512 # default\n"
+					  "max_connections_per_address = 0 # default\n"
 					  "max_header_bytes = 8192 # default\n"
 					  "max_body_bytes = 65536 # default\n"
 					  "idle_timeout = 90s\n"
@@ -883,6 +926,14 @@ static void show_marks_defaults(void **state)
 					  "public_names_only = no # default\n"
 					  "idempotency_ttl = 1d # default\n"
 					  "reconcile_interval = 1m # default\n"
+					  "\n[limits]\n"
+					  "reads_per_principal = off # default\n"
+					  "writes_per_principal = off # default\n"
+					  "reads_per_address = off # default\n"
+					  "writes_per_address = off # default\n"
+					  "failed_logins_per_address = 100/5m # default\n"
+					  "failed_logins_per_user = 100/5m # default\n"
+					  "exempt = 127.0.0.0/8, ::1 # default\n"
 					  "\n[log]\n"
 					  "level = info\n"
 					  "reads = no # default\n"
@@ -976,7 +1027,7 @@ static void sample_loads_and_tells_the_defaults(void **state)
 			keys++;
 		}
 	}
-	assert_int_equal(keys, 40);
+	assert_int_equal(keys, 48);
 	loads(f, text);
 	buf_init(&full, 65536);
 	config_show(f->config, &full);
@@ -1008,6 +1059,7 @@ int main(void)
 	    CONFIG_TEST(lines_of_no_form_are_refused),
 	    CONFIG_TEST(long_lines_are_refused_whole),
 	    CONFIG_TEST(values_out_of_type_or_range_are_refused),
+	    CONFIG_TEST(rates_and_exempt_networks_are_strict),
 	    CONFIG_TEST(socket_path_must_fit_an_address),
 	    CONFIG_TEST(lists_are_checked_item_by_item),
 	    CONFIG_TEST(addresses_to_listen_on_are_strict),

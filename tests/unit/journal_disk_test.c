@@ -47,6 +47,8 @@ static void unlink_file(const struct fixture *f, const char *name)
 	assert_int_equal(unlink(path), 0);
 }
 
+static void open_is_refused(struct fixture *f, size_t at);
+
 /* ---- what a power cut leaves ---- */
 
 /* With `bytes` as the tail all but the last of 4 entries is there, and appending goes on. */
@@ -86,6 +88,58 @@ static void the_last_entry_may_be_torn_at_each_byte(void **state)
 			buf_put_u8(&torn, 0);
 		tail_is_cut(f, &torn, last);
 	}
+	buf_release(&torn);
+	buf_release(&tail);
+}
+
+/*
+ * F445.  Sectors of one write reach the disk in any order: one that did not is a hole of zeros, and whole
+ * entries may stand behind it.
+ */
+static void a_batch_may_be_torn_in_its_middle(void **state)
+{
+	enum { SECTOR = 512, KEPT = 2 };
+	struct fixture *f = *state;
+	struct buf tail, torn;
+	size_t kept_len = 0;
+
+	fixture_open(f);
+	notes_append(f, KEPT);
+	file_read(f, "tail", &tail);
+	kept_len = tail.len;
+	buf_release(&tail);
+	notes_append(f, 10);
+	fixture_close(f, false);
+	file_read(f, "tail", &tail);
+	buf_init(&torn, 1 << 16);
+	for (size_t sector = kept_len / SECTOR; sector < tail.len / SECTOR; sector++) {
+		size_t from = sector * SECTOR < kept_len ? kept_len : sector * SECTOR;
+
+		buf_reset(&torn);
+		buf_put(&torn, tail.data, tail.len);
+		memset(torn.data + from, 0, (sector + 1) * SECTOR - from);
+		file_write(f, "tail", torn.data, torn.len);
+		if (file_exists(f, "live"))
+			unlink_file(f, "live");
+		log_forget();
+		fixture_open(f);
+		assert_true(f->report.entries >= KEPT && f->report.entries < KEPT + 10);
+		assert_true(f->report.cut_bytes >= tail.len - (sector + 1) * SECTOR);
+		assert_int_equal(log_count("are cut off"), 1);
+		assert_int_equal(chain_check(f), f->report.entries);
+		notes_append(f, 1);
+		chain_check(f);
+		fixture_close(f, false);
+	}
+	/* Of what a snapshot vouches for somebody was answered. */
+	file_write(f, "tail", tail.data, tail.len);
+	unlink_file(f, "live");
+	fixture_open(f);
+	fixture_close(f, true);
+	file_read(f, "tail", &torn);
+	memset(torn.data + SECTOR, 0, SECTOR);
+	file_write(f, "tail", torn.data, torn.len);
+	open_is_refused(f, SECTOR);
 	buf_release(&torn);
 	buf_release(&tail);
 }
@@ -489,20 +543,72 @@ static void without_a_snapshot_all_goes_on(void **state)
 	assert_int_equal(f->report.entries, 600);
 }
 
-static void a_read_only_folder_is_refused(void **state)
+/* F446.  What there is is known; nothing is written until it can be. */
+static void a_start_on_a_disk_that_fails(void **state)
+{
+	static const struct {
+		enum disk_call call;
+		int error;
+		bool clean; /* the file is then gone on with, and not written anew */
+	} outages[] = {{DISK_OPENAT, EROFS, false}, {DISK_OPENAT, ENOSPC, true},
+		       {DISK_WRITE, ENOSPC, false}, {DISK_FSYNC, EIO, true},
+		       {DISK_FSYNC, EIO, false},    {DISK_RENAMEAT, EDQUOT, false}};
+	struct fixture *f = *state;
+	char name[KEY_NAME_SIZE];
+	uint64_t size;
+
+	fixture_open(f);
+	name_reserve(f, name);
+	name_make(f, name);
+	size = journal_size(f->j);
+	for (size_t i = 0; i < sizeof(outages) / sizeof(outages[0]); i++) {
+		bool clean = outages[i].clean;
+		struct buf tail;
+
+		fixture_close(f, clean);
+		size += clean;
+		if (!clean) { /* half of an entry */
+			file_read(f, "tail", &tail);
+			buf_put(&tail, "\1", 1);
+			file_write(f, "tail", tail.data, tail.len);
+			buf_release(&tail);
+		}
+		log_forget();
+		disk_fail(outages[i].call, outages[i].error);
+		fixture_open(f);
+		assert_int_equal(f->report.entries, size);
+		assert_int_equal(name_state(f, name), JOURNAL_MADE);
+		assert_true(journal_is_down(f->j));
+		for (unsigned again = 0; again < 2; again++)
+			assert_int_equal(journal_probe(f->j, "no", NULL), E_UNAVAIL);
+		assert_int_equal(log_count("cannot be written: "), 1);
+		assert_int_equal(log_count(strerror(outages[i].error)), 1);
+		disk_heal();
+		notes_append(f, 1);
+		size++;
+		assert_false(journal_is_down(f->j));
+		assert_int_equal(log_count("can be written again"), 1);
+		assert_int_equal(chain_check(f), size);
+	}
+}
+
+/* A bundle that got its place a moment before the end: nothing follows before its folders are durable. */
+static void a_start_behind_a_bundle_on_a_disk_that_fails_F446(void **state)
 {
 	struct fixture *f = *state;
 
 	fixture_open(f);
-	notes_append(f, 3);
+	notes_append(f, 256);
 	fixture_close(f, false);
-	disk_fail(DISK_OPENAT, EROFS);
-	assert_int_equal(fixture_try(f), E_CONFIG);
-	f->j = NULL;
-	assert_int_equal(log_count(strerror(EROFS)), 1);
-	disk_heal();
+	disk_fail(DISK_FSYNC, EIO);
 	fixture_open(f);
-	assert_int_equal(f->report.entries, 3);
+	assert_int_equal(f->report.entries, 256);
+	assert_int_equal(journal_probe(f->j, "no", NULL), E_UNAVAIL);
+	disk_heal();
+	disk_reset();
+	notes_append(f, 1);
+	assert_true(disk_count(DISK_FSYNC) >= 5); /* the file, its folder, the one above, two of the bundle */
+	assert_int_equal(chain_check(f), 257);
 }
 
 #ifdef CSRD_FAILPOINTS
@@ -612,6 +718,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(the_last_entry_may_be_torn_at_each_byte),
+	    TEST(a_batch_may_be_torn_in_its_middle),
 	    TEST(after_a_crash_the_tail_is_written_anew),
 	    TEST(a_bundle_may_be_the_end),
 	    TEST(a_changed_byte_of_the_tail_is_seen),
@@ -625,7 +732,8 @@ int main(void)
 	    TEST(a_bundle_waits_for_the_disk),
 	    TEST(a_bundle_is_never_replaced),
 	    TEST(without_a_snapshot_all_goes_on),
-	    TEST(a_read_only_folder_is_refused),
+	    TEST(a_start_on_a_disk_that_fails),
+	    TEST(a_start_behind_a_bundle_on_a_disk_that_fails_F446),
 #ifdef CSRD_FAILPOINTS
 	    TEST(failpoints_make_an_outage),
 #endif

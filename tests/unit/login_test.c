@@ -145,6 +145,8 @@ static int teardown(void **state)
 	state_dir_close(f->state);
 	unlink(f->pin);
 	unlink(f->marker);
+	snprintf(path, sizeof(path), "%s/state/" PIN_GUARD_MARKER ".new", f->folder);
+	unlink(path); /* the room for the next one */
 	snprintf(path, sizeof(path), "%s/state", f->folder);
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(rmdir(f->folder), 0);
@@ -190,7 +192,8 @@ static void twenty_starts_and_an_hour_are_two_tries_F175(void **state)
 		logins = 0;
 		answer = unexplained[i];
 		unlink(f->marker);
-		for (unsigned n = 0; n < STARTS; n++) { /* one right after the other */
+		/* One right after the other; each hashes the pin, at a cost: twenty of the first value. */
+		for (unsigned n = 0; n < (i == 0 ? STARTS : 3); n++) {
 			start(f);
 			assert_int_not_equal(try_now(f, &rv), E_OK);
 			assert_false(login_is_refused(f->login));

@@ -48,6 +48,8 @@ static int teardown(void **state)
 	unlink(f->pin_path);
 	unlink(f->marker);
 	rmdir(f->marker);
+	snprintf(path, sizeof(path), "%s/state/" PIN_GUARD_MARKER ".new", f->folder);
+	unlink(path); /* the room for the next one */
 	snprintf(path, sizeof(path), "%s/state", f->folder);
 	assert_int_equal(rmdir(path), 0); /* nothing else is left in it */
 	assert_int_equal(rmdir(f->folder), 0);
@@ -137,6 +139,33 @@ static void it_gives_little_away(void **state)
 }
 
 /* What cannot be read or written is no leave to try. */
+/* F446: on a full disk there is room for the next marker, or no PIN could be tried; and nothing of the last
+ * one. */
+static void room_is_kept_for_it(void **state)
+{
+	struct fixture *f = *state;
+	char fresh[PATH_MAX + 8];
+	struct stat marker, room;
+	struct buf text;
+
+	snprintf(fresh, sizeof(fresh), "%s.new", f->marker);
+	arm(f, "1234", E_OK);
+	assert_int_equal(stat(f->marker, &marker), 0);
+	pin_guard_disarm(f->dir);
+	assert_int_equal(access(f->marker, F_OK), -1);
+	assert_int_equal(stat(fresh, &room), 0);
+	assert_int_equal(room.st_ino, marker.st_ino);
+	assert_true(room.st_blocks > 0);
+	buf_init(&text, 4096);
+	assert_int_equal(fd_read_file(fresh, &text), E_OK);
+	assert_null(strstr(buf_text(&text), "check "));
+	buf_release(&text);
+	arm(f, "1234", E_OK);
+	assert_int_equal(stat(f->marker, &marker), 0);
+	assert_int_equal(room.st_ino, marker.st_ino);
+	assert_int_equal(check(f, SERIAL, "1234"), E_PIN);
+}
+
 static void in_doubt_no_pin_is_tried(void **state)
 {
 	static const char *const damaged[] = {"", "check\n", "\ncheck 00 11\n",
@@ -166,6 +195,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(it_means_one_pin_on_one_token),
 	    TEST(it_gives_little_away),
+	    TEST(room_is_kept_for_it),
 	    TEST(in_doubt_no_pin_is_tried),
 	};
 

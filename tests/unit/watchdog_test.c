@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The watchdog ends a process of its own in each test: its exit code and log line are looked at. */
+/*
+ * The watchdog ends a process of its own in each test: its exit code and log line are looked at.
+ * run: waits seconds=10
+ */
 #include "tests/unit/cmocka_all.h"
 
 #include "hsm/signer/token/watchdog.h"

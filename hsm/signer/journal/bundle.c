@@ -2,38 +2,16 @@
 /* Entry bundles in memory, and their names. */
 #include "hsm/signer/journal/bundle.h"
 
-#include <stdio.h>
-
-#define GROUP 1000
+#define SECTOR_BYTES 512 /* what a disk writes whole; larger ones write several of these */
 
 void bundle_path(uint64_t number, char path[BUNDLE_PATH_SIZE])
 {
-	uint64_t unit = 1;
-	size_t len = (size_t)snprintf(path, BUNDLE_PATH_SIZE, "tile/entries/");
-
-	while (number / unit >= GROUP)
-		unit *= GROUP;
-	for (; unit > 1; unit /= GROUP)
-		len += (size_t)snprintf(path + len, BUNDLE_PATH_SIZE - len, "x%03u/",
-					(unsigned)(number / unit % GROUP));
-	snprintf(path + len, BUNDLE_PATH_SIZE - len, "%03u", (unsigned)(number % GROUP));
+	tile_path(&(struct tile){.level = TILE_ENTRIES, .number = number, .width = TILE_WIDTH}, path);
 }
 
 bool bundle_next(const struct buf *bundle, size_t *offset, const uint8_t **ret_text, size_t *ret_len)
 {
-	const uint8_t *at;
-	size_t len, left = bundle->len - *offset;
-
-	if (left < BUNDLE_LENGTH_BYTES)
-		return false;
-	at = bundle->data + *offset;
-	len = (size_t)at[0] << 8 | at[1];
-	if (left - BUNDLE_LENGTH_BYTES < len)
-		return false;
-	*ret_text = at + BUNDLE_LENGTH_BYTES;
-	*ret_len = len;
-	*offset += BUNDLE_LENGTH_BYTES + len;
-	return true;
+	return tile_entry_next(bundle->data, bundle->len, offset, ret_text, ret_len);
 }
 
 /* A wrong length is no sign of it: the text must be of an entry up to where it ends. */
@@ -46,6 +24,31 @@ bool bundle_is_cut_short(const struct buf *bundle, size_t offset)
 		return true;
 	return ((size_t)at[0] << 8 | at[1]) <= ENTRY_BYTES_MAX &&
 	       entry_is_cut_short(at + BUNDLE_LENGTH_BYTES, left - BUNDLE_LENGTH_BYTES);
+}
+
+/* From there to the end of its sector, or of the bytes, all is zero. */
+static bool bundle_is_unwritten(const struct buf *bundle, size_t at)
+{
+	size_t end = at - at % SECTOR_BYTES + SECTOR_BYTES;
+
+	for (; at < end && at < bundle->len; at++)
+		if (bundle->data[at] != 0)
+			return false;
+	return true;
+}
+
+bool bundle_has_hole(const struct buf *bundle, size_t offset)
+{
+	size_t end = offset + BUNDLE_LENGTH_BYTES;
+
+	if (end <= bundle->len)
+		end += (size_t)bundle->data[offset] << 8 | bundle->data[offset + 1];
+	if (end > bundle->len)
+		end = bundle->len;
+	for (size_t at = offset; at < end; at = at - at % SECTOR_BYTES + SECTOR_BYTES)
+		if (bundle_is_unwritten(bundle, at))
+			return true;
+	return false;
 }
 
 enum err bundle_put(struct buf *bundle, const struct entry_draft *draft, uint64_t index,

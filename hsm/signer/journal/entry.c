@@ -3,11 +3,12 @@
 #include "hsm/signer/journal/entry.h"
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "base/utf8.h"
+#include "tlog/tree_hash.h"
 
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <string.h>
 
 #define FORMAT_VERSION 1
@@ -129,30 +130,6 @@ static const char *entry_text(const struct journal_entry *entry, const struct fi
 
 /* ---- writing ---- */
 
-/* RFC 8785 §3.2.2.2, which knows more short forms than base/json.h writes and has one text for each string.
- */
-static void entry_put_string(struct buf *b, const char *text)
-{
-	static const char short_forms[] = {
-	    ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r',
-	};
-
-	buf_put_u8(b, '"');
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c == '"' || c == '\\')
-			buf_put_u8(b, '\\');
-		if (c >= 0x20)
-			buf_put_u8(b, c);
-		else if (c < sizeof(short_forms) && short_forms[c])
-			buf_printf(b, "\\%c", short_forms[c]);
-		else
-			buf_printf(b, "\\u%04x", c);
-	}
-	buf_put_u8(b, '"');
-}
-
 static void entry_put_hex(struct buf *b, const uint8_t *bytes, size_t len)
 {
 	char text[2 * JOURNAL_ID_MAX + 1];
@@ -177,7 +154,7 @@ static void entry_put_value(const struct journal_entry *entry, const struct fiel
 
 	switch (field->kind) {
 	case KIND_ACTION:
-		entry_put_string(b, actions[entry->action].name);
+		json_put_canonical_string(b, actions[entry->action].name);
 		break;
 	case KIND_BOOLEAN:
 		buf_put_str(b, entry->clean ? "true" : "false");
@@ -203,14 +180,14 @@ static void entry_put_value(const struct journal_entry *entry, const struct fiel
 		break;
 	case KIND_TEXT:
 	case KIND_UUID:
-		entry_put_string(b, entry_text(entry, field));
+		json_put_canonical_string(b, entry_text(entry, field));
 		break;
 	case KIND_TIME:
 		clock_format_rfc3339(entry->at_us, time);
-		entry_put_string(b, time);
+		json_put_canonical_string(b, time);
 		break;
 	case KIND_TYPE:
-		entry_put_string(b, key_type_name(entry->type));
+		json_put_canonical_string(b, key_type_name(entry->type));
 		break;
 	case KIND_VERSION:
 		buf_printf(b, "%d", FORMAT_VERSION);
@@ -548,9 +525,10 @@ enum err entry_read(const uint8_t *text, size_t len, struct journal_entry *ret_e
 
 enum err entry_leaf_hash(const uint8_t *text, size_t len, uint8_t ret_hash[JOURNAL_HASH_BYTES])
 {
-	uint8_t leaf[1 + ENTRY_BYTES_MAX];
+	struct tree_hash leaf;
+	enum err e = tree_hash_leaf(text, len, &leaf);
 
-	leaf[0] = 0;
-	memcpy(leaf + 1, text, len);
-	return EVP_Digest(leaf, 1 + len, ret_hash, NULL, EVP_sha256(), NULL) == 1 ? E_OK : E_NOMEM;
+	if (e == E_OK)
+		memcpy(ret_hash, leaf.bytes, sizeof(leaf.bytes));
+	return e;
 }

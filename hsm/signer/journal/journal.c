@@ -36,7 +36,7 @@ static uint64_t entries_of(const struct journal *j)
 
 /* ---- outages ---- */
 
-static void journal_say_down(struct journal *j, enum err e)
+void journal_say_down(struct journal *j, enum err e)
 {
 	if (j->is_down)
 		return;

@@ -70,8 +70,9 @@ struct journal_report {
 /*
  * Reads the snapshot and the entries behind it, whatever the journal's size; all of them only without a
  * snapshot.  Takes a lock for the life of the process.  Logs what fails.
+ * One that can be read and not written opens, and is down (journal_is_down) until an append succeeds.
  * E_EXISTS: another process has the journal; E_STORE: it is damaged, and nothing was changed;
- * E_CONFIG: the folder is not fit; E_IO; E_NOMEM.
+ * E_CONFIG: the folder is not fit; E_IO: it cannot be read, or is new and cannot be made; E_NOMEM.
  */
 MUST_USE enum err journal_open(const struct journal_options *options, struct journal **ret_journal,
 			       struct journal_report *ret_report);

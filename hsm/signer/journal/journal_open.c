@@ -32,6 +32,7 @@ struct replay {
 	bool has_live;
 	uint64_t next;     /* index of the next entry */
 	bool knows_head;   /* not before the first entry of a bundle in the middle */
+	bool is_unread;    /* and that is no entry at all */
 	const char *wrong; /* with the next entry */
 };
 
@@ -79,6 +80,7 @@ static enum err replay_entry(struct replay *r, const uint8_t *text, size_t len)
 	struct journal_entry entry;
 	enum err e = entry_read(text, len, &entry);
 
+	r->is_unread = e != E_OK;
 	if (e != E_OK)
 		return e == E_NOMEM ? e : replay_find_wrong(r, "this is no entry that this version knows");
 	if (entry.index != r->next)
@@ -97,7 +99,21 @@ static enum err replay_entry(struct replay *r, const uint8_t *text, size_t len)
 	return e;
 }
 
-/* The whole entries of a bundle, at most JOURNAL_BUNDLE_LEN.  *ret_offset: behind the last of them. */
+/*
+ * A power cut leaves the beginning of what was written last, or some of its sectors and not those before.  In
+ * both cases nobody was answered: entries behind the hole are of the same write, since the next one would
+ * have waited for it.  Anything else is damage, and so is a hole among those that the snapshot vouches for.
+ */
+static bool replay_is_torn(const struct replay *r, const struct buf *bundle, size_t offset)
+{
+	return bundle == &r->j->tail.bytes && r->is_unread && r->next >= r->live.entries &&
+	       bundle_has_hole(bundle, offset);
+}
+
+/*
+ * The whole entries of a bundle, at most JOURNAL_BUNDLE_LEN, up to where it is torn.  *ret_offset: behind the
+ * last of them.
+ */
 static enum err replay_bundle(struct replay *r, const char *file, const struct buf *bundle,
 			      size_t *ret_offset)
 {
@@ -107,11 +123,13 @@ static enum err replay_bundle(struct replay *r, const char *file, const struct b
 	for (size_t i = 0; i < JOURNAL_BUNDLE_LEN && bundle_next(bundle, &offset, &text, &len); i++) {
 		enum err e = replay_entry(r, text, len);
 
+		if (e == E_STORE && replay_is_torn(r, bundle, before))
+			break;
 		if (e != E_OK)
 			return e == E_STORE ? replay_say_damaged(r, file, before, r->wrong) : e;
 		before = offset;
 	}
-	*ret_offset = offset;
+	*ret_offset = before;
 	return E_OK;
 }
 
@@ -144,8 +162,10 @@ static enum err replay_cut(struct replay *r, size_t offset, size_t file_len)
 {
 	struct buf *bytes = &r->j->tail.bytes;
 
+	r->is_unread = true;
 	if (offset < bytes->len &&
-	    (r->j->tail.len == JOURNAL_BUNDLE_LEN || !bundle_is_cut_short(bytes, offset)))
+	    (r->j->tail.len == JOURNAL_BUNDLE_LEN ||
+	     !(bundle_is_cut_short(bytes, offset) || replay_is_torn(r, bytes, offset))))
 		return replay_say_damaged(r, TAIL_NAME, offset,
 					  "this is neither an entry nor the beginning of one");
 	r->report->cut_bytes = file_len - offset;
@@ -255,7 +275,10 @@ static enum err replay_journal(struct replay *r)
 
 /* ---- opening ---- */
 
-/* Now the files may be changed. */
+/*
+ * Now the files may be changed.  Where they cannot be, the first append that can write does it: until then
+ * the journal is down, and all that only reads goes on.
+ */
 static enum err journal_settle_files(struct journal *j, const struct journal_report *report)
 {
 	enum err e = tail_start(&j->tail, report->clean);
@@ -265,17 +288,17 @@ static enum err journal_settle_files(struct journal *j, const struct journal_rep
 		if (e == E_OK)
 			tail_restart(&j->tail);
 	}
-	if (e != E_OK) {
-		log_error("journal '%s' cannot be written: %s", state_dir_path(j->dir), strerror(errno));
+	if (e == E_IO)
+		journal_say_down(j, e);
+	else if (e != E_OK)
 		return e;
-	}
 	if (report->cut_bytes)
-		log_notice("journal '%s': the last %zu bytes were a half-written entry, and are cut off",
+		log_notice("journal '%s': the last %zu bytes were half written, and are cut off",
 			   state_dir_path(j->dir), report->cut_bytes);
 	if (report->rebuilt)
 		log_notice("journal '%s': read whole, %" PRIu64 " entries", state_dir_path(j->dir),
 			   report->entries);
-	if (report->rebuilt || report->bundles > BUNDLES_USUAL)
+	if (e == E_OK && (report->rebuilt || report->bundles > BUNDLES_USUAL))
 		journal_keep_names(j, false);
 	return E_OK;
 }

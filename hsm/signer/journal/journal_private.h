@@ -55,6 +55,9 @@ MUST_USE enum err journal_append(struct journal *j, struct journal_entry *entry,
 MUST_USE enum err journal_append_both(struct journal *j, struct journal_entry *made,
 				      struct journal_entry *used, uint64_t *ret_index);
 
+/* It cannot be written, and errno says why: once for each outage. */
+void journal_say_down(struct journal *j, enum err e);
+
 /* Everything but the files' content; no lock is held. */
 void journal_free(struct journal *j);
 

@@ -67,12 +67,11 @@ void tail_release(struct tail *t)
 	buf_release(&t->bytes);
 }
 
-/* The journal's folder may be new: its name is in the one above. */
 enum err tail_open(struct tail *t, const struct state_dir *dir)
 {
 	t->dir = dir;
 	t->dir_fd = open(state_dir_path(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (t->dir_fd < 0 || tail_sync_folder(t, "..") != E_OK)
+	if (t->dir_fd < 0)
 		return E_IO;
 	buf_reserve(&t->bytes, BUNDLE_BYTES_MAX); /* tail_add needs no memory */
 	return buf_status(&t->bytes);
@@ -155,13 +154,15 @@ enum err tail_write(struct tail *t, const struct buf *bytes)
 
 	FAILPOINT("journal.before-write");
 	e = tail_put(t->fd, bytes, (off_t)t->bytes.len);
+	error = errno;
 	FAILPOINT("journal.before-sync");
-	if (e == E_OK)
+	if (e == E_OK) {
 		e = tail_sync(t->fd);
+		error = errno;
+	}
 	FAILPOINT("journal.after-sync");
 	if (e == E_OK)
 		return E_OK;
-	error = errno;
 	t->broken = true;
 	truncated = ftruncate(t->fd, (off_t)t->bytes.len); /* for whoever reads the file meanwhile */
 	(void)truncated;
@@ -175,6 +176,23 @@ void tail_add(struct tail *t, const struct buf *bytes, size_t len)
 	t->len += len;
 }
 
+/*
+ * Of what is found at a start nobody knows whether its folders are durable: the journal's own may be new, and
+ * a bundle may have been moved a moment before.
+ */
+static enum err tail_begin(struct tail *t)
+{
+	enum err e = tail_sync_folder(t, ".."); /* which has the name of the journal's */
+	char path[BUNDLE_PATH_SIZE];
+
+	if (e == E_OK && t->first > 0 && t->len == 0) {
+		bundle_path(t->first / JOURNAL_BUNDLE_LEN - 1, path);
+		e = tail_sync_folders(t, path);
+	}
+	t->begun = e == E_OK;
+	return e;
+}
+
 enum err tail_repair(struct tail *t)
 {
 	enum err e;
@@ -186,6 +204,8 @@ enum err tail_repair(struct tail *t)
 	e = state_dir_write(t->dir, TAIL_NAME, &t->bytes);
 	if (e == E_OK)
 		e = tail_reopen(t, 0);
+	if (e == E_OK && !t->begun)
+		e = tail_begin(t);
 	if (e == E_OK)
 		t->broken = false;
 	return e;
@@ -193,18 +213,20 @@ enum err tail_repair(struct tail *t)
 
 /*
  * After a crash the kernel may show what it could not write and will not write
- * any more, so the file is trusted only after an orderly stop.  And a bundle may
- * have been moved a moment before, and its folders not be durable yet.
+ * any more, so the file is trusted only after an orderly stop.
  */
 enum err tail_start(struct tail *t, bool was_clean)
 {
-	enum err e = was_clean ? tail_reopen(t, O_CREAT) : tail_repair(t);
-	char path[BUNDLE_PATH_SIZE];
+	enum err e;
 
-	if (e != E_OK || t->first == 0 || t->len > 0)
-		return e;
-	bundle_path(t->first / JOURNAL_BUNDLE_LEN - 1, path);
-	return tail_sync_folders(t, path);
+	t->broken = true;
+	if (!was_clean)
+		return tail_repair(t);
+	e = tail_reopen(t, O_CREAT);
+	if (e == E_OK)
+		e = tail_begin(t);
+	t->broken = e != E_OK;
+	return e;
 }
 
 enum err tail_seal(struct tail *t)

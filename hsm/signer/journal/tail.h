@@ -29,6 +29,7 @@ struct tail {
 	uint64_t first; /* index of its first entry */
 	size_t len;     /* entries */
 	struct buf bytes;
+	bool begun;  /* tail_start's work is done */
 	bool broken; /* the file may hold something else */
 	bool moved;  /* it has its name among the bundles, and another tail is to begin */
 };
@@ -41,7 +42,9 @@ void tail_release(struct tail *t);
 /* The bytes of the file, before tail_start; empty when there is none.  E_NOTFOUND: there is none; E_IO,
  * E_NOMEM. */
 MUST_USE enum err tail_load(struct tail *t);
-/* `first`, `len` and what is in memory are right: the file becomes so, and is open for more.  E_IO, E_NOMEM.
+/*
+ * `first`, `len` and what is in memory are right: the file becomes so, and is open for more.  E_IO, E_NOMEM:
+ * tail_repair comes first, and does it.
  */
 MUST_USE enum err tail_start(struct tail *t, bool was_clean);
 

@@ -82,6 +82,7 @@ struct attempt {
 	bool generated;  /* key has the handles of a new pair */
 	bool misread;    /* what the token says of the pair is not what was asked for */
 	bool is_lost;    /* a key of the stock that is not on the token any more */
+	bool is_unused;  /* a key of the stock whose use could not be written down: no step was taken */
 	bool without_stock;
 	/* its handles are of this session and this login */
 	CK_SESSION_HANDLE handle;
@@ -191,7 +192,7 @@ static enum err take_ready(struct attempt *a, struct stock_key **ret_ready)
 		*ret_ready = stock_take(stock, type);
 		return E_OK;
 	}
-	if (session_needs_reopening(s))
+	if (session_needs_reopening(s) || journal_is_down(book_journal(a->book)))
 		return e;
 	log_warn("no block of ready keys can be opened, making a key: %s", s->failure);
 	forget_failure(s);
@@ -228,6 +229,7 @@ static enum err write_used(struct attempt *a)
 		return e;
 	if (a->from_stock) {
 		e = journal_used(journal, &used, &a->journal_index);
+		a->is_unused = e == E_UNAVAIL;
 	} else {
 		buf_init(&attributes, 1024);
 		book_describe_made(a->name, &a->key, a->public_key, &attributes, &made);
@@ -257,6 +259,26 @@ static enum err attempt_create(struct attempt *a)
 	e = write_used(a);
 	FAILPOINT("signer.create.after-used");
 	return e;
+}
+
+/*
+ * The CSR did not leave, and the journal has the key as ready: so does the ledger again.  False: it has no
+ * room.  Until the journal has written something else nobody takes it (operation_create).
+ */
+static bool give_back_unused(struct attempt *a)
+{
+	struct stock_list back = TAILQ_HEAD_INITIALIZER(back);
+	struct stock_key *ready = stock_key_alloc(a->name, &a->key, a->public_key);
+
+	if (!ready)
+		return false;
+	ready->epoch = a->epoch;
+	a->public_key = NULL;
+	a->name[0] = '\0';
+	a->touched = a->from_stock = false;
+	TAILQ_INSERT_TAIL(&back, ready, next);
+	stock_put_open(book_stock(a->book), &back);
+	return true;
 }
 
 /* Handles end with their session, and those of private objects with the login: then they prove nothing. */
@@ -336,6 +358,7 @@ static enum err nothing_left(enum err e)
 	case E_PIN:
 	case E_PIN_LOCKED:
 	case E_CONFIG:
+	case E_IO: /* no marker of the pin can be written */
 		return E_UNAVAIL;
 	default:
 		return E_HSM;
@@ -356,7 +379,7 @@ static enum err attempt_anew(struct attempt *a, bool alone)
 	a->public_key = NULL;
 	a->key = (struct key){.type = a->job->spec.key_type};
 	a->name[0] = '\0';
-	a->touched = a->from_stock = a->generated = a->misread = a->is_lost = false;
+	a->touched = a->from_stock = a->generated = a->misread = a->is_lost = a->is_unused = false;
 	alone = alone && gate_begin_alone(s->gate, s);
 	e = session_open(s);
 	if (e == E_OK && clock_ms() > a->job->deadline_ms) { /* it may have waited for the others, twice */
@@ -401,6 +424,8 @@ static enum err operation_create_key(struct attempt *a, char detail[DETAIL_SIZE]
 		disturbed = e == E_HSM && shared && (a->misread || ckr_may_pass(s->last));
 		in_order = !session_needs_reopening(s); /* the session, by this failure */
 		snprintf(detail, DETAIL_SIZE, "%s", s->failure[0] ? s->failure : err_str(e));
+		if (a->is_unused && give_back_unused(a))
+			break;
 		if (clean_up(s, a, &destroyed) != E_OK) {
 			size_t len = strlen(detail);
 
@@ -471,6 +496,8 @@ static void operation_create(struct session *s, struct book *book, struct job *j
 	} else if (journal_find_csr(book_journal(book), job->csr_id, &known) == E_OK) {
 		snprintf(detail, sizeof(detail), "key '%s' was used for it already", known.name);
 		e = E_INVAL;
+	} else if ((e = journal_check(book_journal(book))) != E_OK) { /* before a key or a name is taken */
+		snprintf(detail, sizeof(detail), "the journal cannot be written: %s", err_str(e));
 	} else if (!(token_makes(s->token) & KEY_TYPE_BIT(job->spec.key_type))) {
 		snprintf(detail, sizeof(detail), "the token makes no %s keys",
 			 key_type_name(job->spec.key_type));

@@ -14,6 +14,8 @@
 #define OPEN_FIRST_MS 1000 /* between tries to open a session that the token has not to spare; doubles … */
 #define OPEN_MAX_MS 10000  /* … to here */
 
+#define JOURNAL_AGAIN_MS 2000 /* between tries to write a journal that is down, while nobody asks for it */
+
 /* ---- without a session ---- */
 
 void worker_begin_sessionless(struct worker *w)
@@ -208,6 +210,29 @@ static void tend(struct worker *w, void (*how)(struct judge *, struct session *)
 		workers_wake_server(workers); /* which waits for this one, too, or is to end */
 }
 
+/* So that an outage ends, and the status says so, before the next caller finds out. */
+static void try_journal(struct worker *w)
+{
+	struct workers *workers = w->workers;
+
+	workers->journal_at_ms = clock_ms() + JOURNAL_AGAIN_MS;
+	workers->tending++;
+	pthread_mutex_unlock(&workers->lock);
+	if (journal_check(book_journal(workers->book)) != E_OK) /* which was said when it began */
+		log_debug("the journal cannot be written yet");
+	pthread_mutex_lock(&workers->lock);
+	workers->tending--;
+	if (workers->draining)
+		workers_wake_server(workers);
+}
+
+static uint64_t journal_in_ms(const struct workers *workers, uint64_t now_ms)
+{
+	if (workers->draining || !journal_is_down(book_journal(workers->book)))
+		return UINT64_MAX;
+	return now_ms >= workers->journal_at_ms ? 0 : workers->journal_at_ms - now_ms;
+}
+
 static uint64_t keep_alive_in_ms(const struct worker *w, uint64_t now_ms)
 {
 	uint64_t at_ms = w->used_ms + w->workers->keep_alive_ms;
@@ -222,11 +247,16 @@ static bool is_usable(struct workers *workers)
 	return gate_state(workers->gate, reason) == TOKEN_UP;
 }
 
-/* What an earlier run left is taken over even of a token that makes no keys. */
+/*
+ * What an earlier run left is taken over even of a token that makes no keys.  Nothing is done of which the
+ * journal cannot tell.
+ */
 static bool may_fill(struct workers *workers)
 {
 	char reason[TOKEN_REASON_SIZE];
 
+	if (journal_is_down(book_journal(workers->book)))
+		return false;
 	switch (gate_state(workers->gate, reason)) {
 	case TOKEN_UP:
 		return !judge_awaits_renewal(workers->judge);
@@ -243,6 +273,7 @@ static void wait_for_work(struct worker *w, uint64_t now_ms)
 	struct workers *workers = w->workers;
 	uint64_t ms = keep_alive_in_ms(w, now_ms), repair_ms = judge_repair_in_ms(workers->judge, now_ms);
 	uint64_t stock_ms = stock_wait_ms(workers->stock, now_ms);
+	uint64_t journal_ms = journal_in_ms(workers, now_ms);
 
 	if (!ms) /* not now: the token is down */
 		ms = workers->keep_alive_ms;
@@ -252,6 +283,8 @@ static void wait_for_work(struct worker *w, uint64_t now_ms)
 		ms = repair_ms ? repair_ms : 1;
 	if (stock_ms < ms && !workers->draining && !w->sessionless && may_fill(workers))
 		ms = stock_ms ? stock_ms : 1;
+	if (journal_ms < ms)
+		ms = journal_ms ? journal_ms : 1;
 	(void)thread_cond_wait_until(&workers->work, &workers->lock, clock_ms() + ms);
 }
 
@@ -297,6 +330,8 @@ void *worker_run(void *arg)
 			}
 		} else if (!workers->draining && keep_alive_in_ms(w, now) == 0 && is_usable(workers)) {
 			tend(w, judge_keep_alive);
+		} else if (journal_in_ms(workers, now) == 0) {
+			try_journal(w);
 		} else if ((what = begin_fill_locked(workers, now, &type)) != STOCK_NOTHING) {
 			fill_stock(w, what, type);
 		} else {

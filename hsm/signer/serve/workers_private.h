@@ -49,8 +49,9 @@ struct workers {
 	struct job_queue queue;
 	bool draining;
 	bool stopping;
-	atomic_bool break_off; /* what no caller waits for; read without the lock */
-	unsigned tending;      /* threads that look after the token */
+	atomic_bool break_off;  /* what no caller waits for; read without the lock */
+	unsigned tending;       /* threads that look after the token, or the journal */
+	uint64_t journal_at_ms; /* no try to write it before, while it is down */
 
 	unsigned threads;
 	struct worker each[];

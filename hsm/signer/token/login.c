@@ -204,8 +204,8 @@ static enum err try_pin(struct login *l, CK_SESSION_HANDLE session, const struct
 	enum err e;
 	CK_RV rv;
 
-	if (!proven && pin_guard_arm(l->state, serial, pin) != E_OK)
-		return E_CONFIG;
+	if (!proven && (e = pin_guard_arm(l->state, serial, pin)) != E_OK)
+		return e;
 	rv = ask_token(l, session, pin);
 	*ret_rv = rv;
 	e = judge_answer(l, session, rv);
@@ -242,12 +242,10 @@ static enum err login_once(struct login *l, CK_SESSION_HANDLE session, CK_RV *re
 	if ((e = check_flags(l, ret_rv)) != E_OK || (e = login_read_pin(l, &pin)) != E_OK)
 		return e;
 	proven = is_same_file(&st, &l->good);
-	if (!proven)
-		e = pin_guard_check(l->state, l->token->serial, l->pin_name, pin, &failures);
+	if (!proven && (e = pin_guard_check(l->state, l->token->serial, l->pin_name, pin, &failures)) == E_IO)
+		e = E_CONFIG;
 	if (e == E_OK)
 		e = try_pin(l, session, pin, proven, failures, ret_rv);
-	else if (e == E_IO)
-		e = E_CONFIG;
 	if (e == E_BUSY) {
 		l->not_before_ms = clock_ms() + ASK_AGAIN_MS;
 		l->failed_rv = CKR_OK;

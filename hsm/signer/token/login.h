@@ -30,7 +30,9 @@ void login_free(struct login *login); /* NULL is fine */
  * Thread-safe.  Logs what fails, but not E_UNAVAIL and its like:
  *   E_PIN         refused now or before, or failed twice without a reason: this process does not try it again
  *   E_PIN_LOCKED  locked, or one try from it: no attempt is made
- *   E_CONFIG      the PIN file is missing, not a file, too long, or open to others; or the state folder fails
+ *   E_CONFIG      the PIN file is missing, not a file, too long, or open to others; or a marker in the state
+ *                 folder cannot be read
+ *   E_IO          no marker can be written there, so the PIN is not tried
  *   E_UNAVAIL     with CKR_OK: another token is in the place of ours and gets no request; or it is too soon
  *   else          *ret_rv is what the token returned, now or less than a minute ago without a reason (CKR_OK
  *                 if it got no request)

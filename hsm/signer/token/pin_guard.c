@@ -201,7 +201,8 @@ enum err pin_guard_count(const struct state_dir *dir, const char *serial, const 
 
 void pin_guard_disarm(const struct state_dir *dir)
 {
-	if (state_dir_remove(dir, PIN_GUARD_MARKER) != E_OK)
+	/* Without room for a marker the next start could not log in. */
+	if (state_dir_put_away(dir, PIN_GUARD_MARKER) != E_OK)
 		log_error("cannot remove '%s/%s': %s; the next start will not log in", state_dir_path(dir),
 			  PIN_GUARD_MARKER, strerror(errno));
 }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,12 @@ struct state_dir {
 	char *path;
 	int fd;
 };
+
+/* What passes: nothing is wrong with the folder. */
+static bool is_disk_error(int error)
+{
+	return error == ENOSPC || error == EDQUOT || error == EROFS || error == EIO;
+}
 
 /* mkdir, and once more with the parent when that is missing. */
 static int make_folder(const char *path)
@@ -56,11 +63,10 @@ static enum err state_dir_check(const struct state_dir *dir)
 	e = state_dir_write(dir, TEST_NAME, &empty);
 	if (e == E_OK)
 		e = state_dir_remove(dir, TEST_NAME);
-	if (e != E_OK) {
-		log_error("state_dir '%s': cannot write there: %s", dir->path, strerror(errno));
-		return E_CONFIG;
-	}
-	return E_OK;
+	if (e == E_OK || is_disk_error(errno))
+		return E_OK;
+	log_error("state_dir '%s': cannot write there: %s", dir->path, strerror(errno));
+	return E_CONFIG;
 }
 
 enum err state_dir_open(const char *path, struct state_dir **ret_dir)
@@ -75,8 +81,8 @@ enum err state_dir_open(const char *path, struct state_dir **ret_dir)
 	if (!dir->path)
 		goto out;
 	if (make_folder(path) || (dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
+		e = is_disk_error(errno) && errno != EROFS ? E_IO : E_CONFIG;
 		log_error("state_dir '%s': %s", path, strerror(errno));
-		e = E_CONFIG;
 		goto out;
 	}
 	if ((e = state_dir_check(dir)) != E_OK)
@@ -132,15 +138,19 @@ enum err state_dir_read(const struct state_dir *dir, const char *name, struct bu
 	return fd_read_file(path, text);
 }
 
-/* The errno of the first failure is kept. */
+/*
+ * A file that is there is not emptied first: its room is used again, which a full disk may not give twice.
+ * The errno of the first failure is kept.
+ */
 static int state_dir_write_file(const struct state_dir *dir, const char *name, const struct buf *text)
 {
-	int fd = openat(dir->fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(dir->fd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int failed = 0;
 
 	if (fd < 0)
 		return -1;
-	if (fd_write_all(fd, buf_text(text), text->len) != E_OK || fsync(fd))
+	if (fd_write_all(fd, buf_text(text), text->len) != E_OK || ftruncate(fd, (off_t)text->len) ||
+	    fsync(fd))
 		failed = errno;
 	if (close(fd) && !failed)
 		failed = errno;
@@ -148,11 +158,16 @@ static int state_dir_write_file(const struct state_dir *dir, const char *name, c
 	return failed ? -1 : 0;
 }
 
+static void state_dir_fresh_name(const char *name, char fresh[NAME_MAX])
+{
+	snprintf(fresh, NAME_MAX, "%s.new", name);
+}
+
 enum err state_dir_write(const struct state_dir *dir, const char *name, const struct buf *text)
 {
 	char fresh[NAME_MAX];
 
-	snprintf(fresh, sizeof(fresh), "%s.new", name);
+	state_dir_fresh_name(name, fresh);
 	if (state_dir_write_file(dir, fresh, text) || renameat(dir->fd, fresh, dir->fd, name) ||
 	    fsync(dir->fd))
 		return E_IO;
@@ -164,4 +179,25 @@ enum err state_dir_remove(const struct state_dir *dir, const char *name)
 	if (unlinkat(dir->fd, name, 0))
 		return errno == ENOENT ? E_OK : E_IO;
 	return fsync(dir->fd) ? E_IO : E_OK;
+}
+
+enum err state_dir_put_away(const struct state_dir *dir, const char *name)
+{
+	static const char empty[] = "The room that is kept for a file of this name without '.new'.\n";
+	char fresh[NAME_MAX];
+	struct buf text;
+	int failed;
+
+	state_dir_fresh_name(name, fresh);
+	if (renameat(dir->fd, name, dir->fd, fresh))
+		return errno == ENOENT ? E_OK : E_IO;
+	if (fsync(dir->fd))
+		return E_IO;
+	buf_init(&text, sizeof(empty));
+	buf_put_str(&text, empty);
+	failed = buf_status(&text) != E_OK || state_dir_write_file(dir, fresh, &text);
+	buf_release(&text);
+	if (failed) /* what stood there is not to stay */
+		(void)unlinkat(dir->fd, fresh, 0);
+	return E_OK;
 }

@@ -16,7 +16,9 @@ struct state_dir;
 /*
  * Opens the folder, which is made (mode 0700) when it is missing, with its
  * parent if need be.  It must belong to our user or root, must not be writable
- * by others, and must take a file.  Logs what fails.  E_CONFIG, E_NOMEM.
+ * by others, and must take a file, unless the disk is full, read-only or fails
+ * just now: what must be written then fails when it is its turn.  Logs what
+ * fails.  E_CONFIG; E_IO: the disk has no room for the folder, or fails; E_NOMEM.
  */
 MUST_USE enum err state_dir_open(const char *path, struct state_dir **ret_dir);
 /* As it is, for reading: makes, checks and logs nothing.  E_NOTFOUND, E_DENIED, E_IO, E_NOMEM. */
@@ -33,5 +35,10 @@ MUST_USE enum err state_dir_write(const struct state_dir *dir, const char *name,
 
 /* Durable likewise; E_OK also when there is none. */
 MUST_USE enum err state_dir_remove(const struct state_dir *dir, const char *name);
+/*
+ * The same, but its room stays: a text that is no longer can be written again on a full disk (though not on
+ * every file system).
+ */
+MUST_USE enum err state_dir_put_away(const struct state_dir *dir, const char *name);
 
 #endif

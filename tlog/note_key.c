@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keys of notes. */
+#include "tlog/note_key.h"
+
+#include "base/str.h"
+#include "base/utf8.h"
+#include "tlog/base64.h"
+
+#include <assert.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ID_BYTES 4
+#define ID_DIGITS (2 * ID_BYTES)
+#define SHA256_BYTES 32
+#define ED25519_SIGNATURE_BYTES 64
+
+/* What stands before the 64 bytes of the point: id-ecPublicKey, prime256v1, BIT STRING, uncompressed. */
+static const uint8_t note_key_p256[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
+					0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+					0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
+static_assert(sizeof(note_key_p256) + 64 == NOTE_ECDSA_BYTES, "the form of the key is fixed");
+
+/* White_Space of Unicode, which is what other verifiers ask for, and the control characters. */
+static bool note_key_is_blank(uint32_t c)
+{
+	return c <= 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+	       c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+bool note_key_name_is_valid(const char *name, size_t len)
+{
+	size_t pos = 0;
+	uint32_t c;
+
+	if (len < 1 || len > NOTE_NAME_MAX)
+		return false;
+	while (pos < len)
+		if (!utf8_next(name, len, &pos, &c) || c == '+' || note_key_is_blank(c))
+			return false;
+	return true;
+}
+
+static EVP_PKEY *note_key_load(const struct note_key *key)
+{
+	const uint8_t *at = key->public_key;
+
+	EVP_PKEY *pkey;
+
+	if (key->algorithm == NOTE_ED25519)
+		pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, at, key->public_key_len);
+	else
+		pkey = d2i_PUBKEY(NULL, &at, NOTE_ECDSA_BYTES);
+	if (!pkey)
+		ERR_clear_error();
+	return pkey;
+}
+
+static bool note_key_is_valid(const struct note_key *key)
+{
+	EVP_PKEY *pkey;
+
+	if (key->algorithm == NOTE_ECDSA &&
+	    memcmp(key->public_key, note_key_p256, sizeof(note_key_p256)) != 0)
+		return false;
+	pkey = note_key_load(key);
+	EVP_PKEY_free(pkey);
+	return pkey != NULL;
+}
+
+/* An Ed25519 key's is over its name and algorithm too; an ECDSA key has one whatever its name. */
+static enum err note_key_compute_id(struct note_key *key)
+{
+	uint8_t hash[SHA256_BYTES], algorithm[] = {'\n', (uint8_t)key->algorithm};
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	bool done = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+
+	if (done && key->algorithm == NOTE_ED25519)
+		done = EVP_DigestUpdate(md, key->name, strlen(key->name)) == 1 &&
+		       EVP_DigestUpdate(md, algorithm, sizeof(algorithm)) == 1;
+	done = done && EVP_DigestUpdate(md, key->public_key, key->public_key_len) == 1 &&
+	       EVP_DigestFinal_ex(md, hash, NULL) == 1;
+	EVP_MD_CTX_free(md);
+	if (!done)
+		return E_NOMEM;
+	key->id = (uint32_t)hash[0] << 24 | (uint32_t)hash[1] << 16 | (uint32_t)hash[2] << 8 | hash[3];
+	return E_OK;
+}
+
+enum err note_key_make(const char *name, enum note_algorithm algorithm, const uint8_t *public_key, size_t len,
+		       struct note_key *ret_key)
+{
+	struct note_key key = {.algorithm = algorithm, .public_key_len = len};
+	enum err e;
+
+	if (!note_key_name_is_valid(name, strlen(name)) ||
+	    len != (algorithm == NOTE_ED25519 ? NOTE_ED25519_BYTES : NOTE_ECDSA_BYTES) ||
+	    str_copy(key.name, sizeof(key.name), name) != E_OK)
+		return E_INVAL;
+	memcpy(key.public_key, public_key, len);
+	if (!note_key_is_valid(&key))
+		return E_INVAL;
+	if ((e = note_key_compute_id(&key)) == E_OK)
+		*ret_key = key;
+	return e;
+}
+
+enum err note_key_parse(const char *vkey, struct note_key *ret_key)
+{
+	uint8_t bytes[1 + NOTE_ECDSA_BYTES];
+	const char *id = strchr(vkey, '+'), *text;
+	char name[NOTE_NAME_MAX + 1], expected[ID_DIGITS + 1];
+	struct note_key key;
+	size_t len;
+	enum err e;
+
+	if (!id || id - vkey > NOTE_NAME_MAX)
+		return E_INVAL;
+	memcpy(name, vkey, (size_t)(id - vkey));
+	name[id - vkey] = '\0';
+	if (strnlen(++id, ID_DIGITS + 1) <= ID_DIGITS || id[ID_DIGITS] != '+')
+		return E_INVAL;
+	text = id + ID_DIGITS + 1;
+	e = base64_read(text, strlen(text), bytes, sizeof(bytes), &len);
+	if (e == E_PROTO || (e == E_OK && len < 1))
+		return E_INVAL;
+	/* A key that does not fit here is an ML-DSA key at the least. */
+	if (e != E_OK || (bytes[0] != NOTE_ED25519 && bytes[0] != NOTE_ECDSA))
+		return E_UNSUPPORTED;
+	if ((e = note_key_make(name, bytes[0], bytes + 1, len - 1, &key)) != E_OK)
+		return e;
+	snprintf(expected, sizeof(expected), "%08x", key.id);
+	if (memcmp(id, expected, ID_DIGITS) != 0)
+		return E_INVAL;
+	*ret_key = key;
+	return E_OK;
+}
+
+void note_key_put(const struct note_key *key, struct buf *out)
+{
+	uint8_t bytes[1 + NOTE_ECDSA_BYTES] = {(uint8_t)key->algorithm};
+
+	memcpy(bytes + 1, key->public_key, key->public_key_len);
+	buf_printf(out, "%s+%08x+", key->name, key->id);
+	base64_put(out, bytes, 1 + key->public_key_len);
+}
+
+/* libcrypto refuses an ECDSA signature that is not DER, or has bytes behind it. */
+enum err note_key_verify(const struct note_key *key, const void *text, size_t text_len,
+			 const struct note_signature *signature)
+{
+	const EVP_MD *md = key->algorithm == NOTE_ECDSA ? EVP_sha256() : NULL;
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	EVP_PKEY *pkey = note_key_load(key);
+	enum err e = E_NOMEM;
+
+	if (context && pkey && EVP_DigestVerifyInit(context, NULL, md, NULL, pkey) == 1)
+		e = EVP_DigestVerify(context, signature->bytes, signature->len, text, text_len) == 1
+			? E_OK
+			: E_DENIED;
+	if (e != E_OK)
+		ERR_clear_error(); /* the next TLS connection of this thread would take it for its own */
+	EVP_PKEY_free(pkey);
+	EVP_MD_CTX_free(context);
+	return e;
+}
