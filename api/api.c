@@ -5,7 +5,9 @@
 #include "api/limit.h"
 #include "api/media.h"
 #include "api/op.h"
+#include "api/openapi.h"
 #include "api/reply.h"
+#include "api/use.h"
 #include "api/wait.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -24,6 +26,7 @@ enum err api_new(const struct api_options *options, struct api **ret_api)
 		return E_NOMEM;
 	api->options = *options;
 	TAILQ_INIT(&api->lists);
+	policy_cache_init(&api->policies);
 	e = san_suffixes_load(&api->suffixes);
 	if (e == E_NOTFOUND) {
 		log_warn("no public suffix list on this machine: public suffixes are not refused");
@@ -47,6 +50,8 @@ void api_free(struct api *api)
 	assert(api->in_flight == 0);
 	limit_free(api->limit);
 	san_suffixes_free(api->suffixes);
+	policy_cache_release(&api->policies);
+	openapi_free(api->openapi);
 	free(api);
 }
 
@@ -70,8 +75,19 @@ void api_limit_figures(const struct api *api, struct limit_figures *ret_figures)
 	limit_figures(api->limit, ret_figures);
 }
 
+unsigned api_principals_ending(const struct api *api)
+{
+	return use_count_ending(api);
+}
+
+void api_note_uses(struct api *api)
+{
+	use_flush(api);
+}
+
 void api_drain(struct api *api)
 {
+	use_flush(api);
 	api->draining = true;
 	wait_wake_all(api);
 }
@@ -165,6 +181,8 @@ void op_admit(struct op *op, enum err e, struct principal *principal)
 		refusal = "its names are bound to two principals";
 	else if (e == E_OK)
 		refusal = auth_refusal(&op->claim, principal, clock_wall_us());
+	if (e == E_OK && !refusal)
+		refusal = auth_refusal_of_place(principal, &op->request->caller);
 	if (refusal) {
 		refuse_credential(op, e, principal, refusal);
 	} else if (e != E_OK) {
@@ -175,6 +193,7 @@ void op_admit(struct op *op, enum err e, struct principal *principal)
 	} else if (!limit_take_principal(op->api->limit, op->request, principal, &limit)) {
 		op_refuse_limit(op, &limit);
 	} else {
+		use_note(op);
 		authorise(op);
 	}
 }
@@ -195,6 +214,8 @@ static void authenticate(struct op *op)
 		op_refuse(op, code, auth_missing(op->request, needs_both));
 	} else if (code == PROBLEM_CREDENTIAL) {
 		refuse_credential(op, E_OK, NULL, "unreadable");
+	} else if (code == PROBLEM_UNAVAILABLE) {
+		op_refuse_later(op, NULL);
 	} else if (code) {
 		op_refuse(op, code, NULL);
 	} else if (rule->look) {

@@ -72,6 +72,12 @@ const struct metric_times *api_auth_times(const struct api *api); /* borrowed */
 /* Whom the limits refused. */
 void api_limit_figures(const struct api *api, struct limit_figures *ret_figures);
 
+/* How many API tokens and users that were used in the last day end within two weeks. */
+unsigned api_principals_ending(const struct api *api);
+
+/* Writes down which principals were used; to be called about once a minute. */
+void api_note_uses(struct api *api);
+
 /*
  * From now on /readyz says "draining", and creates and deletes get 503, including those that wait for a
  * CSR on which no request of this process works.

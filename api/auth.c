@@ -109,6 +109,8 @@ const char *auth_refusal(const struct auth_claim *claim, const struct principal 
 		return mismatch;
 	if (principal->revoked_us != 0)
 		return "revoked";
+	if (principal->secret_until_us != 0 && now_us >= principal->secret_until_us)
+		return "it was replaced by a new one";
 	if (principal->not_before_us != 0 && now_us < principal->not_before_us)
 		return "not valid yet";
 	if (principal->expires_us != 0 && now_us >= principal->expires_us)
@@ -139,6 +141,14 @@ void auth_put_peer_refusal(struct buf *b, const struct auth_claim *claim, enum e
 				: "there is no credential, and no principal that may act now is known by ");
 		peer_put(b, peer);
 	}
+}
+
+const char *auth_refusal_of_place(const struct principal *principal, const struct address *caller)
+{
+	if (principal->networks_len == 0 ||
+	    address_is_in_any(caller, principal->networks, principal->networks_len))
+		return NULL;
+	return "it may not be used from there";
 }
 
 const char *auth_challenge(const struct request *r, enum problem_code code)

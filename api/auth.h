@@ -34,6 +34,9 @@ const char *auth_missing(const struct request *r, bool needs_both);
 /* NULL when the principal found is the claimed one and may act now; else why not, for the log. */
 const char *auth_refusal(const struct auth_claim *claim, const struct principal *principal, int64_t now_us);
 
+/* The same for where it is used from. */
+const char *auth_refusal_of_place(const struct principal *principal, const struct address *caller);
+
 /*
  * For the client, when it is refused although it was sure of itself without a
  * secret: what it was known by.  e: of the search.  Nothing for a claim with a secret alone.

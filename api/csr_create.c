@@ -4,10 +4,13 @@
  * it is made (csr_make.h).  A request that repeats one still at work here
  * (Idempotency-Key) waits for its end and looks anew.
  */
+#include "api/csr_judge.h"
+#include "api/csr_json.h"
 #include "api/csr_make.h"
 #include "api/json.h"
 #include "api/op.h"
 #include "api/precondition.h"
+#include "api/query.h"
 #include "api/validate.h"
 #include "api/wait.h"
 #include "base/clock.h"
@@ -17,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DRY_RUN "dry_run" /* query parameter: say what the create would come to, and make nothing */
 #define IDEMPOTENCY_KEY_MAX 255
 #define REPEAT_MIN_MS 1000 /* with less time left a repeat does not begin what the first failed to do */
 
@@ -26,6 +30,8 @@ static void create_free(void *state)
 
 	csr_record_free(create->seen);
 	csr_record_free(create->record);
+	store_policies_free(create->policies);
+	problem_list_release(&create->notes);
 	free(create);
 }
 
@@ -63,12 +69,13 @@ static void create_wait_for(struct op *op, const char *csr_id)
 }
 
 static void create_on_looked_again(void *arg, enum err e, struct principal *caller, enum store_begin outcome,
-				   struct csr_record *record)
+				   struct csr_record *record, struct store_policies *policies)
 {
 	struct op *op = arg;
 	struct create *create = op->state;
 
-	principal_free(caller); /* it was admitted when it came */
+	principal_free(caller);        /* it was admitted when it came, */
+	store_policies_free(policies); /* and judged; the commit looks at the policies again */
 	csr_record_free(create->seen);
 	create->outcome = outcome;
 	create->seen = record;
@@ -149,7 +156,7 @@ static void create_go_on(struct op *op)
 static struct csr_record *record_new(const struct op *op, struct validate_csr *csr)
 {
 	struct csr_record *record = calloc(1, sizeof(*record));
-	const struct create *create = op->state;
+	struct create *create = op->state;
 
 	if (!record)
 		return NULL;
@@ -159,6 +166,8 @@ static struct csr_record *record_new(const struct op *op, struct validate_csr *c
 	record->spec = csr->spec;
 	record->name = csr->name;
 	record->description = csr->description;
+	csr_make_note_policies(record, create->policies);
+	create->notes = csr->notes;
 	memset(csr, 0, sizeof(*csr));
 	return record;
 }
@@ -199,7 +208,13 @@ static bool idempotency_key_is_valid(const char *key)
 static bool headers_are_good(struct op *op)
 {
 	const struct create *create = op->state;
+	char why[QUERY_WHY_SIZE];
+	bool is_dry_run;
 
+	if (query_read_flag(op->request->query, DRY_RUN, why, &is_dry_run) != E_OK) {
+		op_refuse(op, PROBLEM_REQUEST, why);
+		return false;
+	}
 	if (create->idempotency_key && !idempotency_key_is_valid(create->idempotency_key)) {
 		op_refuse(op, PROBLEM_REQUEST, "Idempotency-Key must be 1 to 255 visible ASCII characters");
 		return false;
@@ -211,37 +226,15 @@ static bool headers_are_good(struct op *op)
 	return true;
 }
 
-/* What the operator permits and the token can make, once the token has said it. */
-static key_type_set accepted_key_types(const struct op *op)
-{
-	key_type_set permitted = op->api->options.config->policy.key_types;
-	key_type_set offered = op->api->options.hsms_len > 0 ? hsm_key_types(op->api->options.hsms[0]) : 0;
-
-	return offered ? permitted & offered : permitted;
-}
-
-static enum err read_body(const struct op *op, struct problem_list *problems, struct validate_csr *ret_csr)
-{
-	const struct config_policy *config = &op->api->options.config->policy;
-	struct validate_policy policy = {
-	    .key_types = accepted_key_types(op),
-	    .sans = {.types = config->san_types,
-		     .public_names_only = config->public_names_only,
-		     .suffixes = op->api->suffixes},
-	};
-
-	return validate_body(op->request->body ? op->request->body : "", op->request->body_len, &policy,
-			     problems, ret_csr);
-}
-
 static void csr_create_on_look(void *arg, enum err e, struct principal *caller, enum store_begin outcome,
-			       struct csr_record *record)
+			       struct csr_record *record, struct store_policies *policies)
 {
 	struct op *op = arg;
 	struct create *create = op->state;
 
 	create->outcome = outcome;
 	create->seen = record;
+	create->policies = policies;
 	op_admit(op, e, caller);
 }
 
@@ -249,6 +242,7 @@ static void csr_create_on_look(void *arg, enum err e, struct principal *caller, 
 void csr_create_look(struct op *op)
 {
 	struct create *create = calloc(1, sizeof(*create));
+	char why[QUERY_WHY_SIZE];
 
 	op->state = create;
 	op->state_free = create_free;
@@ -256,11 +250,50 @@ void csr_create_look(struct op *op)
 		op_refuse_err(op, E_NOMEM, NULL);
 		return;
 	}
-	create->idempotency_key = op->request->header(op->request, "Idempotency-Key");
+	/* What is wrong with it is told once the caller is known. */
+	if (query_read_flag(op->request->query, DRY_RUN, why, &create->is_dry_run) == E_OK &&
+	    !create->is_dry_run)
+		create->idempotency_key = op->request->header(op->request, "Idempotency-Key");
 	if (create->idempotency_key && request_hash(op, create->request_hash) != E_OK)
 		op_refuse_err(op, E_NOMEM, NULL);
 	else
 		create_look(op, csr_create_on_look);
+}
+
+/*
+ * A repeat gets what the first got, whatever has been demanded since; nothing is made under the policies of
+ * today.
+ */
+static bool create_has_first(const struct create *create)
+{
+	return create->outcome != STORE_BEGIN_NEW && create->outcome != STORE_BEGIN_QUOTA;
+}
+
+/*
+ * The request as it would be made.  The answer does not depend on the moment, so neither the HSM nor a full
+ * quota is in its way.
+ */
+static void create_answer_dry_run(struct op *op, struct validate_csr *csr)
+{
+	const struct create *create = op->state;
+	struct csr_record record = {.spec = csr->spec, .name = csr->name, .description = csr->description};
+	struct json_writer w;
+	struct buf b;
+
+	if (create->outcome == STORE_BEGIN_NO_SCOPE) {
+		op_refuse(op, PROBLEM_DENIED, NULL);
+		return;
+	}
+	if (create->outcome == STORE_BEGIN_QUOTA)
+		problem_list_add(&csr->notes, PROBLEM_QUOTA, NULL, NULL);
+	buf_init(&b, CSR_JSON_MAX);
+	json_writer_init(&w, &b);
+	csr_json_put_request(&w, &record);
+	if (buf_status(&b) != E_OK)
+		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
+	else
+		op_reply_noted(op, buf_text(&b), &csr->notes);
+	buf_release(&b);
 }
 
 void csr_create_start(struct op *op)
@@ -272,11 +305,12 @@ void csr_create_start(struct op *op)
 
 	if (!headers_are_good(op))
 		return;
-	e = read_body(op, &problems, &csr);
-	if (e == E_INVAL) {
-		op_refuse_list(op, &problems);
-	} else if (e != E_OK) {
-		op_refuse_err(op, E_NOMEM, NULL);
+	e = csr_judge(op, create_has_first(create) ? NULL : create->policies, create->is_dry_run, &problems,
+		      &csr);
+	if (e != E_OK) {
+		csr_judge_refuse(op, e, &problems);
+	} else if (create->is_dry_run) {
+		create_answer_dry_run(op, &csr);
 	} else if (create_can_begin(op)) {
 		create->hsm = op->api->options.hsms[0];
 		create->record = record_new(op, &csr);

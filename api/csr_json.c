@@ -72,3 +72,19 @@ void csr_json_put(struct json_writer *w, const struct csr_record *record)
 		csr_json_put_member(w, record, &members[i]);
 	json_close(w);
 }
+
+/* Whether a create takes it, too. */
+static bool csr_json_is_sent(const struct csr_json_member *member)
+{
+	return member->kind != CSR_JSON_ID && member->kind != CSR_JSON_TIME &&
+	       member->kind != CSR_JSON_ACCOUNT && member->offset != RECORD(pem);
+}
+
+void csr_json_put_request(struct json_writer *w, const struct csr_record *record)
+{
+	json_open_object(w);
+	for (size_t i = 0; i < MEMBERS; i++)
+		if (csr_json_is_sent(&members[i]))
+			csr_json_put_member(w, record, &members[i]);
+	json_close(w);
+}

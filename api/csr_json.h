@@ -32,6 +32,9 @@ const struct csr_json_member *csr_json_member_at(size_t nth);
 /* Writes one object, the same in create, get and list. */
 void csr_json_put(struct json_writer *w, const struct csr_record *record);
 
+/* The members that a create of it takes. */
+void csr_json_put_request(struct json_writer *w, const struct csr_record *record);
+
 /* Room for the largest record. */
 #define CSR_JSON_MAX ((size_t)256 * 1024)
 

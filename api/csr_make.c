@@ -4,6 +4,7 @@
 
 #include "api/credential.h"
 #include "api/csr_json.h"
+#include "api/csr_judge.h"
 #include "api/json.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -18,12 +19,24 @@
 #include <string.h>
 
 #define LOCATION_SIZE 160 /* a path of a collection, "/" and an id */
+#define JUDGED_MAX 8      /* changes of a policy during one create */
 #define CLEANUP_MS 5000   /* for destroying a key that came to nothing, whatever the client's deadline */
 
 /* ---- the answer ---- */
 
+/* An answer ends the op, so what it says is no part of that. */
+static struct problem_list make_take_notes(struct op *op)
+{
+	struct create *create = op->state;
+	struct problem_list notes = create->notes;
+
+	create->notes = (struct problem_list){0};
+	return notes;
+}
+
 static void make_reply(struct op *op, const struct csr_record *record)
 {
+	struct problem_list notes = make_take_notes(op);
 	char location[LOCATION_SIZE];
 	struct json_writer w;
 	struct buf b;
@@ -35,8 +48,9 @@ static void make_reply(struct op *op, const struct csr_record *record)
 	if (buf_status(&b) != E_OK)
 		op_refuse_internal(op, buf_status(&b), "cannot build the answer");
 	else
-		op_reply_created(op, buf_text(&b), location);
+		op_reply_created(op, buf_text(&b), location, &notes);
 	buf_release(&b);
+	problem_list_release(&notes);
 }
 
 void csr_make_answer(struct op *op)
@@ -65,6 +79,7 @@ void csr_make_answer(struct op *op)
 		op_refuse(op, PROBLEM_DENIED, NULL);
 		return;
 	case STORE_BEGIN_NEW:
+	case STORE_BEGIN_POLICY:
 		break;
 	}
 	op_refuse_internal(op, E_BUG, "the store gave an unknown outcome");
@@ -109,6 +124,15 @@ static void make_log_settled(const struct op *op, enum err e, enum settle_step s
 		       (unsigned)create->settle.objects);
 }
 
+/* By what stands in the notes. */
+static void make_refuse_list(struct op *op)
+{
+	struct problem_list problems = make_take_notes(op);
+
+	op_refuse_list(op, &problems);
+	problem_list_release(&problems);
+}
+
 static void make_on_settled(void *arg, enum err e, enum settle_step step, const char *detail)
 {
 	struct op *op = arg;
@@ -117,7 +141,9 @@ static void make_on_settled(void *arg, enum err e, enum settle_step step, const 
 	make_log_settled(op, e, step, detail);
 	if (e != E_OK || create->is_uncertain)
 		op_want_reconcile(op);
-	if (create->failure == E_OK)
+	if (create->is_refused)
+		make_refuse_list(op);
+	else if (create->failure == E_OK)
 		csr_make_answer(op);
 	else
 		op_refuse_err(op, create->failure, create->words);
@@ -206,7 +232,43 @@ static void make_ask_whose_key(struct op *op)
 	store_csr_list(op->api->options.store, &query, make_on_rows_of_key, op);
 }
 
-static void make_on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+static void make_add(struct op *op);
+
+/* An operator has set a policy while the key was made: what the store would not take is judged once more. */
+static void make_judge_again(struct op *op, struct csr_record *record, struct store_policies *policies)
+{
+	struct create *create = op->state;
+	struct problem_list problems = {0};
+	struct validate_csr csr = {0};
+	enum err e;
+
+	create->record = record;
+	store_policies_free(create->policies);
+	create->policies = policies;
+	if (++create->judged > JUDGED_MAX) {
+		make_fail(op, E_BUSY, "the policy of this account or zone keeps changing; try again",
+			  "its policy kept changing");
+		return;
+	}
+	e = csr_judge(op, policies, false, &problems, &csr);
+	problem_list_release(&create->notes);
+	if (e == E_OK) {
+		create->notes = csr.notes;
+		csr.notes = (struct problem_list){0};
+		csr_make_note_policies(record, policies);
+		make_add(op);
+	} else {
+		create->is_refused = e == E_INVAL;
+		create->notes = problems;
+		problems = (struct problem_list){0};
+		make_fail(op, e, NULL, "refused by a policy that was set when its key was made");
+	}
+	validate_csr_release(&csr);
+	problem_list_release(&problems);
+}
+
+static void make_on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record,
+			  struct store_policies *policies)
 {
 	struct op *op = arg;
 	struct create *create = op->state;
@@ -214,6 +276,10 @@ static void make_on_added(void *arg, enum err e, enum store_begin outcome, struc
 
 	switch (e) {
 	case E_OK:
+		if (outcome == STORE_BEGIN_POLICY) {
+			make_judge_again(op, record, policies);
+			return;
+		}
 		if (outcome == STORE_BEGIN_NEW) {
 			make_succeed(op, record);
 			return;
@@ -259,18 +325,33 @@ int64_t csr_make_idempotency_ttl_us(const struct op *op)
 	return (int64_t)op->api->options.config->policy.idempotency_ttl_ms * 1000;
 }
 
-static void make_commit(struct op *op, const struct message_create_csr_reply *reply)
+void csr_make_note_policies(struct csr_record *record, const struct store_policies *policies)
+{
+	record->account_policy = policies ? policies->account.version : 0;
+	record->zone_policy = policies ? policies->zone.version : 0;
+}
+
+/* Gives the record to the store. */
+static void make_add(struct op *op)
 {
 	struct create *create = op->state;
-	struct csr_record *record = create->record;
 	struct store_csr_add in = {
-	    .record = record,
+	    .record = create->record,
 	    .idempotency_key = create->idempotency_key,
 	    .idempotency_ttl_us = csr_make_idempotency_ttl_us(op),
 	    .origin = op_origin(op),
 	};
 
 	memcpy(in.request_hash, create->request_hash, sizeof(in.request_hash));
+	create->record = NULL;
+	store_csr_add(op->api->options.store, &in, make_on_added, op);
+}
+
+static void make_commit(struct op *op, const struct message_create_csr_reply *reply)
+{
+	struct create *create = op->state;
+	struct csr_record *record = create->record;
+
 	memcpy(create->spki_sha256, reply->key.spki_sha256, sizeof(create->spki_sha256));
 	memcpy(record->key_label, reply->key.label, sizeof(record->key_label));
 	memcpy(record->key_id, reply->key.key_id, sizeof(record->key_id));
@@ -282,8 +363,7 @@ static void make_commit(struct op *op, const struct message_create_csr_reply *re
 		return;
 	}
 	FAILPOINT("create.before-commit");
-	create->record = NULL;
-	store_csr_add(op->api->options.store, &in, make_on_added, op);
+	make_add(op);
 }
 
 /* ---- step 1: the key and the CSR ---- */

@@ -2,6 +2,8 @@
 /* Compares a certificate signing request (RFC 2986) with the row that it is kept in. */
 #include "api/csr_proof.h"
 
+#include "ossl/ossl_memory.h"
+
 #include <arpa/inet.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -19,11 +21,16 @@ struct proof {
 	EVP_PKEY *key; /* of the request */
 	csr_proof_fn tell;
 	void *arg;
+	enum err status;
 };
 
-static void differs(const struct proof *p, const char *text)
+/* Unless there was no memory to find out. */
+static void differs(struct proof *p, const char *text)
 {
-	p->tell(p->arg, text);
+	if (ossl_memory_ran_out())
+		p->status = E_NOMEM;
+	else
+		p->tell(p->arg, text);
 }
 
 /* ---- the key ---- */
@@ -97,7 +104,7 @@ static bool entry_is(X509_NAME *subject, int nid, const char *text)
 	return same;
 }
 
-static void csr_proof_check_subject(const struct proof *p)
+static void csr_proof_check_subject(struct proof *p)
 {
 	const struct csr_spec *spec = &p->record->spec;
 	X509_NAME *subject = X509_REQ_get_subject_name(p->request);
@@ -165,7 +172,7 @@ static bool names_are(const GENERAL_NAMES *names, const struct csr_spec *spec)
 }
 
 /* One extension, and in it the names in their order. */
-static void check_names(const struct proof *p)
+static void check_names(struct proof *p)
 {
 	STACK_OF(X509_EXTENSION) *extensions = X509_REQ_get_extensions(p->request);
 	GENERAL_NAMES *names =
@@ -197,6 +204,7 @@ enum err csr_proof(const struct csr_record *record, csr_proof_fn tell, void *arg
 	struct proof p = {.record = record, .tell = tell, .arg = arg};
 	enum err e;
 
+	ossl_memory_begin();
 	if (!record->pem) {
 		differs(&p, "the row has no CSR");
 		return E_OK;
@@ -206,7 +214,7 @@ enum err csr_proof(const struct csr_record *record, csr_proof_fn tell, void *arg
 		return e;
 	if (!p.request) {
 		differs(&p, "the CSR cannot be read");
-		return E_OK;
+		return p.status;
 	}
 	if (X509_REQ_get_version(p.request) != X509_REQ_VERSION_1)
 		differs(&p, "the CSR's version is not 1");
@@ -218,5 +226,5 @@ enum err csr_proof(const struct csr_record *record, csr_proof_fn tell, void *arg
 	EVP_PKEY_free(p.key);
 	X509_REQ_free(p.request);
 	ERR_clear_error();
-	return e;
+	return e == E_OK ? p.status : e;
 }

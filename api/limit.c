@@ -41,7 +41,7 @@ struct limit_rule {
 	const char *name;
 	const char *what; /* what is counted and whose it is, for people */
 	const struct config_rate *rate;
-	const char *subject; /* the caller's name, for the log */
+	const char *subject; /* the caller's name, for the log; NULL: its address */
 	struct bucket_table *table;
 	unsigned kind;
 	enum limit_by gate;
@@ -175,13 +175,16 @@ static void limit_write_refusal(const struct limit_rule *rule, const struct buck
 static void limit_log(struct limit *limit, const struct request *r, const struct limit_rule *rule)
 {
 	const struct log_context context = {.request_id = r->id};
+	char address[ADDRESS_SIZE];
 	unsigned held_back;
 
+	address_format(&r->caller, address);
 	if (log_gate_pass(&limit->gates[rule->gate], LOG_MS, &held_back))
 		log_write(LOG_LEVEL_NOTICE, &context,
 			  "too many %s '%s', the last from '%s': more than %llu in %llu s, [limits] %s "
 			  "(%u lines held back)",
-			  rule->what, rule->subject, r->peer, (unsigned long long)rule->rate->count,
+			  rule->what, rule->subject ? rule->subject : address, r->peer,
+			  (unsigned long long)rule->rate->count,
 			  (unsigned long long)rule->rate->window_ms / 1000, rule->name, held_back);
 }
 
@@ -205,12 +208,10 @@ static bool limit_take(struct limit *limit, struct request *r, const struct limi
 bool limit_take_address(struct limit *limit, struct request *r, struct limit_refusal *ret_refusal)
 {
 	bool reads = limit_is_read(r);
-	char subject[ADDRESS_SIZE];
 	struct limit_rule rule = {
 	    .name = reads ? "reads_per_address" : "writes_per_address",
 	    .what = reads ? "reads from address" : "writes from address",
 	    .rate = reads ? &limit->config->reads_per_address : &limit->config->writes_per_address,
-	    .subject = subject,
 	    .table = limit->addresses,
 	    .kind = reads ? LIMIT_READS : LIMIT_WRITES,
 	    .gate = LIMIT_BY_ADDRESS,
@@ -218,7 +219,6 @@ bool limit_take_address(struct limit *limit, struct request *r, struct limit_ref
 
 	if (rule.rate->count == 0 || !limit_holds_for(limit, &r->caller))
 		return true;
-	address_format(&r->caller, subject);
 	limit_put_address_key(&r->caller, rule.key);
 	return limit_take(limit, r, &rule, ret_refusal);
 }
@@ -253,12 +253,10 @@ bool limit_take_principal(struct limit *limit, struct request *r, const struct p
 static bool limit_take_failed_by_address(struct limit *limit, struct request *r,
 					 struct limit_refusal *ret_refusal)
 {
-	char subject[ADDRESS_SIZE];
 	struct limit_rule rule = {
 	    .name = "failed_logins_per_address",
 	    .what = "refused credentials from address",
 	    .rate = &limit->config->failed_logins_per_address,
-	    .subject = subject,
 	    .table = limit->addresses,
 	    .kind = LIMIT_FAILED_LOGINS,
 	    .gate = LIMIT_BY_FAILED_LOGINS,
@@ -266,7 +264,6 @@ static bool limit_take_failed_by_address(struct limit *limit, struct request *r,
 
 	if (rule.rate->count == 0 || !limit_holds_for(limit, &r->caller))
 		return true;
-	address_format(&r->caller, subject);
 	limit_put_address_key(&r->caller, rule.key);
 	return limit_take(limit, r, &rule, ret_refusal);
 }

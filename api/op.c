@@ -175,6 +175,26 @@ struct hsm *op_hsm_find(const struct op *op, const char *token_name)
 	return NULL;
 }
 
+static key_type_set op_accepted_key_types(const struct op *op)
+{
+	key_type_set permitted = op->api->options.config->policy.key_types;
+	key_type_set offered = op->api->options.hsms_len > 0 ? hsm_key_types(op->api->options.hsms[0]) : 0;
+
+	return offered ? permitted & offered : permitted;
+}
+
+struct validate_policy op_policy(const struct op *op)
+{
+	const struct config_policy *config = &op->api->options.config->policy;
+
+	return (struct validate_policy){
+	    .key_types = op_accepted_key_types(op),
+	    .sans = {.types = config->san_types,
+		     .public_names_only = config->public_names_only,
+		     .suffixes = op->api->suffixes},
+	};
+}
+
 uint64_t op_hsm_deadline_ms(const struct op *op)
 {
 	uint64_t now = clock_ms();
@@ -225,10 +245,25 @@ void op_reply_written(struct op *op, int status, struct json_writer *w, const ch
 	reply_end(op_end(op), status, w, result_info);
 }
 
-void op_reply_created(struct op *op, const char *result, const char *location)
+void op_reply_document(struct op *op, const char *json, size_t len)
+{
+	if (op_reply_condition(op, 200))
+		return;
+	log_access(op, 200, 0);
+	reply_document(op_end(op), json, len);
+}
+
+void op_reply_noted(struct op *op, const char *result, const struct problem_list *notes)
+{
+	log_access(op, 200, 0);
+	reply_noted(op_end(op), result, notes);
+}
+
+void op_reply_created(struct op *op, const char *result, const char *location,
+		      const struct problem_list *notes)
 {
 	log_access(op, 201, 0);
-	reply_created(op_end(op), result, location);
+	reply_created(op_end(op), result, location, notes);
 }
 
 void op_refuse_with(struct op *op, const struct reply_refusal *refusal)

@@ -10,10 +10,12 @@
 
 #include "api/api.h"
 #include "api/auth.h"
+#include "api/policy_cache.h"
 #include "api/problem.h"
 #include "api/request.h"
 #include "api/route.h"
 #include "api/san_suffixes.h"
+#include "api/validate.h"
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -33,6 +35,7 @@ struct json_writer;
 struct limit;
 struct limit_refusal;
 struct list;
+struct openapi;
 struct reply_refusal;
 
 /* What an op waits for (api/wait.h). */
@@ -44,11 +47,14 @@ struct wait {
 	unsigned rounds; /* how often it has waited */
 };
 
+#define API_USES_MAX 64
+
 struct api {
 	struct api_options options;
 	struct limit *limit;
 	struct san_suffixes *suffixes; /* NULL when this machine has none */
-	LIST_HEAD(, op) ops;           /* in flight, the newest first */
+	struct policy_cache policies;
+	LIST_HEAD(, op) ops; /* in flight, the newest first */
 	unsigned in_flight;
 	unsigned waiting; /* how many of them wait for another */
 	uint64_t tick_ms; /* the turn that was requested of the daemon; 0: none */
@@ -57,9 +63,21 @@ struct api {
 	TAILQ_HEAD(, list) lists;     /* of csr_read.c: lists that wait for their turn */
 	unsigned lists_waiting;       /* how many that is */
 	unsigned lists_len;           /* how many the store works on */
+	struct openapi *openapi;      /* of openapi.c: the document as it was last asked for, or NULL */
 	struct log_gate auth_gate;    /* refused credentials */
 	struct log_gate unknown_gate; /* requests refused before authentication */
 	struct metric_times auth_times;
+	struct use_note {
+		char id[CSR_ID_SIZE];
+		int64_t at_us;
+	} uses[API_USES_MAX]; /* of use.c: principals whose use is to be written down */
+	unsigned uses_len;
+	struct use_ending {
+		char id[CSR_ID_SIZE];
+		int64_t used_us;
+		int64_t expires_us;
+	} endings[API_USES_MAX]; /* of use.c: principals that end soon, as far as they are used */
+	unsigned endings_len;
 };
 
 struct op {
@@ -90,6 +108,7 @@ void csr_list_start(struct op *op);
 void token_verify_start(struct op *op);
 void health_alive(struct op *op);
 void health_ready(struct op *op);
+void openapi_start(struct op *op);
 
 /* Takes the request.  NULL: out of memory, and the request is still the caller's. */
 struct op *op_new(struct api *api, struct request *request);
@@ -115,6 +134,9 @@ void op_want_reconcile(struct op *op);
 /* The signer that holds a token, or NULL. */
 struct hsm *op_hsm_find(const struct op *op, const char *token_name);
 
+/* What a create may ask for: what the operator permits and the token can make, once the token has said it. */
+struct validate_policy op_policy(const struct op *op);
+
 /* When a call to the HSM must be over for the answer to be in time. */
 uint64_t op_hsm_deadline_ms(const struct op *op);
 
@@ -131,8 +153,13 @@ void op_reply_bare(struct op *op, int status, const char *allow);
 void op_reply(struct op *op, int status, const char *result, const char *result_info);
 /* A result that was written after reply_begin. */
 void op_reply_written(struct op *op, int status, struct json_writer *w, const char *result_info);
+/* 200 with `messages`; these are not part of the op, here and below. */
+void op_reply_noted(struct op *op, const char *result, const struct problem_list *notes);
+/* 200, with JSON that is no envelope; copied. */
+void op_reply_document(struct op *op, const char *json, size_t len);
 /* 201; location: its path. */
-void op_reply_created(struct op *op, const char *result, const char *location);
+void op_reply_created(struct op *op, const char *result, const char *location,
+		      const struct problem_list *notes);
 /* When the answer could not be built. */
 void op_refuse_internal(struct op *op, enum err e, const char *what);
 void op_refuse(struct op *op, enum problem_code code, const char *message);

@@ -2,6 +2,7 @@
 /* The page of a list that a query asks for, and what the answer says about it. */
 #include "api/page.h"
 
+#include "api/query.h"
 #include "base/str.h"
 
 #include <inttypes.h>
@@ -11,7 +12,6 @@
 #define PAGE_PER_MIN 5
 #define PAGE_PER_ZONE 20                    /* unless the query says otherwise */
 #define PAGE_MAX (INT64_MAX / PAGE_PER_MAX) /* the offset is a signed 64-bit number in SQL */
-#define PARAMETER_BYTES 64                  /* of a value that can be right */
 
 enum parameter { PARAMETER_PAGE, PARAMETER_PER_PAGE, PARAMETER_ORDER, PARAMETER_DIRECTION, PARAMETERS };
 
@@ -44,38 +44,10 @@ const struct page_parameter *page_parameter_at(size_t nth)
 	return nth < PARAMETERS ? &parameters[nth] : NULL;
 }
 
-/* application/x-www-form-urlencoded; E_INVAL: a bad escape, a NUL, or too long for dst. */
-static enum err form_decode(const char *text, size_t len, char dst[PARAMETER_BYTES])
-{
-	size_t out = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		uint8_t byte = (uint8_t)text[i];
-
-		if (byte == '+') {
-			byte = ' ';
-		} else if (byte == '%') {
-			char digits[3] = {0};
-
-			if (len - i < 3)
-				return E_INVAL;
-			memcpy(digits, text + i + 1, 2);
-			if (str_unhex(&byte, 1, digits) != E_OK || byte == 0)
-				return E_INVAL;
-			i += 2;
-		}
-		if (out + 1 >= PARAMETER_BYTES)
-			return E_INVAL;
-		dst[out++] = (char)byte;
-	}
-	dst[out] = '\0';
-	return E_OK;
-}
-
 /* A whole number: "2", and also "2.0", which some clients send. */
 static enum err number_parse(const char *text, uint64_t max, uint64_t *ret_value)
 {
-	char digits[PARAMETER_BYTES];
+	char digits[QUERY_TEXT_SIZE];
 	size_t len = strcspn(text, ".");
 
 	memcpy(digits, text, len);
@@ -135,10 +107,10 @@ struct page_request page_initial(bool of_zone)
 
 static enum parameter parameter_find(const char *name, size_t len)
 {
-	char decoded[PARAMETER_BYTES];
+	char decoded[QUERY_TEXT_SIZE];
 	enum parameter p = 0;
 
-	if (form_decode(name, len, decoded) != E_OK)
+	if (query_decode(name, len, decoded) != E_OK)
 		return PARAMETERS;
 	while (p < PARAMETERS && strcmp(decoded, parameters[p].name) != 0)
 		p++;
@@ -152,7 +124,7 @@ static enum err parameter_read(struct page_request *page, const char *text, size
 	const char *equals = memchr(text, '=', len);
 	size_t name_len = equals ? (size_t)(equals - text) : len;
 	enum parameter p = parameter_find(text, name_len);
-	char text_value[PARAMETER_BYTES] = "";
+	char text_value[QUERY_TEXT_SIZE] = "";
 	const char *accepted = "a readable value";
 	uint64_t value;
 
@@ -163,7 +135,7 @@ static enum err parameter_read(struct page_request *page, const char *text, size
 		return E_INVAL;
 	}
 	seen[p] = true;
-	if (!equals || form_decode(equals + 1, len - name_len - 1, text_value) == E_OK) {
+	if (!equals || query_decode(equals + 1, len - name_len - 1, text_value) == E_OK) {
 		if (parameter_parse(&parameters[p], text_value, &value) == E_OK) {
 			parameter_set(page, p, value);
 			return E_OK;

@@ -9,61 +9,66 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct problem_row {
-	enum problem_code code;
-	int status;
-	const char *text;
-};
-
 /* 1420 is of the contract; nothing here gives rise to it yet. */
 static const struct problem_row rows[] = {
-    {PROBLEM_RATE_LIMIT, 429, "too many requests"},
-    {PROBLEM_CREDENTIAL, 401, "the credential is unreadable, unknown, expired, revoked or not valid yet"},
-    {PROBLEM_BODY, 400, "the body cannot be decoded"},
-    {PROBLEM_NO_SCOPE_ID, 400, "the id of the account or zone is missing"},
-    {PROBLEM_NO_CREDENTIAL, 400, "no credential: send Authorization: Bearer, or X-Auth-Email and X-Auth-Key"},
-    {PROBLEM_QUOTA, 403,
+    {PROBLEM_RATE_LIMIT, 429, PROBLEM_ANYWHERE, "too many requests"},
+    {PROBLEM_CREDENTIAL, 401, PROBLEM_OF_CREDENTIAL,
+     "the credential is unreadable, unknown, expired, revoked or not valid yet"},
+    {PROBLEM_BODY, 400, PROBLEM_OF_BODY, "the body cannot be decoded"},
+    {PROBLEM_NO_SCOPE_ID, 400, 0, "the id of the account or zone is missing"},
+    {PROBLEM_NO_CREDENTIAL, 400, PROBLEM_OF_CREDENTIAL,
+     "no credential: send Authorization: Bearer, or X-Auth-Email and X-Auth-Key"},
+    {PROBLEM_QUOTA, 403, PROBLEM_OF_BODY,
      "the CSR quota of this account or zone is used up: delete CSRs that are no longer needed, or "
      "ask the operator for more"},
-    {PROBLEM_DENIED, 403,
+    {PROBLEM_DENIED, 403, PROBLEM_OF_GRANT,
      "this credential is not permitted to do that for this account or zone: it needs a "
      "grant from the operator"},
-    {PROBLEM_COUNTRY, 400, "country is missing or invalid"},
-    {PROBLEM_STATE, 400, "state is missing or invalid"},
-    {PROBLEM_LOCALITY, 400, "locality is missing or invalid"},
-    {PROBLEM_ORGANIZATION, 400, "organization is missing or invalid"},
-    {PROBLEM_COMMON_NAME, 400, "common_name is missing or invalid"},
-    {PROBLEM_COMMON_NAME_LENGTH, 400, "common_name is too long"},
-    {PROBLEM_NO_SAN, 400, "at least one SAN is required"},
-    {PROBLEM_SAN, 400, "invalid SAN"},
-    {PROBLEM_SAN_NOT_ASCII, 400, "a SAN contains characters that are not ASCII"},
-    {PROBLEM_SAN_RESERVED, 400, "a SAN ends in a reserved top-level name"},
-    {PROBLEM_SAN_PUBLIC_SUFFIX, 400, "a SAN is a public suffix"},
-    {PROBLEM_SAN_EXAMPLE, 400, "a SAN is a documentation name"},
-    {PROBLEM_KEY_TYPE, 400, "key_type is not accepted"},
-    {PROBLEM_CSR_ID, 400, "the CSR id must be a UUID, as create and list return it"},
-    {PROBLEM_NO_CSR, 404, "no such CSR in this account or zone"},
-    {PROBLEM_IN_USE, 409, "the CSR is bound to an active certificate"},
-    {PROBLEM_IDEMPOTENCY, 409, "this Idempotency-Key was used before with another request: use a new key"},
-    {PROBLEM_INTERNAL, 500, "internal error; the log has its cause under the X-Request-Id"},
-    {PROBLEM_UNAVAILABLE, 503, "not available at the moment; try again"},
-    {PROBLEM_NO_ROUTE, 404,
+    {PROBLEM_COUNTRY, 400, PROBLEM_OF_BODY, "country is missing or invalid"},
+    {PROBLEM_STATE, 400, PROBLEM_OF_BODY, "state is missing or invalid"},
+    {PROBLEM_LOCALITY, 400, PROBLEM_OF_BODY, "locality is missing or invalid"},
+    {PROBLEM_ORGANIZATION, 400, PROBLEM_OF_BODY, "organization is missing or invalid"},
+    {PROBLEM_COMMON_NAME, 400, PROBLEM_OF_BODY, "common_name is missing or invalid"},
+    {PROBLEM_COMMON_NAME_LENGTH, 400, PROBLEM_OF_BODY, "common_name is too long"},
+    {PROBLEM_NO_SAN, 400, PROBLEM_OF_BODY, "at least one SAN is required"},
+    {PROBLEM_SAN, 400, PROBLEM_OF_BODY, "invalid SAN"},
+    {PROBLEM_SAN_NOT_ASCII, 400, PROBLEM_OF_BODY, "a SAN contains characters that are not ASCII"},
+    {PROBLEM_SAN_RESERVED, 400, PROBLEM_OF_BODY, "a SAN ends in a reserved top-level name"},
+    {PROBLEM_SAN_PUBLIC_SUFFIX, 400, PROBLEM_OF_BODY, "a SAN is a public suffix"},
+    {PROBLEM_SAN_EXAMPLE, 400, PROBLEM_OF_BODY, "a SAN is a documentation name"},
+    {PROBLEM_KEY_TYPE, 400, PROBLEM_OF_BODY, "key_type is not accepted"},
+    {PROBLEM_CSR_ID, 400, PROBLEM_OF_CSR_ID, "the CSR id must be a UUID, as create and list return it"},
+    {PROBLEM_NO_CSR, 404, PROBLEM_OF_CSR_ID, "no such CSR in this account or zone"},
+    {PROBLEM_IN_USE, 409, 0, "the CSR is bound to an active certificate"},
+    {PROBLEM_IDEMPOTENCY, 409, PROBLEM_OF_BODY,
+     "this Idempotency-Key was used before with another request: use a new key"},
+    {PROBLEM_INTERNAL, 500, PROBLEM_ANYWHERE, "internal error; the log has its cause under the X-Request-Id"},
+    {PROBLEM_UNAVAILABLE, 503, PROBLEM_ANYWHERE, "not available at the moment; try again"},
+    {PROBLEM_NO_ROUTE, 404, 0,
      "no such route: CSRs are at /client/v4/accounts/ID/custom_csrs and "
      "/client/v4/zones/ID/custom_csrs"},
-    {PROBLEM_REQUEST, 400, "the request is not acceptable"},
-    {PROBLEM_METHOD, 405, "the method is not allowed here; Allow names those that are"},
-    {PROBLEM_REQUEST_TIMEOUT, 408, "the request did not arrive in time: send it again"},
-    {PROBLEM_PRECONDITION, 412, "nothing here has an entity tag: leave out If-Match and If-None-Match"},
-    {PROBLEM_TOO_LARGE, 413, "the body is larger than [http] max_body_bytes"},
-    {PROBLEM_TARGET_TOO_LONG, 414, "the request target is longer than [http] max_header_bytes"},
-    {PROBLEM_MEDIA_TYPE, 415, "the body must be sent as Content-Type: application/json"},
-    {PROBLEM_EXPECTATION, 417, "the expectation cannot be met: 100-continue is the only one"},
-    {PROBLEM_MISDIRECTED, 421, "the request is for another server"},
-    {PROBLEM_HEADERS_TOO_LARGE, 431, "the headers are larger than [http] max_header_bytes"},
-    {PROBLEM_NOT_IMPLEMENTED, 501, "not implemented"},
-    {PROBLEM_HTTP_VERSION, 505, "this HTTP version is not supported"},
+    {PROBLEM_REQUEST, 400, PROBLEM_ANYWHERE, "the request is not acceptable"},
+    {PROBLEM_METHOD, 405, 0, "the method is not allowed here; Allow names those that are"},
+    {PROBLEM_REQUEST_TIMEOUT, 408, PROBLEM_ANYWHERE, "the request did not arrive in time: send it again"},
+    {PROBLEM_PRECONDITION, 412, PROBLEM_ANYWHERE,
+     "nothing here has an entity tag: leave out If-Match and If-None-Match"},
+    {PROBLEM_TOO_LARGE, 413, PROBLEM_ANYWHERE, "the body is larger than [http] max_body_bytes"},
+    {PROBLEM_TARGET_TOO_LONG, 414, PROBLEM_ANYWHERE,
+     "the request target is longer than [http] max_header_bytes"},
+    {PROBLEM_MEDIA_TYPE, 415, PROBLEM_OF_BODY, "the body must be sent as Content-Type: application/json"},
+    {PROBLEM_EXPECTATION, 417, PROBLEM_ANYWHERE,
+     "the expectation cannot be met: 100-continue is the only one"},
+    {PROBLEM_MISDIRECTED, 421, PROBLEM_ANYWHERE, "the request is for another server"},
+    {PROBLEM_HEADERS_TOO_LARGE, 431, PROBLEM_ANYWHERE, "the headers are larger than [http] max_header_bytes"},
+    {PROBLEM_NOT_IMPLEMENTED, 501, PROBLEM_ANYWHERE, "not implemented"},
+    {PROBLEM_HTTP_VERSION, 505, PROBLEM_ANYWHERE, "this HTTP version is not supported"},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+const struct problem_row *problem_row_at(size_t nth)
+{
+	return nth < ROWS ? &rows[nth] : NULL;
+}
 
 static const struct problem_row *row_find(enum problem_code code)
 {

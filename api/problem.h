@@ -57,8 +57,28 @@ enum problem_code {
 	PROBLEM_HTTP_VERSION = 10505,
 };
 
-int problem_status(enum problem_code code);       /* 500 for an unknown code */
-const char *problem_text(enum problem_code code); /* for when there is nothing more exact to say */
+/* What a request must involve for a problem to arise. */
+enum problem_place {
+	PROBLEM_ANYWHERE = 1 << 0, /* HTTP, the store, memory */
+	PROBLEM_OF_CREDENTIAL = 1 << 1,
+	PROBLEM_OF_GRANT = 1 << 2,
+	PROBLEM_OF_CSR_ID = 1 << 3,
+	PROBLEM_OF_BODY = 1 << 4,
+};
+#define PROBLEM_PLACES 5
+
+struct problem_row {
+	enum problem_code code;
+	int status;
+	enum problem_place place; /* 0: at no route of the OpenAPI document */
+	const char *text;         /* for when there is nothing more exact to say */
+};
+
+/* From 0; NULL past the last. */
+const struct problem_row *problem_row_at(size_t nth);
+
+int problem_status(enum problem_code code); /* 500 for an unknown code */
+const char *problem_text(enum problem_code code);
 
 /*
  * True when the answer must tell clients not to retry, since the same request

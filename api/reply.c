@@ -17,26 +17,57 @@ static void add_header(struct reply *reply, const char *name, const char *value)
 
 /* One item of each field for a limit: "name";q=…;w=… and "name";r=…;t=…
  * (draft-ietf-httpapi-ratelimit-headers). */
-#define LIMIT_FIELD_SIZE (REQUEST_LIMITS_MAX * 96)
+#define LIMIT_NAME_MAX 32
+#define LIMIT_FIELD_SIZE (REQUEST_LIMITS_MAX * (LIMIT_NAME_MAX + 64))
 struct limit_fields {
 	char policy[LIMIT_FIELD_SIZE];
 	char state[LIMIT_FIELD_SIZE];
 };
 
+static char *reply_put_text(char *at, const char *text)
+{
+	return stpncpy(at, text, LIMIT_NAME_MAX);
+}
+
+/* printf costs more than all the rest of a limit. */
+static char *reply_put_number(char *at, uint64_t number)
+{
+	char digits[20];
+	size_t len = 0;
+
+	do {
+		digits[len++] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	while (len > 0)
+		*at++ = digits[--len];
+	return at;
+}
+
+static char *reply_put_limit(char *at, const char *name, const char *const keys[2], const uint64_t values[2])
+{
+	at = reply_put_text(at, name);
+	for (size_t i = 0; i < 2; i++) {
+		at = reply_put_text(at, keys[i]);
+		at = reply_put_number(at, values[i]);
+	}
+	*at = '\0';
+	return at;
+}
+
 static void reply_add_limits(struct reply *reply, const struct request *r, struct limit_fields *fields)
 {
-	size_t policy = 0, state = 0;
+	static const char *const policy_keys[] = {"\";q=", ";w="}, *const state_keys[] = {"\";r=", ";t="};
+	char *policy = fields->policy, *state = fields->state;
 
 	for (unsigned i = 0; i < r->limits_len; i++) {
 		const struct request_limit *l = &r->limits[i];
-		const char *comma = i > 0 ? ", " : "";
+		const char *before = i > 0 ? ", \"" : "\"";
 
-		policy += (size_t)snprintf(fields->policy + policy, sizeof(fields->policy) - policy,
-					   "%s\"%s\";q=%llu;w=%llu", comma, l->name,
-					   (unsigned long long)l->quota, (unsigned long long)l->window_s);
-		state += (size_t)snprintf(fields->state + state, sizeof(fields->state) - state,
-					  "%s\"%s\";r=%llu;t=%llu", comma, l->name,
-					  (unsigned long long)l->left, (unsigned long long)l->reset_s);
+		policy = reply_put_limit(reply_put_text(policy, before), l->name, policy_keys,
+					 (const uint64_t[]){l->quota, l->window_s});
+		state = reply_put_limit(reply_put_text(state, before), l->name, state_keys,
+					(const uint64_t[]){l->left, l->reset_s});
 	}
 	if (r->limits_len == 0)
 		return;
@@ -75,16 +106,51 @@ void reply_bare(struct request *r, int status, const char *allow)
 	send_reply(r, &reply);
 }
 
-void reply_begin(struct json_writer *w, struct buf *b)
+static void put_problem(struct json_writer *w, const struct problem *p)
+{
+	json_open_object(w);
+	json_put_int_member(w, "code", p->code);
+	json_put_text_member(w, "message", p->message);
+	if (p->pointer) {
+		json_put_name(w, "source");
+		json_open_object(w);
+		json_put_text_member(w, "pointer", p->pointer);
+		json_close(w);
+	}
+	json_close(w);
+}
+
+static void put_problems(struct json_writer *w, const char *name, const struct problem *problems, size_t len)
+{
+	json_put_name(w, name);
+	json_open_array(w);
+	for (size_t i = 0; i < len; i++)
+		put_problem(w, &problems[i]);
+	json_close(w);
+}
+
+void reply_document(struct request *r, const char *json, size_t len)
+{
+	struct reply reply = {.status = 200, .body = (char *)(uintptr_t)json, .body_len = len};
+
+	add_header(&reply, "Content-Type", "application/json");
+	send_reply(r, &reply);
+}
+
+/* Up to the value of its result. */
+static void reply_open(struct json_writer *w, struct buf *b, const struct problem_list *notes)
 {
 	json_writer_init(w, b);
 	json_open_object(w);
 	json_put_bool_member(w, "success", true);
-	json_put_name(w, "errors");
-	json_put_raw(w, "[]");
-	json_put_name(w, "messages");
-	json_put_raw(w, "[]");
+	put_problems(w, "errors", NULL, 0);
+	put_problems(w, "messages", notes ? notes->items : NULL, notes ? notes->len : 0);
 	json_put_name(w, "result");
+}
+
+void reply_begin(struct json_writer *w, struct buf *b)
+{
+	reply_open(w, b, NULL);
 }
 
 /* more: one more field; its name is NULL when there is none */
@@ -116,8 +182,7 @@ void reply_end(struct request *r, int status, struct json_writer *w, const char 
 	send_written(r, status, w, result_info, (struct http_header){0});
 }
 
-static void send_result(struct request *r, int status, const char *result, const char *result_info,
-			struct http_header more)
+void reply_result(struct request *r, int status, const char *result, const char *result_info)
 {
 	struct json_writer w;
 	struct buf b;
@@ -125,32 +190,32 @@ static void send_result(struct request *r, int status, const char *result, const
 	buf_init(&b, REPLY_BODY_MAX);
 	reply_begin(&w, &b);
 	json_put_raw(&w, result);
-	send_written(r, status, &w, result_info, more);
+	reply_end(r, status, &w, result_info);
 	buf_release(&b);
 }
 
-void reply_result(struct request *r, int status, const char *result, const char *result_info)
+static void send_noted(struct request *r, int status, const char *result, const struct problem_list *notes,
+		       struct http_header more)
 {
-	send_result(r, status, result, result_info, (struct http_header){0});
+	struct json_writer w;
+	struct buf b;
+
+	buf_init(&b, REPLY_BODY_MAX);
+	reply_open(&w, &b, notes);
+	json_put_raw(&w, result);
+	send_written(r, status, &w, NULL, more);
+	buf_release(&b);
 }
 
-void reply_created(struct request *r, const char *result, const char *location)
+void reply_noted(struct request *r, const char *result, const struct problem_list *notes)
 {
-	send_result(r, 201, result, NULL, (struct http_header){"Location", location});
+	send_noted(r, 200, result, notes, (struct http_header){0});
 }
 
-static void put_problem(struct json_writer *w, const struct problem *p)
+void reply_created(struct request *r, const char *result, const char *location,
+		   const struct problem_list *notes)
 {
-	json_open_object(w);
-	json_put_int_member(w, "code", p->code);
-	json_put_text_member(w, "message", p->message);
-	if (p->pointer) {
-		json_put_name(w, "source");
-		json_open_object(w);
-		json_put_text_member(w, "pointer", p->pointer);
-		json_close(w);
-	}
-	json_close(w);
+	send_noted(r, 201, result, notes, (struct http_header){"Location", location});
 }
 
 struct refusal {
@@ -166,13 +231,8 @@ static void put_refusal(struct json_writer *w, const struct refusal *refusal)
 {
 	json_open_object(w);
 	json_put_bool_member(w, "success", false);
-	json_put_name(w, "errors");
-	json_open_array(w);
-	for (size_t i = 0; i < refusal->problems_len; i++)
-		put_problem(w, &refusal->problems[i]);
-	json_close(w);
-	json_put_name(w, "messages");
-	json_put_raw(w, "[]");
+	put_problems(w, "errors", refusal->problems, refusal->problems_len);
+	put_problems(w, "messages", NULL, 0);
 	json_put_name(w, "result");
 	json_put_null(w);
 	json_close(w);
@@ -182,6 +242,7 @@ static void send_refusal(struct request *r, const struct refusal *refusal)
 {
 	struct reply reply = {.status = refusal->status, .body_is_given = true};
 	const char *challenge = auth_challenge(r, refusal->problems[0].code);
+	unsigned retry_after_s = refusal->retry_after_s;
 	char seconds[16];
 	struct json_writer w;
 	struct buf b;
@@ -195,8 +256,10 @@ static void send_refusal(struct request *r, const struct refusal *refusal)
 	}
 	reply.body = buf_take(&b, &reply.body_len);
 	add_header(&reply, "Content-Type", "application/json");
-	if (refusal->retry_after_s > 0) {
-		snprintf(seconds, sizeof(seconds), "%u", refusal->retry_after_s);
+	if (refusal->status == 503 && retry_after_s == 0)
+		retry_after_s = PROBLEM_RETRY_AFTER_S;
+	if (retry_after_s > 0) {
+		snprintf(seconds, sizeof(seconds), "%u", retry_after_s);
 		add_header(&reply, "Retry-After", seconds);
 	}
 	if (refusal->header.name)

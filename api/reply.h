@@ -16,8 +16,15 @@ struct json_writer;
 /* result and result_info are JSON; result_info NULL: left out. */
 void reply_result(struct request *r, int status, const char *result, const char *result_info);
 
-/* 201, with the path of what was made (RFC 9110 §9.3.3). */
-void reply_created(struct request *r, const char *result, const char *location);
+/* 200, with `messages`. */
+void reply_noted(struct request *r, const char *result, const struct problem_list *notes);
+
+/* 200, with JSON that is no envelope; copied. */
+void reply_document(struct request *r, const char *json, size_t len);
+
+/* 201, with the path of what was made (RFC 9110 §9.3.3), and `messages`. */
+void reply_created(struct request *r, const char *result, const char *location,
+		   const struct problem_list *notes);
 
 /*
  * A long result is written into its envelope: reply_begin, one value through
@@ -34,7 +41,7 @@ void reply_bare(struct request *r, int status, const char *allow);
 struct reply_refusal {
 	enum problem_code code;
 	const char *message;       /* NULL: the code's own text */
-	unsigned retry_after_s;    /* 0: no Retry-After */
+	unsigned retry_after_s;    /* 0: no Retry-After, but PROBLEM_RETRY_AFTER_S for a 503 */
 	struct http_header header; /* one more, such as Allow of a 405; name NULL: none */
 };
 void reply_refuse(struct request *r, const struct reply_refusal *refusal);

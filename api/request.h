@@ -68,8 +68,9 @@ struct request {
 	const char *(*header)(const struct request *r, const char *name);
 	const char *body; /* not NUL-terminated; NULL when body_len is 0 */
 	size_t body_len;
-	struct address caller;    /* to judge by; ADDRESS_UNIX for a unix socket */
-	const char *peer;         /* the same for people: "127.0.0.1:41234" or "unix" */
+	struct address caller; /* to judge by; ADDRESS_UNIX for a unix socket */
+	/* The same for people: "127.0.0.1:41234", "unix"; with the proxies that told it behind "via". */
+	const char *peer;
 	const struct peer *known; /* who is there, by a certificate or as a user of this machine; or NULL */
 	bool over_tls;
 	uint64_t deadline_ms;     /* clock_ms() */

@@ -13,18 +13,49 @@
 #define BASE_PATH "/client/v4"
 #define COLLECTION "{base}/{scope}/custom_csrs"
 
+static const struct route_operation list = {
+    "list*CustomCsrs", "Custom CSRs", "List CSRs", 200, "CustomCsrs", {NULL}, true,
+};
+static const struct route_operation create = {
+    "create*CustomCsr",  "Custom CSRs", "Make a key pair and a CSR", 201, "CustomCsr",
+    {"Idempotency-Key"}, false,
+};
+static const struct route_operation get = {
+    "get*CustomCsr", "Custom CSRs", "Get a CSR", 200, "CustomCsr", {NULL}, false,
+};
+static const struct route_operation delete = {
+    "delete*CustomCsr", "Custom CSRs", "Delete a CSR and destroy its key", 200, "DeletedCsr", {NULL}, false,
+};
+static const struct route_operation verify_account = {
+    "verifyAccountToken", "Credentials", "Verify a credential", 200, "Credential", {NULL}, false,
+};
+static const struct route_operation verify_user = {
+    "verifyUserToken", "Credentials", "Verify a credential", 200, "Credential", {NULL}, false,
+};
+static const struct route_operation alive = {
+    "getHealth", "Service", "Is csrd alive?", 200, "Health", {NULL}, false,
+};
+static const struct route_operation ready = {
+    "getReadiness", "Service", "Can csrd make keys?", 200, "Readiness", {"token", "verbose"}, false,
+};
+static const struct route_operation document = {
+    "getOpenApi", "Service", "This document", 200, NULL, {NULL}, false,
+};
+
 static const struct route_rule routes[] = {
-    {HTTP_GET, COLLECTION, GRANT_READ, false, csr_list_start, NULL},
-    {HTTP_POST, COLLECTION, GRANT_WRITE, false, csr_create_start, csr_create_look},
-    {HTTP_GET, COLLECTION "/{csr}", GRANT_READ, false, csr_get_start, csr_get_look},
-    {HTTP_DELETE, COLLECTION "/{csr}", GRANT_WRITE, false, csr_delete_start, NULL},
-    {HTTP_GET, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL},
-    {HTTP_POST, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL},
-    {HTTP_DELETE, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL},
-    {HTTP_GET, "{base}/accounts/{account}/tokens/verify", 0, false, token_verify_start, NULL},
-    {HTTP_GET, "{base}/user/tokens/verify", 0, false, token_verify_start, NULL},
-    {HTTP_GET, "/healthz", 0, true, health_alive, NULL},
-    {HTTP_GET, "/readyz", 0, true, health_ready, NULL},
+    {HTTP_GET, COLLECTION, GRANT_READ, false, csr_list_start, NULL, &list},
+    {HTTP_POST, COLLECTION, GRANT_WRITE, false, csr_create_start, csr_create_look, &create},
+    {HTTP_GET, COLLECTION "/{csr}", GRANT_READ, false, csr_get_start, csr_get_look, &get},
+    {HTTP_DELETE, COLLECTION "/{csr}", GRANT_WRITE, false, csr_delete_start, NULL, &delete},
+    {HTTP_GET, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL, NULL},
+    {HTTP_POST, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL, NULL},
+    {HTTP_DELETE, COLLECTION "/", GRANT_READ, false, csr_refuse_no_id, NULL, NULL},
+    {HTTP_GET, "{base}/accounts/{account}/tokens/verify", 0, false, token_verify_start, NULL,
+     &verify_account},
+    {HTTP_GET, "{base}/user/tokens/verify", 0, false, token_verify_start, NULL, &verify_user},
+    {HTTP_GET, "/healthz", 0, true, health_alive, NULL, &alive},
+    {HTTP_GET, "/readyz", 0, true, health_ready, NULL, &ready},
+    {HTTP_GET, "/openapi.json", 0, true, openapi_start, NULL, &document},
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))

@@ -20,6 +20,17 @@
 
 struct op;
 
+/* What the OpenAPI document says of a rule, beyond what the rule says itself. */
+struct route_operation {
+	const char *id; /* operationId; '*' in it stands for Account or Zone */
+	const char *tag;
+	const char *summary;
+	int status;                /* when it succeeds */
+	const char *schema;        /* of the result, in components/schemas; NULL: the answer is no envelope */
+	const char *parameters[2]; /* in components/parameters */
+	bool is_page; /* the answer is a page: it has the parameters of api/page.h and result_info */
+};
+
 /* One row of the contract. */
 struct route_rule {
 	enum http_method method; /* HTTP_GET: HEAD as well */
@@ -36,6 +47,7 @@ struct route_rule {
 	 * for the principal and for what `start` will need, and calls op_admit with the answer.
 	 */
 	void (*look)(struct op *op);
+	const struct route_operation *operation; /* NULL: it only refuses, and the document leaves it out */
 };
 
 /* A path that matches a rule, and what it names. */
@@ -53,7 +65,7 @@ struct route {
 MUST_USE enum err route_find(enum http_method method, const char *path, struct route *ret_route,
 			     char ret_allow[ROUTE_ALLOW_SIZE]);
 
-/* The rules by number, from 1 to ROUTE_NUMBER_MAX, for figures.  NULL: there is no such number. */
+/* The rules by number, from 1 to ROUTE_NUMBER_MAX.  NULL: there is no such number. */
 #define ROUTE_NUMBER_MAX 16
 unsigned route_number(const struct route_rule *rule); /* 0 for NULL */
 const struct route_rule *route_at(unsigned number);

@@ -35,14 +35,14 @@ static const char *san_name_without_wildcard(const char *name)
 	return str_starts_with(name, "*.") ? name + 2 : name;
 }
 
-static enum err san_check_dns(const char *name, const char **ret_fault)
+static enum err san_check_dns(const char *name, bool may_underscore, const char **ret_fault)
 {
 	if (strcmp(name, "*") == 0 || strcmp(name, "*.") == 0)
 		*ret_fault = "is a wildcard for everything; name the domain after '*.'";
 	else if (strlen(name) > SAN_HOST_MAX_CHARS)
 		*ret_fault = "is longer than 253 characters; shorten it";
 	else
-		return san_host_check(san_name_without_wildcard(name), ret_fault);
+		return san_host_check(san_name_without_wildcard(name), may_underscore, ret_fault);
 	return E_INVAL;
 }
 
@@ -66,19 +66,19 @@ static enum err san_check_email(const char *value, const char **ret_fault)
 			continue;
 		return E_INVAL;
 	}
-	return san_host_check(at + 1, ret_fault);
+	return san_host_check(at + 1, false, ret_fault);
 }
 
 /* host: "" when it has none; an address stays one. */
-static enum err san_check_syntax(const char *value, enum san_type type, char host[SAN_HOST_SIZE],
-				 const char **ret_fault)
+static enum err san_check_syntax(const char *value, enum san_type type, bool may_underscore,
+				 char host[SAN_HOST_SIZE], const char **ret_fault)
 {
 	const char *name = value;
 	enum err e = E_OK;
 
 	switch (type) {
 	case SAN_DNS:
-		e = san_check_dns(value, ret_fault);
+		e = san_check_dns(value, may_underscore, ret_fault);
 		name = san_name_without_wildcard(value);
 		break;
 	case SAN_EMAIL:
@@ -118,7 +118,7 @@ static const char *san_find_host(const char *value, size_t *ret_len)
 	return host;
 }
 
-static bool san_is_ascii(const char *text, size_t len)
+bool san_is_ascii(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		if ((unsigned char)text[i] >= 0x80)
@@ -188,7 +188,8 @@ static enum problem_code san_check_text(const char *value, char why[SAN_WHY_SIZE
 	return PROBLEM_NONE;
 }
 
-static enum problem_code san_refuse_type(enum san_type type, unsigned accepted, char why[SAN_WHY_SIZE])
+static enum problem_code san_refuse_type(enum san_type type, const struct san_policy *policy,
+					 char why[SAN_WHY_SIZE])
 {
 	static const char *const what[] = {
 	    [SAN_DNS] = "a DNS name",
@@ -196,6 +197,7 @@ static enum problem_code san_refuse_type(enum san_type type, unsigned accepted, 
 	    [SAN_EMAIL] = "an e-mail address",
 	    [SAN_URI] = "a URI",
 	};
+	unsigned accepted = policy->types;
 	bool only_host_is_missing = type != SAN_IP && accepted & SAN_TYPE_BIT(SAN_DNS);
 	size_t used = (size_t)snprintf(why, SAN_WHY_SIZE, "is %s; accepted here are:", what[type]);
 
@@ -204,8 +206,9 @@ static enum problem_code san_refuse_type(enum san_type type, unsigned accepted, 
 			used += (size_t)snprintf(why + used, SAN_WHY_SIZE - used, " %s",
 						 san_type_name((enum san_type)t));
 	}
-	snprintf(why + used, SAN_WHY_SIZE - used, "%s; the operator allows others with [policy] san_types",
-		 only_host_is_missing ? "; send the host name alone" : "");
+	snprintf(why + used, SAN_WHY_SIZE - used, "%s; the operator allows others with [policy] san_types%s",
+		 only_host_is_missing ? "; send the host name alone" : "",
+		 policy->types_are_narrowed ? ", or with the policy of this account or zone" : "");
 	return PROBLEM_SAN;
 }
 
@@ -224,8 +227,8 @@ enum problem_code san_check(const char *value, const struct san_policy *policy, 
 		return code;
 	type = san_guess_type(value);
 	if (!(policy->types & SAN_TYPE_BIT(type)))
-		return san_refuse_type(type, policy->types, why);
-	e = san_check_syntax(value, type, host, &fault);
+		return san_refuse_type(type, policy, why);
+	e = san_check_syntax(value, type, policy->may_underscore && !policy->public_names_only, host, &fault);
 	if (e == E_INVAL) {
 		snprintf(why, SAN_WHY_SIZE, "%s", fault);
 		return PROBLEM_SAN;
@@ -241,12 +244,7 @@ enum problem_code san_check(const char *value, const struct san_policy *policy, 
 	return PROBLEM_NONE;
 }
 
-/*
- * E_NOTFOUND when the text does not read as a host.  More is taken for one than
- * is a good SAN: "db_1.internal:8443." is as little public as without all that.
- * One word is a word, "localhost" aside.
- */
-static enum err san_read_common_name(const char *text, char ret_host[SAN_HOST_SIZE])
+enum err san_read_common_name(const char *text, enum san_type *ret_type, char ret_host[SAN_HOST_SIZE])
 {
 	char copy[4 * SAN_HOST_SIZE];
 	char name[SAN_HOST_SIZE];
@@ -264,8 +262,12 @@ static enum err san_read_common_name(const char *text, char ret_host[SAN_HOST_SI
 		memmove(copy, copy + 1, len);
 		*strchr(copy, ']') = '\0';
 	}
-	if (san_host_is_address(copy, &family, octets))
+	*ret_type = san_guess_type(text);
+	if (san_host_is_address(copy, &family, octets)) {
+		if (*ret_type == SAN_DNS)
+			*ret_type = SAN_IP;
 		return str_copy(ret_host, SAN_HOST_SIZE, copy);
+	}
 	copy[strcspn(copy, ":/")] = '\0';
 	len = strlen(copy);
 	if (len > 0 && copy[len - 1] == '.')
@@ -277,6 +279,8 @@ static enum err san_read_common_name(const char *text, char ret_host[SAN_HOST_SI
 		return e;
 	if (!strchr(name, '.') && !str_equal_ignoring_case(name, "localhost"))
 		return E_NOTFOUND;
+	if (*ret_type == SAN_DNS && san_host_is_address(name, &family, octets))
+		*ret_type = SAN_IP;
 	return str_copy(ret_host, SAN_HOST_SIZE, name);
 }
 
@@ -284,11 +288,12 @@ enum problem_code san_check_common_name(const char *text, const struct san_polic
 					char why[SAN_WHY_SIZE])
 {
 	char host[SAN_HOST_SIZE];
+	enum san_type type;
 	enum err e;
 
 	if (!policy->public_names_only)
 		return PROBLEM_NONE;
-	e = san_read_common_name(text, host);
+	e = san_read_common_name(text, &type, host);
 	if (e != E_OK)
 		return e == E_NOTFOUND ? PROBLEM_NONE : PROBLEM_UNAVAILABLE;
 	return san_public_check(host, policy, why) ? PROBLEM_COMMON_NAME : PROBLEM_NONE;
@@ -329,4 +334,12 @@ bool san_is_same(const struct csr_san *a, const struct csr_san *b)
 	return san_host_is_address(a->value, &family_a, octets_a) &&
 	       san_host_is_address(b->value, &family_b, octets_b) && family_a == family_b &&
 	       memcmp(octets_a, octets_b, family_a == AF_INET ? 4 : 16) == 0;
+}
+
+bool san_names_same(const char *a, const char *b)
+{
+	const struct csr_san one = {san_guess_type(a), (char *)(uintptr_t)a};
+	const struct csr_san other = {san_guess_type(b), (char *)(uintptr_t)b};
+
+	return san_is_same(&one, &other);
 }

@@ -12,6 +12,7 @@
 #define CSRD_API_SAN_H
 
 #include "api/problem.h"
+#include "api/san_host.h"
 #include "base/attr.h"
 #include "base/csr.h"
 
@@ -20,7 +21,9 @@
 struct san_suffixes;
 
 struct san_policy {
-	unsigned types; /* SAN_TYPE_BIT set */
+	unsigned types;          /* SAN_TYPE_BIT set */
+	bool types_are_narrowed; /* by more than [policy] san_types */
+	bool may_underscore;     /* in DNS names, unless they must be public */
 	bool public_names_only;
 	const struct san_suffixes *suffixes; /* NULL: that check is left out */
 };
@@ -45,10 +48,22 @@ MUST_USE enum problem_code san_check_common_name(const char *text, const struct 
 						 char why[SAN_WHY_SIZE]);
 
 /*
+ * What a common name reads as.  More is taken for a host than is a good SAN: "db_1.internal:8443." as well
+ * as the same without port and dot; ret_host is without them, and without "*.".  E_NOTFOUND: it is a text; a
+ * single word is one, "localhost" aside.  E_NOMEM.
+ */
+MUST_USE enum err san_read_common_name(const char *text, enum san_type *ret_type,
+				       char ret_host[SAN_HOST_SIZE]);
+
+/*
  * True when both stand for the same name: hosts and schemes without regard to
  * ASCII case, ip by address, the local part of an e-mail address and the path
  * of a URI byte by byte (RFC 5280 §7.4, §7.5).
  */
 bool san_is_same(const struct csr_san *a, const struct csr_san *b);
+/* The same of two texts, valid or not. */
+bool san_names_same(const char *a, const char *b);
+
+bool san_is_ascii(const char *text, size_t len);
 
 #endif

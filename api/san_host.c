@@ -88,11 +88,11 @@ static const char *host_character_fault(char c)
 	}
 }
 
-static enum err host_check_label(const char *label, size_t len, const char **ret_fault)
+static enum err host_check_label(const char *label, size_t len, bool may_underscore, const char **ret_fault)
 {
 	*ret_fault = NULL;
 	for (size_t i = 0; i < len && !*ret_fault; i++) {
-		if (!str_ascii_is_alnum(label[i]) && label[i] != '-')
+		if (!str_ascii_is_alnum(label[i]) && label[i] != '-' && !(label[i] == '_' && may_underscore))
 			*ret_fault = host_character_fault(label[i]);
 	}
 	if (*ret_fault)
@@ -123,7 +123,7 @@ static bool host_label_is_number(const char *label, size_t len)
 	return start + digits == len;
 }
 
-enum err san_host_check(const char *name, const char **ret_fault)
+enum err san_host_check(const char *name, bool may_underscore, const char **ret_fault)
 {
 	const char *label = name;
 	size_t total = strlen(name);
@@ -140,7 +140,7 @@ enum err san_host_check(const char *name, const char **ret_fault)
 		return E_INVAL;
 	for (;;) {
 		size_t len = strcspn(label, ".");
-		enum err e = host_check_label(label, len, ret_fault);
+		enum err e = host_check_label(label, len, may_underscore, ret_fault);
 
 		if (e != E_OK)
 			return e;
@@ -165,7 +165,7 @@ enum err san_host_to_ascii(const char *text, char ret_name[SAN_HOST_SIZE])
 	if (status == IDN2_MALLOC)
 		return E_NOMEM;
 	if (status == IDN2_OK)
-		e = san_host_check((const char *)name, &fault);
+		e = san_host_check((const char *)name, false, &fault);
 	if (e == E_OK)
 		e = str_copy(ret_name, SAN_HOST_SIZE, (const char *)name);
 	idn2_free(name);

@@ -16,8 +16,11 @@
 #define SAN_HOST_MAX_CHARS 253
 #define SAN_HOST_SIZE (SAN_HOST_MAX_CHARS + 1)
 
-/* E_INVAL: *ret_fault says what is wrong and the remedy, in words that follow the name.  E_NOMEM. */
-MUST_USE enum err san_host_check(const char *name, const char **ret_fault);
+/*
+ * may_underscore: an underscore counts as a letter.  E_INVAL: *ret_fault says what is wrong and the remedy,
+ * in words that follow the name.  E_NOMEM.
+ */
+MUST_USE enum err san_host_check(const char *name, bool may_underscore, const char **ret_fault);
 
 /*
  * The A-labels of a name as people type it: mapped as browsers do (UTS #46,

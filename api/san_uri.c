@@ -100,7 +100,7 @@ static enum err uri_check_authority(const char *authority, size_t len, char host
 			     "send such a number, or an IPv6 address in brackets";
 	if (*ret_fault)
 		return E_INVAL;
-	return is_address ? E_OK : san_host_check(host, ret_fault);
+	return is_address ? E_OK : san_host_check(host, false, ret_fault);
 }
 
 /* Behind "urn:". */

@@ -4,6 +4,8 @@
 
 #include "api/country.h"
 #include "api/json.h"
+#include "api/note.h"
+#include "api/policy_judge.h"
 #include "base/buf.h"
 #include "base/utf8.h"
 
@@ -20,31 +22,32 @@
 
 static const struct validate_field fields[] = {
     {"country", VALIDATE_COUNTRY, PROBLEM_COUNTRY, PROBLEM_COUNTRY, CSR_COUNTRY_CHARS, true, SPEC(country),
-     "An officially assigned code of ISO 3166-1 alpha-2, or XK."},
+     "An officially assigned code of ISO 3166-1 alpha-2, or XK.", POLICY_COUNTRY},
     {"state", VALIDATE_SUBJECT, PROBLEM_STATE, PROBLEM_STATE, CSR_STATE_CHARS, true, SPEC(state),
-     "State or province."},
+     "State or province.", POLICY_STATE},
     {"locality", VALIDATE_SUBJECT, PROBLEM_LOCALITY, PROBLEM_LOCALITY, CSR_LOCALITY_CHARS, true,
-     SPEC(locality), "City or town."},
+     SPEC(locality), "City or town.", POLICY_LOCALITY},
     {"organization", VALIDATE_SUBJECT, PROBLEM_ORGANIZATION, PROBLEM_ORGANIZATION, CSR_ORGANIZATION_CHARS,
-     true, SPEC(organization), "Legal name of the organization."},
+     true, SPEC(organization), "Legal name of the organization.", POLICY_ORGANIZATION},
     {"organizational_unit", VALIDATE_SUBJECT, PROBLEM_BODY, PROBLEM_BODY, CSR_ORGANIZATIONAL_UNIT_CHARS,
-     false, SPEC(organizational_unit), "Part of the organization."},
+     false, SPEC(organizational_unit), "Part of the organization.", POLICY_ORGANIZATIONAL_UNIT},
     {"common_name", VALIDATE_SUBJECT, PROBLEM_COMMON_NAME, PROBLEM_COMMON_NAME_LENGTH, CSR_COMMON_NAME_CHARS,
-     true, SPEC(common_name), "A longer name goes into sans alone."},
+     true, SPEC(common_name), "A longer name goes into sans alone.", POLICY_COMMON_NAME},
     {"sans", VALIDATE_SANS, PROBLEM_NO_SAN, PROBLEM_SAN, CSR_SAN_BYTES_MAX, true, 0,
-     "Subject alternative names, kept in this order and case."},
+     "Subject alternative names, kept in this order and case.", POLICY_FIELDS},
     {"key_type", VALIDATE_KEY_TYPE, PROBLEM_KEY_TYPE, PROBLEM_KEY_TYPE, 0, false, 0,
-     "Type of the key pair that the HSM makes."},
+     "Type of the key pair that the HSM makes.", POLICY_FIELDS},
     {"name", VALIDATE_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_NAME_CHARS, false,
-     offsetof(struct validate_csr, name), "For people; not part of the CSR."},
+     offsetof(struct validate_csr, name), "For people; not part of the CSR.", POLICY_NAME},
     {"description", VALIDATE_LABEL, PROBLEM_BODY, PROBLEM_BODY, VALIDATE_DESCRIPTION_CHARS, false,
-     offsetof(struct validate_csr, description), "For people; not part of the CSR."},
+     offsetof(struct validate_csr, description), "For people; not part of the CSR.", POLICY_DESCRIPTION},
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
 
 struct validation {
 	struct json_value body;
 	const struct validate_policy *policy;
+	struct san_policy sans; /* narrowed by the rules */
 	struct problem_list *problems;
 	struct validate_csr *csr;
 	size_t unknown;
@@ -56,6 +59,7 @@ void validate_csr_release(struct validate_csr *csr)
 	csr_spec_release(&csr->spec);
 	free(csr->name);
 	free(csr->description);
+	problem_list_release(&csr->notes);
 	memset(csr, 0, sizeof(*csr));
 }
 
@@ -138,13 +142,40 @@ static void validate_refuse_length(struct validation *v, const struct validate_f
 static bool refuse_not_public(struct validation *v, const char *pointer, const char *common_name)
 {
 	char why[SAN_WHY_SIZE];
-	enum problem_code code = san_check_common_name(common_name, &v->policy->sans, why);
+	enum problem_code code = san_check_common_name(common_name, &v->sans, why);
 
 	if (code == PROBLEM_UNAVAILABLE)
 		v->status = E_NOMEM;
 	else if (code)
 		problem_list_add(v->problems, code, pointer, "common_name \"%s\" %s", common_name, why);
 	return code != PROBLEM_NONE;
+}
+
+/* Whether one of the SANs stands for the same, as they are in the body. */
+static bool common_name_is_among(struct validation *v, const char *common_name)
+{
+	struct json_value sans = json_member(v->body, "sans");
+
+	for (size_t i = 0; i < json_array_len(sans); i++) {
+		const char *san = json_text(json_array_item(sans, i));
+
+		if (san && san_names_same(common_name, san))
+			return true;
+	}
+	return false;
+}
+
+static void validate_judge_text(struct validation *v, const struct validate_field *field, const char *text)
+{
+	const struct policy_set *rules = &v->policy->rules;
+	bool is_among;
+
+	policy_judge_text(rules, field->rule, field->code, text, v->problems);
+	if (field->rule != POLICY_COMMON_NAME || rules->len == 0)
+		return;
+	is_among = policy_judge_wants_common_name(rules) && common_name_is_among(v, text);
+	if (policy_judge_common_name(rules, text, is_among, v->problems) != E_OK)
+		v->status = E_NOMEM;
 }
 
 static void check_text(struct validation *v, const struct validate_field *field, const char *pointer,
@@ -167,6 +198,7 @@ static void check_text(struct validation *v, const struct validate_field *field,
 	}
 	if (field->code == PROBLEM_COMMON_NAME && refuse_not_public(v, pointer, text))
 		return;
+	validate_judge_text(v, field, text);
 	*slot = strdup(text);
 	if (!*slot)
 		v->status = E_NOMEM;
@@ -198,6 +230,8 @@ static void check_text_field(struct validation *v, const struct validate_field *
 	else if (field->is_required)
 		problem_list_add(v->problems, field->code, pointer, "%s is required%s", field->name,
 				 null_words(value));
+	else
+		policy_judge_text(&v->policy->rules, field->rule, field->code, NULL, v->problems);
 }
 
 static void check_country(struct validation *v, const struct validate_field *field)
@@ -233,7 +267,7 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 				 index, json_kind_name(value.kind));
 		return;
 	}
-	code = san_check(json_text(value), &v->policy->sans, why, &san.type);
+	code = san_check(json_text(value), &v->sans, why, &san.type);
 	if (code == PROBLEM_UNAVAILABLE) {
 		v->status = E_NOMEM;
 		return;
@@ -256,7 +290,8 @@ static void check_san(struct validation *v, size_t index, struct json_value valu
 			return;
 		}
 	}
-	if (csr_spec_add_san(spec, san.type, san.value) != E_OK)
+	if (csr_spec_add_san(spec, san.type, san.value) != E_OK ||
+	    policy_judge_san(&v->policy->rules, index, &san, v->problems) != E_OK)
 		v->status = E_NOMEM;
 }
 
@@ -281,18 +316,19 @@ static void validate_check_sans(struct validation *v, const struct validate_fiel
 				 len, CSR_SANS_MAX);
 		return;
 	}
+	policy_judge_count(&v->policy->rules, len, v->problems);
 	for (size_t i = 0; i < len; i++)
 		check_san(v, i, json_array_item(value, i));
 }
 
 /* ---- the rest ---- */
 
-static void refuse_key_type(struct validation *v)
+static void refuse_key_type(struct validation *v, key_type_set accepted)
 {
 	struct buf names;
 
 	buf_init(&names, 256);
-	key_type_set_format(v->policy->key_types, &names);
+	key_type_set_format(accepted, &names);
 	problem_list_add(v->problems, PROBLEM_KEY_TYPE, "/key_type",
 			 "key_type is not accepted; accepted are: %s", buf_text(&names));
 	buf_release(&names);
@@ -301,6 +337,7 @@ static void refuse_key_type(struct validation *v)
 static void check_key_type(struct validation *v, const struct validate_field *field)
 {
 	struct json_value value = json_member(v->body, field->name);
+	key_type_set accepted = policy_judge_key_types(&v->policy->rules, v->policy->key_types);
 	enum key_type type = VALIDATE_KEY_TYPE_DEFAULT;
 
 	if (!validate_is_missing(value) && value.kind != JSON_STRING) {
@@ -309,8 +346,8 @@ static void check_key_type(struct validation *v, const struct validate_field *fi
 		return;
 	}
 	if ((value.kind == JSON_STRING && key_type_parse(json_text(value), &type) != E_OK) ||
-	    !(v->policy->key_types & KEY_TYPE_BIT(type)))
-		refuse_key_type(v);
+	    !(accepted & KEY_TYPE_BIT(type)))
+		refuse_key_type(v, accepted);
 	else
 		v->csr->spec.key_type = type;
 }
@@ -380,8 +417,19 @@ static void validate_check_field(struct validation *v, const struct validate_fie
 	}
 }
 
+static void validate_narrow(struct validation *v)
+{
+	const struct policy_set *rules = &v->policy->rules;
+
+	v->sans = v->policy->sans;
+	v->sans.types = policy_judge_san_types(rules, v->sans.types);
+	v->sans.types_are_narrowed = v->sans.types != v->policy->sans.types;
+	v->sans.may_underscore = policy_judge_may_underscore(rules);
+}
+
 static void validate_check_all(struct validation *v)
 {
+	validate_narrow(v);
 	for (size_t i = 0; i < FIELDS; i++)
 		validate_check_field(v, &fields[i]);
 	json_each_member(v->body, check_unknown, v);
@@ -409,6 +457,8 @@ enum err validate_body(const char *body, size_t len, const struct validate_polic
 		e = E_NOMEM;
 	else if (problems->len > 0)
 		e = E_INVAL;
+	if (e == E_OK)
+		e = note_csr(&csr, policy, &csr.notes);
 	if (e != E_OK)
 		goto out;
 	*ret_csr = csr;

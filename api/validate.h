@@ -3,6 +3,7 @@
 #ifndef CSRD_API_VALIDATE_H
 #define CSRD_API_VALIDATE_H
 
+#include "api/policy.h"
 #include "api/problem.h"
 #include "api/san.h"
 #include "base/attr.h"
@@ -36,28 +37,33 @@ struct validate_field {
 	enum problem_code length_code;
 	unsigned chars_max; /* of each item of sans */
 	bool is_required;
-	size_t offset;     /* of the char * in struct validate_csr; 0: it is kept otherwise */
-	const char *words; /* for readers of the OpenAPI document */
+	size_t offset;          /* of the char * in struct validate_csr; 0: it is kept otherwise */
+	const char *words;      /* for readers of the OpenAPI document */
+	enum policy_field rule; /* what a policy calls it; POLICY_FIELDS: it has rules of its own */
 };
 
 /* In the order in which they are checked, from 0; NULL past the last. */
 const struct validate_field *validate_field_at(size_t nth);
 
+/* What a create has to meet besides the contract. */
 struct validate_policy {
-	key_type_set key_types;
-	struct san_policy sans;
+	key_type_set key_types;  /* of the configuration and the token */
+	struct san_policy sans;  /* of the configuration */
+	struct policy_set rules; /* of account and zone */
+	bool notes_public;       /* note names that public CAs refuse */
 };
 
 struct validate_csr {
 	struct csr_spec spec;
-	char *name;        /* NULL: not given */
-	char *description; /* NULL: not given */
+	char *name;                /* NULL: not given */
+	char *description;         /* NULL: not given */
+	struct problem_list notes; /* what is accepted and may surprise (api/note.h) */
 };
 void validate_csr_release(struct validate_csr *csr); /* leaves it zeroed */
 
 /*
- * E_INVAL: *problems has at least one, in the order of the fields, then
- * unknown members as they stand in the body.  E_NOMEM.
+ * E_INVAL: *problems has at least one, of the contract and of policies, in the
+ * order of the fields, then unknown members as they stand in the body.  E_NOMEM.
  */
 MUST_USE enum err validate_body(const char *body, size_t len, const struct validate_policy *policy,
 				struct problem_list *problems, struct validate_csr *ret_csr);

@@ -59,6 +59,8 @@ static int take_digits(const char **text, int count)
 	return value;
 }
 
+#define YEAR_9999_ENDS_US INT64_C(253402300799999999)
+
 static bool take_char(const char **text, char wanted)
 {
 	if (str_ascii_lower(**text) != wanted)
@@ -130,7 +132,7 @@ static bool take_time(const char **text, struct tm *parts, int64_t *ret_fraction
 enum err clock_parse_rfc3339(const char *text, int64_t *ret_wall_us)
 {
 	struct tm parts = {0}, given;
-	int64_t fraction_us = 0;
+	int64_t fraction_us = 0, wall_us;
 	int offset_s = 0;
 	time_t seconds;
 
@@ -144,8 +146,11 @@ enum err clock_parse_rfc3339(const char *text, int64_t *ret_wall_us)
 	seconds = timegm(&parts);
 	if (parts.tm_mday != given.tm_mday) /* the 31st of a month that has none */
 		return E_INVAL;
-	*ret_wall_us = ((int64_t)seconds - offset_s) * 1000000 + fraction_us;
-	return *ret_wall_us < 0 ? E_INVAL : E_OK;
+	wall_us = ((int64_t)seconds - offset_s) * 1000000 + fraction_us;
+	if (wall_us < 0 || wall_us > YEAR_9999_ENDS_US) /* in UTC, too */
+		return E_INVAL;
+	*ret_wall_us = wall_us;
+	return E_OK;
 }
 
 enum err clock_parse_duration(const char *text, uint64_t *ret_ms)

@@ -73,12 +73,10 @@ static const char *url_put_word(struct buf *b, const char *word, const char *end
 	}
 	if (colon) {
 		const char *host = memrchr(colon, '@', (size_t)(end - colon));
-		const char *later = end + strcspn(end, "@\n");
+		const char *line_end = end + strcspn(end, "\n");
 
-		if (!host && *later == '@') {
-			host = later;
-			end = later + strcspn(later, BLANKS);
-		}
+		if (!host && (host = memrchr(end, '@', (size_t)(line_end - end))))
+			end = host + strcspn(host, BLANKS);
 		url_put_part(b, word, colon + 1);
 		buf_put_str(b, MASK);
 		word = host ? host : end;

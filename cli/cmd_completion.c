@@ -19,6 +19,7 @@ static const struct {
     {"config", COMMAND_FILE " "},
     {"module", COMMAND_FILE " "},
     {"pin-file", COMMAND_FILE " "},
+    {"policy", COMMAND_FILE " "},
     {"quota", "unlimited "},
     {"expires", "never "},
     {"not-before", "never "},

@@ -187,6 +187,17 @@ static void print_set_aside(const struct csr_record *r)
 	buf_release(&words);
 }
 
+/* Which versions were in force when it was made. */
+static void print_policies(const struct csr_record *r)
+{
+	char version[32];
+
+	snprintf(version, sizeof(version), "version %lld", (long long)r->account_policy);
+	output_fact("account policy", r->account_policy ? version : NULL);
+	snprintf(version, sizeof(version), "version %lld", (long long)r->zone_policy);
+	output_fact("zone policy", r->zone_policy ? version : NULL);
+}
+
 static void print_record(const struct names *names, const struct csr_record *r)
 {
 	output_fact("id", r->id);
@@ -214,6 +225,7 @@ static void print_record(const struct names *names, const struct csr_record *r)
 		snprintf(title, sizeof(title), "%s name", san_type_name(r->spec.sans[i].type));
 		output_fact(title, r->spec.sans[i].value);
 	}
+	print_policies(r);
 	output_fact("token", r->token_name);
 	output_fact("key type", key_type_name(r->spec.key_type));
 	if (r->pem)

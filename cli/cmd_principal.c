@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* csrctl token, csrctl user: list and revoke; csrctl principal revoke. */
+/* csrctl token, csrctl user: list, revoke and roll; csrctl principal revoke. */
+#include "api/credential.h"
 #include "base/clock.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/command.h"
@@ -9,6 +11,7 @@
 #include "cli/output.h"
 #include "cli/principal_words.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -47,6 +50,7 @@ static void cmd_principal_put_row(struct list *list, const struct principal *p)
 	output_table_put(t, principal_words_status(p, list->now_us));
 	output_table_put_time(t, p->created_us, NULL);
 	output_table_put_time(t, p->expires_us, "never");
+	output_table_put_time(t, p->last_used_us, "never");
 	output_table_put(t, buf_text(&grants));
 	buf_release(&grants);
 }
@@ -108,7 +112,8 @@ enum exit_code cmd_token_list(struct cli *cli, int argc, char **argv)
 {
 	static const struct output_column columns[] = {
 	    {"ID", OUTPUT_ID},         {"NAME", OUTPUT_CUT},      {"STATUS", OUTPUT_WHOLE},
-	    {"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"GRANTS", OUTPUT_CUT},
+	    {"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"USED", OUTPUT_WHOLE},
+	    {"GRANTS", OUTPUT_CUT},
 	};
 
 	return list_all(cli, argc, argv, &principal_words_token, columns,
@@ -119,7 +124,8 @@ enum exit_code cmd_user_list(struct cli *cli, int argc, char **argv)
 {
 	static const struct output_column columns[] = {
 	    {"ID", OUTPUT_ID},         {"EMAIL", OUTPUT_CUT},     {"STATUS", OUTPUT_WHOLE},
-	    {"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"GRANTS", OUTPUT_CUT},
+	    {"CREATED", OUTPUT_WHOLE}, {"EXPIRES", OUTPUT_WHOLE}, {"USED", OUTPUT_WHOLE},
+	    {"GRANTS", OUTPUT_CUT},
 	};
 
 	return list_all(cli, argc, argv, &principal_words_user, columns,
@@ -281,4 +287,113 @@ enum exit_code cmd_principal_revoke(struct cli *cli, int argc, char **argv)
 enum exit_code cmd_user_revoke(struct cli *cli, int argc, char **argv)
 {
 	return revoke(cli, argc, argv, &principal_words_user);
+}
+
+/* ---- roll ---- */
+
+struct cmd_roll {
+	uint64_t grace_ms;
+	struct search search;
+	char secret[CREDENTIAL_TOKEN_SIZE]; /* the longer of the two */
+};
+
+static enum exit_code cmd_roll_read(struct cli *cli, int argc, char **argv, struct cmd_roll *roll)
+{
+	static const struct option options[] = {{"grace", required_argument, NULL, 'g'}, CLI_OPTIONS};
+	const uint64_t longest_ms = UINT64_C(365) * 24 * 3600 * 1000;
+	enum exit_code code;
+	int c;
+
+	while ((c = cli_getopt(cli, argc, argv, CLI_SHORT_OPTIONS, options)) != -1) {
+		if (c != 'g')
+			return EXIT_CODE_USAGE;
+		if (clock_parse_duration(optarg, &roll->grace_ms) != E_OK || roll->grace_ms > longest_ms)
+			return cli_usage(cli, "--grace '%s': a time up to 365d, as in 30m, 24h, 7d; or 0",
+					 optarg);
+	}
+	code = cli_arguments(cli, argc, argv, 1, 1);
+	if (code == EXIT_CODE_OK)
+		roll->search.text = argv[optind];
+	return code;
+}
+
+static enum exit_code cmd_roll_found(struct cli *cli, const struct principal_words *kind,
+				     const struct candidate *found, struct cmd_roll *roll)
+{
+	struct store_roll change = {
+	    .kind = kind->kind, .id = found->id, .grace_us = (int64_t)roll->grace_ms * 1000};
+	struct cli_wait wait = {0};
+	enum err e;
+
+	if (found->revoked_us)
+		return cli_fail(E_INVAL, "the %s '%s' was revoked: create a new one", kind->noun,
+				found->name);
+	e = kind->kind == PRINCIPAL_TOKEN ? credential_make_token(roll->secret)
+					  : credential_make_key(roll->secret);
+	if (e == E_OK)
+		e = credential_hash(roll->secret, change.secret_hash);
+	if (e != E_OK)
+		return cli_fail(e, "cannot make a %s: %s", kind->secret,
+				e == E_IO ? strerror(errno) : err_str(e));
+	store_principal_roll(cli->store, &change, &cli->origin, cli_on_done, &wait);
+	store_wait(cli->store, &wait.done);
+	return wait.e == E_OK ? EXIT_CODE_OK
+			      : cli_fail(wait.e, "cannot roll the %s '%s': %s", kind->noun, found->name,
+					 err_str(wait.e));
+}
+
+static enum exit_code cmd_roll_print(const struct cli *cli, const struct principal_words *kind,
+				     const struct candidate *found, const struct cmd_roll *roll)
+{
+	int64_t until_us = clock_wall_us() + (int64_t)roll->grace_ms * 1000;
+	enum exit_code code = EXIT_CODE_OK;
+	struct output_json j;
+
+	if (cli->json) {
+		output_json_begin(&j);
+		json_put_text_member(&j.w, "id", found->id);
+		json_put_text_member(&j.w, kind->name, found->name);
+		json_put_text_member(&j.w, kind->secret, roll->secret);
+		output_json_time_opt(&j.w, "old_valid_until", roll->grace_ms > 0 ? until_us : 0);
+		code = output_json_end(&j);
+	} else {
+		output_fact("id", found->id);
+		output_fact(kind->name, found->name);
+		output_fact(kind->secret, roll->secret);
+		output_fact_time("old one valid until", roll->grace_ms > 0 ? until_us : 0,
+				 "it is not valid any more");
+	}
+	cli_note("the %s is shown only this once: the store keeps only its hash", kind->secret);
+	return code;
+}
+
+static enum exit_code cmd_roll_of_kind(struct cli *cli, int argc, char **argv,
+				       const struct principal_words *kind)
+{
+	struct cmd_roll roll = {0};
+	const struct candidate *found;
+	enum exit_code code = cmd_roll_read(cli, argc, argv, &roll);
+
+	if (code == EXIT_CODE_OK)
+		code = cli_open_store(cli, false);
+	if (code != EXIT_CODE_OK)
+		return code;
+	code = cmd_principal_find(cli, kind, &roll.search, &found);
+	if (code == EXIT_CODE_OK)
+		code = cmd_roll_found(cli, kind, found, &roll);
+	if (code == EXIT_CODE_OK)
+		code = cmd_roll_print(cli, kind, found, &roll);
+	secret_scrub(roll.secret, sizeof(roll.secret));
+	search_release(&roll.search);
+	return code;
+}
+
+enum exit_code cmd_token_roll(struct cli *cli, int argc, char **argv)
+{
+	return cmd_roll_of_kind(cli, argc, argv, &principal_words_token);
+}
+
+enum exit_code cmd_user_roll(struct cli *cli, int argc, char **argv)
+{
+	return cmd_roll_of_kind(cli, argc, argv, &principal_words_user);
 }

@@ -86,6 +86,24 @@ static enum exit_code add_identity(const struct cli *cli, struct principal *p, i
 	return code;
 }
 
+static enum exit_code cmd_principal_create_add_network(struct cli *cli, struct principal *p, const char *text)
+{
+	struct address_net *net = &p->networks[p->networks_len];
+	enum exit_code code = EXIT_CODE_OK;
+	struct buf why;
+
+	if (p->networks_len == PRINCIPAL_NETWORKS_MAX)
+		return cli_usage(cli, "more than %d networks: --from may be given %d times",
+				 PRINCIPAL_NETWORKS_MAX, PRINCIPAL_NETWORKS_MAX);
+	buf_init(&why, 512);
+	if (principal_network_parse(text, &why, net) != E_OK)
+		code = cli_usage(cli, "--from: %s, or unix", buf_text(&why));
+	else
+		p->networks_len++;
+	buf_release(&why);
+	return code;
+}
+
 /* Each option once it is known. */
 static enum exit_code cmd_principal_create_read_option(struct cli *cli, struct creation *creation, int c)
 {
@@ -104,6 +122,8 @@ static enum exit_code cmd_principal_create_read_option(struct cli *cli, struct c
 		return set_time(cli, "expires", optarg, &p->expires_us);
 	case 'b':
 		return set_time(cli, "not-before", optarg, &p->not_before_us);
+	case 'f':
+		return cmd_principal_create_add_network(cli, p, optarg);
 	default:
 		return EXIT_CODE_USAGE;
 	}
@@ -206,6 +226,9 @@ static enum exit_code print_created(const struct cli *cli, const struct principa
 		buf_reset(&grants);
 		principal_words_format_known_by(p, &grants);
 		output_fact("known by", buf_text(&grants));
+		buf_reset(&grants);
+		principal_networks_format(p, &grants);
+		output_fact("from", buf_text(&grants));
 		output_fact_time("not before", p->not_before_us, NULL);
 		output_fact_time("expires", p->expires_us, "never");
 		buf_release(&grants);
@@ -290,13 +313,10 @@ out:
 enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
-	    {"name", required_argument, NULL, 'n'},
-	    {"account", required_argument, NULL, 'a'},
-	    {"zone", required_argument, NULL, 'z'},
-	    {"expires", required_argument, NULL, 'e'},
-	    {"not-before", required_argument, NULL, 'b'},
-	    ARG_IDENTITY_OPTIONS,
-	    CLI_OPTIONS,
+	    {"name", required_argument, NULL, 'n'},       {"account", required_argument, NULL, 'a'},
+	    {"zone", required_argument, NULL, 'z'},       {"expires", required_argument, NULL, 'e'},
+	    {"not-before", required_argument, NULL, 'b'}, ARG_IDENTITY_OPTIONS,
+	    {"from", required_argument, NULL, 'f'},       CLI_OPTIONS,
 	};
 
 	return cmd_principal_create_of_kind(cli, argc, argv, &principal_words_token, options);
@@ -320,13 +340,10 @@ enum exit_code cmd_principal_add(struct cli *cli, int argc, char **argv)
 enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
-	    {"email", required_argument, NULL, 'n'},
-	    {"account", required_argument, NULL, 'a'},
-	    {"zone", required_argument, NULL, 'z'},
-	    {"expires", required_argument, NULL, 'e'},
-	    {"not-before", required_argument, NULL, 'b'},
-	    ARG_IDENTITY_OPTIONS,
-	    CLI_OPTIONS,
+	    {"email", required_argument, NULL, 'n'},      {"account", required_argument, NULL, 'a'},
+	    {"zone", required_argument, NULL, 'z'},       {"expires", required_argument, NULL, 'e'},
+	    {"not-before", required_argument, NULL, 'b'}, ARG_IDENTITY_OPTIONS,
+	    {"from", required_argument, NULL, 'f'},       CLI_OPTIONS,
 	};
 
 	return cmd_principal_create_of_kind(cli, argc, argv, &principal_words_user, options);

@@ -35,12 +35,16 @@ enum exit_code cmd_zone_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_zone_set(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_zone_rename(struct cli *cli, int argc, char **argv);
 
+enum exit_code cmd_quota_show(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_quota_set(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_token_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_token_revoke(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_token_roll(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_user_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_user_revoke(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_user_roll(struct cli *cli, int argc, char **argv);
 
 enum exit_code cmd_principal_add(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_principal_list(struct cli *cli, int argc, char **argv);
@@ -54,6 +58,11 @@ enum exit_code cmd_csr_find(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_delete(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_audit(struct cli *cli, int argc, char **argv);
+
+enum exit_code cmd_policy_set(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_policy_show(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_policy_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_policy_test(struct cli *cli, int argc, char **argv);
 
 enum exit_code cmd_backup(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_restore(struct cli *cli, int argc, char **argv);

@@ -22,4 +22,8 @@ void csr_output_members(struct json_writer *w, const struct names *names, const 
 	json_put_time_member(w, "created_at", r->created_us);
 	json_put_time_member(w, "updated_at", r->updated_us);
 	output_json_time_opt(w, "set_aside_at", r->set_aside_us);
+	if (r->account_policy)
+		json_put_int_member(w, "account_policy", r->account_policy);
+	if (r->zone_policy)
+		json_put_int_member(w, "zone_policy", r->zone_policy);
 }

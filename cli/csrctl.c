@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "ossl/ossl_memory.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,12 +19,16 @@ static const struct command commands[] = {
     {"zone", "list", cmd_zone_list, NULL},
     {"zone", "set", cmd_zone_set, NULL},
     {"zone", "rename", cmd_zone_rename, NULL},
+    {"quota", "show", cmd_quota_show, NULL},
+    {"quota", "set", cmd_quota_set, NULL},
     {"token", "create", cmd_token_create, NULL},
     {"token", "list", cmd_token_list, NULL},
     {"token", "revoke", cmd_token_revoke, NULL},
+    {"token", "roll", cmd_token_roll, NULL},
     {"user", "create", cmd_user_create, NULL},
     {"user", "list", cmd_user_list, NULL},
     {"user", "revoke", cmd_user_revoke, NULL},
+    {"user", "roll", cmd_user_roll, NULL},
     {"principal", "add", cmd_principal_add, NULL},
     {"principal", "list", cmd_principal_list, NULL},
     {"principal", "show", cmd_principal_show, NULL},
@@ -34,6 +39,10 @@ static const struct command commands[] = {
     {"csr", "find", cmd_csr_find, NULL},
     {"csr", "show", cmd_csr_show, NULL},
     {"csr", "delete", cmd_csr_delete, NULL},
+    {"policy", "set", cmd_policy_set, COMMAND_FILE},
+    {"policy", "show", cmd_policy_show, NULL},
+    {"policy", "list", cmd_policy_list, NULL},
+    {"policy", "test", cmd_policy_test, COMMAND_FILE},
     {"audit", NULL, cmd_audit, NULL},
     {"backup", NULL, cmd_backup, COMMAND_FILE},
     {"restore", NULL, cmd_restore, COMMAND_FILE},
@@ -157,6 +166,7 @@ int main(int argc, char **argv)
 	struct cli cli;
 	enum exit_code code;
 
+	ossl_memory_watch();
 	if (fd_fill_standard() != E_OK)
 		return (int)EXIT_CODE_SYSTEM;
 	log_open("csrctl", LOG_LEVEL_WARN);

@@ -84,6 +84,14 @@ static void say_contents(struct doctor *d, const struct upkeep_summary *s)
 			   "the newest record is of %s, which is still to come", newest);
 		doctor_remedy(d, "the clock went back: correct it before csrd makes more");
 	}
+	if (s->ending > 0) {
+		doctor_say(d, DOCTOR_WARN, "callers", NULL,
+			   "%" PRIu64 " API token%s or users end within two weeks", s->ending,
+			   s->ending == 1 ? "" : "s");
+		doctor_remedy(d,
+			      "csrctl token list and csrctl user list say which; create others before their "
+			      "callers are refused");
+	}
 	if (s->future == 0)
 		return;
 	doctor_say(d, DOCTOR_WARN, "store-open-times", NULL,

@@ -75,7 +75,7 @@ static const char *localhost_note(const struct doctor *d, const char *address)
 		return "";
 	if (is_listed(d, twin))
 		return ", which clients may get for localhost";
-	if (readyz_ask(twin, TWIN_MS).state == READYZ_NO_FAMILY)
+	if (readyz_ask(d->config, twin, TWIN_MS).state == READYZ_NO_FAMILY)
 		return ", the only address that localhost has here";
 	return "; the other address of localhost is not in [http] listen, so name this one, not localhost";
 }
@@ -112,7 +112,7 @@ static void say_csrd(struct doctor *d, const struct readyz *r)
 void doctor_check_csrd(struct doctor *d)
 {
 	for (size_t i = 0; i < d->config->http.listen_len; i++) {
-		struct readyz r = readyz_ask(d->config->http.listen[i], READYZ_MS);
+		struct readyz r = readyz_ask(d->config, d->config->http.listen[i], READYZ_MS);
 
 		say_csrd(d, &r);
 	}

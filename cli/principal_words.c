@@ -82,11 +82,28 @@ static void put_times(struct json_writer *w, const struct principal *p)
 	output_json_time_opt(w, "not_before", p->not_before_us);
 	output_json_time_opt(w, "expires_at", p->expires_us);
 	output_json_time_opt(w, "revoked_at", p->revoked_us);
+	output_json_time_opt(w, "last_used_at", p->last_used_us);
+}
+
+static void put_networks(struct json_writer *w, const struct principal *p)
+{
+	char text[ADDRESS_NET_SIZE];
+
+	if (p->networks_len == 0)
+		return;
+	json_put_name(w, "from");
+	json_open_array(w);
+	for (size_t i = 0; i < p->networks_len; i++) {
+		address_net_format(&p->networks[i], text);
+		json_put_text(w, text);
+	}
+	json_close(w);
 }
 
 void principal_words_put_members(struct json_writer *w, const struct names *names, const struct principal *p)
 {
 	put_known_by(w, p);
 	put_grants(w, names, p);
+	put_networks(w, p);
 	put_times(w, p);
 }

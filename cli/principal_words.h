@@ -27,7 +27,7 @@ const char *principal_words_status(const struct principal *p, int64_t now_us);
 /* "uri:spiffe://example.org/build, unix-user:1000" */
 void principal_words_format_known_by(const struct principal *p, struct buf *b);
 
-/* "known_by" where it is known by something, "grants", and the times that are set. */
+/* "known_by" and "from" where there is any, "grants", and the times that are set. */
 void principal_words_put_members(struct json_writer *w, const struct names *names, const struct principal *p);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "config/config_table.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -21,6 +22,7 @@
 #define ANSWER_BYTES_MAX 65536
 
 struct client {
+	const struct config *config;
 	struct readyz *result;
 	uint64_t end_ms;
 	int fd;
@@ -121,13 +123,38 @@ static bool open_connection(struct client *c, const struct sockaddr_storage *sa,
 	return true;
 }
 
+/* A peer from which csrd wants a PROXY protocol header says that it speaks for itself. */
+static bool readyz_is_proxy(const struct client *c)
+{
+	const struct config_http *http = &c->config->http;
+	union {
+		struct sockaddr any;
+		struct sockaddr_storage storage;
+	} sa = {.any = {.sa_family = AF_UNSPEC}};
+	socklen_t len = sizeof(sa);
+	bool is_on = http->proxy_protocol_on_len == 0;
+	struct address own;
+	uint16_t port;
+
+	for (size_t i = 0; i < http->proxy_protocol_on_len; i++)
+		is_on = is_on || config_listen_is_same(http->proxy_protocol_on[i], c->result->address);
+	if (!is_on || getsockname(c->fd, &sa.any, &len) != 0)
+		return false;
+	own = address_of_socket(&sa.any, &port);
+	return address_is_in_any(&own, http->proxy_protocol_from.nets, http->proxy_protocol_from.len);
+}
+
 static bool exchange(struct client *c, struct buf *answer)
 {
 	static const char request[] = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+	static const char local[] = "\r\n\r\n\0\r\nQUIT\n\x20\0\0"; /* and its NUL: LOCAL, nothing follows */
 	char block[4096];
 	ssize_t n;
 
-	/* it fits into any socket's buffer */
+	/* both fit into any socket's buffer */
+	if (readyz_is_proxy(c) &&
+	    send(c->fd, local, sizeof(local), MSG_NOSIGNAL | MSG_MORE) != (ssize_t)sizeof(local))
+		return unreachable(c, strerror(errno));
 	if (send(c->fd, request, sizeof(request) - 1, MSG_NOSIGNAL) != (ssize_t)sizeof(request) - 1)
 		return unreachable(c, strerror(errno));
 	for (;;) {
@@ -186,10 +213,11 @@ static void readyz_take_answer(struct client *c, const char *answer)
 	take_problems(body + strlen("\r\n\r\n"), c->result);
 }
 
-struct readyz readyz_ask(const char *address, unsigned timeout_ms)
+struct readyz readyz_ask(const struct config *config, const char *address, unsigned timeout_ms)
 {
 	struct readyz result = {.state = READYZ_UNKNOWN, .address = address};
-	struct client client = {.result = &result, .end_ms = clock_ms() + timeout_ms, .fd = -1};
+	struct client client = {
+	    .config = config, .result = &result, .end_ms = clock_ms() + timeout_ms, .fd = -1};
 	struct sockaddr_storage parsed;
 	struct buf answer;
 	socklen_t len;
@@ -209,7 +237,7 @@ struct readyz readyz_ask_first(const struct config *config, unsigned timeout_ms)
 	struct readyz result = {.state = READYZ_UNKNOWN};
 
 	for (size_t i = 0; i < config->http.listen_len; i++) {
-		result = readyz_ask(config->http.listen[i], timeout_ms);
+		result = readyz_ask(config, config->http.listen[i], timeout_ms);
 		if (result.state != READYZ_NO_FAMILY)
 			break;
 	}

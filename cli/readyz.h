@@ -22,7 +22,7 @@ struct readyz {
 };
 
 /* At one address of [http] listen, which is borrowed.  Blocks for at most timeout_ms. */
-struct readyz readyz_ask(const char *address, unsigned timeout_ms);
+struct readyz readyz_ask(const struct config *config, const char *address, unsigned timeout_ms);
 
 /* At the first address of [http] listen that this machine has. */
 struct readyz readyz_ask_first(const struct config *config, unsigned timeout_ms);

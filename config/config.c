@@ -589,6 +589,29 @@ static void config_check_callers(struct parse *p)
 				   "tls_client_certificate is none; set one of these");
 }
 
+/* A mistake here is believed, or is one in every record: each half needs the other. */
+static void config_check_proxies(struct parse *p)
+{
+	const struct config_http *http = &p->config->http;
+	size_t trusted = find_key("http", "trusted_proxies"), header = find_key("http", "forwarded_header");
+	size_t on = find_key("http", "proxy_protocol_on");
+
+	if (http->trusted_proxies.len > 0 && http->forwarded_header == CONFIG_FORWARDED_NONE) {
+		problem_at_key(p, *key_line(p, trusted, NULL), &config_table[trusted], NULL);
+		buf_put_str(p->report,
+			    "these proxies need forwarded_header = x-forwarded-for or forwarded: the one "
+			    "that they set themselves, whatever a client sends\n");
+	}
+	if (http->trusted_proxies.len == 0 && http->forwarded_header != CONFIG_FORWARDED_NONE) {
+		problem_at_key(p, *key_line(p, header, NULL), &config_table[header], NULL);
+		buf_put_str(p->report, "is believed of nobody, name the proxies in trusted_proxies\n");
+	}
+	if (http->proxy_protocol_on_len > 0 && http->proxy_protocol_from.len == 0) {
+		problem_at_key(p, *key_line(p, on, NULL), &config_table[on], NULL);
+		buf_put_str(p->report, "is spoken with nobody, name the proxies in proxy_protocol_from\n");
+	}
+}
+
 /* Prometheus speaks to addresses alone, and callers are not to find the figures where the API is. */
 static void config_check_metrics(struct parse *p)
 {
@@ -691,6 +714,7 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 	config_check_listen(p);
 	config_check_tls(p);
 	config_check_callers(p);
+	config_check_proxies(p);
 	config_check_metrics(p);
 	check_tokens(p);
 	e = p->status;

@@ -42,6 +42,12 @@ struct config_networks {
 
 enum config_client_certificate { CONFIG_CLIENT_NONE, CONFIG_CLIENT_OPTIONAL, CONFIG_CLIENT_REQUIRED };
 enum config_credentials { CONFIG_CREDENTIALS_ANY, CONFIG_CREDENTIALS_BOTH };
+/* Where the proxies that are trusted say for whom they speak. */
+enum config_forwarded {
+	CONFIG_FORWARDED_NONE = 0,
+	CONFIG_FORWARDED_X_FORWARDED_FOR,
+	CONFIG_FORWARDED_FORWARDED, /* RFC 7239 */
+};
 
 struct config_http {
 	char *listen[CONFIG_LISTEN_MAX]; /* "127.0.0.1:8080", "[::1]:8080", "unix:/run/csrd/csrd.sock" */
@@ -55,6 +61,11 @@ struct config_http {
 	enum config_client_certificate tls_client_certificate;
 	enum config_credentials credentials; /* both: an API token and a client certificate or unix user */
 	bool allow_plain_http;               /* off loopback too */
+	struct config_networks trusted_proxies;
+	enum config_forwarded forwarded_header; /* what is believed of them */
+	struct config_networks proxy_protocol_from;
+	char *proxy_protocol_on[CONFIG_LISTEN_MAX]; /* of listen and listen_tls; none: all of them */
+	size_t proxy_protocol_on_len;
 	uint64_t max_connections;
 	uint64_t max_connections_per_address; /* 0: no such limit */
 	uint64_t max_header_bytes;
@@ -172,9 +183,8 @@ void config_pin_name(const struct config_token *token, char *ret_name, size_t si
 
 /*
  * Takes over what may change while running from `fresh` into `config`
- * ([policy], [limits], [log], and of [http] the timeouts and sizes) and returns E_OK; lists in `report`
- * the other differences, one per line, which need a restart.  E_NOMEM: nothing
- * was taken over.
+ * ([policy], [limits], [log], and of [http] the timeouts, sizes and proxies) and returns E_OK; lists in
+ * `report` the other differences, one per line, which need a restart.  E_NOMEM: nothing was taken over.
  */
 MUST_USE enum err config_reload(struct config *config, const struct config *fresh, struct buf *report);
 

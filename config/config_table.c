@@ -43,6 +43,14 @@ const struct config_key config_table[CONFIG_KEYS] = {
     {"http", "credentials", CONFIG_CHOICE, AT(http.credentials), .choices = credentials, .fallback = "any",
      .reloadable = true},
     {"http", "allow_plain_http", CONFIG_BOOL, AT(http.allow_plain_http), .fallback = "no"},
+    {"http", "trusted_proxies", CONFIG_NETWORKS, AT(http.trusted_proxies), .max = CONFIG_NETWORKS_MAX,
+     .fallback = "none", .reloadable = true},
+    {"http", "forwarded_header", CONFIG_FORWARDED, AT(http.forwarded_header), .fallback = "none",
+     .reloadable = true},
+    {"http", "proxy_protocol_from", CONFIG_NETWORKS, AT(http.proxy_protocol_from), .max = CONFIG_NETWORKS_MAX,
+     .fallback = "none", .reloadable = true},
+    {"http", "proxy_protocol_on", CONFIG_LISTEN, AT(http.proxy_protocol_on),
+     .len_offset = offsetof(struct config, http.proxy_protocol_on_len), .max = CONFIG_LISTEN_MAX},
     {"http", "max_connections", CONFIG_COUNT, AT(http.max_connections), .min = 1, .max = 65536,
      .fallback = "512"},
     {"http", "max_connections_per_address", CONFIG_COUNT, AT(http.max_connections_per_address), .min = 0,
@@ -644,7 +652,7 @@ static enum err take_network(const struct config_key *key, void *into, const cha
 	struct address_net net = {.address = {.family = ADDRESS_UNIX}};
 
 	if (strcmp(item, "unix") != 0 && address_net_parse(item, why, &net) != E_OK) {
-		buf_put_str(why, ", or unix");
+		buf_put_str(why, strchr(item, '/') ? "" : ", or unix");
 		return E_INVAL;
 	}
 	for (size_t i = 0; i < networks->len; i++) {
@@ -661,14 +669,14 @@ static enum err take_network(const struct config_key *key, void *into, const cha
 	return E_OK;
 }
 
-static enum err set_networks(const struct config_key *key, struct config_networks *networks, const char *text,
+static enum err set_networks(const struct config_key *key, struct config_networks *value, const char *text,
 			     struct buf *why)
 {
 	struct config_networks fresh = {0};
 	enum err e = strcmp(text, "none") == 0 ? E_OK : for_each_item(key, &fresh, text, take_network, why);
 
 	if (e == E_OK)
-		*networks = fresh;
+		*value = fresh;
 	return e;
 }
 
@@ -684,6 +692,27 @@ static void format_networks(const struct config_key *key, const struct config_ne
 	}
 	if (networks->len == 0 && key->fallback)
 		buf_put_str(b, "none");
+}
+
+/* ---- the header of proxies ---- */
+
+static const char *const forwarded_names[] = {
+    [CONFIG_FORWARDED_NONE] = "none",
+    [CONFIG_FORWARDED_X_FORWARDED_FOR] = "x-forwarded-for",
+    [CONFIG_FORWARDED_FORWARDED] = "forwarded",
+};
+#define FORWARDED_NAMES (sizeof(forwarded_names) / sizeof(forwarded_names[0]))
+
+static enum err config_table_set_forwarded(const struct config_key *key, enum config_forwarded *value,
+					   const char *text, struct buf *why)
+{
+	for (size_t i = 0; i < FORWARDED_NAMES; i++) {
+		if (strcmp(text, forwarded_names[i]) != 0)
+			continue;
+		*value = (enum config_forwarded)i;
+		return E_OK;
+	}
+	return config_table_refuse(key, why, text, "x-forwarded-for, forwarded (RFC 7239) or none");
 }
 
 /* ---- by type ---- */
@@ -733,6 +762,8 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 		return set_texts(key, value, member(base, key->len_offset), text, why);
 	case CONFIG_NETWORKS:
 		return set_networks(key, value, text, why);
+	case CONFIG_FORWARDED:
+		return config_table_set_forwarded(key, value, text, why);
 	case CONFIG_KEY_TYPES:
 		return set_bits(key, value, text, take_key_type, why);
 	case CONFIG_SAN_TYPES:
@@ -787,6 +818,9 @@ void config_key_format(const struct config_key *key, const void *base, struct bu
 	case CONFIG_NETWORKS:
 		format_networks(key, value, b);
 		break;
+	case CONFIG_FORWARDED:
+		buf_put_str(b, forwarded_names[*(const enum config_forwarded *)value]);
+		break;
 	case CONFIG_KEY_TYPES:
 		key_type_set_format(*(const key_type_set *)value, b);
 		break;
@@ -833,6 +867,8 @@ static size_t plain_size(enum config_type type)
 		return sizeof(struct config_rate);
 	case CONFIG_NETWORKS:
 		return sizeof(struct config_networks);
+	case CONFIG_FORWARDED:
+		return sizeof(enum config_forwarded);
 	default:
 		return 0;
 	}

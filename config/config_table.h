@@ -27,6 +27,7 @@ enum config_type {
 	CONFIG_LISTEN,     /* char *[max] and its size_t at len_offset */
 	CONFIG_USERS,      /* char *[max] and its size_t at len_offset */
 	CONFIG_NETWORKS,   /* struct config_networks of at most max; "none" */
+	CONFIG_FORWARDED,  /* enum config_forwarded */
 	CONFIG_KEY_TYPES,  /* key_type_set */
 	CONFIG_SAN_TYPES,  /* unsigned, SAN_TYPE_BIT */
 	CONFIG_LOG_LEVEL,  /* enum log_level */
@@ -52,7 +53,7 @@ struct config_key {
 	bool may_be_secret; /* a PIN may stand here by mistake: a value that is refused is not repeated */
 };
 
-#define CONFIG_KEYS 59
+#define CONFIG_KEYS 63
 extern const struct config_key config_table[CONFIG_KEYS];
 
 /* `base` below is the struct config, or the struct config_token for a key of [token NAME]. */

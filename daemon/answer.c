@@ -79,7 +79,10 @@ void answer_put_head(struct buf *b, const struct reply *reply, const char *reque
 		if (!is_field_text(h->value))
 			b->status = E_LIMIT;
 		has_id = has_id || str_equal_ignoring_case(h->name, "X-Request-Id");
-		buf_printf(b, "%s: %s\r\n", h->name, h->value);
+		buf_put_str(b, h->name);
+		buf_put_str(b, ": ");
+		buf_put_str(b, h->value);
+		buf_put_str(b, "\r\n");
 	}
 	if (!has_id && request_id)
 		buf_printf(b, "X-Request-Id: %s\r\n", request_id);

@@ -8,6 +8,7 @@
 #include "base/identity.h"
 #include "base/log.h"
 #include "daemon/conn_private.h"
+#include "daemon/proxy.h"
 #include "daemon/tls.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@
 #define LINGER_MS 2000
 #define LINGER_BYTES_MAX ((size_t)1024 * 1024)
 #define HANDSHAKE_MS 10000
+#define LOG_MS 5000
 /* What a small answer is put into one TLS record with, head and body. */
 #define TLS_RECORD_BYTES 16384
 /* Past request_timeout, which the api keeps: it was lost. */
@@ -137,7 +139,7 @@ static void conn_begin_body(struct conn *c)
 static void conn_read_head(struct conn *c, struct evbuffer *input)
 {
 	size_t len = evbuffer_get_length(input);
-	const char *bytes;
+	const char *bytes, *unasked;
 	enum head_state s;
 
 	if (len > c->head.max_bytes)
@@ -146,6 +148,7 @@ static void conn_read_head(struct conn *c, struct evbuffer *input)
 	s = !bytes ? HEAD_REFUSED : head_scan(&c->head, bytes, len);
 	if (s == HEAD_MORE)
 		return;
+	unasked = bytes ? proxy_unasked(bytes, len) : NULL;
 	if (s == HEAD_WHOLE) {
 		c->head_text = malloc(c->head.len);
 		if (c->head_text && evbuffer_remove(input, c->head_text, c->head.len) >= 0) {
@@ -158,7 +161,7 @@ static void conn_read_head(struct conn *c, struct evbuffer *input)
 	if (!bytes)
 		conn_enter_state(c, CONN_DEAD); /* out of memory */
 	else if (s == HEAD_REFUSED)
-		conn_refuse(c, c->head.status, c->head.why);
+		conn_refuse(c, unasked ? 400 : c->head.status, unasked ? unasked : c->head.why);
 	else
 		conn_begin_body(c);
 }
@@ -352,6 +355,10 @@ void conn_send(struct conn *c, const struct buf *head, char *body, size_t body_l
 		conn_abort(c);
 		return;
 	}
+	/* Nothing would be sent where bufferevent_socket_new had no memory to be told of output, which it
+	 * does not say. */
+	if (!c->is_tls)
+		(void)bufferevent_enable(c->bev, EV_WRITE);
 	conn_set_limit_unsent(c->set, c);
 }
 
@@ -364,6 +371,17 @@ void conn_abort(struct conn *c)
 }
 
 /* ---- the end ---- */
+
+/* Peers that the configuration names can cause this fast. */
+static void conn_fail_proxy(const struct conn *c, const char *why)
+{
+	static struct log_gate gate;
+	unsigned held_back;
+
+	if (!c->set->draining && log_gate_pass(&gate, LOG_MS, &held_back))
+		log_warn("no PROXY protocol header from '%s': %s (%u lines held back)", c->peer, why,
+			 held_back);
+}
 
 /* A reader that makes progress is given more time, up to a point. */
 static bool conn_may_send_on(struct conn *c, uint64_t now)
@@ -383,7 +401,10 @@ static void conn_on_timer(void *arg)
 
 	switch (c->state) {
 	case CONN_HANDSHAKE:
-		tls_log_timeout(c->tls, c->peer);
+		if (c->proxy)
+			conn_fail_proxy(c, "it took too long");
+		else
+			tls_log_timeout(c->tls, c->peer);
 		break;
 	case CONN_HEAD:
 	case CONN_BODY:
@@ -476,6 +497,8 @@ void conn_free(struct conn *c)
 	if (c->first)
 		event_free(c->first);
 	c->first = NULL;
+	free(c->proxy);
+	c->proxy = NULL;
 	fd_close(&c->fd);
 	timer_stop(&c->timer);
 	c->bev = NULL;
@@ -532,9 +555,33 @@ static enum err conn_speak_plainly(struct conn *c)
 	return conn_take_bev(c, bufferevent_socket_new(c->set->base, c->fd, BEV_OPT_CLOSE_ON_FREE));
 }
 
-static bool is_letter(unsigned char byte)
+/* How HTTP begins; no record of TLS does. */
+static bool is_text(unsigned char byte)
 {
-	return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
+	return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || byte == '\r';
+}
+
+/* Waits for bytes that do not go through a bufferevent; `on_bytes` ends that. */
+static enum err conn_await(struct conn *c, event_callback_fn on_bytes)
+{
+	c->first = event_new(c->set->base, c->fd, EV_READ | EV_PERSIST, on_bytes, c);
+	return c->first && event_add(c->first, NULL) == 0 ? E_OK : E_NOMEM;
+}
+
+static void conn_end_wait(struct conn *c)
+{
+	event_free(c->first);
+	c->first = NULL;
+}
+
+/* Instead of TLS, or of a PROXY protocol header: the answer is plain HTTP. */
+static void conn_refuse_beginning(struct conn *c, const char *why)
+{
+	conn_begin_head(c);
+	if (conn_speak_plainly(c) == E_OK)
+		conn_refuse(c, 400, why);
+	else
+		conn_free(c);
 }
 
 /*
@@ -544,23 +591,20 @@ static bool is_letter(unsigned char byte)
 static void conn_on_first_byte(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *c = arg;
-	unsigned char byte;
-	ssize_t got = recv((int)fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+	char bytes[PROXY_HEAD_BYTES];
+	ssize_t got = recv((int)fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+	const char *why;
 
 	(void)what;
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	event_free(c->first);
-	c->first = NULL;
+	conn_end_wait(c);
 	if (got <= 0) {
 		conn_free(c);
-	} else if (is_letter(byte)) {
-		conn_begin_head(c);
-		if (conn_speak_plainly(c) == E_OK)
-			conn_refuse(c, 400,
-				    "plain HTTP was sent to a port that speaks TLS: say https:// in the URL");
-		else
-			conn_free(c);
+	} else if (is_text((unsigned char)bytes[0])) {
+		why = proxy_unasked(bytes, (size_t)got);
+		conn_refuse_beginning(
+		    c, why ? why : "plain HTTP was sent to a port that speaks TLS: say https:// in the URL");
 	} else {
 		c->is_tls = true;
 		if (conn_take_bev(c, tls_accept(c->tls, (int)fd)) != E_OK)
@@ -568,16 +612,86 @@ static void conn_on_first_byte(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static enum err conn_await_first_byte(struct conn *c)
+/* What the client sends comes next. */
+static enum err conn_begin(struct conn *c)
 {
-	c->first = event_new(c->set->base, c->fd, EV_READ | EV_PERSIST, conn_on_first_byte, c);
-	if (!c->first || event_add(c->first, NULL) != 0)
-		return E_NOMEM;
-	conn_enter_state(c, CONN_HANDSHAKE);
-	return E_OK;
+	if (c->tls) {
+		if (c->state != CONN_HANDSHAKE) /* the time of a PROXY protocol header runs on */
+			conn_enter_state(c, CONN_HANDSHAKE);
+		return conn_await(c, conn_on_first_byte);
+	}
+	conn_enter_state(c, CONN_IDLE);
+	return conn_speak_plainly(c);
 }
 
-enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+/* ---- PROXY protocol ---- */
+
+static bool conn_is_of_proxy(const struct conn *c, const struct conn_door *door)
+{
+	const struct config_networks *from = &c->set->options.config->proxy_protocol_from;
+
+	return door->takes_proxy && address_is_in_any(&c->address, from->nets, from->len);
+}
+
+/* From here on the peer is whom the proxy speaks for.  False: that one has too many connections. */
+static bool conn_take_source(struct conn *c)
+{
+	char proxy[ADDRESS_PORT_SIZE], source[ADDRESS_PORT_SIZE];
+
+	if (c->proxy->source.family == ADDRESS_NONE)
+		return true;
+	memcpy(proxy, c->peer, sizeof(proxy));
+	address_format_port(&c->proxy->source, c->proxy->port, source);
+	snprintf(c->peer, sizeof(c->peer), "%s via %s", source, proxy);
+	return conn_set_give(c->set, c, &c->proxy->source);
+}
+
+/* The proxy may have sent a request, a TLS record, or nothing of use. */
+static void conn_refuse_proxy(struct conn *c)
+{
+	conn_fail_proxy(c, c->proxy->why);
+	if (!c->tls || is_text(c->proxy->bytes[0]))
+		conn_refuse_beginning(c, c->proxy->why);
+	else
+		conn_free(c);
+}
+
+static void conn_on_proxy_bytes(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *c = arg;
+	enum proxy_state s = proxy_read(c->proxy, (int)fd);
+
+	(void)what;
+	if (s == PROXY_MORE)
+		return;
+	conn_end_wait(c);
+	if (s == PROXY_ENDED) {
+		if (c->proxy->len > 0) /* else it only looked whether somebody listens */
+			conn_fail_proxy(c, "the connection ended within it");
+		conn_free(c);
+	} else if (s == PROXY_REFUSED) {
+		conn_refuse_proxy(c);
+	} else if (!conn_take_source(c)) {
+		conn_free(c);
+	} else {
+		free(c->proxy);
+		c->proxy = NULL;
+		if (conn_begin(c) != E_OK)
+			conn_free(c);
+	}
+}
+
+static enum err conn_begin_proxy(struct conn *c)
+{
+	c->proxy = malloc(sizeof(*c->proxy));
+	if (!c->proxy)
+		return E_NOMEM;
+	proxy_init(c->proxy);
+	conn_enter_state(c, CONN_HANDSHAKE);
+	return conn_await(c, conn_on_proxy_bytes);
+}
+
+enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 	int one = 1;
@@ -589,18 +703,15 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, str
 	}
 	c->set = set;
 	c->fd = fd;
-	c->tls = tls;
+	c->tls = door.tls;
 	conn_name_peer(c, peer);
 	timer_init(&c->timer, set->base, conn_on_timer, c);
-	if (conn_set_enter(set, c) == E_OK && (peer->sa_family != AF_UNIX || conn_know_user(c) == E_OK))
+	if (conn_set_enter(set, c) == E_OK &&
+	    (peer->sa_family != AF_UNIX || conn_is_of_proxy(c, &door) || conn_know_user(c) == E_OK))
 		c->body = evbuffer_new();
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
-	if (c->body && tls) {
-		e = conn_await_first_byte(c);
-	} else if (c->body) {
-		conn_enter_state(c, CONN_IDLE);
-		e = conn_speak_plainly(c);
-	}
+	if (c->body)
+		e = conn_is_of_proxy(c, &door) ? conn_begin_proxy(c) : conn_begin(c);
 	if (e != E_OK)
 		conn_free(c);
 	return e;

@@ -3,7 +3,9 @@
  * One client connection: bytes to requests, answers to bytes, and a time limit
  * in every state.
  *
- *   handshake the client begins to speak TLS        10 s, or idle_timeout if that is shorter
+ *   handshake a proxy tells whose connection it is
+ *             (proxy.h), then the client begins to
+ *             speak TLS                             10 s for both, or idle_timeout if that is shorter
  *   idle      waits for a request's first byte      idle_timeout
  *   head,     receives a request                    idle_timeout from its first byte, then 408
  *   body
@@ -19,13 +21,13 @@
 #ifndef CSRD_DAEMON_CONN_H
 #define CSRD_DAEMON_CONN_H
 
+#include "base/address.h"
 #include "base/attr.h"
 #include "base/err.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-struct address;
 struct buf;
 struct conn;
 struct head;
@@ -37,8 +39,11 @@ struct peer;
  * valid until then, even when the client leaves meanwhile.
  */
 
-const char *conn_peer(const struct conn *conn);              /* "127.0.0.1:41234", "[::1]:41234" or "unix" */
-const struct address *conn_address(const struct conn *conn); /* the peer's */
+#define CONN_PEER_SIZE (2 * ADDRESS_PORT_SIZE + sizeof(" via "))
+/* "127.0.0.1:41234", "[::1]:41234", "unix", "192.0.2.1:5 via 127.0.0.1:41234" */
+const char *conn_peer(const struct conn *conn);
+/* The peer's, or that of whom it speaks for by the PROXY protocol. */
+const struct address *conn_address(const struct conn *conn);
 
 /* Who it is, by a client certificate or as a user of this machine; NULL: not known. */
 const struct peer *conn_known(const struct conn *conn);

@@ -21,18 +21,20 @@ struct event;
 struct evbuffer;
 struct event_base;
 struct peer;
+struct proxy;
 struct tls;
 
 enum conn_state {
-	CONN_HANDSHAKE = 1, /* of TLS; its first byte tells whether it is one */
-	CONN_IDLE,          /* waits for a request's first byte */
-	CONN_HEAD,          /* its head is arriving */
-	CONN_BODY,          /* its body is arriving */
-	CONN_BUSY,          /* it is being answered */
-	CONN_SENDING,       /* its answer is being sent */
-	CONN_LINGER,        /* our side is shut; what still comes is dropped */
-	CONN_DEAD,          /* to be closed at the next turn of the loop */
-	CONN_GONE,          /* closed while busy: kept for whoever answers its request */
+	CONN_HANDSHAKE =
+	    1,        /* of TLS, whose first byte tells whether it is one; before it, the proxy's header */
+	CONN_IDLE,    /* waits for a request's first byte */
+	CONN_HEAD,    /* its head is arriving */
+	CONN_BODY,    /* its body is arriving */
+	CONN_BUSY,    /* it is being answered */
+	CONN_SENDING, /* its answer is being sent */
+	CONN_LINGER,  /* our side is shut; what still comes is dropped */
+	CONN_DEAD,    /* to be closed at the next turn of the loop */
+	CONN_GONE,    /* closed while busy: kept for whoever answers its request */
 };
 
 struct conn {
@@ -40,7 +42,8 @@ struct conn {
 	enum conn_state state;
 	struct bufferevent *bev; /* NULL for CONN_GONE, and in CONN_HANDSHAKE before the first byte */
 	struct tls *tls;         /* of its door; NULL: plain HTTP */
-	struct event *first;     /* waits for the first byte; NULL otherwise */
+	struct event *first;     /* waits for the first byte, or the proxy's header; NULL otherwise */
+	struct proxy *proxy;     /* that header, while it arrives; else NULL */
 	int fd;                  /* while there is no bev to own it; else -1 */
 	bool is_tls;             /* TLS is spoken: a handshake has begun */
 	bool at_end;             /* a TLS client has said that it sends no more */
@@ -58,9 +61,9 @@ struct conn {
 	size_t lingered; /* bytes dropped */
 	int refused_status;
 	const char *refused_why;
-	struct address address;       /* of the peer */
-	char peer[ADDRESS_PORT_SIZE]; /* the same with its port, for people */
-	struct peer *known;           /* who it is, without a secret; NULL: not known */
+	struct address address; /* of the peer, or of whom its proxy speaks for */
+	char peer[CONN_PEER_SIZE];
+	struct peer *known; /* who it is, without a secret; NULL: not known */
 	TAILQ_ENTRY(conn) next;
 	struct conn_host *host; /* NULL: it has no address */
 	LIST_ENTRY(conn) of_host;
@@ -76,7 +79,7 @@ struct conn_set {
 	struct timer retry;    /* while full: a grace may be over */
 	int waiting_fd;        /* while full: accepted, and waits for room like those in the kernel; or -1 */
 	struct sockaddr_storage waiting_peer;
-	struct tls *waiting_tls;
+	struct conn_door waiting_door;
 	uint64_t pressed_until_ms;
 	uint64_t accepted;
 	uint64_t evicted;
@@ -88,7 +91,7 @@ struct conn_set {
 /* ---- conn.c ---- */
 
 /* Takes fd; on failure it is closed.  The conn enters itself into the set. */
-MUST_USE enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls);
+MUST_USE enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door);
 void conn_free(struct conn *c);
 void conn_drain(struct conn *c);
 /* True when c looks idle, but its next request has arrived unread; c is then no longer idle. */
@@ -99,6 +102,8 @@ bool conn_begin_if_asked(struct conn *c);
 /* c->address is set.  E_NOMEM: it has entered all the same, but its address does not count it. */
 MUST_USE enum err conn_set_enter(struct conn_set *set, struct conn *c);
 void conn_set_leave(struct conn_set *set, struct conn *c);
+/* c counts for that address from now on.  False: it has as many as it may, and c is to be closed. */
+MUST_USE bool conn_set_give(struct conn_set *set, struct conn *c, const struct address *source);
 /* A connection left or can be spared now: one that waits may come in. */
 void conn_set_room_changed(struct conn_set *set);
 /* There are more clients than room: each answer ends its connection, so that the next in line gets a turn. */

@@ -195,12 +195,12 @@ void conn_set_room_changed(struct conn_set *set)
 	set->options.on_room(set->options.arg, true);
 }
 
-static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+static void add_conn(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	static struct log_gate gate;
 	unsigned held_back;
 
-	if (conn_new(set, fd, peer, tls) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
+	if (conn_new(set, fd, peer, door) != E_OK && log_gate_pass(&gate, LOG_MS, &held_back))
 		log_error("cannot take a connection: out of memory (%u lines held back)", held_back);
 }
 
@@ -217,27 +217,34 @@ bool conn_set_is_pressed(const struct conn_set *set)
 	return clock_ms() < set->pressed_until_ms;
 }
 
-/* False: its address has as many connections as it may, and none of them can be spared. */
-static bool make_room_of_address(struct conn_set *set, const struct sockaddr *peer)
+/* The connections of a proxy are those of many callers. */
+static bool is_limited(const struct conn_set *set, const struct address *a)
+{
+	const struct config_networks *of[] = {set->options.exempt, &set->options.config->trusted_proxies,
+					      &set->options.config->proxy_protocol_from};
+
+	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++)
+		if (address_is_in_any(a, of[i]->nets, of[i]->len))
+			return false;
+	return true;
+}
+
+/* False: the address has as many connections as it may, and none of them can be spared. */
+static bool make_room_of_address(struct conn_set *set, const struct address *a)
 {
 	static struct log_gate gate;
-	const struct config_networks *exempt = set->options.exempt;
 	uint64_t max = set->options.config->max_connections_per_address;
 	const struct conn_host *host;
-	struct address address;
 	char text[ADDRESS_SIZE];
 	unsigned held_back;
-	uint16_t port;
 
-	if (max == 0 || !exempt)
+	if (max == 0 || !set->options.exempt)
 		return true;
-	address = address_of_socket(peer, &port);
-	host = conn_hosts_find(&set->hosts, &address);
-	if (!host || host->len < max || address_is_in_any(&address, exempt->nets, exempt->len) ||
-	    close_spare(set, host))
+	host = conn_hosts_find(&set->hosts, a);
+	if (!host || host->len < max || !is_limited(set, a) || close_spare(set, host))
 		return true;
 	set->refused++;
-	address_format(&address, text);
+	address_format(a, text);
 	if (log_gate_pass(&gate, LOG_MS, &held_back))
 		log_notice("connection of '%s' refused: it has %llu, and none can be spared ([http] "
 			   "max_connections_per_address) (%u lines held back)",
@@ -245,18 +252,26 @@ static bool make_room_of_address(struct conn_set *set, const struct sockaddr *pe
 	return false;
 }
 
+static bool make_room_of_peer(struct conn_set *set, const struct sockaddr *peer)
+{
+	uint16_t port;
+	struct address a = address_of_socket(peer, &port);
+
+	return make_room_of_address(set, &a);
+}
+
 static void on_retry(void *arg)
 {
 	struct conn_set *set = arg;
 	int waiting_fd = set->waiting_fd;
 
-	if (waiting_fd >= 0 && !make_room_of_address(set, (const struct sockaddr *)&set->waiting_peer)) {
+	if (waiting_fd >= 0 && !make_room_of_peer(set, (const struct sockaddr *)&set->waiting_peer)) {
 		fd_close(&set->waiting_fd);
 		waiting_fd = -1;
 	}
 	if (waiting_fd >= 0 && make_room_if_full(set)) {
 		set->waiting_fd = -1;
-		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer, set->waiting_tls);
+		add_conn(set, waiting_fd, (const struct sockaddr *)&set->waiting_peer, set->waiting_door);
 	}
 	if (set->waiting_fd < 0)
 		conn_set_room_changed(set);
@@ -268,7 +283,7 @@ static void on_retry(void *arg)
  * Accepting goes on while somebody can be spared, who may have become busy when
  * the next one comes: that one is accepted already, so it waits here.
  */
-static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	size_t len = peer->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
 		     : peer->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
@@ -276,20 +291,20 @@ static void keep_waiting(struct conn_set *set, int fd, const struct sockaddr *pe
 
 	fd_close(&set->waiting_fd); /* there is none: nothing is accepted while full */
 	set->waiting_fd = fd;
-	set->waiting_tls = tls;
+	set->waiting_door = door;
 	memcpy(&set->waiting_peer, peer, len);
 	stop_accepting(set);
 }
 
-void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls)
+void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door)
 {
 	set->accepted++;
-	if (set->draining || !make_room_of_address(set, peer)) {
+	if (set->draining || !make_room_of_peer(set, peer)) {
 		(void)close(fd);
 	} else if (!make_room_if_full(set)) {
-		keep_waiting(set, fd, peer, tls);
+		keep_waiting(set, fd, peer, door);
 	} else {
-		add_conn(set, fd, peer, tls);
+		add_conn(set, fd, peer, door);
 		if (!has_room(set))
 			stop_accepting(set);
 	}
@@ -302,6 +317,13 @@ enum err conn_set_enter(struct conn_set *set, struct conn *c)
 	TAILQ_INSERT_TAIL(&set->conns, c, next);
 	set->len++;
 	return conn_hosts_enter(&set->hosts, c);
+}
+
+bool conn_set_give(struct conn_set *set, struct conn *c, const struct address *source)
+{
+	conn_hosts_leave(&set->hosts, c);
+	c->address = *source;
+	return make_room_of_address(set, source) && conn_hosts_enter(&set->hosts, c) == E_OK;
 }
 
 void conn_set_leave(struct conn_set *set, struct conn *c)

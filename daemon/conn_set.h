@@ -49,12 +49,17 @@ MUST_USE enum err conn_set_new(struct event_base *base, const struct conn_set_op
 			       struct conn_set **ret_set);
 void conn_set_free(struct conn_set *set); /* closes all of them; NULL is fine */
 
+/* What is spoken where a connection came in. */
+struct conn_door {
+	struct tls *tls;  /* NULL: plain HTTP */
+	bool takes_proxy; /* first, proxies that [http] proxy_protocol_from names tell who connects */
+};
+
 /*
- * Takes an accepted socket, on which TLS is spoken unless `tls` is NULL; closes it when out of memory, or
- * while draining.  One that comes when there is no room waits for it: so there may be one more descriptor
- * than connections.
+ * Takes an accepted socket; closes it when out of memory, or while draining.  One that comes when there is no
+ * room waits for it: so there may be one more descriptor than connections.
  */
-void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct tls *tls);
+void conn_set_accept(struct conn_set *set, int fd, const struct sockaddr *peer, struct conn_door door);
 
 /* Closes the connection that can best be spared; false when none can. */
 bool conn_set_make_room(struct conn_set *set);

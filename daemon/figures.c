@@ -153,6 +153,9 @@ static void figures_put_limits(const struct figures *figures, struct buf *b)
 		metric_put(b, limited, ONE_LABEL("limit", by[i]), f.refused[i]);
 	figures_put_counter(b, "csrd_failed_logins_total",
 			    "Credentials that were refused, whether with 401 or with 429.", f.failed_logins);
+	figures_put_gauge(b, "csrd_principals_ending",
+			  "API tokens and users that were used in the last day and end within two weeks.",
+			  api_principals_ending(figures->options.api));
 	figures_put_counter(b, "csrd_limits_dropped_total",
 			    "Callers whose count was forgotten early to make room for others.", f.dropped);
 }

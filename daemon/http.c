@@ -13,10 +13,12 @@
 #include "daemon/answer.h"
 #include "daemon/conn.h"
 #include "daemon/conn_set.h"
+#include "daemon/forwarded.h"
 #include "daemon/head.h"
 #include "daemon/traffic.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,9 +35,13 @@ struct http {
 	unsigned ids_used;
 };
 
+/* "192.0.2.7 via " and what the connection has. */
+#define HTTP_PEER_SIZE (ADDRESS_SIZE + sizeof(" via ") + CONN_PEER_SIZE)
+
 /* One request from the connection to the api's reply. */
 struct exchange {
 	struct request request;
+	char peer[HTTP_PEER_SIZE]; /* when the connection is a proxy's */
 	struct http *http;
 	struct conn *conn;
 	uint64_t began_ns;
@@ -140,6 +146,28 @@ static void exchange_reply(struct request *r, const struct reply *reply)
 	exchange_free(ex);
 }
 
+/* The caller is the connection's peer, or whoever a proxy that is trusted says. */
+static void exchange_take_caller(struct exchange *ex)
+{
+	struct request *r = &ex->request;
+	char caller[ADDRESS_SIZE];
+	const char *why;
+	int status;
+
+	r->caller = *conn_address(ex->conn);
+	r->peer = conn_peer(ex->conn);
+	r->known = conn_known(ex->conn);
+	/* of a head that was refused only some fields may be known, and not the last, which count most */
+	if (conn_is_refused(ex->conn, &status, &why) ||
+	    !forwarded_find(ex->http->options.config, conn_head(ex->conn), conn_address(ex->conn),
+			    &r->caller))
+		return;
+	address_format(&r->caller, caller);
+	snprintf(ex->peer, sizeof(ex->peer), "%s via %s", caller, conn_peer(ex->conn));
+	r->peer = ex->peer;
+	r->known = NULL; /* what the connection is known by is the proxy's */
+}
+
 static enum err exchange_fill(struct exchange *ex)
 {
 	struct request *r = &ex->request;
@@ -149,9 +177,7 @@ static enum err exchange_fill(struct exchange *ex)
 	r->path = head->path ? head->path : ""; /* refused */
 	r->query = head->query;
 	r->header = exchange_header;
-	r->caller = *conn_address(ex->conn);
-	r->peer = conn_peer(ex->conn);
-	r->known = conn_known(ex->conn);
+	exchange_take_caller(ex);
 	r->over_tls = conn_is_tls(ex->conn);
 	ex->began_ns = clock_ns();
 	r->deadline_ms = ex->began_ns / 1000000 + ex->http->options.config->request_timeout_ms;

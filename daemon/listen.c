@@ -2,42 +2,33 @@
 /* Listening sockets, our own or the service manager's, and pausing when descriptors run out. */
 #include "daemon/listen.h"
 
-#include "base/address.h"
-#include "base/buf.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "config/config_table.h"
 #include "daemon/conn_set.h"
+#include "daemon/inherited.h"
+#include "daemon/listen_socket.h"
 #include "loop/timer.h"
-#include "systemd/service.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <fcntl.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG 4096 /* or what net.core.somaxconn allows */
-#define LISTEN_UNIX_MODE 0660
 #define LISTEN_OPTIONS (LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC)
 #define LISTEN_PAUSE_MS 100
 #define LISTEN_SEND_BYTES (128 * 1024) /* the kernel doubles it */
 #define LISTEN_RECEIVE_BYTES (64 * 1024)
 #define LISTEN_LOG_MS 5000
-#define LISTEN_INHERITED_TLS "https"
-#define LISTEN_INHERITED "http" /* FileDescriptorName= of the sockets that are ours */
-#define DOOR_ADDRESS_SIZE (sizeof("unix:") + sizeof(struct sockaddr_un) + ADDRESS_PORT_SIZE)
 
 struct door {
 	struct listen *listen;
-	struct tls *tls;                 /* NULL: plain HTTP */
+	struct conn_door spoken;
 	struct evconnlistener *listener; /* NULL once closed */
 	char *unix_path;                 /* NULL for TCP */
 	int lock_fd;
@@ -46,10 +37,12 @@ struct door {
 struct listen {
 	struct event_base *base;
 	struct conn_set *conns;
-	struct tls *tls; /* NULL: none is configured */
+	const struct config_http *http; /* NULL: for the figures */
+	struct tls *tls;                /* NULL: none is configured */
 	bool is_for_metrics;
-	struct door doors[2 * CONFIG_LISTEN_MAX];
+	struct door doors[SERVICE_SOCKETS_MAX + CONFIG_LISTEN_MAX];
 	size_t doors_len;
+	unsigned proxy_doors; /* bits: those of [http] proxy_protocol_on that are open */
 	struct timer resume;
 	int reserve_fd; /* given up for a moment to turn a client away when no descriptor is left */
 	bool room;
@@ -125,79 +118,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 
 	(void)listener;
 	(void)peer_len;
-	conn_set_accept(door->listen->conns, (int)fd, peer, door->tls);
+	conn_set_accept(door->listen->conns, (int)fd, peer, door->spoken);
 }
 
 /* ---- opening ---- */
-
-static enum err tcp_listen(const struct sockaddr_storage *sa, socklen_t sa_len, int *ret_fd)
-{
-	int one = 1;
-	int fd = socket(sa->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return E_IO;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
-	    (sa->ss_family == AF_INET6 &&
-	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) != 0) ||
-	    bind(fd, (const struct sockaddr *)sa, sa_len) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
-		int error = errno;
-
-		fd_close(&fd);
-		errno = error;
-		return error == EADDRINUSE ? E_EXISTS : error == EACCES ? E_DENIED : E_IO;
-	}
-	*ret_fd = fd;
-	return E_OK;
-}
-
-/* As [http] listen has it: "127.0.0.1:80", "[::1]:80", "unix:/PATH", "unix:@NAME" (abstract). */
-static void format_socket(int fd, char text[DOOR_ADDRESS_SIZE])
-{
-	struct sockaddr_un local = {.sun_family = AF_UNSPEC};
-	union {
-		struct sockaddr any;
-		struct sockaddr_storage storage;
-	} sa = {.any = {.sa_family = AF_UNSPEC}};
-	socklen_t len = sizeof(sa);
-	struct address a;
-	uint16_t port;
-	int path_len;
-
-	if (getsockname(fd, &sa.any, &len) != 0)
-		sa.any.sa_family = AF_UNSPEC;
-	a = address_of_socket(&sa.any, &port);
-	if (a.family != ADDRESS_UNIX) {
-		address_format_port(&a, port, text);
-		return;
-	}
-	memcpy(&local, &sa, sizeof(local));
-	path_len = (int)len - (int)offsetof(struct sockaddr_un, sun_path);
-	if (path_len > 1 && local.sun_path[0] == '\0')
-		snprintf(text, DOOR_ADDRESS_SIZE, "unix:@%.*s", path_len - 1, local.sun_path + 1);
-	else
-		snprintf(text, DOOR_ADDRESS_SIZE, "unix:%.*s", path_len, local.sun_path);
-}
-
-/* Opens the socket of one door; the door keeps the path and the lock of a unix socket. */
-static enum err listen_open_socket(const char *address, struct door *door, int *ret_fd)
-{
-	struct sockaddr_storage sa;
-	struct address parsed;
-	socklen_t sa_len;
-	uint16_t port;
-
-	if (str_starts_with(address, "unix:")) {
-		door->unix_path = strdup(address + strlen("unix:"));
-		if (!door->unix_path)
-			return E_NOMEM;
-		return fd_unix_listen(door->unix_path, LISTEN_UNIX_MODE, ret_fd, &door->lock_fd);
-	}
-	if (!address_parse_port(address, &parsed, &port))
-		return E_CONFIG;
-	address_to_socket(&parsed, port, &sa, &sa_len);
-	return tcp_listen(&sa, sa_len, ret_fd);
-}
 
 static void log_refusal(const char *address, enum err e)
 {
@@ -243,9 +167,31 @@ static struct door *add_door(struct listen *listen, struct tls *tls)
 	struct door *door = &listen->doors[listen->doors_len++];
 
 	door->listen = listen;
-	door->tls = tls;
+	door->spoken = (struct conn_door){.tls = tls};
 	door->lock_fd = -1;
 	return door;
+}
+
+static void mark_door(struct door *door, const char *real)
+{
+	const struct config_http *http = door->listen->http;
+
+	door->spoken.takes_proxy = http && http->proxy_protocol_on_len == 0;
+	for (size_t i = 0; http && i < http->proxy_protocol_on_len; i++) {
+		if (!listen_socket_is_at(real, http->proxy_protocol_on[i]))
+			continue;
+		door->spoken.takes_proxy = true;
+		door->listen->proxy_doors |= 1u << i;
+	}
+}
+
+static void warn_of_no_proxy_door(const struct listen *listen)
+{
+	for (size_t i = 0; i < listen->http->proxy_protocol_on_len; i++)
+		if (!(listen->proxy_doors & 1u << i))
+			log_warn("nobody listens on '%s' of [http] proxy_protocol_on: it must be as in "
+				 "listen or listen_tls, or as in csrd.socket",
+				 listen->http->proxy_protocol_on[i]);
 }
 
 /*
@@ -261,9 +207,9 @@ static bool is_missing_loopback(const char *address, enum err e)
 static enum err open_door(struct listen *listen, const char *address, struct tls *tls)
 {
 	struct door *door = add_door(listen, tls);
-	char real[DOOR_ADDRESS_SIZE];
+	char real[LISTEN_ADDRESS_SIZE];
 	int fd = -1;
-	enum err e = listen_open_socket(address, door, &fd);
+	enum err e = listen_socket_open(address, &fd, &door->unix_path, &door->lock_fd);
 
 	if (!listen->is_for_metrics && is_missing_loopback(address, e)) {
 		listen->doors_len--;
@@ -275,172 +221,80 @@ static enum err open_door(struct listen *listen, const char *address, struct tls
 		log_refusal(address, e);
 		return e;
 	}
-	format_socket(fd, real);
+	listen_socket_format(fd, real);
 	if (listen->is_for_metrics)
 		log_notice("figures for monitoring are shown at 'http://%s/metrics'", real);
 	else
 		log_notice("listening on '%s'%s", real, tls ? " with TLS" : "");
+	mark_door(door, real);
 	return serve_door(door, fd);
 }
 
-/* ---- sockets that the service manager holds ---- */
-
-static bool is_for_tls(const struct service_socket *socket)
+/* Serves those of that kind; `instead` is what the configuration calls them. */
+static enum err open_inherited(struct listen *listen, const struct inherited_set *set,
+			       enum inherited_kind kind, const char *instead)
 {
-	return strcmp(socket->name, LISTEN_INHERITED_TLS) == 0;
-}
-
-static enum err check_inherited(const struct listen *listen, const struct service_socket *socket,
-				const struct config_http *config, char address[DOOR_ADDRESS_SIZE])
-{
-	int domain;
-	enum err e;
-
-	if (strcmp(socket->name, LISTEN_INHERITED) != 0 && !is_for_tls(socket)) {
-		log_error("the service manager gave a socket named '%s', expected '%s' or '%s' "
-			  "(FileDescriptorName=)",
-			  socket->name, LISTEN_INHERITED, LISTEN_INHERITED_TLS);
-		return E_CONFIG;
-	}
-	e = service_socket_prepare(socket, &domain);
-	if (e != E_OK) {
-		log_error("descriptor %d ('%s') of the service manager is %s", socket->fd, socket->name,
-			  e == E_INVAL ? "not a listening stream socket" : strerror(errno));
-		return e == E_INVAL ? E_CONFIG : e;
-	}
-	format_socket(socket->fd, address);
-	if (is_for_tls(socket) && !listen->tls) {
-		log_error("the service manager gave '%s' for TLS, and there is no certificate: set [http] "
-			  "tls_certificate and tls_key",
-			  address);
-		return E_CONFIG;
-	}
-	if (!is_for_tls(socket) && !config->allow_plain_http && domain != AF_UNIX &&
-	    !config_listen_is_local(address)) {
-		log_error("plain HTTP on '%s', a socket of the service manager, can be read by others on the "
-			  "way: ListenStream=127.0.0.1:PORT, or say [http] allow_plain_http = yes",
-			  address);
-		return E_CONFIG;
-	}
-	return E_OK;
-}
-
-/* Whether a socket of the service manager is where [http] listen wants one; port 0 there is any port. */
-static bool is_at(const char *real, const char *wanted)
-{
-	struct address real_address, wanted_address;
-	uint16_t real_port, wanted_port;
-
-	if (!address_parse_port(real, &real_address, &real_port) ||
-	    !address_parse_port(wanted, &wanted_address, &wanted_port))
-		return strcmp(real, wanted) == 0;
-	return address_compare(&real_address, &wanted_address) == 0 &&
-	       (wanted_port == 0 || real_port == wanted_port);
-}
-
-/* No socket can be at an address of a family that this machine has not got. */
-static bool is_absent(const char *wanted)
-{
-	struct sockaddr_storage sa;
-	struct address parsed;
-	socklen_t len;
-	uint16_t port;
-	bool absent;
-	int fd;
-
-	if (!address_parse_port(wanted, &parsed, &port))
-		return false;
-	address_to_socket(&parsed, 0, &sa, &len);
-	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	absent = (fd < 0 && errno == EAFNOSUPPORT) ||
-		 (fd >= 0 && bind(fd, (const struct sockaddr *)&sa, len) != 0 && errno == EADDRNOTAVAIL);
-	fd_close(&fd);
-	return absent;
-}
-
-/* Whoever changed [http] listen thinks that it is in force. */
-static void warn_of_other_sockets(const struct config *config, const char real[][DOOR_ADDRESS_SIZE],
-				  size_t len)
-{
-	const struct config_http *http = &config->http;
-	bool differ = false;
-	struct buf has, wants;
-
-	buf_init(&has, CONFIG_LISTEN_MAX * DOOR_ADDRESS_SIZE);
-	buf_init(&wants, CONFIG_LISTEN_MAX * DOOR_ADDRESS_SIZE);
-	for (size_t i = 0; i < len; i++) {
-		bool is_wanted = false;
-
-		for (size_t w = 0; w < http->listen_len; w++)
-			is_wanted = is_wanted || is_at(real[i], http->listen[w]);
-		differ = differ || !is_wanted;
-		buf_printf(&has, "%s%s", i > 0 ? ", " : "", real[i]);
-	}
-	for (size_t w = 0; w < http->listen_len; w++) {
-		bool is_there = is_absent(http->listen[w]);
-
-		for (size_t i = 0; i < len; i++)
-			is_there = is_there || is_at(real[i], http->listen[w]);
-		differ = differ || !is_there;
-		buf_printf(&wants, "%s%s", w > 0 ? ", " : "", http->listen[w]);
-	}
-	if (differ)
-		log_warn("csrd.socket has '%s', [http] listen says '%s': the former is served; 'csrctl setup "
-			 "--token %s' gives csrd.socket what [http] listen says",
-			 buf_text(&has), buf_text(&wants), config->tokens[0].name);
-	buf_release(&has);
-	buf_release(&wants);
-}
-
-/* ret_len: of those for plain HTTP, whose addresses are in `real`; ret_tls_len: of those for TLS. */
-static enum err open_inherited(struct listen *listen, const struct config *config,
-			       char real[][DOOR_ADDRESS_SIZE], size_t *ret_len, size_t *ret_tls_len)
-{
-	const struct service_socket *sockets;
-	size_t len = service_sockets(&sockets), plain_len = 0;
-	char address[DOOR_ADDRESS_SIZE];
+	struct tls *tls = kind == INHERITED_HTTPS ? listen->tls : NULL;
 	enum err e = E_OK;
 
-	if (len > CONFIG_LISTEN_MAX) {
-		log_error("the service manager gave %zu sockets, at most %d are of use", len,
-			  CONFIG_LISTEN_MAX);
-		return E_CONFIG;
-	}
-	for (size_t i = 0; e == E_OK && i < len; i++) {
-		bool for_tls = is_for_tls(&sockets[i]);
+	for (size_t i = 0; e == E_OK && i < set->len[kind]; i++) {
+		const struct inherited *socket = &set->of[kind][i];
+		struct door *door = add_door(listen, tls);
 
-		e = check_inherited(listen, &sockets[i], &config->http, address);
-		if (e != E_OK)
-			return e;
-		log_notice("listening on '%s'%s, a socket of the service manager, instead of [http] %s",
-			   address, for_tls ? " with TLS" : "", for_tls ? "listen_tls" : "listen");
-		if (!for_tls)
-			memcpy(real[plain_len++], address, sizeof(address));
-		e = serve_door(add_door(listen, for_tls ? listen->tls : NULL), sockets[i].fd);
+		if (listen->is_for_metrics)
+			log_notice("figures for monitoring are shown at 'http://%s/metrics', a socket of the "
+				   "service manager",
+				   socket->address);
+		else
+			log_notice(
+			    "listening on '%s'%s, a socket of the service manager, instead of [http] %s",
+			    socket->address, tls ? " with TLS" : "", instead);
+		mark_door(door, socket->address);
+		e = serve_door(door, socket->fd);
 	}
-	*ret_len = plain_len;
-	*ret_tls_len = len - plain_len;
 	return e;
 }
 
 static enum err open_doors(struct listen *listen, const struct config *config)
 {
-	char inherited[CONFIG_LISTEN_MAX][DOOR_ADDRESS_SIZE];
-	size_t inherited_len = 0, inherited_tls_len = 0;
 	const struct config_http *http = &config->http;
-	enum err e = open_inherited(listen, config, inherited, &inherited_len, &inherited_tls_len);
+	struct inherited_set set;
+	enum err e = inherited_take(config, &set);
 
-	if (e == E_OK && inherited_len > 0)
-		warn_of_other_sockets(config, inherited, inherited_len);
-	for (size_t i = 0; e == E_OK && inherited_len == 0 && i < http->listen_len; i++)
+	if (e != E_OK)
+		return e;
+	for (size_t kind = 0; kind < INHERITED_KINDS; kind++)
+		inherited_warn_of_others(config, &set, (enum inherited_kind)kind);
+	e = open_inherited(listen, &set, INHERITED_HTTP, "listen");
+	if (e == E_OK)
+		e = open_inherited(listen, &set, INHERITED_HTTPS, "listen_tls");
+	for (size_t i = 0; e == E_OK && set.len[INHERITED_HTTP] == 0 && i < http->listen_len; i++)
 		e = open_door(listen, http->listen[i], NULL);
-	for (size_t i = 0; e == E_OK && inherited_tls_len == 0 && i < http->listen_tls_len; i++)
+	for (size_t i = 0; e == E_OK && set.len[INHERITED_HTTPS] == 0 && i < http->listen_tls_len; i++)
 		e = open_door(listen, http->listen_tls[i], listen->tls);
 	if (e == E_OK && listen->doors_len == 0) {
 		log_error("this machine has none of the addresses of [http] listen");
 		return E_IO;
 	}
+	if (e == E_OK)
+		warn_of_no_proxy_door(listen);
 	return e;
+}
+
+/* Its sockets were checked with the others. */
+static enum err open_metrics_doors(struct listen *listen, const struct config *config)
+{
+	struct inherited_set set;
+	enum err e = inherited_take(config, &set);
+
+	if (e == E_OK && set.len[INHERITED_METRICS] > 0)
+		return open_inherited(listen, &set, INHERITED_METRICS, "listen");
+	return e == E_OK ? open_door(listen, config->metrics.listen[0], NULL) : e;
+}
+
+bool listen_has_metrics(const struct config *config)
+{
+	return config->metrics.listen_len > 0 || inherited_has(INHERITED_METRICS);
 }
 
 static struct listen *listen_make(struct event_base *base, struct conn_set *conns)
@@ -476,6 +330,7 @@ enum err listen_new(struct event_base *base, const struct config *config, struct
 
 	if (!listen)
 		return E_NOMEM;
+	listen->http = &config->http;
 	listen->tls = tls;
 	return listen_hand_over(listen, open_doors(listen, config), ret_listen);
 }
@@ -488,7 +343,7 @@ enum err listen_new_metrics(struct event_base *base, const struct config *config
 	if (!listen)
 		return E_NOMEM;
 	listen->is_for_metrics = true;
-	return listen_hand_over(listen, open_door(listen, config->metrics.listen[0], NULL), ret_listen);
+	return listen_hand_over(listen, open_metrics_doors(listen, config), ret_listen);
 }
 
 void listen_stop(struct listen *listen)

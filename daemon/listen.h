@@ -30,7 +30,10 @@ struct tls;
 MUST_USE enum err listen_new(struct event_base *base, const struct config *config, struct conn_set *conns,
 			     struct tls *tls, struct listen **ret_listen);
 
-/* The same for the address of [metrics] listen alone, which is logged as where the figures are. */
+/* There is a door for the figures: [metrics] listen, or sockets named "metrics" from the service manager. */
+bool listen_has_metrics(const struct config *config);
+
+/* The same for these doors alone, which are logged as where the figures are.  After listen_new. */
 MUST_USE enum err listen_new_metrics(struct event_base *base, const struct config *config,
 				     struct conn_set *conns, struct listen **ret_listen);
 

@@ -53,6 +53,8 @@
 #define MMAP_BYTES (256 * 1024)
 #define IN_USE_PAUSE_S 5
 
+#define USES_MS 60000 /* how often the uses of principals are written down */
+
 enum signal_slot { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNALS_LEN };
 static const int signal_numbers[SIGNALS_LEN] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -76,6 +78,7 @@ struct daemon {
 	struct event *store_event;
 	struct timer drain;
 	struct timer tick;
+	struct timer uses;
 	struct event *signals[SIGNALS_LEN];
 	bool draining;
 	bool drained;
@@ -111,7 +114,7 @@ static int check_config(const char *path, bool quiet)
 		fprintf(stderr, "%s%s", buf_text(&report), report.len == 0 ? "out of memory\n" : "");
 	buf_release(&report);
 	config_free(config);
-	return e == E_OK ? EXIT_CODE_OK : EXIT_CODE_CONFIG;
+	return (int)exit_code_of(e, EXIT_CODE_CONFIG);
 }
 
 /* A type that is permitted and refused all the same would puzzle: callers learn only what is accepted. */
@@ -313,6 +316,14 @@ static void csrd_on_tick(void *arg)
 	api_tick(d->api);
 }
 
+static void csrd_on_uses(void *arg)
+{
+	struct daemon *d = arg;
+
+	api_note_uses(d->api);
+	timer_start(&d->uses, USES_MS);
+}
+
 static void csrd_on_room(void *arg, bool room)
 {
 	struct daemon *d = arg;
@@ -453,7 +464,7 @@ static enum err start_services(struct daemon *d)
 	    .store = d->store,
 	    .hsms = d->hsms,
 	    .hsms_len = hsms_len,
-	    .always = d->config->metrics.listen_len > 0,
+	    .always = listen_has_metrics(d->config),
 	};
 	struct http_options http = {
 	    .config = &d->config->http,
@@ -466,6 +477,8 @@ static enum err start_services(struct daemon *d)
 	enum err e;
 
 	timer_init(&d->tick, d->base, csrd_on_tick, d);
+	timer_init(&d->uses, d->base, csrd_on_uses, d);
+	timer_start(&d->uses, USES_MS);
 	e = api_new(&api, &d->api);
 	if (e != E_OK)
 		return e;
@@ -486,7 +499,7 @@ static enum err start_services(struct daemon *d)
 	return e;
 }
 
-/* Without [metrics] listen nothing is shown. */
+/* Without a door for them nothing is shown. */
 static enum err start_metrics(struct daemon *d)
 {
 	struct figures_options options = {
@@ -501,7 +514,7 @@ static enum err start_metrics(struct daemon *d)
 	};
 	enum err e;
 
-	if (d->config->metrics.listen_len == 0)
+	if (!listen_has_metrics(d->config))
 		return E_OK;
 	e = figures_new(&options, &d->figures);
 	if (e == E_OK)
@@ -622,6 +635,7 @@ static void csrd_release(struct daemon *d)
 			event_free(d->signals[i]);
 	timer_stop(&d->drain);
 	timer_stop(&d->tick);
+	timer_stop(&d->uses);
 	if (d->base) {
 		(void)event_base_loop(d->base, EVLOOP_NONBLOCK); /* frees the bufferevents */
 		event_base_free(d->base);
@@ -662,7 +676,9 @@ static enum err read_config(const char *path, struct config **ret_config)
 
 	buf_init(&report, REPORT_BYTES);
 	e = config_load(path, &report, ret_config);
-	if (e != E_OK)
+	if (e == E_NOMEM)
+		log_err(e, "'%s' cannot be read", path);
+	else if (e != E_OK)
 		log_report(LOG_LEVEL_ERROR, &report);
 	buf_release(&report);
 	return e;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a CSR: added, moved, deleted, looked up; or recorded as one that came to nothing. */
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "store/audit.h"
@@ -7,9 +8,11 @@
 #include "store/directory.h"
 #include "store/idempotency.h"
 #include "store/call.h"
+#include "store/policy.h"
 #include "store/principal.h"
 #include "store/sql.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,25 +38,42 @@ struct csr_add {
 	enum store_begin outcome;
 	struct csr_record *record; /* of `in`, taken */
 	struct csr_record *replay;
+	struct store_policies *policies; /* of POLICY */
 };
 
-static enum err csr_add_new(struct sql *sql, const struct store_csr_add *in, const char *account_tag,
-			    int64_t now_us)
+/* Adds "account policy 3, zone policy 1" to what the record says anyway. */
+static enum err csr_audit_add(struct sql *sql, const struct csr_record *r, struct audit_origin origin,
+			      int64_t now_us)
+{
+	struct buf detail;
+
+	buf_init(&detail, 4096);
+	buf_put_str(&detail, origin.detail ? origin.detail : "");
+	if (r->account_policy)
+		buf_printf(&detail, "%saccount policy %" PRId64, detail.len > 0 ? ", " : "",
+			   r->account_policy);
+	if (r->zone_policy)
+		buf_printf(&detail, "%szone policy %" PRId64, detail.len > 0 ? ", " : "", r->zone_policy);
+	origin.detail = buf_text(&detail);
+	enum err e = buf_status(&detail);
+	if (e == E_OK)
+		e = audit_add(sql, now_us, audit_action_of_state(CSR_ACTIVE), r->id, &origin);
+	buf_release(&detail);
+	return e;
+}
+
+/* The account's tag is set. */
+static enum err csr_add_new(struct sql *sql, const struct store_csr_add *in, int64_t now_us)
 {
 	struct csr_record *r = in->record;
 
-	enum err e = str_copy(r->account_tag, sizeof(r->account_tag), account_tag);
-	if (e != E_OK)
-		return e;
 	r->state = CSR_ACTIVE;
 	r->created_us = now_us;
 	r->updated_us = now_us;
-	e = csr_row_add(sql, r);
+	enum err e = csr_row_add(sql, r);
 	if (e == E_OK)
 		e = idempotency_note(sql, in, now_us);
-	if (e == E_OK)
-		e = audit_add(sql, now_us, audit_action_of_state(CSR_ACTIVE), r->id, &in->origin);
-	return e;
+	return e == E_OK ? csr_audit_add(sql, r, in->origin, now_us) : e;
 }
 
 typedef enum err (*csr_key_fn)(struct sql *sql, const struct store_csr_add *in, int64_t now_us,
@@ -95,28 +115,42 @@ static enum err csr_run_add(struct store_op *op, struct sql *sql)
 {
 	struct csr_add *add = (struct csr_add *)op;
 	const struct store_csr_add *in = &add->in;
+	struct csr_record *r = in->record;
 	struct directory_scope scope;
 	int64_t now_us = clock_wall_us();
+	bool is_in_force = false;
 
 	enum err e = csr_judge_add(sql, in, now_us, idempotency_judge, &scope, &add->outcome, &add->replay);
-	if (e == E_OK && add->outcome == STORE_BEGIN_NEW)
-		e = csr_add_new(sql, in, scope.account_id, now_us);
-	return e;
+	if (e != E_OK || add->outcome != STORE_BEGIN_NEW)
+		return e;
+	e = str_copy(r->account_tag, sizeof(r->account_tag), scope.account_id);
+	if (e == E_OK)
+		e = policy_is_in_force(sql, r, &is_in_force);
+	if (e == E_OK && is_in_force)
+		return csr_add_new(sql, in, now_us);
+	add->outcome = STORE_BEGIN_POLICY;
+	return e == E_OK ? policy_in_force(sql, &r->scope, scope.account_id, &add->policies) : e;
 }
 
 static void csr_finish_add(struct store_op *op)
 {
 	struct csr_add *add = (struct csr_add *)op;
 	struct csr_record *record = NULL;
+	struct store_policies *policies = NULL;
 
-	if (op->e == E_OK && add->outcome == STORE_BEGIN_NEW) {
+	if (op->e == E_OK && (add->outcome == STORE_BEGIN_NEW || add->outcome == STORE_BEGIN_POLICY)) {
 		record = add->record;
 		add->record = NULL;
 	} else if (op->e == E_OK) {
 		record = add->replay;
 		add->replay = NULL;
 	}
-	add->done(add->call.arg, op->e, add->outcome, record);
+	if (op->e == E_OK) {
+		policies = add->policies;
+		add->policies = NULL;
+	}
+	add->done(add->call.arg, op->e, add->outcome, record, policies);
+	store_policies_free(add->policies);
 	csr_record_free(add->record);
 	csr_record_free(add->replay);
 	call_free(&add->call);
@@ -145,6 +179,7 @@ struct csr_look {
 	struct principal *caller;
 	enum store_begin outcome;
 	struct csr_record *replay;
+	struct store_policies *policies;
 };
 
 static enum err csr_run_look(struct store_op *op, struct sql *sql)
@@ -161,8 +196,10 @@ static enum err csr_run_look(struct store_op *op, struct sql *sql)
 		return e;
 	memcpy(asked.principal_id, look->caller->id, sizeof(asked.principal_id));
 	memcpy(in.request_hash, look->in.request_hash, sizeof(in.request_hash));
-	return csr_judge_add(sql, &in, clock_wall_us(), idempotency_look, &scope, &look->outcome,
-			     &look->replay);
+	e = csr_judge_add(sql, &in, clock_wall_us(), idempotency_look, &scope, &look->outcome, &look->replay);
+	if (e == E_OK && look->outcome != STORE_BEGIN_NO_SCOPE)
+		e = policy_in_force(sql, &asked.scope, scope.account_id, &look->policies);
+	return e;
 }
 
 static void csr_finish_look(struct store_op *op)
@@ -172,10 +209,12 @@ static void csr_finish_look(struct store_op *op)
 	if (op->e != E_OK) {
 		principal_free(look->caller);
 		csr_record_free(look->replay);
+		store_policies_free(look->policies);
 		look->caller = NULL;
 		look->replay = NULL;
+		look->policies = NULL;
 	}
-	look->done(look->call.arg, op->e, look->caller, look->outcome, look->replay);
+	look->done(look->call.arg, op->e, look->caller, look->outcome, look->replay, look->policies);
 	call_free(&look->call);
 }
 

@@ -23,9 +23,10 @@ enum {
 static const struct sql_text csr_row_texts[] = {
     [CSR_ADD] = {"INSERT INTO csrs (id, account_id, zone_id, token_name, principal_id, state, created_us,"
 		 " updated_us, key_type, country, province, locality, organization, organizational_unit,"
-		 " common_name, sans, name, description, pem, key_label, key_id, spki_sha256, protection)"
+		 " common_name, sans, name, description, pem, key_label, key_id, spki_sha256, protection,"
+		 " account_policy, zone_policy)"
 		 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
-		 " $18, $19, $20, $21, $22, $23)"},
+		 " $18, $19, $20, $21, $22, $23, $24, $25)"},
     [CSR_GET] = {"SELECT " CSR_ROW_COLUMNS " FROM csrs WHERE id = $1"},
     [CSR_MOVE] = {"UPDATE csrs SET state = $3, updated_us = $4 WHERE id = $1 AND state = $2"},
 };
@@ -118,6 +119,8 @@ void csr_row_read(struct sql_query *q, struct csr_record *r)
 		r->protection = (uint32_t)sql_int(q, "protection");
 	}
 	r->set_aside_us = sql_int(q, "set_aside_us");
+	r->account_policy = sql_int(q, "account_policy");
+	r->zone_policy = sql_int(q, "zone_policy");
 }
 
 enum err csr_row_get(struct sql *sql, const char *id, struct csr_record *ret_record)
@@ -172,6 +175,8 @@ enum err csr_row_add(struct sql *sql, const struct csr_record *r)
 	sql_put_bytes(&q, r->key_id, sizeof(r->key_id));
 	sql_put_bytes(&q, r->spki_sha256, sizeof(r->spki_sha256));
 	sql_put_int(&q, r->protection);
+	sql_put_int(&q, r->account_policy);
+	sql_put_int(&q, r->zone_policy);
 	e = sql_try(&q);
 out:
 	buf_release(&sans);

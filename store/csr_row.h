@@ -17,7 +17,8 @@ struct sql_query;
 #define CSR_ROW_COLUMNS                                                                                      \
 	"id, account_id, zone_id, token_name, principal_id, state, created_us, updated_us, key_type, "       \
 	"country, province, locality, organization, organizational_unit, common_name, sans, name, "          \
-	"description, pem, key_label, key_id, spki_sha256, protection, set_aside_us"
+	"description, pem, key_label, key_id, spki_sha256, protection, set_aside_us, account_policy, "       \
+	"zone_policy"
 
 /* E_EXISTS: as store_csr_add says.  E_INVAL: a SAN holds a newline. */
 MUST_USE enum err csr_row_add(struct sql *sql, const struct csr_record *record);

@@ -13,11 +13,14 @@
 
 /* ---- statements ---- */
 
-#define PRINCIPAL_COLUMNS "id, kind, name, secret_hash, created_us, not_before_us, expires_us, revoked_us"
+#define PRINCIPAL_COLUMNS                                                                                    \
+	"id, kind, name, secret_hash, created_us, not_before_us, expires_us, revoked_us,"                    \
+	" networks, last_used_us"
 
 enum {
 	PRINCIPAL_FIND,
 	PRINCIPAL_GET,
+	PRINCIPAL_FIND_REPLACED,
 	PRINCIPAL_LIST,
 	PRINCIPAL_ADD,
 	PRINCIPAL_STATE,
@@ -30,10 +33,14 @@ static const struct sql_text principal_texts[] = {
     [PRINCIPAL_FIND] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals"
 			" WHERE secret_hash = $1 AND kind = $2"},
     [PRINCIPAL_GET] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals WHERE id = $1"},
+    [PRINCIPAL_FIND_REPLACED] = {"SELECT " PRINCIPAL_COLUMNS ","
+				 " (SELECT until_us FROM replaced_secrets WHERE secret_hash = $1) AS until_us"
+				 " FROM principals WHERE kind = $2 AND id ="
+				 " (SELECT principal_id FROM replaced_secrets WHERE secret_hash = $1)"},
     [PRINCIPAL_LIST] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals"
 			" WHERE kind = $1 AND (created_us, id) > ($2, $3) ORDER BY created_us, id LIMIT $4"},
     [PRINCIPAL_ADD] = {"INSERT INTO principals (id, kind, name, secret_hash, created_us, not_before_us,"
-		       " expires_us, revoked_us) VALUES ($1, $2, $3, $4, $5, $6, $7, 0)"},
+		       " expires_us, revoked_us, networks) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)"},
     [PRINCIPAL_STATE] = {"SELECT revoked_us FROM principals WHERE id = $1 AND kind = $2"},
     [PRINCIPAL_REVOKE] = {"UPDATE principals SET revoked_us = $1 WHERE id = $2"},
     /* In the order in which they were given, where an engine knows it. */
@@ -71,6 +78,26 @@ static enum err principal_read_grants(struct sql *sql, struct principal *p)
 	return e;
 }
 
+/* They were written by principal_networks_format. */
+static void principal_read_networks(struct sql_query *q, struct principal *p)
+{
+	char *text = NULL, *rest, *item;
+	struct buf why;
+
+	sql_text(q, "networks", &text);
+	buf_init(&why, ADDRESS_NET_SIZE * 4);
+	for (rest = text; q->e == E_OK && rest && (item = strsep(&rest, ","));) {
+		item += strspn(item, " ");
+		if (*item == '\0')
+			continue;
+		if (p->networks_len == PRINCIPAL_NETWORKS_MAX ||
+		    principal_network_parse(item, &why, &p->networks[p->networks_len++]) != E_OK)
+			sql_damaged(q);
+	}
+	buf_release(&why);
+	free(text);
+}
+
 /* Filled as far as it got, also after an error. */
 static void principal_read_row(struct sql_query *q, void *row)
 {
@@ -85,31 +112,24 @@ static void principal_read_row(struct sql_query *q, void *row)
 	p->not_before_us = sql_int(q, "not_before_us");
 	p->expires_us = sql_int(q, "expires_us");
 	p->revoked_us = sql_int(q, "revoked_us");
+	principal_read_networks(q, p);
+	p->last_used_us = sql_int(q, "last_used_us");
 	if (q->e == E_OK)
 		sql_fail(q, principal_read_grants(q->sql, p));
 }
 
 /* ---- finding ---- */
 
-/* The one row of the query, which is ended. */
-static enum err principal_take(struct sql_query *q, struct principal **ret_found)
+/* The current row (owned), as far as it got; NULL: out of memory. */
+static struct principal *principal_take_row(struct sql_query *q)
 {
-	struct principal *found = NULL;
-	bool is_there = sql_next(q);
+	struct principal *found = calloc(1, sizeof(*found));
 
-	if (is_there) {
-		found = calloc(1, sizeof(*found));
-		if (!found)
-			sql_fail(q, E_NOMEM);
-		else
-			principal_read_row(q, found);
-	}
-	enum err e = sql_found(q, is_there);
-	if (e == E_OK)
-		*ret_found = found;
+	if (!found)
+		sql_fail(q, E_NOMEM);
 	else
-		principal_free(found);
-	return e;
+		principal_read_row(q, found);
+	return found;
 }
 
 static enum err principal_note_name(struct principal *p, const struct identity *name)
@@ -119,16 +139,39 @@ static enum err principal_note_name(struct principal *p, const struct identity *
 	return p->known_by.value ? E_OK : E_NOMEM;
 }
 
-static enum err principal_find_by_secret(struct sql *sql, const struct store_claim *claim,
-					 struct principal **ret_found)
+/* Of a secret that is in force, or was replaced. */
+static enum err principal_find_by_hash(struct sql *sql, const struct store_claim *claim, unsigned which,
+				       struct principal **ret_found)
 {
-	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_FIND], "find a principal");
-	const struct identity *name = NULL;
+	struct sql_query q = sql_ask(sql, &principal_texts[which], "find a principal");
 	struct principal *found = NULL;
 
 	sql_put_bytes(&q, claim->secret_hash, STORE_HASH_BYTES);
 	sql_put_int(&q, claim->kind);
-	enum err e = principal_take(&q, &found);
+	bool is_there = sql_next(&q);
+	if (is_there)
+		found = principal_take_row(&q);
+	if (found && which == PRINCIPAL_FIND_REPLACED) {
+		found->secret_until_us = sql_int(&q, "until_us");
+		memcpy(found->secret_hash, claim->secret_hash, STORE_HASH_BYTES);
+	}
+	enum err e = sql_found(&q, is_there);
+	if (e == E_OK)
+		*ret_found = found;
+	else
+		principal_free(found);
+	return e;
+}
+
+static enum err principal_find_by_secret(struct sql *sql, const struct store_claim *claim,
+					 struct principal **ret_found)
+{
+	const struct identity *name = NULL;
+	struct principal *found = NULL;
+	enum err e = principal_find_by_hash(sql, claim, PRINCIPAL_FIND, &found);
+
+	if (e == E_NOTFOUND)
+		e = principal_find_by_hash(sql, claim, PRINCIPAL_FIND_REPLACED, &found);
 	if (e == E_OK && claim->needs_both && claim->peer) {
 		e = identity_shared(sql, claim->peer, found->id, &name);
 		if (e == E_OK)
@@ -154,7 +197,10 @@ static enum err principal_find_by_peer(struct sql *sql, const struct peer *peer,
 		return e;
 	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_GET], "find a principal");
 	sql_put_text(&q, id);
-	e = principal_take(&q, &found);
+	bool is_there = sql_next(&q);
+	if (is_there)
+		found = principal_take_row(&q);
+	e = sql_found(&q, is_there);
 	if (e == E_OK)
 		e = principal_note_name(found, name);
 	if (e == E_OK)
@@ -328,6 +374,7 @@ static enum err principal_run_add(struct store_op *op, struct sql *sql)
 	const struct principal *p = &add->principal;
 	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_ADD], "add a principal");
 	int64_t now_us = clock_wall_us();
+	struct buf networks;
 
 	sql_put_text(&q, p->id);
 	sql_put_int(&q, p->kind);
@@ -336,7 +383,13 @@ static enum err principal_run_add(struct store_op *op, struct sql *sql)
 	sql_put_int(&q, now_us);
 	sql_put_int(&q, p->not_before_us);
 	sql_put_int(&q, p->expires_us);
+	buf_init(&networks, PRINCIPAL_NETWORKS_MAX * ADDRESS_NET_SIZE);
+	principal_networks_format(p, &networks);
+	sql_put_text(&q, buf_text(&networks));
+	if (buf_status(&networks) != E_OK)
+		sql_fail(&q, E_NOMEM);
 	enum err e = sql_try(&q);
+	buf_release(&networks);
 	for (size_t i = 0; e == E_OK && i < p->grants_len; i++)
 		e = principal_add_grant(sql, p, i);
 	for (size_t i = 0; e == E_OK && i < p->identities_len; i++)

@@ -165,6 +165,26 @@ enum err principal_copy(const struct principal *from, struct principal *ret_to)
 	return e;
 }
 
+enum err principal_network_parse(const char *text, struct buf *why, struct address_net *ret_net)
+{
+	struct address_net unix_net = {.address = {.family = ADDRESS_UNIX}};
+
+	if (strcmp(text, "unix") != 0)
+		return address_net_parse(text, why, ret_net);
+	*ret_net = unix_net;
+	return E_OK;
+}
+
+void principal_networks_format(const struct principal *p, struct buf *b)
+{
+	char text[ADDRESS_NET_SIZE];
+
+	for (size_t i = 0; i < p->networks_len; i++) {
+		address_net_format(&p->networks[i], text);
+		buf_printf(b, "%s%s", i > 0 ? ", " : "", text);
+	}
+}
+
 void account_record_release(struct account_record *a)
 {
 	free(a->name);
@@ -175,6 +195,22 @@ void zone_record_release(struct zone_record *z)
 {
 	free(z->name);
 	memset(z, 0, sizeof(*z));
+}
+
+void policy_record_release(struct policy_record *p)
+{
+	free(p->made_by);
+	free(p->document);
+	memset(p, 0, sizeof(*p));
+}
+
+void store_policies_free(struct store_policies *p)
+{
+	if (!p)
+		return;
+	policy_record_release(&p->account);
+	policy_record_release(&p->zone);
+	free(p);
 }
 
 void audit_record_release(struct audit_record *a)

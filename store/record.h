@@ -3,6 +3,7 @@
 #ifndef CSRD_STORE_RECORD_H
 #define CSRD_STORE_RECORD_H
 
+#include "base/address.h"
 #include "base/attr.h"
 #include "base/csr.h"
 #include "base/err.h"
@@ -62,6 +63,9 @@ struct csr_record {
 	uint8_t key_id[KEY_ID_BYTES];
 	uint8_t spki_sha256[KEY_SPKI_HASH_BYTES];
 	uint32_t protection; /* enum key_protection bits */
+	/* The versions of the policies that were in force at the commit; 0: none. */
+	int64_t account_policy;
+	int64_t zone_policy;
 };
 void csr_record_release(struct csr_record *r); /* frees members, zeroes */
 void csr_record_free(struct csr_record *r);    /* release and free; NULL is fine */
@@ -80,6 +84,8 @@ struct grant {
 	enum grant_permission permission;
 };
 
+#define PRINCIPAL_NETWORKS_MAX 16
+
 /* Somebody who may call the API.  Only the hash of the secret is kept, if there is one. */
 struct principal {
 	char id[CSR_ID_SIZE]; /* UUID */
@@ -87,9 +93,13 @@ struct principal {
 	char *name; /* the operator's words; user: the e-mail address */
 	uint8_t secret_hash[STORE_HASH_BYTES];
 	int64_t created_us;
-	int64_t not_before_us; /* 0: none */
-	int64_t expires_us;    /* 0: never */
-	int64_t revoked_us;    /* 0: not revoked */
+	int64_t not_before_us;   /* 0: none */
+	int64_t expires_us;      /* 0: never */
+	int64_t revoked_us;      /* 0: not revoked */
+	int64_t last_used_us;    /* 0: never; up to an hour old */
+	int64_t secret_until_us; /* 0: secret_hash is in force; else it was replaced, and ends then */
+	struct address_net networks[PRINCIPAL_NETWORKS_MAX]; /* where it may be used from */
+	size_t networks_len;                                 /* 0: anywhere */
 	struct grant *grants;
 	size_t grants_len;
 	struct identity *identities; /* those in force: of lists and of what is added; else none */
@@ -99,6 +109,11 @@ struct principal {
 };
 void principal_release(struct principal *p);
 void principal_free(struct principal *p);
+/* One network, or "unix": callers on unix sockets.  E_INVAL: `why` says what is wrong and what is accepted.
+ */
+MUST_USE enum err principal_network_parse(const char *text, struct buf *why, struct address_net *ret_net);
+/* ", " between them; "" for none. */
+void principal_networks_format(const struct principal *p, struct buf *b);
 MUST_USE enum err principal_copy(const struct principal *from, struct principal *ret_to); /* E_NOMEM */
 
 struct account_record {
@@ -119,6 +134,23 @@ struct zone_record {
 	int64_t created_us;
 };
 void zone_record_release(struct zone_record *z);
+
+/* One version of the policy of an account or zone (api/policy.h). */
+struct policy_record {
+	struct store_scope scope;
+	int64_t version; /* 1, 2, … without gaps; 0: there is none */
+	int64_t made_us;
+	char *made_by;  /* the actor of its audit record */
+	char *document; /* as it was set */
+};
+void policy_record_release(struct policy_record *p); /* frees members, zeroes */
+
+/* What is in force for the CSRs of a scope. */
+struct store_policies {
+	struct policy_record account; /* its scope is set, whether there is a version or not */
+	struct policy_record zone;    /* version 0: also where the CSR is the account's own */
+};
+void store_policies_free(struct store_policies *p); /* with its members; NULL is fine */
 
 /* What the audit trail keeps beside the change itself; every text may be NULL. Borrowed for the call. */
 struct audit_origin {

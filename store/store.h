@@ -115,11 +115,10 @@ struct store_claim {
 	bool needs_both;         /* a secret alone will not do: the peer is looked at, too */
 };
 /*
- * By hash of the secret, or else by the names of the peer, which must all be of
- * one principal as far as they are anybody's.  known_by says by which of them; with
- * a secret and needs_both, which of them is bound to the principal that has the
- * secret.  Revoked and expired ones are found too: the caller decides.
- * E_NOTFOUND; E_EXISTS: two principals have names of that peer.
+ * By hash of the secret, or of one that was replaced (secret_until_us), or else by the names of the peer,
+ * which must all be of one principal as far as they are anybody's.  known_by says by which of them; with a
+ * secret and needs_both, which of them is bound to the principal that has the secret.  Revoked and expired
+ * ones are found too: the caller decides. E_NOTFOUND; E_EXISTS: two principals have names of that peer.
  */
 void store_principal_find(struct store *store, const struct store_claim *claim, store_principal_fn done,
 			  void *arg);
@@ -135,10 +134,12 @@ enum store_begin {
 	STORE_BEGIN_GONE,      /* idempotency key seen, its CSR has been deleted since */
 	STORE_BEGIN_QUOTA,     /* the scope's quota is used up */
 	STORE_BEGIN_NO_SCOPE,  /* no such account or zone */
+	STORE_BEGIN_POLICY,    /* the policies that it was judged by are not those in force */
 };
 struct store_csr_add {
 	struct csr_record *record;   /* takes: id, scope, token_name, principal_id, spec, name, description,
-					pem, key_label, key_id, spki_sha256 and protection are read;
+					pem, key_label, key_id, spki_sha256, protection, account_policy and
+					zone_policy are read;
 					account_tag, state and the times are set */
 	const char *idempotency_key; /* NULL: none */
 	uint8_t request_hash[STORE_HASH_BYTES]; /* of scope and body; compared when the key was seen */
@@ -148,12 +149,15 @@ struct store_csr_add {
 /*
  * A CSR whose key was made and used: its row, active from the start, with idempotency key, quota and audit
  * record, in one commit.
- * record: owned by the callee; set for NEW (complete), REPLAY and IN_FLIGHT, else NULL.
- * The scope is looked at first, then the idempotency key, then the quota.
+ * record: owned by the callee; set for NEW (complete), REPLAY and IN_FLIGHT, and for POLICY: the one that was
+ * given, to be judged by `policies` and added again; else NULL.
+ * policies: owned by the callee; for POLICY what is in force; else NULL.
+ * The scope is looked at first, then the idempotency key, then the quota, then the policies.
  * E_EXISTS: the id is in use, or store_csr_failed has shut it; or label, key id or SPKI hash is, or was, that
  * of another CSR (I3).  E_INVAL: a SAN holds a newline.
  */
-typedef void (*store_csr_add_fn)(void *arg, enum err e, enum store_begin outcome, struct csr_record *record);
+typedef void (*store_csr_add_fn)(void *arg, enum err e, enum store_begin outcome, struct csr_record *record,
+				 struct store_policies *policies);
 void store_csr_add(struct store *store, const struct store_csr_add *in, store_csr_add_fn done, void *arg);
 
 /*
@@ -173,10 +177,11 @@ struct store_csr_look {
 };
 /*
  * caller: owned by the callee; E_NOTFOUND as for store_principal_find.  outcome and record (owned): what
- * store_csr_add by that caller would come to now.  NEW is no promise: store_csr_add looks again.
+ * store_csr_add by that caller would come to now, but never POLICY.  NEW is no promise: store_csr_add looks
+ * again.  policies: what is in force, owned by the callee; NULL for NO_SCOPE and errors.
  */
 typedef void (*store_csr_look_fn)(void *arg, enum err e, struct principal *caller, enum store_begin outcome,
-				  struct csr_record *record);
+				  struct csr_record *record, struct store_policies *policies);
 void store_csr_look(struct store *store, const struct store_csr_look *in, store_csr_look_fn done, void *arg);
 
 /*
@@ -318,6 +323,23 @@ struct store_scope_change {
 };
 void store_scope_set(struct store *store, const struct store_scope_change *in,
 		     const struct audit_origin *origin, store_done_fn done, void *arg);
+/*
+ * A new version of the policy of an account or zone.  version: the new one; with E_EXISTS the one in force.
+ * E_NOTFOUND: no such account or zone.  The document is not read here.
+ */
+struct store_policy_set {
+	struct store_scope scope;
+	const char *document;
+	int64_t after; /* only if this version is in force (0: none), else E_EXISTS; -1: whichever is */
+	struct audit_origin origin;
+};
+typedef void (*store_policy_set_fn)(void *arg, enum err e, int64_t version);
+void store_policy_set(struct store *store, const struct store_policy_set *in, store_policy_set_fn done,
+		      void *arg);
+/* version 0: the one in force.  E_NOTFOUND.  policy: NULL unless E_OK. */
+typedef void (*store_policy_fn)(void *arg, enum err e, const struct policy_record *policy);
+void store_policy_get(struct store *store, const struct store_scope *scope, int64_t version,
+		      store_policy_fn done, void *arg);
 /* Grants must name what exists (E_NOTFOUND); the id, the hash, a user's e-mail address among users not
    revoked (in whatever case), and each identity among those in force must be new (E_EXISTS).  Identities are
    in the form in which they are compared.  Of two grants on one scope the stronger counts.  The
@@ -338,6 +360,22 @@ struct store_identity_change {
 };
 void store_identity_change(struct store *store, const struct store_identity_change *in,
 			   const struct audit_origin *origin, store_done_fn done, void *arg);
+/*
+ * A new secret in place of the one before, which is valid beside it for grace_us more; those that were
+ * replaced earlier end now.  E_NOTFOUND: no such principal, or it is revoked.  E_EXISTS: that secret was one
+ * before.
+ */
+struct store_roll {
+	enum principal_kind kind;
+	const char *id;
+	uint8_t secret_hash[STORE_HASH_BYTES];
+	int64_t grace_us;
+};
+void store_principal_roll(struct store *store, const struct store_roll *in, const struct audit_origin *origin,
+			  store_done_fn done, void *arg);
+
+/* That a principal was used then; an earlier time than the one that is noted changes nothing. */
+void store_principal_used(struct store *store, const char *id, int64_t at_us, store_done_fn done, void *arg);
 
 /* That a backup was made (store/upkeep.h): "store.backup" in the audit trail, under the object "store". */
 void store_note_backup(struct store *store, const struct audit_origin *origin, store_done_fn done, void *arg);
@@ -354,6 +392,16 @@ void store_account_list(struct store *store, const char *after_id, unsigned limi
 typedef void (*store_zones_fn)(void *arg, enum err e, const struct zone_record *zones, size_t len);
 void store_zone_list(struct store *store, const char *after_id, unsigned limit, store_zones_fn done,
 		     void *arg);
+
+/* The versions of one policy, the oldest first. */
+struct store_policy_query {
+	struct store_scope scope;
+	int64_t after_version; /* 0: from the first */
+	unsigned limit;
+};
+typedef void (*store_policies_fn)(void *arg, enum err e, const struct policy_record *policies, size_t len);
+void store_policy_list(struct store *store, const struct store_policy_query *query, store_policies_fn done,
+		       void *arg);
 
 /* In the order in which they were made. */
 struct store_principal_query {

@@ -40,6 +40,7 @@ struct upkeep_summary {
 	uint64_t zones;
 	uint64_t principals;
 	uint64_t grants;
+	uint64_t ending;               /* principals, not revoked, that end within two weeks */
 	uint64_t csrs[CSR_FAILED + 1]; /* by state; [0] is not used */
 	uint64_t audit_records;
 	int64_t newest_us; /* of the last audit record: every change has one; 0: none */

@@ -341,18 +341,41 @@ size_t service_sockets(const struct service_socket **ret_sockets)
 	return service.sockets_len;
 }
 
+static int service_socket_option(int fd, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) == 0 ? value : -1;
+}
+
+const char *service_socket_fault(const struct service_socket *socket)
+{
+	int domain = service_socket_option(socket->fd, SO_DOMAIN);
+
+	switch (service_socket_option(socket->fd, SO_TYPE)) {
+	case -1:
+		return "no socket";
+	case SOCK_STREAM:
+		break;
+	case SOCK_DGRAM:
+		return "a datagram socket";
+	case SOCK_SEQPACKET:
+		return "a socket of type SOCK_SEQPACKET";
+	default:
+		return "a socket of another type";
+	}
+	if (domain != AF_INET && domain != AF_INET6 && domain != AF_UNIX)
+		return "a socket of another address family";
+	return service_socket_option(socket->fd, SO_ACCEPTCONN) == 1 ? NULL : "a socket that does not listen";
+}
+
 enum err service_socket_prepare(const struct service_socket *socket, int *ret_domain)
 {
-	int domain = 0;
-	socklen_t len = sizeof(domain);
-
-	if (sd_is_socket(socket->fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 ||
-	    getsockopt(socket->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0)
-		return E_INVAL;
-	if (domain != AF_INET && domain != AF_INET6 && domain != AF_UNIX)
+	if (service_socket_fault(socket))
 		return E_INVAL;
 	if (fd_set_nonblocking(socket->fd) != E_OK)
 		return E_IO;
-	*ret_domain = domain;
+	*ret_domain = service_socket_option(socket->fd, SO_DOMAIN);
 	return E_OK;
 }

@@ -72,9 +72,13 @@ struct service_socket {
 /* How many, and which; borrowed forever.  The descriptors are the caller's to close. */
 size_t service_sockets(const struct service_socket **ret_sockets);
 
+/* Why it cannot be served, as in "a datagram socket"; NULL for a listening stream socket of IPv4, IPv6 or
+ * unix. */
+const char *service_socket_fault(const struct service_socket *socket);
+
 /*
  * Makes it non-blocking and tells its domain (AF_INET, AF_INET6, AF_UNIX).
- * E_INVAL when it is not a listening stream socket of one of these; E_IO (errno kept).
+ * E_INVAL when it has a fault; E_IO (errno kept).
  */
 MUST_USE enum err service_socket_prepare(const struct service_socket *socket, int *ret_domain);
 

@@ -9,7 +9,7 @@ A_loop := $(B)/libloop.a $(B)/libbase.a
 A_tlog := $(B)/libtlog.a $(B)/libbase.a
 A_hsm := $(B)/libhsm.a $(B)/libloop.a $(B)/libwire.a $(B)/libbase.a
 A_store := $(B)/libstore.a $(B)/libbase.a
-A_api := $(B)/libapi.a $(B)/libconfig.a $(B)/libbase.a
+A_api := $(B)/libapi.a $(B)/libossl.a $(B)/libconfig.a $(B)/libbase.a
 
 # $(call test_program,PATH under tests/ without .c,archives and objects,libraries)
 TEST_PROGRAMS :=
@@ -40,10 +40,12 @@ $(eval $(call test_program,unit/config_test,$(A_config),$(CONFIG_LIBS)))
 $(eval $(call test_program,unit/ask_test,$(B)/cli/ask.o $(A_base),))
 $(eval $(call test_program,unit/conf_edit_test,$(B)/cli/conf_edit.o $(A_base),))
 $(eval $(call test_program,unit/wire_test,$(A_wire),))
-$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr/csr_build.o csr/csr_check.o csr/csr_verify.o key/key_kind.o key/spki.o) $(A_base),-lcrypto))
-$(eval $(call test_program,unit/stock_test,$(B)/hsm/signer/stock/stock.o $(B)/hsm/signer/key/spki.o $(A_wire),-lcrypto -Wl$(comma)--wrap=gethostname))
+$(eval $(call test_program,unit/csr_build_test,$(addprefix $(B)/hsm/signer/,csr/csr_build.o csr/csr_check.o csr/csr_verify.o key/key_kind.o key/spki.o) $(B)/libossl.a $(A_base),-lcrypto))
+$(eval $(call test_program,unit/stock_test,$(B)/hsm/signer/stock/stock.o $(B)/hsm/signer/key/spki.o $(B)/libossl.a $(A_wire),-lcrypto -Wl$(comma)--wrap=gethostname))
 $(B)/tests/unit/stock_test.o $(B)/tests/unit/csr_build_test.o $(B)/tests/unit/weak_key_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
-$(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/key/weak_key.o $(A_base),-lcrypto))
+$(eval $(call test_program,unit/weak_key_test,$(B)/hsm/signer/key/weak_key.o $(B)/libossl.a $(A_base),-lcrypto))
+$(eval $(call test_program,unit/ossl_memory_test,$(addprefix $(B)/hsm/signer/,csr/csr_build.o csr/csr_check.o csr/csr_verify.o key/key_kind.o key/spki.o key/weak_key.o) $(B)/api/csr_proof.o $(B)/libossl.a $(A_base),-lcrypto $(addprefix -Wl$(comma)--wrap=,malloc realloc)))
+$(B)/tests/unit/ossl_memory_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 TLOG_FIXTURE := $(B)/tests/unit/tlog_fixture.o
 -include $(TLOG_FIXTURE:.o=.d)
 $(eval $(call test_program,unit/tlog_tree_test,$(TLOG_FIXTURE) $(A_tlog),$(TLOG_LIBS)))
@@ -56,7 +58,8 @@ $(eval $(call test_program,unit/api_credential_test,$(B)/libapi.a $(A_base),$(AP
 $(eval $(call test_program,unit/limit_test,$(B)/libapi.a $(A_base),$(API_LIBS) -Wl$(comma)--wrap=clock_ns))
 $(eval $(call test_program,unit/api_route_test,$(B)/tests/fakes/hsm_fake.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS)))
 $(eval $(call test_program,unit/api_validate_test,$(B)/libapi.a $(A_base),$(API_LIBS)))
-$(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us))
+$(eval $(call test_program,unit/policy_test,$(B)/libapi.a $(B)/libstore.a $(A_base),$(API_LIBS) $(STORE_LIBS)))
+$(eval $(call test_program,unit/api_handler_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(API_LIBS) $(STORE_LIBS) -Wl$(comma)--wrap=clock_wall_us$(comma)--wrap=EVP_Digest))
 $(eval $(call test_program,contract/store_sqlite_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_load_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,contract/store_place_test,$(B)/tests/contract/store_contract.o $(A_store),$(STORE_LIBS)))
@@ -64,14 +67,16 @@ $(eval $(call test_program,contract/store_walk_test,$(B)/tests/contract/store_co
 $(eval $(call test_program,unit/store_queue_test,$(STORE_FAKE) $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/sql_text_test,$(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/store_migrate_test,$(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/settle_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(A_store),$(STORE_LIBS)))
-$(eval $(call test_program,unit/key_list_test,$(B)/libapi.a $(A_base),))
-$(eval $(call test_program,unit/reconcile_test,$(B)/tests/fakes/old_rows.o $(B)/libapi.a $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/settle_test,$(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/old_rows.o $(B)/tests/fakes/store_memory.o $(B)/libapi.a $(B)/libossl.a $(A_store),$(STORE_LIBS)))
+$(eval $(call test_program,unit/key_list_test,$(B)/libapi.a $(B)/libossl.a $(A_base),))
+$(eval $(call test_program,unit/reconcile_test,$(B)/tests/fakes/old_rows.o $(B)/libapi.a $(B)/libossl.a $(A_store),$(STORE_LIBS)))
 $(eval $(call test_program,unit/reconciler_test,$(B)/daemon/reconciler.o $(B)/libloop.a $(A_store),-levent_core))
 $(eval $(call test_program,unit/confirm_test,$(B)/daemon/confirm.o $(B)/tests/fakes/hsm_fake.o $(B)/libloop.a $(A_base),-levent_core))
 $(eval $(call test_program,unit/vouch_test,$(B)/daemon/vouch.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(A_store),$(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/notify_test,$(B)/daemon/notify.o $(B)/tests/fakes/hsm_fake.o $(B)/tests/fakes/store_memory.o $(B)/libloop.a $(B)/libwire.a $(B)/libstore.a $(B)/libservice.a $(B)/libbase.a,$(SERVICE_LIBS) $(STORE_LIBS) -levent_core))
 $(eval $(call test_program,unit/head_test,$(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
+$(eval $(call test_program,unit/forwarded_test,$(B)/daemon/forwarded.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
+$(eval $(call test_program,unit/proxy_test,$(B)/daemon/proxy.o $(A_base),))
 $(eval $(call test_program,unit/chunk_test,$(B)/daemon/chunk.o $(B)/daemon/head.o $(B)/daemon/target.o $(B)/api/request.o $(A_base),))
 
 $(eval $(call test_program,unit/pin_guard_test,$(addprefix $(B)/hsm/signer/,token/pin_guard.o token/state_dir.o) $(A_base),-lcrypto))
@@ -135,6 +140,8 @@ $(B)/tests/contract/signer_kryoptic_test.o: EXTRA_CFLAGS := $(P11_CFLAGS)
 $(B)/tests/contract/signer_kryoptic_test: | $(B)/bin/csrd-hsm $(B)/tests/p11shim.so
 TEST_PROGRAMS := $(filter-out %/signer_kryoptic_test,$(TEST_PROGRAMS)) # make test-kryoptic
 -include $(SIGNER_TEST_OBJ:.o=.d)
+
+include tests/fuzz/fuzz.mk
 
 # ---- targets -------------------------------------------------------------------
 
@@ -283,6 +290,13 @@ $(B)/tests/fakes/refuse_calls.so: tests/fakes/refuse_calls.c $(B)/flags.stamp
 	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -fPIC -shared -o $@ $<
 test-programs check-system: $(B)/tests/fakes/refuse_calls.so
 
+# The same.
+$(B)/tests/fakes/no_memory.so: tests/fakes/no_memory.c $(B)/flags.stamp
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
+test-programs check-system: $(B)/tests/fakes/no_memory.so
+
 # What tlog/ computes, for verifiers in other languages (tests/system/tlog_test.py).
 $(B)/tests/tlog/tlog_say: $(B)/tests/tlog/tlog_say.o $(TLOG_FIXTURE) $(A_tlog)
 	@mkdir -p $(@D)
@@ -302,6 +316,15 @@ test-kills: test-deps
 		ONLY=system/fault_kill_test,system/crash_,system/pool_test
 
 # 500 bad clients of each kind around csrd, and a table of how it was; half a minute of it is part of "make test-rare".
+# The versions are those of requirements.txt; Debian 12 has neither program.
+.PHONY: schemathesis
+schemathesis: test-deps
+	$(Q)sh tools/install-deps.sh schemathesis
+	$(Q)$(MAKE) --no-print-directory FAILPOINTS=1 all
+	$(Q)[ -x build/schemathesis/bin/st ] || /usr/bin/python3 -m venv build/schemathesis
+	$(Q)build/schemathesis/bin/pip install --quiet --requirement tests/schemathesis/requirements.txt
+	$(Q)/usr/bin/python3 tests/schemathesis/run.py build/schemathesis $(or $(SCHEMATHESIS_SECONDS),600)
+
 .PHONY: abuse
 abuse: test-deps
 	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 all

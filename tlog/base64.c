@@ -44,8 +44,7 @@ void base64_put(struct buf *out, const void *bytes, size_t len)
 	}
 }
 
-/* Four characters, of which the last 4 - digits are padding; false also where the bits under the padding are
- * not 0. */
+/* Four characters, the last 4 - digits of them padding.  False, too, if bits under the padding are not 0. */
 static bool base64_read_group(const char *text, size_t digits, uint8_t bytes[3])
 {
 	uint32_t bits = 0;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Base 64 (RFC 4648 §4), with one text for each value: padded, no blanks, no bits left over.  Private to
- * tlog/. */
+/*
+ * Base 64 (RFC 4648 §4), with one text for each value: padded, no blanks, no bits left over.  Private to
+ * tlog/.
+ */
 #ifndef CSRD_TLOG_BASE64_H
 #define CSRD_TLOG_BASE64_H
 

@@ -37,8 +37,7 @@ static bool canonical_skip(struct canonical_scan *s, const char *word)
 	return true;
 }
 
-/* Behind a backslash.  Each character has one escape, or none: those of \u00XX are the rest of the control
- * characters. */
+/* Behind a backslash.  A character has one escape or none; \u00XX is for control characters alone. */
 static bool canonical_next_escaped(const char *text, size_t len, size_t *pos, uint32_t *ret_char)
 {
 	static const char escapes[][2] = {{'"', '"'},  {'\\', '\\'}, {'b', '\b'}, {'t', '\t'},

@@ -19,8 +19,10 @@ struct checkpoint {
 	size_t extension_len;  /* 0: there are none, as in all that csrd writes */
 };
 
-/* Appends the text to be signed.  E_INVAL: the origin is no name of a key, or the size too large; E_LIMIT,
- * E_NOMEM. */
+/*
+ * Appends the text to be signed.  E_INVAL: the origin is no name of a key, or the size too large; E_LIMIT,
+ * E_NOMEM.
+ */
 MUST_USE enum err checkpoint_put(const char *origin, const struct tree_head *head, struct buf *out);
 
 /* The text of a note.  E_PROTO: it is none of a checkpoint. */

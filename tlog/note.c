@@ -79,27 +79,52 @@ static bool note_line_is_of(const struct note_line *line, const struct note_key 
 }
 
 static enum err note_verify_line(const struct note *note, const struct note_line *line,
-				 const struct note_key *key)
+				 const struct note_key *key, struct note_signature *signature)
 {
 	uint8_t bytes[ID_BYTES + NOTE_SIGNATURE_MAX];
-	struct note_signature signature;
 	size_t len;
 
 	if (base64_read(line->base64, line->base64_len, bytes, sizeof(bytes), &len) != E_OK)
 		return E_DENIED; /* longer than any of this key */
-	signature.len = len - ID_BYTES;
-	memcpy(signature.bytes, bytes + ID_BYTES, signature.len);
-	return note_key_verify(key, note->text, note->text_len, &signature);
+	signature->len = len - ID_BYTES;
+	memcpy(signature->bytes, bytes + ID_BYTES, signature->len);
+	return note_key_verify(key, note->text, note->text_len, signature);
+}
+
+/* Every line of the key; *latest_seconds becomes the largest time, if the key is a witness's. */
+static enum err note_verify_lines(const struct note *note, const struct note_key *key,
+				  uint64_t *latest_seconds)
+{
+	struct note_signature signature;
+	enum err e = E_NOTFOUND;
+
+	for (size_t i = 0; i < note->lines_len; i++) {
+		if (!note_line_is_of(&note->lines[i], key))
+			continue;
+		if ((e = note_verify_line(note, &note->lines[i], key, &signature)) != E_OK)
+			return e;
+		if (key->algorithm == NOTE_COSIGNATURE && note_key_cosigned_at(&signature) > *latest_seconds)
+			*latest_seconds = note_key_cosigned_at(&signature);
+	}
+	return e;
 }
 
 enum err note_verify(const struct note *note, const struct note_key *key)
 {
-	enum err e = E_NOTFOUND;
+	uint64_t seconds = 0;
 
-	for (size_t i = 0; i < note->lines_len; i++)
-		if (note_line_is_of(&note->lines[i], key) &&
-		    (e = note_verify_line(note, &note->lines[i], key)) != E_OK)
-			return e;
+	return note_verify_lines(note, key, &seconds);
+}
+
+enum err note_verify_cosignature(const struct note *note, const struct note_key *key, uint64_t *ret_seconds)
+{
+	uint64_t seconds = 0;
+	enum err e;
+
+	if (key->algorithm != NOTE_COSIGNATURE)
+		return E_INVAL;
+	if ((e = note_verify_lines(note, key, &seconds)) == E_OK)
+		*ret_seconds = seconds;
 	return e;
 }
 

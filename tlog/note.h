@@ -35,10 +35,15 @@ struct note {
 MUST_USE enum err note_parse(const void *bytes, size_t len, struct note *ret_note);
 
 /*
- * Is the text signed with this key?  Signatures with other keys do not count.  E_NOTFOUND: the key has no
- * signature here; E_DENIED: it has one that is wrong, whatever others say; E_NOMEM.
+ * Is the text signed with this key, whatever its type?  Signatures with other keys do not count.  E_NOTFOUND:
+ * the key has no signature here; E_DENIED: it has one that is wrong, whatever others say; E_NOMEM.
  */
 MUST_USE enum err note_verify(const struct note *note, const struct note_key *key);
+
+/* The same with the key of a witness, and when it signed, in seconds since 1970: the latest of its lines.
+ * E_INVAL: of none. */
+MUST_USE enum err note_verify_cosignature(const struct note *note, const struct note_key *key,
+					  uint64_t *ret_seconds);
 
 /* What signs with the private key of `key`, such as a token.  `sign` fails with an error of its own. */
 struct note_signer {

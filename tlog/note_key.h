@@ -20,6 +20,9 @@
 enum note_algorithm {
 	NOTE_ED25519 = 0x01, /* public key: 32 bytes; signature: 64 bytes */
 	NOTE_ECDSA = 0x02,   /* public key: SPKI in DER, of P-256 only; signature: over SHA-256, in DER */
+	/* of a witness (C2SP tlog-cosignature), over the time and the text; signature: 8 bytes of time before
+	   it */
+	NOTE_COSIGNATURE = 0x04,
 };
 
 struct note_key {
@@ -42,12 +45,17 @@ bool note_key_name_is_valid(const char *name, size_t len);
 MUST_USE enum err note_key_make(const char *name, enum note_algorithm algorithm, const uint8_t *public_key,
 				size_t len, struct note_key *ret_key);
 
-/* "NAME+ID+KEY".  E_INVAL: it is no vkey, or its id is another key's; E_UNSUPPORTED: of another algorithm;
- * E_NOMEM. */
+/*
+ * "NAME+ID+KEY".  E_INVAL: it is no vkey, or its id is another key's; E_UNSUPPORTED: of another algorithm;
+ * E_NOMEM.
+ */
 MUST_USE enum err note_key_parse(const char *vkey, struct note_key *ret_key);
 
 /* Appends the vkey. */
 void note_key_put(const struct note_key *key, struct buf *out);
+
+/* When a witness signed, in seconds since 1970.  The signature is one that verifies. */
+uint64_t note_key_cosigned_at(const struct note_signature *signature);
 
 /* E_DENIED: this key did not sign this text; E_NOMEM. */
 MUST_USE enum err note_key_verify(const struct note_key *key, const void *text, size_t text_len,

@@ -51,8 +51,7 @@ static enum err proof_walk_node(struct proof_walk *walk, unsigned height, uint64
 	return E_OK;
 }
 
-/* The complete nodes, the largest first, that cover the entries from `start` to `end`.  `start` is a multiple
- * of the size of the first. */
+/* Complete nodes, the largest first, that cover start … end - 1.  The size of the first divides `start`. */
 static enum err proof_walk_cover(struct proof_walk *walk, uint64_t start, uint64_t end,
 				 struct tree_hash hashes[TREE_EDGE_MAX], size_t *ret_len)
 {
@@ -131,7 +130,7 @@ enum err proof_make_consistency(const struct proof_source *source, uint64_t old_
 	if (!proof_source_has(source, size) || old_size > size)
 		return E_INVAL;
 	if (old_size > 0 && old_size < size) {
-		/* The last complete subtree of the old tree; alone, it is the old root, which the verifier
+		/* The last complete subtree of the old tree.  Alone it is the old root, which the verifier
 		 * has. */
 		height = (unsigned)__builtin_ctzll(old_size);
 		index = (old_size >> height) - 1;

@@ -28,8 +28,10 @@ struct tlog_proof {
 /* Appends the text.  E_LIMIT, E_NOMEM. */
 MUST_USE enum err tlog_proof_put(const struct tlog_proof *proof, struct buf *out);
 
-/* `extra` takes up to its ceiling, or TLOG_PROOF_EXTRA_MAX.  E_PROTO: the text is no proof, or too long;
- * E_NOMEM. */
+/*
+ * `extra` takes up to its ceiling, or TLOG_PROOF_EXTRA_MAX.  E_PROTO: the text is no proof, or too long;
+ * E_NOMEM.
+ */
 MUST_USE enum err tlog_proof_parse(const void *text, size_t len, struct buf *extra,
 				   struct tlog_proof *ret_proof);
 

@@ -31,8 +31,7 @@ enum err tree_append(struct tree *t, const struct tree_hash *leaf, struct tree_a
 
 	if (t->size >= TREE_SIZE_MAX)
 		return E_LIMIT;
-	/* As in a binary counter: each subtree on the right edge that has the height of `node` is its left
-	 * half. */
+	/* A binary counter: what stands on the edge with the height of `node` is its left half. */
 	for (unsigned height = 0; t->size >> height & 1;) {
 		if ((e = tree_hash_node(&t->edge[--len], &node, &node)) != E_OK)
 			return e;

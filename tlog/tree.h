@@ -32,8 +32,7 @@ struct tree {
 	struct tree_hash edge[TREE_EDGE_MAX];
 };
 
-/* What one append adds to the tiles: on each level from 0 to levels - 1, one hash behind those that are
- * there. */
+/* What one append adds to the tiles: one hash on each level below `levels`. */
 #define TREE_TILE_LEVELS 7 /* 256^6 < TREE_SIZE_MAX < 256^7 */
 struct tree_added {
 	unsigned levels;

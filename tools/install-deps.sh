@@ -4,9 +4,11 @@
 #   tools/install-deps.sh run    to build csrd and run it on SoftHSM
 #   tools/install-deps.sh test   that, and what the tests need
 #   tools/install-deps.sh core   that, and what tests/unit, tests/contract and the test of the package need
+#   tools/install-deps.sh fuzz   what "make fuzz" needs
 #   tools/install-deps.sh bench  what "make bench" needs
 #   tools/install-deps.sh deb    what "make deb" needs
 #   tools/install-deps.sh kryoptic   what "make kryoptic" needs, in Debian 13
+#   tools/install-deps.sh schemathesis   what "make schemathesis" needs besides "test"
 #   tools/install-deps.sh debian13   what "make test-debian13" needs on the machine where it is given
 #
 # The names are Debian 12's; Debian 13 has some of them with "t64" at the end.
@@ -21,16 +23,18 @@ run_packages='gcc make pkgconf libc6-dev libssl-dev libp11-dev libp11-kit-dev li
 	curl'
 core_packages='libcmocka-dev opensc openssl libtpm2-pkcs11-1 libtss2-tcti-swtpm0 swtpm opencryptoki p11-kit
 	p11-kit-modules libnss3 python3 man-db systemd iproute2 procps'
-test_packages='libengine-pkcs11-openssl gnutls-bin python3-cryptography python3-yaml golang-cfssl sqlite3 shellcheck zsh
-	wget python3-requests golang-go default-jdk-headless haproxy nginx clang-format prometheus'
+test_packages='libengine-pkcs11-openssl gnutls-bin python3-cryptography python3-jsonschema python3-yaml golang-cfssl sqlite3 shellcheck zsh
+	wget python3-requests golang-go golang-golang-x-mod-dev default-jdk-headless haproxy nginx clang-format prometheus'
 deb_packages='build-essential debhelper dpkg-dev lintian scdoc'
 debian13_packages='debootstrap debian-archive-keyring iproute2 util-linux wget'
 kryoptic_packages='cargo libclang-dev libssl-dev libsqlite3-dev pkgconf'
+fuzz_packages='clang libclang-rt-dev llvm'
+schemathesis_packages='python3-venv'
 bench_packages='opensc libengine-pkcs11-openssl python3 golang-cfssl gnuplot-nox'
 
 usage()
 {
-	echo 'usage: tools/install-deps.sh run|test|core|bench|deb|debian13|kryoptic' >&2
+	echo 'usage: tools/install-deps.sh run|test|core|fuzz|bench|deb|debian13|kryoptic|schemathesis' >&2
 	exit 64
 }
 
@@ -67,6 +71,9 @@ test)
 core)
 	packages="$run_packages $core_packages $deb_packages"
 	;;
+fuzz)
+	packages="$run_packages $fuzz_packages"
+	;;
 bench)
 	packages="$run_packages $bench_packages $(sdk_packages)"
 	;;
@@ -75,6 +82,9 @@ deb)
 	;;
 kryoptic)
 	packages=$kryoptic_packages
+	;;
+schemathesis)
+	packages=$schemathesis_packages
 	;;
 debian13)
 	packages=$debian13_packages

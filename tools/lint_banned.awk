@@ -15,6 +15,7 @@ BEGIN {
 	everywhere("PKCS11_enumerate_keys PKCS11_open_session", "locks up or moves handles: use the function list")
 	everywhere("json_tokener_parse json_tokener_parse_ex json_tokener_parse_verbose json_object_from_file",
 		"judges JSON in another way in each release: use json_read")
+	permitted("json_tokener_parse_ex", "tests/fuzz/json_fuzz.c") # which compares
 	product("strcpy strcat stpcpy sprintf vsprintf", "has no bound: use struct buf or snprintf")
 	product("strncpy strncat", "may leave no NUL: use struct buf, snprintf or memcpy")
 	product("system popen fork vfork", "starts a process: a loaded PKCS#11 module does not survive it")
@@ -137,7 +138,7 @@ function bare(line, out, c, two, quote)
 		sub(/[ \t]*\($/, "", name)
 		if (before ~ /[.>0-9]/)
 			continue # a member, not the function
-		if (name in reason)
+		if (name in reason && !is_permitted(name))
 			printf "%s:%d: %s() %s\n", FILENAME, FNR, name, reason[name]
 		else if (!is_test && (name in reason_product) && !is_permitted(name))
 			printf "%s:%d: %s() %s\n", FILENAME, FNR, name, reason_product[name]

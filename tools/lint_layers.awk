@@ -8,20 +8,21 @@ BEGIN {
 	may["systemd"] = "base systemd"
 	may["config"] = "base config"
 	may["tls"] = "base tls"
+	may["ossl"] = "base ossl"
 	may["loop"] = "base loop"
 	may["tlog"] = "base tlog"
 	may["hsm"] = "base loop hsm"
 	may["hsm/signer/token"] = "base hsm hsm/signer/token"
 	may["hsm/signer/journal"] = "base tlog hsm/signer/token hsm/signer/journal"
-	may["hsm/signer/key"] = "base hsm hsm/signer/token hsm/signer/key"
-	may["hsm/signer/csr"] = "base hsm hsm/signer/key hsm/signer/csr"
+	may["hsm/signer/key"] = "base ossl hsm hsm/signer/token hsm/signer/key"
+	may["hsm/signer/csr"] = "base ossl hsm hsm/signer/key hsm/signer/csr"
 	may["hsm/signer/stock"] = "base hsm hsm/signer/token hsm/signer/journal hsm/signer/key hsm/signer/stock"
 	may["hsm/signer/serve"] = may["hsm/signer/stock"] " systemd config hsm/signer/csr hsm/signer/serve"
-	may["hsm/signer"] = may["hsm/signer/serve"]
+	may["hsm/signer"] = may["hsm/signer/serve"] " ossl"
 	may["store"] = "base store store/sqlite"
 	may["store/sqlite"] = "base store store/sqlite"
-	may["api"] = "base config hsm store api"
-	may["cli"] = "base config loop hsm store api tls cli"
+	may["api"] = "base ossl config hsm store api"
+	may["cli"] = "base ossl config loop hsm store api tls cli"
 	may["daemon"] = "base systemd config loop hsm store api tls daemon"
 
 	# file → header of a folder above its own
@@ -33,6 +34,7 @@ BEGIN {
 
 	# generated beside the objects → folder that includes it
 	generated["store_schema.inc"] = "store"
+	generated["openapi_frame.inc"] = "api"
 	generated["utf8_class.inc"] = "base"
 
 	# library header → where it may be known; a folder ends in '/'
@@ -45,7 +47,7 @@ BEGIN {
 	library("libp11.h", "hsm/signer/token/module.c")
 	library("p11-kit/", "hsm/signer/token/ hsm/signer/key/key_kind.h hsm/signer/serve/inspect.c")
 	library("pkcs11.h", "")
-	library("openssl/", "api/ daemon/ tls/ tlog/tree_hash.c tlog/note_key.c hsm/signer/token/ hsm/signer/journal/ hsm/signer/key/ hsm/signer/csr/ cli/digest.c")
+	library("openssl/", "ossl/ api/ daemon/ tls/ tlog/tree_hash.c tlog/note_key.c hsm/signer/token/ hsm/signer/journal/ hsm/signer/key/ hsm/signer/csr/ cli/digest.c")
 	library("ini.h", "config/config.c")
 	library("libpsl.h", "api/san_suffixes.c")
 	library("idn2.h", "api/san_host.c")

@@ -28,6 +28,7 @@
 #include "hsm/signer/token/state_dir.h"
 #include "hsm/signer/token/token.h"
 #include "hsm/signer/token/watchdog.h"
+#include "ossl/ossl_memory.h"
 #include "systemd/journald.h"
 #include "systemd/service.h"
 
@@ -147,6 +148,7 @@ static enum exit_code check_settings(const struct signer *s)
 {
 	const struct config_token *t = s->settings;
 	const char *path = s->arguments.config_path, *reason = "";
+	enum err e;
 
 	if (!t) {
 		log_error("%s: there is no section [token %s]", path,
@@ -161,9 +163,9 @@ static enum exit_code check_settings(const struct signer *s)
 					 : "socket");
 		return EXIT_CODE_CONFIG;
 	}
-	if (module_check_uri(t->uri, &reason) != E_OK) {
+	if ((e = module_check_uri(t->uri, &reason)) != E_OK) {
 		log_error("%s: [token %s] uri: %s", path, t->name, reason);
-		return EXIT_CODE_CONFIG;
+		return exit_code_of(e, EXIT_CODE_CONFIG);
 	}
 	if (t->threads < 1 || t->threads > WORKER_THREADS_MAX || t->queue_max < 1) {
 		log_error("%s: [token %s] threads: must be 1 to %d, and queue_max at least 1", path, t->name,
@@ -197,13 +199,13 @@ static enum exit_code load_config(struct signer *s)
 
 	buf_init(&report, 65536);
 	e = config_load(s->arguments.config_path, &report, &s->config);
-	if (e != E_OK)
+	if (e == E_NOMEM)
+		log_err(e, "'%s' cannot be read", s->arguments.config_path);
+	else if (e != E_OK)
 		log_lines(&report);
 	buf_release(&report);
-	if (e == E_NOMEM)
-		return EXIT_CODE_INTERNAL;
 	if (e != E_OK)
-		return EXIT_CODE_CONFIG;
+		return exit_code_of(e, EXIT_CODE_CONFIG);
 	log_set_level(s->config->log.level);
 	s->settings = config_token_find(s->config, s->arguments.token_name);
 	if (s->settings) {
@@ -307,8 +309,10 @@ static enum exit_code load_module(struct signer *s)
 {
 	enum err e = module_load(s->settings->module, s->settings->module_init_args, &s->module);
 
-	if (e == E_NOMEM)
-		log_error("out of memory");
+	if (e == E_NOMEM) {
+		log_err(e, "pkcs#11 module '%s' cannot be loaded", s->settings->module);
+		return EXIT_CODE_INTERNAL;
+	}
 	if (e == E_HSM && signer_is_outage(s)) /* many modules do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
 	return e != E_OK ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;
@@ -329,10 +333,14 @@ static enum exit_code signer_find_token(struct signer *s)
 	e = module_find_token(s->module, s->settings->uri, &s->token);
 	if ((e == E_NOTFOUND || e == E_HSM) && signer_is_outage(s))
 		return EXIT_CODE_TOKEN_FAILED;
+	if (e == E_NOMEM) {
+		log_err(e, "the token cannot be looked for");
+		return EXIT_CODE_INTERNAL;
+	}
 	if (e != E_OK)
 		return e == E_CONFIG ? EXIT_CODE_CONFIG : EXIT_CODE_NO_TOKEN;
 	if ((e = served_check(s->state, s->settings->uri, &s->token)) != E_OK)
-		return e == E_DENIED ? EXIT_CODE_NO_TOKEN : EXIT_CODE_SYSTEM;
+		return e == E_DENIED ? EXIT_CODE_NO_TOKEN : exit_code_of(e, EXIT_CODE_SYSTEM);
 	if (s->token.quirks.one_session)
 		log_notice("module %s: one thread, and a new session after each key, whatever [token %s] "
 			   "threads says",
@@ -367,6 +375,8 @@ static enum exit_code open_journal(struct signer *s)
 	case E_STORE:
 	case E_CONFIG:
 		return EXIT_CODE_CONFIG;
+	case E_NOMEM:
+		return EXIT_CODE_INTERNAL;
 	default:
 		return EXIT_CODE_SYSTEM;
 	}
@@ -432,6 +442,7 @@ static enum exit_code signer_open_sessions(struct signer *s)
 	options.gate = s->gate;
 	options.judge = s->judge;
 	options.book = s->book;
+	options.stores = &s->stores;
 	e = workers_new(&options, &s->workers);
 	if (write_login(s, e) == E_NOMEM)
 		return EXIT_CODE_INTERNAL;
@@ -444,8 +455,9 @@ static enum exit_code signer_open_sessions(struct signer *s)
 	case E_CONFIG:
 		return EXIT_CODE_CONFIG;
 	case E_IO:
-	case E_NOMEM:
 		return EXIT_CODE_SYSTEM;
+	case E_NOMEM:
+		return EXIT_CODE_INTERNAL;
 	default:
 		if (s->token.quirks.advice)
 			log_error("%s", s->token.quirks.advice);
@@ -539,6 +551,7 @@ int main(int argc, char **argv)
 	struct signer s = {.signal_fd = -1, .in_force_fd = -1, .listener = {.fd = -1, .lock_fd = -1}};
 	enum exit_code code = EXIT_CODE_OK;
 
+	ossl_memory_watch();
 	if (fd_fill_standard() != E_OK)
 		return EXIT_CODE_SYSTEM;
 	log_open("csrd-hsm", LOG_LEVEL_INFO);

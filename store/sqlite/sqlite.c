@@ -87,6 +87,15 @@ enum err sqlite_report(struct sqlite *s, int rc, const char *what)
 	return sqlite_err_of(rc);
 }
 
+int sqlite_unread_page(const char *answer)
+{
+	static const char words[] = "error code=";
+	const char *code = strstr(answer, words);
+	int rc = !code ? SQLITE_OK : (int)strtol(code + sizeof(words) - 1, NULL, 10);
+
+	return (rc & 0xff) == SQLITE_NOMEM || (rc & 0xff) == SQLITE_IOERR ? rc : SQLITE_OK;
+}
+
 enum err sqlite_read_int(struct sqlite *s, const char *sql, int64_t *ret_value)
 {
 	sqlite3_stmt *st = NULL;

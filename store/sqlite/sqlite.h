@@ -30,7 +30,7 @@ MUST_USE enum err sqlite_open_memory(struct sql **ret_sql);
 /* What SQLite keeps beside the database, and open for as long. */
 enum sqlite_beside { SQLITE_BESIDE_LOG, SQLITE_BESIDE_INDEX, SQLITE_BESIDE_LEN };
 
-#define SQLITE_PARAMS_MAX 24
+#define SQLITE_PARAMS_MAX 32
 #define SQLITE_BUSY_TIMEOUT_MS 5000
 
 struct sqlite_statement {
@@ -72,6 +72,11 @@ void sqlite_disconnect(struct sqlite *s);
 
 /* Turns a result code into ours, and logs it, at most one line in ten seconds. */
 enum err sqlite_report(struct sqlite *s, int rc, const char *what);
+/*
+ * Of an answer of quick_check or integrity_check: the result code for which a page could not be read, which
+ * tells nothing of what is in it; SQLITE_OK: it is about something else.
+ */
+int sqlite_unread_page(const char *answer);
 MUST_USE enum err sqlite_execute(struct sqlite *s, const char *sql, const char *what);
 /* The first column of the first row of a statement without parameters. */
 MUST_USE enum err sqlite_read_int(struct sqlite *s, const char *sql, int64_t *ret_value);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "store/migrate.h"
+#include "store/sqlite/sqlite.h"
 #include "store/sqlite/sqlite_place.h"
 
 #include <errno.h>
@@ -214,6 +215,8 @@ static enum err take_integrity(void *arg, sqlite3_stmt *row)
 
 	if (!text)
 		return E_NOMEM;
+	if ((sqlite_unread_page(text) & 0xff) == SQLITE_NOMEM)
+		return E_NOMEM;
 	last = strrchr(text, '\n');
 	if (strcmp(text, "ok") != 0)
 		p->tell(p->arg, "pages", last ? last + 1 : text);
@@ -281,6 +284,23 @@ static enum err count_future(const struct sqlite_file *f, struct upkeep_summary 
 	return sqlite_file_each(f, sql, take_future, s);
 }
 
+#define ENDING_US (INT64_C(14) * 24 * 3600 * 1000000)
+
+static enum err count_ending(const struct sqlite_file *f, struct upkeep_summary *s)
+{
+	int64_t now_us = clock_wall_us(), count = 0;
+	char sql[160];
+	enum err e;
+
+	snprintf(sql, sizeof(sql),
+		 "SELECT count(*) FROM principals WHERE revoked_us = 0 AND expires_us > %" PRId64
+		 " AND expires_us <= %" PRId64,
+		 now_us, now_us + ENDING_US);
+	e = sqlite_file_int(f, sql, &count);
+	s->ending = (uint64_t)count;
+	return e;
+}
+
 enum err sqlite_file_count(const struct sqlite_file *f, struct upkeep_summary *ret_summary)
 {
 	struct upkeep_summary s = *ret_summary;
@@ -308,6 +328,8 @@ enum err sqlite_file_count(const struct sqlite_file *f, struct upkeep_summary *r
 				     &s);
 	if (e == E_OK)
 		e = count_future(f, &s);
+	if (e == E_OK)
+		e = count_ending(f, &s);
 	if (e == E_OK)
 		*ret_summary = s;
 	return e;

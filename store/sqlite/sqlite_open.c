@@ -253,9 +253,11 @@ static enum err check_pages(struct sqlite *s)
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(st);
 	const char *answer = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
-	if (!answer) {
+	if (answer && sqlite_unread_page(answer) != SQLITE_OK)
+		e = sqlite_report(s, sqlite_unread_page(answer), "check its pages");
+	else if (!answer)
 		e = sqlite_report(s, rc, "check its pages");
-	} else if (strcmp(answer, "ok") != 0) {
+	else if (strcmp(answer, "ok") != 0) {
 		const char *last_line = strrchr(answer, '\n');
 
 		log_error("store '%s' is damaged: %s; restore it from a backup", s->path,

@@ -178,10 +178,10 @@ static const char *const counted[] = {"C_SignInit",          "C_Sign",
 				      "C_SetAttributeValue", "C_GetAttributeValue"};
 #define COUNTED (sizeof(counted) / sizeof(counted[0]))
 
-/* A warm create is two calls; the block is opened once, by a read, a write and a destroy. */
+/* A warm create is two calls; the block is opened once, by a read, a write, a destroy, and one more look. */
 static void sixteen_warm_creates_are_thirty_two_calls_and_a_block(void **state)
 {
-	static const long expected[COUNTED] = {16, 16, 0, 1, 1, 0, 0, 2};
+	static const long expected[COUNTED] = {16, 16, 0, 1, 1, 1, 0, 4};
 	struct signer_fixture *f = *state;
 	char csr_id[CSR_ID_SIZE];
 	struct signer_client c;
@@ -818,6 +818,43 @@ static void a_start_without_a_journal_to_write_F446_F447(void **state)
 	unsetenv("CSRD_FAILPOINT_FILE");
 }
 
+/* F448: what csrd says waits for the disk, and nobody else for it. */
+static void a_confirm_delays_nobody_F448(void **state)
+{
+	struct signer_fixture *f = *state;
+	char labels[1][KEY_LABEL_SIZE] = {{""}}, csr_id[CSR_ID_SIZE];
+	const struct message_confirm m = {.labels = labels, .labels_len = 1};
+	struct message_create_csr_reply reply;
+	struct message_status_reply status;
+	struct signer_client c, other;
+	struct buf b;
+
+	use_failpoints(f);
+	arm(f, "");
+	start(f, "", "", &c);
+	signer_csr_id(csr_id, 0);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, &reply), E_OK);
+	strcpy(labels[0], reply.key.label);
+	message_create_csr_reply_release(&reply);
+	signer_client_open(&other, f->socket, NULL);
+	arm(f, "signer.confirm.before-journal sleep");
+	buf_init(&b, FRAME_PAYLOAD_MAX);
+	message_confirm_encode(&b, &m);
+	signer_client_send(&c, MESSAGE_CONFIRM, &b);
+	buf_release(&b);
+	for (uint64_t deadline = clock_ms() + CLIENT_DEADLINE_MS;
+	     access(signer_path(f, "failpoint"), F_OK) == 0;) /* until it sleeps, for ever */
+		assert_true(clock_ms() < deadline);
+	signer_status(&other, &status);
+	message_status_reply_release(&status);
+	assert_int_equal(signer_learn(&other), 1);
+	signer_csr_id(csr_id, 1);
+	assert_int_equal(signer_create(&other, csr_id, KEY_P256V1, NULL), E_OK);
+	signer_client_close(&other);
+	kill_it(f, &c);
+	unsetenv("CSRD_FAILPOINT_FILE");
+}
+
 /* Of a half-used block nothing is kept, of the others all. */
 static void a_kill_costs_one_block_J3(void **state)
 {
@@ -997,6 +1034,103 @@ static void ready_keys_of_a_node_at_work_J12(void **state)
 	stop(f, &first);
 }
 
+/*
+ * F452: it is about to open a block, has looked at its word and has not written the new one yet, when its
+ * closed keys begin to be destroyed.
+ */
+static void ready_keys_of_a_node_that_opens_a_block_F452(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client first, second;
+	uint32_t create_id, destroy_id, objects;
+	uint8_t seen[6][KEY_SPKI_HASH_BYTES];
+	char csr_id[CSR_ID_SIZE];
+	struct csr_spec spec;
+	pid_t pid;
+
+	start(f, "", EXTRA "pool_p256v1 = 6\n", &first);
+	signer_wait_for_stock(&first, 6);
+	signer_wait_for_count(f, "C_CreateObject", 3); /* probe, names, and that the stock is full */
+	pid = start_second(f, "node = node-2\n", &second);
+	signer_set_rules(f, "C_CreateObject sleep 1s once\nC_DestroyObject sleep 300ms\n");
+	signer_csr_id(csr_id, 5);
+	signer_spec(&spec, KEY_P256V1);
+	create_id = signer_create_send(&first, csr_id, &spec, CLIENT_DEADLINE_MS);
+	csr_spec_release(&spec);
+	signer_wait_for_trace(f, "= sleep");
+	destroy_id = destroy_pool_send(&second, "node-1");
+	assert_int_equal(signer_create_get(&first, create_id, NULL), E_OK);
+	for (unsigned i = 0; i < 5; i++)
+		create(f, &first, i, seen);
+	signer_set_rules(f, "");
+	assert_int_equal(destroy_pool_get(&second, destroy_id, &objects), E_OK);
+	expect_created(&first, 6);
+	stop(f, &second);
+	f->pid = pid;
+	stop(f, &first);
+}
+
+/* F451: the token did not keep the label, and would not destroy the key: it goes all the same, when it can.
+ */
+static void what_has_no_label_is_tidied_by_its_id_F451(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+	char csr_id[CSR_ID_SIZE];
+
+	start(f, "", NODE, &c);
+	signer_set_rules(f, "label-max 12\nC_DestroyObject return CKR_FUNCTION_FAILED\n");
+	signer_csr_id(csr_id, 0);
+	assert_int_not_equal(signer_create(&c, csr_id, KEY_P256V1, NULL), E_OK);
+	assert_true(signer_token_count_keys(f, CKO_PRIVATE_KEY) > 0);
+	signer_set_rules(f, "");
+	signer_wait_for_log(f, "was destroyed at last: 2 objects");
+	stop(f, &c);
+}
+
+/* F453: an HSM may go on making what a killed signer asked for, under a name that is reserved. */
+static void names_of_a_killed_run_are_not_used_again_F453(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct message_create_csr_reply reply;
+	struct signer_client c;
+	struct csr_spec spec;
+	char csr_id[CSR_ID_SIZE], line[128];
+
+	use_failpoints(f);
+	arm(f, "");
+	start(f, "", NODE, &c);
+	arm(f, "signer.create.before-keygen");
+	signer_csr_id(csr_id, 0);
+	signer_spec(&spec, KEY_P256V1);
+	signer_create_send(&c, csr_id, &spec, CLIENT_DEADLINE_MS);
+	csr_spec_release(&spec);
+	assert_int_equal(signer_wait(f), -SIGKILL);
+	signer_client_close(&c);
+	unsetenv("CSRD_FAILPOINT_FILE");
+	run(f, KEEP_COPY);
+	start(f, "", NODE, &c);
+	assert_int_equal(signer_create(&c, csr_id, KEY_P256V1, &reply), E_OK);
+	snprintf(line, sizeof(line), "! grep -rq %s copy", reply.key.label);
+	message_create_csr_reply_release(&reply);
+	run(f, line);
+	stop(f, &c);
+}
+
+/* F454: the ready keys of csrd 0.1 are looked for until there are none, and not at each start. */
+static void a_stock_of_0_1_is_looked_for_once_F454(void **state)
+{
+	struct signer_fixture *f = *state;
+	struct signer_client c;
+
+	for (unsigned round = 0; round < 2; round++) {
+		start(f, "", EXTRA "pool_p256v1 = 1\n", &c);
+		signer_wait_for_stock(&c, 1);
+		stop(f, &c);
+		run(f, round ? "! grep -q csrd-pool: trace" : "grep -q csrd-pool: trace && rm trace");
+	}
+}
+
 /* ---- destroys, which take a full token long ---- */
 
 static void destroys_leave_a_thread_for_creates(void **state)
@@ -1068,6 +1202,7 @@ int main(int argc, char **argv)
 	    CASE(ready_keys_are_destroyed_for_nobody),
 	    CASE(a_journal_that_cannot_be_written_J2),
 	    CASE(a_start_without_a_journal_to_write_F446_F447),
+	    CASE(a_confirm_delays_nobody_F448),
 	    CASE(a_kill_costs_one_block_J3),
 	    CASE(a_journal_copied_back_from_before_the_block_J3),
 	    CASE(a_journal_copied_back_from_an_earlier_block_J3),
@@ -1075,6 +1210,10 @@ int main(int argc, char **argv)
 	    CASE(a_journal_that_is_missing_J4),
 	    CASE(two_signers_with_one_node_name_J5),
 	    CASE(ready_keys_of_a_node_at_work_J12),
+	    CASE(ready_keys_of_a_node_that_opens_a_block_F452),
+	    CASE(what_has_no_label_is_tidied_by_its_id_F451),
+	    CASE(names_of_a_killed_run_are_not_used_again_F453),
+	    CASE(a_stock_of_0_1_is_looked_for_once_F454),
 	    TPM_CASE(the_pool_outlives_the_process),
 	    TPM_CASE(a_crash_after_the_use_leaves_it_unsettled),
 	    TPM_CASE(a_use_that_lost_its_session_is_repeated),

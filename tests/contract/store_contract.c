@@ -79,7 +79,8 @@ void contract_done_fn(void *arg, enum err e)
 	d->e = e;
 }
 
-static void begin_done(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+static void begin_done(void *arg, enum err e, enum store_begin outcome, struct csr_record *record,
+		       struct store_policies *policies)
 {
 	struct contract_begin *b = arg;
 
@@ -88,12 +89,15 @@ static void begin_done(void *arg, enum err e, enum store_begin outcome, struct c
 	b->e = e;
 	b->outcome = outcome;
 	b->record = record;
+	b->policies = policies;
 }
 
 void contract_begin_release(struct contract_begin *b)
 {
 	csr_record_free(b->record);
+	store_policies_free(b->policies);
 	b->record = NULL;
+	b->policies = NULL;
 }
 
 void contract_begin_ask(struct store *store, struct csr_record *record, const char *key, unsigned hash,
@@ -700,6 +704,148 @@ static void one_key_many_times_at_once(void **state)
 	assert_int_equal(replays, 29);
 	assert_int_equal(mismatch, 10);
 	assert_counts(store, "account-1=1 ", "account-1:zone-1=0 ");
+}
+
+/* ---- policies ---- */
+
+struct policy_answer {
+	bool done;
+	enum err e;
+	int64_t version;
+	char text[512];
+};
+
+static void on_policy_set(void *arg, enum err e, int64_t version)
+{
+	struct policy_answer *a = arg;
+
+	*a = (struct policy_answer){.done = true, .e = e, .version = version};
+}
+
+static struct policy_answer policy_set(struct store *store, const struct store_scope *scope,
+				       const char *document, int64_t after)
+{
+	const struct store_policy_set in = {
+	    .scope = *scope, .document = document, .after = after, .origin = contract_origin};
+	struct policy_answer a = {.done = false};
+
+	store_policy_set(store, &in, on_policy_set, &a);
+	store_wait(store, &a.done);
+	return a;
+}
+
+static void on_policy(void *arg, enum err e, const struct policy_record *policy)
+{
+	struct policy_answer *a = arg;
+
+	*a = (struct policy_answer){.done = true, .e = e};
+	if (e == E_OK) {
+		a->version = policy->version;
+		assert_true(policy->made_us > 0);
+		snprintf(a->text, sizeof(a->text), "%s@%s", policy->document, policy->made_by);
+	}
+}
+
+static void assert_policy(struct store *store, const struct store_scope *scope, int64_t version,
+			  const char *expected)
+{
+	struct policy_answer a = {.done = false};
+
+	store_policy_get(store, scope, version, on_policy, &a);
+	store_wait(store, &a.done);
+	assert_int_equal(a.e, expected ? E_OK : E_NOTFOUND);
+	if (expected)
+		assert_string_equal(a.text, expected);
+}
+
+static void on_policy_list(void *arg, enum err e, const struct policy_record *policies, size_t len)
+{
+	struct policy_answer *a = arg;
+	size_t used = 0;
+
+	*a = (struct policy_answer){.done = true, .e = e};
+	for (size_t i = 0; i < len; i++)
+		used += (size_t)snprintf(a->text + used, sizeof(a->text) - used, "%s%lld:%s", i ? " " : "",
+					 (long long)policies[i].version, policies[i].document);
+}
+
+static void versions_of_a_policy_stay(void **state)
+{
+	struct store *store = *state;
+	struct store_policy_query query = {.scope = contract_account, .after_version = 1, .limit = 2};
+	const struct store_scope nobody = {STORE_ZONE, "no-zone"};
+	struct policy_answer a;
+	char trail[256];
+	int64_t last;
+
+	assert_policy(store, &contract_account, 0, NULL);
+	assert_int_equal(policy_set(store, &contract_account, "one", -1).version, 1);
+	assert_int_equal(policy_set(store, &contract_account, "two", 1).version, 2);
+	a = policy_set(store, &contract_account, "other", 1);
+	assert_int_equal(a.e, E_EXISTS);
+	assert_int_equal(a.version, 2);
+	assert_int_equal(policy_set(store, &contract_zone, "zone's", 0).version, 1);
+	assert_int_equal(policy_set(store, &contract_account, "three", -1).version, 3);
+	assert_int_equal(policy_set(store, &contract_account, "four", -1).version, 4);
+	assert_int_equal(policy_set(store, &nobody, "x", -1).e, E_NOTFOUND);
+	assert_policy(store, &contract_account, 0, "four@tester");
+	assert_policy(store, &contract_account, 1, "one@tester");
+	assert_policy(store, &contract_account, 5, NULL);
+	assert_policy(store, &contract_zone, 0, "zone's@tester");
+	store_policy_list(store, &query, on_policy_list, &a);
+	a.done = false;
+	store_wait(store, &a.done);
+	assert_string_equal(a.text, "2:two 3:three");
+	query.limit = 0;
+	a.done = false;
+	store_policy_list(store, &query, on_policy_list, &a);
+	store_wait(store, &a.done);
+	assert_int_equal(a.e, E_INVAL);
+	assert_int_equal(contract_audit(store, CONTRACT_ZONE, trail, sizeof(trail), &last), E_OK);
+	assert_non_null(strstr(trail, "zone.policy@tester"));
+}
+
+/* What was judged by another version than that in force gets no row, and its record back. */
+static void csr_is_added_under_the_policies_in_force(void **state)
+{
+	struct store *store = *state;
+	struct csr_record *r = contract_record(1, &contract_zone);
+	struct contract_begin b;
+	char trail[256];
+	int64_t last;
+
+	policy_set(store, &contract_account, "account's", -1);
+	policy_set(store, &contract_zone, "one", -1);
+	policy_set(store, &contract_zone, "two", -1);
+	r->account_policy = 1;
+	r->zone_policy = 1;
+	contract_begin_ask(store, r, "k", 1, &b);
+	store_wait(store, &b.done);
+	assert_int_equal(b.e, E_OK);
+	assert_int_equal(b.outcome, STORE_BEGIN_POLICY);
+	assert_string_equal(b.policies->account.document, "account's");
+	assert_string_equal(b.policies->account.scope.id, CONTRACT_ACCOUNT);
+	assert_string_equal(b.policies->zone.document, "two");
+	assert_string_equal(b.record->id, contract_id(1));
+	assert_int_equal(contract_get(store, NULL, contract_id(1), &r), E_NOTFOUND);
+	r = b.record;
+	b.record = NULL;
+	contract_begin_release(&b);
+	r->zone_policy = 2;
+	b = contract_begin(store, r, "k", 1);
+	assert_int_equal(b.outcome, STORE_BEGIN_NEW);
+	contract_begin_release(&b);
+	assert_int_equal(contract_get(store, NULL, contract_id(1), &r), E_OK);
+	assert_int_equal(r->account_policy, 1);
+	assert_int_equal(r->zone_policy, 2);
+	csr_record_free(r);
+	assert_int_equal(contract_audit(store, contract_id(1), trail, sizeof(trail), &last), E_OK);
+	/* A CSR of the account is not the zone's. */
+	r = contract_record(2, &contract_account);
+	r->account_policy = 1;
+	b = contract_begin(store, r, NULL, 1);
+	assert_int_equal(b.outcome, STORE_BEGIN_NEW);
+	contract_begin_release(&b);
 }
 
 /* ---- quota ---- */
@@ -1422,6 +1568,85 @@ static void identities_of_one_peer_agree(void **state)
 	assert_int_equal(a.e, E_NOTFOUND);
 }
 
+/* ---- secrets that are replaced, and uses (F371, F372) ---- */
+
+static enum err roll(struct store *store, unsigned n, unsigned secret, int64_t grace_us)
+{
+	struct store_roll in = {.kind = PRINCIPAL_TOKEN, .id = contract_id(n), .grace_us = grace_us};
+	struct contract_done d = {0};
+
+	memset(in.secret_hash, (int)secret, sizeof(in.secret_hash));
+	store_principal_roll(store, &in, &contract_origin, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+/* Until when the secret is valid; 0: it is in force.  It is of the principal n. */
+static int64_t secret_until_us(struct store *store, uint8_t secret, unsigned n)
+{
+	struct principal_answer a = find_principal(store, PRINCIPAL_TOKEN, secret);
+
+	assert_int_equal(a.e, E_OK);
+	assert_string_equal(a.principal->id, contract_id(n));
+	assert_int_equal(a.principal->secret_hash[7], secret);
+	int64_t until_us = a.principal->secret_until_us;
+	principal_free(a.principal);
+	return until_us;
+}
+
+static void secrets_are_replaced(void **state)
+{
+	const int64_t hour_us = INT64_C(3600) * 1000000;
+	struct store *store = *state;
+
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "ci", NULL, 0), E_OK);
+	assert_int_equal(add_principal(store, 2, PRINCIPAL_TOKEN, "other", NULL, 0), E_OK);
+	assert_int_equal(secret_until_us(store, 1, 1), 0);
+	int64_t before_us = clock_wall_us();
+	assert_int_equal(roll(store, 1, 11, hour_us), E_OK);
+	int64_t until_us = secret_until_us(store, 1, 1);
+	assert_true(until_us >= before_us + hour_us && until_us <= clock_wall_us() + hour_us);
+	assert_int_equal(secret_until_us(store, 11, 1), 0);
+	/* Another one: what was replaced before ends with it. */
+	assert_int_equal(roll(store, 1, 12, 2 * hour_us), E_OK);
+	assert_true(secret_until_us(store, 1, 1) <= clock_wall_us());
+	assert_true(secret_until_us(store, 11, 1) > clock_wall_us() + hour_us);
+	assert_int_equal(secret_until_us(store, 12, 1), 0);
+	/* No secret comes back, neither by another roll nor with a new principal. */
+	for (unsigned used = 1; used <= 2; used++)
+		assert_int_equal(roll(store, 1, used, 0), E_EXISTS);
+	assert_int_equal(roll(store, 1, 12, 0), E_EXISTS);
+	assert_int_equal(add_principal(store, 11, PRINCIPAL_TOKEN, "new", NULL, 0), E_EXISTS);
+	assert_int_equal(secret_until_us(store, 12, 1), 0);
+	assert_int_equal(roll(store, 3, 13, 0), E_NOTFOUND);
+	assert_int_equal(revoke(store, 1, PRINCIPAL_TOKEN), E_OK);
+	assert_int_equal(roll(store, 1, 13, 0), E_NOTFOUND);
+	assert_trail(store, contract_id(1),
+		     "token.create@tester token.roll@tester token.roll@tester token.revoke@tester ");
+}
+
+static void note_use(struct store *store, int64_t at_us)
+{
+	struct contract_done d = {0};
+
+	store_principal_used(store, contract_id(1), at_us, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	assert_int_equal(d.e, E_OK);
+}
+
+static void the_last_use_only_goes_forward(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(add_principal(store, 1, PRINCIPAL_TOKEN, "ci", NULL, 0), E_OK);
+	for (int64_t at_us = 3; at_us >= 1; at_us--) {
+		note_use(store, at_us);
+		struct principal_answer a = find_principal(store, PRINCIPAL_TOKEN, 1);
+		assert_int_equal(a.principal->last_used_us, 3);
+		principal_free(a.principal);
+	}
+}
+
 static void principals_done(void *arg, enum err e, const struct principal *principals, size_t len)
 {
 	struct text_answer *a = arg;
@@ -2026,6 +2251,8 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(keys_belong_to_principal_and_scope),
 	    CASE(old_keys_are_forgotten),
 	    CASE(one_key_many_times_at_once),
+	    CASE(versions_of_a_policy_stay),
+	    CASE(csr_is_added_under_the_policies_in_force),
 	    CASE(quota_counts_what_may_have_a_key),
 	    CASE(zone_and_account_count_apart),
 	    CASE(known_key_is_answered_before_the_quota),
@@ -2050,6 +2277,8 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(principal_with_a_wrong_grant_is_not_added),
 	    CASE(secrets_and_addresses_are_unique),
 	    CASE(revoking_twice_keeps_the_first_time),
+	    CASE(secrets_are_replaced),
+	    CASE(the_last_use_only_goes_forward),
 	    CASE(principals_are_listed_by_kind),
 	    CASE(accounts_and_zones_come_by_pages),
 	    CASE(principals_come_by_pages),

@@ -49,7 +49,8 @@ struct contract_begin {
 	bool done;
 	enum err e;
 	enum store_begin outcome;
-	struct csr_record *record; /* freed by contract_begin_release */
+	struct csr_record *record;       /* these two are freed by contract_begin_release */
+	struct store_policies *policies; /* of an outcome of POLICY, else NULL */
 };
 void contract_begin_release(struct contract_begin *b);
 /* Asks and does not wait: contract_begin_done is the callback. */

@@ -75,11 +75,13 @@ static void ask_for_page(struct load *load)
 	store_csr_list(load->store, &q, on_page, load);
 }
 
-static void on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+static void on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record,
+		     struct store_policies *policies)
 {
 	struct one *one = arg;
 	struct load *load = one->load;
 
+	assert_null(policies);
 	assert_int_equal(e, E_OK);
 	assert_int_equal(outcome, STORE_BEGIN_NEW);
 	csr_record_free(record);

@@ -606,6 +606,8 @@ static void store_of_0_1_is_taken_over(void **state)
 		assert_int_equal(r->state, states[n - 1]);
 		assert_string_equal(r->key_label, label);
 		assert_true((r->set_aside_us != 0) == (n == 6));
+		assert_int_equal(r->account_policy, 0); /* F390 */
+		assert_int_equal(r->zone_policy, 0);
 		csr_record_free(r);
 	}
 	/* They go on from where they are, and new ones are as today. */
@@ -692,12 +694,14 @@ static void cut_file_is_refused(void **state)
 /* A user who was revoked, one of the same name who is not, with a grant. */
 static void add_users(void)
 {
-	raw_run("INSERT INTO principals VALUES ('gone', 2, 'a@example.com', zeroblob(32), 0, 0, 0, 1);"
-		"INSERT INTO principals VALUES ('here', 2, 'a@example.com', randomblob(32), 0, 0, 0, 0);"
-		"INSERT INTO grants SELECT 'here', NULL, id, 1 FROM zones;"
-		"INSERT INTO principals VALUES ('peer', 3, 'peer', NULL, 0, 0, 0, 0);"
-		"INSERT INTO identities VALUES (1, 5, '1000', 'peer', 0, 0);"
-		"INSERT INTO identities VALUES (2, 5, '1001', 'peer', 0, 1)");
+	raw_run(
+	    "INSERT INTO principals VALUES ('gone', 2, 'a@example.com', zeroblob(32), 0, 0, 0, 1, '', 0);"
+	    "INSERT INTO replaced_secrets VALUES (randomblob(32), 'gone', 5);"
+	    "INSERT INTO principals VALUES ('here', 2, 'a@example.com', randomblob(32), 0, 0, 0, 0, '', 0);"
+	    "INSERT INTO grants SELECT 'here', NULL, id, 1 FROM zones;"
+	    "INSERT INTO principals VALUES ('peer', 3, 'peer', NULL, 0, 0, 0, 0, '', 0);"
+	    "INSERT INTO identities VALUES (1, 5, '1000', 'peer', 0, 0);"
+	    "INSERT INTO identities VALUES (2, 5, '1001', 'peer', 0, 1)");
 }
 
 static const char *const forbidden_sql[] = {
@@ -765,10 +769,10 @@ static const char *const forbidden_sql[] = {
     " FROM zones",
     "UPDATE zones SET account_id = 'x'",
     "DELETE FROM zones",
-    "REPLACE INTO principals SELECT id, 1, 'x', randomblob(32), 0, 0, 0, 0 FROM principals",
-    "REPLACE INTO principals SELECT 'x', 1, 'x', secret_hash, 0, 0, 0, 0 FROM principals"
+    "REPLACE INTO principals SELECT id, 1, 'x', randomblob(32), 0, 0, 0, 0, '', 0 FROM principals",
+    "REPLACE INTO principals SELECT 'x', 1, 'x', secret_hash, 0, 0, 0, 0, '', 0 FROM principals"
     " WHERE kind = 2",
-    "REPLACE INTO principals SELECT 'x', 2, upper(name), randomblob(32), 0, 0, 0, 0 FROM principals"
+    "REPLACE INTO principals SELECT 'x', 2, upper(name), randomblob(32), 0, 0, 0, 0, '', 0 FROM principals"
     " WHERE kind = 2 AND revoked_us = 0",
     "REPLACE INTO principals (rowid, id, kind, name, secret_hash, created_us, not_before_us,"
     " expires_us,"
@@ -777,12 +781,20 @@ static const char *const forbidden_sql[] = {
     "UPDATE principals SET secret_hash = randomblob(32)",
     "UPDATE principals SET name = 'x'",
     "DELETE FROM principals",
+    "UPDATE principals SET networks = '10.0.0.0/8'",
+    "UPDATE principals SET last_used_us = -1",
+    "INSERT INTO principals SELECT 'x', 1, 'x', secret_hash, 0, 0, 0, 0, '', 0 FROM replaced_secrets",
+    "UPDATE replaced_secrets SET until_us = until_us + 1",
+    "UPDATE replaced_secrets SET principal_id = 'here'",
+    "REPLACE INTO replaced_secrets SELECT secret_hash, principal_id, 9 FROM replaced_secrets",
+    "DELETE FROM replaced_secrets",
     "REPLACE INTO grants SELECT principal_id, account_id, zone_id, 2 FROM grants",
     "UPDATE grants SET permission = 2",
     "DELETE FROM grants",
-    "INSERT INTO principals VALUES ('x', 3, 'x', randomblob(32), 0, 0, 0, 0)",
-    "INSERT INTO principals VALUES ('x', 1, 'x', NULL, 0, 0, 0, 0)",
-    "REPLACE INTO principals SELECT 'x', 1, 'x', secret_hash, 0, 0, 0, 0 FROM principals WHERE kind = 2",
+    "INSERT INTO principals VALUES ('x', 3, 'x', randomblob(32), 0, 0, 0, 0, '', 0)",
+    "INSERT INTO principals VALUES ('x', 1, 'x', NULL, 0, 0, 0, 0, '', 0)",
+    "REPLACE INTO principals SELECT 'x', 1, 'x', secret_hash, 0, 0, 0, 0, '', 0 FROM principals WHERE kind = "
+    "2",
     "UPDATE principals SET secret_hash = randomblob(32) WHERE kind = 3",
     "UPDATE principals SET secret_hash = NULL, kind = 3 WHERE id = 'here'",
     "REPLACE INTO identities SELECT 1, kind, '7', 'here', 0, 0 FROM identities",
@@ -800,6 +812,19 @@ static const char *const forbidden_sql[] = {
     " randomblob(32), 0"
     " FROM idempotency",
     "UPDATE idempotency SET csr_id = (SELECT id FROM csrs WHERE state = 2)",
+    "UPDATE csrs SET account_policy = 9",
+    "UPDATE csrs SET zone_policy = 0",
+    "REPLACE INTO policies SELECT account_id, zone_id, version, 0, 'x', '{}' FROM policies",
+    "REPLACE INTO policies (rowid, account_id, version, made_us, made_by, document)"
+    " SELECT rowid, account_id, 2, 0, 'x', '{}' FROM policies",
+    "INSERT INTO policies (account_id, version, made_us, made_by, document)"
+    " VALUES ('account-1', 3, 0, '', '')",
+    "INSERT INTO policies (account_id, zone_id, version, made_us, made_by, document)"
+    " VALUES ('account-1', 'zone-1', 2, 0, '', '')",
+    "UPDATE policies SET document = 'x'",
+    "DELETE FROM policies",
+    /* A CSR under a policy that is not in force; all else about it is right. */
+    "INSERT INTO csrs (" ROW_COLUMNS ") SELECT 'x', " ROW_OF_ITS_KEY NEW_KEY " FROM csrs WHERE state = 2",
     "REPLACE INTO schema_history VALUES (1, 'x', 'x', 0)",
     "UPDATE schema_history SET program = 'x'",
     "DELETE FROM schema_history",
@@ -814,6 +839,8 @@ static void sql_keeps_the_rules(void **state)
 	add_pending(2, &contract_zone, "key", 1);
 	add_users();
 	sqlite3 *db = raw_open();
+	raw_run("INSERT INTO policies (account_id, version, made_us, made_by, document)"
+		" VALUES ('account-1', 1, 0, '', '{}')");
 	for (size_t i = 0; i < sizeof(forbidden_sql) / sizeof(forbidden_sql[0]); i++) {
 		if (raw_try(db, forbidden_sql[i]) != SQLITE_CONSTRAINT)
 			fail_msg("'%s': %s", forbidden_sql[i], sqlite3_errmsg(db));

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -58,6 +59,25 @@ ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
 ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
 {
 	return pwrite(fd, data, len, at);
+}
+
+/* As the kernel does: an error that is about one client takes that client off the queue. */
+int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+	static _Thread_local int is_interrupted;
+	int error, client;
+
+	if (!is_refused("accept4") || (errno == EINTR && (is_interrupted = !is_interrupted) == 0))
+		return (int)syscall(SYS_accept4, fd, address, len, flags);
+	error = errno;
+	if (error == ECONNABORTED || error == EPROTO || error == EPERM) {
+		client = (int)syscall(SYS_accept4, fd, address, len, flags);
+		if (client < 0)
+			return -1;
+		close(client);
+	}
+	errno = error;
+	return -1;
 }
 
 int fdatasync(int fd)

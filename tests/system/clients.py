@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -106,6 +107,16 @@ def heads(text, method):
     """The heads of the requests of that method in what a relay saw."""
     return [part.split("\r\n\r\n")[0] for part in (method + " " + rest for rest in text.split(method + " ")[1:])
             if " HTTP/1." in part.split("\r\n")[0]]
+
+
+def bodies(data):
+    """The bodies with a length, in what a relay saw on one connection."""
+    while data:
+        head, _, data = data.partition(b"\r\n\r\n")
+        length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
+        body, data = data[:int(length.group(1)) if length else 0], data[int(length.group(1)) if length else 0:]
+        if body:
+            yield body
 
 
 # ---- programs ------------------------------------------------------------------------------

@@ -184,8 +184,8 @@ class Credentials(StoreCase):
         self.assertRegex(done.stdout, r"(?m)^grants +acme:read$")
         self.assertRegex(done.stdout, r"(?m)^expires +never$")
         lines = self.ctl("token", "list").stdout.splitlines()
-        self.assertEqual(lines[0].split(), ["ID", "NAME", "STATUS", "CREATED", "EXPIRES", "GRANTS"])
-        self.assertRegex(lines[1], r" ci +active +\S+Z +never +acme:read$")
+        self.assertEqual(lines[0].split(), ["ID", "NAME", "STATUS", "CREATED", "EXPIRES", "USED", "GRANTS"])
+        self.assertRegex(lines[1], r" ci +active +\S+Z +never +never +acme:read$")
 
     def test_status_in_lists(self):
         def create(name, *more):
@@ -288,9 +288,9 @@ class CommandLine(StoreCase):
     def test_wrong_command_lines(self):
         self.ctl("account", "add", "acme")
         for arguments, words in (
-            ((), "account, zone, token, user, principal, csr"),
+            ((), "account, zone, quota, token, user, principal, csr"),
             (("frobnicate",), "unknown command 'frobnicate'"),
-            (("frobnicate",), "account, zone, token, user, principal, csr"),
+            (("frobnicate",), "account, zone, quota, token, user, principal, csr"),
             (("token",), "create, list, revoke"),
             (("token", "make"), "create, list, revoke"),
             (("account", "list", "extra"), "unexpected argument 'extra'"),

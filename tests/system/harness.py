@@ -31,6 +31,8 @@ import threading
 import time
 import unittest
 
+import openapi
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BIN = pathlib.Path(os.environ.get("CSRD_BIN", ROOT / "build" / "release-failpoints" / "bin"))
 SANITIZE = os.environ.get("CSRD_SANITIZE", "")
@@ -191,9 +193,18 @@ class GoneAway(Exception):
     """The server closed the connection without an answer."""
 
 
-def http_request(address, method, path, body=None, headers=None, timeout=PATIENCE):
+def answer_of(response, method, path, sent=None, is_api=True):
+    """Reads an http.client response.  is_api: it must be one of doc/openapi.json, and so must what a create sent, if that
+    was accepted."""
+    answer = Answer(response.status, response.headers, response.read())
+    if is_api:
+        openapi.must_fit(method, path, answer, sent)
+    return answer
+
+
+def http_request(address, method, path, body=None, headers=None, timeout=PATIENCE, is_api=True):
     """One request on a connection of its own.  body: bytes, or anything JSON.  GoneAway when it is cut off after it
-    was made; ConnectionRefusedError when nobody listens."""
+    was made; ConnectionRefusedError when nobody listens.  is_api: as answer_of says."""
     connection = http.client.HTTPConnection(*address, timeout=timeout)
     headers = dict(headers or {})
     if body is not None and not isinstance(body, bytes):
@@ -202,8 +213,7 @@ def http_request(address, method, path, body=None, headers=None, timeout=PATIENC
     connection.connect()
     try:
         connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
+        return answer_of(connection.getresponse(), method, path, body, is_api)
     except (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError) as error:
         raise GoneAway(str(error)) from error
     finally:

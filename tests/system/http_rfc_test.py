@@ -44,8 +44,8 @@ class RfcCase(Case):
         self.collection = ("/client/v4" + self.service_.scope_path()).encode()
         self.bearer = field(b"Authorization", b"Bearer " + self.service_.token.encode())
         # every GET route, and what it is answered here
-        self.get_routes = {b"/healthz": 200, b"/client/v4/user/tokens/verify": 200, self.collection: 200,
-                           self.collection + b"/" + NOBODY.encode(): 404, self.collection + b"/x": 400}
+        self.get_routes = {b"/healthz": 200, b"/openapi.json": 200, b"/client/v4/user/tokens/verify": 200,
+                           self.collection: 200, self.collection + b"/" + NOBODY.encode(): 404, self.collection + b"/x": 400}
 
     def start(self):
         """Needs no signer, unless a class says so."""

@@ -2,8 +2,8 @@
 
     inherit.py NAMES KIND… -- PROGRAM ARGUMENT…
 
-NAMES is LISTEN_FDNAMES, "" for none.  A KIND is tcp:ADDRESS:PORT, tcp6:ADDRESS:PORT, unix:PATH (these three listen),
-udp:ADDRESS:PORT, or deaf (a TCP socket that does not listen).
+NAMES is LISTEN_FDNAMES, "" for none.  A KIND is tcp:ADDRESS:PORT, tcp6:ADDRESS:PORT, unix:PATH, unix:@NAME (abstract),
+seqpacket:PATH (these listen), udp:ADDRESS:PORT, pipe, or deaf (a TCP socket that does not listen).
 """
 import os
 import socket
@@ -15,9 +15,9 @@ def bound(kind):
     if scheme in ("tcp", "tcp6"):
         host, _, port = where.rpartition(":")
         return socket.create_server((host, int(port)), family=socket.AF_INET6 if scheme == "tcp6" else socket.AF_INET)
-    if scheme == "unix":
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(where)
+    if scheme in ("unix", "seqpacket"):
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM if scheme == "unix" else socket.SOCK_SEQPACKET)
+        listener.bind("\0" + where[1:] if where.startswith("@") else where)
         listener.listen(16)
         return listener
     if scheme == "udp":
@@ -25,7 +25,7 @@ def bound(kind):
         listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         listener.bind((host, int(port)))
         return listener
-    return socket.socket()
+    return os.fdopen(os.pipe()[0]) if scheme == "pipe" else socket.socket()
 
 
 def main(arguments):

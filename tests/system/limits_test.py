@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import unittest
+from unittest import mock
 
 import harness
 from harness import PATIENCE
@@ -44,8 +45,7 @@ class LimitsCase(harness.Case):
         connection = http.client.HTTPConnection(*self.service_.address, timeout=PATIENCE, source_address=(source, 0))
         try:
             connection.request(method, path, body, headers if headers is not None else self.service_.bearer())
-            response = connection.getresponse()
-            return harness.Answer(response.status, response.headers, response.read())
+            return harness.answer_of(connection.getresponse(), method, path)
         finally:
             connection.close()
 
@@ -81,6 +81,7 @@ class RatesTest(LimitsCase):
         self.assertEqual(self.statuses(1, ONE, path="/nowhere"), [429])
         self.assertEqual(self.statuses(1, ONE, headers={}), [429])
         self.assertEqual(self.statuses(1, ONE, method="HEAD"), [429])
+        self.assertEqual(self.statuses(1, ONE, path="/openapi.json", headers={}), [429])
         self.assertEqual(self.statuses(3, ONE, method="DELETE"), [405, 405, 429])
         # Others are not touched, and health checks never.
         self.assertEqual(self.statuses(1, TWO), [200])
@@ -220,6 +221,129 @@ class FailedLoginsTest(LimitsCase):
         self.assertTrue(1 <= len(lines) < 40, len(lines))
 
 
+class TokensTest(LimitsCase):
+    """API tokens under control: where from, until when, when last, and a new value."""
+
+    def create(self, *options, noun="token", name="--name"):
+        made = self.service_.csrctl(noun, "create", name, options[0], "--account", self.service_.account + ":read", *options[1:])
+        return made["id"], ({"Authorization": "Bearer " + made["token"]} if noun == "token" else
+                            {"X-Auth-Email": options[0], "X-Auth-Key": made["key"]})
+
+    def listed(self, token_id, noun="tokens"):
+        return next(t for t in self.service_.csrctl(noun[:-1], "list")[noun] if t["id"] == token_id)
+
+    def test_f370_from_where_a_token_is_accepted(self):
+        """The answer is the one to an unknown token; the log says why."""
+        unix = self.folder / "http.sock"
+        service = self.start(http={"listen": "127.0.0.1:0, unix:%s" % unix})
+        token_id, here = self.create("here", "--from", "127.0.0.2", "--from", "10.0.0.0/8", "--from", "2001:db8::/32")
+        self.assertEqual(self.listed(token_id)["from"], ["127.0.0.2", "10.0.0.0/8", "2001:db8::/32"])
+        _, local = self.create("local", "--from", "unix")
+        self.assertEqual(self.statuses(1, ONE, headers=here), [200])
+        refused = self.request(TWO, headers=here)
+        unknown = self.request(TWO, headers={"Authorization": "Bearer csrd_unknown"})
+        self.assertEqual((refused.status, refused.json), (401, unknown.json))
+        self.assertEqual(self.statuses(1, ONE, headers=local), [401])
+        for headers, status in ((local, b" 200 "), (here, b" 401 ")):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(PATIENCE)
+                s.connect(str(unix))
+                s.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\nAuthorization: %s\r\n\r\n"
+                          % (LIST.encode(), headers["Authorization"].encode()))
+                self.assertIn(status, s.recv(65536))
+        self.assertRegex(service.csrd.log(), r"credential refused from '127\.0\.0\.3:\d+': token 'here' \(%s\): "
+                         "it may not be used from there" % token_id)
+        for wrong, why in (("10.0.0.1/8", r"10\.0\.0\.0/8"), ("example.com", "--from"), ("10.0.0.0/33", "--from")):
+            done = service.csrctl("token", "create", "--name", "x", "--account", service.account, "--from", wrong, check=False)
+            self.assertEqual(done.returncode, 64, done.stderr)
+            self.assertRegex(done.stderr, why)
+
+    def test_f371_a_new_value_for_a_token(self):
+        service = self.start()
+        token_id, old = self.create("ci", "--expires", "90d", "--from", ONE)
+        self.assertEqual(self.statuses(1, ONE, headers=old), [200])
+        before = self.listed(token_id)
+        rolled = service.csrctl("token", "roll", "ci", "--grace", "1h")
+        self.assertEqual((rolled["id"], rolled["name"]), (token_id, "ci"))
+        second = {"Authorization": "Bearer " + rolled["token"]}
+        self.assertEqual(self.statuses(1, ONE, headers=old) + self.statuses(1, ONE, headers=second), [200, 200])
+        self.assertEqual(self.statuses(1, TWO, headers=old) + self.statuses(1, TWO, headers=second), [401, 401])
+        # The next one ends the first, whatever its grace; without one the second ends at once, too.
+        third = {"Authorization": "Bearer " + service.csrctl("token", "roll", token_id)["token"]}
+        self.assertEqual([self.request(ONE, headers=headers).status for headers in (old, second, third)], [401, 401, 200])
+        # A line about a refused credential comes at most once a second.
+        harness.wait_for("the line in the log", lambda: self.request(ONE, headers=old).status != 401 or re.search(
+            r"token 'ci' \(%s\): it was replaced by a new one" % token_id, service.csrd.log()), every=0.2)
+        after = self.listed(token_id)
+        self.assertEqual({**before, "last_used_at": 0}, {**after, "last_used_at": 0})
+        actions = [r["action"] for r in service.csrctl("audit", "--object", token_id)["records"]]
+        self.assertEqual(actions, ["token.roll", "token.roll", "token.create"])
+        service.csrctl("token", "revoke", token_id)
+        self.assertEqual(self.statuses(1, ONE, headers=third), [401])
+        done = service.csrctl("token", "roll", token_id, check=False)
+        self.assertRegex(done.stderr, "was revoked: create a new one")
+        # A user's key.
+        user_id, key = self.create("a@example.com", noun="user", name="--email")
+        new = {**key, "X-Auth-Key": service.csrctl("user", "roll", "a@example.com")["key"]}
+        self.assertEqual([self.request(ONE, headers=headers).status for headers in (key, new)], [401, 200])
+        self.assertEqual(self.listed(user_id, "users")["status"], "active")
+
+    def test_f372_last_use_and_a_warning_before_the_end(self):
+        """Both are noted without a commit in the way of a request, and survive a restart."""
+        port = harness.free_port()
+        self.service_ = service = self.service(settings={"metrics": {"listen": "127.0.0.1:%d" % port}})
+        service.start_csrd()
+        token_id, soon = self.create("soon", "--expires", "13d")
+        _, later = self.create("later", "--expires", "20d")
+        self.assertNotIn("last_used_at", self.listed(token_id))
+        self.assertEqual(self.statuses(20, ONE, headers=soon) + self.statuses(2, ONE, headers=later), [200] * 22)
+        lines = re.findall("notice: .* expires in .*", service.csrd.log())
+        self.assertEqual(len(lines), 1, lines)
+        self.assertRegex(lines[0], r"token 'soon' \(%s\) expires in 12 days, on 20" % token_id)
+        checks = {check["name"]: check for check in json.loads(
+            service.csrctl("doctor", check=False).stdout)["checks"]}
+        self.assertEqual((checks["callers"]["status"], checks["callers"]["found"][:2]), ("warn", "1 "))
+        text = harness.http_request(("127.0.0.1", port), "GET", "/metrics").body.decode()
+        self.assertIn("csrd_principals_ending 1\n", text)
+        service.csrd.terminate()
+        used = self.listed(token_id)["last_used_at"]
+        self.assertRegex(used, "^20..-")
+        service.start_csrd()
+        self.assertEqual(self.statuses(2, ONE, headers=soon), [200, 200])
+        service.csrd.terminate()
+        self.assertEqual(self.listed(token_id)["last_used_at"], used)
+        self.assertNotIn("expires in", service.csrd.log())
+
+
+class QuotaTest(LimitsCase):
+    def test_f99_a_flood_of_creates_up_to_the_quota(self):
+        """As many as the quota says, at once or one after the other, and no key besides."""
+        service = self.start(signer=True)
+        service.csrctl("quota", "set", service.account, "5")
+        answers = harness.in_parallel([lambda: service.create(key_type="p256v1")] * 30)
+        self.assertEqual(sorted(a.status for a in answers), [201] * 5 + [403] * 25)
+        for answer in answers:
+            if answer.status == 403:
+                self.assertEqual((answer.codes, answer.headers["x-should-retry"]), ([1403], "false"))
+        harness.wait_for("the keys of the losers to be gone", lambda: len(service.p11.labels()) == 5)
+        self.assertEqual(service.csrctl("quota", "show", service.account)["quotas"],
+                         [{"scope": "account", "id": service.account, "name": mock.ANY, "quota": 5, "used": 5, "left": 0}])
+        # Zones have their own; a change is in force at once; a delete makes room.
+        self.assertEqual(service.create(zone=True, key_type="p256v1").status, 201)
+        service.csrctl("quota", "set", "--zone", service.zone, "1")
+        self.assertEqual(service.create(zone=True, key_type="p256v1").codes, [1403])
+        service.csrctl("quota", "set", "--zone", service.zone, "unlimited")
+        self.assertEqual(service.create(zone=True, key_type="p256v1").status, 201)
+        made = next(a.result["id"] for a in answers if a.status == 201)
+        self.assertEqual(service.delete(made).status, 200)
+        self.assertEqual(service.create(key_type="p256v1").status, 201)
+        self.assertEqual([(q["scope"], q["quota"], q["used"], q["left"]) for q in service.csrctl("quota", "show")["quotas"]],
+                         [("account", 5, 5, 0), ("zone", None, 2, None)])
+        for arguments in (("quota", "set", service.account), ("quota", "set", service.account, "-1"),
+                          ("quota", "set", "--zone", service.zone, service.account, "1")):
+            self.assertEqual(service.csrctl(*arguments, check=False).returncode, 64, arguments)
+
+
 class FiguresTest(LimitsCase):
     def test_f369_figures_say_whom_the_limits_refused(self):
         port = harness.free_port()
@@ -232,7 +356,7 @@ class FiguresTest(LimitsCase):
         self.assertEqual(self.statuses(1, TWO), [429])
         wrong = {"Authorization": "Bearer wrong"}
         self.assertEqual([self.request(source, headers=wrong, method="POST").status for source in (ONE, ONE)], [401, 429])
-        text = harness.http_request(("127.0.0.1", port), "GET", "/metrics").body.decode()
+        text = harness.http_request(("127.0.0.1", port), "GET", "/metrics", is_api=False).body.decode()
         for line in ('csrd_limits_refused_requests_total{limit="address"} 1',
                      'csrd_limits_refused_requests_total{limit="principal"} 1',
                      'csrd_limits_refused_requests_total{limit="failed_logins"} 1',

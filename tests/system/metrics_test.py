@@ -68,7 +68,7 @@ def metrics_address(service):
 
 
 def scrape(service, timeout=harness.PATIENCE):
-    answer = harness.http_request(metrics_address(service), "GET", "/metrics", timeout=timeout)
+    answer = harness.http_request(metrics_address(service), "GET", "/metrics", timeout=timeout, is_api=False)
     assert answer.status == 200, answer
     return Page(answer.body.decode())
 
@@ -87,7 +87,7 @@ class DoorTest(harness.Case):
         service = start(self)
         service.create()
         for method in ("GET", "HEAD"):
-            answer = harness.http_request(metrics_address(service), method, "/metrics?name=x")
+            answer = harness.http_request(metrics_address(service), method, "/metrics?name=x", is_api=False)
             self.assertEqual(answer.status, 200)
             self.assertEqual(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
         done = harness.run(["promtool", "check", "metrics"], input=scrape(service).text)
@@ -99,10 +99,11 @@ class DoorTest(harness.Case):
         service = start(self)
         door = metrics_address(service)
         for path in ("/", "/metrics/", "/healthz", "/client/v4/user/tokens/verify"):
-            self.assertEqual(harness.http_request(door, "GET", path).status, 404, path)
-        answer = harness.http_request(door, "POST", "/metrics", b"x")
+            self.assertEqual(harness.http_request(door, "GET", path, is_api=False).status, 404, path)
+        answer = harness.http_request(door, "POST", "/metrics", b"x", is_api=False)
         self.assertEqual((answer.status, answer.headers["Allow"]), (405, "GET, HEAD"))
-        self.assertEqual(harness.http_request(door, "GET", "/metrics", headers={"X": "y" * 20000}).status, 431)
+        self.assertEqual(harness.http_request(door, "GET", "/metrics", headers={"X": "y" * 20000}, is_api=False).status,
+                         431)
         self.assertEqual(harness.http_request(service.address, "GET", "/metrics").status, 404)
         service.stop()
 

@@ -3,9 +3,11 @@ stopping, and the watchdog that is fed while it gets on with its work (F29, F93)
 # run: waits seconds=45
 import contextlib
 import os
+import re
 import signal
 import socket
 import sqlite3
+import ssl
 import time
 import unittest
 
@@ -278,14 +280,61 @@ class NotifyTest(managed.ManagedCase):
         self.assertNotIn("csrd.socket has", csrd.log())
         self.assertEqual(csrd.terminate(), 0)
 
-    def test_sockets_that_are_not_ours(self):
-        for names, kind, reason in (
-                ("admin", "tcp:127.0.0.1:0", "a socket named 'admin', expected 'http'"),
+    def health_of(self, client, answer=b"HTTP/1.1 200 ", path="/healthz"):
+        client.settimeout(harness.PATIENCE)
+        client.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path.encode())
+        self.assertEqual(client.recv(4096)[:len(answer)], answer)
+        client.close()
+
+    def test_f426_sockets_of_every_kind(self):
+        """Several of each name, of both families, by path and without one; those of others than the file's are served."""
+        six = os.path.exists("/proc/net/if_inet6")
+        path, abstract = self.folder / "http.sock", "csrd-test-%d" % os.getpid()
+        certificate, key = harness.make_certificate(self.folder)
+        self.s.settings["http"].update(tls_certificate=certificate, tls_key=key, listen_tls="127.0.0.1:3")
+        self.s.settings["metrics"] = {"listen": "127.0.0.1:2"}
+        csrd = self.start_inheriting("https:http:metrics:http:http:https" + (":https" if six else ""), "tcp:127.0.0.1:0",
+                                     "tcp:127.0.0.1:0", "tcp:127.0.0.1:0", "unix:%s" % path, "unix:@" + abstract,
+                                     "tcp:0.0.0.0:0", *(["tcp6:::1:0"] if six else []))
+        csrd.wait_log("is ready to serve")
+        log = csrd.log()
+        plain = re.search(r"listening on '127\.0\.0\.1:(\d+)', a socket of the service manager, instead of \[http\] listen$", log,
+                          re.MULTILINE)
+        self.health_of(socket.create_connection(("127.0.0.1", int(plain[1]))))
+        for address in (str(path), "\0" + abstract):
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(address)
+            self.health_of(client)
+        self.assertIn("listening on 'unix:@%s', a socket" % abstract, log)
+        tls = re.findall(r"listening on '\[?([0-9.:]+?)\]?:(\d+)' with TLS, a socket of the service manager, instead of \[http\] "
+                         r"listen_tls", log)
+        self.assertEqual(len(tls), 2 + six, log)
+        context = ssl.create_default_context(cafile=str(certificate))
+        for host, port in tls:
+            self.health_of(context.wrap_socket(socket.create_connection((host, int(port))), server_hostname="localhost"))
+        figures = re.search(r"figures for monitoring are shown at 'http://127\.0\.0\.1:(\d+)/metrics', a socket of the service", log)
+        self.health_of(socket.create_connection(("127.0.0.1", int(figures[1]))), path="/metrics")
+        self.assertRegex(log, r"warning: sockets named 'https' of the service manager have '.*', \[http\] listen_tls says "
+                              r"'127\.0\.0\.1:3': the former are served")
+        self.assertRegex(log, r"warning: sockets named 'metrics' .*, \[metrics\] listen says '127\.0\.0\.1:2': the former")
+        self.assertEqual(csrd.terminate(), 0)
+        self.assertTrue(path.exists(), "it is the manager's")
+
+    def test_f427_sockets_that_are_not_ours(self):
+        """And those of a wrong kind: what it is, and what is expected."""
+        expected = r" of the service manager is %s, expected a stream socket that listens \(ListenStream=, Accept=no\)"
+        for number, (names, kind, reason) in enumerate((
+                ("admin", "tcp:127.0.0.1:0", "a socket named 'admin', expected 'http', 'https' or 'metrics'"),
                 ("", "tcp:127.0.0.1:0", "a socket named 'unknown', expected 'http'"),
-                ("http", "deaf", "not a listening stream socket"),
-                ("http", "udp:127.0.0.1:0", "not a listening stream socket"),
+                ("http", "deaf", expected % "a socket that does not listen"),
+                ("metrics", "udp:127.0.0.1:0", expected % "a datagram socket"),
+                ("http", "seqpacket:@csrd-test-%d" % os.getpid(), expected % "a socket of type SOCK_SEQPACKET"),
+                ("https", "pipe", expected % "no socket"),
+                ("https", "tcp:127.0.0.1:0", "for TLS, and there is no certificate: set"),
+                ("https", "unix:%s" % (self.folder / "a.sock"), "a unix socket is for 'http'"),
+                ("metrics", "unix:%s" % (self.folder / "b.sock"), "a unix socket is for 'http'"),
                 ("http", "tcp:0.0.0.0:0", "plain HTTP on '0.0.0.0:.*can be read by others"),
-                ("http", "tcp6::::0", r"plain HTTP on '\[::\]:.*can be read by others")):
+                ("http", "tcp6::::0", r"plain HTTP on '\[::\]:.*can be read by others"))):
             with self.subTest(names=names, kind=kind):
                 if kind.startswith("tcp6") and not os.path.exists("/proc/net/if_inet6"):
                     self.skipTest("no IPv6 here")

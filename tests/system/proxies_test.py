@@ -82,7 +82,7 @@ class HealthCheckTest(harness.Case):
         return harness.wait_for("HAProxy says " + wanted, look)
 
     def ask(self, proxy, path):
-        return harness.http_request(proxy.address, "GET", path).status
+        return harness.http_request(proxy.address, "GET", path, is_api=False).status
 
     def test_httpchk_as_it_is_by_default(self):
         """OPTIONS / in HTTP/1.0, without a Host."""

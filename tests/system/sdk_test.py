@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import unittest
 
+import clients
 import faults
 import harness
+import openapi
 
 SOURCE = harness.ROOT / "tests" / "sdk"
 INSTALLED = harness.ROOT / "build" / "sdk"
@@ -72,7 +74,18 @@ class SdkTest(faults.FaultCase):
         self.assertNotIn("http", (SOURCE / "package-lock.json").read_text(encoding="utf-8"))
 
     def test_create(self):
-        self.play("create", 10)
+        """F399: besides, each body that the SDK sends is one that the OpenAPI document permits."""
+        service = self.service().start()
+        relay = clients.Relay(service.address)
+        self.addCleanup(relay.close)
+        url = "http://%s:%d/client/v4" % relay.address
+        self.finish(self.node("create", {**self.environment(service), "CSRD_URL": url}), 11)
+        check = openapi.document().schema({"$ref": "#/components/schemas/CustomCsrCreate"})
+        bodies = [body for seen in relay.seen for body in clients.bodies(bytes(seen))]
+        self.assertEqual(len(bodies), len(service.rows()) + 1, "one was a dry run")
+        for body in bodies:
+            self.assertIsNone(openapi.json_fault(check, body), body)
+        service.stop()
 
     def test_list(self):
         self.play("list", 3)

@@ -231,7 +231,7 @@ class UpgradeTest(sdbox.Case):
         rows = [dict(zip(columns, row)) for row in now.execute("SELECT %s FROM %s" % (", ".join(columns), table))]
         for row in rows:
             later = {}
-            if table == "csrs":  # a row starts pending
+            if table == "csrs" and "key_label" not in columns:  # a row started pending then
                 later = {name: row[name] for name in ("pem", "key_id", "spki_sha256", "protection", "state")}
                 row.update(dict.fromkeys(later), state=1)
             older.execute("INSERT INTO %s (%s) VALUES (%s)" % (table, ", ".join(columns), ", ".join("?" * len(columns))),

@@ -56,8 +56,7 @@ class TlsCase(harness.Case):
             body = json.dumps(body)
             headers["Content-Type"] = "application/json"
         connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        answer = harness.Answer(response.status, response.headers, response.read())
+        answer = harness.answer_of(connection.getresponse(), method, path, body and body.encode())
         connection.close()
         return answer
 

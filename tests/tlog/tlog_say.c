@@ -232,8 +232,7 @@ static void write_proofs(const char *dir, struct grown *g, const struct note_pai
 	}
 }
 
-/* What a witness takes that has seen half of it: the old size, the proof, and the checkpoint (C2SP
- * tlog-witness). */
+/* For a witness that has seen half of it (C2SP tlog-witness): old size, proof and checkpoint. */
 static void write_witness_requests(const char *dir, struct grown *g, const struct note_pair *pair)
 {
 	uint64_t sizes[] = {0, g->tree.size / 2, g->tree.size};

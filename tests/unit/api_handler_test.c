@@ -17,6 +17,7 @@
 #include "tests/fakes/old_rows.h"
 #include "tests/fakes/store_memory.h"
 
+#include <openssl/evp.h>
 #include <poll.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -63,6 +64,18 @@ int64_t __wrap_clock_wall_us(void);
 int64_t __wrap_clock_wall_us(void)
 {
 	return __real_clock_wall_us() + wall_offset_us;
+}
+
+/* The hash of a credential cannot be made: out of memory. */
+static bool no_digest;
+int __real_EVP_Digest(const void *data, size_t count, unsigned char *md, unsigned *size, const EVP_MD *type,
+		      ENGINE *impl);
+int __wrap_EVP_Digest(const void *data, size_t count, unsigned char *md, unsigned *size, const EVP_MD *type,
+		      ENGINE *impl);
+int __wrap_EVP_Digest(const void *data, size_t count, unsigned char *md, unsigned *size, const EVP_MD *type,
+		      ENGINE *impl)
+{
+	return no_digest ? 0 : __real_EVP_Digest(data, count, md, size, type, impl);
 }
 
 /* ---- one request ---- */
@@ -816,6 +829,14 @@ static void credentials_decide(void **state)
 	}
 }
 
+/* F396: with Retry-After, as every 503 */
+static void a_credential_without_memory_for_its_hash(void **state)
+{
+	no_digest = true;
+	once(*state, new_call(HTTP_GET, "/client/v4/user/tokens/verify", NULL), 503, 1503);
+	no_digest = false;
+}
+
 static const struct {
 	enum http_method method;
 	const char *path;
@@ -979,6 +1000,222 @@ static void a_quota_ends(void **state)
 	once(*state, new_call(HTTP_POST, path, GOOD_BODY), 403, 1403);
 	once(*state, item_call(HTTP_DELETE, path, id, item), 200, 0);
 	once(*state, new_call(HTTP_POST, path, GOOD_BODY), 201, 0);
+}
+
+/* ---- policies, and what a create would come to (F385–F389) ---- */
+
+#define ONLY(names) "{\"dns_names\":[" names "]}"
+
+static void on_policy_set(void *arg, enum err e, int64_t version)
+{
+	struct row *row = arg;
+
+	row->e = e;
+	row->count = (unsigned)version;
+	row->done = true;
+}
+
+/* The version that it became. */
+static unsigned set_policy(struct fixture *f, enum store_scope_kind kind, const char *id,
+			   const char *document)
+{
+	struct store_policy_set in = {
+	    .scope.kind = kind, .document = document, .after = -1, .origin = {.actor = "operator:test"}};
+	struct row row = {0};
+
+	snprintf(in.scope.id, sizeof(in.scope.id), "%s", id);
+	store_policy_set(f->store, &in, on_policy_set, &row);
+	await(f, &row);
+	return row.count;
+}
+
+struct versions {
+	bool done;
+	int64_t account, zone;
+};
+
+static void on_versions(void *arg, enum err e, struct csr_record *record)
+{
+	struct versions *v = arg;
+
+	assert_int_equal(e, E_OK);
+	v->account = record->account_policy;
+	v->zone = record->zone_policy;
+	v->done = true;
+	csr_record_free(record);
+}
+
+static void expect_versions(struct fixture *f, const char *id, int64_t account, int64_t zone)
+{
+	struct versions v = {0};
+
+	store_csr_get(f->store, NULL, id, on_versions, &v);
+	store_wait(f->store, &v.done);
+	assert_int_equal(v.account, account);
+	assert_int_equal(v.zone, zone);
+}
+
+/* F385: each create meets the policies in force, and its row says which they were. */
+static void policies_in_force_are_met(void **state)
+{
+	struct fixture *f = *state;
+	char id[CSR_ID_SIZE];
+
+	create(f, ZONE_CSRS, GOOD_BODY, id);
+	expect_versions(f, id, 0, 0);
+	assert_int_equal(set_policy(f, STORE_ACCOUNT, ACCOUNT, ONLY("\".example.org\"")), 1);
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 400, 1412);
+	once(f, new_call(HTTP_POST, ZONE_CSRS, GOOD_BODY), 400, 1412);
+	assert_int_equal(set_policy(f, STORE_ACCOUNT, ACCOUNT, ONLY("\".example.com\"")), 2);
+	create(f, ACCOUNT_CSRS, GOOD_BODY, id);
+	expect_versions(f, id, 2, 0);
+	assert_int_equal(set_policy(f, STORE_ZONE, ZONE, ONLY("\"www.example.com\"")), 1);
+	once(f, new_call(HTTP_POST, ZONE_CSRS, GOOD_BODY), 400, 1412);
+	assert_int_equal(set_policy(f, STORE_ZONE, ZONE, "{}"), 2);
+	create(f, ZONE_CSRS, GOOD_BODY, id);
+	expect_versions(f, id, 2, 2);
+	/* Another account's is another matter. */
+	create(f, "/client/v4/accounts/" SMALL_ACCOUNT "/custom_csrs", GOOD_BODY, id);
+	expect_versions(f, id, 0, 0);
+	/* One that this csrd cannot read permits nothing. */
+	set_policy(f, STORE_ACCOUNT, ACCOUNT, "{\"of_tomorrow\":1}");
+	once(f, new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY), 500, 1500);
+}
+
+/* F386: a policy that is set while the key is made decides, and a key that it refuses is not kept. */
+static void a_policy_set_meanwhile_decides(void **state)
+{
+	struct fixture *f = *state;
+	struct call refused = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+	struct call taken = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+
+	start(f, &refused);
+	wait_for_hsm(f, &refused);
+	set_policy(f, STORE_ACCOUNT, ACCOUNT, ONLY("\"other.example.com\""));
+	wait_for_reply(f, &refused);
+	expect(&refused, 400, 1412);
+	assert_non_null(strstr(refused.body, "(version 1)"));
+	call_release(&refused);
+	assert_int_equal(rows(f).count, 0);
+	assert_int_equal(failed(f).count, 1);
+	assert_int_equal(hsm_fake_keys_len(f->hsm), 0);
+
+	set_policy(f, STORE_ACCOUNT, ACCOUNT, "{}");
+	start(f, &taken);
+	wait_for_hsm(f, &taken);
+	set_policy(f, STORE_ACCOUNT, ACCOUNT, ONLY("\"app.example.com\""));
+	wait_for_reply(f, &taken);
+	expect(&taken, 201, 0);
+	expect_versions(f, result_text(&taken, "id"), 3, 0);
+	call_release(&taken);
+}
+
+/* F387: a repeat gets what the first got, whatever is demanded since; another request does not. */
+static void a_repeat_is_older_than_a_policy(void **state)
+{
+	struct fixture *f = *state;
+	struct call first = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+	struct call second = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+	struct call other = new_call(HTTP_POST, ACCOUNT_CSRS, GOOD_BODY);
+
+	first.idempotency_key = second.idempotency_key = "k";
+	other.idempotency_key = "l";
+	perform_expect(f, &first, 201, 0);
+	set_policy(f, STORE_ACCOUNT, ACCOUNT, "{\"key_types\":[\"p256v1\"]}");
+	perform_expect(f, &second, 201, 0);
+	assert_string_equal(first.body, second.body);
+	perform_expect(f, &other, 400, 1417);
+	call_release(&first);
+	call_release(&second);
+	call_release(&other);
+}
+
+static struct call dry_call(const char *path, const char *query, const char *body)
+{
+	struct call call = new_call(HTTP_POST, path, body);
+
+	call.request.query = query;
+	return call;
+}
+
+static void once_dry(struct fixture *f, const char *query, const char *body, int status, int code)
+{
+	once(f, dry_call(ACCOUNT_CSRS, query, body), status, code);
+}
+
+/* F388: a dry run says what a create would come to, and leaves nothing behind. */
+static void a_dry_run_makes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct call call = dry_call(ZONE_CSRS, "dry_run=true", GOOD_BODY);
+	struct call denied = dry_call(ACCOUNT_CSRS, "dry_run=true", GOOD_BODY);
+	struct call keyed = dry_call(ACCOUNT_CSRS, "dry_run=true", GOOD_BODY);
+	char id[CSR_ID_SIZE];
+
+	perform_expect(f, &call, 200, 0);
+	assert_non_null(
+	    strstr(call.body, "\"messages\":[{\"code\":1416,\"message\":\"sans[0] \\\"app.example.com\\\""));
+	assert_non_null(strstr(call.body,
+			       "\"result\":{\"key_type\":\"rsa2048\",\"common_name\":\"app.example.com\","
+			       "\"country\":\"US\",\"locality\":\"Here\",\"organization\":\"Some\","
+			       "\"sans\":[\"app.example.com\"],\"state\":\"California\"}}"));
+	call_release(&call);
+	/* all problems of contract and policy */
+	set_policy(f, STORE_ACCOUNT, ACCOUNT, "{\"key_types\":[\"p256v1\"]}");
+	call = dry_call(ACCOUNT_CSRS, "dry_run=true", "{\"country\":\"UK\",\"sans\":[\"a.b\"]}");
+	perform_expect(f, &call, 400, 1405);
+	assert_true(has_code(&call, 1417));
+	call_release(&call);
+	set_policy(f, STORE_ACCOUNT, ACCOUNT, "{}");
+	/* who may not write may not ask */
+	denied.authorization = "Bearer " READER;
+	perform_expect(f, &denied, 403, 1404);
+	call_release(&denied);
+	/* neither the HSM nor a key of a repeat is needed */
+	hsm_fake_set_up(f->hsm, false);
+	keyed.idempotency_key = "no good key, and nobody looks at it";
+	perform_expect(f, &keyed, 200, 0);
+	call_release(&keyed);
+	hsm_fake_set_up(f->hsm, true);
+	/* a quota that is used up is told, and is no problem of the request */
+	create(f, "/client/v4/accounts/" SMALL_ACCOUNT "/custom_csrs", GOOD_BODY, id);
+	call = dry_call("/client/v4/accounts/" SMALL_ACCOUNT "/custom_csrs", "dry_run=true", GOOD_BODY);
+	perform_expect(f, &call, 200, 1403);
+	call_release(&call);
+	assert_int_equal(only_row(f).count, 1);
+	assert_int_equal(failed(f).count, 0);
+}
+
+/* F389: the parameter is true or false, once; only true is a dry run. */
+static void the_parameter_of_a_dry_run_is_strict(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const bad[] = {
+	    "dry_run",
+	    "dry_run=",
+	    "dry_run=1",
+	    "dry_run=True",
+	    "dry_run=true&dry_run=true",
+	    "dry_run=%00",
+	    "a=b&dry_run=yes",
+	    "dry%5Frun=maybe",
+	    "dry_run=true&dry_run=false",
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct call call = dry_call(ACCOUNT_CSRS, bad[i], GOOD_BODY);
+
+		perform_expect(f, &call, 400, 10400);
+		assert_non_null(strstr(call.body, "query parameter 'dry_run' "));
+		call_release(&call);
+	}
+	assert_int_equal(rows(f).count, 0);
+	once_dry(f, "dry%5Frun=tru%65", GOOD_BODY, 200, 0);
+	once_dry(f, "&x=1&dry_run=true&", GOOD_BODY, 200, 0);
+	assert_int_equal(rows(f).count, 0);
+	once_dry(f, "dry_run=false", GOOD_BODY, 201, 0);
+	once_dry(f, "dryrun=true&=dry_run", GOOD_BODY, 201, 0);
+	assert_int_equal(rows(f).count, 2);
 }
 
 /* ---- idempotency (F87) ---- */
@@ -2420,85 +2657,91 @@ static void compressed_bodies_are_refused(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
+static const struct CMUnitTest tests[] = {
+    TEST(a_create_answers_what_was_sent),
+    TEST(fields_not_given_are_left_out),
+    TEST(the_row_comes_before_the_answer),
+    TEST(a_create_is_in_work_to_its_end),
+    TEST(content_types),
+    TEST(body_errors_have_their_codes),
+    TEST(credentials_decide),
+    TEST(a_credential_without_memory_for_its_hash),
+    TEST(paths_decide),
+    TEST(refusals_name_the_remedy),
+    TEST(the_http_layer_refuses_in_the_envelope),
+    TEST(the_table_is_that_of_the_contract),
+    TEST(a_quota_ends),
+    TEST(policies_in_force_are_met),
+    TEST(a_policy_set_meanwhile_decides),
+    TEST(a_repeat_is_older_than_a_policy),
+    TEST(a_dry_run_makes_nothing),
+    TEST(the_parameter_of_a_dry_run_is_strict),
+    TEST(a_create_asks_the_store_once),
+    TEST(a_get_asks_the_store_once),
+    TEST(the_same_key_answers_the_same),
+    TEST(the_same_key_with_another_body_is_refused),
+    TEST(a_byte_order_mark_is_no_part_of_the_request),
+    TEST(ten_at_once_make_one_key),
+    TEST(a_repeat_creates_when_the_first_failed),
+    TEST(a_repeat_waits_for_reconciliation),
+    TEST(a_repeat_waits_no_longer_than_its_time),
+    TEST(a_repeat_without_time_begins_nothing),
+    TEST(a_repeat_needs_the_hsm_for_its_own_create),
+    TEST(a_repeat_outlives_a_reload),
+    TEST(repeats_while_draining),
+    TEST(a_repeat_begins_nothing_while_draining),
+    TEST(of_two_processes_one_makes_the_csr),
+    TEST(a_create_that_comes_second_leaves_no_key),
+    TEST(only_so_many_wait),
+    TEST(a_failed_create_frees_its_key),
+    TEST(the_key_of_a_deleted_csr_is_spent),
+    TEST(idempotency_keys_have_a_shape),
+    TEST(without_the_hsm_nothing_is_begun),
+    TEST(without_randomness_nothing_is_begun),
+    TEST(errors_of_the_hsm),
+    TEST(the_commit_fails),
+    TEST(the_commit_is_uncertain),
+    TEST(nothing_can_be_committed),
+    TEST(the_store_cannot_read),
+    TEST(a_csr_that_was_settled_meanwhile_loses_its_key),
+    TEST(a_key_that_another_csr_has_is_refused),
+    TEST(a_key_of_another_type_is_refused),
+    TEST(failing_cannot_be_committed),
+    TEST(key_types_follow_policy_and_token),
+    TEST(a_get_answers_as_the_create_did),
+    TEST(lists_are_paged),
+    TEST(an_account_lists_its_own),
+    TEST(lists_leave_room_for_others),
+    TEST(an_empty_list_is_empty),
+    TEST(bad_query_parameters_are_named),
+    TEST(a_delete_destroys_key_and_row),
+    TEST(a_repeated_delete_is_answered_again),
+    TEST(a_failed_create_cannot_be_deleted),
+    TEST(an_id_in_upper_case_is_the_same),
+    TEST(a_delete_that_stopped_is_taken_up_again),
+    TEST(a_delete_goes_on_while_it_has_time),
+    TEST(a_delete_without_an_answer_looks_again),
+    TEST(a_delete_finds_what_reconciliation_settled),
+    TEST(a_delete_that_another_overtakes_is_done),
+    TEST(without_the_hsm_nothing_is_deleted),
+    TEST(commits_of_a_delete_fail),
+    TEST(a_delete_settled_by_another_is_done),
+    TEST(two_deletes_at_once),
+    TEST(the_second_delete_does_what_the_first_failed_to),
+    TEST(deletes_while_draining),
+    TEST(draining),
+    TEST(ready_says_which_part_is_not),
+    TEST(ready_is_what_creates_need),
+    TEST(ready_checks_are_shared),
+    TEST(health_needs_nobody),
+    TEST(tokens_verify),
+    TEST(a_get_with_a_json_content_type_is_fine),
+    TEST(options_name_the_methods),
+    TEST(conditions_are_kept),
+    TEST(compressed_bodies_are_refused),
+};
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-	    TEST(a_create_answers_what_was_sent),
-	    TEST(fields_not_given_are_left_out),
-	    TEST(the_row_comes_before_the_answer),
-	    TEST(a_create_is_in_work_to_its_end),
-	    TEST(content_types),
-	    TEST(body_errors_have_their_codes),
-	    TEST(credentials_decide),
-	    TEST(paths_decide),
-	    TEST(refusals_name_the_remedy),
-	    TEST(the_http_layer_refuses_in_the_envelope),
-	    TEST(the_table_is_that_of_the_contract),
-	    TEST(a_quota_ends),
-	    TEST(a_create_asks_the_store_once),
-	    TEST(a_get_asks_the_store_once),
-	    TEST(the_same_key_answers_the_same),
-	    TEST(the_same_key_with_another_body_is_refused),
-	    TEST(a_byte_order_mark_is_no_part_of_the_request),
-	    TEST(ten_at_once_make_one_key),
-	    TEST(a_repeat_creates_when_the_first_failed),
-	    TEST(a_repeat_waits_for_reconciliation),
-	    TEST(a_repeat_waits_no_longer_than_its_time),
-	    TEST(a_repeat_without_time_begins_nothing),
-	    TEST(a_repeat_needs_the_hsm_for_its_own_create),
-	    TEST(a_repeat_outlives_a_reload),
-	    TEST(repeats_while_draining),
-	    TEST(a_repeat_begins_nothing_while_draining),
-	    TEST(of_two_processes_one_makes_the_csr),
-	    TEST(a_create_that_comes_second_leaves_no_key),
-	    TEST(only_so_many_wait),
-	    TEST(a_failed_create_frees_its_key),
-	    TEST(the_key_of_a_deleted_csr_is_spent),
-	    TEST(idempotency_keys_have_a_shape),
-	    TEST(without_the_hsm_nothing_is_begun),
-	    TEST(without_randomness_nothing_is_begun),
-	    TEST(errors_of_the_hsm),
-	    TEST(the_commit_fails),
-	    TEST(the_commit_is_uncertain),
-	    TEST(nothing_can_be_committed),
-	    TEST(the_store_cannot_read),
-	    TEST(a_csr_that_was_settled_meanwhile_loses_its_key),
-	    TEST(a_key_that_another_csr_has_is_refused),
-	    TEST(a_key_of_another_type_is_refused),
-	    TEST(failing_cannot_be_committed),
-	    TEST(key_types_follow_policy_and_token),
-	    TEST(a_get_answers_as_the_create_did),
-	    TEST(lists_are_paged),
-	    TEST(an_account_lists_its_own),
-	    TEST(lists_leave_room_for_others),
-	    TEST(an_empty_list_is_empty),
-	    TEST(bad_query_parameters_are_named),
-	    TEST(a_delete_destroys_key_and_row),
-	    TEST(a_repeated_delete_is_answered_again),
-	    TEST(a_failed_create_cannot_be_deleted),
-	    TEST(an_id_in_upper_case_is_the_same),
-	    TEST(a_delete_that_stopped_is_taken_up_again),
-	    TEST(a_delete_goes_on_while_it_has_time),
-	    TEST(a_delete_without_an_answer_looks_again),
-	    TEST(a_delete_finds_what_reconciliation_settled),
-	    TEST(a_delete_that_another_overtakes_is_done),
-	    TEST(without_the_hsm_nothing_is_deleted),
-	    TEST(commits_of_a_delete_fail),
-	    TEST(a_delete_settled_by_another_is_done),
-	    TEST(two_deletes_at_once),
-	    TEST(the_second_delete_does_what_the_first_failed_to),
-	    TEST(deletes_while_draining),
-	    TEST(draining),
-	    TEST(ready_says_which_part_is_not),
-	    TEST(ready_is_what_creates_need),
-	    TEST(ready_checks_are_shared),
-	    TEST(health_needs_nobody),
-	    TEST(tokens_verify),
-	    TEST(a_get_with_a_json_content_type_is_fine),
-	    TEST(options_name_the_methods),
-	    TEST(conditions_are_kept),
-	    TEST(compressed_bodies_are_refused),
-	};
-
 	return cmocka_run_group_tests_name("api_handler", tests, NULL, NULL);
 }

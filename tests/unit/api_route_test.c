@@ -48,6 +48,8 @@ static const struct row rows[] = {
     OK(GET, "/client/v4/accounts/a/tokens/verify", token_verify_start, STORE_ACCOUNT, "a", ""),
     OK(GET, "/healthz", health_alive, 0, "", ""),
     OK(GET, "/readyz", health_ready, 0, "", ""),
+    OK(GET, "/openapi.json", openapi_start, 0, "", ""),
+    NONE("/client/v4/openapi.json"),
     /* ids that are not one: the route is known, the id is empty */
     OK(GET, "/accounts/a/custom_csrs/x", csr_get_start, STORE_ACCOUNT, "a", ""),
     OK(DELETE, "/accounts/a/custom_csrs/" ID "0", csr_delete_start, STORE_ACCOUNT, "a", ""),

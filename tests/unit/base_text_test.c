@@ -222,6 +222,7 @@ static void writes_and_reads_times(void **state)
 	    "2026-11-23T14:25:01.Z",
 	    "2026-11-23T14:25:01Zx",
 	    "1970-01-01T00:00:00+00:01",
+	    "9999-12-31T23:59:59-00:01", /* F402: the year 10000 in UTC */
 	};
 	char text[CLOCK_RFC3339_SIZE];
 	int64_t us;
@@ -362,6 +363,7 @@ static void passwords_of_urls_are_masked(void **state) /* F306 */
 	    {"postgresql://user:12se", "postgresql://user:***"},
 	    {"postgresql://user:%41'", "postgresql://user:***"},
 	    {"'db://u:sec ret@host/?password=x' is not", "'db://u:***@host/?password=*** is not"},
+	    {"'db://u:sec ret, s@cret@host' x", "'db://u:***@host' x"}, /* F403 */
 	    {"'db://u:sec ret', 2\na@b", "'db://u:*** ret', 2\na@b"},
 	    {"'http://127.0.0.1:8080' 'http://[::1]:8080/x' http://h:80: refused a@b",
 	     "'http://127.0.0.1:8080' 'http://[::1]:8080/x' http://h:80: refused a@b"},

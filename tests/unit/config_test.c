@@ -909,6 +909,10 @@ static void show_marks_defaults(void **state)
 					  "# tls_client_crl is not set\n"
 					  "credentials = any # default\n"
 					  "allow_plain_http = no # default\n"
+					  "trusted_proxies = none # default\n"
+					  "forwarded_header = none # default\n"
+					  "proxy_protocol_from = none # default\n"
+					  "# proxy_protocol_on is not set\n"
 					  "max_connections = 512 # default\n"
 					  "max_connections_per_address = 0 # default\n"
 					  "max_header_bytes = 8192 # default\n"
@@ -993,6 +997,58 @@ static void show_can_be_loaded_again(void **state)
 	}
 }
 
+/* F415, F421: networks, and that each half of what is said of proxies needs the other. */
+static void proxies_are_networks_and_a_header(void **state)
+{
+	struct fixture *f = *state;
+	const struct config *c;
+	struct config *running;
+	struct buf shown;
+
+	c = loads(f, "[http]\ntrusted_proxies = 10.0.0.0/8, ::1 , unix, ::ffff:192.0.2.0/120\n"
+		     "forwarded_header = forwarded\nproxy_protocol_from = 192.0.2.7\n"
+		     "proxy_protocol_on = 127.0.0.1:8080\n" TOKEN);
+	assert_int_equal(c->http.trusted_proxies.len, 4);
+	assert_int_equal(c->http.forwarded_header, CONFIG_FORWARDED_FORWARDED);
+	buf_init(&shown, 65536);
+	config_show(c, &shown);
+	assert_non_null(strstr(buf_text(&shown), "trusted_proxies = 10.0.0.0/8, ::1, unix, 192.0.2.0/24\n"
+						 "forwarded_header = forwarded\n"
+						 "proxy_protocol_from = 192.0.2.7\n"
+						 "proxy_protocol_on = 127.0.0.1:8080\n"));
+	buf_release(&shown);
+	running = f->config;
+	f->config = NULL;
+	loads(f, TOKEN);
+	assert_int_equal(config_reload(running, f->config, &f->report), E_OK);
+	assert_int_equal(running->http.trusted_proxies.len, 0);
+	assert_int_equal(running->http.proxy_protocol_from.len, 0);
+	assert_string_equal(buf_text(&f->report),
+			    "[http] proxy_protocol_on: changed from '127.0.0.1:8080' to "
+			    "'', needs a restart\n");
+	buf_reset(&f->report);
+	config_free(running);
+	refuses_key(f, "http", "trusted_proxies = 10.0.0.1/8",
+		    "trusted_proxies: '10.0.0.1/8' has bits set behind its prefix, it must be 10.0.0.0/8");
+	refuses_key(
+	    f, "http", "trusted_proxies = proxy.example",
+	    "trusted_proxies: 'proxy.example' is not accepted, it must be an address or a network, as in "
+	    "192.0.2.1, 10.0.0.0/8, 2001:db8::/32, or unix");
+	refuses_key(f, "http", "trusted_proxies = ::1, 0::1", "trusted_proxies: '0::1' is named twice");
+	refuses_key(
+	    f, "http", "forwarded_header = via",
+	    "forwarded_header: 'via' is not accepted, it must be x-forwarded-for, forwarded (RFC 7239) "
+	    "or none");
+	refuses_key(
+	    f, "http", "trusted_proxies = ::1",
+	    "trusted_proxies: these proxies need forwarded_header = x-forwarded-for or forwarded: the "
+	    "one that they set themselves, whatever a client sends");
+	refuses_key(f, "http", "forwarded_header = forwarded",
+		    "forwarded_header: is believed of nobody, name the proxies in trusted_proxies");
+	refuses_key(f, "http", "proxy_protocol_on = 127.0.0.1:8080",
+		    "proxy_protocol_on: is spoken with nobody, name the proxies in proxy_protocol_from");
+}
+
 static char *read_sample(void)
 {
 	FILE *file = fopen("config/csrd.conf", "r");
@@ -1022,12 +1078,13 @@ static void sample_loads_and_tells_the_defaults(void **state)
 		    strncmp(line, "#allow_usage", 12) != 0 && strncmp(line, "#node", 5) != 0 &&
 		    strncmp(line, "#module_init_args", 17) != 0 && strncmp(line, "#listen_tls", 11) != 0 &&
 		    (strncmp(line, "#tls_", 5) != 0 || strncmp(line, "#tls_client_certificate", 23) == 0) &&
+		    strncmp(line, "#proxy_protocol_on", 18) != 0 &&
 		    strncmp(line, "#listen = 127.0.0.1:9464", 24) != 0) {
 			line[0] = ' ';
 			keys++;
 		}
 	}
-	assert_int_equal(keys, 48);
+	assert_int_equal(keys, 51);
 	loads(f, text);
 	buf_init(&full, 65536);
 	config_show(f->config, &full);
@@ -1062,6 +1119,7 @@ int main(void)
 	    CONFIG_TEST(rates_and_exempt_networks_are_strict),
 	    CONFIG_TEST(socket_path_must_fit_an_address),
 	    CONFIG_TEST(lists_are_checked_item_by_item),
+	    CONFIG_TEST(proxies_are_networks_and_a_header),
 	    CONFIG_TEST(addresses_to_listen_on_are_strict),
 	    CONFIG_TEST(plain_http_off_loopback_must_be_asked_for),
 	    CONFIG_TEST(figures_have_a_port_of_their_own),

@@ -283,7 +283,7 @@ static void what_does_not_fit_is_refused(void **state)
 	struct fixture *f = *state;
 	char *names = calloc(JOURNAL_NAMES_MAX + 1, KEY_NAME_SIZE), big[4000], *escaped = big;
 	char(*list)[KEY_NAME_SIZE] = (char(*)[KEY_NAME_SIZE])names;
-	const char *bound[JOURNAL_NAMES_MAX + 1] = {0};
+	const char *bound[JOURNAL_END_MAX + 1] = {0};
 
 	assert_non_null(names);
 	fixture_open(f);
@@ -299,7 +299,7 @@ static void what_does_not_fit_is_refused(void **state)
 	assert_int_equal(journal_reserve(f->j, KEY_P256V1, JOURNAL_NAMES_MAX + 1, list, NULL), E_LIMIT);
 	assert_int_equal(journal_reserve(f->j, (enum key_type)77, 1, list, NULL), E_INVAL);
 	assert_int_equal(journal_bound(f->j, bound, 0, NULL), E_LIMIT);
-	assert_int_equal(journal_bound(f->j, bound, JOURNAL_NAMES_MAX + 1, NULL), E_LIMIT);
+	assert_int_equal(journal_bound(f->j, bound, JOURNAL_END_MAX + 1, NULL), E_LIMIT);
 	assert_int_equal(journal_size(f->j), 0);
 	assert_int_equal(journal_reserve(f->j, KEY_P256V1, JOURNAL_NAMES_MAX, list, NULL), E_OK);
 	for (size_t i = 0; i < JOURNAL_NAMES_MAX; i++) {
@@ -488,6 +488,70 @@ static void a_batch_is_bound_whole(void **state)
 }
 
 /* What is known of a key, and the same after each kind of restart. */
+/*
+ * F448: as many as one CONFIRM has, with one write.  F449: pages of used keys are in the order of their use,
+ * after a start too.  F450: which are kept without a row can be told from those that have one.
+ */
+static void many_names_end_at_once_F448_F449_F450(void **state)
+{
+	enum { BLOCKS = JOURNAL_END_MAX / JOURNAL_NAMES_MAX, PAGE = 100 };
+	struct fixture *f = *state;
+	char(*names)[KEY_NAME_SIZE] = calloc(JOURNAL_END_MAX, sizeof(*names));
+	struct journal_key *page = calloc(PAGE, sizeof(*page));
+	const char *list[JOURNAL_END_MAX];
+	struct buf tail;
+	uint64_t from, seen;
+	bool more;
+
+	assert_true(names && page);
+	for (unsigned round = 0; round < 2; round++) {
+		fixture_open(f);
+		for (size_t i = 0; i < BLOCKS; i++)
+			assert_int_equal(journal_reserve(f->j, KEY_P256V1, JOURNAL_NAMES_MAX,
+							 names + i * JOURNAL_NAMES_MAX, NULL),
+					 E_OK);
+		for (size_t i = 0; i < JOURNAL_END_MAX; i++) {
+			char uuid[UUID_SIZE];
+
+			snprintf(uuid, sizeof(uuid), "11111111-1111-4111-8111-%012zu", i);
+			list[i] = names[i];
+			name_make(f, names[i]);
+			assert_int_equal(name_use(f, names[i], uuid), E_OK);
+		}
+		fixture_close(f, true);
+		fixture_open(f);
+		from = seen = 0;
+		do {
+			size_t len = journal_list_used(f->j, from, page, PAGE, &more);
+
+			for (size_t i = 0; i < len; i++, seen++) {
+				assert_string_equal(page[i].name, names[seen]);
+				from = page[i].index + 1;
+			}
+		} while (more);
+		assert_int_equal(seen, JOURNAL_END_MAX);
+		list[7] = names[8];
+		assert_int_equal(journal_bound(f->j, list, JOURNAL_END_MAX, NULL), E_INVAL);
+		list[7] = names[7];
+		disk_reset();
+		assert_int_equal(round ? journal_kept(f->j, list, JOURNAL_END_MAX, NULL)
+				       : journal_bound(f->j, list, JOURNAL_END_MAX, NULL),
+				 E_OK);
+		assert_int_equal(disk_count(DISK_FDATASYNC), 1);
+		assert_int_equal(journal_list_used(f->j, 0, page, PAGE, &more), 0);
+		file_read(f, "tail", &tail);
+		assert_non_null(strstr(buf_text(&tail) + tail.len - 2600,
+				       round ? "{\"action\":\"kept\"" : "{\"action\":\"bound\""));
+		buf_release(&tail);
+		fixture_close(f, false);
+		fixture_open(f); /* and it reads what it wrote */
+		assert_int_equal(journal_list_used(f->j, 0, page, PAGE, &more), 0);
+		fixture_close(f, true);
+	}
+	free(page);
+	free(names);
+}
+
 static void names_outlive_restarts(void **state)
 {
 	struct fixture *f = *state;
@@ -842,6 +906,7 @@ int main(void)
 	    TEST(a_destroyed_name_is_gone),
 	    TEST(a_csr_has_one_key),
 	    TEST(a_batch_is_bound_whole),
+	    TEST(many_names_end_at_once_F448_F449_F450),
 	    TEST(names_outlive_restarts),
 	    TEST(a_start_reads_two_bundles_at_most),
 	    TEST(the_size_costs_a_start_nothing),

@@ -327,8 +327,10 @@ static void on_done(void *arg, enum err e)
 	h->outstanding--;
 }
 
-static void on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+static void on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record,
+		     struct store_policies *policies)
 {
+	assert_null(policies);
 	assert_int_equal(outcome, STORE_BEGIN_NEW);
 	csr_record_free(record);
 	on_done(arg, e);
@@ -1771,10 +1773,12 @@ static void test_a_create_that_ends_meanwhile_keeps_its_key(void **state)
 	assert_int_equal(life_of(h, 1), MESSAGE_LIFE_NONE);
 }
 
-static void on_too_late(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+static void on_too_late(void *arg, enum err e, enum store_begin outcome, struct csr_record *record,
+			struct store_policies *policies)
 {
 	struct house *h = arg;
 
+	assert_null(policies);
 	(void)outcome;
 	assert_int_equal(e, E_EXISTS);
 	assert_null(record);

@@ -435,6 +435,9 @@ static void take_named_sockets(void)
 	check(service_socket_prepare(&sockets[1], &domain) == E_OK && domain == AF_UNIX);
 	check(service_socket_prepare(&sockets[2], &domain) == E_INVAL);
 	check(service_socket_prepare(&sockets[3], &domain) == E_INVAL);
+	check(!service_socket_fault(&sockets[0]) && !service_socket_fault(&sockets[1]));
+	check(strcmp(service_socket_fault(&sockets[2]), "a datagram socket") == 0);
+	check(strcmp(service_socket_fault(&sockets[3]), "a socket that does not listen") == 0);
 }
 
 static void take_a_socket_without_a_name(void)

@@ -66,8 +66,10 @@ static void on_done(void *arg, enum err e)
 	f->called = true;
 }
 
-static void on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record)
+static void on_added(void *arg, enum err e, enum store_begin outcome, struct csr_record *record,
+		     struct store_policies *policies)
 {
+	assert_null(policies);
 	assert_int_equal(outcome, STORE_BEGIN_NEW);
 	csr_record_free(record);
 	on_done(arg, e);

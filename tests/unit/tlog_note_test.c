@@ -7,7 +7,9 @@
 #include "tlog/note_key.h"
 #include "tlog/tlog_proof.h"
 
+#include <openssl/ec.h>
 #include <openssl/err.h>
+#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,14 +143,15 @@ static void malformed_keys_are_refused(void **state)
 	};
 	char name[NOTE_NAME_MAX + 2];
 	struct note_key key;
-	uint8_t seed[32] = {1};
+	uint8_t seed[32] = {1}, other_curve[NOTE_ECDSA_BYTES], *at = other_curve;
+	EVP_PKEY *pkey;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		if (note_key_parse(bad[i], &key) != E_INVAL)
 			fail_msg("'%s' is a key", bad[i]);
-	/* a cosignature key; what is longer than any key here */
-	assert_int_equal(note_key_parse("w+12345678+BOkyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k", &key),
+	/* ML-DSA-44, of which there is nothing here but the beginning */
+	assert_int_equal(note_key_parse("w+12345678+BukyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k", &key),
 			 E_UNSUPPORTED);
 	memset(name, 'a', sizeof(name));
 	name[NOTE_NAME_MAX] = '\0';
@@ -165,6 +168,11 @@ static void malformed_keys_are_refused(void **state)
 	assert_int_equal(note_key_make("", NOTE_ED25519, seed, 32, &key), E_INVAL);
 	assert_int_equal(note_key_make("a", NOTE_ED25519, seed, 31, &key), E_INVAL);
 	assert_int_equal(note_key_make("a", NOTE_ECDSA, seed, 32, &key), E_INVAL);
+	/* another curve, whose keys are as long */
+	pkey = EVP_EC_gen("SM2");
+	assert_int_equal(i2d_PUBKEY(pkey, &at), NOTE_ECDSA_BYTES);
+	assert_int_equal(note_key_make("a", NOTE_ECDSA, other_curve, NOTE_ECDSA_BYTES, &key), E_INVAL);
+	EVP_PKEY_free(pkey);
 	assert_true(ERR_peek_error() == 0);
 }
 
@@ -247,7 +255,7 @@ static void sign_checkpoint(const struct note_signer *signers, size_t len, const
 static void signatures_of_others_do_not_count(void **state)
 {
 	static const uint8_t seed[32] = {1}, other_seed[32] = {2};
-	struct note_pair ecdsa, ed25519, same_name, stranger;
+	struct note_pair ecdsa, ed25519, same_name, stranger, longer;
 	struct tree_head head = {.size = 5, .root = {{0xaa, 1}}};
 	struct checkpoint checkpoint;
 	struct note_signature long_one = {.len = NOTE_SIGNATURE_MAX};
@@ -258,9 +266,10 @@ static void signatures_of_others_do_not_count(void **state)
 	note_pair_make(&ed25519, ORIGIN, NOTE_ED25519, seed);
 	note_pair_make(&same_name, ORIGIN, NOTE_ED25519, other_seed);
 	note_pair_make(&stranger, "witness.example", NOTE_ED25519, seed);
+	note_pair_make(&longer, ORIGIN "0", NOTE_ED25519, seed);
 	buf_init(&note, NOTE_BYTES_MAX);
-	sign_checkpoint((struct note_signer[]){ecdsa.signer, ed25519.signer, stranger.signer}, 3, &head,
-			&note);
+	sign_checkpoint((struct note_signer[]){ecdsa.signer, ed25519.signer, stranger.signer, longer.signer},
+			4, &head, &note);
 	assert_int_equal(checkpoint_open(note.data, note.len, &ecdsa.key, &checkpoint), E_OK);
 	assert_true(checkpoint.head.size == 5);
 	assert_true(tree_hash_equal(&checkpoint.head.root, &head.root));
@@ -268,6 +277,7 @@ static void signatures_of_others_do_not_count(void **state)
 	assert_int_equal(checkpoint_open(note.data, note.len, &ed25519.key, &checkpoint), E_OK);
 	assert_int_equal(verify(buf_text(&note), note.len, &stranger.key), E_OK);
 	assert_int_equal(checkpoint_open(note.data, note.len, &stranger.key, &checkpoint), E_PROTO);
+	assert_int_equal(checkpoint_open(note.data, note.len, &longer.key, &checkpoint), E_PROTO);
 	assert_int_equal(checkpoint_open(note.data, note.len, &same_name.key, &checkpoint), E_NOTFOUND);
 	/* A line of a known key that is wrong spoils the note for that key, and for no other. */
 	note_put_line(&ecdsa.key, &long_one, &note);
@@ -278,6 +288,43 @@ static void signatures_of_others_do_not_count(void **state)
 	note_pair_release(&ed25519);
 	note_pair_release(&same_name);
 	note_pair_release(&stranger);
+	note_pair_release(&longer);
+}
+
+/* What omniwitness answered when it was given this checkpoint. */
+static void cosignatures_of_witnesses_verify(void **state)
+{
+#define COSIGNED ORIGIN "\n70000\nMkAJvhiMmpM/ztx6LbTLh5sg3MbJOZM+eiJ6rzqIMIY=\n"
+#define COSIGNATURE                                                                                          \
+	"— witness.example/w "                                                                             \
+	"SVJi8wAAAABrCtqczBP6JFJgyKgcFMO5fexdLysLPnOA0flEkGnkfkv1bIdIq5WsdtuzOarLNNjgdWu55OF7FX1HBJTAyRgPax" \
+	"3oBQ==\n"
+#define COSIGNED_AT 1795873436
+	static const char vkey[] = "witness.example/w+495262f3+BP0bI6bSMC5YylW8vE4pB30ycCNISProb+SzTV6uoUA2";
+	static const char plain_vkey[] =
+	    "witness.example/w+53eb5c3d+Af0bI6bSMC5YylW8vE4pB30ycCNISProb+SzTV6uoUA2";
+	char text[] = COSIGNED "\n" COSIGNATURE;
+	size_t len = strlen(text);
+	struct note_key key, plain;
+	uint64_t seconds = 0;
+	struct note note;
+
+	(void)state;
+	assert_int_equal(note_key_parse(vkey, &key), E_OK);
+	assert_int_equal(note_key_parse(plain_vkey, &plain), E_OK);
+	assert_int_equal(note_parse(text, len, &note), E_OK);
+	assert_int_equal(note_verify(&note, &key), E_OK);
+	assert_int_equal(note_verify_cosignature(&note, &key, &seconds), E_OK);
+	assert_true(seconds == COSIGNED_AT);
+	assert_int_equal(note_verify(&note, &plain), E_NOTFOUND);
+	assert_int_equal(note_verify_cosignature(&note, &plain, &seconds), E_INVAL);
+	for (size_t bit = 0; bit < 8 * len; bit++) { /* F434 */
+		text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
+		if (verify(text, len, &key) == E_OK)
+			fail_msg("another bit %zu", bit);
+		text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
+	}
+	assert_int_equal(verify(text, len, &key), E_OK);
 }
 
 static enum err sign_other_text(void *arg, const void *text, size_t len, struct note_signature *ret_signature)
@@ -297,6 +344,7 @@ static enum err sign_nothing(void *arg, const void *text, size_t len, struct not
 	return E_UNAVAIL;
 }
 
+/* F438 */
 static void a_token_that_signs_wrongly_is_noticed(void **state)
 {
 	struct note_pair pair;
@@ -459,13 +507,17 @@ static void proofs_have_one_form(void **state)
 	    {START "index 0\nYQ==\n\n", E_PROTO},
 	    {START, E_PROTO},
 	    {"c2sp.org/tlog-proof@v2\nindex 0\n\n", E_PROTO},
+	    {"c2sp.org/tlog-proof@v1 \nindex 0\n\n", E_PROTO},
+	    /* padding where there is more to come */
+	    {START "extra AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==AAAA\nindex 0\n\n",
+	     E_PROTO},
 	    {"", E_PROTO},
 	};
 	struct tlog_proof proof;
 	struct buf extra, text;
 
 	(void)state;
-	buf_init(&extra, 10);
+	buf_init(&extra, 100);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (tlog_proof_parse(texts[i].text, strlen(texts[i].text), &extra, &proof) != texts[i].e)
 			fail_msg("'%s'", texts[i].text);
@@ -474,6 +526,8 @@ static void proofs_have_one_form(void **state)
 	assert_memory_equal(proof.extra, "a", 1);
 	assert_true(proof.index == 7);
 	/* more than its buffer takes; more hashes than any proof has */
+	buf_release(&extra);
+	buf_init(&extra, 10);
 	assert_int_equal(tlog_proof_parse(START "extra MTIzNDU2Nzg5MDE=\nindex 7\n\n", 55, &extra, &proof),
 			 E_PROTO);
 	buf_init(&text, 65536);
@@ -494,6 +548,7 @@ int main(void)
 	    cmocka_unit_test(malformed_keys_are_refused),
 	    cmocka_unit_test(what_is_no_note),
 	    cmocka_unit_test(signatures_of_others_do_not_count),
+	    cmocka_unit_test(cosignatures_of_witnesses_verify),
 	    cmocka_unit_test(a_token_that_signs_wrongly_is_noticed),
 	    cmocka_unit_test(checkpoints_are_read_strictly),
 	    cmocka_unit_test(changed_proofs_are_refused),

@@ -258,6 +258,41 @@ static void wrong_consistency_is_refused(void **state)
 	grown_release(&g);
 }
 
+/* Heads that no log has, made so that all but the length of the path fits. */
+static void a_path_has_the_length_of_its_tree(void **state)
+{
+	struct tree_hash leaf, other, above;
+	struct tree_head old, head = {.size = 1};
+	struct proof proof = {.len = 1};
+
+	(void)state;
+	assert_int_equal(tree_hash_leaf("a", 1, &leaf), E_OK);
+	assert_int_equal(tree_hash_leaf("b", 1, &other), E_OK);
+	assert_int_equal(tree_hash_node(&other, &leaf, &above), E_OK);
+	proof.hashes[0] = other;
+	head.root = above;
+	assert_int_equal(proof_check_inclusion(&proof, 0, &leaf, &head), E_PROTO);
+	head.size = 4;
+	assert_int_equal(tree_hash_node(&leaf, &other, &head.root), E_OK);
+	assert_int_equal(proof_check_inclusion(&proof, 0, &leaf, &head), E_PROTO);
+	old = (struct tree_head){.size = 1, .root = leaf};
+	assert_int_equal(proof_check_consistency(&proof, &old, &head), E_PROTO);
+	/* from three to two */
+	proof.len = 2;
+	proof.hashes[1] = leaf;
+	old = (struct tree_head){.size = 3, .root = other};
+	head = (struct tree_head){.size = 2, .root = above};
+	assert_int_equal(proof_check_consistency(&proof, &old, &head), E_PROTO);
+	/* one hash more than from 1 to 2 */
+	old.size = 1;
+	proof.len = 2;
+	proof.hashes[1] = other;
+	head.size = 2;
+	assert_int_equal(tree_hash_node(&other, &head.root, &head.root), E_OK);
+	assert_int_equal(tree_hash_node(&other, &leaf, &old.root), E_OK);
+	assert_int_equal(proof_check_consistency(&proof, &old, &head), E_PROTO);
+}
+
 static void what_has_no_proof_gets_none(void **state)
 {
 	struct grown g = {0};
@@ -537,6 +572,7 @@ int main(void)
 	    cmocka_unit_test(the_trees_are_those_of_go),
 	    cmocka_unit_test(wrong_inclusion_is_refused),
 	    cmocka_unit_test(wrong_consistency_is_refused),
+	    cmocka_unit_test(a_path_has_the_length_of_its_tree),
 	    cmocka_unit_test(what_has_no_proof_gets_none),
 	    cmocka_unit_test(the_largest_trees),
 	    cmocka_unit_test(a_tree_goes_on_from_its_tiles),

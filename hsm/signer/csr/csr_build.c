@@ -6,6 +6,7 @@
 #include "hsm/signer/csr/csr_check.h"
 #include "hsm/signer/csr/csr_verify.h"
 #include "hsm/signer/key/key_kind.h"
+#include "ossl/ossl_memory.h"
 
 #include <openssl/err.h>
 #include <openssl/objects.h>
@@ -35,7 +36,7 @@ static enum err csr_build_put_subject(X509_REQ *req, const struct csr_spec *spec
 		if (entries[i].text && X509_NAME_add_entry_by_NID(name, entries[i].nid, MBSTRING_UTF8,
 								  (const unsigned char *)entries[i].text,
 								  (int)strlen(entries[i].text), -1, 0) != 1)
-			return E_INVAL;
+			return ossl_memory_ran_out() ? E_NOMEM : E_INVAL;
 	return E_OK;
 }
 
@@ -201,10 +202,12 @@ static enum err finish(X509_REQ *req, const struct csr_spec *spec, const struct 
 enum err csr_build(const struct csr_spec *spec, const struct spki *public_key,
 		   const struct csr_build_signer *signer, struct buf *der, const char **ret_reason)
 {
-	X509_REQ *req = X509_REQ_new();
+	X509_REQ *req;
 	enum err e = E_NOMEM;
 
 	*ret_reason = NULL;
+	ossl_memory_begin();
+	req = X509_REQ_new();
 	/* A new request has version -1; 0 is the only one there is (RFC 2986 §4.1). */
 	if (!req || X509_REQ_set_version(req, 0) != 1)
 		goto out;

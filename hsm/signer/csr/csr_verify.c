@@ -9,6 +9,7 @@
 
 #include "hsm/signer/csr/csr_check.h"
 #include "hsm/signer/key/key_kind.h"
+#include "ossl/ossl_memory.h"
 
 #include <openssl/asn1t.h>
 #include <openssl/err.h>
@@ -266,9 +267,11 @@ static const char *check_signature(const struct request *request, const struct k
 enum err csr_verify_der(const uint8_t *der, size_t len, const struct csr_spec *spec,
 			const struct spki *public_key, const char **ret_reason)
 {
-	struct request *request = csr_verify_parse(der, len, ASN1_ITEM_rptr(request));
+	struct request *request;
 	const char *reason;
 
+	ossl_memory_begin();
+	request = csr_verify_parse(der, len, ASN1_ITEM_rptr(request));
 	if (!request)
 		reason = "the request does not parse";
 	else if (!(reason = check_info(request, spec, public_key)))
@@ -277,6 +280,8 @@ enum err csr_verify_der(const uint8_t *der, size_t len, const struct csr_spec *s
 	ERR_clear_error();
 	if (!reason)
 		return E_OK;
+	if (ossl_memory_ran_out())
+		return E_NOMEM;
 	*ret_reason = reason;
 	return E_HSM;
 }

@@ -101,6 +101,7 @@ static const struct action {
 } actions[] = {
     [ENTRY_BOUND] = {"bound", COMMON | BIT(NAMES)},
     [ENTRY_DESTROYED] = {"destroyed", COMMON | BIT(NAME) | BIT(OBJECTS) | BIT(WHY)},
+    [ENTRY_KEPT] = {"kept", COMMON | BIT(NAMES)},
     [ENTRY_LOGIN] = {"login", COMMON | BIT(OUTCOME)},
     [ENTRY_MADE] = {"made", COMMON | BIT(ATTRIBUTES) | BIT(ID) | BIT(NAME) | BIT(SPKI) | BIT(TYPE)},
     [ENTRY_OPEN] = {"open", COMMON | BIT(NAMES) | BIT(OPENS)},

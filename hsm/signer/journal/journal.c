@@ -13,6 +13,7 @@
 #include "hsm/signer/journal/journal_private.h"
 #include "hsm/signer/journal/live.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -226,33 +227,60 @@ static int64_t journal_now(void)
 	return now_us < 0 ? 0 : now_us > LATEST_US ? LATEST_US : now_us;
 }
 
-enum err journal_append(struct journal *j, struct journal_entry *entry, uint64_t *ret_index)
+/* Under the lock.  Another thread may be at a step of the same name: what may follow depends on how that
+ * ends. */
+static enum err journal_claim(struct journal *j, struct append *a, struct journal_entry *entry)
 {
-	struct append a = {.entry = entry};
 	enum err e;
 
-	entry_draft_init(&a.draft);
-	entry->node = j->node;
-	pthread_mutex_lock(&j->lock);
-	/* Another thread is at a step of the same name: what may follow depends on how that ends. */
 	while ((e = names_claim(j->names, entry)) == E_BUSY)
 		pthread_cond_wait(&j->moved, &j->lock);
 	if (e != E_OK)
-		goto out;
+		return e;
 	entry->at_us = journal_now();
-	e = entry_draft_write(entry, &a.draft);
-	if (e != E_OK) {
+	e = entry_draft_write(entry, &a->draft);
+	if (e != E_OK)
 		names_release(j->names, entry);
-		goto out;
-	}
-	journal_wait(j, &a);
-	e = a.result;
-	if (e == E_OK && ret_index)
-		*ret_index = a.index;
-out:
-	pthread_mutex_unlock(&j->lock);
-	entry_draft_release(&a.draft);
 	return e;
+}
+
+enum err journal_append_all(struct journal *j, struct journal_entry *entries, size_t len, uint64_t *ret_index)
+{
+	struct append appends[APPEND_MAX];
+	size_t claimed = 0;
+	enum err e = E_OK;
+
+	assert(len >= 1 && len <= APPEND_MAX);
+	for (size_t i = 0; i < len; i++) {
+		appends[i] = (struct append){.entry = &entries[i]};
+		entry_draft_init(&appends[i].draft);
+		entries[i].node = j->node;
+	}
+	pthread_mutex_lock(&j->lock);
+	while (claimed < len && (e = journal_claim(j, &appends[claimed], &entries[claimed])) == E_OK)
+		claimed++;
+	if (e != E_OK) {
+		while (claimed > 0)
+			names_release(j->names, &entries[--claimed]);
+		pthread_cond_broadcast(&j->moved);
+	} else {
+		for (size_t i = 0; i + 1 < len; i++)
+			STAILQ_INSERT_TAIL(&j->queue, &appends[i], next);
+		journal_wait(j, &appends[len - 1]); /* which is behind the others */
+		for (size_t i = 0; i < len && e == E_OK; i++)
+			e = appends[i].result;
+		if (e == E_OK && ret_index)
+			*ret_index = appends[len - 1].index;
+	}
+	pthread_mutex_unlock(&j->lock);
+	for (size_t i = 0; i < len; i++)
+		entry_draft_release(&appends[i].draft);
+	return e;
+}
+
+enum err journal_append(struct journal *j, struct journal_entry *entry, uint64_t *ret_index)
+{
+	return journal_append_all(j, entry, 1, ret_index);
 }
 
 /* Under the lock.  The name is reserved, and nobody is at it. */

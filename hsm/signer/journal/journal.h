@@ -5,13 +5,13 @@
  *
  * A key has a name, which the journal gives out, and the name has a life:
  *
- *	reserved ──▶ made ──▶ used ──▶ bound
+ *	reserved ──▶ made ──▶ used ──▶ bound | kept
  *	   └──────────┴─────────┴────▶ destroyed
  *
  * No other step is taken, whatever the caller says, so no name is used for two
  * CSRs (invariant I3).  A step is taken when its entry is durable: until then,
- * and if it cannot be written, the name is where it was.  Names that are bound
- * or destroyed are settled and forgotten; memory holds those that are not.
+ * and if it cannot be written, the name is where it was.  Names that are bound,
+ * kept or destroyed are settled and forgotten; memory holds those that are not.
  *
  * The calls that append return when the entry is durable, or with:
  *   E_UNAVAIL   it cannot be written (disk full, an I/O error): no step was taken,
@@ -115,9 +115,16 @@ MUST_USE enum err journal_used(struct journal *j, const struct journal_used *use
 MUST_USE enum err journal_made_and_used(struct journal *j, const struct journal_made *made,
 					const struct journal_used *used, uint64_t *ret_index);
 
-/* All of them or none; no name twice (E_INVAL). */
+/*
+ * The rows of these CSRs are there.  1 … JOURNAL_END_MAX names, none twice (E_INVAL), in as many entries as
+ * they need, with one write: all are bound or none, but that of two entries the second may fail (E_UNAVAIL).
+ */
+#define JOURNAL_END_MAX 256
 MUST_USE enum err journal_bound(struct journal *j, const char *const *names, size_t count,
 				uint64_t *ret_index);
+/* The same for keys that are kept although no row vouches for them. */
+MUST_USE enum err journal_kept(struct journal *j, const char *const *names, size_t count,
+			       uint64_t *ret_index);
 
 /*
  * `objects` of the token are gone; 0 also where a name is only given up, whatever the token has of it (why
@@ -178,6 +185,13 @@ MUST_USE enum err journal_find_csr(struct journal *j, const char *csr, struct jo
  * none.  E_NOMEM. */
 MUST_USE enum err journal_list(struct journal *j, unsigned states, struct journal_key **ret_keys,
 			       size_t *ret_len);
+
+/*
+ * Of the used ones those whose `used` has that index or a later one, in that order, at most max.  Returns how
+ * many; ret_more: there are others.
+ */
+size_t journal_list_used(struct journal *j, uint64_t from, struct journal_key *keys, size_t max,
+			 bool *ret_more);
 
 /* ---- reading it back ---- */
 

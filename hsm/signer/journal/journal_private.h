@@ -47,6 +47,14 @@ void journal_keep_names(struct journal *j, bool clean);
 
 /* Checks the step, gives the entry node, time and place, and returns when it is durable: see journal.h. */
 MUST_USE enum err journal_append(struct journal *j, struct journal_entry *entry, uint64_t *ret_index);
+/*
+ * The same for up to APPEND_MAX entries, whose names all differ: none is claimed unless all are, and they are
+ * queued together.  They may be written by two writes, of which the second may fail.  ret_index: the last
+ * one's.
+ */
+#define APPEND_MAX 4
+MUST_USE enum err journal_append_all(struct journal *j, struct journal_entry *entries, size_t len,
+				     uint64_t *ret_index);
 
 /*
  * For an entry `made` and the entry `used` of the same name, which are queued together.  They may still be

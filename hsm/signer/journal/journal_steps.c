@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(JOURNAL_END_MAX <= APPEND_MAX * JOURNAL_NAMES_MAX, "as many entries as are appended together");
+
 /* What others say, a module too, as an entry takes it: UTF-8, and not too long. */
 #define SAID_MAX 512
 static const char *journal_said(const char *text, char memory[SAID_MAX])
@@ -112,16 +114,59 @@ enum err journal_opened(struct journal *j, uint64_t opens, const char *const *na
 	return journal_append(j, &entry, ret_index);
 }
 
+static int name_compare(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* E_INVAL: it stands there twice.  Their order is lost. */
+static enum err journal_check_double(const char **names, size_t count)
+{
+	qsort(names, count, sizeof(*names), name_compare);
+	for (size_t i = 1; i < count; i++)
+		if (strcmp(names[i - 1], names[i]) == 0)
+			return E_INVAL;
+	return E_OK;
+}
+
+static enum err journal_end_names(struct journal *j, enum entry_action action, const char *const *names,
+				  size_t count, uint64_t *ret_index)
+{
+	const char *sorted[JOURNAL_END_MAX];
+	struct journal_entry *entries;
+	size_t len = 0;
+	enum err e;
+
+	if (count < 1 || count > JOURNAL_END_MAX)
+		return E_LIMIT;
+	memcpy(sorted, names, count * sizeof(*names));
+	if ((e = journal_check_double(sorted, count)) != E_OK)
+		return e;
+	entries = calloc(APPEND_MAX, sizeof(*entries));
+	if (!entries)
+		return E_NOMEM;
+	for (size_t i = 0; i < count && e == E_OK; i++) {
+		struct journal_entry *entry = &entries[i / JOURNAL_NAMES_MAX];
+
+		entry->action = action;
+		len = i / JOURNAL_NAMES_MAX + 1;
+		if (str_copy(entry->names[entry->names_len++], KEY_NAME_SIZE, names[i]) != E_OK)
+			e = E_NOTFOUND;
+	}
+	if (e == E_OK)
+		e = journal_append_all(j, entries, len, ret_index);
+	free(entries);
+	return e;
+}
+
 enum err journal_bound(struct journal *j, const char *const *names, size_t count, uint64_t *ret_index)
 {
-	struct journal_entry entry = {.action = ENTRY_BOUND, .names_len = count};
+	return journal_end_names(j, ENTRY_BOUND, names, count, ret_index);
+}
 
-	if (count < 1 || count > JOURNAL_NAMES_MAX)
-		return E_LIMIT;
-	for (size_t i = 0; i < count; i++)
-		if (str_copy(entry.names[i], sizeof(entry.names[i]), names[i]) != E_OK)
-			return E_NOTFOUND;
-	return journal_append(j, &entry, ret_index);
+enum err journal_kept(struct journal *j, const char *const *names, size_t count, uint64_t *ret_index)
+{
+	return journal_end_names(j, ENTRY_KEPT, names, count, ret_index);
 }
 
 enum err journal_destroyed(struct journal *j, const char *name, uint64_t objects, const char *why,
@@ -271,6 +316,17 @@ enum err journal_list(struct journal *j, unsigned states, struct journal_key **r
 		*ret_len = list.len;
 	}
 	return e;
+}
+
+size_t journal_list_used(struct journal *j, uint64_t from, struct journal_key *keys, size_t max,
+			 bool *ret_more)
+{
+	size_t len;
+
+	pthread_mutex_lock(&j->lock);
+	len = names_list_used(j->names, from, keys, max, ret_more);
+	pthread_mutex_unlock(&j->lock);
+	return len;
 }
 
 enum err journal_digest(const uint8_t *data, size_t len, uint8_t ret_hash[JOURNAL_HASH_BYTES])

@@ -119,7 +119,10 @@ static enum err live_read_lines(const char *text, const char *end, struct live *
 		return E_PROTO;
 	live.clean = clean;
 	names_set_opens(names, opens);
-	for (text = strchr(text, '\n') + 1; text < end; text = eol + 1) {
+	eol = memchr(text, '\n', (size_t)(end - text)); /* sscanf looks no further than a NUL */
+	if (!eol)
+		return E_PROTO;
+	for (text = eol + 1; text < end; text = eol + 1) {
 		char line[LINE_SIZE];
 		enum err e;
 
@@ -133,7 +136,7 @@ static enum err live_read_lines(const char *text, const char *end, struct live *
 			return e == E_NOMEM ? e : E_PROTO;
 	}
 	*ret_live = live;
-	return E_OK;
+	return names_end_restore(names);
 }
 
 enum err live_read(const struct buf *text, struct live *ret_live, struct names *names)

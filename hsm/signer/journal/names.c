@@ -9,16 +9,22 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 struct record {
-	struct journal_key key; /* state 0: it is about to be reserved */
-	char csr[UUID_SIZE];    /* also of a key that is about to be used; "": in one tree only */
+	TAILQ_ENTRY(record) next; /* of the used ones */
+	struct journal_key key;   /* state 0: it is about to be reserved */
+	char csr[UUID_SIZE];      /* also of a key that is about to be used; "": in one tree only */
 	bool claimed;
 };
+
+TAILQ_HEAD(record_list, record);
 
 struct names {
 	void *by_name;
 	void *by_csr;
+	struct record_list used; /* in the order in which they were used */
+	size_t used_len;
 	uint64_t opens;
 };
 
@@ -38,6 +44,7 @@ enum err names_new(struct names **ret_names)
 
 	if (!names)
 		return E_NOMEM;
+	TAILQ_INIT(&names->used);
 	*ret_names = names;
 	return E_OK;
 }
@@ -110,10 +117,20 @@ static enum err record_add(struct names *names, const struct journal_key *key, s
 
 static void record_forget(struct names *names, struct record *record)
 {
+	if (record->key.state == JOURNAL_USED) {
+		TAILQ_REMOVE(&names->used, record, next);
+		names->used_len--;
+	}
 	if (record->csr[0])
 		tdelete(record, &names->by_csr, compare_csrs);
 	tdelete(record, &names->by_name, compare_names);
 	free(record);
+}
+
+static void record_put_used(struct names *names, struct record *record)
+{
+	TAILQ_INSERT_TAIL(&names->used, record, next);
+	names->used_len++;
 }
 
 /* E_EXISTS, E_NOMEM. */
@@ -225,6 +242,7 @@ enum err names_claim(struct names *names, const struct journal_entry *entry)
 	case ENTRY_USED:
 		return names_claim_one(names, entry, JOURNAL_MADE);
 	case ENTRY_BOUND:
+	case ENTRY_KEPT:
 		return names_claim_all(names, entry, JOURNAL_USED);
 	case ENTRY_OPEN:
 		return entry->opens > names->opens ? names_claim_all(names, entry, JOURNAL_MADE) : E_BUG;
@@ -256,10 +274,12 @@ static void names_take_made(struct record *record, const struct journal_entry *e
 	record->claimed = entry->leads;
 }
 
-static void names_take_used(struct record *record, uint64_t index)
+/* Entries are taken in their order. */
+static void names_take_used(struct names *names, struct record *record, uint64_t index)
 {
 	memcpy(record->key.csr, record->csr, sizeof(record->key.csr));
 	record_move(record, JOURNAL_USED, index);
+	record_put_used(names, record);
 }
 
 static void names_take_open(struct names *names, const struct journal_entry *entry)
@@ -299,9 +319,10 @@ void names_take(struct names *names, const struct journal_entry *entry, uint64_t
 		names_take_made(record_claimed(names, entry->name), entry, index);
 		break;
 	case ENTRY_USED:
-		names_take_used(record_claimed(names, entry->name), index);
+		names_take_used(names, record_claimed(names, entry->name), index);
 		break;
 	case ENTRY_BOUND:
+	case ENTRY_KEPT:
 		for (size_t i = 0; i < entry->names_len; i++)
 			record_forget(names, record_claimed(names, entry->names[i]));
 		break;
@@ -338,6 +359,7 @@ void names_release(struct names *names, const struct journal_entry *entry)
 			record_claimed(names, entry->name)->claimed = false;
 		break;
 	case ENTRY_BOUND:
+	case ENTRY_KEPT:
 	case ENTRY_OPEN:
 		for (size_t i = 0; i < entry->names_len; i++)
 			record_claimed(names, entry->names[i])->claimed = false;
@@ -358,7 +380,34 @@ enum err names_restore(struct names *names, const struct journal_key *key)
 
 	if (e == E_OK && key->csr[0])
 		e = record_set_csr(names, record, key->csr);
+	if (e == E_OK && key->state == JOURNAL_USED)
+		record_put_used(names, record);
 	return e;
+}
+
+static int record_compare_index(const void *a, const void *b)
+{
+	const struct record *left = *(struct record *const *)a, *right = *(struct record *const *)b;
+
+	return left->key.index < right->key.index ? -1 : left->key.index > right->key.index;
+}
+
+enum err names_end_restore(struct names *names)
+{
+	struct record **records = calloc(names->used_len + 1, sizeof(struct record *));
+	struct record *record;
+	size_t len = 0;
+
+	if (!records)
+		return E_NOMEM;
+	TAILQ_FOREACH (record, &names->used, next)
+		records[len++] = record;
+	qsort(records, len, sizeof(struct record *), record_compare_index);
+	TAILQ_INIT(&names->used);
+	for (size_t i = 0; i < len; i++)
+		TAILQ_INSERT_TAIL(&names->used, records[i], next);
+	free(records);
+	return E_OK;
 }
 
 uint64_t names_opens(const struct names *names)
@@ -406,4 +455,21 @@ void names_each(const struct names *names, names_each_fn each, void *arg)
 	struct names_visit visit = {each, arg};
 
 	twalk_r(names->by_name, names_visit, &visit);
+}
+
+size_t names_list_used(const struct names *names, uint64_t from, struct journal_key *keys, size_t max,
+		       bool *ret_more)
+{
+	const struct record *record;
+	size_t len = 0;
+
+	TAILQ_FOREACH (record, &names->used, next) {
+		if (record->key.index < from)
+			continue;
+		if (len == max)
+			break;
+		keys[len++] = record->key;
+	}
+	*ret_more = record != NULL;
+	return len;
 }

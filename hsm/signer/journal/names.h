@@ -18,6 +18,7 @@
 #include "hsm/signer/journal/entry.h"
 #include "hsm/signer/journal/journal.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,8 @@ void names_release(struct names *names, const struct journal_entry *entry);
 
 /* Puts a name there in its state, as a snapshot has it.  E_EXISTS, E_NOMEM. */
 MUST_USE enum err names_restore(struct names *names, const struct journal_key *key);
+/* After all of them.  E_NOMEM. */
+MUST_USE enum err names_end_restore(struct names *names);
 
 /* How often blocks were opened. */
 uint64_t names_opens(const struct names *names);
@@ -51,6 +54,11 @@ void names_set_opens(struct names *names, uint64_t opens); /* as a snapshot has 
 /* Borrowed until the next call but these three; NULL: there is none. */
 const struct journal_key *names_find(const struct names *names, const char *name);
 const struct journal_key *names_find_csr(const struct names *names, const char *csr);
+
+/* Copies of those that are used, by the index of that entry, from `from` on.  Returns how many; ret_more:
+ * there are others. */
+size_t names_list_used(const struct names *names, uint64_t from, struct journal_key *keys, size_t max,
+		       bool *ret_more);
 
 /* Sorted by name. */
 typedef void (*names_each_fn)(const struct journal_key *key, void *arg);

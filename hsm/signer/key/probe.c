@@ -106,10 +106,17 @@ void probe_set_label(struct token *token, const char *node, const char *state_di
 
 /* ---- one throw-away key ---- */
 
-static bool is_hopeless(const struct session *s)
+/* Not what a module answers for lack of memory: that may be its way to refuse a template. */
+static bool is_own_memory(const struct session *s, enum err e)
+{
+	return e == E_NOMEM && s->last != CKR_HOST_MEMORY;
+}
+
+/* After such a failure nothing can be learnt, of whatever was tried. */
+static bool is_hopeless(const struct session *s, enum err e)
 {
 	return session_must_stop(s) || ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) ||
-	       s->last == CKR_DEVICE_MEMORY;
+	       s->last == CKR_DEVICE_MEMORY || is_own_memory(s, e);
 }
 
 /* Some tokens refuse to look for a label that they would not keep. */
@@ -168,7 +175,7 @@ static enum err sweep(struct session *s, struct token *token)
 		return e;
 	if ((e = sweep_label(s, token->probe_label_0_1)) != E_OK && !ckr_is_refusal(s->last))
 		return e;
-	if ((e = sweep_data(s, token)) != E_OK && is_hopeless(s))
+	if ((e = sweep_data(s, token)) != E_OK && is_hopeless(s, e))
 		return e;
 	token->probe_left = false;
 	return E_OK;
@@ -380,15 +387,17 @@ static enum err add_options(struct session *s, struct token *token, enum key_typ
 {
 	for (size_t i = 0; i < TEMPLATE_OPTIONS; i++) {
 		uint32_t option = option_names[i].option;
+		enum err e;
 
 		if (!(left & option))
 			continue;
-		if (try_options(s, token, type, *taken | option, false) == E_OK) {
+		e = try_options(s, token, type, *taken | option, false);
+		if (e == E_OK) {
 			*taken |= option;
 			continue;
 		}
-		if (is_hopeless(s))
-			return E_UNAVAIL;
+		if (is_hopeless(s, e))
+			return is_own_memory(s, e) ? e : E_UNAVAIL;
 		*sure &= ckr_is_refusal(s->last);
 	}
 	return E_OK;
@@ -406,17 +415,17 @@ static enum err find_options(struct session *s, struct token *token, enum key_ty
 	uint32_t taken = most;
 	enum err e = try_options(s, token, type, most, true);
 
-	if (e == E_OK || is_hopeless(s) || token->probe_unfit)
+	if (e == E_OK || is_hopeless(s, e) || token->probe_unfit)
 		goto out;
 	log_info("the strictest template is refused: %s", s->failure);
 	*sure &= ckr_is_refusal(s->last);
 	taken = *guess & most;
 	e = taken ? try_options(s, token, type, taken, false) : E_HSM;
-	if (e != E_OK && !is_hopeless(s)) {
+	if (e != E_OK && !is_hopeless(s, e)) {
 		taken = 0;
 		e = try_options(s, token, type, taken, false);
 	}
-	if (e != E_OK && !is_hopeless(s) && (most & TEMPLATE_PUBLIC_OPEN)) {
+	if (e != E_OK && !is_hopeless(s, e) && (most & TEMPLATE_PUBLIC_OPEN)) {
 		taken = TEMPLATE_PUBLIC_OPEN;
 		e = try_options(s, token, type, taken, false);
 	}
@@ -451,7 +460,7 @@ static enum err find_way(struct session *s, struct token *token, enum key_type t
 		    !(info.flags & CKF_GENERATE_KEY_PAIR))
 			continue;
 		e = find_options(s, token, type, guess, sure);
-		if (e == E_OK || is_hopeless(s))
+		if (e == E_OK || is_hopeless(s, e))
 			return e;
 		if (failure[0])
 			continue;
@@ -500,14 +509,15 @@ static enum err probe_data(struct session *s, struct token *token, bool *sure)
 		return e;
 	token->data = TOKEN_DATA_FIXED;
 	e = try_data(s, token, true);
-	if (e != E_OK && !is_hopeless(s)) {
+	if (e != E_OK && !is_hopeless(s, e)) {
 		token->data = TOKEN_DATA_PLAIN;
 		e = try_data(s, token, false);
 	}
 	if (e == E_OK)
 		return E_OK;
 	token->data = TOKEN_DATA_NONE;
-	if (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) || session_must_stop(s))
+	if (ckr_is_session_lost(s->last) || ckr_is_device_lost(s->last) || session_must_stop(s) ||
+	    is_own_memory(s, e))
 		return e;
 	*sure &= ckr_is_refusal(s->last) || s->last == CKR_FUNCTION_NOT_SUPPORTED || s->last == CKR_OK;
 	log_info("token '%s' keeps no data objects (%s)", token->label, s->failure);
@@ -643,7 +653,7 @@ static enum err find_families(struct session *s, struct token *token, bool *sure
 		if (!type)
 			continue;
 		e = find_way(s, token, (enum key_type)type, &guess, sure);
-		if (e != E_OK && is_hopeless(s))
+		if (e != E_OK && is_hopeless(s, e))
 			return e;
 		if (e == E_OK)
 			continue;

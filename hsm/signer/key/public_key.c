@@ -5,6 +5,7 @@
 #include "hsm/signer/key/key_kind.h"
 #include "hsm/signer/key/weak_key.h"
 #include "hsm/signer/token/object.h"
+#include "ossl/ossl_memory.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -33,9 +34,11 @@ out:
 	return e;
 }
 
-/* In words that an operator finds: this is no ordinary failure. */
+/* In words that an operator finds: this is no ordinary failure, unless there was no memory to find out. */
 static enum err public_key_refuse(struct session *s, const char *reason)
 {
+	if (ossl_memory_ran_out())
+		return E_NOMEM;
 	session_explain(s, "the token made a weak or wrong key: %s", reason);
 	return E_HSM;
 }
@@ -70,6 +73,7 @@ static enum err read_rsa(struct session *s, CK_OBJECT_HANDLE object, const struc
 
 	if ((e = object_read(s, object, attributes, 2)) != E_OK)
 		return e;
+	ossl_memory_begin();
 	n = BN_bin2bn(modulus, (int)attributes[0].ulValueLen, NULL);
 	e_bn = BN_bin2bn(exponent, (int)attributes[1].ulValueLen, NULL);
 	e = n && e_bn ? weak_key_check_rsa(n, e_bn, kind->bits, &reason) : E_NOMEM;
@@ -148,6 +152,7 @@ static enum err read_curve(struct session *s, CK_OBJECT_HANDLE object, const str
 
 	if ((e = object_read(s, object, attributes, 2)) != E_OK)
 		return e;
+	ossl_memory_begin();
 	if (!public_key_is_curve(kind, &attributes[0]))
 		return public_key_refuse(s, "not on the named curve asked for");
 	if (!(point = find_point(kind, &attributes[1])))
@@ -187,6 +192,8 @@ enum err public_key_read(struct session *s, const struct key *key, struct spki *
 
 	e = kind->family == KEY_FAMILY_RSA ? read_rsa(s, key->public_key, kind, &public_key)
 					   : read_curve(s, key->public_key, kind, &public_key);
+	if (e == E_HSM && ossl_memory_ran_out())
+		e = E_NOMEM;
 	if (e == E_HSM && !s->failure[0])
 		session_explain(s, "public key: openssl does not take it");
 	if (e == E_OK)

@@ -2,6 +2,8 @@
 /* Encodes a public key once and remembers what is asked about it later. */
 #include "hsm/signer/key/spki.h"
 
+#include "ossl/ossl_memory.h"
+
 #include <openssl/objects.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,8 +97,9 @@ enum err spki_new(EVP_PKEY *key, struct spki **ret_spki)
 	int len = -1;
 	enum err e;
 
+	ossl_memory_begin();
 	if ((e = encode(key, &der, &len)) != E_OK)
-		return e;
+		goto out;
 	spki = len > 0 ? calloc(1, sizeof(*spki) + (size_t)len) : NULL;
 	e = E_NOMEM;
 	if (!spki)
@@ -114,7 +117,7 @@ enum err spki_new(EVP_PKEY *key, struct spki **ret_spki)
 out:
 	OPENSSL_free(der);
 	free(spki);
-	return e;
+	return e == E_HSM && ossl_memory_ran_out() ? E_NOMEM : e;
 }
 
 void spki_free(struct spki *spki)

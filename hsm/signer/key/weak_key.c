@@ -2,6 +2,8 @@
 /* Looks for known weaknesses in a public key. */
 #include "hsm/signer/key/weak_key.h"
 
+#include "ossl/ossl_memory.h"
+
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <stdbool.h>
@@ -197,17 +199,23 @@ enum err weak_key_check_rsa(const BIGNUM *modulus, const BIGNUM *exponent, int b
 /* The curves of NIST have cofactor 1: a point on the curve that is not the one at infinity has full order. */
 enum err weak_key_check_ec(int curve_nid, const uint8_t *point, size_t len, const char **ret_reason)
 {
-	EC_GROUP *group = EC_GROUP_new_by_curve_name(curve_nid);
-	EC_POINT *at = group ? EC_POINT_new(group) : NULL;
-	BN_CTX *ctx = BN_CTX_new();
+	EC_GROUP *group;
+	EC_POINT *at;
+	BN_CTX *ctx;
 	enum err e = E_OK;
 
+	ossl_memory_begin();
+	group = EC_GROUP_new_by_curve_name(curve_nid);
+	at = group ? EC_POINT_new(group) : NULL;
+	ctx = BN_CTX_new();
 	if (!at || !ctx)
 		e = E_NOMEM;
 	else if (len < 1 || point[0] != POINT_CONVERSION_UNCOMPRESSED ||
 		 EC_POINT_oct2point(group, at, point, len, ctx) != 1 ||
 		 EC_POINT_is_at_infinity(group, at) != 0 || EC_POINT_is_on_curve(group, at, ctx) != 1)
-		e = weak("ec point: not an uncompressed point of the named curve", ret_reason);
+		e = ossl_memory_ran_out()
+			? E_NOMEM
+			: weak("ec point: not an uncompressed point of the named curve", ret_reason);
 	BN_CTX_free(ctx);
 	EC_POINT_free(at);
 	EC_GROUP_free(group);

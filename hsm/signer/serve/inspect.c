@@ -251,6 +251,8 @@ static enum exit_code look_at_module(struct inspection *in, struct module **ret_
 	json_close(w);
 	if (e == E_HSM && in->served[0]) /* as main: many do not initialise while their HSM is away */
 		return EXIT_CODE_TOKEN_FAILED;
+	if (e == E_NOMEM)
+		return EXIT_CODE_INTERNAL;
 	return e != E_OK ? EXIT_CODE_NO_MODULE : EXIT_CODE_OK;
 }
 
@@ -396,6 +398,8 @@ static enum exit_code look_at_token(struct inspection *in, struct module *module
 	}
 	if ((e == E_NOTFOUND || e == E_HSM) && in->served[0])
 		return EXIT_CODE_TOKEN_FAILED;
+	if (e == E_NOMEM)
+		return EXIT_CODE_INTERNAL;
 	return e == E_OK ? EXIT_CODE_OK : e == E_CONFIG ? EXIT_CODE_CONFIG : EXIT_CODE_NO_TOKEN;
 }
 

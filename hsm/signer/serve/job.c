@@ -24,6 +24,7 @@ void job_free(struct job *job)
 	if (!job)
 		return;
 	csr_spec_release(&job->spec);
+	message_confirm_release(&job->confirm);
 	buf_release(&job->reply);
 	inventory_release(&job->inventory);
 	free(job);

@@ -22,12 +22,14 @@ struct job {
 
 	uint64_t connection; /* its id: never used twice */
 	uint32_t request_id;
-	enum message_type type;          /* one that is for a worker: operation.c */
+	enum message_type type;          /* one that is for a worker (operation.c) or the clerk (clerk.c) */
 	uint64_t deadline_ms;            /* clock_ms(); past it, it is not begun */
 	char csr_id[CSR_ID_SIZE];        /* CREATE_CSR, else "" */
 	char label[KEY_LABEL_SIZE];      /* of the key: DESTROY_KEY, FIND_KEY and INSPECT_KEY, else "" */
 	char node[MESSAGE_NODE_MAX + 1]; /* DESTROY_POOL */
 	struct csr_spec spec;            /* CREATE_CSR */
+	struct message_confirm confirm;  /* CONFIRM */
+	struct message_store store;      /* NOTE_STORE */
 	atomic_bool gone; /* its connection is gone: set by the server, read by whoever works on it */
 
 	/* the answer */

@@ -3,7 +3,6 @@
 #include "hsm/signer/serve/server.h"
 
 #include "base/clock.h"
-#include "base/failpoint.h"
 #include "base/log.h"
 #include "hsm/message.h"
 #include "hsm/signer/serve/connection.h"
@@ -24,9 +23,8 @@
 #define HELLO_WITHIN_MS 10000
 #define DRAIN_WITHIN_MS 20000
 #define CLOSE_SPARE_MS 10000 /* for what comes after the drain, for the service manager */
-#define NOTE_FAILED_EVERY_MS 60000
-#define ACCEPT_PAUSE_MS 200 /* after accept(2) ran out of descriptors or memory */
-#define ACCEPTED_FD_MIN 256 /* see server_accept */
+#define ACCEPT_PAUSE_MS 200  /* after accept(2) ran out of descriptors or memory */
+#define ACCEPTED_FD_MIN 256  /* see server_accept */
 
 /* Descriptors of a poll round: these first, then the connections in their order. */
 enum { POLL_SIGNAL, POLL_WORKERS, POLL_LISTENER, POLL_CONNECTIONS };
@@ -38,7 +36,6 @@ struct server {
 	uint64_t next_id;
 	uint64_t accept_after_ms;
 	struct log_gate refused_gate;
-	struct log_gate note_gate;
 	bool stopping;
 	uint64_t stop_by_ms;
 	bool hurry;    /* a second signal */
@@ -80,17 +77,6 @@ static enum err reply_error(struct connection *c, const struct frame *f, enum er
 	return e;
 }
 
-static enum err reply_empty(struct connection *c, const struct frame *f)
-{
-	struct buf payload;
-	enum err e;
-
-	buf_init(&payload, 1);
-	e = connection_reply(c, f->request_id, f->type | MESSAGE_REPLY, &payload);
-	buf_release(&payload);
-	return e;
-}
-
 /* ---- requests ---- */
 
 /*
@@ -111,7 +97,6 @@ static enum err handle_hello(struct server *s, struct connection *c, const struc
 	    .token_manufacturer = (char *)(uintptr_t)t->manufacturer,
 	    .token_model = (char *)(uintptr_t)t->model,
 	    .key_types = token_makes(t),
-	    .stores_len = s->options->stores->len,
 	};
 	struct buf payload;
 	enum err e = message_hello_decode(f->payload, f->payload_len, &hello);
@@ -127,7 +112,7 @@ static enum err handle_hello(struct server *s, struct connection *c, const struc
 	log_info("connection %llu: '%s' (uid %lu pid %ld)", (unsigned long long)c->id, hello.client,
 		 (unsigned long)c->peer.uid, (long)c->peer.pid);
 	message_hello_release(&hello);
-	memcpy(reply.stores, s->options->stores->at, sizeof(reply.stores));
+	reply.stores_len = stores_copy(s->options->stores, reply.stores);
 	buf_init(&payload, FRAME_PAYLOAD_MAX);
 	message_hello_reply_encode(&payload, &reply);
 	e = buf_status(&payload);
@@ -268,11 +253,10 @@ static bool server_has_other_store(const struct server *s, const struct connecti
 	return false;
 }
 
-/* Written here and not by a worker: the token has no part in it, and csrd says it once a second at most. */
 static enum err handle_note_store(struct server *s, struct connection *c, const struct frame *f)
 {
 	struct message_store m;
-	unsigned suppressed;
+	struct job *job;
 	enum err e = message_note_store_decode(f->payload, f->payload_len, &m);
 
 	if (e != E_OK)
@@ -281,82 +265,31 @@ static enum err handle_note_store(struct server *s, struct connection *c, const 
 		return reply_error(c, f, E_DENIED, "another csrd, which has another store, uses this signer");
 	c->has_noted = true;
 	memcpy(c->lineage, m.lineage, sizeof(c->lineage));
-	e = stores_note(s->options->stores, &m);
-	if (e != E_OK) {
-		if (log_gate_pass(&s->note_gate, NOTE_FAILED_EVERY_MS, &suppressed))
-			log_error("cannot write '%s/%s': %s (%u more not logged)",
-				  state_dir_path(s->options->stores->dir), STORES_NAME, strerror(errno),
-				  suppressed);
-		return reply_error(c, f, E_HSM, "it cannot write its state_dir (see its log)");
-	}
-	return reply_empty(c, f);
-}
-
-/* ---- what the journal knows: by this thread, since the token has no part in it ---- */
-
-/* Of those labels, which are names of used keys: the next ones that fit an entry.  *at moves behind them. */
-static size_t next_to_bind(struct journal *journal, const struct message_confirm *m, size_t *at,
-			   const char *names[JOURNAL_NAMES_MAX])
-{
-	size_t len = 0;
-
-	for (; *at < m->labels_len && len < JOURNAL_NAMES_MAX; (*at)++) {
-		const char *label = m->labels[*at];
-		struct journal_key key;
-		bool is_double = false;
-
-		for (size_t i = 0; i < len; i++)
-			is_double |= strcmp(names[i], label) == 0;
-		if (!is_double && journal_find(journal, label, &key) == E_OK && key.state == JOURNAL_USED)
-			names[len++] = label;
-	}
-	return len;
-}
-
-/* Somebody may destroy one meanwhile, and then none of them is bound: asked again it is passed over. */
-static enum err bind_all(struct journal *journal, const struct message_confirm *m)
-{
-	const char *names[JOURNAL_NAMES_MAX];
-	size_t at = 0;
-
-	while (at < m->labels_len) {
-		size_t from = at, len = next_to_bind(journal, m, &at, names);
-		enum err e = len ? journal_bound(journal, names, len, NULL) : E_OK;
-
-		if (e == E_NOTFOUND)
-			at = from;
-		else if (e != E_OK)
-			return e;
-	}
-	return E_OK;
+	job = job_new(c->id, f->request_id, MESSAGE_NOTE_STORE);
+	if (!job)
+		return reply_error(c, f, E_NOMEM, "out of memory");
+	job->store = m;
+	return submit(s, c, f, job, 0);
 }
 
 static enum err handle_confirm(struct server *s, struct connection *c, const struct frame *f)
 {
 	struct message_confirm m;
+	struct job *job;
 	enum err e = message_confirm_decode(f->payload, f->payload_len, &m);
 
 	if (e != E_OK)
 		return e;
-	FAILPOINT("signer.confirm.before-journal");
-	e = bind_all(book_journal(s->options->book), &m);
-	FAILPOINT("signer.confirm.before-reply");
-	if (e == E_OK && m.kept)
-		log_notice(
-		    "%zu keys are kept for csrs that the store does not have: csrd says that it went back",
-		    m.labels_len);
-	message_confirm_release(&m);
-	if (e != E_OK)
-		return reply_error(c, f, E_UNAVAIL, "the journal cannot be written");
-	return reply_empty(c, f);
+	job = job_new(c->id, f->request_id, MESSAGE_CONFIRM);
+	if (!job) {
+		message_confirm_release(&m);
+		return reply_error(c, f, E_NOMEM, "out of memory");
+	}
+	job->confirm = m; /* the job's now */
+	return submit(s, c, f, job, 0);
 }
 
-static int server_compare_index(const void *a, const void *b)
-{
-	const struct journal_key *left = a, *right = b;
-
-	return left->index < right->index ? -1 : left->index > right->index;
-}
+/* ---- what the journal knows: by this thread, since neither the token nor the disk has a part in it ---- */
 
 static void put_unsettled(const struct journal_key *key, struct message_unsettled_key *ret)
 {
@@ -368,27 +301,22 @@ static void put_unsettled(const struct journal_key *key, struct message_unsettle
 
 static enum err handle_unsettled(struct server *s, struct connection *c, const struct frame *f)
 {
-	struct message_unsettled_key page[MESSAGE_UNSETTLED_MAX] = {0};
+	struct message_unsettled_key page[MESSAGE_UNSETTLED_MAX];
 	struct message_unsettled_reply reply = {.keys = page};
 	struct message_unsettled m;
-	struct journal_key *keys = NULL;
-	size_t len = 0;
+	struct journal_key *keys;
 	struct buf payload;
 	enum err e = message_unsettled_decode(f->payload, f->payload_len, &m);
 
 	if (e != E_OK)
 		return e;
-	if (journal_list(book_journal(s->options->book), JOURNAL_USED, &keys, &len) != E_OK)
+	keys = calloc(MESSAGE_UNSETTLED_MAX, sizeof(*keys));
+	if (!keys)
 		return reply_error(c, f, E_NOMEM, "out of memory");
-	if (len)
-		qsort(keys, len, sizeof(*keys), server_compare_index);
-	for (size_t i = 0; i < len && !reply.more; i++) {
-		if (keys[i].index < m.from)
-			continue;
-		reply.more = reply.keys_len == MESSAGE_UNSETTLED_MAX;
-		if (!reply.more)
-			put_unsettled(&keys[i], &page[reply.keys_len++]);
-	}
+	reply.keys_len = journal_list_used(book_journal(s->options->book), m.from, keys,
+					   MESSAGE_UNSETTLED_MAX, &reply.more);
+	for (size_t i = 0; i < reply.keys_len; i++)
+		put_unsettled(&keys[i], &page[i]);
 	free(keys);
 	buf_init(&payload, FRAME_PAYLOAD_MAX);
 	message_unsettled_reply_encode(&payload, &reply);

@@ -25,7 +25,7 @@ static bool stores_parse_line(char *line, struct message_store *ret)
 	       str_parse_u64(blank + 1, INT64_MAX, &ret->sequence) == E_OK;
 }
 
-static bool stores_parse(struct stores *s, char *text)
+static bool stores_parse(struct stores_list *s, char *text)
 {
 	char *rest = text;
 	char *line;
@@ -46,25 +46,26 @@ void stores_read(struct stores *s, const struct state_dir *dir)
 	enum err e;
 
 	memset(s, 0, sizeof(*s));
+	pthread_mutex_init(&s->lock, NULL);
 	s->dir = dir;
 	buf_init(&b, TEXT_MAX);
 	e = state_dir_read(dir, STORES_NAME, &b);
 	if (e == E_OK) {
 		text = str_dup_len(buf_text(&b), b.len);
-		e = !text ? E_NOMEM : stores_parse(s, text) ? E_OK : E_INVAL;
+		e = !text ? E_NOMEM : stores_parse(&s->list, text) ? E_OK : E_INVAL;
 		free(text);
 	}
 	buf_release(&b);
 	if (e == E_OK || e == E_NOTFOUND)
 		return;
-	s->len = 0;
+	s->list.len = 0;
 	log_err(e,
 		"'%s/%s' cannot be read: no store is remembered, so csrd destroys no key of a CSR that was "
 		"open",
 		state_dir_path(dir), STORES_NAME);
 }
 
-static enum err stores_write(const struct stores *s)
+static enum err stores_write(const struct state_dir *dir, const struct stores_list *s)
 {
 	struct buf b;
 	int error;
@@ -78,7 +79,7 @@ static enum err stores_write(const struct stores *s)
 		buf_printf(&b, "%s %" PRIu64 "\n", hex, s->at[i].sequence);
 	}
 	FAILPOINT("note-store.before-write");
-	e = buf_status(&b) != E_OK ? buf_status(&b) : state_dir_write(s->dir, STORES_NAME, &b);
+	e = buf_status(&b) != E_OK ? buf_status(&b) : state_dir_write(dir, STORES_NAME, &b);
 	error = errno;
 	FAILPOINT("note-store.after-write");
 	buf_release(&b);
@@ -86,9 +87,20 @@ static enum err stores_write(const struct stores *s)
 	return e;
 }
 
+size_t stores_copy(struct stores *s, struct message_store ret_stores[MESSAGE_STORES_MAX])
+{
+	size_t len;
+
+	pthread_mutex_lock(&s->lock);
+	len = s->list.len;
+	memcpy(ret_stores, s->list.at, sizeof(s->list.at));
+	pthread_mutex_unlock(&s->lock);
+	return len;
+}
+
 enum err stores_note(struct stores *s, const struct message_store *store)
 {
-	struct stores next = *s;
+	struct stores_list next = s->list;
 	struct message_store noted = *store;
 	size_t i = 0;
 	enum err e;
@@ -105,8 +117,10 @@ enum err stores_note(struct stores *s, const struct message_store *store)
 		next.len++;
 	memmove(&next.at[1], &next.at[0], i * sizeof(next.at[0]));
 	next.at[0] = noted;
-	e = stores_write(&next);
-	if (e == E_OK)
-		*s = next;
-	return e;
+	if ((e = stores_write(s->dir, &next)) != E_OK)
+		return e;
+	pthread_mutex_lock(&s->lock);
+	s->list = next;
+	pthread_mutex_unlock(&s->lock);
+	return E_OK;
 }

@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "hsm/signer/serve/clerk.h"
 #include "hsm/signer/serve/workers_private.h"
 
 #include <errno.h>
@@ -169,7 +170,10 @@ enum err workers_new(const struct worker_options *options, struct workers **ret_
 	workers->judge = options->judge;
 	workers->keep_alive_ms = options->keep_alive_ms;
 	workers->threads = options->threads;
+	workers->stores = options->stores;
 	job_queue_init(&workers->queue);
+	TAILQ_INIT(&workers->errands);
+	pthread_cond_init(&workers->errand, NULL);
 	if (workers->wake_fd < 0)
 		log_error("cannot make an eventfd for the threads: %s", strerror(errno));
 	pthread_mutex_init(&workers->lock, NULL);
@@ -193,16 +197,24 @@ enum err workers_new(const struct worker_options *options, struct workers **ret_
 /* Not by thread_start: what a module starts from such a thread would begin with its signals blocked. */
 enum err workers_start(struct workers *workers)
 {
+	int rc;
+
 	for (unsigned i = 0; i < workers->threads; i++) {
 		struct worker *w = &workers->each[i];
-		int rc = pthread_create(&w->thread, NULL, worker_run, w);
 
+		rc = pthread_create(&w->thread, NULL, worker_run, w);
 		if (rc) {
 			log_error("cannot start thread %u: %s", i + 1, strerror(rc));
 			return E_IO;
 		}
 		w->started = true;
 	}
+	rc = pthread_create(&workers->clerk, NULL, clerk_run, workers);
+	if (rc) {
+		log_error("cannot start the clerk's thread: %s", strerror(rc));
+		return E_IO;
+	}
+	workers->has_clerk = true;
 	return E_OK;
 }
 
@@ -213,12 +225,16 @@ void workers_free(struct workers *workers)
 	pthread_mutex_lock(&workers->lock);
 	workers->stopping = true;
 	pthread_cond_broadcast(&workers->work);
+	pthread_cond_signal(&workers->errand);
 	pthread_mutex_unlock(&workers->lock);
+	if (workers->has_clerk)
+		pthread_join(workers->clerk, NULL);
 	for (unsigned i = 0; i < workers->threads; i++) {
 		if (workers->each[i].started)
 			pthread_join(workers->each[i].thread, NULL);
 		session_close(&workers->each[i].session);
 	}
+	pthread_cond_destroy(&workers->errand);
 	pthread_cond_destroy(&workers->work);
 	pthread_mutex_destroy(&workers->lock);
 	job_queue_release(&workers->queue);
@@ -257,6 +273,18 @@ static bool is_refused_locked(struct workers *workers, const struct job *job)
 	return true;
 }
 
+static enum err workers_send_clerk_locked(struct workers *workers, struct job *job, const char **ret_reason)
+{
+	if (workers->errands_len >= workers->queue_max) {
+		*ret_reason = "the queue is full";
+		return E_BUSY;
+	}
+	TAILQ_INSERT_TAIL(&workers->errands, job, next);
+	workers->errands_len++;
+	pthread_cond_signal(&workers->errand);
+	return E_OK;
+}
+
 enum err workers_submit(struct workers *workers, struct job *job, const char **ret_reason)
 {
 	enum err e = E_OK;
@@ -265,6 +293,8 @@ enum err workers_submit(struct workers *workers, struct job *job, const char **r
 	if (workers->draining) {
 		*ret_reason = "the signer is stopping";
 		e = E_UNAVAIL;
+	} else if (clerk_does(job->type)) {
+		e = workers_send_clerk_locked(workers, job, ret_reason);
 	} else if (is_refused_locked(workers, job)) {
 		*ret_reason = workers->refusal;
 		e = E_UNAVAIL;
@@ -371,7 +401,8 @@ bool workers_is_idle(struct workers *workers)
 	bool idle;
 
 	pthread_mutex_lock(&workers->lock);
-	idle = job_queue_is_empty(&workers->queue) && !workers->tending && busy_locked(workers) == 0;
+	idle = job_queue_is_empty(&workers->queue) && !workers->errands_len && !workers->tending &&
+	       busy_locked(workers) == 0;
 	pthread_mutex_unlock(&workers->lock);
 	return idle;
 }
@@ -381,7 +412,7 @@ bool workers_serves_nobody(struct workers *workers)
 	bool nobody;
 
 	pthread_mutex_lock(&workers->lock);
-	nobody = job_queue_is_empty(&workers->queue);
+	nobody = job_queue_is_empty(&workers->queue) && !workers->errands_len;
 	for (unsigned i = 0; i < workers->threads; i++)
 		nobody &= !workers->each[i].busy || !workers->each[i].type;
 	pthread_mutex_unlock(&workers->lock);

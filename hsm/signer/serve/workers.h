@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The queue and the threads that work on it, each with a session of its own.
+ * The queue and the threads that work on it, each with a session of its own, and the clerk (clerk.h).
  * All functions here are called from one thread, the server's.
  */
 #ifndef CSRD_HSM_SIGNER_SERVE_WORKERS_H
@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "hsm/message.h"
 #include "hsm/signer/serve/job.h"
+#include "hsm/signer/serve/stores.h"
 #include "hsm/signer/stock/book.h"
 #include "hsm/signer/token/gate.h"
 #include "hsm/signer/token/judge.h"
@@ -28,6 +29,7 @@ struct worker_options {
 	struct judge *judge;       /* borrowed */
 	uint64_t keep_alive_ms;    /* how often an idle session is used */
 	struct book *book;         /* borrowed */
+	struct stores *stores;     /* borrowed; ready when the first job is submitted */
 	unsigned threads;          /* 1 … WORKER_THREADS_MAX */
 	size_t queue_max;          /* jobs that wait */
 };
@@ -51,7 +53,7 @@ int workers_fd(const struct workers *workers);
 /*
  * Takes the job on success.  E_BUSY: the queue is full, or a job of the same
  * CSR or key, other than INSPECT_KEY, waits or is at work; E_UNAVAIL: the workers are
- * draining, or the token is down.  *ret_reason is good until the next call.
+ * draining, or the token is down and the job is not for the clerk.  *ret_reason is good until the next call.
  */
 MUST_USE enum err workers_submit(struct workers *workers, struct job *job, const char **ret_reason);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private to worker.c and workers.c.
+ * Private to worker.c, workers.c and clerk.c.
  *
  * The threads as each of them (worker.c) and all of them together (workers.c)
  * see them.  _locked: the lock of the workers is held.
@@ -8,6 +8,7 @@
 #ifndef CSRD_HSM_SIGNER_SERVE_WORKERS_PRIVATE_H
 #define CSRD_HSM_SIGNER_SERVE_WORKERS_PRIVATE_H
 
+#include "base/log.h"
 #include "hsm/signer/serve/job_queue.h"
 #include "hsm/signer/serve/workers.h"
 #include "hsm/signer/token/session.h"
@@ -52,6 +53,16 @@ struct workers {
 	atomic_bool break_off;  /* what no caller waits for; read without the lock */
 	unsigned tending;       /* threads that look after the token, or the journal */
 	uint64_t journal_at_ms; /* no try to write it before, while it is down */
+
+	struct job_list errands; /* of the clerk's, that wait */
+	size_t errands_len;      /* with the one that it is at */
+	bool on_errand;
+
+	pthread_cond_t errand;
+	pthread_t clerk;
+	bool has_clerk;
+	struct stores *stores;     /* the clerk's to write */
+	struct log_gate note_gate; /* the clerk's */
 
 	unsigned threads;
 	struct worker each[];

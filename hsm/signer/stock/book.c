@@ -270,7 +270,11 @@ static enum err open_keys(struct book *b, struct session *s, const struct stock_
 	FAILPOINT("stock.open.after-journal");
 	e = book_write_word(b, s, b->opens, false);
 	FAILPOINT("stock.open.after-write");
-	return e;
+	/*
+	 * Once more, since somebody may have written between the first look and our word.  Who replaces the
+	 * word of another node looks again behind his own, too: at least one of the two sees the other.
+	 */
+	return e == E_OK ? look_for_word(b, s) : e;
 }
 
 static enum err open_block_locked(struct book *b, struct session *s, enum key_type type, bool ahead)

@@ -12,11 +12,13 @@
 #include "hsm/signer/stock/book_private.h"
 #include "hsm/signer/stock/stock_key.h"
 #include "hsm/signer/token/data_object.h"
+#include "hsm/signer/token/state_dir.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define NO_STOCK_0_1 "no-pool-0.1" /* in state_dir */
 #define SEARCH_MAX 64 /* names that are searched for one by one; for more all objects are listed once */
 
 /* ---- the journal and the word ---- */
@@ -203,7 +205,11 @@ static enum err destroy_left(struct book *b, struct session *s, const struct jou
 	return e == E_OK ? write_gone(b, key->name, destroyed, why) : e;
 }
 
-/* What was never made may be given to a new key; of the rest nothing may be left. */
+/*
+ * What was never made may be given to a new key, unless the run before was killed: an HSM may still be making
+ * what it was asked for then.  Such a name stays reserved, and the next start looks for it again.  Of the
+ * rest nothing may be left.
+ */
 static enum err settle_reserved(struct book *b, struct session *s, const struct journal_key *key)
 {
 	uint32_t destroyed = 0;
@@ -214,6 +220,8 @@ static enum err settle_reserved(struct book *b, struct session *s, const struct 
 	if (e != E_OK)
 		return e;
 	b->tally.half += destroyed > 0;
+	if (!destroyed && !b->report.clean)
+		return E_OK;
 	if (!destroyed && book_keep_name(b, key->type, key->name))
 		return E_OK;
 	return write_gone(b, key->name, destroyed,
@@ -314,12 +322,31 @@ static enum err settle_all(struct book *b, struct session *s)
 	return e;
 }
 
+/* Remembered, since that are six searches.  Where it cannot be they are made again. */
+static void book_note_stock_0_1(const struct session *s)
+{
+	struct buf text;
+
+	buf_init(&text, 256);
+	buf_put_str(&text, "The token has no ready keys of csrd 0.1: they are not looked for again.\n");
+	if (state_dir_write(s->token->state, NO_STOCK_0_1, &text) != E_OK)
+		log_debug("cannot write '%s/%s'", state_dir_path(s->token->state), NO_STOCK_0_1);
+	buf_release(&text);
+}
+
 /* They were used for nothing: a claim gave a key another label first. */
 static enum err book_destroy_stock_0_1(struct book *b, struct session *s)
 {
 	uint32_t all = 0;
-	enum err e = E_OK;
+	struct buf text;
+	enum err e;
 
+	buf_init(&text, 256);
+	e = state_dir_read(s->token->state, NO_STOCK_0_1, &text);
+	buf_release(&text);
+	if (e == E_OK)
+		return E_OK;
+	e = E_OK;
 	for (unsigned type = 1; type <= KEY_TYPE_MAX && e == E_OK; type++) {
 		char label[sizeof(STOCK_LABEL_PREFIX_0_1) + NODE_NAME_MAX + 16];
 		uint32_t destroyed = 0;
@@ -331,6 +358,8 @@ static enum err book_destroy_stock_0_1(struct book *b, struct session *s)
 	}
 	if (all)
 		log_notice("pool: %lu objects of ready keys of csrd 0.1 are destroyed", (unsigned long)all);
+	if (e == E_OK)
+		book_note_stock_0_1(s);
 	return e;
 }
 

@@ -165,11 +165,20 @@ enum err stock_key_look_up(struct session *s, const struct inventory *inventory,
 	return E_OK;
 }
 
+/* By its label, and by the id that it was made with: that the token did not keep one of them may be why it
+ * goes. */
 enum err stock_key_destroy(struct session *s, const char *name, uint32_t *ret_destroyed)
 {
-	const struct object_query query = {name, NULL};
+	uint8_t id[KEY_ID_BYTES];
+	const struct object_query by_label = {name, NULL}, by_id = {NULL, id};
+	uint32_t more = 0;
+	enum err e = object_destroy(s, &by_label, ret_destroyed);
 
-	return object_destroy(s, &query, ret_destroyed);
+	if (e != E_OK || s->token->ids_own || !key_name_parse(name, id))
+		return e;
+	e = object_destroy(s, &by_id, &more);
+	*ret_destroyed += more;
+	return e;
 }
 
 /* ---- the stock of csrd 0.1 ---- */

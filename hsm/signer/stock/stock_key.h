@@ -40,7 +40,7 @@ struct stock_key_look {
 MUST_USE enum err stock_key_look_up(struct session *s, const struct inventory *inventory, const char *name,
 				    enum key_type type, struct stock_key_look *ret_look);
 
-/* As object_destroy: nothing of that name is left. */
+/* As object_destroy: nothing of that name is left, under its label or its id. */
 MUST_USE enum err stock_key_destroy(struct session *s, const char *name, uint32_t *ret_destroyed);
 
 /*

@@ -12,6 +12,7 @@
 #include "hsm/signer/token/watchdog.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <libp11.h>
 #include <openssl/err.h>
 #include <p11-kit/uri.h>
@@ -41,17 +42,20 @@ static enum err load_functions(struct module *m)
 	CK_FUNCTION_LIST_PTR functions = NULL;
 	CK_C_GetFunctionList get_functions;
 	CK_RV rv;
+	bool no_memory;
 
 	/* Before libp11, which keeps the reason of a failure to itself. */
 	watchdog_enter(WATCHDOG_OTHER, "dlopen");
+	errno = 0;
 	m->dl = dlopen(m->file, RTLD_NOW | RTLD_LOCAL);
+	no_memory = errno == ENOMEM;
 	watchdog_leave();
 	if (!m->dl) {
 		const char *reason = dlerror();
 
 		log_error("pkcs#11 module '%s' does not load: %s", m->path,
 			  reason ? reason : "unknown reason");
-		return E_UNSUPPORTED;
+		return no_memory ? E_NOMEM : E_UNSUPPORTED;
 	}
 	*(void **)&get_functions = dlsym(m->dl, "C_GetFunctionList");
 	if (!get_functions) {
@@ -232,7 +236,13 @@ static enum err parse_uri(const char *text, const char **ret_reason, P11KitUri *
 		*ret_reason = "out of memory";
 		return E_NOMEM;
 	}
+	errno = 0;
 	rc = p11_kit_uri_parse(text, P11_KIT_URI_FOR_ANY, uri);
+	if (rc != P11_KIT_URI_OK && errno == ENOMEM) { /* p11-kit says that it is not well encoded */
+		*ret_reason = "out of memory";
+		p11_kit_uri_free(uri);
+		return E_NOMEM;
+	}
 	if (rc != P11_KIT_URI_OK || p11_kit_uri_any_unrecognized(uri)) {
 		*ret_reason = rc != P11_KIT_URI_OK ? p11_kit_uri_message(rc) : "it has an unknown attribute";
 		p11_kit_uri_free(uri);

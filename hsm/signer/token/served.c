@@ -39,7 +39,9 @@ bool served_before(const struct state_dir *dir, const char *uri)
 {
 	char serial[17];
 
-	return served_serial(dir, uri, serial) == E_OK;
+	enum err e = served_serial(dir, uri, serial);
+
+	return e == E_OK || e == E_NOMEM; /* what cannot be read for that may say so */
 }
 
 enum err served_check(const struct state_dir *dir, const char *uri, const struct token *token)
