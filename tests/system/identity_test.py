@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 
 import harness
 import pki
@@ -197,7 +198,8 @@ class HandshakeTest(IdentityCase):
         self.assertEqual(self.try_with(None), 200)
         service.csrd.wait_log("CRL has expired: subject 'CN=good")
         service.csrd.wait_log("the CRL of 'CN=clients,O=Test' has expired: all its certificates are refused until")
-        text = harness.http_request(figures, "GET", "/metrics").body.decode()
+        with urllib.request.urlopen("http://%s:%d/metrics" % figures, timeout=harness.PATIENCE) as page:
+            text = page.read().decode()
         end = int(re.search(r"^csrd_tls_client_crl_expiry_timestamp_seconds (\d+)$", text, re.M).group(1))
         self.assertLess(abs(end - time.time()), 300)
         self.assertRegex(text, r'csrd_tls_handshakes_total\{result="refused",version="none"\} [1-9]')
