@@ -53,10 +53,10 @@ endif
 
 # ---- what is built -----------------------------------------------------------
 
-BASE_SRC := base/address.c base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
+BASE_SRC := base/address.c base/buf.c base/clock.c base/csr.c base/err.c base/exit_code.c base/failpoint.c base/fd.c base/identity.c base/json.c base/key.c base/key_label.c base/key_name.c base/log.c \
 	base/log_queue.c base/metric.c base/node.c base/published.c base/random.c base/secret.c base/str.c base/thread.c base/url.c base/utf8.c base/uuid.c
 SERVICE_SRC := systemd/service.c systemd/journald.c
-TLS_SRC := tls/tls_identity.c
+TLS_SRC := tls/tls_clients.c tls/tls_identity.c tls/tls_name.c
 OSSL_SRC := ossl/ossl_memory.c
 CONFIG_SRC := config/config.c config/config_table.c
 WIRE_SRC := hsm/wire.c hsm/frame.c hsm/message.c
@@ -64,7 +64,7 @@ LOOP_SRC := loop/timer.c
 HSM_SRC := hsm/hsm.c hsm/hsm_call.c hsm/hsm_link.c
 TLOG_SRC := $(addprefix tlog/,base64.c canonical.c checkpoint.c lines.c log_entry.c note.c note_key.c proof.c proof_make.c tile.c \
 	tlog_proof.c tree.c tree_hash.c)
-STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c \
+STORE_SRC := store/audit.c store/csr.c store/csr_list.c store/csr_row.c store/directory.c store/fence.c store/idempotency.c store/identity.c \
 	store/lineage.c store/migrate.c store/call.c store/policy.c store/principal.c store/principal_care.c store/queue.c store/record.c store/sql.c \
 	store/sql_text.c store/store.c store/store_url.c store/upkeep.c store/walk.c \
 	$(addprefix store/sqlite/,sqlite.c sqlite_backup.c sqlite_check.c sqlite_file.c sqlite_open.c sqlite_place.c \
@@ -75,7 +75,7 @@ API_SRC := api/api.c api/auth.c api/bucket.c api/country.c api/credential.c api/
 	api/request.c api/route.c api/settle.c api/san.c api/san_host.c api/san_public.c api/san_suffixes.c api/san_uri.c api/token_verify.c api/use.c api/validate.c \
 	api/wait.c
 DAEMON_SRC := daemon/main.c daemon/answer.c daemon/chunk.c daemon/confirm.c daemon/conn.c daemon/conn_host.c daemon/conn_set.c daemon/figures.c daemon/forwarded.c daemon/head.c daemon/http.c \
-	daemon/inherited.c daemon/listen.c daemon/listen_socket.c daemon/metrics.c daemon/notify.c daemon/process.c daemon/proxy.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/tls.c daemon/tls_ticket.c daemon/traffic.c daemon/turn.c daemon/vouch.c
+	daemon/inherited.c daemon/listen.c daemon/listen_socket.c daemon/metrics.c daemon/notify.c daemon/process.c daemon/proxy.c daemon/reconciler.c daemon/reload.c daemon/running.c daemon/target.c daemon/tls.c daemon/tls_client.c daemon/tls_ticket.c daemon/traffic.c daemon/turn.c daemon/vouch.c
 JOURNAL_SRC := $(addprefix hsm/signer/journal/,bundle.c entry.c journal.c journal_open.c journal_steps.c live.c names.c tail.c)
 SIGNER_SRC := hsm/signer/main.c \
 	$(addprefix hsm/signer/token/,ckr.c data_object.c gate.c guard.c judge.c login.c module.c module_file.c object.c \
@@ -91,7 +91,7 @@ CLI_SRC := cli/csrctl.c cli/cmd_backup.c cli/cmd_config.c cli/cmd_restore.c cli/
 	cli/cmd_status.c cli/doctor.c cli/doctor_files.c cli/doctor_signer.c cli/doctor_store.c cli/doctor_system.c cli/doctor_tls.c cli/doctor_token.c cli/help.c cli/loop.c cli/output.c cli/readyz.c cli/signer_status.c
 CLI_SRC += cli/ask.c cli/cmd_setup.c cli/policy_input.c cli/conf_edit.c cli/file.c cli/setup_account.c cli/setup_conf.c cli/setup_pin.c cli/setup_port.c \
 	cli/setup_softhsm.c cli/setup_units.c cli/spawn.c
-CLI_SRC += cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/cmd_quota.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
+CLI_SRC += cli/arg_identity.c cli/cmd_identity.c cli/audit_output.c cli/each.c cli/doctor_running.c cli/in_force.c cli/cmd_principal_create.c cli/cmd_quota.c cli/principal_words.c cli/pkcs11_tool.c cli/running.c cli/sandbox.c cli/cmd_account_set.c cli/cmd_audit.c cli/cmd_csr_delete.c cli/cmd_csr_list.c cli/csr_output.c cli/names.c cli/output_table.c cli/terminal.c
 
 BASE_LIBS :=
 SERVICE_LIBS := -lsystemd

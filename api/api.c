@@ -9,7 +9,9 @@
 #include "api/reply.h"
 #include "api/use.h"
 #include "api/wait.h"
+#include "base/buf.h"
 #include "base/clock.h"
+#include "base/identity.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -125,30 +127,45 @@ static void authorise(struct op *op)
 		rule->start(op);
 }
 
+#define API_PEER_BYTES 1024
+
 /* The caller is NULL where it is not known whose the credential is. */
 static void log_bad_credential(struct op *op, const struct principal *caller, const char *why)
 {
+	const struct peer *known = op->request->known;
 	char whose[OP_CALLER_SIZE] = "";
 	unsigned held_back;
+	struct buf shown;
 
+	if (!log_gate_pass(&op->api->auth_gate, API_UNKNOWN_LOG_MS, &held_back))
+		return;
 	if (caller)
 		op_format_caller(caller, whose);
-	if (log_gate_pass(&op->api->auth_gate, API_UNKNOWN_LOG_MS, &held_back))
-		op_log(op, LOG_LEVEL_NOTICE, "credential refused from '%s': %s%s%s (%u lines held back)",
-		       op->request->peer, whose, caller ? ": " : "", why, held_back);
+	buf_init(&shown, API_PEER_BYTES);
+	if (known) {
+		buf_put_str(&shown, " with ");
+		peer_put(&shown, known);
+	}
+	op_log(op, LOG_LEVEL_NOTICE, "credential refused from '%s'%s: %s%s%s (%u lines held back)",
+	       op->request->peer, buf_text(&shown), whose, caller ? ": " : "", why, held_back);
+	buf_release(&shown);
 }
 
-/* With 401, or with 429 when too many were refused before this one. */
-static void refuse_credential(struct op *op, const struct principal *caller, const char *why)
+/* With 401, or with 429 when too many were refused before this one.  e: of the search. */
+static void refuse_credential(struct op *op, enum err e, const struct principal *caller, const char *why)
 {
 	struct limit_refusal limit;
+	struct buf message;
 
-	if (limit_take_failed_login(op->api->limit, op->request, op->claim.email, &limit)) {
-		log_bad_credential(op, caller, why);
-		op_refuse(op, PROBLEM_CREDENTIAL, NULL);
-	} else {
+	if (!limit_take_failed_login(op->api->limit, op->request, op->claim.email, &limit)) {
 		op_refuse_limit(op, &limit);
+		return;
 	}
+	log_bad_credential(op, caller, why);
+	buf_init(&message, 2 * API_PEER_BYTES);
+	auth_put_peer_refusal(&message, &op->claim, e);
+	op_refuse(op, PROBLEM_CREDENTIAL, message.len > 0 ? buf_text(&message) : NULL);
+	buf_release(&message);
 }
 
 void op_admit(struct op *op, enum err e, struct principal *principal)
@@ -160,15 +177,19 @@ void op_admit(struct op *op, enum err e, struct principal *principal)
 	op->principal = principal;
 	if (e == E_NOTFOUND)
 		refusal = "unknown";
+	else if (e == E_EXISTS)
+		refusal = "its names are bound to two principals";
 	else if (e == E_OK)
 		refusal = auth_refusal(&op->claim, principal, clock_wall_us());
 	if (e == E_OK && !refusal)
 		refusal = auth_refusal_of_place(principal, &op->request->caller);
 	if (refusal) {
-		refuse_credential(op, principal, refusal);
+		refuse_credential(op, e, principal, refusal);
 	} else if (e != E_OK) {
 		op_log(op, LOG_LEVEL_ERROR, "cannot look up the caller: %s", err_str(e));
 		op_refuse_err(op, e, "the store is not available at the moment; try again");
+	} else if (op_note_peer(op) != E_OK) {
+		op_refuse_err(op, E_NOMEM, NULL);
 	} else if (!limit_take_principal(op->api->limit, op->request, principal, &limit)) {
 		op_refuse_limit(op, &limit);
 	} else {
@@ -185,13 +206,14 @@ static void on_principal(void *arg, enum err e, struct principal *principal)
 static void authenticate(struct op *op)
 {
 	const struct route_rule *rule = op->route.rule;
-	enum problem_code code = auth_read(op->request, &op->claim);
+	bool needs_both = op->api->options.config->http.credentials == CONFIG_CREDENTIALS_BOTH;
+	enum problem_code code = auth_read(op->request, needs_both, &op->claim);
 
 	if (code == PROBLEM_NO_CREDENTIAL) {
 		log_bad_credential(op, NULL, "none");
-		op_refuse(op, code, auth_missing(op->request));
+		op_refuse(op, code, auth_missing(op->request, needs_both));
 	} else if (code == PROBLEM_CREDENTIAL) {
-		refuse_credential(op, NULL, "unreadable");
+		refuse_credential(op, E_OK, NULL, "unreadable");
 	} else if (code == PROBLEM_UNAVAILABLE) {
 		op_refuse_later(op, NULL);
 	} else if (code) {
@@ -199,8 +221,7 @@ static void authenticate(struct op *op)
 	} else if (rule->look) {
 		rule->look(op);
 	} else {
-		store_principal_find(op->api->options.store, op->claim.kind, op->claim.secret_hash,
-				     on_principal, op);
+		store_principal_find(op->api->options.store, &op->claim.store, on_principal, op);
 	}
 }
 

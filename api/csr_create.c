@@ -94,13 +94,12 @@ static void create_look(struct op *op, store_csr_look_fn done)
 {
 	const struct create *create = op->state;
 	struct store_csr_look in = {
-	    .kind = op->claim.kind,
+	    .claim = op->claim.store,
 	    .scope = op->route.scope,
 	    .idempotency_key = create->idempotency_key,
 	    .idempotency_ttl_us = csr_make_idempotency_ttl_us(op),
 	};
 
-	memcpy(in.secret_hash, op->claim.secret_hash, sizeof(in.secret_hash));
 	memcpy(in.request_hash, create->request_hash, sizeof(in.request_hash));
 	store_csr_look(op->api->options.store, &in, done, op);
 }

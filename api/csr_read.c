@@ -71,7 +71,8 @@ static void csr_read_on_asked(void *arg, enum err e, struct principal *caller, e
 void csr_get_look(struct op *op)
 {
 	struct asked *asked = calloc(1, sizeof(*asked));
-	struct store_csr_ask in = {.kind = op->claim.kind, .scope = op->route.scope, .id = op->route.csr_id};
+	struct store_csr_ask in = {
+	    .claim = op->claim.store, .scope = op->route.scope, .id = op->route.csr_id};
 
 	if (!asked) {
 		op_refuse_err(op, E_NOMEM, NULL);
@@ -79,7 +80,6 @@ void csr_get_look(struct op *op)
 	}
 	op->state = asked;
 	op->state_free = asked_free;
-	memcpy(in.secret_hash, op->claim.secret_hash, sizeof(in.secret_hash));
 	store_csr_ask(op->api->options.store, &in, csr_read_on_asked, op);
 }
 

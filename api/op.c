@@ -7,6 +7,7 @@
 #include "api/reply.h"
 #include "api/wait.h"
 #include "base/clock.h"
+#include "base/identity.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 /* The part of a request's time that is kept for commits and the answer. */
 #define HSM_MARGIN_MS 2000
 #define PATH_LOG_BYTES 200
+#define KNOWN_BY_LOG_BYTES 300
 
 struct op *op_new(struct api *api, struct request *request)
 {
@@ -42,6 +44,8 @@ static struct request *op_end(struct op *op)
 	if (op->state)
 		op->state_free(op->state);
 	principal_free(op->principal);
+	free(op->known_by);
+	free(op->peer);
 	free(op);
 	return request;
 }
@@ -50,10 +54,28 @@ void op_format_caller(const struct principal *caller, char text[OP_CALLER_SIZE])
 {
 	if (caller)
 		snprintf(text, OP_CALLER_SIZE, "%s '%.*s' (%s)",
-			 caller->kind == PRINCIPAL_USER ? "user" : "token", OP_NAME_LOG_BYTES,
-			 caller->name ? caller->name : "", caller->id);
+			 caller->kind == PRINCIPAL_USER   ? "user"
+			 : caller->kind == PRINCIPAL_PEER ? "principal"
+							  : "token",
+			 OP_NAME_LOG_BYTES, caller->name ? caller->name : "", caller->id);
 	else
 		snprintf(text, OP_CALLER_SIZE, "nobody");
+}
+
+enum err op_note_peer(struct op *op)
+{
+	const struct identity *known_by = &op->principal->known_by;
+	const struct peer *known = op->request->known;
+
+	if (!known_by->value)
+		return E_OK;
+	if (asprintf(&op->known_by, "%s:%s%s%s%s", identity_kind_name(known_by->kind), known_by->value,
+		     known && known->evidence ? " (" : "", known && known->evidence ? known->evidence : "",
+		     known && known->evidence ? ")" : "") < 0)
+		op->known_by = NULL;
+	if (op->known_by && asprintf(&op->peer, "%s as %s", op->request->peer, op->known_by) < 0)
+		op->peer = NULL;
+	return op->peer ? E_OK : E_NOMEM;
 }
 
 /* Health checks, and reads that went well: there are many, and they say little. */
@@ -85,9 +107,10 @@ static void log_access(const struct op *op, int status, int code)
 	if (held_back)
 		snprintf(more + used, sizeof(more) - used, " (%u lines held back)", held_back);
 	op_format_caller(op->principal, caller);
-	op_log(op, level, "%s '%.*s' from '%s'%s by %s: %d in %llu ms%s",
+	op_log(op, level, "%s '%.*s' from '%s'%s by %s%s%.*s: %d in %llu ms%s",
 	       http_method_name(op->request->method), PATH_LOG_BYTES, op->request->path, op->request->peer,
-	       op->request->over_tls ? " over TLS" : "", caller, status,
+	       op->request->over_tls ? " over TLS" : "", caller, op->known_by ? " as " : "",
+	       KNOWN_BY_LOG_BYTES, op->known_by ? op->known_by : "", status,
 	       (unsigned long long)(clock_ns() - op->started_ns) / 1000000, more);
 }
 
@@ -131,7 +154,7 @@ struct audit_origin op_origin(const struct op *op)
 	return (struct audit_origin){
 	    .actor = op->principal->id,
 	    .request_id = op->request->id,
-	    .peer = op->request->peer,
+	    .peer = op->peer ? op->peer : op->request->peer,
 	};
 }
 

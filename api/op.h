@@ -86,7 +86,10 @@ struct op {
 	struct route route;
 	struct auth_claim claim;
 	struct principal *principal; /* owned; NULL before authentication */
-	char works_on[CSR_ID_SIZE];  /* the CSR that this op changes; "": none */
+	char *known_by;             /* by what, where it was not a secret alone: "uri:… (certificate 0A)" */
+	char *peer;                 /* for the audit trail: the request's, and by what it was known; NULL: the
+				       request's */
+	char works_on[CSR_ID_SIZE]; /* the CSR that this op changes; "": none */
 	struct wait wait;
 	uint64_t started_ns;
 	void *state; /* the handler's own, owned */
@@ -112,6 +115,9 @@ struct op *op_new(struct api *api, struct request *request);
 
 /* caller: what the store knows of the sender, taken; NULL unless E_OK.  Calls the rule's start or refuses. */
 void op_admit(struct op *op, enum err e, struct principal *caller);
+
+/* Keeps by what the principal was known.  E_NOMEM. */
+MUST_USE enum err op_note_peer(struct op *op);
 
 /* From now on api_works_on(id) is true, until the op ends.  E_BUSY: another op works on it. */
 MUST_USE enum err op_work_on(struct op *op, const char *csr_id);

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct peer; /* base/identity.h */
+
 enum http_method {
 	HTTP_GET = 1,
 	HTTP_HEAD,
@@ -69,6 +71,7 @@ struct request {
 	struct address caller; /* to judge by; ADDRESS_UNIX for a unix socket */
 	/* The same for people: "127.0.0.1:41234", "unix"; with the proxies that told it behind "via". */
 	const char *peer;
+	const struct peer *known; /* who is there, by a certificate or as a user of this machine; or NULL */
 	bool over_tls;
 	uint64_t deadline_ms;     /* clock_ms() */
 	char id[REQUEST_ID_SIZE]; /* X-Request-Id: made by the daemon */

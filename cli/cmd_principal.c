@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* csrctl token, csrctl user: list, revoke and roll. */
+/* csrctl token, csrctl user: list, revoke and roll; csrctl principal revoke. */
 #include "api/credential.h"
 #include "base/clock.h"
 #include "base/secret.h"
@@ -15,15 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-static const char *status_of(const struct principal *p, int64_t now_us)
-{
-	if (p->revoked_us)
-		return "revoked";
-	if (p->expires_us && p->expires_us <= now_us)
-		return "expired";
-	return p->not_before_us > now_us ? "not-yet-valid" : "active";
-}
 
 /* ---- list ---- */
 
@@ -42,7 +33,7 @@ static void cmd_principal_put_json(struct list *list, const struct principal *p)
 	json_open_object(w);
 	json_put_text_member(w, "id", p->id);
 	json_put_text_member(w, list->kind->name, p->name);
-	json_put_text_member(w, "status", status_of(p, list->now_us));
+	json_put_text_member(w, "status", principal_words_status(p, list->now_us));
 	principal_words_put_members(w, list->names, p);
 	json_close(w);
 }
@@ -56,7 +47,7 @@ static void cmd_principal_put_row(struct list *list, const struct principal *p)
 	names_format_grants(list->names, p, &grants);
 	output_table_put(t, p->id);
 	output_table_put(t, p->name);
-	output_table_put(t, status_of(p, list->now_us));
+	output_table_put(t, principal_words_status(p, list->now_us));
 	output_table_put_time(t, p->created_us, NULL);
 	output_table_put_time(t, p->expires_us, "never");
 	output_table_put_time(t, p->last_used_us, "never");
@@ -286,6 +277,11 @@ static enum exit_code revoke(struct cli *cli, int argc, char **argv, const struc
 enum exit_code cmd_token_revoke(struct cli *cli, int argc, char **argv)
 {
 	return revoke(cli, argc, argv, &principal_words_token);
+}
+
+enum exit_code cmd_principal_revoke(struct cli *cli, int argc, char **argv)
+{
+	return revoke(cli, argc, argv, &principal_words_peer);
 }
 
 enum exit_code cmd_user_revoke(struct cli *cli, int argc, char **argv)

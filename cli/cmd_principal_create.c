@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* csrctl token create, csrctl user create. */
+/* csrctl token create, csrctl user create, csrctl principal add. */
 #include "api/credential.h"
 #include "base/clock.h"
 #include "base/secret.h"
 #include "base/str.h"
 #include "cli/arg.h"
+#include "cli/arg_identity.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/names.h"
@@ -18,6 +19,7 @@
 #define SECRET_SIZE CREDENTIAL_TOKEN_SIZE /* the longer of the two */
 
 #define GRANTS_MAX 256
+#define KNOWN_BY_BYTES ((size_t)64 * 1024) /* for the audit trail */
 
 /* A grant as it was said: whose name or id it is only the store knows. */
 struct wish {
@@ -70,6 +72,20 @@ static enum exit_code cmd_principal_create_set_name(struct cli *cli, struct prin
 	return str_dup_opt(name, &p->name) ? EXIT_CODE_OK : cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
 }
 
+static enum exit_code add_identity(const struct cli *cli, struct principal *p, int option, const char *text)
+{
+	struct identity *identities = reallocarray(p->identities, p->identities_len + 1, sizeof(*identities));
+	enum exit_code code;
+
+	if (!identities)
+		return cli_fail(E_NOMEM, "%s", err_str(E_NOMEM));
+	p->identities = identities;
+	code = arg_identity(cli, option, text, &identities[p->identities_len]);
+	if (code == EXIT_CODE_OK)
+		p->identities_len++;
+	return code;
+}
+
 static enum exit_code cmd_principal_create_add_network(struct cli *cli, struct principal *p, const char *text)
 {
 	struct address_net *net = &p->networks[p->networks_len];
@@ -93,6 +109,8 @@ static enum exit_code cmd_principal_create_read_option(struct cli *cli, struct c
 {
 	struct principal *p = &creation->p;
 
+	if (arg_identity_is(c))
+		return add_identity(cli, p, c, optarg);
 	switch (c) {
 	case 'n':
 		return cmd_principal_create_set_name(cli, p, optarg);
@@ -115,8 +133,7 @@ static enum exit_code read_create(struct cli *cli, int argc, char **argv, const 
 				  struct creation *creation)
 {
 	const struct principal *p = &creation->p;
-	const struct principal_words *kind =
-	    p->kind == PRINCIPAL_TOKEN ? &principal_words_token : &principal_words_user;
+	const struct principal_words *kind = principal_words_of(p->kind);
 	int64_t now_us = clock_wall_us();
 	enum exit_code code;
 	int c;
@@ -130,9 +147,14 @@ static enum exit_code read_create(struct cli *cli, int argc, char **argv, const 
 	if (code != EXIT_CODE_OK)
 		return code;
 	if (!p->name)
-		return cli_usage(cli, "%s create: --%s is missing", kind->noun, kind->name);
+		return cli_usage(cli, "%s %s: --%s is missing", kind->noun, cli->command->verb, kind->name);
 	if (creation->wishes_len == 0)
-		return cli_usage(cli, "%s create: at least one --account or --zone is needed", kind->noun);
+		return cli_usage(cli, "%s %s: at least one --account or --zone is needed", kind->noun,
+				 cli->command->verb);
+	if (!kind->secret && p->identities_len == 0)
+		return cli_usage(cli,
+				 "principal add: at least one --cert-san, --cert-subject or --unix-user is "
+				 "needed; csrctl token create makes one with an API token");
 	if (p->expires_us && p->expires_us <= now_us)
 		return cli_usage(cli, "--expires: that time has passed");
 	if (p->expires_us && p->not_before_us >= p->expires_us)
@@ -189,7 +211,8 @@ static enum exit_code print_created(const struct cli *cli, const struct principa
 		output_json_begin(&j);
 		json_put_text_member(&j.w, "id", p->id);
 		json_put_text_member(&j.w, kind->name, p->name);
-		json_put_text_member(&j.w, kind->secret, secret);
+		if (kind->secret)
+			json_put_text_member(&j.w, kind->secret, secret);
 		principal_words_put_members(&j.w, names, p);
 		code = output_json_end(&j);
 	} else {
@@ -197,8 +220,12 @@ static enum exit_code print_created(const struct cli *cli, const struct principa
 		names_format_grants(names, p, &grants);
 		output_fact("id", p->id);
 		output_fact(kind->name, p->name);
-		output_fact(kind->secret, secret);
+		if (kind->secret)
+			output_fact(kind->secret, secret);
 		output_fact("grants", buf_text(&grants));
+		buf_reset(&grants);
+		principal_words_format_known_by(p, &grants);
+		output_fact("known by", buf_text(&grants));
 		buf_reset(&grants);
 		principal_networks_format(p, &grants);
 		output_fact("from", buf_text(&grants));
@@ -206,16 +233,29 @@ static enum exit_code print_created(const struct cli *cli, const struct principa
 		output_fact_time("expires", p->expires_us, "never");
 		buf_release(&grants);
 	}
-	cli_note("the %s is shown only this once: the store keeps only its hash", kind->secret);
+	if (kind->secret)
+		cli_note("the %s is shown only this once: the store keeps only its hash", kind->secret);
 	return code;
 }
 
 static enum exit_code add_principal(struct cli *cli, const struct principal_words *kind, struct principal *p)
 {
+	struct audit_origin origin = cli->origin;
 	struct cli_wait wait = {0};
+	struct buf known_by;
 
-	store_principal_add(cli->store, p, &cli->origin, cli_on_done, &wait);
+	buf_init(&known_by, KNOWN_BY_BYTES);
+	principal_words_format_known_by(p, &known_by);
+	origin.detail = p->identities_len > 0 ? buf_text(&known_by) : NULL;
+	store_principal_add(cli->store, p, &origin, cli_on_done, &wait);
 	store_wait(cli->store, &wait.done);
+	buf_release(&known_by);
+	if (wait.e == E_EXISTS && p->identities_len > 0)
+		return cli_fail(
+		    wait.e,
+		    "cannot add the %s '%s': what it is to be known by is bound already, or given "
+		    "twice, or its name exists: see 'csrctl principal list'",
+		    kind->noun, p->name);
 	if (wait.e == E_EXISTS && p->kind == PRINCIPAL_USER)
 		return cli_fail(wait.e, "user '%s' already exists: revoke it first", p->name);
 	if (wait.e != E_OK)
@@ -227,6 +267,8 @@ static enum err make_secret(struct principal *p, char secret[SECRET_SIZE])
 {
 	enum err e = credential_make_uuid(p->id);
 
+	if (p->kind == PRINCIPAL_PEER)
+		return e;
 	if (e == E_OK)
 		e = p->kind == PRINCIPAL_TOKEN ? credential_make_token(secret) : credential_make_key(secret);
 	return e == E_OK ? credential_hash(secret, p->secret_hash) : e;
@@ -253,7 +295,7 @@ static enum exit_code cmd_principal_create_of_kind(struct cli *cli, int argc, ch
 		goto out;
 	e = make_secret(p, secret);
 	if (e != E_OK) {
-		code = cli_fail(e, "cannot make a %s: %s", kind->secret,
+		code = cli_fail(e, "cannot make a %s: %s", kind->secret ? kind->secret : "principal",
 				e == E_IO ? strerror(errno) : err_str(e));
 		goto out;
 	}
@@ -271,28 +313,37 @@ out:
 enum exit_code cmd_token_create(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
-	    {"name", required_argument, NULL, 'n'},
-	    {"account", required_argument, NULL, 'a'},
-	    {"zone", required_argument, NULL, 'z'},
-	    {"expires", required_argument, NULL, 'e'},
-	    {"not-before", required_argument, NULL, 'b'},
-	    {"from", required_argument, NULL, 'f'},
-	    CLI_OPTIONS,
+	    {"name", required_argument, NULL, 'n'},       {"account", required_argument, NULL, 'a'},
+	    {"zone", required_argument, NULL, 'z'},       {"expires", required_argument, NULL, 'e'},
+	    {"not-before", required_argument, NULL, 'b'}, ARG_IDENTITY_OPTIONS,
+	    {"from", required_argument, NULL, 'f'},       CLI_OPTIONS,
 	};
 
 	return cmd_principal_create_of_kind(cli, argc, argv, &principal_words_token, options);
 }
 
-enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
+enum exit_code cmd_principal_add(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
-	    {"email", required_argument, NULL, 'n'},
+	    {"name", required_argument, NULL, 'n'},
 	    {"account", required_argument, NULL, 'a'},
 	    {"zone", required_argument, NULL, 'z'},
 	    {"expires", required_argument, NULL, 'e'},
 	    {"not-before", required_argument, NULL, 'b'},
-	    {"from", required_argument, NULL, 'f'},
+	    ARG_IDENTITY_OPTIONS,
 	    CLI_OPTIONS,
+	};
+
+	return cmd_principal_create_of_kind(cli, argc, argv, &principal_words_peer, options);
+}
+
+enum exit_code cmd_user_create(struct cli *cli, int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"email", required_argument, NULL, 'n'},      {"account", required_argument, NULL, 'a'},
+	    {"zone", required_argument, NULL, 'z'},       {"expires", required_argument, NULL, 'e'},
+	    {"not-before", required_argument, NULL, 'b'}, ARG_IDENTITY_OPTIONS,
+	    {"from", required_argument, NULL, 'f'},       CLI_OPTIONS,
 	};
 
 	return cmd_principal_create_of_kind(cli, argc, argv, &principal_words_user, options);

@@ -46,6 +46,13 @@ enum exit_code cmd_user_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_user_revoke(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_user_roll(struct cli *cli, int argc, char **argv);
 
+enum exit_code cmd_principal_add(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_principal_list(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_principal_show(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_principal_bind(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_principal_unbind(struct cli *cli, int argc, char **argv);
+enum exit_code cmd_principal_revoke(struct cli *cli, int argc, char **argv);
+
 enum exit_code cmd_csr_list(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_find(struct cli *cli, int argc, char **argv);
 enum exit_code cmd_csr_show(struct cli *cli, int argc, char **argv);

@@ -23,7 +23,7 @@ struct entries {
 	size_t len;
 };
 
-enum table { ACCOUNTS, ZONES, TOKENS, USERS, TABLES };
+enum table { ACCOUNTS, ZONES, TOKENS, USERS, PEERS, TABLES };
 
 struct names {
 	struct entries tables[TABLES];
@@ -96,6 +96,9 @@ static enum err names_fill(struct cli *cli, struct names *names, enum table tabl
 	case USERS:
 		e = each_principal(cli, PRINCIPAL_USER, names_take_principal, entries);
 		break;
+	case PEERS:
+		e = each_principal(cli, PRINCIPAL_PEER, names_take_principal, entries);
+		break;
 	case TABLES:
 		break;
 	}
@@ -153,7 +156,9 @@ const char *names_of_principal(const struct names *names, const char *id)
 {
 	const char *name = find_name(&names->tables[TOKENS], id);
 
-	return name ? name : find_name(&names->tables[USERS], id);
+	if (!name)
+		name = find_name(&names->tables[USERS], id);
+	return name ? name : find_name(&names->tables[PEERS], id);
 }
 
 void names_format_scope(const struct names *names, const struct store_scope *scope, struct buf *b)
@@ -178,8 +183,11 @@ void names_format_actor(const struct names *names, const char *actor, struct buf
 {
 	const char *token = find_name(&names->tables[TOKENS], actor);
 	const char *user = find_name(&names->tables[USERS], actor);
+	const char *peer = find_name(&names->tables[PEERS], actor);
 
-	if (token)
+	if (peer)
+		buf_printf(b, "principal '%s'", peer);
+	else if (token)
 		buf_printf(b, "token '%s'", token);
 	else if (user)
 		buf_printf(b, "user %s", user);
@@ -271,29 +279,29 @@ enum exit_code names_find_scope(const struct names *names, enum store_scope_kind
 
 enum exit_code names_find_principal(const struct names *names, const char *text, char ret_id[CSR_ID_SIZE])
 {
-	struct meant meant = find_meant(names, TOKENS, USERS, text);
+	struct meant meant = find_meant(names, TOKENS, PEERS, text);
 
 	if (meant.count == 1) {
 		memcpy(ret_id, meant.entry->id, CSR_ID_SIZE);
 		return EXIT_CODE_OK;
 	}
 	if (meant.count > 1)
-		return cli_fail(E_EXISTS, "%zu API tokens and users %s '%s': give the id", meant.count,
-				meant.how, text);
+		return cli_fail(E_EXISTS, "%zu principals %s '%s': give the id", meant.count, meant.how,
+				text);
 	if (!uuid_parse(text, ret_id)) /* of one that is not in the store any more */
 		return cli_fail(E_NOTFOUND,
-				"no API token and no user is called '%s': see 'csrctl token list' "
-				"and 'csrctl user list'",
+				"no API token, user or other principal is called '%s': see 'csrctl "
+				"principal list'",
 				text);
 	return EXIT_CODE_OK;
 }
 
 enum exit_code names_find_object(const struct names *names, const char *text, char ret_id[CSR_ID_SIZE])
 {
-	struct meant meant = find_meant(names, ACCOUNTS, USERS, text);
+	struct meant meant = find_meant(names, ACCOUNTS, PEERS, text);
 
 	if (meant.count > 1)
-		return cli_fail(E_EXISTS, "%zu accounts, zones, API tokens and users %s '%s': give the id",
+		return cli_fail(E_EXISTS, "%zu accounts, zones and principals %s '%s': give the id",
 				meant.count, meant.how, text);
 	if (meant.count == 1) {
 		memcpy(ret_id, meant.entry->id, CSR_ID_SIZE);
@@ -303,7 +311,7 @@ enum exit_code names_find_object(const struct names *names, const char *text, ch
 		return EXIT_CODE_OK;
 	if (strcmp(text, "store") != 0)
 		return cli_fail(E_NOTFOUND,
-				"--object '%s': no account, zone, API token or user is called so, and it is "
+				"--object '%s': no account, zone or principal is called so, and it is "
 				"neither the full id of a CSR nor 'store'",
 				text);
 	memcpy(ret_id, text, strlen(text) + 1);

@@ -1,11 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two kinds of callers, in words and in JSON. */
+/* The kinds of callers, in words and in JSON. */
 #include "cli/principal_words.h"
 
 #include "cli/output.h"
 
 const struct principal_words principal_words_token = {PRINCIPAL_TOKEN, "token", "tokens", "name", "token"};
 const struct principal_words principal_words_user = {PRINCIPAL_USER, "user", "users", "email", "key"};
+const struct principal_words principal_words_peer = {PRINCIPAL_PEER, "principal", "principals", "name", NULL};
+
+const struct principal_words *principal_words_of(enum principal_kind kind)
+{
+	switch (kind) {
+	case PRINCIPAL_USER:
+		return &principal_words_user;
+	case PRINCIPAL_PEER:
+		return &principal_words_peer;
+	case PRINCIPAL_TOKEN:
+		break;
+	}
+	return &principal_words_token;
+}
+
+const char *principal_words_status(const struct principal *p, int64_t now_us)
+{
+	if (p->revoked_us)
+		return "revoked";
+	if (p->expires_us && p->expires_us <= now_us)
+		return "expired";
+	return p->not_before_us > now_us ? "not-yet-valid" : "active";
+}
+
+void principal_words_format_known_by(const struct principal *p, struct buf *b)
+{
+	for (size_t i = 0; i < p->identities_len; i++)
+		buf_printf(b, "%s%s:%s", i > 0 ? ", " : "", identity_kind_name(p->identities[i].kind),
+			   p->identities[i].value);
+}
+
+static void put_known_by(struct json_writer *w, const struct principal *p)
+{
+	struct buf text;
+
+	if (p->identities_len == 0)
+		return;
+	json_put_name(w, "known_by");
+	json_open_array(w);
+	for (size_t i = 0; i < p->identities_len; i++) {
+		buf_init(&text, IDENTITY_BYTES_MAX + 64);
+		buf_printf(&text, "%s:%s", identity_kind_name(p->identities[i].kind), p->identities[i].value);
+		json_put_text(w, buf_text(&text));
+		buf_release(&text);
+	}
+	json_close(w);
+}
 
 static const char *permission_name(enum grant_permission permission)
 {
@@ -55,6 +102,7 @@ static void put_networks(struct json_writer *w, const struct principal *p)
 
 void principal_words_put_members(struct json_writer *w, const struct names *names, const struct principal *p)
 {
+	put_known_by(w, p);
 	put_grants(w, names, p);
 	put_networks(w, p);
 	put_times(w, p);

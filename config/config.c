@@ -551,6 +551,44 @@ static void config_check_tls(struct parse *p)
 		}
 }
 
+static void config_refuse_http(struct parse *p, const char *name, const char *what)
+{
+	size_t key = find_key("http", name);
+
+	problem_at_key(p, *key_line(p, key, NULL), &config_table[key], NULL);
+	buf_printf(p->report, "%s\n", what);
+}
+
+/* What nobody could pass, and what somebody thinks is in force. */
+static void config_check_callers(struct parse *p)
+{
+	const struct config_http *http = &p->config->http;
+	bool asks = http->tls_client_certificate != CONFIG_CLIENT_NONE;
+	bool has_ca = http->tls_client_ca || *key_line(p, find_key("http", "tls_client_ca"), NULL) > 0;
+	bool has_local = false;
+
+	for (size_t i = 0; i < http->listen_len; i++)
+		has_local = has_local || str_starts_with(http->listen[i], "unix:");
+	if (asks && !has_ca)
+		config_refuse_http(p, "tls_client_certificate",
+				   "needs tls_client_ca: the PEM file of the CAs that issue certificates to "
+				   "clients");
+	if (!asks && http->tls_client_ca)
+		config_refuse_http(
+		    p, "tls_client_ca",
+		    "is not used while tls_client_certificate is none: set that to optional or "
+		    "required, or leave this out");
+	if (http->tls_client_crl && (!asks || !has_ca))
+		config_refuse_http(
+		    p, "tls_client_crl",
+		    "is not used without tls_client_ca and tls_client_certificate = optional or "
+		    "required: set these, or leave this out");
+	if (http->credentials == CONFIG_CREDENTIALS_BOTH && !asks && !has_local)
+		config_refuse_http(p, "credentials",
+				   "both: nobody could call, since there is no unix socket in listen, and "
+				   "tls_client_certificate is none; set one of these");
+}
+
 /* A mistake here is believed, or is one in every record: each half needs the other. */
 static void config_check_proxies(struct parse *p)
 {
@@ -675,6 +713,7 @@ static enum err load(const char *path, const struct buf *text, bool partly, stru
 	check_required(p);
 	config_check_listen(p);
 	config_check_tls(p);
+	config_check_callers(p);
 	config_check_proxies(p);
 	config_check_metrics(p);
 	check_tokens(p);

@@ -40,6 +40,8 @@ struct config_networks {
 	size_t len;
 };
 
+enum config_client_certificate { CONFIG_CLIENT_NONE, CONFIG_CLIENT_OPTIONAL, CONFIG_CLIENT_REQUIRED };
+enum config_credentials { CONFIG_CREDENTIALS_ANY, CONFIG_CREDENTIALS_BOTH };
 /* Where the proxies that are trusted say for whom they speak. */
 enum config_forwarded {
 	CONFIG_FORWARDED_NONE = 0,
@@ -54,7 +56,11 @@ struct config_http {
 	size_t listen_tls_len;
 	char *tls_certificate; /* a path, or "credential:NAME"; NULL when not set */
 	char *tls_key;
-	bool allow_plain_http; /* off loopback too */
+	char *tls_client_ca; /* as tls_certificate */
+	char *tls_client_crl;
+	enum config_client_certificate tls_client_certificate;
+	enum config_credentials credentials; /* both: an API token and a client certificate or unix user */
+	bool allow_plain_http;               /* off loopback too */
 	struct config_networks trusted_proxies;
 	enum config_forwarded forwarded_header; /* what is believed of them */
 	struct config_networks proxy_protocol_from;

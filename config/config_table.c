@@ -25,6 +25,10 @@
 #define AT(member) .offset = offsetof(struct config, member)
 #define AT_TOKEN(member) .offset = offsetof(struct config_token, member)
 
+/* In the order of their enums. */
+static const char *const client_certificates[] = {"none", "optional", "required", NULL};
+static const char *const credentials[] = {"any", "both", NULL};
+
 const struct config_key config_table[CONFIG_KEYS] = {
     {"http", "listen", CONFIG_LISTEN, AT(http.listen), .len_offset = offsetof(struct config, http.listen_len),
      .max = CONFIG_LISTEN_MAX, .fallback = "127.0.0.1:8080, [::1]:8080"},
@@ -32,6 +36,12 @@ const struct config_key config_table[CONFIG_KEYS] = {
      .len_offset = offsetof(struct config, http.listen_tls_len), .max = CONFIG_LISTEN_MAX},
     {"http", "tls_certificate", CONFIG_CREDENTIAL, AT(http.tls_certificate)},
     {"http", "tls_key", CONFIG_CREDENTIAL, AT(http.tls_key)},
+    {"http", "tls_client_certificate", CONFIG_CHOICE, AT(http.tls_client_certificate),
+     .choices = client_certificates, .fallback = "none"},
+    {"http", "tls_client_ca", CONFIG_CREDENTIAL, AT(http.tls_client_ca)},
+    {"http", "tls_client_crl", CONFIG_CREDENTIAL, AT(http.tls_client_crl)},
+    {"http", "credentials", CONFIG_CHOICE, AT(http.credentials), .choices = credentials, .fallback = "any",
+     .reloadable = true},
     {"http", "allow_plain_http", CONFIG_BOOL, AT(http.allow_plain_http), .fallback = "no"},
     {"http", "trusted_proxies", CONFIG_NETWORKS, AT(http.trusted_proxies), .max = CONFIG_NETWORKS_MAX,
      .fallback = "none", .reloadable = true},
@@ -398,6 +408,20 @@ static const char *log_level_name(enum log_level level)
 	return "";
 }
 
+static enum err set_choice(const struct config_key *key, unsigned *value, const char *text, struct buf *why)
+{
+	for (unsigned i = 0; key->choices[i]; i++) {
+		if (strcmp(key->choices[i], text) == 0) {
+			*value = i;
+			return E_OK;
+		}
+	}
+	put_refused(key, why, text);
+	for (unsigned i = 0; key->choices[i]; i++)
+		buf_printf(why, "%s%s", i == 0 ? "" : key->choices[i + 1] ? ", " : " or ", key->choices[i]);
+	return E_INVAL;
+}
+
 /* ---- lists: items between commas ---- */
 
 typedef enum err (*item_fn)(const struct config_key *key, void *into, const char *item, struct buf *why);
@@ -746,6 +770,8 @@ enum err config_key_set(const struct config_key *key, void *base, const char *te
 		return set_bits(key, value, text, take_san_type, why);
 	case CONFIG_LOG_LEVEL:
 		return set_log_level(key, value, text, why);
+	case CONFIG_CHOICE:
+		return set_choice(key, value, text, why);
 	case CONFIG_USAGE:
 		return set_bits(key, value, text, take_usage, why);
 	case CONFIG_TEXT:
@@ -804,6 +830,9 @@ void config_key_format(const struct config_key *key, const void *base, struct bu
 	case CONFIG_LOG_LEVEL:
 		buf_put_str(b, log_level_name(*(const enum log_level *)value));
 		break;
+	case CONFIG_CHOICE:
+		buf_put_str(b, key->choices[*(const unsigned *)value]);
+		break;
 	case CONFIG_USAGE:
 		key_protection_format(*(const uint32_t *)value, b);
 		break;
@@ -832,6 +861,8 @@ static size_t plain_size(enum config_type type)
 		return sizeof(uint32_t);
 	case CONFIG_LOG_LEVEL:
 		return sizeof(enum log_level);
+	case CONFIG_CHOICE:
+		return sizeof(unsigned);
 	case CONFIG_RATE:
 		return sizeof(struct config_rate);
 	case CONFIG_NETWORKS:

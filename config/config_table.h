@@ -31,6 +31,7 @@ enum config_type {
 	CONFIG_KEY_TYPES,  /* key_type_set */
 	CONFIG_SAN_TYPES,  /* unsigned, SAN_TYPE_BIT */
 	CONFIG_LOG_LEVEL,  /* enum log_level */
+	CONFIG_CHOICE,     /* an enum: the place of a word in `choices` */
 	CONFIG_USAGE,      /* uint32_t, enum key_protection; may be empty */
 	CONFIG_TEXT,       /* char *: any text that fits in a line */
 	CONFIG_RATE,       /* struct config_rate: "1200/5m", "off" */
@@ -45,13 +46,14 @@ struct config_key {
 	size_t len_offset;
 	uint64_t min;
 	uint64_t max;
-	const char *fallback; /* as it would be in the file; NULL: none, or derived from other values */
+	const char *const *choices; /* of CONFIG_CHOICE: the words, then NULL */
+	const char *fallback;       /* as it would be in the file; NULL: none, or derived from other values */
 	bool required;
 	bool reloadable;
 	bool may_be_secret; /* a PIN may stand here by mistake: a value that is refused is not repeated */
 };
 
-#define CONFIG_KEYS 59
+#define CONFIG_KEYS 63
 extern const struct config_key config_table[CONFIG_KEYS];
 
 /* `base` below is the struct config, or the struct config_token for a key of [token NAME]. */

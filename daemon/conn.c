@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/identity.h"
 #include "base/log.h"
 #include "daemon/conn_private.h"
 #include "daemon/proxy.h"
@@ -14,6 +15,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -29,13 +31,15 @@
 #define LINGER_MS 2000
 #define LINGER_BYTES_MAX ((size_t)1024 * 1024)
 #define HANDSHAKE_MS 10000
+#define LOG_MS 5000
 /* What a small answer is put into one TLS record with, head and body. */
 #define TLS_RECORD_BYTES 16384
-#define LOG_MS 5000
 /* Past request_timeout, which the api keeps: it was lost. */
 #define BUSY_MARGIN_MS 10000
 /* The slowest reader that is waited for to the end. */
 #define SEND_BYTES_PER_MS 16
+
+static enum err conn_speak_plainly(struct conn *c);
 
 static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -93,6 +97,10 @@ static void conn_forget_request(struct conn *c)
 /* Hands the request, whole or refused, to the owner, who answers it now or later. */
 static void conn_hand_over(struct conn *c)
 {
+	if (c->is_tls && !tls_peer_is_good(c->tls, c->bev, c->peer)) {
+		conn_enter_state(c, CONN_DEAD);
+		return;
+	}
 	bufferevent_disable(c->bev, EV_READ);
 	conn_enter_state(c, CONN_BUSY);
 	c->set->options.on_request(c->set->options.arg, c);
@@ -301,6 +309,7 @@ static void conn_release(struct conn *c)
 	if (c->body)
 		evbuffer_free(c->body);
 	free(c->head_text);
+	peer_free(c->known);
 	free(c);
 }
 
@@ -363,17 +372,6 @@ void conn_abort(struct conn *c)
 
 /* ---- the end ---- */
 
-/* Peers can cause this fast. */
-static void conn_fail_handshake(const struct conn *c, enum tls_outcome outcome, const char *why)
-{
-	static struct log_gate gate;
-	unsigned held_back;
-
-	tls_failed(c->tls, outcome);
-	if (log_gate_pass(&gate, LOG_MS, &held_back))
-		log_info("TLS handshake with '%s' failed: %s (%u lines held back)", c->peer, why, held_back);
-}
-
 /* Peers that the configuration names can cause this fast. */
 static void conn_fail_proxy(const struct conn *c, const char *why)
 {
@@ -406,7 +404,7 @@ static void conn_on_timer(void *arg)
 		if (c->proxy)
 			conn_fail_proxy(c, "it took too long");
 		else
-			conn_fail_handshake(c, TLS_TIMED_OUT, "it took too long");
+			tls_log_timeout(c->tls, c->peer);
 		break;
 	case CONN_HEAD:
 	case CONN_BODY:
@@ -435,6 +433,25 @@ static void conn_on_timer(void *arg)
 	conn_free(c);
 }
 
+/*
+ * In TLS 1.3 a client sends its first request behind its certificate.  With that
+ * unread a close would be a reset, which may overtake the alert that tells it why.
+ */
+static void conn_linger_refused(struct conn *c)
+{
+	int fd = fcntl(bufferevent_getfd(c->bev), F_DUPFD_CLOEXEC, 0);
+
+	evbuffer_remove_cb(bufferevent_get_output(c->bev), on_output, c);
+	bufferevent_free(c->bev);
+	c->bev = NULL;
+	c->fd = fd;
+	c->is_tls = false;
+	if (fd < 0 || conn_speak_plainly(c) != E_OK)
+		conn_free(c);
+	else
+		conn_linger(c);
+}
+
 /* The client closed its side, or the connection broke. */
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
@@ -442,11 +459,13 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 	if (what & BEV_EVENT_CONNECTED) {
 		tls_succeeded(c->tls, bev);
-		conn_enter_state(c, CONN_IDLE);
+		conn_enter_state(c, tls_peer(c->tls, bev, &c->known) == E_OK ? CONN_IDLE : CONN_DEAD);
 		return;
 	}
-	if (c->state == CONN_HANDSHAKE)
-		conn_fail_handshake(c, TLS_FAILED, tls_failure(bev));
+	if (c->state == CONN_HANDSHAKE && tls_log_failure(c->tls, bev, c->peer)) {
+		conn_linger_refused(c);
+		return;
+	}
 	/* bufferevent_openssl tells of the end before it hands over what came before that, in this same call.
 	 */
 	if (c->is_tls && (what & BEV_EVENT_EOF) && !c->at_end &&
@@ -505,6 +524,17 @@ static void conn_name_peer(struct conn *c, const struct sockaddr *sa)
 
 	c->address = address_of_socket(sa, &port);
 	address_format_port(&c->address, port, c->peer);
+}
+
+/* The user that connected, as the kernel noted it then. */
+static enum err conn_know_user(struct conn *c)
+{
+	struct ucred user;
+	socklen_t len = sizeof(user);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &user, &len) != 0)
+		return E_OK;
+	return peer_new_unix((uint32_t)user.uid, &c->known);
 }
 
 /* Takes the bufferevent, which owns the descriptor. */
@@ -676,7 +706,8 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, str
 	c->tls = door.tls;
 	conn_name_peer(c, peer);
 	timer_init(&c->timer, set->base, conn_on_timer, c);
-	if (conn_set_enter(set, c) == E_OK)
+	if (conn_set_enter(set, c) == E_OK &&
+	    (peer->sa_family != AF_UNIX || conn_is_of_proxy(c, &door) || conn_know_user(c) == E_OK))
 		c->body = evbuffer_new();
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on unix sockets */
 	if (c->body)
@@ -691,6 +722,11 @@ enum err conn_new(struct conn_set *set, int fd, const struct sockaddr *peer, str
 const char *conn_peer(const struct conn *c)
 {
 	return c->peer;
+}
+
+const struct peer *conn_known(const struct conn *c)
+{
+	return c->known;
 }
 
 const struct address *conn_address(const struct conn *c)

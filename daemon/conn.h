@@ -31,6 +31,7 @@
 struct buf;
 struct conn;
 struct head;
+struct peer;
 
 /*
  * ---- for conn_set's on_request ----
@@ -43,6 +44,9 @@ struct head;
 const char *conn_peer(const struct conn *conn);
 /* The peer's, or that of whom it speaks for by the PROXY protocol. */
 const struct address *conn_address(const struct conn *conn);
+
+/* Who it is, by a client certificate or as a user of this machine; NULL: not known. */
+const struct peer *conn_known(const struct conn *conn);
 
 bool conn_is_tls(const struct conn *conn);
 

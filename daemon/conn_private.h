@@ -20,6 +20,7 @@ struct bufferevent;
 struct event;
 struct evbuffer;
 struct event_base;
+struct peer;
 struct proxy;
 struct tls;
 
@@ -62,6 +63,7 @@ struct conn {
 	const char *refused_why;
 	struct address address; /* of the peer, or of whom its proxy speaks for */
 	char peer[CONN_PEER_SIZE];
+	struct peer *known; /* who it is, without a secret; NULL: not known */
 	TAILQ_ENTRY(conn) next;
 	struct conn_host *host; /* NULL: it has no address */
 	LIST_ENTRY(conn) of_host;

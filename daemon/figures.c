@@ -169,7 +169,8 @@ static const struct {
 } figures_handshakes[TLS_OUTCOMES] = {
     [TLS_FULL_1_2] = {"full", "1.2"},       [TLS_FULL_1_3] = {"full", "1.3"},
     [TLS_RESUMED_1_2] = {"resumed", "1.2"}, [TLS_RESUMED_1_3] = {"resumed", "1.3"},
-    [TLS_FAILED] = {"failed", "none"},      [TLS_TIMED_OUT] = {"timeout", "none"},
+    [TLS_FAILED] = {"failed", "none"},      [TLS_REFUSED] = {"refused", "none"},
+    [TLS_TIMED_OUT] = {"timeout", "none"},
 };
 
 static void figures_put_tls(const struct figures *figures, struct buf *b)
@@ -189,6 +190,14 @@ static void figures_put_tls(const struct figures *figures, struct buf *b)
 	figures_put_gauge(b, "csrd_tls_certificate_expiry_timestamp_seconds",
 			  "When the certificate that clients are shown ends, since 1970.",
 			  f.certificate_end_s);
+	if (f.client_ca_end_s)
+		figures_put_gauge(b, "csrd_tls_client_ca_expiry_timestamp_seconds",
+				  "When the first of the CAs of tls_client_ca ends, since 1970.",
+				  f.client_ca_end_s);
+	if (f.client_crl_end_s)
+		figures_put_gauge(b, "csrd_tls_client_crl_expiry_timestamp_seconds",
+				  "When the first of the CRLs of tls_client_crl ends, since 1970.",
+				  f.client_crl_end_s);
 }
 
 /* ---- the store ---- */

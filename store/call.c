@@ -6,12 +6,13 @@
 #include "store/sql.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct call_text {
 	SLIST_ENTRY(call_text) next;
-	char text[];
+	_Alignas(max_align_t) char text[];
 };
 
 void *call_new(struct store *store, const struct call_type *type, void *arg)
@@ -58,22 +59,34 @@ void call_free(struct call *call)
 		free(call);
 }
 
-const char *call_keep(struct call *call, const char *text)
+static void *call_keep_bytes(struct call *call, const void *bytes, size_t size)
 {
-	struct call_text *kept;
-	size_t size;
+	struct call_text *kept = malloc(sizeof(*kept) + size);
 
-	if (!text)
-		return NULL;
-	size = strlen(text) + 1;
-	kept = malloc(sizeof(*kept) + size);
 	if (!kept) {
 		call_refuse(call, E_NOMEM);
 		return NULL;
 	}
-	memcpy(kept->text, text, size);
+	memcpy(kept->text, bytes, size);
 	SLIST_INSERT_HEAD(&call->texts, kept, next);
 	return kept->text;
+}
+
+const char *call_keep(struct call *call, const char *text)
+{
+	return text ? call_keep_bytes(call, text, strlen(text) + 1) : NULL;
+}
+
+const struct peer *call_keep_peer(struct call *call, const struct peer *peer)
+{
+	struct peer *kept = peer ? call_keep_bytes(call, peer, sizeof(*peer)) : NULL;
+
+	for (size_t i = 0; kept && i < kept->names_len; i++) {
+		const char *value = peer->names[i].value;
+
+		kept->names[i].value = call_keep_bytes(call, value, strlen(value) + 1);
+	}
+	return kept;
 }
 
 struct audit_origin call_keep_origin(struct call *call, const struct audit_origin *origin)

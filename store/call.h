@@ -61,6 +61,7 @@ void call_free(struct call *call);
 
 /* Copies that live as long as the call; NULL for NULL.  E_NOMEM becomes the call's error. */
 const char *call_keep(struct call *call, const char *text);
+const struct peer *call_keep_peer(struct call *call, const struct peer *peer);
 struct audit_origin call_keep_origin(struct call *call, const struct audit_origin *origin);
 
 /* For a call that ends before it is queued; the first error stays. */

@@ -191,7 +191,7 @@ static enum err csr_run_look(struct store_op *op, struct sql *sql)
 				   .idempotency_ttl_us = look->in.idempotency_ttl_us};
 	struct directory_scope scope;
 
-	enum err e = principal_find(sql, look->in.kind, look->in.secret_hash, &look->caller);
+	enum err e = principal_find(sql, &look->in.claim, &look->caller);
 	if (e != E_OK)
 		return e;
 	memcpy(asked.principal_id, look->caller->id, sizeof(asked.principal_id));
@@ -226,6 +226,7 @@ void store_csr_look(struct store *store, const struct store_csr_look *in, store_
 
 	look->done = done;
 	look->in = *in;
+	look->in.claim.peer = call_keep_peer(&look->call, in->claim.peer);
 	look->in.idempotency_key = call_keep(&look->call, in->idempotency_key);
 	call_submit(&look->call);
 }
@@ -421,7 +422,7 @@ static enum err csr_run_ask(struct store_op *op, struct sql *sql)
 {
 	struct csr_ask *ask = (struct csr_ask *)op;
 
-	enum err e = principal_find(sql, ask->in.kind, ask->in.secret_hash, &ask->caller);
+	enum err e = principal_find(sql, &ask->in.claim, &ask->caller);
 	if (e == E_OK)
 		ask->found_e = csr_find(sql, &ask->in.scope, ask->in.id, &ask->found);
 	return e;
@@ -450,6 +451,7 @@ void store_csr_ask(struct store *store, const struct store_csr_ask *in, store_cs
 
 	ask->done = done;
 	ask->in = *in;
+	ask->in.claim.peer = call_keep_peer(&ask->call, in->claim.peer);
 	ask->in.id = call_keep(&ask->call, in->id);
 	call_submit(&ask->call);
 }

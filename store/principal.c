@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "store/audit.h"
 #include "store/call.h"
+#include "store/identity.h"
 #include "store/sql.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 
 enum {
 	PRINCIPAL_FIND,
+	PRINCIPAL_GET,
 	PRINCIPAL_FIND_REPLACED,
 	PRINCIPAL_LIST,
 	PRINCIPAL_ADD,
@@ -30,6 +32,7 @@ enum {
 static const struct sql_text principal_texts[] = {
     [PRINCIPAL_FIND] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals"
 			" WHERE secret_hash = $1 AND kind = $2"},
+    [PRINCIPAL_GET] = {"SELECT " PRINCIPAL_COLUMNS " FROM principals WHERE id = $1"},
     [PRINCIPAL_FIND_REPLACED] = {"SELECT " PRINCIPAL_COLUMNS ","
 				 " (SELECT until_us FROM replaced_secrets WHERE secret_hash = $1) AS until_us"
 				 " FROM principals WHERE kind = $2 AND id ="
@@ -103,7 +106,8 @@ static void principal_read_row(struct sql_query *q, void *row)
 	sql_fixed(q, "id", p->id, sizeof(p->id));
 	p->kind = (enum principal_kind)sql_int(q, "kind");
 	sql_text(q, "name", &p->name);
-	sql_bytes(q, "secret_hash", p->secret_hash, sizeof(p->secret_hash));
+	if (p->kind != PRINCIPAL_PEER)
+		sql_bytes(q, "secret_hash", p->secret_hash, sizeof(p->secret_hash));
 	p->created_us = sql_int(q, "created_us");
 	p->not_before_us = sql_int(q, "not_before_us");
 	p->expires_us = sql_int(q, "expires_us");
@@ -116,25 +120,40 @@ static void principal_read_row(struct sql_query *q, void *row)
 
 /* ---- finding ---- */
 
-static enum err principal_find_by(struct sql *sql, unsigned which, enum principal_kind kind,
-				  const uint8_t secret_hash[STORE_HASH_BYTES], struct principal **ret_found)
+/* The current row (owned), as far as it got; NULL: out of memory. */
+static struct principal *principal_take_row(struct sql_query *q)
+{
+	struct principal *found = calloc(1, sizeof(*found));
+
+	if (!found)
+		sql_fail(q, E_NOMEM);
+	else
+		principal_read_row(q, found);
+	return found;
+}
+
+static enum err principal_note_name(struct principal *p, const struct identity *name)
+{
+	p->known_by.kind = name->kind;
+	p->known_by.value = strdup(name->value);
+	return p->known_by.value ? E_OK : E_NOMEM;
+}
+
+/* Of a secret that is in force, or was replaced. */
+static enum err principal_find_by_hash(struct sql *sql, const struct store_claim *claim, unsigned which,
+				       struct principal **ret_found)
 {
 	struct sql_query q = sql_ask(sql, &principal_texts[which], "find a principal");
 	struct principal *found = NULL;
 
-	sql_put_bytes(&q, secret_hash, STORE_HASH_BYTES);
-	sql_put_int(&q, kind);
+	sql_put_bytes(&q, claim->secret_hash, STORE_HASH_BYTES);
+	sql_put_int(&q, claim->kind);
 	bool is_there = sql_next(&q);
-	if (is_there) {
-		found = calloc(1, sizeof(*found));
-		if (!found)
-			sql_fail(&q, E_NOMEM);
-		else
-			principal_read_row(&q, found);
-	}
+	if (is_there)
+		found = principal_take_row(&q);
 	if (found && which == PRINCIPAL_FIND_REPLACED) {
 		found->secret_until_us = sql_int(&q, "until_us");
-		memcpy(found->secret_hash, secret_hash, STORE_HASH_BYTES);
+		memcpy(found->secret_hash, claim->secret_hash, STORE_HASH_BYTES);
 	}
 	enum err e = sql_found(&q, is_there);
 	if (e == E_OK)
@@ -144,20 +163,64 @@ static enum err principal_find_by(struct sql *sql, unsigned which, enum principa
 	return e;
 }
 
-enum err principal_find(struct sql *sql, enum principal_kind kind,
-			const uint8_t secret_hash[STORE_HASH_BYTES], struct principal **ret_found)
+static enum err principal_find_by_secret(struct sql *sql, const struct store_claim *claim,
+					 struct principal **ret_found)
 {
-	enum err e = principal_find_by(sql, PRINCIPAL_FIND, kind, secret_hash, ret_found);
+	const struct identity *name = NULL;
+	struct principal *found = NULL;
+	enum err e = principal_find_by_hash(sql, claim, PRINCIPAL_FIND, &found);
 
-	return e == E_NOTFOUND ? principal_find_by(sql, PRINCIPAL_FIND_REPLACED, kind, secret_hash, ret_found)
-			       : e;
+	if (e == E_NOTFOUND)
+		e = principal_find_by_hash(sql, claim, PRINCIPAL_FIND_REPLACED, &found);
+	if (e == E_OK && claim->needs_both && claim->peer) {
+		e = identity_shared(sql, claim->peer, found->id, &name);
+		if (e == E_OK)
+			e = principal_note_name(found, name);
+		else if (e == E_NOTFOUND)
+			e = E_OK;
+	}
+	if (e == E_OK)
+		*ret_found = found;
+	else
+		principal_free(found);
+	return e;
+}
+
+static enum err principal_find_by_peer(struct sql *sql, const struct peer *peer, struct principal **ret_found)
+{
+	const struct identity *name = NULL;
+	struct principal *found = NULL;
+	char id[CSR_ID_SIZE];
+	enum err e = identity_owner(sql, peer, id, &name);
+
+	if (e != E_OK)
+		return e;
+	struct sql_query q = sql_ask(sql, &principal_texts[PRINCIPAL_GET], "find a principal");
+	sql_put_text(&q, id);
+	bool is_there = sql_next(&q);
+	if (is_there)
+		found = principal_take_row(&q);
+	e = sql_found(&q, is_there);
+	if (e == E_OK)
+		e = principal_note_name(found, name);
+	if (e == E_OK)
+		*ret_found = found;
+	else
+		principal_free(found);
+	return e;
+}
+
+enum err principal_find(struct sql *sql, const struct store_claim *claim, struct principal **ret_found)
+{
+	if (claim->kind != 0)
+		return principal_find_by_secret(sql, claim, ret_found);
+	return claim->peer ? principal_find_by_peer(sql, claim->peer, ret_found) : E_NOTFOUND;
 }
 
 struct principal_look {
 	struct call call; /* first */
 	store_principal_fn done;
-	enum principal_kind kind;
-	uint8_t secret_hash[STORE_HASH_BYTES];
+	struct store_claim claim;
 	struct principal *found;
 };
 
@@ -165,7 +228,7 @@ static enum err principal_run_find(struct store_op *op, struct sql *sql)
 {
 	struct principal_look *look = (struct principal_look *)op;
 
-	return principal_find(sql, look->kind, look->secret_hash, &look->found);
+	return principal_find(sql, &look->claim, &look->found);
 }
 
 static void principal_finish_find(struct store_op *op)
@@ -180,16 +243,16 @@ static void principal_finish_find(struct store_op *op)
 	call_free(&look->call);
 }
 
-void store_principal_find(struct store *store, enum principal_kind kind,
-			  const uint8_t secret_hash[STORE_HASH_BYTES], store_principal_fn done, void *arg)
+void store_principal_find(struct store *store, const struct store_claim *claim, store_principal_fn done,
+			  void *arg)
 {
 	static const struct call_type type = {sizeof(struct principal_look), STORE_OP_READS,
 					      principal_run_find, principal_finish_find};
 	struct principal_look *look = call_new(store, &type, arg);
 
 	look->done = done;
-	look->kind = kind;
-	memcpy(look->secret_hash, secret_hash, STORE_HASH_BYTES);
+	look->claim = *claim;
+	look->claim.peer = call_keep_peer(&look->call, claim->peer);
 	call_submit(&look->call);
 }
 
@@ -199,6 +262,14 @@ struct principal_list {
 	struct store_principal_query query;
 	struct call_rows rows;
 };
+
+/* As principal_read_row, with identities. */
+static void principal_read_whole(struct sql_query *q, void *row)
+{
+	principal_read_row(q, row);
+	if (q->e == E_OK)
+		sql_fail(q, identity_list(q->sql, row));
+}
 
 static void principal_release_row(void *row)
 {
@@ -240,7 +311,7 @@ void store_principal_list(struct store *store, const struct store_principal_quer
 	list->query.after_id = call_keep(&list->call, query->after_id ? query->after_id : "");
 	call_check_limit(&list->call, query->limit);
 	list->rows = (struct call_rows){
-	    .size = sizeof(struct principal), .read = principal_read_row, .release = principal_release_row};
+	    .size = sizeof(struct principal), .read = principal_read_whole, .release = principal_release_row};
 	call_submit(&list->call);
 }
 
@@ -284,6 +355,19 @@ static enum err principal_add_grant(struct sql *sql, const struct principal *p, 
 	return sql_try(&q);
 }
 
+static const char *principal_action(enum principal_kind kind, bool adds)
+{
+	switch (kind) {
+	case PRINCIPAL_USER:
+		return adds ? "user.create" : "user.revoke";
+	case PRINCIPAL_PEER:
+		return adds ? "principal.add" : "principal.revoke";
+	case PRINCIPAL_TOKEN:
+		break;
+	}
+	return adds ? "token.create" : "token.revoke";
+}
+
 static enum err principal_run_add(struct store_op *op, struct sql *sql)
 {
 	const struct principal_add *add = (const struct principal_add *)op;
@@ -295,7 +379,7 @@ static enum err principal_run_add(struct store_op *op, struct sql *sql)
 	sql_put_text(&q, p->id);
 	sql_put_int(&q, p->kind);
 	sql_put_text(&q, p->name ? p->name : "");
-	sql_put_bytes(&q, p->secret_hash, sizeof(p->secret_hash));
+	sql_put_bytes(&q, p->kind == PRINCIPAL_PEER ? NULL : p->secret_hash, sizeof(p->secret_hash));
 	sql_put_int(&q, now_us);
 	sql_put_int(&q, p->not_before_us);
 	sql_put_int(&q, p->expires_us);
@@ -308,9 +392,10 @@ static enum err principal_run_add(struct store_op *op, struct sql *sql)
 	buf_release(&networks);
 	for (size_t i = 0; e == E_OK && i < p->grants_len; i++)
 		e = principal_add_grant(sql, p, i);
+	for (size_t i = 0; e == E_OK && i < p->identities_len; i++)
+		e = identity_add(sql, p->id, &p->identities[i], now_us);
 	if (e == E_OK)
-		e = audit_add(sql, now_us, p->kind == PRINCIPAL_USER ? "user.create" : "token.create", p->id,
-			      &add->origin);
+		e = audit_add(sql, now_us, principal_action(p->kind, true), p->id, &add->origin);
 	return e;
 }
 
@@ -369,8 +454,8 @@ static enum err principal_run_revoke(struct store_op *op, struct sql *sql)
 	sql_put_text(&q, revoke->id);
 	e = sql_run(&q);
 	if (e == E_OK)
-		e = audit_add(sql, now_us, revoke->kind == PRINCIPAL_USER ? "user.revoke" : "token.revoke",
-			      revoke->id, &revoke->origin);
+		e = audit_add(sql, now_us, principal_action(revoke->kind, false), revoke->id,
+			      &revoke->origin);
 	return e;
 }
 

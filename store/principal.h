@@ -6,13 +6,12 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "store/record.h"
-
-#include <stdint.h>
+#include "store/store.h"
 
 struct sql;
 
-/* *ret_found (owned): by kind and hash of the secret, whether it may act or not.  E_NOTFOUND. */
-MUST_USE enum err principal_find(struct sql *sql, enum principal_kind kind,
-				 const uint8_t secret_hash[STORE_HASH_BYTES], struct principal **ret_found);
+/* *ret_found (owned), whether it may act or not, and errors: as store_principal_find. */
+MUST_USE enum err principal_find(struct sql *sql, const struct store_claim *claim,
+				 struct principal **ret_found);
 
 #endif

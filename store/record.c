@@ -98,6 +98,10 @@ void principal_release(struct principal *p)
 {
 	free(p->name);
 	free(p->grants);
+	for (size_t i = 0; i < p->identities_len; i++)
+		free(p->identities[i].value);
+	free(p->identities);
+	free(p->known_by.value);
 	secret_scrub(p, sizeof(*p));
 }
 
@@ -109,24 +113,56 @@ void principal_free(struct principal *p)
 	free(p);
 }
 
+static enum err principal_copy_grants(const struct principal *from, struct principal *to)
+{
+	if (from->grants_len == 0)
+		return E_OK;
+	to->grants = calloc(from->grants_len, sizeof(*to->grants));
+	if (!to->grants)
+		return E_NOMEM;
+	memcpy(to->grants, from->grants, from->grants_len * sizeof(*to->grants));
+	to->grants_len = from->grants_len;
+	return E_OK;
+}
+
+static enum err principal_copy_identities(const struct principal *from, struct principal *to)
+{
+	if (from->identities_len == 0)
+		return E_OK;
+	to->identities = calloc(from->identities_len, sizeof(*to->identities));
+	if (!to->identities)
+		return E_NOMEM;
+	for (size_t i = 0; i < from->identities_len; i++) {
+		to->identities[i].kind = from->identities[i].kind;
+		to->identities[i].value = strdup(from->identities[i].value);
+		if (!to->identities[i].value)
+			return E_NOMEM;
+		to->identities_len++;
+	}
+	return E_OK;
+}
+
 enum err principal_copy(const struct principal *from, struct principal *ret_to)
 {
 	struct principal to = *from;
+	enum err e;
 
-	to.name = NULL;
+	to.name = to.known_by.value = NULL;
 	to.grants = NULL;
-	if (!str_dup_opt(from->name, &to.name))
-		return E_NOMEM;
-	if (from->grants_len > 0) {
-		to.grants = calloc(from->grants_len, sizeof(*to.grants));
-		if (!to.grants) {
-			principal_release(&to);
-			return E_NOMEM;
-		}
-		memcpy(to.grants, from->grants, from->grants_len * sizeof(*to.grants));
-	}
-	*ret_to = to;
-	return E_OK;
+	to.identities = NULL;
+	to.grants_len = to.identities_len = 0;
+	e = str_dup_opt(from->name, &to.name) && str_dup_opt(from->known_by.value, &to.known_by.value)
+		? E_OK
+		: E_NOMEM;
+	if (e == E_OK)
+		e = principal_copy_grants(from, &to);
+	if (e == E_OK)
+		e = principal_copy_identities(from, &to);
+	if (e == E_OK)
+		*ret_to = to;
+	else
+		principal_release(&to);
+	return e;
 }
 
 enum err principal_network_parse(const char *text, struct buf *why, struct address_net *ret_net)

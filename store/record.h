@@ -7,6 +7,7 @@
 #include "base/attr.h"
 #include "base/csr.h"
 #include "base/err.h"
+#include "base/identity.h"
 #include "base/key.h"
 #include "base/key_label.h"
 
@@ -73,6 +74,7 @@ MUST_USE enum err csr_record_copy(const struct csr_record *from, struct csr_reco
 enum principal_kind {
 	PRINCIPAL_TOKEN = 1, /* API token: Authorization: Bearer */
 	PRINCIPAL_USER = 2,  /* X-Auth-Email and X-Auth-Key */
+	PRINCIPAL_PEER = 3,  /* no secret: known by its identities alone */
 };
 
 enum grant_permission { GRANT_READ = 1, GRANT_WRITE = 2 }; /* write includes read */
@@ -84,11 +86,11 @@ struct grant {
 
 #define PRINCIPAL_NETWORKS_MAX 16
 
-/* Somebody who may call the API.  Only the hash of the secret is kept. */
+/* Somebody who may call the API.  Only the hash of the secret is kept, if there is one. */
 struct principal {
 	char id[CSR_ID_SIZE]; /* UUID */
 	enum principal_kind kind;
-	char *name; /* API token: the operator's words; user: the e-mail address */
+	char *name; /* the operator's words; user: the e-mail address */
 	uint8_t secret_hash[STORE_HASH_BYTES];
 	int64_t created_us;
 	int64_t not_before_us;   /* 0: none */
@@ -100,6 +102,10 @@ struct principal {
 	size_t networks_len;                                 /* 0: anywhere */
 	struct grant *grants;
 	size_t grants_len;
+	struct identity *identities; /* those in force: of lists and of what is added; else none */
+	size_t identities_len;
+	struct identity known_by; /* of one that was found by its peer, or with a peer that is bound to it: by
+				     which; else its value is NULL */
 };
 void principal_release(struct principal *p);
 void principal_free(struct principal *p);

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 static const struct sql_texts *const all[] = {
-    &audit_sql,       &csr_sql,     &csr_list_sql, &csr_row_sql,   &directory_sql,      &fence_sql,
-    &idempotency_sql, &lineage_sql, &policy_sql,   &principal_sql, &principal_care_sql,
+    &audit_sql,       &csr_sql,      &csr_list_sql, &csr_row_sql, &directory_sql, &fence_sql,
+    &idempotency_sql, &identity_sql, &lineage_sql,  &policy_sql,  &principal_sql, &principal_care_sql,
 };
 #define ALL_LEN (sizeof(all) / sizeof(all[0]))
 

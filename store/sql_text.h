@@ -40,7 +40,7 @@ struct sql_texts {
 	}
 
 extern const struct sql_texts audit_sql, csr_sql, csr_list_sql, csr_row_sql, directory_sql, fence_sql,
-    idempotency_sql, lineage_sql, policy_sql, principal_sql, principal_care_sql;
+    idempotency_sql, identity_sql, lineage_sql, policy_sql, principal_sql, principal_care_sql;
 
 /* ---- for engines ---- */
 

@@ -107,10 +107,21 @@ const char *store_ping_text(enum err e);
 
 /* principal: owned by the callee, NULL unless E_OK. */
 typedef void (*store_principal_fn)(void *arg, enum err e, struct principal *principal);
-/* By hash of the secret, or of one that was replaced (secret_until_us); E_NOTFOUND.  Revoked and expired ones
-   are found too: the caller decides. */
-void store_principal_find(struct store *store, enum principal_kind kind,
-			  const uint8_t secret_hash[STORE_HASH_BYTES], store_principal_fn done, void *arg);
+/* What a request shows of its sender. */
+struct store_claim {
+	enum principal_kind kind; /* of the secret; 0: there is none, and the peer counts */
+	uint8_t secret_hash[STORE_HASH_BYTES];
+	const struct peer *peer; /* NULL: nothing is known of it */
+	bool needs_both;         /* a secret alone will not do: the peer is looked at, too */
+};
+/*
+ * By hash of the secret, or of one that was replaced (secret_until_us), or else by the names of the peer,
+ * which must all be of one principal as far as they are anybody's.  known_by says by which of them; with a
+ * secret and needs_both, which of them is bound to the principal that has the secret.  Revoked and expired
+ * ones are found too: the caller decides. E_NOTFOUND; E_EXISTS: two principals have names of that peer.
+ */
+void store_principal_find(struct store *store, const struct store_claim *claim, store_principal_fn done,
+			  void *arg);
 
 /* ---- CSRs ---- */
 
@@ -158,8 +169,7 @@ void store_csr_failed(struct store *store, const char *id, const struct audit_or
 
 /* What a create would meet, read together with who requests it. */
 struct store_csr_look {
-	enum principal_kind kind; /* as for store_principal_find */
-	uint8_t secret_hash[STORE_HASH_BYTES];
+	struct store_claim claim; /* as for store_principal_find */
 	struct store_scope scope;
 	const char *idempotency_key; /* these three as for store_csr_add */
 	uint8_t request_hash[STORE_HASH_BYTES];
@@ -206,8 +216,7 @@ void store_csr_get(struct store *store, const struct store_scope *scope, const c
 
 /* A CSR, read together with who asks for it. */
 struct store_csr_ask {
-	enum principal_kind kind; /* as for store_principal_find */
-	uint8_t secret_hash[STORE_HASH_BYTES];
+	struct store_claim claim; /* as for store_principal_find */
 	struct store_scope scope; /* these two as for store_csr_get */
 	const char *id;
 };
@@ -331,8 +340,9 @@ void store_policy_set(struct store *store, const struct store_policy_set *in, st
 typedef void (*store_policy_fn)(void *arg, enum err e, const struct policy_record *policy);
 void store_policy_get(struct store *store, const struct store_scope *scope, int64_t version,
 		      store_policy_fn done, void *arg);
-/* Grants must name what exists (E_NOTFOUND); the id, the hash, and a user's e-mail address among users not
-   revoked (in whatever case) must be new (E_EXISTS).  Of two grants on one scope the stronger counts.  The
+/* Grants must name what exists (E_NOTFOUND); the id, the hash, a user's e-mail address among users not
+   revoked (in whatever case), and each identity among those in force must be new (E_EXISTS).  Identities are
+   in the form in which they are compared.  Of two grants on one scope the stronger counts.  The
    store sets the times of creation and revocation. */
 void store_principal_add(struct store *store, const struct principal *principal,
 			 const struct audit_origin *origin, store_done_fn done, void *arg);
@@ -340,6 +350,16 @@ void store_principal_add(struct store *store, const struct principal *principal,
 void store_principal_revoke(struct store *store, enum principal_kind kind, const char *id,
 			    const struct audit_origin *origin, store_done_fn done, void *arg);
 
+/* Adds an identity to a principal (E_EXISTS: it is one already, of this or another principal; E_INVAL: the
+   principal is revoked), or takes it away (E_NOTFOUND: it has none such).  E_NOTFOUND: no such principal. */
+struct store_identity_change {
+	const char *principal_id;
+	enum identity_kind kind;
+	const char *value; /* in the form in which it is compared */
+	bool removes;
+};
+void store_identity_change(struct store *store, const struct store_identity_change *in,
+			   const struct audit_origin *origin, store_done_fn done, void *arg);
 /*
  * A new secret in place of the one before, which is valid beside it for grace_us more; those that were
  * replaced earlier end now.  E_NOTFOUND: no such principal, or it is revoked.  E_EXISTS: that secret was one

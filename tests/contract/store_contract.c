@@ -1319,10 +1319,10 @@ static void principal_done(void *arg, enum err e, struct principal *principal)
 static struct principal_answer find_principal(struct store *store, enum principal_kind kind, uint8_t hash)
 {
 	struct principal_answer a = {0};
-	uint8_t secret_hash[STORE_HASH_BYTES];
+	struct store_claim claim = {.kind = kind};
 
-	memset(secret_hash, hash, sizeof(secret_hash));
-	store_principal_find(store, kind, secret_hash, principal_done, &a);
+	memset(claim.secret_hash, hash, sizeof(claim.secret_hash));
+	store_principal_find(store, &claim, principal_done, &a);
 	store_wait(store, &a.done);
 	return a;
 }
@@ -1443,6 +1443,129 @@ static void revoking_twice_keeps_the_first_time(void **state)
 	principal_free(first.principal);
 	principal_free(again.principal);
 	assert_trail(store, contract_id(1), "token.create@tester token.revoke@tester ");
+}
+
+/* ---- identities ---- */
+
+/* Of a user of this machine. */
+static struct principal_answer find_peer(struct store *store, enum principal_kind kind, uint8_t hash,
+					 bool needs_both, unsigned names, const char *const *uids)
+{
+	struct principal_answer a = {0};
+	struct store_claim claim = {.kind = kind, .needs_both = needs_both};
+	struct peer *peer = calloc(1, sizeof(*peer));
+
+	assert_non_null(peer);
+	for (unsigned i = 0; i < names; i++)
+		assert_int_equal(peer_add(peer, IDENTITY_UNIX_UID, uids[i]), E_OK);
+	claim.peer = peer;
+	memset(claim.secret_hash, hash, sizeof(claim.secret_hash));
+	store_principal_find(store, &claim, principal_done, &a);
+	peer_free(peer); /* it was copied */
+	store_wait(store, &a.done);
+	return a;
+}
+
+/* The id of whoever is found, and by what; NULL: what is returned is the error. */
+static enum err find_user(struct store *store, const char *uid, const char *expected_id)
+{
+	struct principal_answer a = find_peer(store, 0, 0, false, 1, &uid);
+
+	if (a.e == E_OK && expected_id) {
+		assert_string_equal(a.principal->id, expected_id);
+		assert_int_equal(a.principal->known_by.kind, IDENTITY_UNIX_UID);
+		assert_string_equal(a.principal->known_by.value, uid);
+	}
+	principal_free(a.principal);
+	return a.e;
+}
+
+static enum err add_peer(struct store *store, unsigned n, const char *uid)
+{
+	struct principal p = {.kind = PRINCIPAL_PEER, .name = text("peer")};
+	struct contract_done d = {0};
+
+	strcpy(p.id, contract_id(n));
+	p.identities = calloc(1, sizeof(*p.identities));
+	assert_non_null(p.identities);
+	p.identities[p.identities_len++] = (struct identity){IDENTITY_UNIX_UID, text(uid)};
+	store_principal_add(store, &p, &contract_origin, contract_done_fn, &d);
+	principal_release(&p);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+static enum err bind_user(struct store *store, unsigned n, const char *uid, bool removes)
+{
+	struct contract_done d = {0};
+	struct store_identity_change in = {
+	    .principal_id = contract_id(n), .kind = IDENTITY_UNIX_UID, .value = uid, .removes = removes};
+
+	store_identity_change(store, &in, &contract_origin, contract_done_fn, &d);
+	store_wait(store, &d.done);
+	return d.e;
+}
+
+/* F348: an identity is one principal's; it comes and goes, and is free once its principal is revoked. */
+static void identities_are_bound_to_one_principal(void **state)
+{
+	struct store *store = *state;
+
+	assert_int_equal(add_peer(store, 1, "1000"), E_OK);
+	assert_int_equal(add_peer(store, 2, "1000"), E_EXISTS);
+	assert_int_equal(add_peer(store, 2, "1001"), E_OK);
+	assert_int_equal(add_principal(store, 3, PRINCIPAL_TOKEN, "ci", NULL, 0), E_OK);
+	assert_int_equal(find_user(store, "1000", contract_id(1)), E_OK);
+	assert_int_equal(find_user(store, "1002", NULL), E_NOTFOUND);
+	assert_int_equal(bind_user(store, 3, "1000", false), E_EXISTS);
+	assert_int_equal(bind_user(store, 3, "1002", false), E_OK);
+	assert_int_equal(bind_user(store, 3, "1002", false), E_EXISTS);
+	assert_int_equal(bind_user(store, 9, "1003", false), E_NOTFOUND);
+	assert_int_equal(find_user(store, "1002", contract_id(3)), E_OK);
+	assert_int_equal(bind_user(store, 1, "1002", true), E_NOTFOUND);
+	assert_int_equal(bind_user(store, 3, "1002", true), E_OK);
+	assert_int_equal(bind_user(store, 3, "1002", true), E_NOTFOUND);
+	assert_int_equal(find_user(store, "1002", NULL), E_NOTFOUND);
+	assert_int_equal(revoke(store, 1, PRINCIPAL_PEER), E_OK);
+	struct principal_answer a = find_peer(store, 0, 0, false, 1, (const char *const[]){"1000"});
+	assert_int_equal(a.e, E_OK);
+	assert_true(a.principal->revoked_us > 0);
+	principal_free(a.principal);
+	assert_int_equal(bind_user(store, 1, "1004", false), E_INVAL);
+	assert_int_equal(bind_user(store, 3, "1000", false), E_OK);
+	assert_int_equal(find_user(store, "1000", contract_id(3)), E_OK);
+}
+
+/* F348: names of two principals are nobody's; beside a secret only those of its own principal count. */
+static void identities_of_one_peer_agree(void **state)
+{
+	static const char *const both[] = {"7", "1000", "1001"}, *const one[] = {"7", "1001"};
+	struct store *store = *state;
+	struct principal_answer a;
+
+	assert_int_equal(add_peer(store, 1, "1000"), E_OK);
+	assert_int_equal(add_principal(store, 2, PRINCIPAL_TOKEN, "ci", NULL, 0), E_OK);
+	assert_int_equal(bind_user(store, 2, "1001", false), E_OK);
+	a = find_peer(store, 0, 0, false, 3, both);
+	assert_int_equal(a.e, E_EXISTS);
+	a = find_peer(store, 0, 0, false, 2, one);
+	assert_int_equal(a.e, E_OK);
+	assert_string_equal(a.principal->id, contract_id(2));
+	principal_free(a.principal);
+	a = find_peer(store, PRINCIPAL_TOKEN, 2, true, 2, one);
+	assert_int_equal(a.e, E_OK);
+	assert_string_equal(a.principal->known_by.value, "1001");
+	principal_free(a.principal);
+	a = find_peer(store, PRINCIPAL_TOKEN, 2, true, 2, both); /* "7" and "1000" */
+	assert_int_equal(a.e, E_OK);
+	assert_null(a.principal->known_by.value);
+	principal_free(a.principal);
+	a = find_peer(store, PRINCIPAL_TOKEN, 2, false, 2, one);
+	assert_int_equal(a.e, E_OK);
+	assert_null(a.principal->known_by.value);
+	principal_free(a.principal);
+	a = find_peer(store, 0, 0, false, 0, NULL);
+	assert_int_equal(a.e, E_NOTFOUND);
 }
 
 /* ---- secrets that are replaced, and uses (F371, F372) ---- */
@@ -2149,6 +2272,8 @@ int store_contract_run(const struct store_contract_target *t)
 	    CASE(list_out_of_range_is_refused),
 	    CASE(accounts_and_zones_are_added_once),
 	    CASE(principal_is_found_by_hash_with_its_grants),
+	    CASE(identities_are_bound_to_one_principal),
+	    CASE(identities_of_one_peer_agree),
 	    CASE(principal_with_a_wrong_grant_is_not_added),
 	    CASE(secrets_and_addresses_are_unique),
 	    CASE(revoking_twice_keeps_the_first_time),

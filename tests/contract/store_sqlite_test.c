@@ -698,7 +698,10 @@ static void add_users(void)
 	    "INSERT INTO principals VALUES ('gone', 2, 'a@example.com', zeroblob(32), 0, 0, 0, 1, '', 0);"
 	    "INSERT INTO replaced_secrets VALUES (randomblob(32), 'gone', 5);"
 	    "INSERT INTO principals VALUES ('here', 2, 'a@example.com', randomblob(32), 0, 0, 0, 0, '', 0);"
-	    "INSERT INTO grants SELECT 'here', NULL, id, 1 FROM zones");
+	    "INSERT INTO grants SELECT 'here', NULL, id, 1 FROM zones;"
+	    "INSERT INTO principals VALUES ('peer', 3, 'peer', NULL, 0, 0, 0, 0, '', 0);"
+	    "INSERT INTO identities VALUES (1, 5, '1000', 'peer', 0, 0);"
+	    "INSERT INTO identities VALUES (2, 5, '1001', 'peer', 0, 1)");
 }
 
 static const char *const forbidden_sql[] = {
@@ -788,6 +791,23 @@ static const char *const forbidden_sql[] = {
     "REPLACE INTO grants SELECT principal_id, account_id, zone_id, 2 FROM grants",
     "UPDATE grants SET permission = 2",
     "DELETE FROM grants",
+    "INSERT INTO principals VALUES ('x', 3, 'x', randomblob(32), 0, 0, 0, 0, '', 0)",
+    "INSERT INTO principals VALUES ('x', 1, 'x', NULL, 0, 0, 0, 0, '', 0)",
+    "REPLACE INTO principals SELECT 'x', 1, 'x', secret_hash, 0, 0, 0, 0, '', 0 FROM principals WHERE kind = "
+    "2",
+    "UPDATE principals SET secret_hash = randomblob(32) WHERE kind = 3",
+    "UPDATE principals SET secret_hash = NULL, kind = 3 WHERE id = 'here'",
+    "REPLACE INTO identities SELECT 1, kind, '7', 'here', 0, 0 FROM identities",
+    "REPLACE INTO identities SELECT 7, kind, value, 'here', 0, 0 FROM identities WHERE removed_us = 0",
+    "INSERT INTO identities VALUES (7, 5, '7', 'gone', 0, 0)",
+    "INSERT INTO identities VALUES (7, 5, '7', 'nobody', 0, 0)",
+    "INSERT INTO identities VALUES (7, 6, '7', 'here', 0, 0)",
+    "INSERT INTO identities VALUES (-1, 5, '7', 'here', 0, 0)",
+    "UPDATE identities SET principal_id = 'here'",
+    "UPDATE identities SET value = '7'",
+    "UPDATE identities SET removed_us = 0",
+    "UPDATE OR REPLACE identities SET removed_us = 0 WHERE removed_us <> 0",
+    "DELETE FROM identities",
     "REPLACE INTO idempotency SELECT principal_id, scope_kind, scope_id, key, csr_id,"
     " randomblob(32), 0"
     " FROM idempotency",
@@ -1000,7 +1020,7 @@ static void principal_ignored(void *arg, enum err e, struct principal *principal
 
 static void daily_statements_go_by_index(void **state)
 {
-	static const uint8_t hash[STORE_HASH_BYTES];
+	static const struct store_claim claim = {.kind = PRINCIPAL_TOKEN};
 	bool done = false;
 
 	(void)state;
@@ -1008,7 +1028,7 @@ static void daily_statements_go_by_index(void **state)
 	struct store *store = must_make();
 	watching = true;
 	do_daily_work(store);
-	store_principal_find(store, PRINCIPAL_TOKEN, hash, principal_ignored, &done);
+	store_principal_find(store, &claim, principal_ignored, &done);
 	store_wait(store, &done);
 	watching = false;
 	sqlite3_cancel_auto_extension((void (*)(void))(uintptr_t)watch_connection);

@@ -288,9 +288,9 @@ class CommandLine(StoreCase):
     def test_wrong_command_lines(self):
         self.ctl("account", "add", "acme")
         for arguments, words in (
-            ((), "account, zone, quota, token, user, csr"),
+            ((), "account, zone, quota, token, user, principal, csr"),
             (("frobnicate",), "unknown command 'frobnicate'"),
-            (("frobnicate",), "account, zone, quota, token, user, csr"),
+            (("frobnicate",), "account, zone, quota, token, user, principal, csr"),
             (("token",), "create, list, revoke"),
             (("token", "make"), "create, list, revoke"),
             (("account", "list", "extra"), "unexpected argument 'extra'"),

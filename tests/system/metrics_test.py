@@ -10,6 +10,7 @@ import time
 import unittest
 
 import harness
+import pki
 
 MONITORING = harness.ROOT / "doc" / "monitoring"
 SAMPLE = re.compile(r'^(\w+)(?:\{(.*)\})? (\S+)$')
@@ -50,9 +51,14 @@ def start(case, settings=None):
     return case.service(settings=settings).start()
 
 
-def start_with_tls(case, settings=None, days=90):
+def start_with_tls(case, settings=None, days=90, clients=False):
+    """clients: it asks for certificates of clients, too."""
     certificate, key = harness.make_certificate(case.folder, days=days)
     tls = {"listen_tls": "127.0.0.1:0", "tls_certificate": certificate, "tls_key": key}
+    if clients:
+        ca = pki.Ca(case.folder, "clients")
+        ca.crl()
+        tls.update(tls_client_certificate="optional", tls_client_ca=ca.certificate, tls_client_crl=ca.folder / "crl.pem")
     return start(case, {**(settings or {}), "http": tls})
 
 
@@ -231,7 +237,7 @@ class FiguresTest(harness.Case):
 
     def test_every_figure_is_explained(self):
         """F335: doc/monitoring/README.md has each figure that csrd shows, with its type and labels, and no other."""
-        service = start_with_tls(self, {"token default": {"pool_p256v1": 1}})
+        service = start_with_tls(self, {"token default": {"pool_p256v1": 1}}, clients=True)
         service.create()
         page = wait_page(service, "figures of every kind", lambda page: page.value("csrd_comparison_checked") is not None
                          and page.value("csrd_signer_threads") and page.value("csrd_pool_ready_keys") is not None)
@@ -276,7 +282,7 @@ class RulesTest(harness.Case):
 
     def test_rules_and_dashboard_name_figures_that_exist(self):
         """F336: and only those."""
-        service = start_with_tls(self)
+        service = start_with_tls(self, clients=True)
         known = set(scrape(service).types)
         service.stop()
         dashboard = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))

@@ -184,13 +184,13 @@ static void credentials_are_read(void **state)
 		struct request r = {.header = header_of, .transport = &h};
 		struct auth_claim claim = {0};
 		uint8_t hash[CREDENTIAL_HASH_BYTES];
-		enum problem_code code = auth_read(&r, &claim);
+		enum problem_code code = auth_read(&r, false, &claim);
 
-		if (code != h.expected || claim.kind != h.kind)
-			fail_msg("row %zu: code %d, kind %d", i, (int)code, (int)claim.kind);
+		if (code != h.expected || claim.store.kind != h.kind)
+			fail_msg("row %zu: code %d, kind %d", i, (int)code, (int)claim.store.kind);
 		if (h.secret) {
 			assert_int_equal(credential_hash(h.secret, hash), E_OK);
-			assert_memory_equal(claim.secret_hash, hash, sizeof(hash));
+			assert_memory_equal(claim.store.secret_hash, hash, sizeof(hash));
 		}
 	}
 }
@@ -199,7 +199,7 @@ static void principals_are_judged(void **state)
 {
 	char email[] = "User@Example.com";
 	struct principal principal = {.kind = PRINCIPAL_USER, .name = email};
-	struct auth_claim claim = {.kind = PRINCIPAL_USER, .email = "user@example.COM"};
+	struct auth_claim claim = {.store = {.kind = PRINCIPAL_USER}, .email = "user@example.COM"};
 
 	(void)state;
 	assert_null(auth_refusal(&claim, &principal, 1000));

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PEM to anchors and CRLs. */
+#include "tls/tls_clients.h"
+
+#include "tls/tls_name.h"
+
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CLIENTS_NAME_BYTES 1024
+
+static enum err clients_refuse(struct buf *why, const char *key, const char *path, const char *text)
+{
+	buf_printf(why, "[http] %s '%s': %s", key, path, text);
+	ERR_clear_error();
+	return E_CONFIG;
+}
+
+/* The same about one CA or CRL of the file. */
+static enum err clients_refuse_name(struct buf *why, const char *key, const char *path, const X509_NAME *name,
+				    const char *text)
+{
+	buf_printf(why, "[http] %s '%s': '", key, path);
+	tls_name_put(why, name);
+	buf_printf(why, "' %s", text);
+	ERR_clear_error();
+	return E_CONFIG;
+}
+
+/* In place of OpenSSL's own, which would ask on the terminal. */
+static int clients_no_passphrase(char *to, int size, int writes, void *arg)
+{
+	(void)to;
+	(void)size;
+	(void)writes;
+	(void)arg;
+	return -1;
+}
+
+static enum err clients_read(const char *key, const char *path, struct buf *why,
+			     STACK_OF(X509_INFO) * *ret_items)
+{
+	BIO *file = BIO_new_file(path, "r");
+	STACK_OF(X509_INFO) * items;
+
+	if (!file) {
+		buf_printf(why, "[http] %s '%s': cannot open: %s; it must be readable by csrd's user", key,
+			   path, strerror(errno));
+		ERR_clear_error();
+		return E_CONFIG;
+	}
+	items = PEM_X509_INFO_read_bio(file, NULL, clients_no_passphrase, NULL);
+	BIO_free(file);
+	if (!items)
+		return clients_refuse(why, key, path, "is damaged; PEM is accepted");
+	ERR_clear_error();
+	*ret_items = items;
+	return E_OK;
+}
+
+static void clients_free_items(STACK_OF(X509_INFO) * items)
+{
+	sk_X509_INFO_pop_free(items, X509_INFO_free);
+}
+
+/* 0 for a time before 1970. */
+static uint64_t clients_seconds(const ASN1_TIME *time)
+{
+	struct tm parts = {0};
+	time_t seconds = 0;
+
+	if (ASN1_TIME_to_tm(time, &parts) == 1)
+		seconds = timegm(&parts);
+	return seconds > 0 ? (uint64_t)seconds : 0;
+}
+
+static enum err clients_keep_name(char **name, const X509_NAME *of)
+{
+	struct buf text;
+
+	buf_init(&text, CLIENTS_NAME_BYTES);
+	tls_name_put(&text, of);
+	free(*name);
+	*name = strdup(buf_text(&text));
+	buf_release(&text);
+	return *name ? E_OK : E_NOMEM;
+}
+
+/* ---- CAs ---- */
+
+static enum err clients_take_ca(struct tls_clients *clients, X509 *ca)
+{
+	uint64_t end_s = clients_seconds(X509_get0_notAfter(ca));
+	X509_NAME *name = X509_NAME_dup(X509_get_subject_name(ca));
+
+	if (!name || !sk_X509_NAME_push(clients->names, name)) {
+		X509_NAME_free(name);
+		return E_NOMEM;
+	}
+	if (X509_STORE_add_cert(clients->store, ca) != 1)
+		return E_NOMEM;
+	if (clients->ca_name && end_s >= clients->ca_end_s)
+		return E_OK;
+	clients->ca_end_s = end_s;
+	return clients_keep_name(&clients->ca_name, X509_get_subject_name(ca));
+}
+
+static enum err clients_take_cas(struct tls_clients *clients, STACK_OF(X509_INFO) * items, const char *path,
+				 struct buf *why)
+{
+	enum err e = E_OK;
+
+	for (int i = 0; e == E_OK && i < sk_X509_INFO_num(items); i++) {
+		X509 *ca = sk_X509_INFO_value(items, i)->x509;
+
+		if (ca && X509_check_ca(ca) == 0)
+			e = clients_refuse_name(
+			    why, "tls_client_ca", path, X509_get_subject_name(ca),
+			    "is not the certificate of a CA; put those of the CAs there that issue "
+			    "certificates to clients");
+		else if (ca)
+			e = clients_take_ca(clients, ca);
+	}
+	if (e == E_OK && !clients->ca_name)
+		e = clients_refuse(why, "tls_client_ca", path,
+				   "holds no certificate; PEM is accepted: the certificates of the CAs that "
+				   "issue certificates to clients");
+	return e;
+}
+
+/* ---- CRLs ---- */
+
+/* E_NOTFOUND: no CA of the file has that name; E_DENIED: none that has it signed the CRL. */
+static enum err clients_check_crl(STACK_OF(X509_INFO) * cas, X509_CRL *crl)
+{
+	enum err e = E_NOTFOUND;
+
+	for (int i = 0; i < sk_X509_INFO_num(cas); i++) {
+		X509 *ca = sk_X509_INFO_value(cas, i)->x509;
+
+		if (!ca || X509_NAME_cmp(X509_get_subject_name(ca), X509_CRL_get_issuer(crl)) != 0)
+			continue;
+		if (X509_CRL_verify(crl, X509_get0_pubkey(ca)) == 1)
+			return E_OK;
+		e = E_DENIED;
+	}
+	ERR_clear_error();
+	return e;
+}
+
+static enum err clients_take_crl(struct tls_clients *clients, X509_CRL *crl)
+{
+	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+	uint64_t end_s = next ? clients_seconds(next) : UINT64_MAX;
+
+	if (X509_STORE_add_crl(clients->store, crl) != 1)
+		return E_NOMEM;
+	if (clients->crl_name && end_s >= clients->crl_end_s)
+		return E_OK;
+	clients->crl_end_s = end_s;
+	clients->crl_begin_s = clients_seconds(X509_CRL_get0_lastUpdate(crl));
+	return clients_keep_name(&clients->crl_name, X509_CRL_get_issuer(crl));
+}
+
+static bool clients_has_crl(STACK_OF(X509_INFO) * crls, const X509 *ca)
+{
+	for (int i = 0; i < sk_X509_INFO_num(crls); i++) {
+		X509_CRL *crl = sk_X509_INFO_value(crls, i)->crl;
+
+		if (crl && X509_NAME_cmp(X509_get_subject_name(ca), X509_CRL_get_issuer(crl)) == 0)
+			return true;
+	}
+	return false;
+}
+
+static enum err clients_take_crls(struct tls_clients *clients, STACK_OF(X509_INFO) * crls,
+				  STACK_OF(X509_INFO) * cas, const char *path, struct buf *why)
+{
+	enum err e = E_OK;
+
+	for (int i = 0; e == E_OK && i < sk_X509_INFO_num(crls); i++) {
+		X509_CRL *crl = sk_X509_INFO_value(crls, i)->crl;
+
+		if (!crl)
+			continue;
+		if (clients_check_crl(cas, crl) == E_DENIED)
+			e = clients_refuse_name(
+			    why, "tls_client_crl", path, X509_CRL_get_issuer(crl),
+			    "did not sign the CRL of its name; fetch it again, or renew tls_client_ca");
+		else
+			e = clients_take_crl(clients, crl);
+	}
+	if (e == E_OK && !clients->crl_name)
+		return clients_refuse(
+		    why, "tls_client_crl", path,
+		    "holds no CRL; PEM is accepted: one of each CA ('openssl crl -inform DER' "
+		    "converts it)");
+	for (int i = 0; e == E_OK && i < sk_X509_INFO_num(cas); i++) {
+		X509 *ca = sk_X509_INFO_value(cas, i)->x509;
+
+		if (ca && !clients_has_crl(crls, ca))
+			e = clients_refuse_name(
+			    why, "tls_client_crl", path, X509_get_subject_name(ca),
+			    "of tls_client_ca has no CRL there, so all its certificates would be "
+			    "refused; add it");
+	}
+	if (e == E_OK &&
+	    X509_STORE_set_flags(clients->store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) != 1)
+		e = E_NOMEM;
+	return e;
+}
+
+/* ---- both ---- */
+
+enum err tls_clients_load(const char *ca_path, const char *crl_path, struct buf *why,
+			  struct tls_clients **ret_clients)
+{
+	struct tls_clients *clients = calloc(1, sizeof(*clients));
+	STACK_OF(X509_INFO) *cas = NULL, *crls = NULL;
+	enum err e = E_NOMEM;
+
+	ERR_clear_error();
+	if (!clients)
+		return E_NOMEM;
+	clients->store = X509_STORE_new();
+	clients->names = sk_X509_NAME_new_null();
+	/* Whoever puts an intermediate CA there trusts that one, and not all that its issuer issues. */
+	if (!clients->store || !clients->names ||
+	    X509_STORE_set_flags(clients->store, X509_V_FLAG_PARTIAL_CHAIN) != 1)
+		goto out;
+	e = clients_read("tls_client_ca", ca_path, why, &cas);
+	if (e == E_OK)
+		e = clients_take_cas(clients, cas, ca_path, why);
+	if (e == E_OK && crl_path)
+		e = clients_read("tls_client_crl", crl_path, why, &crls);
+	if (e == E_OK && crl_path)
+		e = clients_take_crls(clients, crls, cas, crl_path, why);
+	if (e == E_OK) {
+		*ret_clients = clients;
+		clients = NULL;
+	}
+out:
+	clients_free_items(cas);
+	clients_free_items(crls);
+	tls_clients_free(clients);
+	ERR_clear_error();
+	return e;
+}
+
+void tls_clients_free(struct tls_clients *clients)
+{
+	if (!clients)
+		return;
+	X509_STORE_free(clients->store);
+	sk_X509_NAME_pop_free(clients->names, X509_NAME_free);
+	free(clients->ca_name);
+	free(clients->crl_name);
+	free(clients);
+}
+
+int tls_clients_on_verify(int ok, X509_STORE_CTX *context)
+{
+	int depth = X509_STORE_CTX_get_error_depth(context);
+
+	if (ok || X509_STORE_CTX_get_error(context) != X509_V_ERR_UNABLE_TO_GET_CRL ||
+	    depth + 1 != sk_X509_num(X509_STORE_CTX_get0_chain(context)) || depth == 0)
+		return ok;
+	X509_STORE_CTX_set_error(context, X509_V_OK);
+	return 1;
+}
