@@ -447,10 +447,10 @@ class Csrs(harness.Case):
         # A pending row of csrd 0.1 with half a pair, too young for the default age.
         database = sqlite3.connect(s.store_path)
         database.execute("DROP TRIGGER csrs_start_active")
-        database.execute("INSERT INTO csrs SELECT ?, account_id, zone_id, token_name, principal_id, 1,"
-                         " created_us, updated_us, key_type, country, province, locality,"
-                         " organization, organizational_unit, common_name, sans, name, description, NULL, NULL, NULL,"
-                         " NULL, 0, NULL FROM csrs WHERE id = ?", ("0a000000-0000-4000-8000-00000000000a", kept))
+        columns = ("account_id, zone_id, token_name, principal_id, created_us, updated_us, key_type, country, province,"
+                   " locality, organization, organizational_unit, common_name, sans, name, description")
+        database.execute("INSERT INTO csrs (id, state, %s) SELECT ?, 1, %s FROM csrs WHERE id = ?" % (columns, columns),
+                         ("0a000000-0000-4000-8000-00000000000a", kept))
         database.commit()
         database.close()
         s.p11.ask("make-half", "csrd:0a000000-0000-4000-8000-00000000000a")
