@@ -297,6 +297,7 @@ help:
 	'make test-rare       the tests that are slow and look at what changes seldom' \
 	'make tsan            the signer under load, and the store with its readers, with ThreadSanitizer' \
 	'make test-kills      kill -9 of the signer, KILLS=1000 times under load, and 20 times at each failpoint of both' \
+	'make test-memory     memory that runs out at every call of a request' \
 	'make fuzz            libFuzzer for FUZZ_SECONDS=60 on each FUZZ_TARGET=, with clang' \
 	'make abuse           500 bad clients of each kind around csrd for ABUSE_SECONDS=600' \
 	'make schemathesis    schemathesis, which pip fetches, on csrd and its OpenAPI document for SCHEMATHESIS_SECONDS=600' \

@@ -13,6 +13,7 @@ A system test, or a test program's source, may say in comment lines of its own h
     # run: timeout=300    when to give it up (default 180, a program 300), three times that under sanitizers
     # run: alone          with nothing beside it (it measures time)
     # run: rare           slow, and what it looks at changes seldom: only with --rare, or named by --only
+    # run: named          slower still: only named by --only
     # run: waits          it waits more than it computes: may run beside as many others as there are jobs
     # run: variants=release   not of a sanitized variant: no skip there, but not run at all
                           (a unit's seccomp filter and MemoryDenyWriteExecute= end a sanitizer)
@@ -412,7 +413,7 @@ def wanted(name, hints, arguments):
         return False
     if arguments.only:
         return any(text in name for text in arguments.only.split(","))
-    return arguments.rare == ("rare" in hints)
+    return "named" not in hints and arguments.rare == ("rare" in hints)
 
 
 def collect(arguments, logs, times):

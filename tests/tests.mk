@@ -315,6 +315,12 @@ test-kills: test-deps
 	$(Q)CSRD_KILLS=$(or $(KILLS),1000) CSRD_CRASH_ROUNDS=20 $(MAKE) --no-print-directory FAILPOINTS=1 check-system \
 		ONLY=system/fault_kill_test,system/crash_,system/pool_test
 
+# Memory that runs out at every place of a request, and at a third of those of a start: ten minutes.
+.PHONY: test-memory
+test-memory: test-deps
+	$(Q)$(MAKE) --no-print-directory $(call j) FAILPOINTS=1 test-programs
+	$(Q)$(MAKE) --no-print-directory FAILPOINTS=1 check-system ONLY=system/no_memory
+
 # 500 bad clients of each kind around csrd, and a table of how it was; half a minute of it is part of "make test-rare".
 # The versions are those of requirements.txt; Debian 12 has neither program.
 .PHONY: schemathesis

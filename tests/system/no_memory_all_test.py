@@ -1,5 +1,5 @@
 """F88, F400: as no_memory_test.py, at every place of the requests and at every third place of a start."""
-# run: rare seconds=420 timeout=1500
+# run: named seconds=420 timeout=1500
 import unittest
 
 import harness
