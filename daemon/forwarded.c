@@ -136,6 +136,11 @@ static bool forwarded_walk(const struct config_http *config, const char *value, 
 	}
 }
 
+bool forwarded_is_trusted(const struct config_http *config, const struct address *peer)
+{
+	return address_is_in_any(peer, config->trusted_proxies.nets, config->trusted_proxies.len);
+}
+
 bool forwarded_find(const struct config_http *config, const struct head *head, const struct address *peer,
 		    struct address *ret_caller)
 {
@@ -143,8 +148,7 @@ bool forwarded_find(const struct config_http *config, const struct head *head, c
 	    config->forwarded_header == CONFIG_FORWARDED_FORWARDED ? "Forwarded" : "X-Forwarded-For";
 	struct address caller = *peer;
 
-	if (config->forwarded_header == CONFIG_FORWARDED_NONE ||
-	    !address_is_in_any(peer, config->trusted_proxies.nets, config->trusted_proxies.len))
+	if (config->forwarded_header == CONFIG_FORWARDED_NONE || !forwarded_is_trusted(config, peer))
 		return false;
 	for (size_t i = head->fields_len; i-- > 0;)
 		if (str_equal_ignoring_case(head->fields[i].name, name) &&

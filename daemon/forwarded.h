@@ -19,6 +19,9 @@
 struct config_http;
 struct head;
 
+/* peer is one of [http] trusted_proxies. */
+bool forwarded_is_trusted(const struct config_http *config, const struct address *peer);
+
 /* False: nobody says anything that is believed, and the peer is the caller. */
 bool forwarded_find(const struct config_http *config, const struct head *head, const struct address *peer,
 		    struct address *ret_caller);

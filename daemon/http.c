@@ -156,7 +156,9 @@ static void exchange_take_caller(struct exchange *ex)
 
 	r->caller = *conn_address(ex->conn);
 	r->peer = conn_peer(ex->conn);
-	r->known = conn_known(ex->conn);
+	/* What the connection of a proxy is known by is the proxy's, whatever it says of the caller. */
+	if (!forwarded_is_trusted(ex->http->options.config, conn_address(ex->conn)))
+		r->known = conn_known(ex->conn);
 	/* of a head that was refused only some fields may be known, and not the last, which count most */
 	if (conn_is_refused(ex->conn, &status, &why) ||
 	    !forwarded_find(ex->http->options.config, conn_head(ex->conn), conn_address(ex->conn),
@@ -165,7 +167,6 @@ static void exchange_take_caller(struct exchange *ex)
 	address_format(&r->caller, caller);
 	snprintf(ex->peer, sizeof(ex->peer), "%s via %s", caller, conn_peer(ex->conn));
 	r->peer = ex->peer;
-	r->known = NULL; /* what the connection is known by is the proxy's */
 }
 
 static enum err exchange_fill(struct exchange *ex)

@@ -48,6 +48,7 @@ struct tls {
 	struct tls_stamp read[TLS_FILES]; /* of the files when they were last read */
 	struct tls_stamp seen[TLS_FILES]; /* at the last look */
 	bool crl_has_ended;               /* and was said to */
+	bool crl_is_ending;               /* the same */
 	struct timer look;
 	uint64_t warned_ms_ago;
 	bool is_refused; /* the files that were read last are not in use */
@@ -159,6 +160,17 @@ static bool tls_crl_has_ended(const struct tls *tls)
 	       (uint64_t)clock_wall_us() / 1000000 >= tls->clients->crl_end_s;
 }
 
+/* In the last quarter of its life, or of its last days. */
+static bool tls_crl_is_ending(const struct tls *tls)
+{
+	const struct tls_clients *clients = tls->clients;
+	uint64_t now_s = (uint64_t)clock_wall_us() / 1000000;
+
+	return clients && clients->crl_name && clients->crl_end_s != UINT64_MAX &&
+	       now_s < clients->crl_end_s && clients->crl_end_s - now_s < TLS_CRL_WARN_S &&
+	       clients->crl_end_s - now_s < (clients->crl_end_s - clients->crl_begin_s) / 4;
+}
+
 static void tls_warn_of_clients(struct tls *tls)
 {
 	const struct tls_clients *clients = tls->clients;
@@ -170,13 +182,12 @@ static void tls_warn_of_clients(struct tls *tls)
 	else if (ca_days < TLS_IDENTITY_WARN_DAYS)
 		log_warn("the client CA '%s' expires in %d days", clients->ca_name, (int)ca_days);
 	tls->crl_has_ended = tls_crl_has_ended(tls);
+	tls->crl_is_ending = tls_crl_is_ending(tls);
 	if (tls->crl_has_ended)
 		log_error("the CRL of '%s' has expired: all its certificates are refused until "
 			  "tls_client_crl has a new one",
 			  clients->crl_name);
-	else if (clients->crl_name && clients->crl_end_s != UINT64_MAX &&
-		 clients->crl_end_s - (uint64_t)now_s < TLS_CRL_WARN_S &&
-		 clients->crl_end_s - (uint64_t)now_s < (clients->crl_end_s - clients->crl_begin_s) / 4)
+	else if (tls->crl_is_ending)
 		log_warn("the CRL of '%s' expires in %llu minutes, and then all its certificates are refused",
 			 clients->crl_name, (unsigned long long)(clients->crl_end_s - (uint64_t)now_s) / 60);
 }
@@ -267,7 +278,8 @@ static void tls_on_look(void *arg)
 		tls_reload(tls);
 	memcpy(tls->seen, now, sizeof(tls->seen));
 	tls->warned_ms_ago += TLS_LOOK_MS;
-	if (tls->warned_ms_ago < TLS_WARN_MS && (tls->crl_has_ended || !tls_crl_has_ended(tls)))
+	if (tls->warned_ms_ago < TLS_WARN_MS && (tls->crl_has_ended || !tls_crl_has_ended(tls)) &&
+	    (tls->crl_is_ending || !tls_crl_is_ending(tls)))
 		return;
 	tls_warn_of_end(tls);
 	if (tls->is_refused) /* for want of memory or descriptors, perhaps; if not, it is said again */

@@ -137,29 +137,74 @@ static enum err clients_take_cas(struct tls_clients *clients, STACK_OF(X509_INFO
 
 /* ---- CRLs ---- */
 
-/* E_NOTFOUND: no CA of the file has that name; E_DENIED: none that has it signed the CRL. */
-static enum err clients_check_crl(STACK_OF(X509_INFO) * cas, X509_CRL *crl)
+/* Which CA of the file signed the CRL; NULL: none. */
+static X509 *clients_find_signer(STACK_OF(X509_INFO) * cas, X509_CRL *crl)
 {
-	enum err e = E_NOTFOUND;
+	X509 *signer = NULL;
 
-	for (int i = 0; i < sk_X509_INFO_num(cas); i++) {
+	for (int i = 0; !signer && i < sk_X509_INFO_num(cas); i++) {
 		X509 *ca = sk_X509_INFO_value(cas, i)->x509;
 
-		if (!ca || X509_NAME_cmp(X509_get_subject_name(ca), X509_CRL_get_issuer(crl)) != 0)
-			continue;
-		if (X509_CRL_verify(crl, X509_get0_pubkey(ca)) == 1)
-			return E_OK;
-		e = E_DENIED;
+		if (ca && X509_NAME_cmp(X509_get_subject_name(ca), X509_CRL_get_issuer(crl)) == 0 &&
+		    X509_CRL_verify(crl, X509_get0_pubkey(ca)) == 1)
+			signer = ca;
 	}
 	ERR_clear_error();
-	return e;
+	return signer;
 }
 
-static enum err clients_take_crl(struct tls_clients *clients, X509_CRL *crl)
+static bool clients_has_name(STACK_OF(X509_INFO) * cas, const X509_NAME *name)
+{
+	for (int i = 0; i < sk_X509_INFO_num(cas); i++) {
+		const X509 *ca = sk_X509_INFO_value(cas, i)->x509;
+
+		if (ca && X509_NAME_cmp(X509_get_subject_name(ca), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool clients_tells_its_key(X509_CRL *crl)
+{
+	return X509_CRL_get_ext_by_NID(crl, NID_authority_key_identifier, -1) >= 0;
+}
+
+/* What another CRL of the file is to this one. */
+enum clients_rival {
+	CLIENTS_NO_RIVAL,
+	CLIENTS_NEWER,    /* of the same CA: this one says nothing any more */
+	CLIENTS_NAMESAKE, /* of another key of the same name, and OpenSSL cannot tell the two apart */
+};
+
+static enum clients_rival clients_find_rival(STACK_OF(X509_INFO) * crls, STACK_OF(X509_INFO) * cas,
+					     X509_CRL *crl)
+{
+	const X509 *signer = clients_find_signer(cas, crl);
+	enum clients_rival rival = CLIENTS_NO_RIVAL;
+
+	for (int i = 0; i < sk_X509_INFO_num(crls) && rival != CLIENTS_NAMESAKE; i++) {
+		X509_CRL *other = sk_X509_INFO_value(crls, i)->crl;
+
+		if (!other || other == crl ||
+		    X509_NAME_cmp(X509_CRL_get_issuer(other), X509_CRL_get_issuer(crl)) != 0)
+			continue;
+		if (clients_find_signer(cas, other) != signer)
+			rival = clients_tells_its_key(crl) && clients_tells_its_key(other) ? rival
+											   : CLIENTS_NAMESAKE;
+		else if (ASN1_TIME_compare(X509_CRL_get0_lastUpdate(other), X509_CRL_get0_lastUpdate(crl)) >
+			 0)
+			rival = CLIENTS_NEWER;
+	}
+	return rival;
+}
+
+static enum err clients_take_crl(struct tls_clients *clients, X509_CRL *crl, bool is_in_force)
 {
 	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
 	uint64_t end_s = next ? clients_seconds(next) : UINT64_MAX;
 
+	if (!is_in_force)
+		return E_OK;
 	if (X509_STORE_add_crl(clients->store, crl) != 1)
 		return E_NOMEM;
 	if (clients->crl_name && end_s >= clients->crl_end_s)
@@ -169,20 +214,53 @@ static enum err clients_take_crl(struct tls_clients *clients, X509_CRL *crl)
 	return clients_keep_name(&clients->crl_name, X509_CRL_get_issuer(crl));
 }
 
-static bool clients_has_crl(STACK_OF(X509_INFO) * crls, const X509 *ca)
+static bool clients_has_crl(STACK_OF(X509_INFO) * crls, STACK_OF(X509_INFO) * cas, const X509 *ca)
 {
 	for (int i = 0; i < sk_X509_INFO_num(crls); i++) {
 		X509_CRL *crl = sk_X509_INFO_value(crls, i)->crl;
 
-		if (crl && X509_NAME_cmp(X509_get_subject_name(ca), X509_CRL_get_issuer(crl)) == 0)
+		if (crl && clients_find_signer(cas, crl) == ca)
 			return true;
 	}
 	return false;
 }
 
+/* OpenSSL does not ask: each CA of the file is trusted by itself. */
+static bool clients_is_revoked(STACK_OF(X509_INFO) * crls, STACK_OF(X509_INFO) * cas, X509 *ca)
+{
+	for (int i = 0; i < sk_X509_INFO_num(crls); i++) {
+		X509_CRL *crl = sk_X509_INFO_value(crls, i)->crl;
+		X509_REVOKED *entry = NULL;
+
+		if (crl && X509_NAME_cmp(X509_get_issuer_name(ca), X509_CRL_get_issuer(crl)) == 0 &&
+		    clients_find_signer(cas, crl) && X509_CRL_get0_by_cert(crl, &entry, ca) == 1)
+			return true;
+	}
+	return false;
+}
+
+static enum err clients_check_cas(STACK_OF(X509_INFO) * crls, STACK_OF(X509_INFO) * cas, const char *path,
+				  struct buf *why)
+{
+	for (int i = 0; i < sk_X509_INFO_num(cas); i++) {
+		X509 *ca = sk_X509_INFO_value(cas, i)->x509;
+
+		if (ca && !clients_has_crl(crls, cas, ca))
+			return clients_refuse_name(
+			    why, "tls_client_crl", path, X509_get_subject_name(ca),
+			    "of tls_client_ca has no CRL there, so all its certificates would be "
+			    "refused; add it");
+		if (ca && clients_is_revoked(crls, cas, ca))
+			return clients_refuse_name(why, "tls_client_crl", path, X509_get_subject_name(ca),
+						   "of tls_client_ca is revoked; remove it from that file");
+	}
+	return E_OK;
+}
+
 static enum err clients_take_crls(struct tls_clients *clients, STACK_OF(X509_INFO) * crls,
 				  STACK_OF(X509_INFO) * cas, const char *path, struct buf *why)
 {
+	enum clients_rival rival;
 	enum err e = E_OK;
 
 	for (int i = 0; e == E_OK && i < sk_X509_INFO_num(crls); i++) {
@@ -190,27 +268,26 @@ static enum err clients_take_crls(struct tls_clients *clients, STACK_OF(X509_INF
 
 		if (!crl)
 			continue;
-		if (clients_check_crl(cas, crl) == E_DENIED)
+		rival = clients_find_rival(crls, cas, crl);
+		if (clients_has_name(cas, X509_CRL_get_issuer(crl)) && !clients_find_signer(cas, crl))
 			e = clients_refuse_name(
 			    why, "tls_client_crl", path, X509_CRL_get_issuer(crl),
 			    "did not sign the CRL of its name; fetch it again, or renew tls_client_ca");
+		else if (rival == CLIENTS_NAMESAKE)
+			e = clients_refuse_name(
+			    why, "tls_client_crl", path, X509_CRL_get_issuer(crl),
+			    "has CRLs of two keys, which need an authority key identifier to be told apart; "
+			    "give the new CA a name of its own, or issue CRLs with that extension");
 		else
-			e = clients_take_crl(clients, crl);
+			e = clients_take_crl(clients, crl, rival == CLIENTS_NO_RIVAL);
 	}
 	if (e == E_OK && !clients->crl_name)
 		return clients_refuse(
 		    why, "tls_client_crl", path,
 		    "holds no CRL; PEM is accepted: one of each CA ('openssl crl -inform DER' "
 		    "converts it)");
-	for (int i = 0; e == E_OK && i < sk_X509_INFO_num(cas); i++) {
-		X509 *ca = sk_X509_INFO_value(cas, i)->x509;
-
-		if (ca && !clients_has_crl(crls, ca))
-			e = clients_refuse_name(
-			    why, "tls_client_crl", path, X509_get_subject_name(ca),
-			    "of tls_client_ca has no CRL there, so all its certificates would be "
-			    "refused; add it");
-	}
+	if (e == E_OK)
+		e = clients_check_cas(crls, cas, path, why);
 	if (e == E_OK &&
 	    X509_STORE_set_flags(clients->store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) != 1)
 		e = E_NOMEM;
@@ -265,11 +342,17 @@ void tls_clients_free(struct tls_clients *clients)
 	free(clients);
 }
 
+/*
+ * Of an anchor that somebody else issued nothing is asked here: whether that one revoked it was looked at
+ * when the files were read (clients_is_revoked).  OpenSSL finds no CRL for it, or tries one that its issuer's
+ * namesake, or the anchor's own issuer, signed.
+ */
 int tls_clients_on_verify(int ok, X509_STORE_CTX *context)
 {
 	int depth = X509_STORE_CTX_get_error_depth(context);
+	int error = X509_STORE_CTX_get_error(context);
 
-	if (ok || X509_STORE_CTX_get_error(context) != X509_V_ERR_UNABLE_TO_GET_CRL ||
+	if (ok || (error != X509_V_ERR_UNABLE_TO_GET_CRL && error != X509_V_ERR_CRL_SIGNATURE_FAILURE) ||
 	    depth + 1 != sk_X509_num(X509_STORE_CTX_get0_chain(context)) || depth == 0)
 		return ok;
 	X509_STORE_CTX_set_error(context, X509_V_OK);

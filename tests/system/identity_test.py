@@ -148,6 +148,21 @@ class HandshakeTest(IdentityCase):
         self.assertEqual(done.stdout, "200")
         service.stop()
 
+    def test_a_ca_beside_its_issuer(self):
+        """F25: both in tls_client_ca, with CRLs that do not tell their keys, and an older CRL left in the file."""
+        service = self.tls_service("required", crl=True)
+        middle = pki.Ca(self.folder, "middle", parent=self.ca)
+        good, revoked, above = middle.issue("good"), middle.issue("revoked"), self.ca.issue("above")
+        old = middle.crl(seconds=1)
+        middle.revoke(revoked[0])
+        self.ca_file.write_bytes(self.ca.certificate.read_bytes() + middle.certificate.read_bytes())
+        self.replace_crl(service, old + self.ca.crl() + middle.crl())
+        for pair, expected in ((good, "200"), (above, "200"), (revoked, "CERTIFICATE_REVOKED")):
+            with self.subTest(expected=expected):
+                self.assertEqual(str(self.try_with(pair)), expected)
+        self.assertNotIn("CRL of", "".join(re.findall(".*error: .*", service.csrd.log())))
+        service.stop()
+
     def test_revoked_meanwhile(self):
         """F345: no session is resumed where certificates are asked for; a connection ends when its certificate does."""
         service = self.tls_service("optional", crl=True)
@@ -227,6 +242,16 @@ class FilesTest(IdentityCase):
         two.write_bytes(self.ca.certificate.read_bytes() + other.certificate.read_bytes())
         wrong_crl = self.folder / "wrong.crl"
         wrong_crl.write_bytes(namesake.crl())
+        namesakes = self.folder / "namesakes.crt"
+        namesakes.write_bytes(self.ca.certificate.read_bytes() + namesake.certificate.read_bytes())
+        two_keys = self.folder / "two-keys.crl"
+        two_keys.write_bytes(self.ca.crl() + namesake.crl())
+        middle = pki.Ca(self.folder, "middle", parent=self.ca)
+        chain = self.folder / "chain.crt"
+        chain.write_bytes(self.ca.certificate.read_bytes() + middle.certificate.read_bytes())
+        self.ca.revoke(middle.certificate)
+        without_middle = self.folder / "without-middle.crl"
+        without_middle.write_bytes(self.ca.crl() + middle.crl())
         damaged = self.folder / "damaged.crl"
         damaged.write_bytes(self.ca.crl().replace(b"\nM", b"\n*", 1))
         for values, pattern in (
@@ -237,6 +262,11 @@ class FilesTest(IdentityCase):
                 ({"tls_client_crl": damaged}, r"tls_client_crl '.*': is damaged; PEM is accepted"),
                 ({"tls_client_crl": wrong_crl}, r"tls_client_crl '.*': 'CN=clients,O=Test' did not sign the CRL of its name"),
                 ({"tls_client_ca": two}, r"tls_client_crl '.*': 'CN=other,O=Test' of tls_client_ca has no CRL there"),
+                ({"tls_client_ca": namesakes}, r"tls_client_crl '.*': 'CN=clients,O=Test' of tls_client_ca has no CRL there"),
+                ({"tls_client_ca": namesakes, "tls_client_crl": two_keys},
+                 r"tls_client_crl '.*': 'CN=clients,O=Test' has CRLs of two keys"),
+                ({"tls_client_ca": chain, "tls_client_crl": without_middle},
+                 r"tls_client_crl '.*': 'CN=middle,O=Test' of tls_client_ca is revoked; remove it"),
         ):
             saved = dict(service.settings["http"])
             service.settings["http"].update(values)
@@ -442,6 +472,24 @@ class UserTest(IdentityCase):
             self.assertEqual(done.returncode, 64)
             self.assertRegex(done.stderr, pattern)
         service.csrd.wait_log("credential refused from 'unix' with unix-user:7654322: unknown")
+        service.stop()
+
+    def test_a_trusted_proxy(self):
+        """F351: what a trusted proxy is known by is never its client's, whatever it says of the client or leaves out."""
+        sockets = pathlib.Path(tempfile.mkdtemp(prefix="csrd-id-"))
+        self.addCleanup(shutil.rmtree, sockets)
+        self.path = sockets / "api.sock"
+        service = self.service(settings={"http": {"listen": "127.0.0.1:0, unix:%s" % self.path, "trusted_proxies": "unix",
+                                                  "forwarded_header": "x-forwarded-for"}})
+        service.start()
+        service.csrctl("principal", "add", "--name", "proxy", "--unix-user", str(os.geteuid()), "--account",
+                       service.account + ":read")
+        for fields in ([], ["-H", "X-Forwarded-For: unknown"], ["-H", "X-Forwarded-For: unix:"], ["-H", "X-Forwarded-For;"],
+                       ["-H", "X-Forwarded-For: 203.0.113.7"]):
+            with self.subTest(fields=fields):
+                self.assertIn(self.curl(None, *fields)[0], (400, 401))
+        status, _ = self.curl(None, "-H", "X-Forwarded-For: 203.0.113.7", "-H", "Authorization: Bearer " + service.token)
+        self.assertEqual(status, 200)
         service.stop()
 
     def test_csrctl(self):
