@@ -152,6 +152,15 @@ static void create_go_on(struct op *op)
 
 /* ---- before anything is done ---- */
 
+/*
+ * A repeat gets what the first got, whatever has been demanded since; nothing is made under the policies of
+ * today.
+ */
+static bool create_has_first(const struct create *create)
+{
+	return create->outcome != STORE_BEGIN_NEW && create->outcome != STORE_BEGIN_QUOTA;
+}
+
 /* Takes csr's contents. */
 static struct csr_record *record_new(const struct op *op, struct validate_csr *csr)
 {
@@ -166,7 +175,8 @@ static struct csr_record *record_new(const struct op *op, struct validate_csr *c
 	record->spec = csr->spec;
 	record->name = csr->name;
 	record->description = csr->description;
-	csr_make_note_policies(record, create->policies);
+	/* A repeat was not judged: should the first turn out to have failed, the commit asks for that. */
+	csr_make_note_policies(record, create_has_first(create) ? NULL : create->policies);
 	create->notes = csr->notes;
 	memset(csr, 0, sizeof(*csr));
 	return record;
@@ -258,15 +268,6 @@ void csr_create_look(struct op *op)
 		op_refuse_err(op, E_NOMEM, NULL);
 	else
 		create_look(op, csr_create_on_look);
-}
-
-/*
- * A repeat gets what the first got, whatever has been demanded since; nothing is made under the policies of
- * today.
- */
-static bool create_has_first(const struct create *create)
-{
-	return create->outcome != STORE_BEGIN_NEW && create->outcome != STORE_BEGIN_QUOTA;
 }
 
 /*

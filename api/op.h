@@ -47,7 +47,8 @@ struct wait {
 	unsigned rounds; /* how often it has waited */
 };
 
-#define API_USES_MAX 64
+#define API_USES_MAX 16 /* written at once; far below the calls that the store can take without memory */
+#define API_ENDINGS_MAX 64
 
 struct api {
 	struct api_options options;
@@ -76,7 +77,7 @@ struct api {
 		char id[CSR_ID_SIZE];
 		int64_t used_us;
 		int64_t expires_us;
-	} endings[API_USES_MAX]; /* of use.c: principals that end soon, as far as they are used */
+	} endings[API_ENDINGS_MAX]; /* of use.c: principals that end soon, as far as they are used */
 	unsigned endings_len;
 };
 

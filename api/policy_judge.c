@@ -241,15 +241,34 @@ static bool judge_refuses_common_name(const struct policy_in_force *in_force, co
 	return true;
 }
 
+/* It says something of DNS names. */
+static bool judge_bounds_dns(const struct policy *p)
+{
+	return p->san_types || p->dns_names.rule || p->wildcards.rule || p->underscores.rule;
+}
+
+/*
+ * A client that finds no DNS name among the SANs may match the common name, and by looser rules than those
+ * of SANs: "w*.example.com".
+ */
+static enum err judge_check_host(const struct policy_set *set, const char *host, const char **ret_fault)
+{
+	enum err e = san_host_check(host, policy_judge_may_underscore(set), ret_fault);
+
+	return e == E_INVAL ? E_OK : e;
+}
+
 enum err policy_judge_common_name(const struct policy_set *set, const char *text, bool is_among,
 				  struct problem_list *problems)
 {
 	struct judge_name name = {.type = SAN_DNS, .value = text};
 	char host[SAN_HOST_SIZE] = "", why[SAN_WHY_SIZE], whose[WHOSE_SIZE];
+	const char *fault = NULL;
 	enum err e = set->len > 0 ? san_read_common_name(text, &name.type, host) : E_NOTFOUND;
 
-	if (e == E_NOMEM)
-		return e;
+	if (e == E_NOMEM ||
+	    (e == E_OK && name.type == SAN_DNS && judge_check_host(set, host, &fault) != E_OK))
+		return E_NOMEM;
 	snprintf(name.host, sizeof(name.host), "%s%s",
 		 name.type == SAN_DNS && str_starts_with(text, "*.") ? "*." : "", host);
 	if (name.type == SAN_URI)
@@ -260,6 +279,10 @@ enum err policy_judge_common_name(const struct policy_set *set, const char *text
 		if (e == E_OK && judge_refuses_common_name(p, &name, why))
 			problem_list_add(problems, PROBLEM_COMMON_NAME, "/common_name",
 					 "common_name \"%s\" %s", text, why);
+		else if (fault && judge_bounds_dns(p->policy))
+			problem_list_add(problems, PROBLEM_COMMON_NAME, "/common_name",
+					 "common_name \"%s\" reads as a DNS name, which %s bounds, and %s",
+					 text, judge_whose(p, whose), fault);
 		else if (p->policy->common_name_in_sans && !is_among)
 			problem_list_add(problems, PROBLEM_COMMON_NAME, "/common_name",
 					 "common_name \"%s\" is not one of sans, as %s demands; add it there",
@@ -290,7 +313,7 @@ void policy_judge_text(const struct policy_set *set, enum policy_field field, en
 		const struct policy_list *values = &p->values[field];
 
 		judge_whose(&set->items[i], whose);
-		if (!text && p->is_required[field])
+		if ((!text || *text == '\0') && p->is_required[field])
 			problem_list_add(problems, code, pointer, "%s is required by %s", name, whose);
 		else if (text && p->is_forbidden[field])
 			problem_list_add(problems, code, pointer, "%s is not accepted by %s; leave it out",

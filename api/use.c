@@ -38,7 +38,7 @@ static void use_note_ending(struct api *api, const struct principal *p, int64_t 
 		if (api->endings[i].used_us < at->used_us)
 			at = &api->endings[i];
 	}
-	if (strcmp(at->id, p->id) != 0 && api->endings_len < API_USES_MAX)
+	if (strcmp(at->id, p->id) != 0 && api->endings_len < API_ENDINGS_MAX)
 		at = &api->endings[api->endings_len++];
 	memcpy(at->id, p->id, sizeof(at->id));
 	at->used_us = now_us;

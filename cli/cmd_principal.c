@@ -140,7 +140,8 @@ struct candidate {
 	char id[CSR_ID_SIZE];
 	char *name; /* owned */
 	int64_t revoked_us;
-	size_t found; /* how many there are; it is the last one */
+	int64_t expires_us; /* 0: never */
+	size_t found;       /* how many there are; it is the last one */
 };
 
 struct search {
@@ -170,6 +171,7 @@ static enum err candidate_take(struct candidate *candidate, const struct princip
 	candidate->found++;
 	memcpy(candidate->id, p->id, sizeof(candidate->id));
 	candidate->revoked_us = p->revoked_us;
+	candidate->expires_us = p->expires_us;
 	free(candidate->name);
 	candidate->name = NULL;
 	return str_dup_opt(p->name, &candidate->name) ? E_OK : E_NOMEM;
@@ -328,6 +330,9 @@ static enum exit_code cmd_roll_found(struct cli *cli, const struct principal_wor
 	if (found->revoked_us)
 		return cli_fail(E_INVAL, "the %s '%s' was revoked: create a new one", kind->noun,
 				found->name);
+	if (found->expires_us && found->expires_us <= clock_wall_us())
+		return cli_fail(E_INVAL, "the %s '%s' has expired: create a new one", kind->noun,
+				found->name);
 	e = kind->kind == PRINCIPAL_TOKEN ? credential_make_token(roll->secret)
 					  : credential_make_key(roll->secret);
 	if (e == E_OK)
@@ -349,6 +354,8 @@ static enum exit_code cmd_roll_print(const struct cli *cli, const struct princip
 	enum exit_code code = EXIT_CODE_OK;
 	struct output_json j;
 
+	if (found->expires_us && until_us > found->expires_us)
+		until_us = found->expires_us;
 	if (cli->json) {
 		output_json_begin(&j);
 		json_put_text_member(&j.w, "id", found->id);

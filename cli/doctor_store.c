@@ -86,11 +86,10 @@ static void say_contents(struct doctor *d, const struct upkeep_summary *s)
 	}
 	if (s->ending > 0) {
 		doctor_say(d, DOCTOR_WARN, "callers", NULL,
-			   "%" PRIu64 " API token%s or users end within two weeks", s->ending,
-			   s->ending == 1 ? "" : "s");
-		doctor_remedy(d,
-			      "csrctl token list and csrctl user list say which; create others before their "
-			      "callers are refused");
+			   "%" PRIu64 " API token%s, users or other principals end within two weeks",
+			   s->ending, s->ending == 1 ? "" : "s");
+		doctor_remedy(d, "csrctl token list, user list and principal list say which; create others "
+				 "before their callers are refused");
 	}
 	if (s->future == 0)
 		return;
