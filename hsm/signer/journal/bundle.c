@@ -26,11 +26,16 @@ bool bundle_is_cut_short(const struct buf *bundle, size_t offset)
 	       entry_is_cut_short(at + BUNDLE_LENGTH_BYTES, left - BUNDLE_LENGTH_BYTES);
 }
 
-/* From there to the end of its sector, or of the bytes, all is zero. */
+/*
+ * From there to the end of its sector, or of the bytes, all is zero.  One byte says nothing: an entry of less
+ * than 256 bytes begins with a zero, and damage to it must not pass for a write that was cut off.
+ */
 static bool bundle_is_unwritten(const struct buf *bundle, size_t at)
 {
 	size_t end = at - at % SECTOR_BYTES + SECTOR_BYTES;
 
+	if (end - at == 1)
+		return false;
 	for (; at < end && at < bundle->len; at++)
 		if (bundle->data[at] != 0)
 			return false;

@@ -216,11 +216,14 @@ enum err journal_start(struct journal *j, const struct journal_start *start, uin
 
 enum err journal_check(struct journal *j)
 {
-	bool is_down;
+	bool is_down, is_tried;
 
 	pthread_mutex_lock(&j->lock);
 	is_down = j->is_down;
+	is_tried = j->is_down && j->writing; /* by a thread that the disk may keep for long: no other waits */
 	pthread_mutex_unlock(&j->lock);
+	if (is_tried)
+		return E_UNAVAIL;
 	return is_down ? journal_probe(j, "whether the journal can be written again", NULL) : E_OK;
 }
 

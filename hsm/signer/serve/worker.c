@@ -283,7 +283,7 @@ static void wait_for_work(struct worker *w, uint64_t now_ms)
 		ms = repair_ms ? repair_ms : 1;
 	if (stock_ms < ms && !workers->draining && !w->sessionless && may_fill(workers))
 		ms = stock_ms ? stock_ms : 1;
-	if (journal_ms < ms)
+	if (journal_ms < ms && !w->sessionless)
 		ms = journal_ms ? journal_ms : 1;
 	(void)thread_cond_wait_until(&workers->work, &workers->lock, clock_ms() + ms);
 }
