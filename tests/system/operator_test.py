@@ -133,13 +133,13 @@ class Finding(ListCase):
             (("--key", "rsa"), USAGE, "--key 'rsa': a key type such as p256v1"),
             (("--offset", "-1"), USAGE, "--offset '-1'"),
             (("a", "b"), USAGE, "unexpected argument 'b'"),
-            (("--by", "nobody"), FAILURE, "no API token and no user is called 'nobody'"),
+            (("--by", "nobody"), FAILURE, "no API token, user or other principal is called 'nobody'"),
             (("--account", "Nobody"), FAILURE, "no such account 'Nobody'"),
         ):
             with self.subTest(arguments=arguments):
                 self.assertIn(words, self.ctl("csr", "list", *arguments, status=status).stderr)
         self.json("token", "create", "--name", "ci", "--account", "acme")
-        self.assertIn("2 API tokens and users are called 'ci': give the id",
+        self.assertIn("2 principals are called 'ci': give the id",
                       self.ctl("csr", "list", "--by", "ci", status=FAILURE).stderr)
 
     def test_80_columns_on_a_terminal_and_all_of_it_in_a_pipe(self):
@@ -206,7 +206,7 @@ class Finding(ListCase):
         self.assertEqual([r["action"] for r in self.json("audit", "--object", "example.com")["records"]], ["zone.add"])
         self.assertEqual(self.json("audit", "--object", self.www)["records"], [])
         self.assertEqual(self.json("audit", "--object", "store")["records"], [])
-        self.assertIn("--object 'Paymens': no account, zone, API token or user is called so",
+        self.assertIn("--object 'Paymens': no account, zone or principal is called so",
                       self.ctl("audit", "--object", "Paymens", status=FAILURE).stderr)
         text = self.terminal("account", "list", columns=50)
         self.assertRegex(text, r"(?m)^01234567 ")
@@ -271,7 +271,7 @@ class Changing(ListCase):
             with self.subTest(arguments=arguments):
                 self.assertEqual([r["sequence"] for r in self.json("audit", *arguments)["records"]], expected)
         self.assertIn("there may be older ones: --before 4", self.ctl("audit", "--limit", "2").stderr)
-        self.assertIn("no API token and no user is called 'x'", self.ctl("audit", "--actor", "x", status=FAILURE).stderr)
+        self.assertIn("no API token, user or other principal is called 'x'", self.ctl("audit", "--actor", "x", status=FAILURE).stderr)
         self.assertIn("--before '0'", self.ctl("audit", "--before", "0", status=USAGE).stderr)
 
     def make_active(self, csr, key_id, spki):
