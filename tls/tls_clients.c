@@ -176,6 +176,21 @@ enum clients_rival {
 	CLIENTS_NAMESAKE, /* of another key of the same name, and OpenSSL cannot tell the two apart */
 };
 
+/* By date, and on the same second by number (RFC 5280 §5.2.3). */
+static bool clients_is_newer(X509_CRL *a, X509_CRL *b)
+{
+	int order = ASN1_TIME_compare(X509_CRL_get0_lastUpdate(a), X509_CRL_get0_lastUpdate(b));
+	ASN1_INTEGER *of_a = X509_CRL_get_ext_d2i(a, NID_crl_number, NULL, NULL);
+	ASN1_INTEGER *of_b = X509_CRL_get_ext_d2i(b, NID_crl_number, NULL, NULL);
+
+	if (order == 0 && of_a && of_b)
+		order = ASN1_INTEGER_cmp(of_a, of_b);
+	ASN1_INTEGER_free(of_a);
+	ASN1_INTEGER_free(of_b);
+	ERR_clear_error();
+	return order > 0;
+}
+
 static enum clients_rival clients_find_rival(STACK_OF(X509_INFO) * crls, STACK_OF(X509_INFO) * cas,
 					     X509_CRL *crl)
 {
@@ -191,8 +206,7 @@ static enum clients_rival clients_find_rival(STACK_OF(X509_INFO) * crls, STACK_O
 		if (clients_find_signer(cas, other) != signer)
 			rival = clients_tells_its_key(crl) && clients_tells_its_key(other) ? rival
 											   : CLIENTS_NAMESAKE;
-		else if (ASN1_TIME_compare(X509_CRL_get0_lastUpdate(other), X509_CRL_get0_lastUpdate(crl)) >
-			 0)
+		else if (clients_is_newer(other, crl))
 			rival = CLIENTS_NEWER;
 	}
 	return rival;

@@ -190,6 +190,7 @@ enum err public_key_read(struct session *s, const struct key *key, struct spki *
 	EVP_PKEY *public_key = NULL;
 	enum err e;
 
+	ossl_memory_begin(); /* what was before says nothing of a failure to read */
 	e = kind->family == KEY_FAMILY_RSA ? read_rsa(s, key->public_key, kind, &public_key)
 					   : read_curve(s, key->public_key, kind, &public_key);
 	if (e == E_HSM && ossl_memory_ran_out())
