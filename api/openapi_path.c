@@ -61,6 +61,14 @@ static unsigned refusal_places(int status, unsigned places)
 	return found;
 }
 
+/* A text that could not be made is no empty one: the document cannot be made either. */
+static void path_end_text(struct json_writer *w, struct buf *text)
+{
+	if (w->out->status == E_OK)
+		w->out->status = buf_status(text);
+	buf_release(text);
+}
+
 /* "Refused400CredentialBody": one component for all operations that are refused alike. */
 static void refusal_name(int status, unsigned places, char name[NAME_BYTES])
 {
@@ -85,7 +93,7 @@ static void refusal_put_description(struct json_writer *w, int status, unsigned 
 				   row->text);
 	}
 	json_put_text_member(w, "description", buf_text(&text));
-	buf_release(&text);
+	path_end_text(w, &text);
 }
 
 static void path_put_header(struct json_writer *w, const char *name)
@@ -382,7 +390,7 @@ static void path_put_name(struct json_writer *w, const char *pattern, bool of_zo
 		}
 	}
 	json_put_name(w, buf_text(&path));
-	buf_release(&path);
+	path_end_text(w, &path);
 }
 
 static void path_put_parameters(struct json_writer *w, const char *pattern, bool of_zone)
