@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "hsm/signer/journal/bundle.h"
 #include "hsm/signer/journal/journal_private.h"
 #include "hsm/signer/journal/live.h"
@@ -328,7 +329,7 @@ static enum err journal_new(const struct journal_options *options, struct journa
 	tail_init(&j->tail);
 	node_name(options->node, j->node);
 	pthread_mutex_init(&j->lock, NULL);
-	pthread_cond_init(&j->moved, NULL);
+	thread_cond_init(&j->moved);
 	*ret_journal = j;
 	return E_OK;
 }

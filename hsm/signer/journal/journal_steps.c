@@ -2,13 +2,17 @@
 /* What callers append, each as an entry; and what they ask about names. */
 #include "hsm/signer/journal/journal.h"
 
+#include "base/clock.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "base/utf8.h"
 #include "hsm/signer/journal/journal_private.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CHECK_WAIT_MS 1000 /* for another thread that tries whether the disk takes anything again */
 
 _Static_assert(JOURNAL_END_MAX <= APPEND_MAX * JOURNAL_NAMES_MAX, "as many entries as are appended together");
 
@@ -216,11 +220,15 @@ enum err journal_start(struct journal *j, const struct journal_start *start, uin
 
 enum err journal_check(struct journal *j)
 {
+	uint64_t until_ms = clock_ms() + CHECK_WAIT_MS;
 	bool is_down, is_tried;
 
 	pthread_mutex_lock(&j->lock);
+	/* Another thread tries, and mostly knows in no time; but a disk that hangs may keep it for long. */
+	while (j->is_down && j->writing && thread_cond_wait_until(&j->moved, &j->lock, until_ms))
+		;
 	is_down = j->is_down;
-	is_tried = j->is_down && j->writing; /* by a thread that the disk may keep for long: no other waits */
+	is_tried = j->is_down && j->writing;
 	pthread_mutex_unlock(&j->lock);
 	if (is_tried)
 		return E_UNAVAIL;
