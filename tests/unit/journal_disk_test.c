@@ -136,6 +136,7 @@ static void a_batch_may_be_torn_in_its_middle(void **state)
 	unlink_file(f, "live");
 	fixture_open(f);
 	fixture_close(f, true);
+	buf_release(&torn);
 	file_read(f, "tail", &torn);
 	memset(torn.data + SECTOR, 0, SECTOR);
 	file_write(f, "tail", torn.data, torn.len);
