@@ -594,6 +594,17 @@ class Case(unittest.TestCase):
             self.log_folders.add(folder)
         return folder
 
+    def check_refuses(self, service, section, cases):
+        """csrd -t with each of `cases` (values of that section, and what must be said of them)."""
+        for values, pattern in cases:
+            saved = dict(service.settings[section])
+            service.settings[section].update(values)
+            service.write_config()
+            done = subprocess.run([BIN / "csrd", "-t", "-c", service.config_path], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 78)
+            self.assertRegex(done.stderr, pattern)
+            service.settings[section] = saved
+
     def service(self, name="", settings=None, populate=True):
         """settings: section → key → value, over the defaults."""
         folder = self.folder / ("s" + name)

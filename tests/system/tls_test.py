@@ -518,22 +518,14 @@ class FilesTest(TlsCase):
     def test_config_check(self):
         """F320: listen_tls without its files, at an address of listen, or with what is no address."""
         service = self.tls_service(start=False)
-        for values, pattern in (
+        self.check_refuses(service, "http", (
                 ({"tls_key": None}, r"\[http\] tls_key: missing, listen_tls needs it: the PEM file of its private key"),
                 ({"tls_certificate": None}, r"\[http\] tls_certificate: missing, listen_tls needs it"),
                 ({"tls_key": "server.key"}, r"tls_key: 'server.key' is not accepted, it must be the absolute path of a file, or credential:NAME"),
                 ({"listen_tls": "localhost:1"}, r"listen_tls: 'localhost:1' is not accepted, it must be ADDRESS:PORT"),
                 ({"listen_tls": "unix:/x/y"}, r"listen_tls: 'unix:/x/y' is not accepted, .* a unix socket needs no TLS"),
                 ({"listen": "127.0.0.1:81", "listen_tls": "127.0.0.1:81"}, r"listen_tls: '127.0.0.1:81' is in listen too"),
-        ):
-            saved = dict(service.settings["http"])
-            service.settings["http"].update(values)
-            service.write_config()
-            done = subprocess.run([harness.BIN / "csrd", "-t", "-c", service.config_path], capture_output=True, text=True,
-                                  check=False)
-            self.assertEqual(done.returncode, 78)
-            self.assertRegex(done.stderr, pattern)
-            service.settings["http"] = saved
+        ))
 
     def test_reload(self):
         """F26: new files are taken by SIGHUP and by themselves; a pair that does not fit leaves the old one in use."""
