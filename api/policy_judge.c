@@ -225,19 +225,13 @@ void policy_judge_count(const struct policy_set *set, size_t sans, struct proble
 static bool judge_refuses_common_name(const struct policy_in_force *in_force, const struct judge_name *name,
 				      char why[SAN_WHY_SIZE])
 {
-	static const char *const what[] = {
-	    [SAN_DNS] = "a DNS name",
-	    [SAN_IP] = "an IP address",
-	    [SAN_EMAIL] = "an e-mail address",
-	    [SAN_URI] = "a URI",
-	};
 	unsigned types = in_force->policy->san_types;
 	char whose[WHOSE_SIZE];
 
 	if (!types || types & SAN_TYPE_BIT(name->type))
 		return judge_refuses(in_force, name, why);
 	snprintf(why, SAN_WHY_SIZE, "reads as %s, which is not a type of name that %s accepts",
-		 what[name->type], judge_whose(in_force, whose));
+		 san_type_words(name->type), judge_whose(in_force, whose));
 	return true;
 }
 

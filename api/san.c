@@ -188,18 +188,24 @@ static enum problem_code san_check_text(const char *value, char why[SAN_WHY_SIZE
 	return PROBLEM_NONE;
 }
 
-static enum problem_code san_refuse_type(enum san_type type, const struct san_policy *policy,
-					 char why[SAN_WHY_SIZE])
+const char *san_type_words(enum san_type type)
 {
-	static const char *const what[] = {
+	static const char *const words[] = {
 	    [SAN_DNS] = "a DNS name",
 	    [SAN_IP] = "an IP address",
 	    [SAN_EMAIL] = "an e-mail address",
 	    [SAN_URI] = "a URI",
 	};
+
+	return words[type];
+}
+
+static enum problem_code san_refuse_type(enum san_type type, const struct san_policy *policy,
+					 char why[SAN_WHY_SIZE])
+{
 	unsigned accepted = policy->types;
 	bool only_host_is_missing = type != SAN_IP && accepted & SAN_TYPE_BIT(SAN_DNS);
-	size_t used = (size_t)snprintf(why, SAN_WHY_SIZE, "is %s; accepted here are:", what[type]);
+	size_t used = (size_t)snprintf(why, SAN_WHY_SIZE, "is %s; accepted here are:", san_type_words(type));
 
 	for (unsigned t = 1; t <= SAN_TYPE_MAX; t++) {
 		if (accepted & SAN_TYPE_BIT(t))

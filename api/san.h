@@ -39,6 +39,9 @@ struct san_policy {
 MUST_USE enum problem_code san_check(const char *value, const struct san_policy *policy,
 				     char why[SAN_WHY_SIZE], enum san_type *ret_type);
 
+/* "a DNS name", and so on. */
+const char *san_type_words(enum san_type type);
+
 /*
  * A common name need not be a host name.  If it looks like one, or like an
  * address, URI or e-mail address, public_names_only applies to it as well: then

@@ -157,8 +157,10 @@ static void exchange_take_caller(struct exchange *ex)
 	r->caller = *conn_address(ex->conn);
 	r->peer = conn_peer(ex->conn);
 	/* What the connection of a proxy is known by is the proxy's, whatever it says of the caller. */
-	if (!forwarded_is_trusted(ex->http->options.config, conn_address(ex->conn)))
+	if (!forwarded_is_trusted(ex->http->options.config, conn_address(ex->conn))) {
 		r->known = conn_known(ex->conn);
+		return;
+	}
 	/* of a head that was refused only some fields may be known, and not the last, which count most */
 	if (conn_is_refused(ex->conn, &status, &why) ||
 	    !forwarded_find(ex->http->options.config, conn_head(ex->conn), conn_address(ex->conn),

@@ -212,13 +212,11 @@ static enum clients_rival clients_find_rival(STACK_OF(X509_INFO) * crls, STACK_O
 	return rival;
 }
 
-static enum err clients_take_crl(struct tls_clients *clients, X509_CRL *crl, bool is_in_force)
+static enum err clients_take_crl(struct tls_clients *clients, X509_CRL *crl)
 {
 	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
 	uint64_t end_s = next ? clients_seconds(next) : UINT64_MAX;
 
-	if (!is_in_force)
-		return E_OK;
 	if (X509_STORE_add_crl(clients->store, crl) != 1)
 		return E_NOMEM;
 	if (clients->crl_name && end_s >= clients->crl_end_s)
@@ -233,7 +231,8 @@ static bool clients_has_crl(STACK_OF(X509_INFO) * crls, STACK_OF(X509_INFO) * ca
 	for (int i = 0; i < sk_X509_INFO_num(crls); i++) {
 		X509_CRL *crl = sk_X509_INFO_value(crls, i)->crl;
 
-		if (crl && clients_find_signer(cas, crl) == ca)
+		if (crl && X509_NAME_cmp(X509_get_subject_name(ca), X509_CRL_get_issuer(crl)) == 0 &&
+		    clients_find_signer(cas, crl) == ca)
 			return true;
 	}
 	return false;
@@ -292,8 +291,8 @@ static enum err clients_take_crls(struct tls_clients *clients, STACK_OF(X509_INF
 			    why, "tls_client_crl", path, X509_CRL_get_issuer(crl),
 			    "has CRLs of two keys, which need an authority key identifier to be told apart; "
 			    "give the new CA a name of its own, or issue CRLs with that extension");
-		else
-			e = clients_take_crl(clients, crl, rival == CLIENTS_NO_RIVAL);
+		else if (rival == CLIENTS_NO_RIVAL)
+			e = clients_take_crl(clients, crl);
 	}
 	if (e == E_OK && !clients->crl_name)
 		return clients_refuse(
